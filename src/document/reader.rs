@@ -1,0 +1,321 @@
+//! Taking a table apart: known keys are taken out, left ones are reported.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Located, Report, SourceId, Spot, nearest};
+
+/// A value of any type, with its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'d> {
+    value: &'d Spanned<DeValue<'d>>,
+    source: SourceId,
+}
+
+impl<'d> Found<'d> {
+    /// Where the value stands.
+    pub fn spot(&self) -> Spot {
+        Spot::new(self.source, self.value.span())
+    }
+
+    /// The value.
+    pub fn value(&self) -> &'d DeValue<'d> {
+        self.value.get_ref()
+    }
+
+    /// The value as JSON: what templates, parameters and bodies are made of. Dates become text.
+    pub fn to_json(&self) -> serde_json::Value {
+        json(self.value.get_ref())
+    }
+}
+
+/// One table of a file.
+///
+/// Keys are taken by name; [`Reader::finish`] reports those that nobody took.
+#[derive(Debug)]
+pub struct Reader<'d> {
+    report: &'d Report,
+    source: SourceId,
+    table: &'d DeTable<'d>,
+    range: Range<usize>,
+    /// What this table is called in messages: `[daemon]`, `token "gps"`.
+    what: String,
+    asked: RefCell<BTreeSet<&'static str>>,
+}
+
+impl<'d> Reader<'d> {
+    /// Reads `table`, which messages call `what`.
+    pub fn new(report: &'d Report, source: SourceId, table: &'d Spanned<DeTable<'d>>, what: impl Into<String>) -> Self {
+        let range = table.span();
+        Self { report, source, table: table.get_ref(), range, what: what.into(), asked: RefCell::default() }
+    }
+
+    /// Reads `found` as a table; reports what else it is.
+    pub fn from_value(report: &'d Report, found: Found<'d>, what: impl Into<String>) -> Option<Self> {
+        let what = what.into();
+        let Some(table) = found.value().as_table() else {
+            report.error(found.spot(), format!("{what} must be a table, not {}", kind(found.value())));
+            return None;
+        };
+        let range = found.value.span();
+        Some(Self { report, source: found.source, table, range, what, asked: RefCell::default() })
+    }
+
+    /// The report that problems go to.
+    pub fn report(&self) -> &'d Report {
+        self.report
+    }
+
+    /// What messages call this table.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Where the table stands: its header, or its opening brace.
+    pub fn spot(&self) -> Spot {
+        Spot::new(self.source, self.range.clone())
+    }
+
+    /// Whether `key` is there, without taking it.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Where `key` stands, or the table where it is missing.
+    pub fn key_spot(&self, key: &str) -> Spot {
+        self.table.get_key_value(key).map_or_else(|| self.spot(), |(name, _)| Spot::new(self.source, name.span()))
+    }
+
+    /// Takes `key`, whatever it is.
+    pub fn take(&self, key: &'static str) -> Option<Found<'d>> {
+        self.asked.borrow_mut().insert(key);
+        self.table.get(key).map(|value| Found { value, source: self.source })
+    }
+
+    /// Every key of the table with its place and its value: for tables whose keys are names. All count as taken.
+    pub fn entries(&self) -> impl Iterator<Item = (Located<&'d str>, Found<'d>)> + use<'d> {
+        let source = self.source;
+        self.table.iter().map(move |(name, value)| {
+            let spot = Spot::new(source, name.span());
+            (Located { value: name.get_ref().as_ref(), spot }, Found { value, source })
+        })
+    }
+
+    /// Takes `key` as text.
+    pub fn string(&self, key: &'static str) -> Option<Located<String>> {
+        let found = self.take(key)?;
+        self.text_of(key, found)
+    }
+
+    /// Takes `key` as text; reports it where it is missing.
+    pub fn required_string(&self, key: &'static str) -> Option<Located<String>> {
+        self.required(key);
+        self.string(key)
+    }
+
+    /// Takes `key` as true or false.
+    pub fn bool(&self, key: &'static str) -> Option<Located<bool>> {
+        let found = self.take(key)?;
+        let value = found.value().as_bool();
+        if value.is_none() {
+            self.wrong_type(key, found, "true or false");
+        }
+        value.map(|value| Located { value, spot: found.spot() })
+    }
+
+    /// Takes `key` as a whole number.
+    pub fn integer(&self, key: &'static str) -> Option<Located<i64>> {
+        let found = self.take(key)?;
+        let value = found.value().as_integer().and_then(|n| i64::from_str_radix(n.as_str(), n.radix()).ok());
+        if value.is_none() {
+            self.wrong_type(key, found, "a whole number");
+        }
+        value.map(|value| Located { value, spot: found.spot() })
+    }
+
+    /// Takes `key` as text and gives it to `parse`; what `parse` says of it is reported at the value.
+    pub fn parsed<T, E: std::fmt::Display>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Located<T>> {
+        let text = self.string(key)?;
+        match parse(&text.value) {
+            Ok(value) => Some(Located { value, spot: text.spot }),
+            Err(error) => {
+                self.report.error(text.spot, format!("`{key}` of {}: {error}", self.what));
+                None
+            }
+        }
+    }
+
+    /// Takes `key` as one of the given words.
+    pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<Located<T>> {
+        let text = self.string(key)?;
+        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text.value) {
+            return Some(Located { value: *value, spot: text.spot });
+        }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let help = match nearest(&text.value, words.iter().copied()) {
+            Some(word) => format!("did you mean \"{word}\"? valid: {}", words.join(", ")),
+            None => format!("valid: {}", words.join(", ")),
+        };
+        self.report.error_with_help(text.spot, format!("`{key}` of {} cannot be \"{}\"", self.what, text.value), help);
+        None
+    }
+
+    /// Takes `key` as a list of text.
+    pub fn strings(&self, key: &'static str) -> Option<Located<Vec<Located<String>>>> {
+        let found = self.take(key)?;
+        let items = self.array_of(key, found)?;
+        let value = items.into_iter().filter_map(|item| self.text_of(key, item)).collect();
+        Some(Located { value, spot: found.spot() })
+    }
+
+    /// Takes `key` as a list of any values.
+    pub fn array(&self, key: &'static str) -> Option<Vec<Found<'d>>> {
+        let found = self.take(key)?;
+        self.array_of(key, found)
+    }
+
+    /// Takes `key` as a table, which messages call `what`.
+    pub fn table(&self, key: &'static str, what: impl Into<String>) -> Option<Reader<'d>> {
+        Reader::from_value(self.report, self.take(key)?, what)
+    }
+
+    /// Takes `key` as a list of tables, each called `what`.
+    pub fn tables(&self, key: &'static str, what: &str) -> Vec<Reader<'d>> {
+        let items = self.array(key).unwrap_or_default();
+        items.into_iter().filter_map(|item| Reader::from_value(self.report, item, what)).collect()
+    }
+
+    /// Reports `key` where it is missing.
+    pub fn required(&self, key: &'static str) -> bool {
+        if !self.has(key) {
+            self.asked.borrow_mut().insert(key);
+            self.report.error(self.spot(), format!("{} lacks `{key}`", self.what));
+        }
+        self.has(key)
+    }
+
+    /// Reports every key that nobody asked for, with the nearest one that would have been understood.
+    pub fn finish(self) {
+        let asked = self.asked.borrow();
+        for (name, _) in self.table {
+            let key: &str = name.get_ref();
+            if asked.contains(key) {
+                continue;
+            }
+            let help = match nearest(key, asked.iter().copied()) {
+                Some(valid) => format!("did you mean `{valid}`?"),
+                None => format!("valid keys: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
+            };
+            let spot = Spot::new(self.source, name.span());
+            self.report.error_with_help(spot, format!("unknown key `{key}` in {}", self.what), help);
+        }
+    }
+
+    fn text_of(&self, key: &str, found: Found<'d>) -> Option<Located<String>> {
+        if let Some(text) = found.value().as_str() {
+            return Some(Located { value: text.to_owned(), spot: found.spot() });
+        }
+        self.wrong_type(key, found, "text in quotes");
+        None
+    }
+
+    fn array_of(&self, key: &str, found: Found<'d>) -> Option<Vec<Found<'d>>> {
+        let Some(items) = found.value().as_array() else {
+            self.wrong_type(key, found, "a list");
+            return None;
+        };
+        Some(items.iter().map(|value| Found { value, source: self.source }).collect())
+    }
+
+    fn wrong_type(&self, key: &str, found: Found<'d>, wanted: &str) {
+        let message = format!("`{key}` of {} must be {wanted}, not {}", self.what, kind(found.value()));
+        self.report.error(found.spot(), message);
+    }
+}
+
+/// What a value is, as people say it.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn json(value: &DeValue<'_>) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(n) => i64::from_str_radix(n.as_str(), n.radix()).map_or(Value::Null, Value::from),
+        DeValue::Float(x) => x.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+        DeValue::Boolean(b) => Value::from(*b),
+        DeValue::Datetime(time) => Value::from(time.to_string()),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref()))).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, look: impl FnOnce(&Reader<'_>)) -> Vec<String> {
+        let mut report = Report::new();
+        let source = report.add_source("t.toml", text);
+        let (table, _) = DeTable::parse_recoverable(report.text(source));
+        let reader = Reader::new(&report, source, &table, "the file");
+        look(&reader);
+        reader.finish();
+        report.problems().iter().map(|problem| report.line(problem)).collect()
+    }
+
+    #[test]
+    fn known_keys_are_taken_and_unknown_ones_reported_with_the_nearest() {
+        let problems = read("grace = \"1h\"\nrenew_before = \"3d\"\nzzz = 1\n", |reader| {
+            assert_eq!(reader.string("grace").unwrap().value, "1h");
+            assert!(reader.string("renew-before").is_none());
+        });
+        assert_eq!(
+            problems,
+            [
+                "t.toml:2:1: unknown key `renew_before` in the file (did you mean `renew-before`?)",
+                "t.toml:3:1: unknown key `zzz` in the file (valid keys: grace, renew-before)",
+            ]
+        );
+    }
+
+    #[test]
+    fn wrong_types_are_reported_at_the_value() {
+        let problems = read("a = 1\nb = \"x\"\nc = [\"y\", 2]\nd = \"blue\"\n", |reader| {
+            assert!(reader.string("a").is_none());
+            assert!(reader.integer("b").is_none());
+            assert_eq!(reader.strings("c").unwrap().value.len(), 1);
+            assert!(reader.choice("d", &[("red", 1), ("blau", 2)]).is_none());
+            reader.required_string("e");
+        });
+        assert_eq!(
+            problems,
+            [
+                "t.toml:1:1: the file lacks `e`",
+                "t.toml:1:5: `a` of the file must be text in quotes, not a whole number",
+                "t.toml:2:5: `b` of the file must be a whole number, not text",
+                "t.toml:3:11: `c` of the file must be text in quotes, not a whole number",
+                "t.toml:4:5: `d` of the file cannot be \"blue\" (did you mean \"blau\"? valid: red, blau)",
+            ]
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! What is wrong with a set of files: places, sentences, remedies.
+
+use std::cell::{OnceCell, RefCell};
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// A file of a [`Report`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceId(u32);
+
+/// A place in a file of a [`Report`]: twelve bytes, so that an inventory of 100,000 tokens can keep one for each value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    source: SourceId,
+    start: u32,
+    end: u32,
+}
+
+impl Spot {
+    /// The bytes `range` of `source`.
+    pub fn new(source: SourceId, range: Range<usize>) -> Self {
+        let cut = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { source, start: cut(range.start), end: cut(range.end) }
+    }
+
+    /// The first byte of `source`: for problems of a whole file.
+    pub fn top(source: SourceId) -> Self {
+        Self { source, start: 0, end: 0 }
+    }
+
+    /// Where it begins, as a byte offset.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+}
+
+/// Whether a problem keeps the inventory from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The inventory is invalid.
+    Error,
+    /// It will work, but probably not as meant.
+    Warning,
+}
+
+/// One finding.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Whether it is fatal.
+    pub severity: Severity,
+    /// Where.
+    pub spot: Spot,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+#[derive(Debug)]
+struct Source {
+    name: String,
+    text: String,
+    lines: OnceCell<Vec<usize>>,
+}
+
+impl Source {
+    /// The offsets at which lines begin, found once: a file may have as many problems as lines.
+    fn lines(&self) -> &[usize] {
+        self.lines
+            .get_or_init(|| std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    /// One-based line and column (in characters) of a byte offset.
+    fn locate(&self, offset: usize) -> (usize, usize) {
+        let lines = self.lines();
+        let line = lines.partition_point(|start| *start <= offset).max(1);
+        let start = lines[line - 1];
+        let column = self.text.get(start..offset.min(self.text.len())).map_or(0, |before| before.chars().count());
+        (line, column + 1)
+    }
+
+    fn line(&self, line: usize) -> &str {
+        let rest = self.lines().get(line - 1).and_then(|start| self.text.get(*start..)).unwrap_or_default();
+        rest.lines().next().unwrap_or_default()
+    }
+}
+
+/// Files that were read, and what was found wrong with them.
+#[derive(Debug, Default)]
+pub struct Report {
+    sources: Vec<Source>,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl Report {
+    /// A report without files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a file; `name` is what messages call it.
+    pub fn add_source(&mut self, name: impl Into<String>, text: impl Into<String>) -> SourceId {
+        let id = SourceId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
+        self.sources.push(Source { name: name.into(), text: text.into(), lines: OnceCell::new() });
+        id
+    }
+
+    /// The text of a file.
+    pub fn text(&self, source: SourceId) -> &str {
+        &self.sources[source.0 as usize].text
+    }
+
+    /// The name of a file.
+    pub fn name(&self, source: SourceId) -> &str {
+        &self.sources[source.0 as usize].name
+    }
+
+    /// Notes that the inventory cannot be used.
+    pub fn error(&self, spot: Spot, message: impl Into<String>) {
+        self.add(Severity::Error, spot, message.into(), None);
+    }
+
+    /// Notes that the inventory cannot be used, and the remedy.
+    pub fn error_with_help(&self, spot: Spot, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Severity::Error, spot, message.into(), Some(help.into()));
+    }
+
+    /// Notes something that will work, but probably not as meant.
+    pub fn warning(&self, spot: Spot, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Severity::Warning, spot, message.into(), Some(help.into()));
+    }
+
+    fn add(&self, severity: Severity, spot: Spot, message: String, help: Option<String>) {
+        self.problems.borrow_mut().push(Problem { severity, spot, message, help });
+    }
+
+    /// Every problem, in the order of files and lines.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.problems.borrow().clone();
+        problems.sort_by_key(|problem| problem.spot);
+        problems
+    }
+
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.problems.borrow().iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// `file:line:column` of a place.
+    pub fn place(&self, spot: Spot) -> String {
+        let source = &self.sources[spot.source.0 as usize];
+        let (line, column) = source.locate(spot.start());
+        format!("{}:{line}:{column}", source.name)
+    }
+
+    /// One problem on one line, for logs: `file:line:column: sentence (remedy)`.
+    pub fn line(&self, problem: &Problem) -> String {
+        let help = problem.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{}: {}{help}", self.place(problem.spot), problem.message)
+    }
+
+    /// Every problem with its source line underlined, for a terminal.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        for problem in self.problems() {
+            self.render_one(&mut out, &problem);
+        }
+        out
+    }
+
+    fn render_one(&self, out: &mut String, problem: &Problem) {
+        let source = &self.sources[problem.spot.source.0 as usize];
+        let (line, column) = source.locate(problem.spot.start());
+        let text = source.line(line);
+        let kind = if problem.severity == Severity::Error { "error" } else { "warning" };
+        let gutter = line.to_string().len();
+        let width = problem.spot.end.saturating_sub(problem.spot.start) as usize;
+        let rest = text.chars().count().saturating_sub(column - 1).max(1);
+        // A tab before the place is repeated under it, so that the marks stand below the value in any tab width.
+        let indent: String = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}: {kind}: {}", self.place(problem.spot), problem.message);
+        let _ = writeln!(out, "{:gutter$} |", "");
+        let _ = writeln!(out, "{line} | {text}");
+        let _ = writeln!(out, "{:gutter$} | {indent}{}", "", "^".repeat(width.clamp(1, rest)));
+        if let Some(help) = &problem.help {
+            let _ = writeln!(out, "{:gutter$} = help: {help}", "");
+        }
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_underlined_where_it_stands() {
+        let mut report = Report::new();
+        let source = report.add_source("a.toml", "x = 1\n\tgräce = \"1h\"\n");
+        let at = report.text(source).find("gräce").unwrap();
+        report.error_with_help(
+            Spot::new(source, at..at + "gräce".len()),
+            "unknown key `gräce`",
+            "did you mean `grace`?",
+        );
+        assert_eq!(
+            report.render(),
+            "a.toml:2:2: error: unknown key `gräce`\n  |\n2 | \tgräce = \"1h\"\n  | \t^^^^^^\n  = help: did you mean `grace`?\n\n"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_file_has_a_place() {
+        let mut report = Report::new();
+        let source = report.add_source("a.toml", "x = 1");
+        assert_eq!(report.place(Spot::new(source, 5..5)), "a.toml:1:6");
+    }
+}

@@ -1,0 +1,249 @@
+//! What should exist: the inventory after every name was resolved and every default filled in.
+//!
+//! Runtime types only. They derive no `Deserialize`; the files' own shape lives in `spec`, and `resolve` is the only
+//! bridge between the two.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::clock::{Span, Time};
+use crate::names::{AccountName, HookKey, RemoteId, StoreKey, TokenName};
+use crate::plan::cron::{Schedule, Window};
+use crate::provider::{Params, Provider};
+
+/// Everything that the files ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inventory {
+    /// Settings of the process.
+    pub daemon: DaemonSettings,
+    /// Accounts by name.
+    pub accounts: BTreeMap<AccountName, Arc<AccountPolicy>>,
+    /// Tokens by name.
+    pub tokens: BTreeMap<TokenName, Arc<TokenPolicy>>,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DaemonSettings {
+    /// Where the journal lives.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or tracing's directives.
+    pub log_level: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Where the key that seals secrets comes from; `None`: the one made in the state directory.
+    pub seal_key: Option<SecretSource>,
+    /// Directory of the operator's own provider definitions.
+    pub providers: Option<PathBuf>,
+    /// How long a stop waits for steps under way.
+    pub drain_timeout: Duration,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    Pretty,
+    Json,
+}
+
+/// One `[account.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountPolicy {
+    pub name: AccountName,
+    /// The definition, with operations that the operator supplied merged in.
+    pub provider: Arc<Provider>,
+    /// The address that templates call `base_url`, without a slash at its end.
+    pub url: Url,
+    pub credential: Credential,
+    /// Parameters shared by every token of the account.
+    pub params: Params,
+    /// How often the provider is asked what it knows of the account's tokens.
+    pub poll_every: Span,
+    pub rate_limit: Option<RateLimit>,
+    /// Extra trust roots, in PEM; replaces the system's roots.
+    pub ca_file: Option<PathBuf>,
+    pub timeouts: Timeouts,
+    /// Answers with more bytes are refused.
+    pub max_response: usize,
+    /// Requests under way at once.
+    pub max_in_flight: usize,
+}
+
+/// What an account authenticates with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A secret from outside.
+    Secret(SecretSource),
+    /// A user name and a password from outside.
+    Basic { username: String, password: SecretSource },
+    /// A token that patrold itself keeps fresh.
+    Token(TokenName),
+}
+
+/// Where a secret comes from. The secret itself never stands in the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The content of a file, without one newline at its end.
+    File(PathBuf),
+    /// An environment variable of the daemon.
+    Env(String),
+    /// A file of this name in `$CREDENTIALS_DIRECTORY`.
+    SystemdCredential(String),
+    /// The standard output of a command, without one newline at its end.
+    Command(Vec<String>),
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::SystemdCredential(name) => write!(f, "systemd credential {name}"),
+            Self::Command(argv) => write!(f, "command {}", argv.join(" ")),
+        }
+    }
+}
+
+/// At most `requests` in any span of `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    pub requests: u32,
+    pub per: Duration,
+}
+
+/// How long each phase of a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection, TLS included, stands.
+    pub connect: Duration,
+    /// From the request's last byte to the answer's head.
+    pub headers: Duration,
+    /// From the answer's head to its last byte.
+    pub body: Duration,
+}
+
+/// One `[[token]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenPolicy {
+    pub name: TokenName,
+    pub account: Arc<AccountPolicy>,
+    /// The lifetime to ask for, where the provider lets the caller choose.
+    pub lifetime: Option<Span>,
+    pub renew_before: RenewBefore,
+    /// Rotate by age.
+    pub rotate_every: Option<Span>,
+    /// Rotate at these times.
+    pub schedule: Option<Schedule>,
+    /// Begin rotations inside this window only.
+    pub window: Option<Window>,
+    /// How long the old generation stays valid after the handover.
+    pub grace: Span,
+    /// How long a revocation may be put off while the provider still sees the old generation in use.
+    pub grace_cap: Span,
+    /// Due times are spread over this much, earlier, by the token's name.
+    pub jitter: Span,
+    /// How long a new token may take until the provider accepts it.
+    pub verify_timeout: Span,
+    /// How often stores are compared with what was delivered.
+    pub drift_every: Span,
+    /// The account's parameters overlaid with the token's own.
+    pub params: Params,
+    /// A secret to adopt as generation 0.
+    pub initial: Option<Initial>,
+    pub stores: Vec<StorePolicy>,
+    pub hooks: Vec<HookPolicy>,
+}
+
+/// How long before its expiry a token is due.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RenewBefore {
+    Span(Span),
+    /// A share of the real lifetime, between 0 and 1.
+    Share(f64),
+}
+
+/// A secret to adopt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Initial {
+    pub source: SecretSource,
+    /// The provider's id of that token, without which it cannot be revoked later.
+    pub id: Option<RemoteId>,
+    /// When it expires, where nobody else can tell.
+    pub expires: Option<Time>,
+}
+
+/// One store of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorePolicy {
+    /// Unique among all stores of the inventory.
+    pub key: StoreKey,
+    /// Which part of the secret it gets.
+    pub part: String,
+    pub kind: StoreKind,
+}
+
+/// The kinds of stores. Closed, so that an unhandled kind does not compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    File(FilePolicy),
+    EnvFile { file: FilePolicy, key: String, dialect: Dialect },
+}
+
+/// What file stores have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePolicy {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Permission bits. An env file that exists already keeps its own where the inventory gives none.
+    pub mode: Option<u32>,
+    /// Resolved when the inventory was loaded.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
+    /// A newline after the secret (file stores).
+    pub newline: bool,
+}
+
+/// Who reads an env file. There is no guessing from the file's name: readers differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// systemd's `EnvironmentFile=`.
+    Systemd,
+    /// `docker --env-file`.
+    Docker,
+    /// compose, godotenv, Node, Python and Ruby at once.
+    Dotenv,
+    /// `set -a; . FILE` in a POSIX shell.
+    PosixSh,
+}
+
+/// One hook of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookPolicy {
+    pub key: HookKey,
+    /// Program and arguments, never through a shell.
+    pub run: Vec<String>,
+    pub timeout: Duration,
+    pub on_failure: OnFailure,
+    /// Names of the daemon's environment variables that the hook may see.
+    pub pass_env: Vec<String>,
+}
+
+/// What becomes of a rotation whose hook does not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Keep trying; the old generation is not revoked meanwhile.
+    Retry,
+    /// Old secret back into all stores, hooks again, new generation revoked.
+    Rollback,
+    /// Note it and go on.
+    Continue,
+}

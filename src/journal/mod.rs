@@ -1,0 +1,62 @@
+//! What happened, durably: intents before their effects, outcomes before the next intent, secrets sealed.
+//!
+//! The journal knows nothing of rotations: it keeps records (a kind and a JSON body each), the state that they add up
+//! to per token, and sealed secrets. Three implementations: SQLite, one in memory for tests, and later a replicated one.
+
+use std::future::Future;
+
+use crate::clock::Time;
+use crate::names::{GenerationNo, TokenName};
+use crate::outcome::Failure;
+use crate::secret::SecretParts;
+
+/// Where a secret is kept: renewals in place count revisions of one generation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretSlot {
+    pub token: TokenName,
+    pub generation: GenerationNo,
+    pub revision: u32,
+}
+
+/// One thing that happened, on its way into the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// What kind of record, in past tense: `minted`.
+    pub kind: &'static str,
+    /// JSON; never holds a secret.
+    pub body: String,
+}
+
+/// A change to the sealed secrets.
+#[derive(Clone, Debug)]
+pub enum SecretChange {
+    Keep {
+        slot: SecretSlot,
+        parts: SecretParts,
+    },
+    /// Overwritten and gone once the commit is durable.
+    Erase {
+        slot: SecretSlot,
+    },
+}
+
+/// What is committed at once: all of it or nothing.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    pub token: TokenName,
+    pub at: Time,
+    pub records: Vec<Draft>,
+    /// The token's state after the records, as JSON: a cache that saves replaying them at start.
+    pub state: String,
+    pub secrets: Vec<SecretChange>,
+}
+
+/// The journal as the rotation machine sees it.
+pub trait Journal: Send + Sync + 'static {
+    /// Makes `commit` durable. When this returns `Ok`, it survives a power cut; when it returns `Err`, nothing of it
+    /// was written.
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Opens the sealed secret in `slot`. `Ok(None)`: there is none.
+    fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send;
+}

@@ -1,0 +1,10 @@
+pub mod account;
+pub mod clock;
+pub mod document;
+pub mod inventory;
+pub mod journal;
+pub mod names;
+pub mod outcome;
+pub mod plan;
+pub mod provider;
+pub mod secret;

@@ -1,0 +1,291 @@
+//! Names and identifiers: newtypes with checked constructors, so that no bare string crosses a module border.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused, in words that complete "… is not a valid name: ".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NameError(&'static str);
+
+macro_rules! text_newtype {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> Result<(), NameError> = $check;
+                check(text).map(|()| Self(text.into()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.into_string()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+/// Letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 64 of them: such a name fits into a
+/// marker, a file name and a log line without quoting.
+fn plain(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError("it is empty"));
+    }
+    if text.len() > 64 {
+        return Err(NameError("it has more than 64 characters"));
+    }
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(NameError("it must begin with a letter or a digit"));
+    }
+    if !text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) {
+        return Err(NameError("only letters, digits, '.', '_' and '-' are allowed"));
+    }
+    Ok(())
+}
+
+/// What a provider or a store calls something: any text without control characters.
+fn opaque(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError("it is empty"));
+    }
+    if text.len() > 4096 {
+        return Err(NameError("it has more than 4096 bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(NameError("it contains control characters"));
+    }
+    Ok(())
+}
+
+text_newtype! {
+    /// The name of a token in the inventory.
+    TokenName, plain
+}
+text_newtype! {
+    /// The name of an account in the inventory.
+    AccountName, plain
+}
+text_newtype! {
+    /// The name of a provider definition.
+    ProviderName, plain
+}
+text_newtype! {
+    /// A provider's own identifier of a token, as text even where the provider uses numbers.
+    RemoteId, opaque
+}
+text_newtype! {
+    /// Where a store writes, in one line that is unique among the stores of an inventory:
+    /// `file:/run/gps/token`, `env-file:/etc/gps/gps.env#GPS_TOKEN`.
+    StoreKey, opaque
+}
+text_newtype! {
+    /// Identifies a hook of a token by what it runs: the same command has the same key in every token.
+    HookKey, opaque
+}
+
+/// A generation of a token: 1 for the first that patrold minted, 0 for one that it adopted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GenerationNo(pub u32);
+
+impl GenerationNo {
+    /// The number of an adopted secret.
+    pub const ADOPTED: Self = Self(0);
+
+    /// The number after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for GenerationNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Eight hex digits that a journal draws once: they tell the markers of one installation from those of another
+/// that shares an account with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InstanceId([u8; 4]);
+
+impl InstanceId {
+    /// An instance id from random bytes.
+    pub fn new(random: [u8; 4]) -> Self {
+        Self(random)
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl From<InstanceId> for String {
+    fn from(id: InstanceId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for InstanceId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let bytes = unhex(&text).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        bytes.map(Self).ok_or(NameError("an instance id has eight hex digits"))
+    }
+}
+
+/// Identifies one rotation or renewal, in the journal and in the idempotency keys of stores and hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RotationId([u8; 6]);
+
+impl RotationId {
+    /// A rotation id from random bytes.
+    pub fn new(random: [u8; 6]) -> Self {
+        Self(random)
+    }
+}
+
+impl fmt::Display for RotationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl From<RotationId> for String {
+    fn from(id: RotationId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for RotationId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let bytes = unhex(&text).and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
+        bytes.map(Self).ok_or(NameError("a rotation id has twelve hex digits"))
+    }
+}
+
+/// The unique text put into a new token's name or description at the provider:
+/// `patrold-INSTANCE-TOKEN-gNUMBER-ROTATION`, for example `patrold-1a2b3c4d-gps-ingest-g12-9f8e7d6c5b4a`.
+///
+/// Letters, digits, `.`, `_` and `-` only, at most 104 characters, so that every provider can hold it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Marker(String);
+
+impl Marker {
+    /// What every marker begins with.
+    pub const PREFIX: &'static str = "patrold-";
+
+    /// The marker of one mint.
+    pub fn new(instance: InstanceId, token: &TokenName, number: GenerationNo, rotation: RotationId) -> Self {
+        Self(format!("{}{instance}-{token}-g{number}-{rotation}", Self::PREFIX))
+    }
+
+    /// The text as the provider gets it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `text` is a marker that the installation `instance` made.
+    pub fn is_of(instance: InstanceId, text: &str) -> bool {
+        text.trim().strip_prefix(Self::PREFIX).is_some_and(|rest| rest.starts_with(&format!("{instance}-")))
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Lower-case hex digits of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The bytes that `text` spells in hex digits.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || text.len() % 2 != 0 {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        for (text, fine) in [
+            ("gps-ingest", true),
+            ("a", true),
+            ("9lives.v2_x", true),
+            ("", false),
+            ("-dash", false),
+            ("white space", false),
+            ("umläut", false),
+            (&"x".repeat(65), false),
+        ] {
+            assert_eq!(text.parse::<TokenName>().is_ok(), fine, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_marker_names_its_installation() {
+        let ours = InstanceId::new([0x1a, 0x2b, 0x3c, 0x4d]);
+        let token = "gps-ingest".parse().unwrap();
+        let marker = Marker::new(ours, &token, GenerationNo(12), RotationId::new([1, 2, 3, 4, 5, 6]));
+        assert_eq!(marker.as_str(), "patrold-1a2b3c4d-gps-ingest-g12-010203040506");
+        assert!(Marker::is_of(ours, marker.as_str()));
+        assert!(!Marker::is_of(InstanceId::new([0; 4]), marker.as_str()));
+        assert!(!Marker::is_of(ours, "somebody else's token"));
+    }
+
+    #[test]
+    fn hex_is_read_back() {
+        assert_eq!(unhex(&hex(&[0, 1, 254])), Some(vec![0, 1, 254]));
+        assert_eq!(unhex("0g"), None);
+        assert_eq!(unhex("123"), None);
+        assert_eq!(unhex("é"), None);
+    }
+}

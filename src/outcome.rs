@@ -1,0 +1,196 @@
+//! The answer to "did it happen?", which is all that a caller of the outside world needs to know to go on safely.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+
+/// What became of one effect on the outside world.
+#[derive(Clone, Debug)]
+#[must_use = "an outcome decides what may be done next"]
+pub enum Outcome<T> {
+    /// It happened.
+    Done(T),
+    /// It certainly did not happen; the same thing may be tried again, not before the given time.
+    Later { not_before: Option<Time>, failure: Failure },
+    /// It certainly did not happen, and asking again for the same thing will be refused again.
+    Refused(Failure),
+    /// It may have happened: look before anything else is done.
+    Ambiguous(Failure),
+}
+
+impl<T> Outcome<T> {
+    /// It did not happen, and may be tried again at once.
+    pub fn later(failure: Failure) -> Self {
+        Self::Later { not_before: None, failure }
+    }
+
+    /// The same outcome around another value.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Done(value) => Outcome::Done(f(value)),
+            Self::Later { not_before, failure } => Outcome::Later { not_before, failure },
+            Self::Refused(failure) => Outcome::Refused(failure),
+            Self::Ambiguous(failure) => Outcome::Ambiguous(failure),
+        }
+    }
+
+    /// The value, where it happened; the failure otherwise.
+    pub fn into_result(self) -> Result<T, Failure> {
+        match self {
+            Self::Done(value) => Ok(value),
+            Self::Later { failure, .. } | Self::Refused(failure) | Self::Ambiguous(failure) => Err(failure),
+        }
+    }
+}
+
+/// Why something failed: a stable code for machines and one line for people. Stored state.
+///
+/// The detail never holds a secret: what a provider says passes through the redactor before it gets here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kind of failure.
+    pub code: FailureCode,
+    /// One line, at most 500 characters, without control characters.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure with its detail, cut to one bounded line.
+    pub fn new(code: FailureCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: one_line(&detail.into(), 500) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.detail.is_empty() {
+            f.write_str(self.code.sentence())
+        } else {
+            write!(f, "{}: {}", self.code.sentence(), self.detail)
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// `text` as one line of at most `limit` characters; control characters become blanks.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(limit * 4));
+    let mut length = 0;
+    for c in text.chars() {
+        let c = if c.is_control() || c.is_whitespace() { ' ' } else { c };
+        if c == ' ' && (line.is_empty() || line.ends_with(' ')) {
+            continue;
+        }
+        if length == limit {
+            line.push('…');
+            break;
+        }
+        line.push(c);
+        length += 1;
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+macro_rules! failure_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $sentence:literal;)*) => {
+        /// The kinds of failure that a human or a metric sees. Stored state: codes are never reused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum FailureCode {
+            $($(#[$doc])* #[serde(rename = $code)] $name,)*
+        }
+
+        impl FailureCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable code.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What it means, as the beginning of a sentence.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence,)* }
+            }
+        }
+    };
+}
+
+failure_codes! {
+    /// No connection: nothing was sent.
+    Connect = "connect", "cannot connect to the provider";
+    /// The provider's certificate was not accepted: nothing was sent.
+    Tls = "tls", "no secure connection to the provider";
+    /// No complete answer in time.
+    Timeout = "timeout", "no complete answer in time";
+    /// The connection broke before the answer was complete.
+    Reset = "reset", "the connection broke before the answer was complete";
+    /// HTTP 429, or 503 with Retry-After.
+    RateLimited = "rate-limited", "the provider asks for patience";
+    /// 401, or what the definition says means the same.
+    Unauthorized = "unauthorized", "the provider does not accept the credential";
+    /// 403, or what the definition says means the same.
+    Forbidden = "forbidden", "the provider does not permit this";
+    /// 404 or 410.
+    NotFound = "not-found", "the provider does not know it";
+    /// Another 4xx, or a body that says no.
+    Rejected = "rejected", "the provider refused";
+    /// 5xx.
+    ServerError = "server-error", "the provider had an error of its own";
+    /// An answer that does not fit its definition.
+    NotUnderstood = "not-understood", "the answer does not fit the provider definition";
+    /// More bytes than allowed.
+    TooLarge = "too-large", "the answer is larger than allowed";
+    /// A redirect: never followed with a credential.
+    Redirect = "redirect", "the provider answered with a redirect, which is not followed";
+    /// The request could not be made from its template.
+    Request = "request", "the request cannot be built";
+    /// The account has no usable credential.
+    NoCredential = "no-credential", "the account has no usable credential";
+    /// The definition lacks the operation.
+    NoOperation = "no-operation", "the provider definition has no such operation";
+    /// The journal holds the secret, but the key that seals it is another.
+    SecretUnreadable = "secret-unreadable", "the journal's copy of the secret cannot be opened";
+    /// The journal cannot commit.
+    Journal = "journal", "the journal cannot be written";
+    /// A store cannot be written.
+    StoreUnwritable = "store-unwritable", "the store cannot be written";
+    /// The store's format cannot hold this value.
+    StoreRefused = "store-refused", "the store cannot hold this value";
+    /// What was read back is not what was written.
+    StoreMismatch = "store-mismatch", "the store does not hold what was written";
+    /// A hook ended with a failure.
+    HookFailed = "hook-failed", "the hook failed";
+    /// A hook took too long and was killed.
+    HookTimeout = "hook-timeout", "the hook took too long and was killed";
+    /// The token is still accepted after it was revoked.
+    StillAlive = "still-alive", "the provider still accepts the token after its revocation";
+    /// The new token belongs to somebody else than was meant.
+    WrongSubject = "wrong-subject", "the new token is not what was asked for";
+    /// An operator stopped it, or the inventory changed.
+    Withdrawn = "withdrawn", "the rotation was withdrawn";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_bounded_line() {
+        let failure = Failure::new(FailureCode::Rejected, format!("first\r\n\tsecond\u{1b}[31m {}", "x".repeat(9999)));
+        assert!(failure.detail.starts_with("first second [31m xxx"), "{}", &failure.detail[..40]);
+        assert!(failure.detail.chars().count() <= 501);
+    }
+
+    #[test]
+    fn codes_are_unique() {
+        let mut codes: Vec<_> = FailureCode::ALL.iter().map(|code| code.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), FailureCode::ALL.len());
+    }
+}

@@ -1,0 +1,265 @@
+//! How to talk to a service, as data: a definition says which requests mint, list, verify, renew and revoke a token,
+//! and how to read the answers. This module interprets definitions; nothing here opens a connection or reads a clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::clock::{Span, Time};
+use crate::names::{Marker, RemoteId};
+use crate::secret::{Secret, SecretParts};
+
+/// Parameters of an account or token, by the names that the definition gives them.
+pub type Params = BTreeMap<String, serde_json::Value>;
+
+/// When a token ends. Stored state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expiry {
+    /// At this moment.
+    At(Time),
+    /// The provider says: never.
+    Never,
+    /// Nobody could tell so far.
+    Unknown,
+}
+
+impl Expiry {
+    /// The moment, where there is one.
+    pub fn time(self) -> Option<Time> {
+        match self {
+            Self::At(time) => Some(time),
+            Self::Never | Self::Unknown => None,
+        }
+    }
+}
+
+/// What a definition can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    Mint,
+    List,
+    Verify,
+    Renew,
+    Revoke,
+}
+
+/// Whose secret authenticates an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The account's credential.
+    Account,
+    /// The token that the operation is about.
+    Subject,
+    /// Nobody's.
+    Nobody,
+}
+
+/// A secret that authenticates, with the user name where it has one.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub username: Option<String>,
+    pub secret: SecretParts,
+}
+
+/// What a mint or a renewal asks for.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// Goes into the new token's name or description.
+    pub marker: Marker,
+    /// The lifetime to ask for; `None` leaves it to the provider.
+    pub lifetime: Option<Span>,
+}
+
+/// The token that an operation is about, as far as the provider needs to be told.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    pub id: Option<RemoteId>,
+    /// The text that carries the marker at the provider.
+    pub name: Option<String>,
+    /// Further captures of the mint, such as its own URL.
+    pub facts: BTreeMap<String, String>,
+    /// Its secret, where the operation needs it (renew, self-revoke).
+    pub secret: Option<SecretParts>,
+}
+
+/// Everything that the templates of one request may name.
+#[derive(Clone, Debug)]
+pub struct Values<'a> {
+    pub now: Time,
+    pub base_url: &'a Url,
+    pub params: &'a Params,
+    pub identity: Option<&'a Identity>,
+    pub want: Option<&'a Want>,
+    pub subject: Option<&'a Subject>,
+    /// Where a listing goes on.
+    pub page: Option<&'a Cursor>,
+}
+
+/// Where a listing goes on; opaque outside of this module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// The next page is at this address, already checked to be of the same origin.
+    Url(Url),
+    /// The number of the next page.
+    Number(u64),
+    /// Entries to skip.
+    Offset(u64),
+    /// What the provider said.
+    Token(String),
+}
+
+/// A request ready to be sent.
+pub struct Request {
+    pub method: Method,
+    pub url: Url,
+    /// A form of the URL that may be logged.
+    pub log_url: String,
+    /// Sensitive values are marked as such.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.log_url)
+    }
+}
+
+/// An answer as it came: complete, within the size limit, and not yet believed.
+#[derive(Clone)]
+pub struct Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} bytes", self.status, self.body.len())
+    }
+}
+
+/// A new token, as the answer to a mint told of it.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    pub secret: SecretParts,
+    pub remote: Remote,
+    /// What could not be read although the definition captures it: warnings, never a lost secret.
+    pub unread: Vec<String>,
+}
+
+/// What a provider says of one token, without its secret. Stored state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    pub id: Option<RemoteId>,
+    pub expires: Expiry,
+    /// The last moment at which a renewal in place is possible (Commvault: refresh token's expiry).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_expires: Option<Time>,
+    /// Renewals in place end here for good (Commvault: renewable until).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewable_until: Option<Time>,
+    /// Further captures, such as the token's own URL.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub remote: Remote,
+    /// The text that would carry our marker.
+    pub name: Option<String>,
+    /// The definition's predicate says that it is revoked, disabled or expired although it is still listed.
+    pub dead: bool,
+    pub created: Option<Time>,
+    pub last_used: Option<Time>,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub entries: Vec<Entry>,
+    pub next: Option<Cursor>,
+}
+
+/// What a provider says when a token presents itself.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It is accepted; what the answer told of it besides.
+    Alive { id: Option<RemoteId>, expires: Option<Expiry> },
+    /// It is certainly not accepted.
+    Dead(crate::outcome::Failure),
+}
+
+/// What became of a revocation that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The provider took it back now.
+    Revoked,
+    /// The provider did not know it any more.
+    Already,
+}
+
+/// Secrets of one request and its answer: what the redactor strikes out of messages.
+#[derive(Clone, Debug, Default)]
+pub struct Redactor(Vec<Secret>);
+
+impl Redactor {
+    /// Strikes `secret` out from now on; shorter ones than four characters are left, they would hit by chance.
+    pub fn add(&mut self, secret: &Secret) {
+        if secret.expose().len() >= 4 {
+            self.0.push(secret.clone());
+        }
+    }
+
+    /// `text` with every known secret replaced by `***`.
+    pub fn clean(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "***"))
+    }
+}
+
+/// What kind of value a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamKind {
+    Url,
+    String,
+    Integer,
+    Bool,
+    List,
+    Json,
+}
+
+/// A parameter that a definition declares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamSpec {
+    pub kind: ParamKind,
+    /// `None`: the inventory must give it, unless it is optional.
+    pub default: Option<serde_json::Value>,
+    /// May be left out without a default; its template key is then dropped.
+    pub optional: bool,
+    /// The only values allowed, where the definition lists them.
+    pub choices: Vec<serde_json::Value>,
+    /// One sentence for `provider show`.
+    pub about: String,
+    pub example: Option<serde_json::Value>,
+}
+
+/// A definition after its names were bound and its templates compiled.
+#[derive(Debug)]
+pub struct Provider {
+    pub name: crate::names::ProviderName,
+    pub params: BTreeMap<String, ParamSpec>,
+}
+
+impl PartialEq for Provider {
+    fn eq(&self, _other: &Self) -> bool {
+        unimplemented!("two definitions are the same when their sources are")
+    }
+}
