@@ -157,6 +157,8 @@ pub struct TokenPolicy {
     pub drift_every: Span,
     /// The account's parameters overlaid with the token's own.
     pub params: Params,
+    /// No rotation is begun while this holds; one that is under way is finished.
+    pub paused: bool,
     /// A secret to adopt as generation 0.
     pub initial: Option<Initial>,
     pub stores: Vec<StorePolicy>,
