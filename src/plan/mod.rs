@@ -1,3 +1,5 @@
 //! What is due, when, and why: pure functions of policy, state, observation and time.
 
+pub mod backoff;
 pub mod cron;
+pub mod jitter;
