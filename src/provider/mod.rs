@@ -1,6 +1,12 @@
 //! How to talk to a service, as data: a definition says which requests mint, list, verify, renew and revoke a token,
 //! and how to read the answers. This module interprets definitions; nothing here opens a connection or reads a clock.
 
+mod builtin;
+mod definition;
+
+pub use builtin::Definitions;
+pub use definition::{Capabilities, Checked, OnTimeout, ParamKind, ParamSpec, Provider, redactor, retry_after};
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -94,6 +100,8 @@ pub struct Values<'a> {
     pub now: Time,
     pub base_url: &'a Url,
     pub params: &'a Params,
+    /// The account's credential. Operations whose role is [`Role::Subject`] never look at it: they authenticate with
+    /// the secret of `subject`.
     pub identity: Option<&'a Identity>,
     pub want: Option<&'a Want>,
     pub subject: Option<&'a Subject>,
@@ -152,6 +160,9 @@ pub struct Minted {
     pub remote: Remote,
     /// What could not be read although the definition captures it: warnings, never a lost secret.
     pub unread: Vec<String>,
+    /// The token exists, but must not be used: it is somebody else's, or the answer calls itself a failure. It is to be
+    /// revoked.
+    pub objection: Option<crate::outcome::Failure>,
 }
 
 /// What a provider says of one token, without its secret. Stored state.
@@ -214,52 +225,16 @@ pub struct Redactor(Vec<Secret>);
 impl Redactor {
     /// Strikes `secret` out from now on; shorter ones than four characters are left, they would hit by chance.
     pub fn add(&mut self, secret: &Secret) {
-        if secret.expose().len() >= 4 {
-            self.0.push(secret.clone());
+        let length = secret.expose().len();
+        if length >= 4 {
+            // Longest first: a secret that begins with another one would otherwise leave its tail.
+            let at = self.0.partition_point(|known| known.expose().len() >= length);
+            self.0.insert(at, secret.clone());
         }
     }
 
     /// `text` with every known secret replaced by `***`.
     pub fn clean(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "***"))
-    }
-}
-
-/// What kind of value a parameter takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamKind {
-    Url,
-    String,
-    Integer,
-    Bool,
-    List,
-    Json,
-}
-
-/// A parameter that a definition declares.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParamSpec {
-    pub kind: ParamKind,
-    /// `None`: the inventory must give it, unless it is optional.
-    pub default: Option<serde_json::Value>,
-    /// May be left out without a default; its template key is then dropped.
-    pub optional: bool,
-    /// The only values allowed, where the definition lists them.
-    pub choices: Vec<serde_json::Value>,
-    /// One sentence for `provider show`.
-    pub about: String,
-    pub example: Option<serde_json::Value>,
-}
-
-/// A definition after its names were bound and its templates compiled.
-#[derive(Debug)]
-pub struct Provider {
-    pub name: crate::names::ProviderName,
-    pub params: BTreeMap<String, ParamSpec>,
-}
-
-impl PartialEq for Provider {
-    fn eq(&self, _other: &Self) -> bool {
-        unimplemented!("two definitions are the same when their sources are")
     }
 }
