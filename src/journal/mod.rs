@@ -3,7 +3,13 @@
 //! The journal knows nothing of rotations: it keeps records (a kind and a JSON body each), the state that they add up
 //! to per token, and sealed secrets. Three implementations: SQLite, one in memory for tests, and later a replicated one.
 
+pub mod lock;
+pub mod memory;
+pub mod record;
+pub mod seal;
+
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::names::{GenerationNo, TokenName};
@@ -59,4 +65,14 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Opens the sealed secret in `slot`. `Ok(None)`: there is none.
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send;
+}
+
+impl<J: Journal> Journal for Arc<J> {
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), Failure>> + Send {
+        self.as_ref().commit(commit)
+    }
+
+    fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send {
+        self.as_ref().secret(slot)
+    }
 }

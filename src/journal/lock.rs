@@ -1,0 +1,120 @@
+//! One daemon per state directory.
+//!
+//! The kernel holds the lock (`flock` on `STATE/lock`) and lets go of it however the process ends. The file's content
+//! is for people: it says who holds the lock, and means nothing when nobody does.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::clock::Time;
+use crate::outcome::one_line;
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub struct StateLock {
+    /// Keeps the lock: closing the file releases it.
+    _file: File,
+}
+
+impl StateLock {
+    /// Takes the lock on `state_dir` without waiting. `now` is noted for whoever comes second.
+    pub fn acquire(state_dir: &Path, now: Time) -> Result<Self, LockError> {
+        let path = state_dir.join("lock");
+        let failed = |source| LockError::Io { path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            // The text in it belongs to the holder until the lock is ours.
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let holder = read_holder(&mut file).unwrap_or_default();
+                return Err(LockError::Held { state_dir: state_dir.to_owned(), holder });
+            }
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        // Whose lock it is serves messages only: a full disk must not keep the daemon from starting.
+        let _ = write_holder(&mut file, now);
+        Ok(Self { _file: file })
+    }
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// `holder`: what the lock file says, in one line; may be empty.
+    #[error("the state directory {} is in use{}", state_dir.display(), named(holder))]
+    Held { state_dir: PathBuf, holder: String },
+    #[error("cannot open {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+fn named(holder: &str) -> String {
+    if holder.is_empty() { ", by a process that has not named itself".to_owned() } else { format!(" by {holder}") }
+}
+
+fn read_holder(file: &mut File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(1024).read_to_string(&mut text)?;
+    Ok(one_line(&text, 300))
+}
+
+fn write_holder(file: &mut File, now: Time) -> io::Result<()> {
+    let mut text = format!("process {}", std::process::id());
+    if let Ok(host) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        let _ = write!(text, " on {}", host.trim());
+    }
+    let _ = write!(text, ", started {}", now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+    // The program and its subcommand are enough to recognise it.
+    let command: Vec<_> = std::env::args_os().take(2).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let _ = write!(text, " as `{}`", one_line(&command.join(" "), 200));
+    file.rewind()?;
+    file.set_len(0)?;
+    writeln!(file, "{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_the_first_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        let refused = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap_err().to_string();
+        assert!(refused.contains(&format!("in use by process {}", std::process::id())), "{refused}");
+        assert!(refused.contains("started 1970-01-01T00:00:00Z"), "{refused}");
+        drop(first);
+        StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+    }
+
+    #[test]
+    fn what_a_dead_holder_wrote_does_not_hold_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("lock"), "process 1 on elsewhere, which is long gone, with a long line")
+            .unwrap();
+        let lock = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        let text = std::fs::read_to_string(dir.path().join("lock")).unwrap();
+        assert!(text.starts_with(&format!("process {}", std::process::id())) && !text.contains("gone"), "{text}");
+        drop(lock);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let refused =
+            StateLock::acquire(Path::new("/nonexistent/state"), DateTime::UNIX_EPOCH).unwrap_err().to_string();
+        assert!(refused.contains("/nonexistent/state/lock"), "{refused}");
+    }
+}
