@@ -1,6 +1,7 @@
 pub mod account;
 pub mod clock;
 pub mod document;
+pub mod durable;
 pub mod inventory;
 pub mod journal;
 pub mod names;

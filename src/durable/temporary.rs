@@ -1,0 +1,85 @@
+//! The temporary file beside a target: private until it is renamed, gone if it is not.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, fchmod, fchown, flock, fstat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+use super::Attributes;
+
+/// A temporary file that goes away unless it was renamed.
+pub(super) struct Temporary<'a> {
+    directory: &'a OwnedFd,
+    pub(super) name: Option<String>,
+    pub(super) file: File,
+}
+
+impl<'a> Temporary<'a> {
+    const PREFIX: &'static str = ".patrold-";
+    const SUFFIX: &'static str = ".tmp";
+    const LETTERS: &'static [u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    const RANDOM: usize = 6;
+
+    /// An empty file of mode 0600 under a name that nothing else has.
+    pub(super) fn create(directory: &'a OwnedFd) -> io::Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut attempts = 0;
+        loop {
+            let mut random = [0; Self::RANDOM];
+            SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
+            let letters = random.map(|byte| char::from(Self::LETTERS[usize::from(byte % 32)]));
+            let name = format!("{}{}{}", Self::PREFIX, String::from_iter(letters), Self::SUFFIX);
+            match openat(directory, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => {
+                    // Tells `sweep` that its writer lives; where locks are unknown, sweeping is for a start only.
+                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                    return Ok(Self { directory, name: Some(name), file: file.into() });
+                }
+                Err(Errno::EXIST) if attempts < 16 => attempts += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives it the owner and mode that the target will have.
+    pub(super) fn own(&self, attributes: Attributes) -> io::Result<()> {
+        let found = fstat(&self.file)?;
+        let owner = attributes.owner.filter(|owner| *owner != found.st_uid).map(Uid::from_raw);
+        let group = attributes.group.filter(|group| *group != found.st_gid).map(Gid::from_raw);
+        if owner.is_some() || group.is_some() {
+            fchown(&self.file, owner, group)?;
+        }
+        // After the owner, since a change of owner clears bits of the mode.
+        Ok(fchmod(&self.file, Mode::from_raw_mode(attributes.mode & 0o7777))?)
+    }
+
+    /// Puts it in the place of `target`.
+    pub(super) fn rename(&mut self, target: &OsStr) -> io::Result<()> {
+        if let Some(name) = &self.name {
+            renameat(self.directory, name, self.directory, target)?;
+        }
+        self.name = None;
+        Ok(())
+    }
+
+    /// Whether only this module makes such a name.
+    pub(super) fn is_name(name: &[u8]) -> bool {
+        name.strip_prefix(Self::PREFIX.as_bytes())
+            .and_then(|rest| rest.strip_suffix(Self::SUFFIX.as_bytes()))
+            .is_some_and(|random| random.len() == Self::RANDOM && random.iter().all(|c| Self::LETTERS.contains(c)))
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            // What cannot be removed now is removed by the next sweep.
+            let _ = unlinkat(self.directory, name, AtFlags::empty());
+        }
+    }
+}
