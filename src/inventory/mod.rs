@@ -3,6 +3,10 @@
 //! Runtime types only. They derive no `Deserialize`; the files' own shape lives in `spec`, and `resolve` is the only
 //! bridge between the two.
 
+pub mod defaults;
+mod spec;
+mod values;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
