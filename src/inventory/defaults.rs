@@ -71,3 +71,6 @@ pub const ON_FAILURE: OnFailure = OnFailure::Retry;
 
 /// Cron expressions without a zone mean the same moment on every machine.
 pub const TIMEZONE: chrono_tz::Tz = chrono_tz::UTC;
+
+/// The control socket's name in the runtime directory, or in the state directory where there is none.
+pub const CONTROL_NAME: &str = "control.sock";

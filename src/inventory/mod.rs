@@ -4,6 +4,10 @@
 //! bridge between the two.
 
 pub mod defaults;
+pub mod diff;
+mod load;
+mod owners;
+mod resolve;
 mod spec;
 mod values;
 
@@ -19,6 +23,8 @@ use crate::clock::{Span, Time};
 use crate::names::{AccountName, HookKey, RemoteId, StoreKey, TokenName};
 use crate::plan::cron::{Schedule, Window};
 use crate::provider::{Params, Provider};
+
+pub use load::{Environment, Loaded, load};
 
 /// Everything that the files ask for.
 #[derive(Clone, Debug, PartialEq)]

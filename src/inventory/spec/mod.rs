@@ -14,7 +14,7 @@ use crate::names::AccountName;
 pub use account::{AccountSpec, RateLimitSpec};
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
 pub use source::CredentialSpec;
-pub use token::{HookSpec, InitialSpec, OwnerSpec, StoreKindSpec, StoreSpec, TokenSpec};
+pub use token::{HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
 
 use super::{LogFormat, SecretSource, values};
 
