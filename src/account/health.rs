@@ -131,7 +131,7 @@ mod tests {
             ("since the first of several", &[Event::AccountFailed(&unreachable), Event::AccountFailed(&dead)], Some(0)),
             ("a token's own success proves nothing", &[Event::AccountFailed(&dead), without.clone()], Some(0)),
             ("except that the provider is there", &[Event::AccountFailed(&unreachable), without], None),
-            ("accepted again", &[Event::AccountFailed(&dead), mine], None),
+            ("accepted again", &[Event::AccountFailed(&dead), mine.clone()], None),
             ("other failures do not count", &[Event::OperationFailed(&other)], None),
         ] {
             let mut record = Record::default();
