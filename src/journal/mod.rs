@@ -3,10 +3,12 @@
 //! The journal knows nothing of rotations: it keeps records (a kind and a JSON body each), the state that they add up
 //! to per token, and sealed secrets. Three implementations: SQLite, one in memory for tests, and later a replicated one.
 
+pub mod key;
 pub mod lock;
 pub mod memory;
 pub mod record;
 pub mod seal;
+pub mod sqlite;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -220,20 +220,20 @@ mod tests {
     fn a_sealed_secret_opens_in_its_own_slot_only() {
         let sealer = sealer(1);
         let home = slot("gps", 3, 1);
-        let sealed = sealer.seal(&home, &SecretParts::new(Secret::new("hunter2"))).unwrap();
-        assert_eq!(sealer.open(&home, &sealed).unwrap().token().expose(), "hunter2");
+        let blob = sealer.seal(&home, &SecretParts::new(Secret::new("hunter2"))).unwrap();
+        assert_eq!(sealer.open(&home, &blob).unwrap().token().expose(), "hunter2");
         for other in [slot("gpt", 3, 1), slot("gps", 4, 1), slot("gps", 3, 2), slot("gps", 1, 3)] {
-            assert_eq!(sealer.open(&other, &sealed).unwrap_err(), SealError::Damaged, "{other:?}");
+            assert_eq!(sealer.open(&other, &blob).unwrap_err(), SealError::Damaged, "{other:?}");
         }
     }
 
     #[test]
     fn another_key_is_told_from_damage() {
         let home = slot("gps", 1, 0);
-        let mut sealed = sealer(1).seal(&home, &SecretParts::new(Secret::new("hunter2"))).unwrap();
-        assert_eq!(sealer(2).open(&home, &sealed).unwrap_err(), SealError::OtherKey);
-        sealed[0] = 9;
-        assert_eq!(sealer(1).open(&home, &sealed).unwrap_err(), SealError::NewerVersion(9));
+        let mut blob = sealer(1).seal(&home, &SecretParts::new(Secret::new("hunter2"))).unwrap();
+        assert_eq!(sealer(2).open(&home, &blob).unwrap_err(), SealError::OtherKey);
+        blob[0] = 9;
+        assert_eq!(sealer(1).open(&home, &blob).unwrap_err(), SealError::NewerVersion(9));
         assert_eq!(Sealer::new(b"fifteen bytes!!").unwrap_err(), SealError::ShortKey(15));
     }
 
@@ -241,12 +241,12 @@ mod tests {
     fn no_changed_byte_goes_unnoticed() {
         let sealer = sealer(1);
         let home = slot("gps", 1, 0);
-        let sealed = sealer.seal(&home, &SecretParts::new(Secret::new("hunter2"))).unwrap();
-        for at in 0..sealed.len() {
-            let mut changed = sealed.clone();
+        let blob = sealer.seal(&home, &SecretParts::new(Secret::new("hunter2"))).unwrap();
+        for at in 0..blob.len() {
+            let mut changed = blob.clone();
             changed[at] ^= 0x20;
             assert!(sealer.open(&home, &changed).is_err(), "byte {at}");
-            assert!(sealer.open(&home, &sealed[..at]).is_err(), "cut at {at}");
+            assert!(sealer.open(&home, &blob[..at]).is_err(), "cut at {at}");
         }
     }
 
@@ -276,8 +276,8 @@ mod tests {
                 parts.with(name, Secret::new(value.as_str()))
             });
             let home = slot("gps", 1, 0);
-            let sealed = sealer(1).seal(&home, &parts).unwrap();
-            prop_assert_eq!(shown(&sealer(1).open(&home, &sealed).unwrap()), shown(&parts));
+            let blob = sealer(1).seal(&home, &parts).unwrap();
+            prop_assert_eq!(shown(&sealer(1).open(&home, &blob).unwrap()), shown(&parts));
         }
 
         #[test]

@@ -1,0 +1,78 @@
+//! What went wrong with the database, in words that say what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use crate::journal::key::KeyError;
+use crate::journal::lock::LockError;
+use crate::outcome::{Failure, FailureCode};
+
+/// Why a journal was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the state directory {} cannot be used: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("there is no journal at {}: the daemon has not run with this state directory", .0.display())]
+    Missing(PathBuf),
+    #[error("{} is a database of another program", .0.display())]
+    Foreign(PathBuf),
+    #[error("{} was written by a newer patrold (version {found}, this one knows {known}): run that one, or restore a backup", path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("{} holds {what}, which patrold did not write: keep a copy, and restore a backup", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("{}", describe(path, source))]
+    Database { path: PathBuf, source: rusqlite::Error },
+}
+
+/// Why the chain of records could not be followed to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Broken(#[from] crate::journal::record::Broken),
+    #[error(transparent)]
+    Read(#[from] OpenError),
+}
+
+/// The failure of a step whose commit or read failed.
+pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> Failure {
+    Failure::new(FailureCode::Journal, describe(path, error))
+}
+
+/// `error` in one line, with its remedy.
+pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> String {
+    let path = path.display();
+    let Some(code) = error.sqlite_error_code() else {
+        return format!("{path}: {error}");
+    };
+    match code {
+        ErrorCode::DiskFull => {
+            format!("no space is left for {path}: free some; the journal goes on by itself")
+        }
+        ErrorCode::ReadOnly => {
+            format!("{path} cannot be written: make it and its directory writable, or mount the file system writable")
+        }
+        ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::AuthorizationForStatementDenied => {
+            format!(
+                "{path} cannot be opened: see that this user owns it and its directory, and that the directory is there"
+            )
+        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            format!("{path} is locked by another process: close what has it open, a database shell or a backup")
+        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            format!("{path} is damaged ({error}): stop the daemon, keep a copy, and restore a backup")
+        }
+        ErrorCode::SystemIoFailure => {
+            format!(
+                "the disk failed under {path} ({error}): see the kernel's log; the journal goes on when the disk does"
+            )
+        }
+        _ => format!("{path}: {error}"),
+    }
+}

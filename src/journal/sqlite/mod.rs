@@ -1,0 +1,246 @@
+//! The journal in one SQLite database of the state directory: `journal.db`, with its write-ahead log beside it.
+//!
+//! One thread writes, and makes all commits that wait for it durable at once ([`writer`]). Secrets are sealed before
+//! they reach that thread and opened by a connection of their own, so that a read never waits for a sync.
+
+mod error;
+mod read;
+mod schema;
+mod writer;
+
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use tokio::sync::oneshot;
+
+pub use self::error::{OpenError, VerifyError};
+pub use self::read::ReadOnly;
+use self::writer::{Job, Sealed, Writer};
+use super::key::{KeyOrigin, KeySource};
+use super::lock::StateLock;
+use super::seal::Sealer;
+use super::{Commit, Journal, SecretChange, SecretSlot};
+use crate::clock::Time;
+use crate::names::{GenerationNo, InstanceId, TokenName};
+use crate::outcome::{Failure, FailureCode};
+use crate::secret::{Fingerprinter, SecretParts};
+
+/// The database, in the state directory.
+pub const DATABASE: &str = "journal.db";
+
+/// The journal of a running daemon. It holds the lock of the state directory until it is dropped; dropping it waits
+/// for the commits that were begun.
+#[derive(Debug)]
+pub struct SqliteJournal {
+    sealer: Sealer,
+    path: PathBuf,
+    reader: Arc<Mutex<Connection>>,
+    /// `None` only while it is dropped.
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+    /// Last, so that the lock is held until the writer is done.
+    _lock: StateLock,
+}
+
+/// What a start finds in the journal.
+#[derive(Debug)]
+pub struct Opened {
+    /// What our markers carry.
+    pub instance: InstanceId,
+    /// The state of every token, as JSON, by name.
+    pub states: Vec<(TokenName, String)>,
+    /// Makes fingerprints under the journal's key.
+    pub fingerprinter: Fingerprinter,
+    /// How the key came about.
+    pub key: KeyOrigin,
+    /// Secrets that the key cannot open: sealed under another, by a newer version, or damaged in their first bytes.
+    /// Their tokens have to be rotated.
+    pub unreadable: Vec<SecretSlot>,
+    /// What an operator should know, a line each.
+    pub notes: Vec<String>,
+}
+
+impl SqliteJournal {
+    /// Opens the journal in `state_dir`, and makes it where there is none. Blocks; called once, at the start. `now` is
+    /// noted in the lock file.
+    pub fn open(state_dir: &Path, key: &KeySource, now: Time) -> Result<(Self, Opened), OpenError> {
+        let failed = |source| OpenError::Io { path: state_dir.to_owned(), source };
+        let state_dir = std::path::absolute(state_dir).map_err(failed)?;
+        let mut notes = prepare_directory(&state_dir).map_err(failed)?;
+        let lock = StateLock::acquire(&state_dir, now)?;
+        // A kill while the key was made may have left a temporary file; that it stays is no reason not to start.
+        let _ = crate::durable::sweep(&state_dir);
+
+        let path = state_dir.join(DATABASE);
+        let has_journal = path.metadata().is_ok_and(|about| about.len() > 0);
+        let (sealer, origin) = key.load(&state_dir, has_journal)?;
+        prepare_file(&path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
+
+        let database = |source| OpenError::Database { path: path.clone(), source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(database)?;
+        let version = schema::check(&connection, &path)?;
+        schema::prepare_writer(&connection).map_err(database)?;
+        schema::migrate(&mut connection, version).map_err(database)?;
+        let instance = schema::instance(&connection, &path)?;
+        let unreadable = unreadable(&connection, &path, &sealer)?;
+        let states = read::states(&connection, &path)?;
+        let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(database)?;
+        reader.busy_timeout(schema::PATIENCE).map_err(database)?;
+
+        let (jobs, queue) = mpsc::channel();
+        let writer = Writer::new(connection, path.clone(), instance);
+        let writer = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(|source| OpenError::Io { path: path.clone(), source })?;
+
+        notes.extend(key_notes(origin, &unreadable));
+        let fingerprinter = sealer.fingerprinter().clone();
+        let reader = Arc::new(Mutex::new(reader));
+        let journal = Self { sealer, path, reader, jobs: Some(jobs), writer: Some(writer), _lock: lock };
+        Ok((journal, Opened { instance, states, fingerprinter, key: origin, unreadable, notes }))
+    }
+
+    fn seal(&self, commit: Commit) -> Result<Sealed, Failure> {
+        let seal = |change| match change {
+            SecretChange::Keep { slot, parts } => match self.sealer.seal(&slot, &parts) {
+                Ok(sealed) => Ok((slot, Some(sealed))),
+                Err(error) => Err(Failure::new(FailureCode::Journal, format!("the secret was not sealed: {error}"))),
+            },
+            SecretChange::Erase { slot } => Ok((slot, None)),
+        };
+        Ok(Sealed {
+            token: commit.token,
+            at: commit.at,
+            records: commit.records,
+            state: commit.state,
+            secrets: commit.secrets.into_iter().map(seal).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The sealed bytes in `slot`.
+    async fn sealed(&self, slot: &SecretSlot) -> Result<Option<Vec<u8>>, Failure> {
+        let reader = Arc::clone(&self.reader);
+        let slot = slot.clone();
+        let read = move || {
+            // A read leaves nothing half done that a panic could have spoilt.
+            let connection = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            connection
+                .prepare_cached("SELECT sealed FROM secrets WHERE token = ?1 AND generation = ?2 AND revision = ?3")?
+                .query_row(params![slot.token.as_str(), slot.generation.0, slot.revision], |row| row.get(0))
+                .optional()
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(result) => result.map_err(|error| error::failure(&self.path, &error)),
+            Err(_) => Err(Failure::new(FailureCode::Journal, "the read did not end, the daemon is stopping")),
+        }
+    }
+
+    #[cfg(test)]
+    fn send(&self, job: Job) {
+        self.jobs.as_ref().unwrap().send(job).unwrap();
+    }
+}
+
+impl Journal for SqliteJournal {
+    async fn commit(&self, commit: Commit) -> Result<(), Failure> {
+        let stopped = || Failure::new(FailureCode::Journal, "the journal's writer has stopped: restart the daemon");
+        let (answer, result) = oneshot::channel();
+        let job = Job::Commit(self.seal(commit)?, answer);
+        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(stopped)?;
+        result.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
+        let Some(sealed) = self.sealed(slot).await? else {
+            return Ok(None);
+        };
+        self.sealer.open(slot, &sealed).map(Some).map_err(|error| {
+            let what = format!("{} generation {}: {error}", slot.token, slot.generation);
+            Failure::new(FailureCode::SecretUnreadable, what)
+        })
+    }
+}
+
+impl Drop for SqliteJournal {
+    fn drop(&mut self) {
+        // The writer ends when nobody can ask it any more.
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer has been printed, and every commit since then has failed.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Makes the state directory, private whatever the umask is. One that is there keeps its mode, since somebody chose it;
+/// the database in it is private anyway.
+fn prepare_directory(state_dir: &Path) -> io::Result<Vec<String>> {
+    match state_dir.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+            std::fs::set_permissions(state_dir, Permissions::from_mode(0o700))?;
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+        Ok(about) if about.permissions().mode() & 0o002 != 0 => Ok(vec![format!(
+            "every user of this machine may replace files in the state directory {0}: chmod 0700 {0}",
+            state_dir.display()
+        )]),
+        Ok(_) => Ok(Vec::new()),
+    }
+}
+
+/// Makes the database file private before SQLite opens it; its log and index get the same mode.
+fn prepare_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+/// The slots whose secret does not fit the key, judged by their first bytes.
+fn unreadable(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<Vec<SecretSlot>, OpenError> {
+    let read = || {
+        connection
+            .prepare("SELECT token, generation, revision, substr(sealed, 1, 9) FROM secrets")?
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+            .filter(|row| row.as_ref().map_or(true, |(_, _, _, head): &Row| sealer.fits(head) != Ok(true)))
+            .collect::<rusqlite::Result<Vec<Row>>>()
+    };
+    let rows = read().map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+    rows.into_iter()
+        .map(|(token, generation, revision, _)| {
+            Ok(SecretSlot { token: read::name(&token, path)?, generation: GenerationNo(generation), revision })
+        })
+        .collect()
+}
+
+/// Token, generation, revision, first bytes.
+type Row = (String, u32, u32, Vec<u8>);
+
+fn key_notes(origin: KeyOrigin, unreadable: &[SecretSlot]) -> Option<String> {
+    let count = unreadable.len();
+    match origin {
+        KeyOrigin::MadeAnew if count > 0 => Some(format!(
+            "the key that sealed the journal is lost: a new one was made, and {count} secrets cannot be opened; stop the \
+             daemon and put the old seal.key back, or let their tokens be rotated"
+        )),
+        _ if count > 0 => Some(format!(
+            "{count} secrets of the journal were sealed under another key and cannot be opened; give the daemon that key \
+             again, or let their tokens be rotated"
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

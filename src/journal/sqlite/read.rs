@@ -1,0 +1,138 @@
+//! The journal for those who only look: the command line, while the daemon runs or not. Secrets stay sealed.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+
+use super::error::{OpenError, VerifyError};
+use super::{DATABASE, schema};
+use crate::journal::record::{Broken, Chain, Record};
+use crate::names::{InstanceId, TokenName};
+
+/// A journal opened for reading.
+#[derive(Debug)]
+pub struct ReadOnly {
+    connection: Connection,
+    path: PathBuf,
+    instance: InstanceId,
+}
+
+impl ReadOnly {
+    /// Opens the journal in `state_dir`. Takes no lock: it sees what was committed when it reads.
+    pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
+        let path = state_dir.join(DATABASE);
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(OpenError::Missing(path)),
+            Err(source) => return Err(OpenError::Io { path, source }),
+        }
+        let connection = connect(&path).map_err(|source| OpenError::Database { path: path.clone(), source })?;
+        let version = schema::check(&connection, &path)?;
+        if version == 0 {
+            return Err(OpenError::Missing(path));
+        }
+        let instance = schema::instance(&connection, &path)?;
+        Ok(Self { connection, path, instance })
+    }
+
+    /// The id that the journal's markers carry.
+    pub fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// The state of every token, as JSON, by name.
+    pub fn states(&self) -> Result<Vec<(TokenName, String)>, OpenError> {
+        states(&self.connection, &self.path)
+    }
+
+    /// Every record of `token`, oldest first.
+    pub fn history(&self, token: &TokenName) -> Result<Vec<Record>, OpenError> {
+        let read = || {
+            self.connection
+                .prepare(&format!("{RECORDS} WHERE token = ?1 ORDER BY seq"))?
+                .query_map([token.as_str()], record)?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// Follows the chain of all records without holding them in memory; gives how many there are.
+    pub fn verify_chain(&self) -> Result<i64, VerifyError> {
+        let failed = |source| self.failed(source);
+        // One transaction: the states and the records of the same moment.
+        let transaction = self.connection.unchecked_transaction().map_err(failed)?;
+        let last: i64 =
+            transaction.query_row("SELECT ifnull(max(seq), 0) FROM states", (), |row| row.get(0)).map_err(failed)?;
+        let mut chain = Chain::new(self.instance);
+        let mut statement = transaction.prepare(&format!("{RECORDS} ORDER BY seq")).map_err(failed)?;
+        let mut rows = statement.query(()).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            // A row that does not read as a record, bytes where text should be, is a broken one too.
+            let record = record(row).map_err(|_| Broken { seq: chain.seq + 1 })?;
+            chain.follow(&record)?;
+        }
+        if chain.seq < last {
+            // The end of a chain can be cut off without a trace in the chain: the states still know of it.
+            return Err(Broken { seq: chain.seq + 1 }.into());
+        }
+        Ok(chain.seq)
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> OpenError {
+        OpenError::Database { path: self.path.clone(), source }
+    }
+}
+
+const RECORDS: &str = "SELECT seq, at, token, kind, version, body, hash FROM records";
+
+fn record(row: &Row) -> rusqlite::Result<Record> {
+    Ok(Record {
+        seq: row.get(0)?,
+        at_micros: row.get(1)?,
+        token: row.get(2)?,
+        kind: row.get(3)?,
+        version: row.get(4)?,
+        body: row.get(5)?,
+        hash: row.get(6)?,
+    })
+}
+
+/// The state of every token, by name.
+pub(super) fn states(connection: &Connection, path: &Path) -> Result<Vec<(TokenName, String)>, OpenError> {
+    let read = || {
+        connection
+            .prepare("SELECT token, state FROM states ORDER BY token")?
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<Vec<(String, String)>>>()
+    };
+    let rows = read().map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+    rows.into_iter().map(|(token, state)| Ok((name(&token, path)?, state))).collect()
+}
+
+pub(super) fn name(text: &str, path: &Path) -> Result<TokenName, OpenError> {
+    text.parse().map_err(|_| OpenError::Damaged { path: path.to_owned(), what: format!("the token name {text:?}") })
+}
+
+/// A connection that cannot write.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let open = |path: &Path, flags| {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(schema::PATIENCE)?;
+        // The file is not touched before the first statement.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+        Ok(connection)
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    open(path, flags).or_else(|error: rusqlite::Error| {
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        let has_writer = log.metadata().is_ok_and(|about| about.len() > 0);
+        match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) if !has_writer => {}
+            _ => return Err(error),
+        }
+        // A reader shares the index of the log with writers, and cannot make one where it may not write. Where the log
+        // is empty nothing but the database is needed.
+        let uri = url::Url::from_file_path(path).map_err(|()| error)?;
+        open(Path::new(&format!("{uri}?immutable=1")), flags | OpenFlags::SQLITE_OPEN_URI)
+    })
+}

@@ -1,0 +1,213 @@
+//! The thread that owns the writing connection: it takes whatever commits are waiting and makes them durable with one
+//! sync of the disk.
+//!
+//! A group that fails is tried once more, each commit alone, so that one that cannot be written does not take the
+//! others with it. The thread outlives every error: the next commit is simply tried.
+//!
+//! Erased secrets are overwritten in the database file by `secure_delete`. Their sealed bytes also stand in the
+//! write-ahead log until it is copied back and cut off, which follows within seconds of an erasure. What then remains
+//! is out of reach of any program that goes through the file system: old blocks of the cut-off log on the disk, and
+//! copies on flash cells or in snapshots, sealed all of them.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use tokio::sync::oneshot;
+
+use super::error::failure;
+use super::schema::{self, PATIENCE};
+use crate::clock::Time;
+use crate::journal::record::Chain;
+use crate::journal::{Draft, SecretSlot};
+use crate::names::{InstanceId, TokenName};
+use crate::outcome::Failure;
+
+/// The most commits in one transaction: bounds how long the first of them waits for the last.
+const LARGEST_GROUP: usize = 512;
+
+/// Between two truncations of the write-ahead log.
+const TRUNCATE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a truncation waits for readers. Commits wait meanwhile, so it is short; it is tried again.
+const TRUNCATE_PATIENCE: Duration = Duration::from_millis(20);
+
+/// A commit whose secrets are sealed.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) token: TokenName,
+    pub(super) at: Time,
+    pub(super) records: Vec<Draft>,
+    pub(super) state: String,
+    /// `None` erases the slot.
+    pub(super) secrets: Vec<(SecretSlot, Option<Vec<u8>>)>,
+}
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    Commit(Sealed, oneshot::Sender<Result<(), Failure>>),
+    /// Lets a test break or mend the connection.
+    #[cfg(test)]
+    Tamper(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+/// The writing connection and what it knows of the database.
+pub(super) struct Writer {
+    connection: Connection,
+    path: PathBuf,
+    instance: InstanceId,
+    /// When the erased secrets have to be cut off the write-ahead log.
+    truncate_at: Option<Instant>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, path: PathBuf, instance: InstanceId) -> Self {
+        Self { connection, path, instance, truncate_at: None }
+    }
+
+    /// Works until nobody can ask any more, then leaves the database in one file.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Some(job) = self.wait(jobs) {
+            let mut commits = Vec::new();
+            let mut answers = Vec::new();
+            for job in std::iter::once(job).chain(jobs.try_iter()).take(LARGEST_GROUP) {
+                match job {
+                    Job::Commit(commit, answer) => {
+                        commits.push(commit);
+                        answers.push(answer);
+                    }
+                    #[cfg(test)]
+                    Job::Tamper(tamper) => tamper(&self.connection),
+                }
+            }
+            for (answer, result) in answers.into_iter().zip(self.commit(&commits)) {
+                // Whoever asked may have been cancelled; the commit stands all the same.
+                let _ = answer.send(result);
+            }
+        }
+        // Best effort: the next start reads the log as well.
+        let _ = self.truncate();
+    }
+
+    /// The next job; truncates the log meanwhile when that is due. `None`: there will be no more.
+    fn wait(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+        loop {
+            let Some(due) = self.truncate_at else {
+                return jobs.recv().ok();
+            };
+            match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    // A reader that is in the way has gone by the next time.
+                    self.truncate_at = match self.truncate() {
+                        Ok(true) => None,
+                        Ok(false) | Err(_) => Some(Instant::now() + TRUNCATE_EVERY),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Makes `commits` durable: together, or where that fails, one by one.
+    pub(super) fn commit(&mut self, commits: &[Sealed]) -> Vec<Result<(), Failure>> {
+        if commits.is_empty() {
+            return Vec::new();
+        }
+        if self.transact(commits).is_ok() {
+            return commits.iter().map(|_| Ok(())).collect();
+        }
+        commits
+            .iter()
+            .map(|commit| self.transact(std::slice::from_ref(commit)).map_err(|error| failure(&self.path, &error)))
+            .collect()
+    }
+
+    /// One transaction, one sync.
+    fn transact(&mut self, commits: &[Sealed]) -> rusqlite::Result<()> {
+        if !self.connection.is_autocommit() {
+            // A rollback failed earlier.
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        // Read anew each time, from pages that are in memory: after an error nothing that was remembered is certain.
+        let mut chain = schema::chain(&self.connection, self.instance)?;
+        let number = schema::transactions(&self.connection)? + 1;
+        let result = write(&mut self.connection, commits, &mut chain, number);
+        let result = self.settle(result, number);
+        if result.is_ok() && commits.iter().any(|commit| !commit.secrets.is_empty()) {
+            self.truncate_at.get_or_insert_with(|| Instant::now() + TRUNCATE_EVERY);
+        }
+        result
+    }
+
+    /// What really became of transaction `number`: an error from `COMMIT` leaves that open, the database knows.
+    ///
+    /// One gap remains. When the disk refuses the sync of the log, the transaction is undone; if the daemon is then
+    /// killed before it commits anything else, recovery may find the transaction complete in the log and keep it. It
+    /// reappears whole, in its place, which is what a kill after the commit would have looked like.
+    pub(super) fn settle(&self, result: rusqlite::Result<()>, number: i64) -> rusqlite::Result<()> {
+        result.or_else(|error| match schema::transactions(&self.connection) {
+            Ok(committed) if committed == number && self.connection.is_autocommit() => Ok(()),
+            _ => Err(error),
+        })
+    }
+
+    /// Copies the write-ahead log into the database and cuts it off. False: a reader was in the way.
+    fn truncate(&mut self) -> rusqlite::Result<bool> {
+        self.connection.busy_timeout(TRUNCATE_PATIENCE)?;
+        let busy = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0));
+        self.connection.busy_timeout(PATIENCE)?;
+        Ok(!busy?)
+    }
+}
+
+/// Writes `commits` as the transaction `number`.
+fn write(connection: &mut Connection, commits: &[Sealed], chain: &mut Chain, number: i64) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for commit in commits {
+        apply(&transaction, chain, commit)?;
+    }
+    transaction.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'transactions'")?.execute([number])?;
+    transaction.commit()
+}
+
+fn apply(transaction: &Transaction, chain: &mut Chain, commit: &Sealed) -> rusqlite::Result<()> {
+    for draft in &commit.records {
+        let record = chain.append(commit.at, &commit.token, draft);
+        transaction
+            .prepare_cached(
+                "INSERT INTO records (seq, at, token, kind, version, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                record.seq,
+                record.at_micros,
+                record.token,
+                record.kind,
+                record.version,
+                record.body,
+                record.hash
+            ])?;
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO states (token, state, seq) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (token) DO UPDATE SET state = excluded.state, seq = excluded.seq",
+        )?
+        .execute(params![commit.token.as_str(), commit.state, chain.seq])?;
+    for (slot, sealed) in &commit.secrets {
+        let (token, generation, revision) = (slot.token.as_str(), slot.generation.0, slot.revision);
+        match sealed {
+            Some(sealed) => transaction
+                .prepare_cached(
+                    "INSERT INTO secrets (token, generation, revision, sealed) VALUES (?1, ?2, ?3, ?4) \
+                     ON CONFLICT (token, generation, revision) DO UPDATE SET sealed = excluded.sealed",
+                )?
+                .execute(params![token, generation, revision, sealed])?,
+            None => transaction
+                .prepare_cached("DELETE FROM secrets WHERE token = ?1 AND generation = ?2 AND revision = ?3")?
+                .execute(params![token, generation, revision])?,
+        };
+    }
+    Ok(())
+}
