@@ -112,7 +112,7 @@ text_newtype! {
 }
 
 /// A generation of a token: 1 for the first that patrold minted, 0 for one that it adopted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GenerationNo(pub u32);
 

@@ -2,4 +2,8 @@
 
 pub mod backoff;
 pub mod cron;
+pub mod due;
 pub mod jitter;
+mod reason;
+
+pub use reason::Reason;

@@ -1,0 +1,153 @@
+//! When a token is due, by which rule, and until when it can wait.
+
+use crate::clock::{Span, Time};
+use crate::inventory::{RenewBefore, TokenPolicy};
+use crate::rotation::state::{Current, TokenState};
+
+use super::Reason;
+use super::cron::WindowState;
+use super::jitter::jitter;
+
+/// How a due token is dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A new generation.
+    Rotation,
+    /// A new secret of the same generation, in place.
+    Renewal,
+}
+
+/// One rule that makes a token due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub kind: Kind,
+    pub reason: Reason,
+    pub at: Time,
+    /// Waiting for a window longer than this would endanger the consumers. None: it can wait for ever.
+    pub deadline: Option<Time>,
+    /// It does not wait for windows.
+    pub urgent: bool,
+}
+
+/// When a due rotation may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    pub at: Time,
+    /// The window opens too late: the deadline decides.
+    pub overridden: bool,
+}
+
+/// Every rule that applies to the current generation, with the time at which it makes the token due.
+///
+/// `renews`: the provider can renew this generation in place. `skew`: the provider's clock minus ours; what the
+/// provider said of expiries is on its clock, due times are on ours.
+pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews: bool, skew: Span) -> Vec<Due> {
+    let generation = &current.generation;
+    let remote = &generation.remote;
+    let rotation = |reason, at, deadline| Due { kind: Kind::Rotation, reason, at, deadline, urgent: false };
+    let urgent = |reason, at| Due { kind: Kind::Rotation, reason, at, deadline: Some(at), urgent: true };
+    let renews = renews && !current.renewal_spent && !current.secret_lost;
+    let here = |there: Time| there.checked_sub_signed(skew).unwrap_or(there);
+    let expires = remote.expires.time().map(here);
+    let refresh_expires = remote.refresh_expires.map(here);
+    let mut rules = Vec::with_capacity(3);
+
+    if let Some(dead) = &current.dead {
+        rules.push(urgent(Reason::Dead, dead.at));
+    }
+    if let Some(requested) = state.requested {
+        rules.push(urgent(Reason::Requested, requested));
+    }
+    if current.secret_lost {
+        rules.push(rotation(Reason::SecretLost, generation.issued_at, None));
+    }
+    if current.renewal_spent {
+        rules.push(rotation(Reason::RenewalInDoubt, generation.issued_at, expires));
+    }
+    if generation.account != policy.account.name
+        || generation.params.as_ref().is_some_and(|params| *params != policy.params)
+    {
+        rules.push(rotation(Reason::Changed, generation.minted_at, expires));
+    }
+    if let Some(expires) = expires {
+        if renews {
+            let can_renew = refresh_expires.is_none_or(|end| end > expires);
+            let (at, deadline) = lead(policy, generation.issued_at, expires);
+            let kind = if can_renew { Kind::Renewal } else { Kind::Rotation };
+            let reason = if can_renew { Reason::Renewal } else { Reason::RenewBefore };
+            rules.push(Due { kind, reason, at, deadline: Some(deadline), urgent: can_renew });
+            rules.push(urgent(Reason::Expired, refresh_expires.unwrap_or(expires).max(expires)));
+        } else {
+            let (at, deadline) = lead(policy, generation.minted_at, expires);
+            rules.push(rotation(Reason::RenewBefore, at, Some(deadline)));
+            rules.push(urgent(Reason::Expired, expires));
+        }
+    }
+    if let Some(until) = remote.renewable_until.map(here) {
+        let (at, deadline) = lead(policy, generation.minted_at, until);
+        rules.push(rotation(Reason::RenewableUntil, at, Some(deadline)));
+    }
+    if let Some(every) = policy.rotate_every {
+        let at = later(generation.minted_at, every) - jitter(&policy.name, policy.jitter.min(every / 10));
+        rules.push(rotation(Reason::RotateEvery, at, None));
+    }
+    if let Some(next) = policy.schedule.as_ref().and_then(|schedule| schedule.next_after(generation.minted_at)) {
+        rules.push(rotation(Reason::Schedule, later(next, jitter(&policy.name, policy.jitter)), expires));
+    }
+    if remote.expires == crate::provider::Expiry::Unknown && policy.rotate_every.is_none() && policy.schedule.is_none() {
+        rules.push(rotation(Reason::ExpiryUnknown, generation.minted_at, None));
+    }
+    rules
+}
+
+/// The rule that decides: the one that makes the token due first; of several that have, a pressing one.
+pub fn deciding(rules: &[Due], now: Time) -> Option<Due> {
+    let due = rules.iter().filter(|due| due.at <= now);
+    // A rotation replaces what a renewal would renew, so that it goes first where both are due.
+    let pressing = due.min_by_key(|due| (!due.urgent || due.kind == Kind::Renewal, due.kind == Kind::Renewal, due.at));
+    pressing.or_else(|| rules.iter().min_by_key(|due| due.at)).copied()
+}
+
+/// When a due token may begin, given its window.
+pub fn start(policy: &TokenPolicy, due: &Due, now: Time) -> Start {
+    let from = due.at.max(now);
+    let Some(window) = policy.window.as_ref().filter(|_| !due.urgent) else {
+        return Start { at: from, overridden: false };
+    };
+    match (window.at(from), due.deadline) {
+        (WindowState::Open { .. }, _) => Start { at: from, overridden: false },
+        (WindowState::Closed { opens: Some(opens) }, None) => Start { at: opens, overridden: false },
+        (WindowState::Closed { opens: Some(opens) }, Some(deadline)) if opens <= deadline => {
+            Start { at: opens, overridden: false }
+        }
+        (WindowState::Closed { .. }, Some(deadline)) => Start { at: deadline.max(from), overridden: true },
+        // A window that never opens again, and nothing that presses: the loader refuses such windows.
+        (WindowState::Closed { opens: None }, None) => Start { at: Time::MAX_UTC, overridden: false },
+    }
+}
+
+/// When `renew-before` and jitter make a credential due that lives from `from` to `end`, and its deadline: half of
+/// what `renew-before` leaves.
+fn lead(policy: &TokenPolicy, from: Time, end: Time) -> (Time, Time) {
+    let life = (end - from).max(Span::zero());
+    let lead = match policy.renew_before {
+        // A span that is longer than the life would make every new generation due at once.
+        RenewBefore::Span(span) if span < life => span,
+        RenewBefore::Span(_) => life / 3,
+        RenewBefore::Share(share) => scale(life, share),
+    };
+    let spread = policy.jitter.min(life / 10).min(life - lead);
+    (end - lead - jitter(&policy.name, spread), end - lead / 2)
+}
+
+/// `span` times a share between 0 and 1; exact to the millisecond for a thousand years.
+fn scale(span: Span, share: f64) -> Span {
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    let scaled = (span.num_milliseconds() as f64 * share) as i64;
+    Span::milliseconds(scaled)
+}
+
+/// `time + span`, at most the end of time.
+fn later(time: Time, span: Span) -> Time {
+    time.checked_add_signed(span).unwrap_or(Time::MAX_UTC)
+}

@@ -1,0 +1,319 @@
+//! What an event makes of a state. Cannot fail, has no side effect: replaying the journal is folding this function.
+//!
+//! An event that does not fit the phase leaves it as it is: only a journal that somebody edited could hold one.
+
+use crate::clock::Time;
+use crate::names::RemoteId;
+use crate::outcome::Failure;
+use crate::provider::{Expiry, Remote};
+
+use super::event::Event;
+use super::state::{
+    Candidate, Current, Delivery, Intent, Noted, Phase, Progress, Retiring, Retry, Search, TokenState, Undo,
+};
+
+/// `state` after `event` happened at `at`.
+pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
+    let before = state.phase.name();
+    note_failure(state, at, event);
+    match event {
+        Event::Requested {} => {
+            // Whoever asks by hand does not want to wait for a backoff.
+            state.requested = Some(at);
+            state.retry = None;
+        }
+        Event::RemnantEnded { remnant, .. } => state.remnants.retain(|known| known != remnant),
+        _ => {
+            in_place(&mut state.phase, at, event);
+            state.phase = step(state, std::mem::take(&mut state.phase), at, event);
+        }
+    }
+    if state.phase.name() != before && !failed_step(event) {
+        state.retry = None;
+    }
+}
+
+/// Bookkeeping of failures, common to all phases.
+fn note_failure(state: &mut TokenState, at: Time, event: &Event) {
+    match event {
+        Event::Postponed { failure, next } | Event::FoundAlive { failure, next } => {
+            state.retry = Some(again(state.retry.take(), at, failure, *next));
+        }
+        Event::MintRefused { failure, next } | Event::RenewalRefused { failure, next, .. } => {
+            rotation_failed(state, at, failure, *next);
+        }
+        Event::MintDoubted { failure } | Event::RenewalDoubted { failure } => {
+            state.last_failure = Some(Noted { at, failure: failure.clone() });
+        }
+        Event::OrphanRevoked { next } | Event::SearchEnded { next, .. } => {
+            if let Phase::Searching { search, .. } = &state.phase {
+                let failure = search.failure.clone();
+                rotation_failed(state, at, &failure, *next);
+            }
+        }
+        Event::Undone { next, .. } => {
+            if let Phase::Undoing { undo, .. } = &state.phase {
+                let failure = undo.why.clone();
+                rotation_failed(state, at, &failure, *next);
+            }
+        }
+        Event::StoreFailed { failure, .. }
+        | Event::HookFailed { failure, .. }
+        | Event::HookWaived { failure, .. }
+        | Event::UndoBegun { why: failure, .. }
+        | Event::RenewalRejected { failure }
+        | Event::FoundDead { failure }
+        | Event::SecretLost { failure, .. } => {
+            state.last_failure = Some(Noted { at, failure: failure.clone() });
+            return;
+        }
+        Event::Activated { .. } | Event::RenewalVerified { .. } => {
+            state.failed_rotations = 0;
+            state.last_failure = None;
+            state.last_success = Some(at);
+        }
+        _ => {}
+    }
+    if let Event::Postponed { failure, .. } | Event::FoundAlive { failure, .. } = event {
+        state.last_failure = Some(Noted { at, failure: failure.clone() });
+    }
+}
+
+/// Whether the event itself says when the next attempt is, so that a change of phase must not forget it.
+fn failed_step(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Postponed { .. }
+            | Event::MintRefused { .. }
+            | Event::RenewalRefused { .. }
+            | Event::OrphanRevoked { .. }
+            | Event::SearchEnded { .. }
+            | Event::Undone { .. }
+            | Event::FoundAlive { .. }
+    )
+}
+
+fn rotation_failed(state: &mut TokenState, at: Time, failure: &Failure, next: Time) {
+    state.failed_rotations = state.failed_rotations.saturating_add(1);
+    let since = state.retry.as_ref().map_or(at, |retry| retry.since);
+    state.retry = Some(Retry { attempts: state.failed_rotations, since, failure: failure.clone(), next });
+    state.last_failure = Some(Noted { at, failure: failure.clone() });
+}
+
+/// One more failed attempt after `before`.
+fn again(before: Option<Retry>, at: Time, failure: &Failure, next: Time) -> Retry {
+    let (attempts, since) = before.map_or((0, at), |retry| (retry.attempts, retry.since));
+    Retry { attempts: attempts.saturating_add(1), since, failure: failure.clone(), next }
+}
+
+/// The phase without a candidate: what a rotation that ended without a handover falls back to.
+fn settled(current: Option<Current>) -> Phase {
+    current.map_or(Phase::Vacant, |current| Phase::Steady { current })
+}
+
+/// One transition. Long because it is the whole table; each arm is one row of the diagram.
+#[allow(clippy::too_many_lines)]
+fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase {
+    match (phase, event) {
+        (Phase::Vacant, Event::Adopted { generation }) => Phase::Steady {
+            current: Current {
+                generation: generation.clone(),
+                delivery: Delivery::default(),
+                dead: None,
+                renewal_spent: false,
+                secret_lost: false,
+            },
+        },
+
+        // A mint, from its intent to its outcome.
+        (Phase::Vacant, Event::Intended { intent }) => intended(state, None, intent),
+        (Phase::Steady { current }, Event::Intended { intent }) => intended(state, Some(current), intent),
+        (Phase::Intended { current, .. }, Event::MintRefused { .. }) => settled(current),
+        (Phase::Intended { current, intent }, Event::MintDoubted { failure }) => {
+            Phase::Searching { current, intent, search: Search { since: at, failure: failure.clone(), found: None } }
+        }
+        (Phase::Searching { current, intent, search }, Event::OrphanFound { remote }) => {
+            Phase::Searching { current, intent, search: Search { found: Some(remote.clone()), ..search } }
+        }
+        (Phase::Searching { current, .. }, Event::OrphanRevoked { .. }) => settled(current),
+        (Phase::Searching { current, .. }, Event::SearchEnded { remnant, .. }) => {
+            state.remnants.push(remnant.clone());
+            settled(current)
+        }
+        (Phase::Intended { current, .. }, Event::Minted { candidate }) => {
+            Phase::Minted { current, candidate: candidate.as_ref().clone() }
+        }
+
+        // From the proof to the handover.
+        (Phase::Minted { current, mut candidate }, Event::Verified { id, expires, .. }) => {
+            learn(&mut candidate.generation.remote, id.as_ref(), *expires);
+            Phase::Verified { current, candidate }
+        }
+        (Phase::Verified { current, candidate }, Event::Delivered {}) => Phase::Delivered { current, candidate },
+        // A store was added to the inventory while the hooks ran: it is written before they run again.
+        (Phase::Delivered { current, mut candidate }, Event::StoreOwed { store, .. }) => {
+            owe(&mut candidate.delivery, store);
+            Phase::Verified { current, candidate }
+        }
+        (Phase::Delivered { current, candidate }, Event::Activated { revoke_at }) => {
+            activate(current, candidate, at, *revoke_at)
+        }
+        (Phase::Minted { current, candidate }, Event::UndoBegun { why, restore })
+        | (Phase::Verified { current, candidate }, Event::UndoBegun { why, restore })
+        | (Phase::Delivered { current, candidate }, Event::UndoBegun { why, restore }) => {
+            let undo = Undo { why: why.clone(), restore: *restore, restored: Delivery::default() };
+            Phase::Undoing { current, candidate, undo }
+        }
+        (Phase::Undoing { current, .. }, Event::Undone { remnant, .. }) => {
+            state.remnants.extend(remnant.clone());
+            settled(current)
+        }
+
+        // The end of the old generation.
+        (Phase::Active { current, retiring }, Event::Revoked { .. }) => Phase::Revoked { current, retiring },
+        (Phase::Revoked { current, retiring }, Event::FoundAlive { .. }) => Phase::Active { current, retiring },
+        (Phase::Active { current, .. } | Phase::Revoked { current, .. }, Event::Retired { .. }) => {
+            Phase::Steady { current }
+        }
+        (Phase::Active { current, .. }, Event::LeftToExpire { remnant }) => {
+            state.remnants.push(remnant.clone());
+            Phase::Steady { current }
+        }
+
+        // Renewal in place, with or without an old generation that waits for its end.
+        (Phase::Steady { current }, Event::RenewalIntended { intent }) => {
+            Phase::Renewing { current, retiring: None, intent: intent.clone() }
+        }
+        (Phase::Active { current, retiring }, Event::RenewalIntended { intent }) => {
+            Phase::Renewing { current, retiring: Some(retiring), intent: intent.clone() }
+        }
+        (Phase::Renewing { mut current, retiring, .. }, Event::RenewalRefused { spent, .. }) => {
+            current.renewal_spent |= *spent;
+            renewed(current, retiring)
+        }
+        (Phase::Renewing { current, retiring, intent }, Event::RenewalDoubted { .. }) => {
+            Phase::Doubted { current, retiring, intent }
+        }
+        (Phase::Doubted { mut current, retiring, .. }, Event::RenewalExamined { dead }) => {
+            current.renewal_spent = true;
+            current.dead = dead.clone().map(|failure| Noted { at, failure });
+            renewed(current, retiring)
+        }
+        (Phase::Renewing { mut current, retiring, intent }, Event::Renewed { generation }) => {
+            current.generation = generation.as_ref().clone();
+            current.dead = None;
+            Phase::Renewed { current, retiring, intent }
+        }
+        (Phase::Renewed { mut current, retiring, .. }, Event::RenewalVerified { .. }) => {
+            // The secret before it is dead at the provider: every store and hook is owed the new one.
+            current.delivery = Delivery::default();
+            renewed(current, retiring)
+        }
+        (Phase::Renewed { mut current, retiring, .. }, Event::RenewalRejected { failure }) => {
+            current.delivery = Delivery::default();
+            current.dead = Some(Noted { at, failure: failure.clone() });
+            renewed(current, retiring)
+        }
+        (phase, _) => phase,
+    }
+}
+
+/// Where a renewal ends.
+fn renewed(current: Current, retiring: Option<Retiring>) -> Phase {
+    match retiring {
+        Some(retiring) => Phase::Active { current, retiring },
+        None => Phase::Steady { current },
+    }
+}
+
+/// Events that change what a phase holds, but not the phase.
+fn in_place(phase: &mut Phase, at: Time, event: &Event) {
+    if let Event::StoreWritten { store } = event {
+        if let Some(delivery) = delivery(phase) {
+            delivery.stores.insert(store.clone(), Progress::Done { at });
+        }
+    } else if let Event::StoreFailed { store, failure, next } = event {
+        if let Some(delivery) = delivery(phase) {
+            let before = delivery.stores.remove(store);
+            delivery.stores.insert(store.clone(), failed(before, at, failure, *next));
+        }
+    } else if let Event::HookSucceeded { hook } | Event::HookWaived { hook, .. } = event {
+        if let Some(delivery) = delivery(phase) {
+            delivery.hooks.insert(hook.clone(), Progress::Done { at });
+        }
+    } else if let Event::HookFailed { hook, failure, next } = event {
+        if let Some(delivery) = delivery(phase) {
+            let before = delivery.hooks.remove(hook);
+            delivery.hooks.insert(hook.clone(), failed(before, at, failure, *next));
+        }
+    } else if let Event::StoreOwed { store, revoke_at, .. } = event {
+        if let (Phase::Active { retiring, .. }, Some(revoke_at)) = (&mut *phase, revoke_at) {
+            retiring.revoke_at = retiring.revoke_at.max(*revoke_at);
+        }
+        if let Some(delivery) = delivery(phase) {
+            owe(delivery, store);
+        }
+    } else if let Event::Redelivered {} = event {
+        if let Some(delivery) = delivery(phase) {
+            delivery.settled = Some(at);
+        }
+    } else if let (Event::FoundDead { failure }, Some(current)) = (event, phase.current_mut()) {
+        current.dead = Some(Noted { at, failure: failure.clone() });
+    } else if let (Event::Observed { id, expires }, Some(current)) = (event, phase.current_mut()) {
+        learn(&mut current.generation.remote, id.as_ref(), *expires);
+    } else if let (Event::SecretLost { number, .. }, Some(current)) = (event, phase.current_mut())
+        && current.generation.number == *number
+    {
+        current.secret_lost = true;
+    }
+}
+
+/// Adds what the provider told to what is known.
+fn learn(known: &mut Remote, id: Option<&RemoteId>, expires: Option<Expiry>) {
+    known.id = id.cloned().or(known.id.take());
+    known.expires = expires.unwrap_or(known.expires);
+}
+
+/// The rows that deliveries of this phase are noted in.
+fn delivery(phase: &mut Phase) -> Option<&mut Delivery> {
+    match phase {
+        Phase::Verified { candidate, .. } | Phase::Delivered { candidate, .. } => Some(&mut candidate.delivery),
+        Phase::Undoing { undo, .. } => Some(&mut undo.restored),
+        other => other.current_mut().map(|current| &mut current.delivery),
+    }
+}
+
+/// The store is owed again, and so is every hook: consumers must be told once it is written.
+fn owe(delivery: &mut Delivery, store: &crate::names::StoreKey) {
+    delivery.stores.remove(store);
+    delivery.hooks.clear();
+    delivery.settled = None;
+}
+
+fn failed(before: Option<Progress>, at: Time, failure: &Failure, next: Time) -> Progress {
+    let before = match before {
+        Some(Progress::Failed(retry)) => Some(retry),
+        Some(Progress::Done { .. }) | None => None,
+    };
+    Progress::Failed(again(before, at, failure, next))
+}
+
+fn intended(state: &mut TokenState, current: Option<Current>, intent: &Intent) -> Phase {
+    state.last_number = state.last_number.max(intent.number);
+    state.requested = None;
+    Phase::Intended { current, intent: intent.clone() }
+}
+
+/// The candidate becomes current, and what was current begins to retire.
+fn activate(current: Option<Current>, candidate: Candidate, at: Time, revoke_at: Time) -> Phase {
+    let Candidate { generation, rotation, mut delivery, .. } = candidate;
+    delivery.settled = Some(at);
+    let new = Current { generation, delivery, dead: None, renewal_spent: false, secret_lost: false };
+    match current {
+        Some(old) => {
+            let retiring = Retiring { generation: old.generation, rotation, handed_over: at, revoke_at };
+            Phase::Active { current: new, retiring }
+        }
+        None => Phase::Steady { current: new },
+    }
+}

@@ -1,0 +1,92 @@
+//! The seam between the rotation machine and the world: everything that a rotation does besides journaling.
+//!
+//! Two implementations: the real one of the daemon, and a simulated world in tests.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::account::Listing;
+use crate::clock::Time;
+use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
+use crate::names::{AccountName, RotationId, TokenName};
+use crate::outcome::{Failure, Outcome};
+use crate::provider::{Gone, Minted, Params, Subject, Verdict, Want};
+use crate::secret::{Fingerprint, Secret, SecretParts};
+
+use super::event::Event;
+use super::state::TokenState;
+
+/// Whom a request is about: an account, with the parameters of one token.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a> {
+    pub account: &'a AccountName,
+    pub params: &'a Params,
+}
+
+/// What a hook is run for.
+#[derive(Clone, Debug)]
+pub struct Occasion {
+    pub token: TokenName,
+    /// The idempotency key: the same for every attempt.
+    pub rotation: RotationId,
+    pub attempt: u32,
+    pub rolled_back: bool,
+}
+
+/// What a store holds, compared with what was delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// What was delivered.
+    Same,
+    /// Something else; in words that complete "the store …".
+    Drifted(String),
+    /// Nobody can tell now.
+    Unreadable(Failure),
+}
+
+/// Everything that a rotation does to the world.
+pub trait Effects: Send + Sync + 'static {
+    /// The secret to adopt as generation 0.
+    fn adopt(&self, token: &TokenPolicy) -> impl Future<Output = Result<SecretParts, Failure>> + Send;
+
+    /// Tests that a store can be written, changing nothing.
+    fn preflight(&self, store: &StorePolicy) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Asks for a new token.
+    fn mint(&self, at: Address<'_>, want: &Want) -> impl Future<Output = Outcome<Minted>> + Send;
+
+    /// A listing that was begun at `since` or later; one serves every token of the account that waits for it.
+    fn list(&self, at: Address<'_>, since: Time) -> impl Future<Output = Outcome<Arc<Listing>>> + Send;
+
+    /// Asks whether the provider accepts the subject's secret.
+    fn verify(&self, at: Address<'_>, subject: &Subject) -> impl Future<Output = Outcome<Verdict>> + Send;
+
+    /// Takes a token back.
+    fn revoke(&self, at: Address<'_>, subject: &Subject) -> impl Future<Output = Outcome<Gone>> + Send;
+
+    /// Renews a token in place.
+    fn renew(&self, at: Address<'_>, want: &Want, subject: &Subject) -> impl Future<Output = Outcome<Minted>> + Send;
+
+    /// Writes a secret to a store and reads it back.
+    fn write(&self, store: &StorePolicy, secret: &Secret) -> impl Future<Output = Outcome<()>> + Send;
+
+    /// Compares what a store holds with what was delivered.
+    fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> impl Future<Output = Condition> + Send;
+
+    /// Runs a hook.
+    fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> impl Future<Output = Outcome<()>> + Send;
+
+    /// Fingerprints of the parts of a secret.
+    fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint>;
+
+    /// A new rotation id.
+    fn rotation_id(&self) -> RotationId;
+
+    /// A number in `[0, 1)`, for backoff.
+    fn draw(&self) -> f64;
+
+    /// Tells that `event` happened at `at` and is durable; `state` is what it led to. Returns once whoever
+    /// authenticates with this token uses its new secret.
+    fn announce(&self, token: &TokenName, at: Time, event: &Event, state: &TokenState) -> impl Future<Output = ()> + Send;
+}

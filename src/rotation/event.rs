@@ -1,0 +1,109 @@
+//! What happened to a token, in past tense: the journal's records.
+//!
+//! Stored state: events are added, never renamed or reused; old ones stay readable.
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{Candidate, Generation, Intent, Remnant};
+use crate::clock::Time;
+use crate::names::{GenerationNo, HookKey, RemoteId, StoreKey};
+use crate::outcome::Failure;
+use crate::provider::{Expiry, Remote};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident $({ $($field:ident: $type:ty),* $(,)? })? = $name:literal;)*) => {
+        /// One thing that happened to one token.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "event")]
+        pub enum Event {
+            $($(#[$doc])* #[serde(rename = $name)] $variant $({ $($field: $type),* })?,)*
+        }
+
+        impl Event {
+            /// The stable name of the event.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant { .. } => $name,)* }
+            }
+
+            /// The stable name of every event.
+            pub const NAMES: &'static [&'static str] = &[$($name,)*];
+        }
+    };
+}
+
+events! {
+    /// An existing secret was taken over as generation 0.
+    Adopted { generation: Generation } = "adopted";
+    /// An operator asked for a rotation.
+    Requested {} = "requested";
+    /// The step that comes next failed and will be tried again; nothing happened at the provider.
+    Postponed { failure: Failure, next: Time } = "postponed";
+    /// A mint is about to be asked for.
+    Intended { intent: Intent } = "intended";
+    /// The mint certainly did not happen; the intent is dropped.
+    MintRefused { failure: Failure, next: Time } = "mint-refused";
+    /// Nobody knows whether the mint happened.
+    MintDoubted { failure: Failure } = "mint-doubted";
+    /// A token with the marker of the lost mint was found.
+    OrphanFound { remote: Remote } = "orphan-found";
+    /// The orphan was revoked, or was gone already.
+    OrphanRevoked { next: Time } = "orphan-revoked";
+    /// The search ended without a revocation; what may still be alive is remembered.
+    SearchEnded { remnant: Remnant, next: Time } = "search-ended";
+    /// The provider minted; the secret is in the journal.
+    Minted { candidate: Box<Candidate> } = "minted";
+    /// The new secret was accepted by the provider; `proven` is false where the definition has no way to ask.
+    Verified { proven: bool, id: Option<RemoteId>, expires: Option<Expiry> } = "verified";
+    /// A store acknowledged.
+    StoreWritten { store: StoreKey } = "store-written";
+    /// A store could not be written.
+    StoreFailed { store: StoreKey, failure: Failure, next: Time } = "store-failed";
+    /// Every store of the inventory acknowledged.
+    Delivered {} = "delivered";
+    /// A hook succeeded.
+    HookSucceeded { hook: HookKey } = "hook-succeeded";
+    /// A hook failed.
+    HookFailed { hook: HookKey, failure: Failure, next: Time } = "hook-failed";
+    /// A hook failed, and the inventory says to go on without it.
+    HookWaived { hook: HookKey, failure: Failure } = "hook-waived";
+    /// The new generation is current.
+    Activated { revoke_at: Time } = "activated";
+    /// The old generation is revoked; `already`: the provider did not know it any more.
+    Revoked { already: bool } = "revoked";
+    /// The old generation was still accepted after its revocation: it is revoked again.
+    FoundAlive { failure: Failure, next: Time } = "found-alive";
+    /// The old generation is over, and its secret erased. `proven`: one request with it was refused.
+    Retired { proven: bool } = "retired";
+    /// The old generation cannot be revoked; it stays known until it expires. Its secret is erased.
+    LeftToExpire { remnant: Remnant } = "left-to-expire";
+    /// The new generation is taken back.
+    UndoBegun { why: Failure, restore: bool } = "undo-begun";
+    /// The new generation was taken back; `remnant`: it could not be revoked.
+    Undone { remnant: Option<Remnant>, next: Time } = "undone";
+    /// A renewal in place is about to be asked for.
+    RenewalIntended { intent: Intent } = "renewal-intended";
+    /// The renewal certainly did not happen; `spent`: the provider says that it never will.
+    RenewalRefused { failure: Failure, next: Time, spent: bool } = "renewal-refused";
+    /// Nobody knows whether the renewal happened.
+    RenewalDoubted { failure: Failure } = "renewal-doubted";
+    /// After a renewal of unknown outcome: whether the secret at hand still works.
+    RenewalExamined { dead: Option<Failure> } = "renewal-examined";
+    /// The provider renewed; the new secret is in the journal.
+    Renewed { generation: Box<Generation> } = "renewed";
+    /// The renewed secret was accepted; `proven` is false where the definition has no way to ask.
+    RenewalVerified { proven: bool } = "renewal-verified";
+    /// The renewed secret was not accepted.
+    RenewalRejected { failure: Failure } = "renewal-rejected";
+    /// The provider does not accept the current generation any more.
+    FoundDead { failure: Failure } = "found-dead";
+    /// The provider told more of the current generation.
+    Observed { id: Option<RemoteId>, expires: Option<Expiry> } = "observed";
+    /// A store does not hold what was delivered, or was added to the inventory: it is owed again, hooks too.
+    StoreOwed { store: StoreKey, found: String, revoke_at: Option<Time> } = "store-owed";
+    /// Every store and hook that was owed after the handover is done.
+    Redelivered {} = "redelivered";
+    /// A remnant is over; `revoked`: it was found and revoked after all.
+    RemnantEnded { remnant: Remnant, revoked: bool } = "remnant-ended";
+    /// The journal's copy of a generation's secret cannot be opened.
+    SecretLost { number: GenerationNo, failure: Failure } = "secret-lost";
+}

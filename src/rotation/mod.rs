@@ -1,0 +1,35 @@
+//! One token's life: a state machine whose every transition is a journal record.
+//!
+//! ```text
+//!            ┌───────────────────────────── refused, or the orphan is revoked ──────────────────────────┐
+//!            ▼                                                                                           │
+//!  Vacant / Steady ──intended──▶ Intended ──mint doubted──▶ Searching ───────────────────────────────────┤
+//!     ▲  │  ▲                       │ minted                                                             │
+//!     │  │  │                       ▼                                                                    │
+//!     │  │  │                    Minted ──verified──▶ Verified ──delivered──▶ Delivered                  │
+//!     │  │  │                       │ undo begun         │                       │ activated             │
+//!     │  │  │                       ▼                    ▼                       ▼                       │
+//!     │  │  │                    Undoing ◀───────────────┴────────────────────  Active ◀──found alive── Revoked
+//!     │  │  │                       │ undone                                     │ └───revoked────────────▲ │
+//!     │  │  └───────────────────────┴────────────────────────────────────────────┴──retired───────────────┘
+//!     │  │ renewal intended
+//!     │  ▼
+//!     │ Renewing ──renewal doubted──▶ Doubted ──examined──▶ (Steady)
+//!     │  │ renewed
+//!     │  ▼
+//!     └ Renewed (renewal verified)
+//! ```
+//!
+//! `decide` looks at a state and says what comes next; `run` does it through [`effects::Effects`], journals what
+//! happened, and lets `apply` make the next state of it. Daemon, command line and tests drive the same `run`.
+
+pub mod apply;
+pub mod decide;
+pub mod effects;
+pub mod event;
+pub mod run;
+pub mod state;
+
+pub use apply::apply;
+pub use event::Event;
+pub use state::{Phase, TokenState};

@@ -1,0 +1,346 @@
+//! What is alive: one state per token, whose variants hold exactly the generations that exist in it.
+//!
+//! Everything in this file is stored state: it is written to the journal as JSON. Variants and fields are added, never
+//! renamed or reused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+use crate::names::{AccountName, GenerationNo, HookKey, Marker, RemoteId, RotationId, StoreKey};
+use crate::outcome::Failure;
+use crate::provider::{Params, Remote};
+use crate::secret::Fingerprint;
+
+/// All that the journal knows of one token.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenState {
+    /// Where the token is in its life.
+    pub phase: Phase,
+    /// The highest generation number that was ever intended.
+    pub last_number: GenerationNo,
+    /// The step that comes next failed before, and when it is tried again.
+    pub retry: Option<Retry>,
+    /// Rotations that ended without a handover since the last one that succeeded.
+    pub failed_rotations: u32,
+    /// The last thing that went wrong; stays until a handover succeeds.
+    pub last_failure: Option<Noted>,
+    /// An operator asked for a rotation that has not begun yet.
+    pub requested: Option<Time>,
+    /// When a new secret was last handed over.
+    pub last_success: Option<Time>,
+    /// Live credentials that no variant of `phase` holds, because nothing can be done but wait for their end.
+    pub remnants: Vec<Remnant>,
+}
+
+/// Where a token is in its life. See the diagram in [`crate::rotation`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum Phase {
+    /// No generation is known.
+    #[default]
+    Vacant,
+    /// One generation, in use.
+    Steady { current: Current },
+    /// A mint was intended; it is sent next.
+    Intended { current: Option<Current>, intent: Intent },
+    /// The outcome of a mint is unknown: its marker is looked for.
+    Searching { current: Option<Current>, intent: Intent, search: Search },
+    /// The new secret is journaled and is proven next.
+    Minted { current: Option<Current>, candidate: Candidate },
+    /// The new secret works; stores get it.
+    Verified { current: Option<Current>, candidate: Candidate },
+    /// Every store acknowledged; hooks run.
+    Delivered { current: Option<Current>, candidate: Candidate },
+    /// The new generation is current; the old one waits for its end.
+    Active { current: Current, retiring: Retiring },
+    /// The provider acknowledged the revocation; one request proves it.
+    Revoked { current: Current, retiring: Retiring },
+    /// The new generation is taken back.
+    Undoing { current: Option<Current>, candidate: Candidate, undo: Undo },
+    /// A renewal in place was intended; it is sent next. An old generation may still wait for its end meanwhile.
+    Renewing { current: Current, retiring: Option<Retiring>, intent: Intent },
+    /// The outcome of a renewal is unknown: the secret at hand is examined, the renewal is never repeated.
+    Doubted { current: Current, retiring: Option<Retiring>, intent: Intent },
+    /// The renewed secret is journaled and is proven next.
+    Renewed { current: Current, retiring: Option<Retiring>, intent: Intent },
+}
+
+impl Phase {
+    /// The generation that consumers are meant to use, where there is one.
+    pub fn current(&self) -> Option<&Current> {
+        match self {
+            Self::Vacant => None,
+            Self::Intended { current, .. }
+            | Self::Searching { current, .. }
+            | Self::Minted { current, .. }
+            | Self::Verified { current, .. }
+            | Self::Delivered { current, .. }
+            | Self::Undoing { current, .. } => current.as_ref(),
+            Self::Steady { current }
+            | Self::Active { current, .. }
+            | Self::Revoked { current, .. }
+            | Self::Renewing { current, .. }
+            | Self::Doubted { current, .. }
+            | Self::Renewed { current, .. } => Some(current),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn current_mut(&mut self) -> Option<&mut Current> {
+        match self {
+            Self::Vacant => None,
+            Self::Intended { current, .. }
+            | Self::Searching { current, .. }
+            | Self::Minted { current, .. }
+            | Self::Verified { current, .. }
+            | Self::Delivered { current, .. }
+            | Self::Undoing { current, .. } => current.as_mut(),
+            Self::Steady { current }
+            | Self::Active { current, .. }
+            | Self::Revoked { current, .. }
+            | Self::Renewing { current, .. }
+            | Self::Doubted { current, .. }
+            | Self::Renewed { current, .. } => Some(current),
+        }
+    }
+
+    /// The new generation that is not yet current, where there is one.
+    pub fn candidate(&self) -> Option<&Candidate> {
+        match self {
+            Self::Minted { candidate, .. }
+            | Self::Verified { candidate, .. }
+            | Self::Delivered { candidate, .. }
+            | Self::Undoing { candidate, .. } => Some(candidate),
+            _ => None,
+        }
+    }
+
+    /// The old generation that waits for its end, where there is one.
+    pub fn retiring(&self) -> Option<&Retiring> {
+        match self {
+            Self::Active { retiring, .. } | Self::Revoked { retiring, .. } => Some(retiring),
+            Self::Renewing { retiring, .. } | Self::Doubted { retiring, .. } | Self::Renewed { retiring, .. } => {
+                retiring.as_ref()
+            }
+            _ => None,
+        }
+    }
+
+    /// The mint or renewal whose end is not known yet.
+    pub fn intent(&self) -> Option<&Intent> {
+        match self {
+            Self::Intended { intent, .. }
+            | Self::Searching { intent, .. }
+            | Self::Renewing { intent, .. }
+            | Self::Doubted { intent, .. }
+            | Self::Renewed { intent, .. } => Some(intent),
+            _ => None,
+        }
+    }
+
+    /// The stable name of the variant.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Vacant => "vacant",
+            Self::Steady { .. } => "steady",
+            Self::Intended { .. } => "intended",
+            Self::Searching { .. } => "searching",
+            Self::Minted { .. } => "minted",
+            Self::Verified { .. } => "verified",
+            Self::Delivered { .. } => "delivered",
+            Self::Active { .. } => "active",
+            Self::Revoked { .. } => "revoked",
+            Self::Undoing { .. } => "undoing",
+            Self::Renewing { .. } => "renewing",
+            Self::Doubted { .. } => "doubted",
+            Self::Renewed { .. } => "renewed",
+        }
+    }
+}
+
+/// One minted instance of a token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    pub number: GenerationNo,
+    /// The account that minted it, and that can revoke it, whatever the inventory says later.
+    pub account: AccountName,
+    /// What it was minted with. None for an adopted secret.
+    pub params: Option<Params>,
+    /// Counts renewals in place.
+    pub revision: u32,
+    /// None for an adopted secret.
+    pub marker: Option<Marker>,
+    pub remote: Remote,
+    /// When it was minted, or adopted.
+    pub minted_at: Time,
+    /// When the present secret was issued: `minted_at`, or the last renewal.
+    pub issued_at: Time,
+    /// Keyed hashes of its secret's parts, by part.
+    pub fingerprints: BTreeMap<String, Fingerprint>,
+}
+
+impl Generation {
+    /// True once its own expiry has passed.
+    pub fn expired(&self, now: Time) -> bool {
+        self.remote.expires.time().is_some_and(|expires| expires <= now)
+    }
+
+    /// True once it can neither be used nor renewed any more.
+    pub fn over(&self, now: Time) -> bool {
+        self.expired(now) && self.remote.refresh_expires.is_none_or(|expires| expires <= now)
+    }
+}
+
+/// The generation that consumers use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Current {
+    pub generation: Generation,
+    /// What was delivered of it, and what is owed.
+    pub delivery: Delivery,
+    /// The provider certainly does not accept it any more.
+    pub dead: Option<Noted>,
+    /// A renewal of unknown outcome may have used up its refresh token: it is replaced, never renewed again.
+    pub renewal_spent: bool,
+    /// The journal's copy of its secret cannot be opened: it is replaced.
+    pub secret_lost: bool,
+}
+
+impl Current {
+    /// True where consumers certainly cannot use it: the provider said so, or its time is over.
+    pub fn unusable(&self, now: Time) -> bool {
+        self.dead.is_some() || self.generation.expired(now)
+    }
+}
+
+/// A new generation on its way to the consumers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub generation: Generation,
+    pub rotation: RotationId,
+    pub delivery: Delivery,
+    /// The answer to its mint shows that it is not what was asked for.
+    pub objection: Option<Failure>,
+}
+
+/// An old generation on its way out. Holds what is needed to revoke it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retiring {
+    pub generation: Generation,
+    pub rotation: RotationId,
+    /// When the new generation became current.
+    pub handed_over: Time,
+    /// Not revoked before this.
+    pub revoke_at: Time,
+}
+
+/// A mint or a renewal that is about to be asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    pub rotation: RotationId,
+    pub number: GenerationNo,
+    pub marker: Marker,
+    /// The account that is asked.
+    pub account: AccountName,
+    /// The parameters that are asked for.
+    pub params: Params,
+    pub at: Time,
+    /// Why: the stable code of a [`crate::plan::Reason`].
+    pub reason: String,
+}
+
+/// The search for what a mint of unknown outcome may have left behind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// When the outcome became unknown.
+    pub since: Time,
+    /// Why it is unknown.
+    pub failure: Failure,
+    /// Found by its marker: to be revoked.
+    pub found: Option<Remote>,
+}
+
+/// The taking back of a new generation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Undo {
+    pub why: Failure,
+    /// The old secret goes back into the stores and the hooks run again before the new generation is revoked.
+    pub restore: bool,
+    /// What was restored so far.
+    pub restored: Delivery,
+}
+
+/// Stores and hooks, one durable row each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub stores: BTreeMap<StoreKey, Progress>,
+    pub hooks: BTreeMap<HookKey, Progress>,
+    /// When every store and hook was done. Until then, one without a row is owed; afterwards, a hook that the
+    /// inventory adds is not run for an old delivery.
+    pub settled: Option<Time>,
+}
+
+impl Delivery {
+    /// Whether the store has acknowledged.
+    pub fn has_store(&self, key: &StoreKey) -> bool {
+        matches!(self.stores.get(key), Some(Progress::Done { .. }))
+    }
+
+    /// Whether the hook has succeeded, or was waived.
+    pub fn has_hook(&self, key: &HookKey) -> bool {
+        matches!(self.hooks.get(key), Some(Progress::Done { .. }))
+    }
+
+    /// Whether any store may hold the secret: it acknowledged, or a write was tried.
+    pub fn touched(&self) -> bool {
+        !self.stores.is_empty()
+    }
+}
+
+/// How far a store or a hook got.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "progress", rename_all = "kebab-case")]
+pub enum Progress {
+    /// Acknowledged.
+    Done { at: Time },
+    /// Tried in vain; owed.
+    Failed(Retry),
+}
+
+/// Failed attempts, and when the next one is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Consecutive failures.
+    pub attempts: u32,
+    /// When the first of them was.
+    pub since: Time,
+    pub failure: Failure,
+    pub next: Time,
+}
+
+/// A failure with its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Noted {
+    pub at: Time,
+    pub failure: Failure,
+}
+
+/// A credential that may be alive and that nothing can be done about yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Remnant {
+    /// A generation that the provider offers no way to revoke: it is known, and lives until its expiry.
+    Unrevocable { number: GenerationNo, marker: Option<Marker>, id: Option<RemoteId>, until: Option<Time> },
+    /// A mint whose answer was lost and whose marker was not found. If it shows up in a listing, it is revoked.
+    LostMint { marker: Marker, at: Time, until: Option<Time> },
+}
+
+impl Remnant {
+    /// When it ends for sure.
+    pub fn until(&self) -> Option<Time> {
+        match self {
+            Self::Unrevocable { until, .. } | Self::LostMint { until, .. } => *until,
+        }
+    }
+}
