@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -44,7 +45,10 @@ impl Clock for SystemClock {
         if deadline <= self.now() {
             return;
         }
-        let armed = arm(deadline).and_then(AsyncFd::new);
+        // An `OwnedFd` stays the same open descriptor for its whole life, which is what the deprecation is about; the
+        // replacement is an unsafe function.
+        #[allow(deprecated)]
+        let armed = arm(deadline).and_then(|timer| AsyncFd::with_interest(timer, Interest::READABLE));
         match armed {
             // Readable means: expired, or cancelled because the clock was set. Both end the wait.
             Ok(timer) => drop(timer.readable().await),

@@ -8,4 +8,5 @@ pub mod names;
 pub mod outcome;
 pub mod plan;
 pub mod provider;
+pub mod rotation;
 pub mod secret;

@@ -94,7 +94,8 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
     if let Some(next) = policy.schedule.as_ref().and_then(|schedule| schedule.next_after(generation.minted_at)) {
         rules.push(rotation(Reason::Schedule, later(next, jitter(&policy.name, policy.jitter)), expires));
     }
-    if remote.expires == crate::provider::Expiry::Unknown && policy.rotate_every.is_none() && policy.schedule.is_none() {
+    if remote.expires == crate::provider::Expiry::Unknown && policy.rotate_every.is_none() && policy.schedule.is_none()
+    {
         rules.push(rotation(Reason::ExpiryUnknown, generation.minted_at, None));
     }
     rules

@@ -25,7 +25,8 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
         Event::RemnantEnded { remnant, .. } => state.remnants.retain(|known| known != remnant),
         _ => {
             in_place(&mut state.phase, at, event);
-            state.phase = step(state, std::mem::take(&mut state.phase), at, event);
+            let phase = std::mem::take(&mut state.phase);
+            state.phase = step(state, phase, at, event);
         }
     }
     if state.phase.name() != before && !failed_step(event) {
@@ -128,14 +129,14 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         // A mint, from its intent to its outcome.
         (Phase::Vacant, Event::Intended { intent }) => intended(state, None, intent),
         (Phase::Steady { current }, Event::Intended { intent }) => intended(state, Some(current), intent),
-        (Phase::Intended { current, .. }, Event::MintRefused { .. }) => settled(current),
+        (Phase::Intended { current, .. }, Event::MintRefused { .. })
+        | (Phase::Searching { current, .. }, Event::OrphanRevoked { .. }) => settled(current),
         (Phase::Intended { current, intent }, Event::MintDoubted { failure }) => {
             Phase::Searching { current, intent, search: Search { since: at, failure: failure.clone(), found: None } }
         }
         (Phase::Searching { current, intent, search }, Event::OrphanFound { remote }) => {
             Phase::Searching { current, intent, search: Search { found: Some(remote.clone()), ..search } }
         }
-        (Phase::Searching { current, .. }, Event::OrphanRevoked { .. }) => settled(current),
         (Phase::Searching { current, .. }, Event::SearchEnded { remnant, .. }) => {
             state.remnants.push(remnant.clone());
             settled(current)
@@ -158,9 +159,12 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         (Phase::Delivered { current, candidate }, Event::Activated { revoke_at }) => {
             activate(current, candidate, at, *revoke_at)
         }
-        (Phase::Minted { current, candidate }, Event::UndoBegun { why, restore })
-        | (Phase::Verified { current, candidate }, Event::UndoBegun { why, restore })
-        | (Phase::Delivered { current, candidate }, Event::UndoBegun { why, restore }) => {
+        (
+            Phase::Minted { current, candidate }
+            | Phase::Verified { current, candidate }
+            | Phase::Delivered { current, candidate },
+            Event::UndoBegun { why, restore },
+        ) => {
             let undo = Undo { why: why.clone(), restore: *restore, restored: Delivery::default() };
             Phase::Undoing { current, candidate, undo }
         }

@@ -12,7 +12,9 @@ use crate::plan::due::{self, Due, Kind};
 use crate::provider::{Capabilities, Entry, Expiry, Operation, Provider, Remote, Role};
 
 use super::event::Event;
-use super::state::{Candidate, Current, Delivery, Intent, Phase, Progress, Remnant, Retiring, Search, TokenState, Undo};
+use super::state::{
+    Candidate, Current, Delivery, Intent, Phase, Progress, Remnant, Retiring, Search, TokenState, Undo,
+};
 
 /// A search that cannot be finished blocks the next mint at most this long.
 const SEARCH_LIMIT: Span = Span::hours(1);
@@ -106,7 +108,7 @@ pub struct Rest {
 }
 
 /// An effect on the outside world. What it needs is in the state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Take over an existing secret as generation 0.
     Adopt,
@@ -254,7 +256,9 @@ fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
         Some(listing) => {
             let marker = generation.marker.as_ref().map(Marker::as_str);
             let seen = listing.find(generation.remote.id.as_ref(), marker);
-            if let Some(step) = seen.and_then(|entry| learned(generation.remote.id.is_none(), &generation.remote, entry)) {
+            if let Some(step) =
+                seen.and_then(|entry| learned(generation.remote.id.is_none(), &generation.remote, entry))
+            {
                 return Some(step);
             }
             let could_be_found = generation.remote.id.is_some() || (marker.is_some() && s.abilities.can.marks);
@@ -344,7 +348,7 @@ fn minted(s: &Situation<'_>, candidate: &Candidate) -> Step {
         return step;
     }
     if !s.abilities.can.verifies {
-        return Step::Note(Event::Verified { proven: false });
+        return Step::Note(Event::Verified { proven: false, id: None, expires: None });
     }
     act_or_wait(s, Action::Verify, Reason::Verifying)
 }
@@ -386,12 +390,13 @@ fn delivered(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate
     }
     // A rollback needs something to roll back to.
     if current.is_some_and(|current| !current.unusable(s.there()) && !current.secret_lost) {
-        let failed = s.policy.hooks.iter().filter(|hook| hook.on_failure == OnFailure::Rollback).find_map(|hook| {
-            match candidate.delivery.hooks.get(&hook.key) {
-                Some(Progress::Failed(retry)) => Some(retry.failure.clone()),
-                _ => None,
-            }
-        });
+        let failed =
+            s.policy.hooks.iter().filter(|hook| hook.on_failure == OnFailure::Rollback).find_map(
+                |hook| match candidate.delivery.hooks.get(&hook.key) {
+                    Some(Progress::Failed(retry)) => Some(retry.failure.clone()),
+                    _ => None,
+                },
+            );
         if let Some(why) = failed {
             return Step::Note(Event::UndoBegun { why, restore: true });
         }
@@ -436,7 +441,10 @@ fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> Step {
     }
     let (revoke_at, reason) = revoke_time(s, current, retiring);
     if revoke_at > s.now {
-        return rest(reason, wake.into_iter().chain(Some(revoke_at)).chain(retiring.generation.remote.expires.time()).min());
+        return rest(
+            reason,
+            wake.into_iter().chain(Some(revoke_at)).chain(retiring.generation.remote.expires.time()).min(),
+        );
     }
     if !can_revoke(s, retiring) {
         let generation = &retiring.generation;

@@ -88,5 +88,11 @@ pub trait Effects: Send + Sync + 'static {
 
     /// Tells that `event` happened at `at` and is durable; `state` is what it led to. Returns once whoever
     /// authenticates with this token uses its new secret.
-    fn announce(&self, token: &TokenName, at: Time, event: &Event, state: &TokenState) -> impl Future<Output = ()> + Send;
+    fn announce(
+        &self,
+        token: &TokenName,
+        at: Time,
+        event: &Event,
+        state: &TokenState,
+    ) -> impl Future<Output = ()> + Send;
 }

@@ -501,7 +501,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         };
         let rows = delivery(&held.state.phase).map(|delivery| delivery.hooks.clone()).unwrap_or_default();
         let targets = context.policy.hooks.iter().filter(|hook| hooks.contains(&hook.key));
-        let results = join_all(targets.map(|hook| async {
+        let rows = &rows;
+        let results = join_all(targets.map(|hook| async move {
             let attempt = attempts(rows.get(&hook.key));
             let occasion = Occasion { token: context.policy.name.clone(), rotation, attempt, rolled_back };
             (hook, attempt, self.effects.run_hook(hook, &occasion).await.into_result())
@@ -512,9 +513,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             let event = match result {
                 Ok(()) => Event::HookSucceeded { hook: hook_key },
                 Err(failure) if hook.on_failure == OnFailure::Continue => Event::HookWaived { hook: hook_key, failure },
-                Err(failure) => {
-                    Event::HookFailed { hook: hook_key, failure, next: self.next_try(held, attempt, None) }
-                }
+                Err(failure) => Event::HookFailed { hook: hook_key, failure, next: self.next_try(held, attempt, None) },
             };
             self.note(held, context, event);
         }
@@ -603,11 +602,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     async fn revoke_candidate(&self, held: &mut Held, context: &Context) {
         let Phase::Undoing { candidate, .. } = &held.state.phase else { return };
         let generation = candidate.generation.clone();
-        let secret = if context.abilities.revokes_self {
-            self.secret(context, &generation).await.ok()
-        } else {
-            None
-        };
+        let secret = if context.abilities.revokes_self { self.secret(context, &generation).await.ok() } else { None };
         match self.effects.revoke(address(context, &generation), &subject(&generation, secret)).await {
             Outcome::Done(_) => {
                 let next = self.next_rotation(held, None);
