@@ -1,1 +1,448 @@
 //! One provider at one address with one credential: rate limits, TLS, health and listings belong to it.
+//!
+//! Every request that patrold sends to a provider leaves through the one private `send` below, so limits hold for
+//! all of them together. What is decided is decided in pure parts ([`limit`], [`skew`], [`health`], and the definition
+//! that renders and reads); this shell connects them with a socket and a clock.
+
+pub mod credential;
+pub mod health;
+pub mod limit;
+pub mod observe;
+pub mod skew;
+
+mod client;
+mod tls;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+use self::client::{Exchange, HttpClient};
+use self::credential::{CredentialCache, Presented};
+use self::health::{Event, Record};
+use self::limit::{Admission, Limiter};
+use self::skew::Skew;
+use crate::clock::{Clock, Span, Time};
+use crate::inventory::AccountPolicy;
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::{
+    self, Cursor, Gone, Minted, Operation, Page, Params, Provider, Response, Role, Subject, Values, Verdict, Want,
+};
+use crate::secret::{Fingerprinter, SecretParts};
+
+pub use self::client::ClientError;
+pub use self::health::{AccountHealth, AccountState, FailureAt};
+pub use self::observe::Listing;
+
+/// How long a caller is held for its turn. Who would have to wait longer is told when to come back instead.
+const PATIENCE: Span = Span::seconds(5);
+
+/// How long the pages after the first may wait in all: a listing that is given up half-way was for nothing.
+const LISTING_PATIENCE: Span = Span::minutes(10);
+
+/// How long a caller is held while as many requests as allowed are under way.
+const QUEUE_PATIENCE: Span = Span::seconds(30);
+
+/// Pages that a listing reads at most.
+const MAX_PAGES: usize = 1000;
+
+/// Entries that a listing reads at most.
+const MAX_ENTRIES: usize = 200_000;
+
+/// How often the same page of a listing is asked for when the provider puts it off.
+const PAGE_TRIES: usize = 3;
+
+/// Why an account cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Its TLS settings or its HTTP client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The credential is a managed token and nobody supplies it.
+    #[error("the credential is the token `{0}`, which nobody supplies")]
+    NotManaged(crate::names::TokenName),
+    /// The system has no random numbers.
+    #[error("the system has no random numbers")]
+    Random,
+}
+
+/// A handle on one account. Clones share everything.
+pub struct Account<C>(Arc<Inner<C>>);
+
+struct Inner<C> {
+    policy: Arc<AccountPolicy>,
+    clock: C,
+    client: HttpClient,
+    credential: CredentialCache,
+    in_flight: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    limiter: Limiter,
+    record: Record,
+    skew: Skew,
+}
+
+/// One request, before anything is known of credentials and times.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    operation: Operation,
+    params: &'a Params,
+    want: Option<&'a Want>,
+    subject: Option<&'a Subject>,
+    page: Option<&'a Cursor>,
+    /// The latest time at which it may leave.
+    latest: Time,
+}
+
+impl<C> Clone for Account<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> fmt::Debug for Account<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("name", &self.0.policy.name).field("state", &self.0.state()).finish()
+    }
+}
+
+impl<C: Clock> Account<C> {
+    /// An account that has sent nothing yet.
+    ///
+    /// `managed` carries the latest secret of the managed token that the credential refers to; every request uses what
+    /// it holds at that moment, so a rotation of that token leaves no gap.
+    pub fn new(
+        policy: Arc<AccountPolicy>,
+        clock: C,
+        managed: Option<watch::Receiver<Option<Arc<SecretParts>>>>,
+    ) -> Result<Self, AccountError> {
+        let mut key = [0; 32];
+        SystemRandom::new().fill(&mut key).map_err(|_| AccountError::Random)?;
+        let credential = match CredentialCache::new(&policy.credential, managed, Fingerprinter::new(&key)) {
+            Ok(credential) => credential,
+            Err(token) => return Err(AccountError::NotManaged(token)),
+        };
+        Ok(Self(Arc::new(Inner {
+            client: HttpClient::new(&policy)?,
+            credential,
+            in_flight: Semaphore::new(policy.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            state: Mutex::new(State {
+                limiter: Limiter::new(policy.rate_limit),
+                record: Record::default(),
+                skew: Skew::default(),
+            }),
+            clock,
+            policy,
+        })))
+    }
+
+    /// What the inventory says of the account.
+    pub fn policy(&self) -> &Arc<AccountPolicy> {
+        &self.0.policy
+    }
+
+    /// How the account fares now.
+    pub fn health(&self) -> AccountHealth {
+        let now = self.0.clock.now();
+        let state = self.state();
+        AccountHealth {
+            state: state.record.state.clone(),
+            skew: state.skew.span(),
+            skew_is_worrying: state.skew.is_worrying(),
+            blocked_until: state.limiter.blocked_until(now),
+            last_success: state.record.last_success,
+            last_failure: state.record.last_failure.clone(),
+            requests: state.record.requests,
+        }
+    }
+
+    /// The provider's clock minus ours, once an answer told.
+    pub fn skew(&self) -> Option<Span> {
+        self.state().skew.span()
+    }
+
+    /// Asks for a new token. `Ambiguous` where the request may have arrived without a usable answer coming back.
+    pub async fn mint(&self, params: &Params, want: &Want) -> Outcome<Minted> {
+        let job = Job { want: Some(want), ..self.job(Operation::Mint, params) };
+        self.send(job, Provider::read_mint).await
+    }
+
+    /// Presents `secret` to the provider and asks what it thinks of it.
+    pub async fn verify(&self, params: &Params, secret: &SecretParts, subject: &Subject) -> Outcome<Verdict> {
+        let subject = Subject { secret: Some(secret.clone()), ..subject.clone() };
+        let job = Job { subject: Some(&subject), ..self.job(Operation::Verify, params) };
+        self.send(job, |provider, values, response, now| {
+            // Where the account asks about the token, its own credential being refused says nothing of the token.
+            if response.status == 401 && provider.role(Operation::Verify) == Role::Account {
+                return Outcome::Refused(Failure::new(FailureCode::Unauthorized, "HTTP 401"));
+            }
+            provider.read_verify(values, response, now)
+        })
+        .await
+    }
+
+    /// Takes back the token `subject`. Doing it twice does no harm, so an unclear end is `Later`.
+    pub async fn revoke(&self, params: &Params, subject: &Subject) -> Outcome<Gone> {
+        let job = Job { subject: Some(subject), ..self.job(Operation::Revoke, params) };
+        self.send(job, Provider::read_revoke).await
+    }
+
+    /// Extends the token `subject` in place. As dangerous as a mint: what it is given may be used up by it.
+    pub async fn renew(&self, params: &Params, want: &Want, subject: &Subject) -> Outcome<Minted> {
+        let job = Job { want: Some(want), subject: Some(subject), ..self.job(Operation::Renew, params) };
+        self.send(job, Provider::read_renew).await
+    }
+
+    /// Everything that the provider lists, all pages of it. A listing that fails half-way is no listing.
+    pub async fn list(&self, params: &Params) -> Outcome<Listing> {
+        let at = self.0.clock.now();
+        let mut entries = Vec::new();
+        let mut cursors: Vec<Cursor> = Vec::new();
+        let complete = loop {
+            let page = match self.page(params, cursors.last(), at + LISTING_PATIENCE).await {
+                Outcome::Done(page) => page,
+                Outcome::Later { not_before, failure } => return Outcome::Later { not_before, failure },
+                Outcome::Refused(failure) => return Outcome::Refused(failure),
+                Outcome::Ambiguous(failure) => return Outcome::Ambiguous(failure),
+            };
+            entries.extend(page.entries);
+            match page.next {
+                None => break true,
+                Some(next) if cursors.contains(&next) => {
+                    return self.failed(Failure::new(FailureCode::NotUnderstood, "the listing's pages go in a circle"));
+                }
+                Some(_) if cursors.len() + 1 >= MAX_PAGES || entries.len() >= MAX_ENTRIES => break false,
+                Some(next) => cursors.push(next),
+            }
+        };
+        Outcome::Done(Listing::new(at, entries, self.skew(), complete))
+    }
+
+    /// One page. A page after the first is waited for until `latest`, and asked for again when it is put off until then.
+    async fn page(&self, params: &Params, cursor: Option<&Cursor>, latest: Time) -> Outcome<Page> {
+        let mut job = Job { page: cursor, ..self.job(Operation::List, params) };
+        if cursor.is_none() {
+            return self.send(job, Provider::read_page).await;
+        }
+        job.latest = latest;
+        let mut tries = 1;
+        loop {
+            match self.send(job, Provider::read_page).await {
+                Outcome::Later { not_before: Some(time), .. } if time <= latest && tries < PAGE_TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn job<'a>(&self, operation: Operation, params: &'a Params) -> Job<'a> {
+        let latest = self.0.clock.now() + PATIENCE;
+        Job { operation, params, want: None, subject: None, page: None, latest }
+    }
+
+    /// Sends one request, once, when its turn has come, and reads the answer with `read`.
+    async fn send<T>(
+        &self,
+        job: Job<'_>,
+        read: impl FnOnce(&Provider, &Values<'_>, &Response, Time) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let Inner { policy, clock, client, credential, .. } = &*self.0;
+        let provider = &*policy.provider;
+        if !provider.has(job.operation) {
+            return Outcome::Refused(Failure::new(FailureCode::NoOperation, ""));
+        }
+        let presented = match provider.role(job.operation) {
+            Role::Subject | Role::Nobody => None,
+            Role::Account => match credential.present(clock.now()).await {
+                Ok(presented) => Some(presented),
+                Err(failure) => return self.note(Outcome::later(failure), None).await,
+            },
+        };
+        let _permit = match self.turn(job.latest, presented.as_ref()).await {
+            Ok(permit) => permit,
+            Err(later) => return later,
+        };
+        let values = Values {
+            now: clock.now(),
+            base_url: &policy.url,
+            params: job.params,
+            identity: presented.as_ref().map(|presented| &*presented.identity),
+            want: job.want,
+            subject: job.subject,
+            page: job.page,
+        };
+        let request = match provider.render(job.operation, &values) {
+            Ok(request) if !is_downgrade(&policy.url, &request.url) => request,
+            Ok(request) => {
+                let detail = format!("{}: not encrypted, unlike the account's own address", request.log_url);
+                return self.failed(Failure::new(FailureCode::Request, detail));
+            }
+            Err(failure) => return self.failed(failure),
+        };
+        self.state().record.requests += 1;
+        let sent_at = clock.now();
+        let sent = client.send(request).await;
+        let now = clock.now();
+        let outcome = match sent {
+            Exchange::Answered(response) => {
+                let until = self.heed(&response, sent_at, now);
+                put_off(read(provider, &values, &response, now), until)
+            }
+            Exchange::NotSent(failure) => Outcome::later(failure),
+            Exchange::Unclear(failure) => match job.operation {
+                Operation::Mint | Operation::Renew => Outcome::Ambiguous(failure),
+                Operation::List | Operation::Verify | Operation::Revoke => Outcome::later(failure),
+            },
+        };
+        self.note(outcome, presented.as_ref()).await
+    }
+
+    /// Waits until a request may leave; holds nobody beyond `latest`, however the clock is set meanwhile.
+    async fn turn<T>(&self, latest: Time, presented: Option<&Presented>) -> Result<SemaphorePermit<'_>, Outcome<T>> {
+        let clock = &self.0.clock;
+        let patience = latest - clock.now();
+        let fingerprint = presented.map(|presented| &presented.fingerprint);
+        let turned_away = self.state().limiter.turns_away(clock.now(), latest, fingerprint);
+        if let Some(refusal) = turned_away {
+            return Err(self.later(refusal));
+        }
+        let queue_end = clock.now() + QUEUE_PATIENCE;
+        let permit = tokio::select! {
+            biased;
+            permit = self.0.in_flight.acquire() => permit.expect("the semaphore is never closed"),
+            () = clock.wait_until(queue_end) => {
+                let failure = Failure::new(FailureCode::RateLimited, "as many requests as allowed are under way");
+                return Err(Outcome::later(failure));
+            }
+        };
+        // The slot is taken with the permit in hand: a slot that waited for one could leave too close to the next.
+        loop {
+            // The clock is read under the lock, so that its times reach the limiter in order.
+            let (admission, slot_from) = {
+                let mut state = self.state();
+                let now = clock.now();
+                (state.limiter.admit(now, latest.clamp(now, now + patience.max(Span::zero())), fingerprint), now)
+            };
+            let slot = match admission {
+                Admission::At(slot) => slot,
+                refusal => return Err(self.later(refusal)),
+            };
+            // A wait ends early when the clock was set. Set back, the slot is far away: ask anew.
+            while clock.now() < slot && clock.now() >= slot_from {
+                clock.wait_until(slot).await;
+            }
+            let now = clock.now();
+            if now >= slot && self.state().limiter.blocked_until(now).is_none() {
+                return Ok(permit);
+            }
+        }
+    }
+
+    /// Takes from an answer what concerns the whole account; returns until when the provider wants no more requests.
+    fn heed(&self, response: &Response, sent_at: Time, now: Time) -> Option<Time> {
+        let mut state = self.state();
+        if let Some(sample) = skew::sample(&response.headers, sent_at, now) {
+            state.skew = state.skew.with(sample);
+        }
+        // A date in the header is one of the provider's clock.
+        let skew = state.skew.span().unwrap_or_default();
+        let until = provider::retry_after(&response.headers, now + skew).map(|until| until - skew);
+        match (response.status, until) {
+            (429, until) | (503, until @ Some(_)) => {
+                state.limiter.block(now, until);
+                state.limiter.blocked_until(now)
+            }
+            _ => {
+                state.limiter.answered();
+                None
+            }
+        }
+    }
+
+    /// Takes note of how an operation ended. One that was refused because its credential had just been replaced may be
+    /// tried again at once.
+    async fn note<T>(&self, outcome: Outcome<T>, presented: Option<&Presented>) -> Outcome<T> {
+        let now = self.0.clock.now();
+        let failure = match &outcome {
+            Outcome::Done(_) => {
+                let mut state = self.state();
+                state.record.note(&Event::Succeeded { with_credential: presented.is_some() }, now);
+                if presented.is_some() {
+                    state.limiter.credential_accepted();
+                }
+                return outcome;
+            }
+            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => failure.clone(),
+        };
+        match (failure.code, presented) {
+            (FailureCode::Unauthorized, Some(presented)) => {
+                self.0.credential.suspect().await;
+                if self.0.credential.present(now).await.is_ok_and(|new| new.fingerprint != presented.fingerprint) {
+                    self.state().record.note(&Event::OperationFailed(&failure), now);
+                    return Outcome::later(failure);
+                }
+                let mut state = self.state();
+                state.limiter.credential_refused(now, presented.fingerprint.clone());
+                state.record.note(&Event::AccountFailed(&failure), now);
+            }
+            (FailureCode::NoCredential | FailureCode::Connect | FailureCode::Tls, _) => {
+                self.state().record.note(&Event::AccountFailed(&failure), now);
+            }
+            _ => self.state().record.note(&Event::OperationFailed(&failure), now),
+        }
+        outcome
+    }
+
+    /// A failure for which nothing was sent, or that no further request can mend.
+    fn failed<T>(&self, failure: Failure) -> Outcome<T> {
+        self.state().record.note(&Event::OperationFailed(&failure), self.0.clock.now());
+        Outcome::Refused(failure)
+    }
+
+    fn later<T>(&self, refusal: Admission) -> Outcome<T> {
+        match refusal {
+            Admission::At(time) | Admission::NotBefore(time) => Outcome::Later {
+                not_before: Some(time),
+                failure: Failure::new(FailureCode::RateLimited, "the account's requests have to wait"),
+            },
+            Admission::CredentialRefused(time) => Outcome::Later {
+                not_before: Some(time),
+                failure: match &self.state().record.state {
+                    AccountState::Degraded { failure, .. } => failure.clone(),
+                    AccountState::Unknown | AccountState::Fine => Failure::new(FailureCode::Unauthorized, ""),
+                },
+            },
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state()
+    }
+}
+
+impl<C> Inner<C> {
+    /// Nothing that holds the lock can panic half-way through a change, so a poisoned state is a whole one.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a request would leave an encrypted account in clear for another machine.
+fn is_downgrade(account: &url::Url, request: &url::Url) -> bool {
+    account.scheme() == "https" && request.scheme() != "https" && !client::is_loopback(request)
+}
+
+/// The outcome with the time that the provider asked for, where it is one to be tried again.
+fn put_off<T>(outcome: Outcome<T>, until: Option<Time>) -> Outcome<T> {
+    match outcome {
+        Outcome::Later { not_before, failure } => Outcome::Later { not_before: not_before.max(until), failure },
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests;

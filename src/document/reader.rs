@@ -27,6 +27,11 @@ impl<'d> Found<'d> {
         self.value.get_ref()
     }
 
+    /// What the value is, as people say it: `text`, `a table`.
+    pub fn kind(&self) -> &'static str {
+        kind(self.value.get_ref())
+    }
+
     /// The value as JSON: what templates, parameters and bodies are made of. Dates become text.
     pub fn to_json(&self) -> serde_json::Value {
         json(self.value.get_ref())
@@ -63,6 +68,12 @@ impl<'d> Reader<'d> {
         };
         let range = found.value.span();
         Some(Self { report, source: found.source, table, range, what, asked: RefCell::default() })
+    }
+
+    /// The same table, called `what` from now on: once its own name is known.
+    #[must_use]
+    pub fn named(self, what: impl Into<String>) -> Self {
+        Self { what: what.into(), ..self }
     }
 
     /// The report that problems go to.
@@ -205,7 +216,7 @@ impl<'d> Reader<'d> {
     /// Reports every key that nobody asked for, with the nearest one that would have been understood.
     pub fn finish(self) {
         let asked = self.asked.borrow();
-        for (name, _) in self.table {
+        for (name, value) in self.table {
             let key: &str = name.get_ref();
             if asked.contains(key) {
                 continue;
@@ -214,6 +225,9 @@ impl<'d> Reader<'d> {
                 Some(valid) => format!("did you mean `{valid}`?"),
                 None => format!("valid keys: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
             };
+            if sounds_secret(key) {
+                self.report.conceal(Spot::new(self.source, value.span()));
+            }
             let spot = Spot::new(self.source, name.span());
             self.report.error_with_help(spot, format!("unknown key `{key}` in {}", self.what), help);
         }
@@ -235,10 +249,17 @@ impl<'d> Reader<'d> {
         Some(items.iter().map(|value| Found { value, source: self.source }).collect())
     }
 
-    fn wrong_type(&self, key: &str, found: Found<'d>, wanted: &str) {
+    /// Reports that `found`, the value of `key`, is not what was `wanted`.
+    pub fn wrong_type(&self, key: &str, found: Found<'d>, wanted: &str) {
         let message = format!("`{key}` of {} must be {wanted}, not {}", self.what, kind(found.value()));
         self.report.error(found.spot(), message);
     }
+}
+
+/// Whether people would put a secret under a key of this name.
+fn sounds_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["secret", "password", "passwd", "token", "key", "credential", "value"].iter().any(|word| key.contains(word))
 }
 
 /// What a value is, as people say it.

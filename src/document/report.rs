@@ -90,6 +90,7 @@ impl Source {
 pub struct Report {
     sources: Vec<Source>,
     problems: RefCell<Vec<Problem>>,
+    concealed: RefCell<Vec<Spot>>,
 }
 
 impl Report {
@@ -123,6 +124,12 @@ impl Report {
     /// Notes that the inventory cannot be used, and the remedy.
     pub fn error_with_help(&self, spot: Spot, message: impl Into<String>, help: impl Into<String>) {
         self.add(Severity::Error, spot, message.into(), Some(help.into()));
+    }
+
+    /// Hides what stands at `spot` from now on: a problem may be about a secret that somebody wrote into a file, and
+    /// its line must not carry the secret on into a log.
+    pub fn conceal(&self, spot: Spot) {
+        self.concealed.borrow_mut().push(spot);
     }
 
     /// Notes something that will work, but probably not as meant.
@@ -168,10 +175,21 @@ impl Report {
         out
     }
 
+    /// A source line with what is concealed replaced by as many stars, so that columns stay.
+    fn shown(&self, id: SourceId, line: usize) -> String {
+        let source = &self.sources[id.0 as usize];
+        let start = source.lines().get(line - 1).copied().unwrap_or_default();
+        let text = source.line(line);
+        let concealed = self.concealed.borrow();
+        let spots: Vec<_> = concealed.iter().filter(|spot| spot.source == id).collect();
+        let hidden = |at: usize| spots.iter().any(|spot| (spot.start as usize..spot.end as usize).contains(&at));
+        text.char_indices().map(|(at, c)| if c != '\t' && hidden(start + at) { '*' } else { c }).collect()
+    }
+
     fn render_one(&self, out: &mut String, problem: &Problem) {
         let source = &self.sources[problem.spot.source.0 as usize];
         let (line, column) = source.locate(problem.spot.start());
-        let text = source.line(line);
+        let text = self.shown(problem.spot.source, line);
         let kind = if problem.severity == Severity::Error { "error" } else { "warning" };
         let gutter = line.to_string().len();
         let width = problem.spot.end.saturating_sub(problem.spot.start) as usize;
@@ -208,6 +226,16 @@ mod tests {
             report.render(),
             "a.toml:2:2: error: unknown key `gräce`\n  |\n2 | \tgräce = \"1h\"\n  | \t^^^^^^\n  = help: did you mean `grace`?\n\n"
         );
+    }
+
+    #[test]
+    fn what_is_concealed_is_not_printed_by_any_problem_of_its_line() {
+        let mut report = Report::new();
+        let source = report.add_source("a.toml", "a = \"hunter2\", b = 1\n");
+        report.conceal(Spot::new(source, 4..13));
+        report.error(Spot::new(source, 15..16), "unknown key `b`");
+        let shown = report.render();
+        assert!(shown.contains("1 | a = *********, b = 1\n"), "{shown}");
     }
 
     #[test]

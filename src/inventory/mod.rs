@@ -3,6 +3,14 @@
 //! Runtime types only. They derive no `Deserialize`; the files' own shape lives in `spec`, and `resolve` is the only
 //! bridge between the two.
 
+pub mod defaults;
+pub mod diff;
+mod load;
+mod owners;
+mod resolve;
+mod spec;
+mod values;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -15,6 +23,8 @@ use crate::clock::{Span, Time};
 use crate::names::{AccountName, HookKey, RemoteId, StoreKey, TokenName};
 use crate::plan::cron::{Schedule, Window};
 use crate::provider::{Params, Provider};
+
+pub use load::{Environment, Loaded, load};
 
 /// Everything that the files ask for.
 #[derive(Clone, Debug, PartialEq)]

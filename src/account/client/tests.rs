@@ -1,0 +1,386 @@
+//! Real sockets on loopback, and servers that do one wrong thing each.
+
+use std::future::Future;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+const LIMIT: usize = 64 * 1024;
+
+fn client(timeouts: Timeouts, ca_file: Option<&Path>) -> HttpClient {
+    HttpClient {
+        timeouts,
+        max_response: LIMIT,
+        max_idle: 2,
+        ca_file: ca_file.map(Path::to_owned),
+        clients: Mutex::default(),
+    }
+}
+
+fn patient() -> HttpClient {
+    client(Timeouts { connect: LONG, headers: LONG, body: LONG }, None)
+}
+
+fn request(url: &str) -> Request {
+    let mut bearer = HeaderValue::from_static("Bearer hunter2");
+    bearer.set_sensitive(true);
+    Request {
+        method: Method::POST,
+        url: url.parse().unwrap(),
+        log_url: url.to_owned(),
+        headers: vec![(AUTHORIZATION, bearer)],
+        body: Some(Zeroizing::new(b"{\"a\":1}".to_vec())),
+    }
+}
+
+/// Serves every connection with `behave`; returns the address as `HOST:PORT`.
+async fn serve<F: Future<Output = ()> + Send + 'static>(behave: impl Fn(TcpStream) -> F + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(behave(stream));
+        }
+    });
+    address
+}
+
+/// Reads one request with its body of seven bytes; nothing where the connection ends first.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut text = Vec::new();
+    while !text.ends_with(b"{\"a\":1}") {
+        text.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(text).ok()
+}
+
+/// Answers one request with `answer`; `hang` keeps the connection open then.
+async fn answering(answer: Vec<u8>, hang: bool) -> String {
+    let answer = Arc::new(answer);
+    serve(move |mut stream| {
+        let answer = Arc::clone(&answer);
+        async move {
+            if read_request(&mut stream).await.is_some() {
+                // The client may well hang up in the middle of it.
+                let _ = stream.write_all(&answer).await;
+                if hang {
+                    let _ = stream.read_u8().await;
+                }
+            }
+        }
+    })
+    .await
+}
+
+fn told(sent: &Exchange) -> (&'static str, FailureCode) {
+    match sent {
+        Exchange::Answered(response) => panic!("answered: {response:?}"),
+        Exchange::NotSent(failure) => ("not sent", failure.code),
+        Exchange::Unclear(failure) => ("unclear", failure.code),
+    }
+}
+
+fn answered(sent: Exchange) -> Response {
+    match sent {
+        Exchange::Answered(response) => response,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_complete_answer_comes_back_whole() {
+    let address = serve(|mut stream| async move {
+        let Some(request) = read_request(&mut stream).await else { return };
+        let echo = request.to_ascii_lowercase();
+        let answer = format!("HTTP/1.1 201 Created\r\nX-Test: a\r\nContent-Length: {}\r\n\r\n{echo}", echo.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let response = answered(patient().send(request(&format!("http://{address}/tokens?a=b"))).await);
+    assert_eq!(response.status, 201);
+    assert_eq!(response.headers["x-test"], "a");
+    let echo = String::from_utf8(response.body.to_vec()).unwrap();
+    assert!(echo.starts_with("post /tokens?a=b http/1.1\r\n"), "{echo}");
+    assert!(echo.contains(&format!("user-agent: {USER_AGENT}\r\n")), "{echo}");
+    assert!(echo.contains("authorization: bearer hunter2\r\n"), "{echo}");
+    assert!(echo.ends_with("\r\n\r\n{\"a\":1}"), "{echo}");
+}
+
+#[tokio::test]
+async fn what_cannot_have_arrived_is_told_from_what_can() {
+    use FailureCode::{Connect, Reset, TooLarge};
+    let head = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}").into_bytes();
+    let large = |rest: &str| [head(rest), vec![b'x'; 100_000_000]].concat();
+    for (sentence, address, expected) in [
+        ("nobody listens", free_address().await, ("not sent", Connect)),
+        ("closed at once", serve(|stream| async move { drop(stream) }).await, ("unclear", Reset)),
+        ("closed instead of an answer", answering(Vec::new(), false).await, ("unclear", Reset)),
+        ("not HTTP", answering(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(), true).await, ("unclear", Reset)),
+        ("half a head", answering(head("Content-Le"), false).await, ("unclear", Reset)),
+        ("half a body", answering(head("Content-Length: 10\r\n\r\nhalf"), false).await, ("unclear", Reset)),
+        (
+            "half of the chunks",
+            answering(head("Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"), false).await,
+            ("unclear", Reset),
+        ),
+        (
+            "announced too large",
+            answering(large("Content-Length: 100000000\r\n\r\n"), true).await,
+            ("unclear", TooLarge),
+        ),
+        ("too large without a word", answering(large("\r\n"), true).await, ("unclear", TooLarge)),
+        (
+            "small until it is unpacked",
+            answering([head("Content-Encoding: gzip\r\n\r\n"), gzip_bomb(1_000_000)].concat(), true).await,
+            ("unclear", TooLarge),
+        ),
+        (
+            "damaged compression",
+            answering(head("Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\njunk"), true).await,
+            ("unclear", Reset),
+        ),
+    ] {
+        let sent = patient().send(request(&format!("http://{address}/?key=hunter2"))).await;
+        assert_eq!(told(&sent), expected, "{sentence}");
+        assert!(!format!("{sent:?}").contains("hunter2"), "{sentence}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_phase_has_its_own_time() {
+    let silent = || serve(|mut stream| async move { drop(stream.read_to_end(&mut Vec::new()).await) });
+    let half = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec(), true).await;
+    let patience = Timeouts { connect: LONG, headers: LONG, body: LONG };
+    for (sentence, url, timeouts, expected) in [
+        (
+            "no TLS handshake",
+            format!("https://{}", silent().await),
+            Timeouts { connect: SHORT, ..patience },
+            ("not sent", FailureCode::Connect),
+        ),
+        (
+            "no head",
+            format!("http://{}", silent().await),
+            Timeouts { connect: SHORT, headers: SHORT, ..patience },
+            ("unclear", FailureCode::Timeout),
+        ),
+        (
+            "no end of the body",
+            format!("http://{half}"),
+            Timeouts { body: SHORT, ..patience },
+            ("unclear", FailureCode::Timeout),
+        ),
+    ] {
+        let sent = client(timeouts, None).send(request(&url)).await;
+        assert_eq!(told(&sent), expected, "{sentence}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_error_is_certain_whatever_becomes_of_its_body() {
+    let unauthorized = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 10\r\n\r\nhalf";
+    for hang in [true, false] {
+        let address = answering(unauthorized.to_vec(), hang).await;
+        let timeouts = Timeouts { connect: LONG, headers: LONG, body: SHORT };
+        let response = answered(client(timeouts, None).send(request(&format!("http://{address}"))).await);
+        assert_eq!((response.status, response.body.len()), (401, 0));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_just_the_allowed_size_is_taken_and_unpacked_where_needed() {
+    let full = [format!("HTTP/1.1 200 OK\r\nContent-Length: {LIMIT}\r\n\r\n").into_bytes(), vec![b'x'; LIMIT]].concat();
+    let address = answering(full, true).await;
+    assert_eq!(answered(patient().send(request(&format!("http://{address}"))).await).body.len(), LIMIT);
+
+    // A stored block with "hello" between a gzip header and the CRC and length of it.
+    let mut gzip = GZIP_HEADER.to_vec();
+    gzip.extend([0x01, 5, 0, 0xfa, 0xff]);
+    gzip.extend(b"hello\x86\xa6\x10\x36\x05\0\0\0");
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", gzip.len());
+    let address = answering([head.into_bytes(), gzip].concat(), true).await;
+    assert_eq!(**answered(patient().send(request(&format!("http://{address}"))).await).body, *b"hello");
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_nobody_follows_it() {
+    let visits = Arc::new(AtomicUsize::new(0));
+    let elsewhere = serve({
+        let visits = Arc::clone(&visits);
+        move |_| {
+            visits.fetch_add(1, Ordering::SeqCst);
+            async {}
+        }
+    })
+    .await;
+    let answer = format!("HTTP/1.1 307 Moved\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n");
+    let address = answering(answer.into_bytes(), true).await;
+    assert_eq!(answered(patient().send(request(&format!("http://{address}"))).await).status, 307);
+    assert_eq!(visits.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_request_on_a_connection_that_breaks_is_never_sent_twice() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let address = serve({
+        let requests = Arc::clone(&requests);
+        move |mut stream| {
+            let requests = Arc::clone(&requests);
+            async move {
+                while read_request(&mut stream).await.is_some() {
+                    if requests.fetch_add(1, Ordering::SeqCst) == 1 {
+                        return;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    let client = patient();
+    let url = format!("http://{address}");
+    answered(client.send(request(&url)).await);
+    assert_eq!(told(&client.send(request(&url)).await), ("unclear", FailureCode::Reset));
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+    answered(client.send(request(&url)).await);
+}
+
+#[tokio::test]
+async fn tls_is_believed_with_the_right_root_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let (right, server) = authority(directory.path(), "right.pem");
+    let (wrong, _) = authority(directory.path(), "wrong.pem");
+    let port = serve_tls(server);
+    let patience = Timeouts { connect: LONG, headers: LONG, body: LONG };
+    let talks_plain = serve(|mut stream| async move {
+        let _ = stream.write_all(b"220 mail.example.com ESMTP ready\r\n").await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+
+    let url = format!("https://localhost:{port}");
+    assert_eq!(answered(client(patience, Some(&right)).send(request(&url)).await).status, 204);
+    for (sentence, ca_file, url) in [
+        ("another authority", &wrong, url.clone()),
+        ("another name", &right, format!("https://127.0.0.1:{port}")),
+        ("no TLS at all", &right, format!("https://{talks_plain}")),
+        ("no file", &directory.path().join("missing.pem"), url.clone()),
+    ] {
+        let sent = client(patience, Some(ca_file)).send(request(&url)).await;
+        assert_eq!(told(&sent), ("not sent", FailureCode::Tls), "{sentence}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_client_serves_all_requests_to_a_provider() {
+    let address = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(), false).await;
+    let client = patient();
+    for _ in 0..3 {
+        answered(client.send(request(&format!("http://{address}"))).await);
+    }
+    assert_eq!(client.clients.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn loopback_is_told_by_name() {
+    for (url, loopback) in [
+        ("http://127.0.0.1:80", true),
+        ("http://127.9.9.9", true),
+        ("http://[::1]/", true),
+        ("http://LOCALHOST/", true),
+        ("http://a.localhost/", true),
+        ("http://localhost.example.com/", false),
+        ("http://10.0.0.1/", false),
+        ("http://notlocalhost/", false),
+    ] {
+        assert_eq!(is_loopback(&url.parse().unwrap()), loopback, "{url}");
+    }
+}
+
+#[test]
+fn a_buffer_that_grows_keeps_its_content() {
+    let mut body = Zeroizing::new(Vec::new());
+    let mut expected = Vec::new();
+    for n in 0..200_u8 {
+        let chunk = vec![n; usize::from(n)];
+        append(&mut body, &chunk);
+        expected.extend(chunk);
+    }
+    assert_eq!(*body, expected);
+}
+
+async fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// Gzip of about `size` zeros: one literal, then matches of 258 bytes at distance one, in fixed Huffman codes.
+fn gzip_bomb(size: usize) -> Vec<u8> {
+    let mut bits = vec![true, true, false];
+    let mut push = |code: u8, length: u32| bits.extend((0..length).rev().map(|bit| code >> bit & 1 == 1));
+    push(0b0011_0000, 8);
+    for _ in 0..size / 258 {
+        push(0b1100_0101, 8);
+        push(0, 5);
+    }
+    push(0, 7);
+    let pack = |byte: &[bool]| byte.iter().rev().fold(0, |packed, bit| packed << 1 | u8::from(*bit));
+    GZIP_HEADER.into_iter().chain(bits.chunks(8).map(pack)).collect()
+}
+
+/// A CA in a file of `directory`, and a server's settings with a certificate of it for `localhost`.
+fn authority(directory: &Path, name: &str) -> (std::path::PathBuf, Arc<rustls::ServerConfig>) {
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let root = parameters.self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::new(parameters, key);
+    let leaf_key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+    let path = directory.join(name);
+    std::fs::write(&path, root.pem()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], leaf_key.serialize_der().try_into().unwrap())
+        .unwrap();
+    (path, Arc::new(config))
+}
+
+/// Answers 204 to every request over TLS; returns the port.
+fn serve_tls(config: Arc<rustls::ServerConfig>) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, config) = (stream.unwrap(), Arc::clone(&config));
+            std::thread::spawn(move || {
+                let connection = rustls::ServerConnection::new(config).unwrap();
+                let mut stream = rustls::StreamOwned::new(connection, stream);
+                let mut text = Vec::new();
+                let mut chunk = [0; 1024];
+                while !text.ends_with(b"{\"a\":1}") {
+                    match stream.read(&mut chunk) {
+                        Ok(count) if count > 0 => text.extend_from_slice(&chunk[..count]),
+                        _ => return,
+                    }
+                }
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+                let _ = stream.flush();
+            });
+        }
+    });
+    port
+}

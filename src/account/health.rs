@@ -1,0 +1,174 @@
+//! How an account fares, for status, metrics and readiness. Pure: told what happened, asked for a snapshot.
+
+use serde::{Serialize, Serializer};
+
+use crate::clock::{Span, Time};
+use crate::outcome::{Failure, FailureCode};
+
+/// A snapshot of an account's health. Part of `status --json`: names are stable.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccountHealth {
+    /// Whether the account can be used.
+    #[serde(flatten)]
+    pub state: AccountState,
+    /// The provider's clock minus ours; in JSON in milliseconds.
+    #[serde(rename = "skew-ms", serialize_with = "millis")]
+    pub skew: Option<Span>,
+    /// Whether the clocks differ by more than [`WORRYING`](super::skew::WORRYING).
+    pub skew_is_worrying: bool,
+    /// The provider asked for patience until then.
+    pub blocked_until: Option<Time>,
+    /// When an operation last succeeded.
+    pub last_success: Option<Time>,
+    /// The last operation that failed.
+    pub last_failure: Option<FailureAt>,
+    /// Requests sent since the account was loaded, failed ones included.
+    pub requests: u64,
+}
+
+/// Whether an account can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum AccountState {
+    /// Nothing was tried so far.
+    #[default]
+    Unknown,
+    /// Its credential was accepted when it was last used.
+    Fine,
+    /// Its credential is dead or missing, or the provider cannot be reached.
+    Degraded {
+        /// Since when it has been so without a break, whatever the failures were.
+        since: Time,
+        /// The latest one.
+        failure: Failure,
+    },
+}
+
+/// A failure and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailureAt {
+    pub at: Time,
+    #[serde(flatten)]
+    pub failure: Failure,
+}
+
+/// What happened to one operation, as far as the account's health is concerned.
+#[derive(Clone, Debug)]
+pub(super) enum Event<'a> {
+    /// It succeeded; with the account's credential, or without it.
+    Succeeded { with_credential: bool },
+    /// It failed, and says something about the account.
+    AccountFailed(&'a Failure),
+    /// It failed for reasons of its own.
+    OperationFailed(&'a Failure),
+}
+
+/// The part of the health that is kept here and nowhere else.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    pub state: AccountState,
+    pub last_success: Option<Time>,
+    pub last_failure: Option<FailureAt>,
+    pub requests: u64,
+}
+
+impl Record {
+    /// Takes note of `event`.
+    pub fn note(&mut self, event: &Event<'_>, now: Time) {
+        match event {
+            Event::Succeeded { with_credential } => {
+                self.last_success = Some(now);
+                if *with_credential || self.is_unreachable() {
+                    self.state = if *with_credential { AccountState::Fine } else { AccountState::Unknown };
+                }
+            }
+            Event::AccountFailed(failure) => {
+                let since = match &self.state {
+                    AccountState::Degraded { since, .. } => *since,
+                    AccountState::Unknown | AccountState::Fine => now,
+                };
+                self.state = AccountState::Degraded { since, failure: (*failure).clone() };
+                self.last_failure = Some(FailureAt { at: now, failure: (*failure).clone() });
+            }
+            Event::OperationFailed(failure) => {
+                self.last_failure = Some(FailureAt { at: now, failure: (*failure).clone() });
+            }
+        }
+    }
+
+    /// Degraded for a reason that any answer at all takes away.
+    fn is_unreachable(&self) -> bool {
+        let AccountState::Degraded { failure, .. } = &self.state else { return false };
+        matches!(failure.code, FailureCode::Connect | FailureCode::Tls)
+    }
+}
+
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
+fn millis<S: Serializer>(span: &Option<Span>, serializer: S) -> Result<S::Ok, S::Error> {
+    span.map(|span| span.num_milliseconds()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Time {
+        Time::UNIX_EPOCH + Span::seconds(seconds)
+    }
+
+    #[test]
+    fn an_account_is_degraded_until_its_credential_is_accepted() {
+        let dead = Failure::new(FailureCode::Unauthorized, "401");
+        let unreachable = Failure::new(FailureCode::Connect, "refused");
+        let other = Failure::new(FailureCode::ServerError, "500");
+        let mine = Event::Succeeded { with_credential: true };
+        let without = Event::Succeeded { with_credential: false };
+        for (sentence, events, degraded_since) in [
+            ("nothing happened", &[][..], None),
+            ("accepted", std::slice::from_ref(&mine), None),
+            ("refused", &[mine.clone(), Event::AccountFailed(&dead)], Some(1)),
+            ("since the first of several", &[Event::AccountFailed(&unreachable), Event::AccountFailed(&dead)], Some(0)),
+            ("a token's own success proves nothing", &[Event::AccountFailed(&dead), without.clone()], Some(0)),
+            ("except that the provider is there", &[Event::AccountFailed(&unreachable), without], None),
+            ("accepted again", &[Event::AccountFailed(&dead), mine.clone()], None),
+            ("other failures do not count", &[Event::OperationFailed(&other)], None),
+        ] {
+            let mut record = Record::default();
+            for (second, event) in (0..).zip(events) {
+                record.note(event, at(second));
+            }
+            let since = match record.state {
+                AccountState::Degraded { since, .. } => Some(since),
+                AccountState::Fine | AccountState::Unknown => None,
+            };
+            assert_eq!(since, degraded_since.map(at), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn the_names_in_json_are_stable() {
+        let failure = Failure::new(FailureCode::Unauthorized, "401");
+        let health = AccountHealth {
+            state: AccountState::Degraded { since: at(0), failure: failure.clone() },
+            skew: Some(Span::milliseconds(-1500)),
+            skew_is_worrying: false,
+            blocked_until: None,
+            last_success: Some(at(1)),
+            last_failure: Some(FailureAt { at: at(2), failure }),
+            requests: 3,
+        };
+        let expected = serde_json::json!({
+            "state": "degraded",
+            "since": "1970-01-01T00:00:00Z",
+            "failure": { "code": "unauthorized", "detail": "401" },
+            "skew-ms": -1500,
+            "skew-is-worrying": false,
+            "blocked-until": null,
+            "last-success": "1970-01-01T00:00:01Z",
+            "last-failure": { "at": "1970-01-01T00:00:02Z", "code": "unauthorized", "detail": "401" },
+            "requests": 3,
+        });
+        assert_eq!(serde_json::to_value(health).unwrap(), expected);
+    }
+}

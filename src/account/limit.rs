@@ -1,0 +1,322 @@
+//! When the next request of an account may leave: its rate limit, the provider's own call for patience, and the
+//! backoff of a credential that was refused. Pure: a function of time and of what was admitted before.
+//!
+//! Requests reserve a slot instead of queueing: everybody learns at once when their turn is, turns are given in the
+//! order of asking, and a token that asks often waits behind the others like anybody else.
+
+use std::collections::VecDeque;
+
+use crate::clock::{Span, Time};
+use crate::inventory::RateLimit;
+use crate::secret::Fingerprint;
+
+/// However long a provider asks to wait: it is asked again this soon.
+pub const LONGEST_BLOCK: Span = Span::hours(1);
+
+/// A refused credential is tried again at least this often, for it may have been repaired at the provider.
+const LONGEST_BACKOFF: Span = Span::minutes(5);
+
+/// The answer to somebody who wants to send a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// A slot is reserved: send at this moment, which is not later than the caller was ready to wait.
+    At(Time),
+    /// No slot so soon; ask again at this moment.
+    NotBefore(Time),
+    /// The credential was refused; it is tried again at this moment, or as soon as it changes.
+    CredentialRefused(Time),
+}
+
+/// At most so many slots in any half-open span of the limit, handed out in order.
+///
+/// It remembers the slots of one span instead of counting down a bucket: a bucket that refills while it is drained lets
+/// twice the limit through in its first span.
+#[derive(Clone, Debug)]
+pub struct Quota {
+    requests: usize,
+    per: Span,
+    slots: VecDeque<Time>,
+}
+
+impl Quota {
+    /// An unused quota. A limit of no requests at all would block for ever; it counts as one.
+    pub fn new(limit: RateLimit) -> Self {
+        let per = Span::from_std(limit.per).unwrap_or(Span::days(365));
+        Self { requests: (limit.requests as usize).max(1), per, slots: VecDeque::new() }
+    }
+
+    /// The first free slot that is not before `earliest`.
+    pub fn next(&self, earliest: Time) -> Time {
+        let after_last = self.slots.back().map_or(earliest, |last| earliest.max(*last));
+        match self.slots.len().checked_sub(self.requests) {
+            Some(index) => after_last.max(self.slots[index] + self.per),
+            None => after_last,
+        }
+    }
+
+    /// Reserves the first free slot that is not before `earliest`.
+    pub fn take(&mut self, earliest: Time) -> Time {
+        let slot = self.next(earliest);
+        // Only the last `requests` slots can hold the next one up, and those that are a span old cannot either.
+        while self.slots.len() >= self.requests || self.slots.front().is_some_and(|oldest| *oldest + self.per <= slot) {
+            self.slots.pop_front();
+        }
+        self.slots.push_back(slot);
+        slot
+    }
+
+    /// Moves every slot by `span`, after the clock was set back by as much.
+    fn shift(&mut self, span: Span) {
+        for slot in &mut self.slots {
+            *slot -= span;
+        }
+    }
+}
+
+/// A credential that the provider refused.
+#[derive(Clone, Debug)]
+struct RefusedCredential {
+    which: Fingerprint,
+    failures: u32,
+    next_try: Time,
+}
+
+/// Everything that decides when the next request of one account may leave.
+#[derive(Clone, Debug, Default)]
+pub struct Limiter {
+    quota: Option<Quota>,
+    /// Those who were turned away are told different times, as far apart as the quota would have them.
+    turned_away: Option<Quota>,
+    blocked_until: Option<Time>,
+    /// Calls for patience in a row that did not say how much.
+    vague_blocks: u32,
+    refused: Option<RefusedCredential>,
+    /// The latest time that anybody asked at: an earlier one means that the clock was set back.
+    seen: Option<Time>,
+}
+
+impl Limiter {
+    /// A limiter without history.
+    pub fn new(limit: Option<RateLimit>) -> Self {
+        let quota = limit.map(Quota::new);
+        Self { turned_away: quota.clone(), quota, ..Self::default() }
+    }
+
+    /// Reserves a slot not later than `latest` for a request that authenticates with `credential`.
+    pub fn admit(&mut self, now: Time, latest: Time, credential: Option<&Fingerprint>) -> Admission {
+        if let Some(refusal) = self.turns_away(now, latest, credential) {
+            return refusal;
+        }
+        let earliest = self.blocked_until(now).unwrap_or(now);
+        let slot = self.quota.as_mut().map_or(earliest, |quota| quota.take(earliest));
+        if let Some(refused) = self.refused.as_mut().filter(|refused| Some(&refused.which) == credential) {
+            // One request tries the credential; the others keep waiting for what becomes of it.
+            refused.next_try = slot + backoff(refused.failures);
+        }
+        Admission::At(slot)
+    }
+
+    /// What [`Limiter::admit`] answers somebody whom it turns away; `None` where it would give a slot.
+    pub fn turns_away(&mut self, now: Time, latest: Time, credential: Option<&Fingerprint>) -> Option<Admission> {
+        self.follow_clock(now);
+        let refused = self.refused.as_ref().filter(|refused| Some(&refused.which) == credential);
+        if let Some(refused) = refused.filter(|refused| now < refused.next_try) {
+            return Some(Admission::CredentialRefused(refused.next_try));
+        }
+        let earliest = self.blocked_until(now).unwrap_or(now);
+        let slot = self.quota.as_ref().map_or(earliest, |quota| quota.next(earliest));
+        if slot <= latest {
+            return None;
+        }
+        let promise = self.turned_away.as_mut().map_or(slot, |quota| quota.take(slot));
+        Some(Admission::NotBefore(promise.min(slot + LONGEST_BLOCK)))
+    }
+
+    /// Until when the provider wants nothing from this account.
+    pub fn blocked_until(&self, now: Time) -> Option<Time> {
+        self.blocked_until.filter(|until| *until > now)
+    }
+
+    /// The provider asked for patience, until `until` where it said so.
+    pub fn block(&mut self, now: Time, until: Option<Time>) {
+        let until = until.unwrap_or_else(|| {
+            self.vague_blocks = self.vague_blocks.saturating_add(1);
+            now + backoff(self.vague_blocks)
+        });
+        let until = until.min(now + LONGEST_BLOCK);
+        self.blocked_until = Some(self.blocked_until.map_or(until, |before| before.max(until)));
+    }
+
+    /// The provider refused `credential`.
+    pub fn credential_refused(&mut self, now: Time, credential: Fingerprint) {
+        let failures = match &self.refused {
+            Some(before) if before.which == credential => before.failures.saturating_add(1),
+            _ => 1,
+        };
+        self.refused = Some(RefusedCredential { which: credential, failures, next_try: now + backoff(failures) });
+    }
+
+    /// The provider accepted the account's credential.
+    pub fn credential_accepted(&mut self) {
+        self.refused = None;
+    }
+
+    /// The provider answered without asking for patience.
+    pub fn answered(&mut self) {
+        self.vague_blocks = 0;
+    }
+
+    /// Carries everything along when the clock was set back: what lay a minute ahead still does.
+    fn follow_clock(&mut self, now: Time) {
+        if let Some(back) = self.seen.map(|seen| seen - now).filter(|back| *back > Span::zero()) {
+            self.quota.iter_mut().chain(&mut self.turned_away).for_each(|quota| quota.shift(back));
+            self.blocked_until = self.blocked_until.map(|until| until - back);
+            if let Some(refused) = &mut self.refused {
+                refused.next_try -= back;
+            }
+        }
+        self.seen = Some(now);
+    }
+}
+
+/// 2 s, 4 s, 8 s, … and [`LONGEST_BACKOFF`] in the end. Without jitter: within one account there is one to wait.
+fn backoff(failures: u32) -> Span {
+    Span::seconds(1 << failures.clamp(1, 16)).min(LONGEST_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::secret::{Fingerprinter, Secret};
+
+    fn at(seconds: i64) -> Time {
+        Time::UNIX_EPOCH + Span::seconds(seconds)
+    }
+
+    fn limit(requests: u32, seconds: u64) -> RateLimit {
+        RateLimit { requests, per: Duration::from_secs(seconds) }
+    }
+
+    fn credential(text: &str) -> Fingerprint {
+        Fingerprinter::new(&[0; 32]).of(&Secret::new(text))
+    }
+
+    #[test]
+    fn slots_come_as_fast_as_the_limit_allows() {
+        let mut quota = Quota::new(limit(2, 10));
+        let slots: Vec<_> = [0, 1, 1, 1, 30, 30, 30].map(|now| quota.take(at(now))).to_vec();
+        assert_eq!(slots, [0, 1, 10, 11, 30, 30, 40].map(at));
+    }
+
+    proptest! {
+        #[test]
+        fn no_span_ever_holds_more_slots_than_the_limit(
+            requests in 1_u32..6,
+            seconds in 1_u32..20,
+            steps in proptest::collection::vec(0_i64..8, 1..120),
+        ) {
+            let mut quota = Quota::new(limit(requests, seconds.into()));
+            let mut now = at(0);
+            let mut slots = Vec::new();
+            for step in steps {
+                now += Span::seconds(step);
+                let slot = quota.take(now);
+                prop_assert!(slot >= now);
+                slots.push(slot);
+                prop_assert!(quota.slots.len() <= requests as usize);
+            }
+            prop_assert!(slots.is_sorted());
+            for window in slots.windows(requests as usize + 1) {
+                prop_assert!(window[requests as usize] - window[0] >= Span::seconds(seconds.into()));
+            }
+        }
+    }
+
+    #[test]
+    fn those_turned_away_come_back_one_after_the_other() {
+        let mut limiter = Limiter::new(Some(limit(1, 60)));
+        let ask = |limiter: &mut Limiter, now| limiter.admit(at(now), at(now + 5), None);
+        assert_eq!(ask(&mut limiter, 0), Admission::At(at(0)));
+        assert_eq!(ask(&mut limiter, 1), Admission::NotBefore(at(60)));
+        assert_eq!(ask(&mut limiter, 2), Admission::NotBefore(at(120)));
+        assert_eq!(ask(&mut limiter, 57), Admission::At(at(60)));
+    }
+
+    #[test]
+    fn who_is_turned_away_takes_no_slot() {
+        let mut limiter = Limiter::new(Some(limit(1, 60)));
+        assert_eq!(limiter.turns_away(at(0), at(5), None), None);
+        assert_eq!(limiter.admit(at(0), at(5), None), Admission::At(at(0)));
+        assert_eq!(limiter.turns_away(at(0), at(5), None), Some(Admission::NotBefore(at(60))));
+        assert_eq!(limiter.admit(at(60), at(65), None), Admission::At(at(60)));
+    }
+
+    #[test]
+    fn a_call_for_patience_holds_for_every_request_but_not_for_ever() {
+        for (sentence, until, admitted) in [
+            ("a short block is waited for", Some(at(3)), Admission::At(at(3))),
+            ("a long one is not", Some(at(60)), Admission::NotBefore(at(60))),
+            ("one in the past is none", Some(at(-10)), Admission::At(at(0))),
+            ("no time given: a short backoff", None, Admission::At(at(2))),
+            ("a year is an hour", Some(at(31_536_000)), Admission::NotBefore(at(3600))),
+        ] {
+            let mut limiter = Limiter::new(None);
+            limiter.block(at(0), until);
+            assert_eq!(limiter.admit(at(0), at(5), None), admitted, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_shorter_call_does_not_lift_a_longer_one() {
+        let mut limiter = Limiter::new(None);
+        limiter.block(at(0), Some(at(60)));
+        limiter.block(at(0), Some(at(10)));
+        assert_eq!(limiter.blocked_until(at(1)), Some(at(60)));
+    }
+
+    #[test]
+    fn vague_calls_for_patience_grow_until_an_answer_comes() {
+        let mut limiter = Limiter::new(None);
+        let mut now = at(0);
+        for seconds in [2, 4, 8] {
+            limiter.block(now, None);
+            assert_eq!(limiter.blocked_until(now), Some(now + Span::seconds(seconds)));
+            now += Span::seconds(seconds);
+        }
+        limiter.answered();
+        limiter.block(now, None);
+        assert_eq!(limiter.blocked_until(now), Some(now + Span::seconds(2)));
+    }
+
+    #[test]
+    fn a_refused_credential_is_tried_by_one_request_at_a_time() {
+        let mut limiter = Limiter::new(None);
+        let (old, new) = (credential("old"), credential("new"));
+        limiter.credential_refused(at(0), old.clone());
+        assert_eq!(limiter.admit(at(1), at(9), Some(&old)), Admission::CredentialRefused(at(2)));
+        assert_eq!(limiter.admit(at(1), at(9), Some(&new)), Admission::At(at(1)), "a changed one is tried at once");
+        assert_eq!(limiter.admit(at(1), at(9), None), Admission::At(at(1)), "others do not use it");
+        assert_eq!(limiter.admit(at(2), at(9), Some(&old)), Admission::At(at(2)));
+        assert_eq!(limiter.admit(at(2), at(9), Some(&old)), Admission::CredentialRefused(at(4)));
+        limiter.credential_refused(at(2), old.clone());
+        assert_eq!(limiter.admit(at(5), at(9), Some(&old)), Admission::CredentialRefused(at(6)));
+        limiter.credential_accepted();
+        assert_eq!(limiter.admit(at(5), at(9), Some(&old)), Admission::At(at(5)));
+    }
+
+    #[test]
+    fn the_backoff_ends_at_five_minutes() {
+        assert_eq!([0, 1, 2, 8, 9, u32::MAX].map(|n| backoff(n).num_seconds()), [2, 2, 4, 256, 300, 300]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_prolong_a_wait() {
+        let mut limiter = Limiter::new(Some(limit(1, 60)));
+        assert_eq!(limiter.admit(at(10_000), at(10_000), None), Admission::At(at(10_000)));
+        assert_eq!(limiter.admit(at(0), at(100), None), Admission::At(at(60)));
+    }
+}

@@ -1,0 +1,76 @@
+//! Every default of the inventory, once, with its reason. The commented reference in `config/` repeats them for
+//! people; a test compares the two.
+
+use std::time::Duration;
+
+use crate::clock::Span;
+
+use super::{Dialect, LogFormat, OnFailure, RenewBefore};
+
+/// Tells of rotations, not of requests.
+pub const LOG_LEVEL: &str = "info";
+
+/// A person reads a terminal, a collector reads the rest.
+pub const LOG_FORMAT: LogFormat = LogFormat::Auto;
+
+/// Longer than one request may take in all (connect, headers, body), shorter than the 90 s after which systemd kills.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// A token that somebody deletes by hand is noticed within the hour; one listing per account is cheap.
+pub const POLL_EVERY: Span = Span::hours(1);
+
+/// A host that does not answer a SYN within this is down or filtered.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Slow providers answer a mint in seconds; a load balancer gives up after 60.
+pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bodies are a few kilobytes, listings a few megabytes.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A listing of some ten thousand tokens; anything larger is not an answer that the daemon asked for.
+pub const MAX_RESPONSE: usize = 8 << 20;
+
+/// Enough to hide latency, too few to look like an attack.
+pub const MAX_IN_FLIGHT: usize = 4;
+
+/// Leaves a third of the lifetime to get over any outage, and half of that until a window is overridden.
+pub const RENEW_BEFORE: RenewBefore = RenewBefore::Share(0.33);
+
+/// Covers consumers that hold a secret in memory until their next reload. A shorter-lived token gets at most half of
+/// the time between two of its rotations.
+pub const GRACE: Span = Span::hours(1);
+
+/// A consumer that still uses the old generation after a day did not notice the hooks; waiting longer does not help it.
+pub const GRACE_CAP: Span = Span::hours(24);
+
+/// Keeps a thousand tokens that were made in one minute from being rotated in one minute. A shorter-lived token gets
+/// at most a twentieth of the time between two of its rotations.
+pub const JITTER: Span = Span::minutes(10);
+
+/// Providers with replicas accept a new token within seconds; a few take minutes.
+pub const VERIFY_TIMEOUT: Span = Span::minutes(5);
+
+/// Reading back a store is cheap; a consumer with a wrong secret is not.
+pub const DRIFT_EVERY: Span = Span::minutes(10);
+
+/// For file stores: the owner alone. An env file that exists keeps its own mode, a new one gets this.
+pub const STORE_MODE: u32 = 0o600;
+
+/// Env files on servers are mostly read by systemd units.
+pub const DIALECT: Dialect = Dialect::Systemd;
+
+/// Most readers take a file's content as it is.
+pub const NEWLINE: bool = false;
+
+/// A reload that takes longer is a restart.
+pub const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The old generation still works, so there is time to try again.
+pub const ON_FAILURE: OnFailure = OnFailure::Retry;
+
+/// Cron expressions without a zone mean the same moment on every machine.
+pub const TIMEZONE: chrono_tz::Tz = chrono_tz::UTC;
+
+/// The control socket's name in the runtime directory, or in the state directory where there is none.
+pub const CONTROL_NAME: &str = "control.sock";

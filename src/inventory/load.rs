@@ -1,0 +1,253 @@
+//! Reads an inventory from disk: the main file, what it includes, and what its meaning depends on.
+//!
+//! This is the shell around [`resolve`](super::resolve). It never fails: what is wrong stands in the report, and there
+//! is no inventory where the report holds an error.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use toml::de::DeTable;
+
+use crate::clock::Time;
+use crate::document::{Located, Reader, Report, SourceId, Spot};
+use crate::provider::Definitions;
+
+use super::Inventory;
+use super::owners::Owners;
+use super::resolve::{Surroundings, resolve};
+use super::spec::Spec;
+
+/// What was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// `None` where the report holds an error.
+    pub inventory: Option<Inventory>,
+    /// Everything that is wrong, with its place.
+    pub report: Report,
+    /// Every provider definition, built-in or the operator's own.
+    pub definitions: Definitions,
+    /// Every file that was read or should have been there: a change of one is a change of the inventory.
+    pub files: Vec<PathBuf>,
+    /// Directories in which a new file may belong to the inventory.
+    pub directories: Vec<PathBuf>,
+}
+
+/// What the process's environment says about places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// Where the journal lives, unless the inventory says otherwise.
+    pub state_dir: Option<PathBuf>,
+    /// Where the control socket goes, unless the inventory says otherwise.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+impl Environment {
+    /// `$STATE_DIRECTORY` and `$RUNTIME_DIRECTORY` as systemd sets them, else the XDG directories of the user.
+    pub fn of_process() -> Self {
+        Self::from_variables(|name| env::var_os(name))
+    }
+
+    fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Self {
+        // Relative values are to be ignored, says the XDG base directory specification; systemd sets absolute ones.
+        let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+        let xdg = |name| get(name).map(PathBuf::from).and_then(absolute);
+        // systemd separates several directories by colons; the first is ours.
+        let systemd = |name| env::split_paths(&get(name)?).next().and_then(absolute);
+        let home = || Some(xdg("HOME")?.join(".local/state"));
+        Self {
+            state_dir: systemd("STATE_DIRECTORY")
+                .or_else(|| Some(xdg("XDG_STATE_HOME").or_else(home)?.join("patrold"))),
+            runtime_dir: systemd("RUNTIME_DIRECTORY").or_else(|| Some(xdg("XDG_RUNTIME_DIR")?.join("patrold"))),
+        }
+    }
+}
+
+/// Loads the inventory whose main file is `path`. Cron expressions must fire after `now`.
+pub fn load(path: &Path, environment: &Environment, now: Time) -> Loaded {
+    let Gathered { mut report, sources, files, directories, providers, .. } = Gathered::new(path);
+    // With a file missing, names that it would have defined would be reported as unknown: that helps nobody.
+    let complete = report.errors() == 0;
+    let definitions = Definitions::load(providers.as_deref(), &mut report);
+    let owners = Owners::of_machine();
+    let around = Surroundings {
+        now,
+        state_dir: environment.state_dir.as_deref(),
+        runtime_dir: environment.runtime_dir.as_deref(),
+        providers: providers.as_deref(),
+        definitions: &definitions,
+        user: &|name| owners.user(name),
+        group: &|name| owners.group(name),
+        files: &files,
+    };
+    let inventory = interpret(&report, &sources, complete, &around);
+    Loaded { inventory, report, definitions, files, directories }
+}
+
+/// Parses the sources of `report` and resolves what they say.
+fn interpret(report: &Report, sources: &[SourceId], complete: bool, around: &Surroundings<'_>) -> Option<Inventory> {
+    let mut sound = complete;
+    let tables: Vec<_> = sources
+        .iter()
+        .map(|source| {
+            let (table, errors) = DeTable::parse_recoverable(report.text(*source));
+            for error in &errors {
+                let spot = error.span().map_or(Spot::top(*source), |span| Spot::new(*source, span));
+                report.error(spot, format!("not TOML: {}", error.message()));
+            }
+            (*source, table, errors.is_empty())
+        })
+        .collect();
+    let mut spec = Spec::default();
+    for (source, table, parsed) in &tables {
+        // What the parser saved from a broken file would be blamed for what it lost.
+        if *parsed {
+            spec.decode(Reader::new(report, *source, table, "the inventory"));
+        } else {
+            sound = false;
+        }
+    }
+    if sound { resolve(spec, around, report) } else { None }
+}
+
+/// The files of an inventory, read but not interpreted.
+#[derive(Default)]
+struct Gathered {
+    report: Report,
+    sources: Vec<SourceId>,
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    /// `[daemon] providers`, made absolute. Definitions are needed before anything is interpreted.
+    providers: Option<PathBuf>,
+    /// Files by their real path: one that is included twice is read once.
+    seen: HashSet<PathBuf>,
+}
+
+impl Gathered {
+    fn new(main: &Path) -> Self {
+        let mut gathered = Self::default();
+        // Depth first, in the order in which files are named. A list instead of recursion: chains may be long.
+        let mut waiting = vec![(main.to_owned(), None)];
+        while let Some((path, named_at)) = waiting.pop() {
+            let included = gathered.read(&path, named_at);
+            waiting.extend(included.into_iter().rev().map(|(path, spot)| (path, Some(spot))));
+        }
+        gathered.directories.extend(gathered.providers.clone());
+        gathered.directories.sort();
+        gathered.directories.dedup();
+        gathered
+    }
+
+    /// Reads one file, named at a place of another one; returns what it includes.
+    fn read(&mut self, path: &Path, named_at: Option<Spot>) -> Vec<(PathBuf, Spot)> {
+        if !self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())) {
+            return Vec::new();
+        }
+        self.files.push(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        let name = path.display().to_string();
+        match read_text(path) {
+            Ok(text) => {
+                let source = self.report.add_source(name, text);
+                self.sources.push(source);
+                self.look_ahead(source, path.parent().unwrap_or(Path::new("")))
+            }
+            Err(problem) => {
+                let spot = named_at.unwrap_or_else(|| Spot::top(self.report.add_source(&name, "")));
+                self.report.error_with_help(spot, format!("{name} {}", problem.message), problem.help);
+                Vec::new()
+            }
+        }
+    }
+
+    /// What must be known of a file before any is interpreted: its includes and the directory of definitions.
+    fn look_ahead(&mut self, source: SourceId, base: &Path) -> Vec<(PathBuf, Spot)> {
+        let text = self.report.text(source);
+        // A file of a hundred thousand tokens is not parsed twice for nothing.
+        if !text.contains("include") && !text.contains("providers") {
+            return Vec::new();
+        }
+        let (table, _) = DeTable::parse_recoverable(text);
+        let daemon = table.get_ref().get("daemon").and_then(|daemon| daemon.get_ref().as_table());
+        let providers = daemon.and_then(|daemon| daemon.get("providers")).and_then(|found| found.get_ref().as_str());
+        let providers = providers.map(|directory| base.join(directory));
+        // Reported here and nowhere else: interpreting takes the key without looking.
+        let patterns = Reader::new(&self.report, source, &table, "the inventory").strings("include");
+        if let Some(directory) = providers.filter(|_| self.providers.is_none()) {
+            self.providers = Some(std::path::absolute(&directory).unwrap_or(directory));
+        }
+        let patterns = patterns.map(|patterns| patterns.value).unwrap_or_default();
+        patterns.iter().flat_map(|pattern| self.expand(pattern, base)).collect()
+    }
+
+    /// The files that `pattern` stands for, in alphabetical order.
+    fn expand(&mut self, pattern: &Located<String>, base: &Path) -> Vec<(PathBuf, Spot)> {
+        // As shells do it; editors and Kubernetes keep files beside the real ones whose names begin with a dot.
+        const OPTIONS: glob::MatchOptions = glob::MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+        };
+        if !pattern.value.contains(['*', '?', '[']) {
+            return vec![(base.join(&pattern.value), pattern.spot)];
+        }
+        let escaped = glob::Pattern::escape(&base.to_string_lossy());
+        let full = Path::new(&escaped).join(&pattern.value);
+        self.directories.push(fixed_part(base, &pattern.value));
+        match glob::glob_with(&full.to_string_lossy(), OPTIONS) {
+            Ok(paths) => {
+                let mut found = Vec::new();
+                for path in paths {
+                    match path {
+                        Ok(path) if path.is_dir() => {}
+                        Ok(path) => found.push((path, pattern.spot)),
+                        Err(error) => self.report.error(pattern.spot, format!("`include`: {error}")),
+                    }
+                }
+                found
+            }
+            Err(error) => {
+                self.report.error(pattern.spot, format!("`include` holds a pattern that is none: {error}"));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The directory before the first wildcard of `pattern`.
+fn fixed_part(base: &Path, pattern: &str) -> PathBuf {
+    let fixed: PathBuf = Path::new(pattern)
+        .components()
+        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
+        .collect();
+    let directory = base.join(fixed);
+    std::path::absolute(&directory).unwrap_or(directory)
+}
+
+/// Why a file's text is not there.
+struct ReadProblem {
+    message: String,
+    help: &'static str,
+}
+
+fn read_text(path: &Path) -> Result<String, ReadProblem> {
+    let problem = |message: String, help| Err(ReadProblem { message, help });
+    match fs::read(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(text),
+            Err(_) => problem("is not UTF-8 text".to_owned(), "save it as UTF-8"),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => problem("does not exist".to_owned(), "check the path"),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => {
+            problem("is a directory".to_owned(), "name a file, or write a pattern such as \"tokens.d/*.toml\"")
+        }
+        Err(error) => problem(
+            format!("exists but cannot be read: {error}"),
+            "let the user that patrold runs as read it and enter its directories",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! `[account.NAME]`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use url::{Host, Url};
+
+use crate::document::{Located, Spot};
+use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
+use crate::inventory::{AccountPolicy, Credential, RateLimit, Timeouts, defaults};
+use crate::names::AccountName;
+use crate::provider::Provider;
+
+use super::{Accounts, Context, params};
+
+/// Every account.
+pub(super) fn resolve(
+    specs: Vec<AccountSpec<'_>>,
+    tokens: &HashMap<&str, &TokenSpec>,
+    context: &Context<'_>,
+) -> Accounts {
+    let mut accounts = Accounts::new();
+    let mut places: HashMap<AccountName, Spot> = HashMap::new();
+    for spec in specs {
+        let name = spec.name.clone();
+        if let Some(first) = places.get(&name.value) {
+            context.twice(name.spot, &format!("account \"{}\"", name.value), *first);
+            continue;
+        }
+        places.insert(name.value.clone(), name.spot);
+        accounts.insert(name.value, account(spec, tokens, context).map(Arc::new));
+    }
+    accounts
+}
+
+fn account(spec: AccountSpec<'_>, tokens: &HashMap<&str, &TokenSpec>, context: &Context<'_>) -> Option<AccountPolicy> {
+    let what = format!("account \"{}\"", spec.name.value);
+    let url = spec.url.as_ref().map(|text| url(text, spec.allow_plaintext, &what, context));
+    let credential =
+        spec.credential.as_ref().and_then(|credential| self::credential(credential, tokens, &what, context));
+    let ca_file = spec.ca_file.as_ref().map(|text| absolute(text, &format!("`ca-file` of {what}"), context));
+    let provider = provider(&spec, &what, context);
+    if let Some(provider) = &provider {
+        params::check(&spec.params, provider, &what, context);
+    }
+    let provider = provider?;
+    let url = match url {
+        Some(url) => url?,
+        None => default_url(&provider, &what, spec.spot, context)?,
+    };
+    Some(AccountPolicy {
+        name: spec.name.value,
+        url: without_slash(url),
+        provider,
+        credential: credential?,
+        params: spec.params.into_iter().map(|(name, value)| (name.value, value.value)).collect(),
+        poll_every: spec.poll_every.unwrap_or(defaults::POLL_EVERY),
+        rate_limit: spec.rate_limit.map(|RateLimitSpec { requests, per }| RateLimit { requests, per }),
+        ca_file: ca_file.flatten(),
+        timeouts: Timeouts {
+            connect: spec.connect.unwrap_or(defaults::CONNECT_TIMEOUT),
+            headers: spec.headers.unwrap_or(defaults::HEADERS_TIMEOUT),
+            body: spec.body.unwrap_or(defaults::BODY_TIMEOUT),
+        },
+        max_response: spec.max_response.map_or(defaults::MAX_RESPONSE, |bytes| bytes.value),
+        max_in_flight: spec.max_in_flight.unwrap_or(defaults::MAX_IN_FLIGHT),
+    })
+}
+
+/// The definition that the account names, with the operations that the inventory adds.
+fn provider(spec: &AccountSpec<'_>, what: &str, context: &Context<'_>) -> Option<Arc<Provider>> {
+    let name = spec.provider.as_ref()?;
+    let Some(provider) = context.around.definitions.get(&name.value) else {
+        let names: Vec<&str> = context.around.definitions.names().collect();
+        let message = format!("{what} names an unknown provider \"{}\"", name.value);
+        context.report.error_with_help(name.spot, message, context.hint(&name.value, names.into_iter()));
+        return None;
+    };
+    match &spec.operations {
+        Some(table) => provider.with_operations(table).map(Arc::new),
+        None => Some(provider),
+    }
+}
+
+fn credential(
+    spec: &Located<CredentialSpec>,
+    tokens: &HashMap<&str, &TokenSpec>,
+    what: &str,
+    context: &Context<'_>,
+) -> Option<Credential> {
+    match &spec.value {
+        CredentialSpec::Secret(source) => Some(Credential::Secret(source.clone())),
+        CredentialSpec::Basic { username, password } => {
+            Some(Credential::Basic { username: username.clone(), password: password.clone() })
+        }
+        CredentialSpec::Token(name) => {
+            if let Some(token) = tokens.get(name.value.as_str()).and_then(|token| token.name.as_ref()) {
+                return Some(Credential::Token(token.value.clone()));
+            }
+            // Not repeated, and hidden in the line: it may be the secret itself.
+            context.report.conceal(name.spot);
+            let help = match crate::document::nearest(&name.value, tokens.keys().copied()) {
+                Some(token) => format!("did you mean \"{token}\"?"),
+                None => {
+                    "`token` takes the name of a [[token]] of this inventory; a secret itself never stands here".into()
+                }
+            };
+            let message = format!("`credential` of {what} names no token of this inventory");
+            context.report.error_with_help(name.spot, message, help);
+            None
+        }
+    }
+}
+
+fn default_url(provider: &Provider, what: &str, spot: Spot, context: &Context<'_>) -> Option<Url> {
+    let url = provider.default_url().cloned();
+    if url.is_none() {
+        let message = format!("{what} lacks `url`");
+        let help = format!("provider \"{}\" has no address of its own; write url = \"https://…\"", provider.name);
+        context.report.error_with_help(spot, message, help);
+    }
+    url
+}
+
+/// The address of an account: HTTPS, or HTTP where nobody else can listen.
+fn url(text: &Located<String>, allow_plaintext: bool, what: &str, context: &Context<'_>) -> Option<Url> {
+    let refuse = |message: &str, help: &str| {
+        context.report.error_with_help(text.spot, format!("`url` of {what} {message}"), help);
+        None
+    };
+    let Ok(url) = Url::parse(&text.value) else {
+        return refuse("is no address", "write for example \"https://api.example.com\"");
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        context.report.conceal(text.spot);
+        return refuse("holds a user name or password", "leave them out and give the account a `credential`");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("has a query or a fragment", "end it before \"?\" and \"#\"");
+    }
+    match url.scheme() {
+        "https" => Some(url),
+        "http" if allow_plaintext || is_loopback(&url) => Some(url),
+        "http" => refuse(
+            "is plain http: credentials would cross the network unencrypted",
+            "use https, or write allow-plaintext = true",
+        ),
+        _ => refuse("is neither https nor http", "write for example \"https://api.example.com\""),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Templates put their own slash after `base_url`. A path of nothing but a slash cannot be taken off an HTTP URL.
+fn without_slash(mut url: Url) -> Url {
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url
+}
+
+/// An absolute path; `what` says whose it is.
+pub(super) fn absolute(text: &Located<String>, what: &str, context: &Context<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(&text.value);
+    if path.is_absolute() && !text.value.chars().any(char::is_control) {
+        return Some(path);
+    }
+    let message = format!("{what} must be an absolute path, not {:?}", text.value);
+    context.report.error_with_help(text.spot, message, "begin it with \"/\"");
+    None
+}

@@ -1,0 +1,131 @@
+//! From what the files spell to what should exist: defaults, names, cron expressions, targets that collide.
+//!
+//! Pure: users, directories, definitions and the time come in through [`Surroundings`]. Everything that is wrong is
+//! reported, not the first thing only; nothing here is quadratic in the number of tokens.
+
+mod account;
+mod cycle;
+mod daemon;
+mod params;
+mod store;
+mod timing;
+mod token;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::Time;
+use crate::document::{Located, Report, Spot, nearest};
+use crate::names::AccountName;
+use crate::provider::Definitions;
+
+use super::spec::{CredentialSpec, PolicySpec, Spec, TokenSpec};
+use super::{AccountPolicy, Inventory};
+
+/// What an inventory depends on besides its files.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Cron expressions must fire after this.
+    pub now: Time,
+    /// The state directory where the inventory gives none.
+    pub state_dir: Option<&'a Path>,
+    /// Where the control socket goes where the inventory gives none.
+    pub runtime_dir: Option<&'a Path>,
+    /// `[daemon] providers`, made absolute.
+    pub providers: Option<&'a Path>,
+    /// Every provider definition that there is.
+    pub definitions: &'a Definitions,
+    /// The number of a user.
+    pub user: &'a dyn Fn(&str) -> Option<u32>,
+    /// The number of a group.
+    pub group: &'a dyn Fn(&str) -> Option<u32>,
+    /// The files that the inventory was read from: no store may overwrite them.
+    pub files: &'a [PathBuf],
+}
+
+/// Accounts by name; `None` for one that is there but not sound, so that its tokens are not blamed.
+type Accounts = BTreeMap<AccountName, Option<Arc<AccountPolicy>>>;
+
+/// Resolves `spec`; `None` where `report` holds an error, also one from before.
+pub fn resolve(spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -> Option<Inventory> {
+    let context = Context { around, report, hints: Cell::new(HINT_BUDGET) };
+    for second in spec.daemon.iter().skip(1) {
+        context.twice(second.spot, "[daemon]", spec.daemon[0].spot);
+    }
+    for second in spec.defaults.iter().skip(1) {
+        context.twice(second.spot, "[defaults]", spec.defaults[0].spot);
+    }
+    let daemon = daemon::resolve(spec.daemon.first(), &context);
+    let none = PolicySpec::default();
+    let defaults = spec.defaults.first().map_or(&none, |defaults| &defaults.value);
+
+    let tokens = index(&spec.tokens, &context);
+    let edges = cycle::Edges::of(&spec, &tokens);
+    edges.check(&context);
+    let used = credentials(&spec);
+    let accounts = account::resolve(spec.accounts, &tokens, &context);
+    let resolved = token::Resolver::new(&context, defaults, &accounts, &used).resolve(&spec.tokens);
+
+    if report.errors() > 0 {
+        return None;
+    }
+    let accounts = accounts.into_iter().filter_map(|(name, account)| Some((name, account?))).collect();
+    Some(Inventory { daemon: daemon?, accounts, tokens: resolved })
+}
+
+/// Tokens by name; a name that is given twice is reported.
+fn index<'s>(tokens: &'s [TokenSpec], context: &Context<'_>) -> HashMap<&'s str, &'s TokenSpec> {
+    let mut index = HashMap::with_capacity(tokens.len());
+    for token in tokens {
+        let Some(name) = &token.name else { continue };
+        let first = *index.entry(name.value.as_str()).or_insert(token);
+        if !std::ptr::eq(first, token) {
+            let place = first.name.as_ref().map_or(first.spot, |name| name.spot);
+            context.twice(name.spot, &format!("token \"{}\"", name.value), place);
+        }
+    }
+    index
+}
+
+/// The names of tokens that accounts authenticate with.
+fn credentials(spec: &Spec<'_>) -> HashSet<String> {
+    let token = |credential: &Located<CredentialSpec>| match &credential.value {
+        CredentialSpec::Token(name) => Some(name.value.clone()),
+        CredentialSpec::Secret(_) | CredentialSpec::Basic { .. } => None,
+    };
+    spec.accounts.iter().filter_map(|account| account.credential.as_ref().and_then(token)).collect()
+}
+
+/// What every part of resolving needs.
+struct Context<'a> {
+    around: &'a Surroundings<'a>,
+    report: &'a Report,
+    hints: Cell<usize>,
+}
+
+/// How many names are compared in search of the nearest one: a hundred thousand tokens that all name an account
+/// wrongly must not be compared with every account there is.
+const HINT_BUDGET: usize = 2_000_000;
+
+impl Context<'_> {
+    /// Reports that `what` stands at `spot` although it stood at `first` already.
+    fn twice(&self, spot: Spot, what: &str, first: Spot) {
+        let message = format!("{what} is there twice");
+        self.report.error_with_help(spot, message, format!("the first one is at {}", self.report.place(first)));
+    }
+
+    /// "did you mean …", or a list of what is valid where that is short.
+    fn hint<'n>(&self, given: &str, valid: impl ExactSizeIterator<Item = &'n str> + Clone) -> String {
+        const FEW: usize = 12;
+        let affordable = self.hints.get().checked_sub(valid.len());
+        self.hints.set(affordable.unwrap_or_default());
+        match affordable.and_then(|_| nearest(given, valid.clone())) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None if valid.len() == 0 => "there is none".to_owned(),
+            None if valid.len() <= FEW => format!("valid: {}", valid.collect::<Vec<_>>().join(", ")),
+            None => format!("none of the {} that there are is similar", valid.len()),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `[[token]]`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::clock::Span;
+use crate::document::Located;
+use crate::inventory::spec::{HookSpec, PolicySpec, TokenSpec};
+use crate::inventory::{AccountPolicy, HookPolicy, Initial, RenewBefore, TokenPolicy, defaults, values};
+use crate::names::{HookKey, TokenName};
+use crate::provider::Params;
+
+use super::store::Targets;
+use super::timing::{Crons, Life, check_fits};
+use super::{Accounts, Context, params};
+
+/// Turns token specs into policies.
+pub(super) struct Resolver<'c> {
+    context: &'c Context<'c>,
+    defaults: &'c PolicySpec,
+    accounts: &'c Accounts,
+    /// Tokens that accounts authenticate with.
+    used: &'c HashSet<String>,
+    crons: Crons<'c>,
+    targets: Targets<'c>,
+}
+
+impl<'c> Resolver<'c> {
+    pub(super) fn new(
+        context: &'c Context<'c>,
+        defaults: &'c PolicySpec,
+        accounts: &'c Accounts,
+        used: &'c HashSet<String>,
+    ) -> Self {
+        Self { context, defaults, accounts, used, crons: Crons::new(context), targets: Targets::new(context) }
+    }
+
+    pub(super) fn resolve(mut self, specs: &[TokenSpec]) -> BTreeMap<TokenName, Arc<TokenPolicy>> {
+        specs.iter().filter_map(|spec| self.token(spec)).map(|token| (token.name.clone(), Arc::new(token))).collect()
+    }
+
+    fn token(&mut self, spec: &TokenSpec) -> Option<TokenPolicy> {
+        let what = match &spec.name {
+            Some(name) => format!("token \"{}\"", name.value),
+            None => "a token without a name".to_owned(),
+        };
+        let account = self.account(spec, &what);
+        let merged = account.as_ref().map(|account| self.params(spec, account, &what)).unwrap_or_default();
+        let (own, shared) = (&spec.policy, self.defaults);
+
+        let lifetime = own.lifetime.as_ref().or(shared.lifetime.as_ref());
+        let renew_before = own.renew_before.as_ref().or(shared.renew_before.as_ref());
+        let rotate_every = own.rotate_every.as_ref().or(shared.rotate_every.as_ref());
+        let life = Life {
+            what: &what,
+            lifetime: lifetime.map(|found| found.value),
+            renew_before: renew_before.map_or(defaults::RENEW_BEFORE, |found| found.value),
+            renews_explicitly: renew_before.is_some(),
+            rotate_every: rotate_every.map(|found| found.value),
+        };
+        let sound = self.check_life(spec, &life, renew_before, account.as_deref());
+
+        let schedule = own.schedule.as_ref().or(shared.schedule.as_ref()).and_then(|cron| {
+            let schedule = self.crons.schedule(cron, &format!("`schedule` of {what}"))?;
+            self.crons.check_schedule(cron.cron.spot, &schedule, &life);
+            Some(schedule)
+        });
+        // A window is measured against a lead that makes sense only.
+        let window = own.window.as_ref().or(shared.window.as_ref()).filter(|_| sound);
+        let window = window.and_then(|window| self.crons.window(window, &life));
+        if life.lifetime.is_none() && life.rotate_every.is_none() && schedule.is_none() {
+            self.warn_without_rule(spec, &what, account.as_deref());
+        }
+
+        let grace = own.grace.as_ref().or(shared.grace.as_ref());
+        let jitter = own.jitter.as_ref().or(shared.jitter.as_ref());
+        if sound {
+            grace.into_iter().for_each(|grace| check_fits(grace, "grace", &life, self.context));
+            jitter.into_iter().for_each(|jitter| check_fits(jitter, "jitter", &life, self.context));
+        }
+        let grace = grace.map_or_else(|| fitting(defaults::GRACE, &life, 2), |grace| grace.value);
+        let jitter = jitter.map_or_else(|| fitting(defaults::JITTER, &life, 20), |jitter| jitter.value);
+        let grace_cap = self.grace_cap(own.grace_cap.as_ref().or(shared.grace_cap.as_ref()), grace, &what);
+
+        let parts = account.as_ref().map(|account| account.provider.secret_parts());
+        let stores =
+            spec.stores.iter().filter_map(|store| self.targets.store(store, parts.as_deref(), &what)).collect();
+        let name = spec.name.as_ref();
+        let hooks = self.hooks(&spec.hooks, &what);
+        self.warn_without_consumer(spec, &what);
+
+        Some(TokenPolicy {
+            name: name?.value.clone(),
+            lifetime: life.lifetime,
+            renew_before: life.renew_before,
+            rotate_every: life.rotate_every,
+            schedule,
+            window,
+            grace,
+            grace_cap,
+            jitter,
+            verify_timeout: either(
+                own.verify_timeout.as_ref(),
+                shared.verify_timeout.as_ref(),
+                defaults::VERIFY_TIMEOUT,
+            ),
+            drift_every: either(own.drift_every.as_ref(), shared.drift_every.as_ref(), defaults::DRIFT_EVERY),
+            params: merged,
+            paused: spec.paused,
+            initial: spec.initial.as_ref().map(|initial| Initial {
+                source: initial.source.clone(),
+                id: initial.id.clone(),
+                expires: initial.expires.as_ref().map(|expires| expires.value),
+            }),
+            stores,
+            hooks,
+            account: account?,
+        })
+    }
+
+    fn account(&self, spec: &TokenSpec, what: &str) -> Option<Arc<AccountPolicy>> {
+        let name = spec.account.as_ref()?;
+        let known = name.value.parse().ok().and_then(|name| self.accounts.get(&name));
+        if known.is_none() {
+            let names = self.accounts.keys().map(crate::names::AccountName::as_str);
+            let message = format!("{what} names an unknown account \"{}\"", name.value);
+            self.context.report.error_with_help(name.spot, message, self.context.hint(&name.value, names));
+        }
+        known?.clone()
+    }
+
+    /// The account's parameters overlaid with the token's own.
+    fn params(&self, spec: &TokenSpec, account: &AccountPolicy, what: &str) -> Params {
+        params::check(&spec.params, &account.provider, what, self.context);
+        let mut merged = account.params.clone();
+        merged.extend(spec.params.iter().map(|(name, value)| (name.value.clone(), value.value.clone())));
+        params::complete(&merged, &account.provider, what, spec.spot, self.context);
+        merged
+    }
+
+    /// Whether the token can fall due before it expires; a lifetime that nobody asks for gets a warning.
+    fn check_life(
+        &self,
+        spec: &TokenSpec,
+        life: &Life<'_>,
+        renew_before: Option<&Located<RenewBefore>>,
+        account: Option<&AccountPolicy>,
+    ) -> bool {
+        let report = self.context.report;
+        if let (Some(lifetime), Some(account)) = (&spec.policy.lifetime, account)
+            && !account.provider.capabilities().chooses_lifetime
+        {
+            let message = format!("`lifetime` of {} is not asked for", life.what);
+            let help =
+                format!("provider \"{}\" chooses it; use `rotate-every` to rotate by age", account.provider.name);
+            report.warning(lifetime.spot, message, help);
+        }
+        let (Some(lifetime), Some(lead), Some(given)) = (life.lifetime, life.lead(), renew_before) else {
+            return true;
+        };
+        if lead < lifetime {
+            return true;
+        }
+        let message = format!(
+            "`renew-before` of {} ({}) is not shorter than its lifetime ({}): it would be due as soon as it is minted",
+            life.what,
+            values::show(lead),
+            values::show(lifetime)
+        );
+        report.error_with_help(given.spot, message, "lower it, or write a share of the lifetime such as \"33%\"");
+        false
+    }
+
+    /// Nothing says when the token is to be rotated: fine where the provider tells its expiry.
+    fn warn_without_rule(&self, spec: &TokenSpec, what: &str, account: Option<&AccountPolicy>) {
+        let Some(account) = account else { return };
+        let message = format!("{what} has neither `lifetime` nor `rotate-every` nor `schedule`");
+        let help = if account.provider.capabilities().expiry_known {
+            format!(
+                "its expiry will be read from provider \"{}\"; a token that never expires is never rotated",
+                account.provider.name
+            )
+        } else {
+            format!("provider \"{}\" does not tell when a token expires: add `rotate-every`", account.provider.name)
+        };
+        self.context.report.warning(spec.spot, message, help);
+    }
+
+    fn warn_without_consumer(&self, spec: &TokenSpec, what: &str) {
+        let Some(name) = &spec.name else { return };
+        if spec.stores.is_empty() && !self.used.contains(name.value.as_str()) {
+            let message = format!("{what} has no store, and no account authenticates with it: nobody gets its secret");
+            self.context.report.warning(name.spot, message, "add a [[token.stores]]");
+        }
+    }
+
+    /// At least the grace: what is filled in gives way, what was written is refused.
+    fn grace_cap(&self, given: Option<&Located<Span>>, grace: Span, what: &str) -> Span {
+        let Some(given) = given else { return defaults::GRACE_CAP.max(grace) };
+        if given.value < grace {
+            let message = format!(
+                "`grace-cap` of {what} ({}) is shorter than its grace ({})",
+                values::show(given.value),
+                values::show(grace)
+            );
+            self.context.report.error_with_help(given.spot, message, "raise it, or lower `grace`");
+        }
+        given.value
+    }
+
+    fn hooks(&self, specs: &[HookSpec], what: &str) -> Vec<HookPolicy> {
+        let mut seen = HashSet::with_capacity(specs.len());
+        let mut hooks = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let key = hook_key(&spec.run.value);
+            if !seen.insert(key.clone()) {
+                let message = format!("{what} runs this command twice after each rotation");
+                self.context.report.error_with_help(spec.run.spot, message, "remove one of the two hooks");
+                continue;
+            }
+            hooks.push(HookPolicy {
+                key,
+                run: spec.run.value.clone(),
+                timeout: spec.timeout.unwrap_or(defaults::HOOK_TIMEOUT),
+                on_failure: spec.on_failure.unwrap_or(defaults::ON_FAILURE),
+                pass_env: spec.pass_env.clone(),
+            });
+        }
+        hooks
+    }
+}
+
+/// The token's value, else the shared one, else the default.
+fn either(own: Option<&Located<Span>>, shared: Option<&Located<Span>>, default: Span) -> Span {
+    own.or(shared).map_or(default, |found| found.value)
+}
+
+/// A default that is at most one part of `parts` of the time between two rotations.
+fn fitting(default: Span, life: &Life<'_>, parts: i32) -> Span {
+    life.period().map_or(default, |period| default.min(period / parts))
+}
+
+/// The command as people would type it, with words quoted that need it; a very long one by its beginning and digest.
+fn hook_key(run: &[String]) -> HookKey {
+    const LONGEST: usize = 1000;
+    let plain = |word: &String| {
+        !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\'))
+    };
+    let words: Vec<String> =
+        run.iter().map(|word| if plain(word) { word.clone() } else { format!("{word:?}") }).collect();
+    let mut text = words.join(" ");
+    if text.len() > LONGEST {
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        let start: String = text.chars().take(60).collect();
+        text = format!("{start}… {}", crate::names::hex(digest.as_ref()));
+    }
+    text.parse().expect("not empty, at most 1000 bytes, and Debug escapes control characters")
+}

@@ -1,0 +1,117 @@
+//! `[account.NAME]`.
+
+use std::time::Duration;
+
+use crate::clock::Span;
+use crate::document::{Located, Reader, Spot};
+use crate::inventory::values;
+use crate::names::AccountName;
+
+use super::source::{self, CredentialSpec};
+use super::{ParamsSpec, params};
+
+/// One account.
+#[derive(Debug)]
+pub struct AccountSpec<'d> {
+    pub name: Located<AccountName>,
+    /// The table, for problems of all of it.
+    pub spot: Spot,
+    pub provider: Option<Located<String>>,
+    pub url: Option<Located<String>>,
+    pub allow_plaintext: bool,
+    pub credential: Option<Located<CredentialSpec>>,
+    pub params: ParamsSpec,
+    pub poll_every: Option<Span>,
+    pub rate_limit: Option<RateLimitSpec>,
+    pub ca_file: Option<Located<String>>,
+    pub connect: Option<Duration>,
+    pub headers: Option<Duration>,
+    pub body: Option<Duration>,
+    pub max_response: Option<Located<usize>>,
+    pub max_in_flight: Option<usize>,
+    /// Operations in the vocabulary of provider definitions, read by whoever knows it.
+    pub operations: Option<Reader<'d>>,
+}
+
+/// `rate-limit = { requests, per }`.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimitSpec {
+    pub requests: u32,
+    pub per: Duration,
+}
+
+impl<'d> AccountSpec<'d> {
+    /// Takes an account apart.
+    pub fn decode(name: Located<AccountName>, reader: Reader<'d>) -> Self {
+        let timeouts = reader.table("timeouts", format!("`timeouts` of {}", reader.what()));
+        let timeout = |key| timeouts.as_ref()?.parsed(key, values::timer).map(|found| found.value);
+        let (connect, headers, body) = (timeout("connect"), timeout("headers"), timeout("body"));
+        let spec = Self {
+            name,
+            spot: reader.spot(),
+            provider: reader.required_string("provider"),
+            url: reader.string("url"),
+            allow_plaintext: reader.bool("allow-plaintext").is_some_and(|allow| allow.value),
+            credential: source::credential(&reader),
+            params: params(&reader),
+            poll_every: reader.parsed("poll-every", values::positive).map(|found| found.value),
+            rate_limit: rate_limit(&reader),
+            ca_file: ca_file(&reader),
+            connect,
+            headers,
+            body,
+            max_response: max_response(&reader),
+            max_in_flight: count(&reader, "max-in-flight").and_then(|n| usize::try_from(n).ok()),
+            operations: reader.table("operations", format!("`operations` of {}", reader.what())),
+        };
+        timeouts.into_iter().for_each(Reader::finish);
+        reader.finish();
+        spec
+    }
+}
+
+fn rate_limit(reader: &Reader<'_>) -> Option<RateLimitSpec> {
+    let table = reader.table("rate-limit", format!("`rate-limit` of {}", reader.what()))?;
+    table.required("requests");
+    let requests = count(&table, "requests");
+    table.required("per");
+    let per = table.parsed("per", values::timer);
+    table.finish();
+    Some(RateLimitSpec { requests: requests?, per: per?.value })
+}
+
+fn ca_file(reader: &Reader<'_>) -> Option<Located<String>> {
+    let table = reader.table("tls", format!("`tls` of {}", reader.what()))?;
+    let file = table.string("ca-file");
+    table.finish();
+    file
+}
+
+/// A number of bytes, as a whole number or with a unit.
+fn max_response(reader: &Reader<'_>) -> Option<Located<usize>> {
+    const KEY: &str = "max-response";
+    let found = reader.take(KEY)?;
+    let bytes = if found.value().as_str().is_some() {
+        reader.parsed(KEY, values::size)?
+    } else if found.value().as_integer().is_some() {
+        reader.integer(KEY)?.map(|n| usize::try_from(n).unwrap_or_default())
+    } else {
+        reader.wrong_type(KEY, found, "a number of bytes or a size such as \"8MiB\"");
+        return None;
+    };
+    if bytes.value == 0 {
+        reader.report().error(bytes.spot, format!("`{KEY}` of {} must be more than nothing", reader.what()));
+        return None;
+    }
+    Some(bytes)
+}
+
+/// A whole number from 1 on.
+fn count(reader: &Reader<'_>, key: &'static str) -> Option<u32> {
+    let found = reader.integer(key)?;
+    let count = u32::try_from(found.value).ok().filter(|count| *count > 0);
+    if count.is_none() {
+        reader.report().error(found.spot, format!("`{key}` of {} must be a whole number from 1 on", reader.what()));
+    }
+    count
+}

@@ -1,0 +1,114 @@
+//! The inventory as its files spell it: the shape is right, names mean nothing yet.
+//!
+//! Every value keeps its place, so that [`resolve`](super::resolve) can complain about it where it was written. Decoding
+//! reports whatever is wrong and goes on; a value that could not be understood is absent.
+
+mod account;
+mod policy;
+mod source;
+mod token;
+
+use crate::document::{Found, Located, Reader, Spot};
+use crate::names::AccountName;
+
+pub use account::{AccountSpec, RateLimitSpec};
+pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
+pub use source::CredentialSpec;
+pub use token::{HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
+
+use super::{LogFormat, SecretSource, values};
+
+/// All files of an inventory.
+#[derive(Debug, Default)]
+pub struct Spec<'d> {
+    /// One for each file that has it; more than one is a mistake that `resolve` reports.
+    pub daemon: Vec<DaemonSpec>,
+    /// Likewise.
+    pub defaults: Vec<Located<PolicySpec>>,
+    /// In the order of the files; a name may occur twice.
+    pub accounts: Vec<AccountSpec<'d>>,
+    /// In the order of the files; a name may occur twice.
+    pub tokens: Vec<TokenSpec>,
+}
+
+/// `[daemon]`.
+#[derive(Debug)]
+pub struct DaemonSpec {
+    pub spot: Spot,
+    pub state_dir: Option<Located<String>>,
+    pub control: Option<Located<String>>,
+    pub log_level: Option<Located<String>>,
+    pub log_format: Option<Located<LogFormat>>,
+    pub seal_key: Option<Located<SecretSource>>,
+    pub providers: Option<Located<String>>,
+    pub drain_timeout: Option<Located<std::time::Duration>>,
+}
+
+/// Parameters with the places of their names and values.
+pub type ParamsSpec = Vec<(Located<String>, Located<serde_json::Value>)>;
+
+impl<'d> Spec<'d> {
+    /// Adds what one file says. `include` was dealt with when the files were gathered.
+    pub fn decode(&mut self, file: Reader<'d>) {
+        file.take("include");
+        self.daemon.extend(file.table("daemon", "[daemon]").map(daemon));
+        if let Some(reader) = file.table("defaults", "[defaults]") {
+            let spot = file.key_spot("defaults");
+            let value = PolicySpec::decode(&reader);
+            reader.finish();
+            self.defaults.push(Located { value, spot });
+        }
+        if let Some(accounts) = file.table("account", "[account]") {
+            for (name, found) in accounts.entries() {
+                if let Some(name) = account_name(&file, &name) {
+                    let what = format!("account \"{}\"", name.value);
+                    let reader = Reader::from_value(file.report(), found, what);
+                    self.accounts.extend(reader.map(|reader| AccountSpec::decode(name, reader)));
+                }
+            }
+        }
+        self.tokens.extend(file.tables("token", "[[token]]").into_iter().map(TokenSpec::decode));
+        file.finish();
+    }
+}
+
+fn daemon(reader: Reader<'_>) -> DaemonSpec {
+    const FORMATS: [(&str, LogFormat); 3] =
+        [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+    let spec = DaemonSpec {
+        spot: reader.spot(),
+        state_dir: reader.string("state-dir"),
+        control: reader.string("control"),
+        log_level: reader.parsed("log-level", |text| match text.trim() {
+            "" => Err("it is empty; write for example \"info\""),
+            _ => Ok(text.to_owned()),
+        }),
+        log_format: reader.choice("log-format", &FORMATS),
+        seal_key: source::secret(&reader, "seal-key", &["file", "env", "systemd-credential"]),
+        providers: reader.string("providers"),
+        drain_timeout: reader.parsed("drain-timeout", values::timer),
+    };
+    reader.finish();
+    spec
+}
+
+fn account_name(file: &Reader<'_>, name: &Located<&str>) -> Option<Located<AccountName>> {
+    match name.value.parse() {
+        Ok(value) => Some(Located { value, spot: name.spot }),
+        Err(error) => {
+            file.report().error(name.spot, format!("\"{}\" is not a valid account name: {error}", name.value));
+            None
+        }
+    }
+}
+
+/// Takes `params`: any keys, any values.
+fn params(reader: &Reader<'_>) -> ParamsSpec {
+    let Some(table) = reader.table("params", format!("`params` of {}", reader.what())) else {
+        return Vec::new();
+    };
+    let entry = |(name, found): (Located<&str>, Found<'_>)| {
+        (name.map(str::to_owned), Located { value: found.to_json(), spot: found.spot() })
+    };
+    table.entries().map(entry).collect()
+}

@@ -1,0 +1,169 @@
+//! Where secrets come from. The secret itself is refused, and not repeated in the message.
+
+use std::path::PathBuf;
+
+use crate::document::{Found, Located, Reader};
+use crate::inventory::{SecretSource, values};
+
+/// What an account authenticates with.
+#[derive(Debug)]
+pub enum CredentialSpec {
+    Secret(SecretSource),
+    Basic {
+        username: String,
+        password: SecretSource,
+    },
+    /// The name of a token of this inventory.
+    Token(Located<String>),
+}
+
+/// Keys under which people write a secret instead of saying where it is.
+const LITERALS: [&str; 7] = ["password", "secret", "value", "token-value", "literal", "text", "key"];
+
+/// What a secret may come from, in the order in which messages list it.
+const SOURCES: [&str; 4] = ["file", "env", "systemd-credential", "command"];
+
+const REMEDY: &str = "say where it is: { file = \"/path\" }, { env = \"NAME\" }, { systemd-credential = \"name\" } or { command = [\"program\"] }";
+
+/// Takes `key` as the source of a secret; `allowed` are the kinds that make sense there.
+pub(super) fn secret(
+    reader: &Reader<'_>,
+    key: &'static str,
+    allowed: &[&'static str],
+) -> Option<Located<SecretSource>> {
+    let found = reader.take(key)?;
+    let table = table(reader, key, found)?;
+    let source = source(&table, allowed, &[]);
+    table.finish();
+    source.map(|value| Located { value, spot: found.spot() })
+}
+
+/// Takes `credential` of an account.
+pub(super) fn credential(reader: &Reader<'_>) -> Option<Located<CredentialSpec>> {
+    reader.required("credential");
+    let found = reader.take("credential")?;
+    let table = table(reader, "credential", found)?;
+    let value = if table.has("username") {
+        basic(&table)
+    } else if table.has("token") {
+        let token = table.string("token");
+        lone(&table, "token").then_some(()).and(token).map(CredentialSpec::Token)
+    } else {
+        source(&table, &SOURCES, &["token", "username"]).map(CredentialSpec::Secret)
+    };
+    table.finish();
+    value.map(|value| Located { value, spot: found.spot() })
+}
+
+fn basic(table: &Reader<'_>) -> Option<CredentialSpec> {
+    let username = table.required_string("username");
+    table.required("password");
+    let password = secret(table, "password", &SOURCES);
+    Some(CredentialSpec::Basic { username: username?.value, password: password?.value })
+}
+
+/// The source that stands in `table` itself; other keys are left to the caller.
+pub(super) fn source(table: &Reader<'_>, allowed: &[&'static str], besides: &[&'static str]) -> Option<SecretSource> {
+    if let Some((key, found)) = LITERALS.iter().find_map(|key| Some((*key, table.has(key).then(|| table.take(key))??)))
+    {
+        literal(table, &format!("`{key}` of {}", table.what()), found);
+        return None;
+    }
+    let given: Vec<&str> = allowed.iter().copied().filter(|key| table.has(key)).collect();
+    let known: Vec<String> = allowed.iter().chain(besides).map(|key| format!("`{key}`")).collect();
+    match given[..] {
+        [key] => one(table, key),
+        [] => {
+            // A misspelt key would be reported twice otherwise: once as unknown, once as missing.
+            for key in allowed.iter().chain(besides) {
+                table.take(key);
+            }
+            if table.entries().next().is_none() {
+                let message = format!("{} names no source", table.what());
+                table.report().error_with_help(table.spot(), message, format!("give one of {}", known.join(", ")));
+            }
+            None
+        }
+        [first, second, ..] => {
+            for key in allowed {
+                table.take(key);
+            }
+            let message = format!("{} has both `{first}` and `{second}`", table.what());
+            table.report().error_with_help(table.key_spot(second), message, "give exactly one source");
+            None
+        }
+    }
+}
+
+fn one(table: &Reader<'_>, key: &str) -> Option<SecretSource> {
+    match key {
+        "file" => table.parsed("file", absolute).map(|path| SecretSource::File(path.value)),
+        "env" => table.parsed("env", variable).map(|name| SecretSource::Env(name.value)),
+        "systemd-credential" => {
+            table.parsed("systemd-credential", file_name).map(|name| SecretSource::SystemdCredential(name.value))
+        }
+        _ => argv(table, "command").map(|argv| SecretSource::Command(argv.value)),
+    }
+}
+
+/// Takes `key` as a program and its arguments.
+pub(super) fn argv(table: &Reader<'_>, key: &'static str) -> Option<Located<Vec<String>>> {
+    let words = table.strings(key)?;
+    let argv: Vec<String> = words.value.iter().map(|word| word.value.clone()).collect();
+    match argv.first() {
+        Some(program) if !program.trim().is_empty() && !argv.iter().any(|word| word.contains('\0')) => {
+            Some(Located { value: argv, spot: words.spot })
+        }
+        _ => {
+            let message = format!("`{key}` of {} names no program", table.what());
+            table.report().error_with_help(words.spot, message, format!("write {key} = [\"program\", \"argument\"]"));
+            None
+        }
+    }
+}
+
+/// `found` as a table; a bare text is a secret that somebody wrote down.
+fn table<'d>(reader: &Reader<'d>, key: &'static str, found: Found<'d>) -> Option<Reader<'d>> {
+    let what = format!("`{key}` of {}", reader.what());
+    if found.value().as_str().is_some() {
+        literal(reader, &what, found);
+        return None;
+    }
+    Reader::from_value(reader.report(), found, what)
+}
+
+fn literal(reader: &Reader<'_>, what: &str, found: Found<'_>) {
+    reader.report().conceal(found.spot());
+    reader.report().error_with_help(found.spot(), format!("{what} is a literal secret"), REMEDY);
+}
+
+/// Whether `key` is the only source of `table`; reports the others.
+fn lone(table: &Reader<'_>, key: &str) -> bool {
+    let other = SOURCES.iter().find(|other| table.take(other).is_some());
+    if let Some(other) = other {
+        let message = format!("{} has both `{key}` and `{other}`", table.what());
+        table.report().error_with_help(table.key_spot(other), message, "give exactly one source");
+    }
+    other.is_none()
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(format!("\"{text}\" is not absolute; begin it with \"/\"")) }
+}
+
+fn variable(text: &str) -> Result<String, String> {
+    if values::is_variable(text) {
+        return Ok(text.to_owned());
+    }
+    // Not repeated: it may be the secret itself.
+    Err("it is not the name of an environment variable; letters, digits and '_' are allowed".to_owned())
+}
+
+/// systemd passes a credential as a file of its name in one directory.
+fn file_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text == "." || text == ".." || text.contains(['/', '\0']) {
+        return Err("it is not the name of a credential; it must be a file name without \"/\"".to_owned());
+    }
+    Ok(text.to_owned())
+}

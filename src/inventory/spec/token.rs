@@ -1,0 +1,199 @@
+//! `[[token]]` with its stores and hooks.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+
+use crate::clock::Time;
+use crate::document::{Located, Reader, Spot};
+use crate::inventory::{Dialect, OnFailure, SecretSource, values};
+use crate::names::{RemoteId, TokenName};
+
+use super::source::{argv, source};
+use super::{ParamsSpec, PolicySpec, params};
+
+/// One token.
+#[derive(Debug)]
+pub struct TokenSpec {
+    /// The table, for problems of all of it.
+    pub spot: Spot,
+    pub name: Option<Located<TokenName>>,
+    pub account: Option<Located<String>>,
+    pub policy: PolicySpec,
+    pub paused: bool,
+    pub params: ParamsSpec,
+    pub initial: Option<InitialSpec>,
+    pub stores: Vec<StoreSpec>,
+    pub hooks: Vec<HookSpec>,
+}
+
+/// `initial = { file, id, expires }`.
+#[derive(Debug)]
+pub struct InitialSpec {
+    pub source: SecretSource,
+    pub id: Option<RemoteId>,
+    pub expires: Option<Located<Time>>,
+}
+
+/// One of `stores`.
+#[derive(Debug)]
+pub struct StoreSpec {
+    pub path: Located<String>,
+    pub mode: Option<Located<u32>>,
+    pub owner: Option<Located<OwnerSpec>>,
+    pub group: Option<Located<String>>,
+    pub part: Option<Located<String>>,
+    pub kind: StoreKindSpec,
+}
+
+/// `user` or `user:group`, by name or number.
+#[derive(Debug)]
+pub struct OwnerSpec {
+    pub user: String,
+    pub group: Option<String>,
+}
+
+/// What only one kind of store has.
+#[derive(Debug)]
+pub enum StoreKindSpec {
+    File { newline: Option<bool> },
+    EnvFile { key: Located<String>, dialect: Option<Located<Dialect>> },
+}
+
+/// One of `hooks`.
+#[derive(Debug)]
+pub struct HookSpec {
+    pub run: Located<Vec<String>>,
+    pub timeout: Option<Duration>,
+    pub on_failure: Option<OnFailure>,
+    pub pass_env: Vec<String>,
+}
+
+impl TokenSpec {
+    /// Takes a token apart.
+    pub fn decode(reader: Reader<'_>) -> Self {
+        let name = reader.required_string("name").and_then(|text| name(&reader, &text));
+        let reader = match &name {
+            Some(name) => reader.named(format!("token \"{}\"", name.value)),
+            None => reader,
+        };
+        let spec = Self {
+            spot: reader.spot(),
+            name,
+            account: reader.required_string("account"),
+            policy: PolicySpec::decode(&reader),
+            paused: reader.bool("paused").is_some_and(|paused| paused.value),
+            params: params(&reader),
+            initial: initial(&reader),
+            stores: reader
+                .tables("stores", &format!("a store of {}", reader.what()))
+                .into_iter()
+                .filter_map(store)
+                .collect(),
+            hooks: reader
+                .tables("hooks", &format!("a hook of {}", reader.what()))
+                .into_iter()
+                .filter_map(hook)
+                .collect(),
+        };
+        reader.finish();
+        spec
+    }
+}
+
+fn name(reader: &Reader<'_>, text: &Located<String>) -> Option<Located<TokenName>> {
+    match text.value.parse() {
+        Ok(value) => Some(Located { value, spot: text.spot }),
+        Err(error) => {
+            reader.report().error(text.spot, format!("\"{}\" is not a valid token name: {error}", text.value));
+            None
+        }
+    }
+}
+
+fn initial(reader: &Reader<'_>) -> Option<InitialSpec> {
+    let what = format!("`initial` of {}", reader.what());
+    let found = reader.take("initial")?;
+    if found.value().as_str().is_some() {
+        // A secret that somebody wrote down: the same words as for a credential.
+        return super::source::secret(reader, "initial", &[]).map(|_| unreachable!("text is refused"));
+    }
+    let table = Reader::from_value(reader.report(), found, what)?;
+    let id = table.parsed("id", str::parse::<RemoteId>).map(|id| id.value);
+    let expires = expires(&table);
+    let source = source(&table, &["file", "env", "systemd-credential", "command"], &[]);
+    table.finish();
+    Some(InitialSpec { source: source?, id, expires })
+}
+
+/// RFC 3339, as text or as TOML's own date.
+fn expires(table: &Reader<'_>) -> Option<Located<Time>> {
+    let found = table.take("expires")?;
+    let text = found.to_json();
+    let time = text.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    if time.is_none() {
+        let message = format!("`expires` of {} is no time with a zone", table.what());
+        table.report().error_with_help(found.spot(), message, "write for example 2027-01-31T00:00:00Z");
+    }
+    time.map(|time| Located { value: time.to_utc(), spot: found.spot() })
+}
+
+fn store(reader: Reader<'_>) -> Option<StoreSpec> {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        File,
+        EnvFile,
+    }
+    const DIALECTS: [(&str, Dialect); 4] = [
+        ("systemd", Dialect::Systemd),
+        ("docker", Dialect::Docker),
+        ("dotenv", Dialect::Dotenv),
+        ("posix-sh", Dialect::PosixSh),
+    ];
+    reader.required("kind");
+    let kind = reader.choice("kind", &[("file", Kind::File), ("env-file", Kind::EnvFile)]);
+    let path = reader.required_string("path");
+    let mode = reader.parsed("mode", values::mode);
+    let owner = reader.parsed("owner", owner);
+    let group = reader.string("group");
+    let part = reader.string("part");
+    // Without a kind there is no telling which further keys belong here; the missing kind is the one problem to report.
+    let kind = match kind?.value {
+        Kind::File => Some(StoreKindSpec::File { newline: reader.bool("newline").map(|newline| newline.value) }),
+        Kind::EnvFile => {
+            let key = reader.required_string("key");
+            let dialect = reader.choice("dialect", &DIALECTS);
+            key.map(|key| StoreKindSpec::EnvFile { key, dialect })
+        }
+    };
+    reader.finish();
+    Some(StoreSpec { path: path?, mode, owner, group, part, kind: kind? })
+}
+
+fn owner(text: &str) -> Result<OwnerSpec, String> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    if user.is_empty() || group.is_some_and(str::is_empty) {
+        return Err(format!("\"{text}\" is no owner; write \"user\" or \"user:group\""));
+    }
+    Ok(OwnerSpec { user: user.to_owned(), group: group.map(str::to_owned) })
+}
+
+fn hook(reader: Reader<'_>) -> Option<HookSpec> {
+    const ANSWERS: [(&str, OnFailure); 3] =
+        [("retry", OnFailure::Retry), ("rollback", OnFailure::Rollback), ("continue", OnFailure::Continue)];
+    reader.required("run");
+    let run = argv(&reader, "run");
+    let timeout = reader.parsed("timeout", values::timer).map(|timeout| timeout.value);
+    let on_failure = reader.choice("on-failure", &ANSWERS).map(|answer| answer.value);
+    let names = reader.strings("pass-env").map(|names| names.value).unwrap_or_default();
+    for name in names.iter().filter(|name| !values::is_variable(&name.value)) {
+        let message = format!("`pass-env` of {} holds what is not the name of an environment variable", reader.what());
+        reader.report().error_with_help(name.spot, message, "write names only, without values");
+    }
+    let pass_env = names.into_iter().map(|name| name.value).collect();
+    reader.finish();
+    Some(HookSpec { run: run?, timeout, on_failure, pass_env })
+}
