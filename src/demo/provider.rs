@@ -1,0 +1,406 @@
+//! The server: three services on three loopback ports that the kernel chose, one ledger, and faults between the
+//! network and the APIs.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::DATE;
+use axum::http::{HeaderValue, Response};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use url::{Url, form_urlencoded};
+
+use super::book::Order;
+use super::faults::{other_times, wrong_types};
+use super::ledger::{Ledger, User};
+use super::line::{Exchange, Line};
+use super::requests::{RequestLog, RequestRecord};
+use super::wire::{Answer, Broken, Call, Content, Huge};
+use super::{Fault, Faults, Service, awx, commvault, pointone};
+use crate::clock::{Clock, Span, Time};
+use crate::provider::Operation;
+use crate::secret::{Secret, SecretParts};
+
+/// The proxy in front of AWX refuses more.
+const LARGEST_REQUEST: usize = 1024 * 1024;
+/// Larger than any limit that a client may have on an answer of one token.
+const HUGE: usize = 100 * 1024 * 1024;
+
+const UPGRADE_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Upgrading</title></head>\
+    <body><h2>The service is currently upgrading.</h2></body></html>\n";
+const ERROR_PAGE: &str = "<html>\r\n<head><title>Error</title></head>\r\n<body>\r\n<center><h1>Error</h1></center>\r\n\
+    <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
+
+/// How the services behave when they are well.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who the services know. The second one owns the bootstrap tokens.
+    pub users: Vec<User>,
+    /// How long a "day" of Point One's `expiryInDays` lasts.
+    pub point_one_day: Span,
+    /// Whether Point One's listing goes on showing revoked and expired tokens, with their status.
+    pub point_one_lists_dead: bool,
+    /// The lifetime of every AWX token.
+    pub awx_lifetime: Span,
+    /// Entries on a page of AWX where the caller does not say.
+    pub awx_page_size: usize,
+    /// The lifetime of a Commvault access token.
+    pub commvault_access_lifetime: Span,
+    /// How long after its issue a Commvault refresh token can be used.
+    pub commvault_refresh_lifetime: Span,
+    /// Whether a Commvault access token may mint (releases before 11.42), or a login only.
+    pub commvault_mint_by_token: bool,
+    /// How long a revoked token goes on working.
+    pub revocation_delay: Span,
+    /// How far the services' clocks are ahead.
+    pub skew: Span,
+    /// The lifetime of the bootstrap tokens.
+    pub bootstrap_lifetime: Span,
+}
+
+impl Default for Options {
+    /// What the vendors document, without delays and skew.
+    fn default() -> Self {
+        let user = |id, name: &str, superuser| User {
+            id,
+            name: name.to_owned(),
+            password: Secret::new(format!("{name}-password")),
+            superuser,
+        };
+        Self {
+            users: vec![user(1, "admin", true), user(2, "patrold", false), user(3, "other", false)],
+            point_one_day: Span::days(1),
+            point_one_lists_dead: false,
+            awx_lifetime: Span::seconds(31_536_000_000),
+            awx_page_size: 25,
+            commvault_access_lifetime: Span::minutes(30),
+            commvault_refresh_lifetime: Span::days(14),
+            commvault_mint_by_token: true,
+            revocation_delay: Span::zero(),
+            skew: Span::zero(),
+            bootstrap_lifetime: Span::days(3650),
+        }
+    }
+}
+
+/// What the three APIs know of the world besides the ledger.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub options: Options,
+}
+
+impl Site {
+    pub(super) fn user(&self, id: u64) -> Option<&User> {
+        self.options.users.iter().find(|user| user.id == id)
+    }
+
+    pub(super) fn log_in(&self, name: &str, password: &str) -> Option<&User> {
+        self.options.users.iter().find(|user| user.name == name && user.password.expose() == password)
+    }
+}
+
+/// A running provider. Dropping it ends it: later requests over connections still open are reset.
+pub struct Loopback {
+    shared: Arc<Shared>,
+    urls: [Url; 3],
+    bootstrap: [SecretParts; 3],
+    servers: Vec<JoinHandle<io::Result<()>>>,
+}
+
+/// What requests need.
+struct Shared {
+    site: Site,
+    ledger: Ledger,
+    faults: Faults,
+    log: RequestLog,
+    time: Box<dyn Timepiece>,
+}
+
+/// A [`Clock`] behind a pointer, so that no API has a type parameter for it.
+trait Timepiece: Send + Sync {
+    fn now(&self) -> Time;
+    fn wait(&self, span: Span) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl<C: Clock> Timepiece for C {
+    fn now(&self) -> Time {
+        Clock::now(self)
+    }
+
+    fn wait(&self, span: Span) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let deadline = Clock::now(self) + span;
+        Box::pin(async move {
+            while Clock::now(self) < deadline {
+                self.wait_until(deadline).await;
+            }
+        })
+    }
+}
+
+impl Loopback {
+    /// Starts the three services and mints a bootstrap token at each. Fails where no port can be bound.
+    pub async fn start<C: Clock>(clock: C, options: Options) -> io::Result<Self> {
+        let mut seed = [0; 8];
+        SystemRandom::new().fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
+        let shared = Arc::new(Shared {
+            site: Site { options },
+            ledger: Ledger::new(u64::from_le_bytes(seed)),
+            faults: Faults::default(),
+            log: RequestLog::default(),
+            time: Box::new(clock),
+        });
+        let mut servers = Vec::new();
+        let mut addresses = Vec::new();
+        for service in Service::ALL {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            addresses.push((service, listener.local_addr()?));
+            let router = Router::new().fallback(answer).with_state((Arc::downgrade(&shared), service));
+            let make = router.into_make_service_with_connect_info::<Line>();
+            servers.push(tokio::spawn(async move { axum::serve(Exchange(listener), make).await }));
+        }
+        let url = |service: Service| {
+            let (_, address) = addresses[service as usize];
+            let path = if service == Service::Commvault { "/commandcenter/api" } else { "/" };
+            format!("http://{address}{path}").parse().map_err(io::Error::other)
+        };
+        let urls = [url(Service::PointOne)?, url(Service::Awx)?, url(Service::Commvault)?];
+        let lifetime = shared.site.options.bootstrap_lifetime;
+        let bootstrap = Service::ALL.map(|service| shared.issue(service, "bootstrap", lifetime));
+        Ok(Self { shared, urls, bootstrap, servers })
+    }
+
+    /// What an operator writes as the `url` of an account: the part before the paths of the provider definition.
+    pub fn url(&self, service: Service) -> &Url {
+        &self.urls[service as usize]
+    }
+
+    /// The bootstrap credential: a token of the second user that may mint, list and revoke.
+    pub fn admin_secret(&self, service: Service) -> &Secret {
+        self.bootstrap[service as usize].token()
+    }
+
+    /// A user who may log in with name and password: AWX by Basic authentication, Commvault by `POST Login`.
+    /// `None` where the options name fewer than two users.
+    pub fn operator(&self) -> Option<&User> {
+        self.shared.site.options.users.get(1)
+    }
+
+    /// Mints a token past the API, as if somebody had done so in the provider's own console.
+    pub fn issue(&self, service: Service, name: &str, lifetime: Span) -> SecretParts {
+        self.shared.issue(service, name, lifetime)
+    }
+
+    /// The truth about all tokens.
+    pub fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
+    }
+
+    /// Orders misbehaviour.
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// The requests so far, in the order of their arrival; the newest hundred thousand.
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.shared.log.all()
+    }
+}
+
+impl Drop for Loopback {
+    fn drop(&mut self) {
+        for server in &self.servers {
+            server.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Loopback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loopback")
+            .field("urls", &self.urls.each_ref().map(Url::as_str))
+            .field("ledger", &self.shared.ledger)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn issue(&self, service: Service, name: &str, lifetime: Span) -> SecretParts {
+        let now = self.time.now();
+        let scope = match service {
+            Service::PointOne => "ROLE_READ_WRITE",
+            Service::Awx => "write",
+            Service::Commvault => "2",
+        };
+        let renewable = service == Service::Commvault;
+        let order = Order {
+            service,
+            owner: self.site.options.users.get(1).map_or(1, |user| user.id),
+            name: name.to_owned(),
+            remark: None,
+            scope: scope.to_owned(),
+            expires: now + lifetime,
+            refresh_expires: renewable.then(|| now + lifetime + self.site.options.commvault_refresh_lifetime),
+            renewable_until: renewable.then(|| now + lifetime.max(Span::days(90))),
+        };
+        let mut book = self.ledger.lock();
+        let issue = book.mint(order, now).current();
+        let parts = SecretParts::new(issue.secret.clone());
+        match &issue.refresh {
+            Some(refresh) => parts.with("refresh_token", refresh.clone()),
+            None => parts,
+        }
+    }
+
+    /// Does what a request asks for, now.
+    fn act(&self, service: Service, call: &Call) -> Answer {
+        let mut book = self.ledger.lock();
+        // Read under the lock, so that the order of the book is the order of its times.
+        let now = self.time.now();
+        match service {
+            Service::PointOne => pointone::handle(&mut book, &self.site, now, call),
+            Service::Awx => awx::handle(&mut book, &self.site, now, call),
+            Service::Commvault => commvault::handle(&mut book, &self.site, now, call),
+        }
+    }
+
+    /// Enters a request into the log and tells its number, and what is to go wrong with it.
+    fn receive(&self, service: Service, call: &Call) -> (u64, Option<Fault>) {
+        let (operation, about): (Option<Operation>, _) = match service {
+            Service::PointOne => pointone::classify(call),
+            Service::Awx => awx::classify(call),
+            Service::Commvault => commvault::classify(call),
+        };
+        let fault = operation.and_then(|operation| self.faults.draw(service, operation));
+        let number = self.log.enter(RequestRecord {
+            number: 0,
+            at: self.time.now(),
+            service,
+            operation,
+            method: call.method.to_string(),
+            path: call.path.clone(),
+            about,
+            fault: fault.clone(),
+            status: None,
+        });
+        (number, fault)
+    }
+
+    /// The answer under `fault`; `None` where the client gets none because the connection breaks.
+    async fn respond(self: &Arc<Self>, service: Service, call: Call, fault: Option<Fault>) -> Option<Response<Body>> {
+        let act = || self.act(service, &call);
+        let page = |status| Answer::html(status, ERROR_PAGE);
+        let answer = match fault {
+            None => act(),
+            Some(Fault::Slow { by }) => {
+                self.time.wait(by).await;
+                act()
+            }
+            Some(Fault::LoseAnswer) => {
+                act();
+                return None;
+            }
+            Some(Fault::LoseAnswerLate { after }) => {
+                self.act_later(service, call, after);
+                return None;
+            }
+            Some(Fault::GatewayTimeout { after }) => {
+                self.act_later(service, call, after);
+                page(504)
+            }
+            Some(Fault::LoseRequest) => return None,
+            Some(Fault::ServerError(status)) => page(status),
+            Some(Fault::ServerErrorAfterActing(status)) => {
+                act();
+                page(status)
+            }
+            Some(Fault::RateLimited { retry_after, as_date: false }) => {
+                Answer::empty(429).with("retry-after", retry_after.num_seconds().to_string())
+            }
+            Some(Fault::RateLimited { retry_after, as_date: true }) => {
+                Answer::empty(429).with("retry-after", http_date(self.provider_time() + retry_after))
+            }
+            Some(Fault::Unavailable { retry_after }) => {
+                page(503).with("retry-after", retry_after.num_seconds().to_string())
+            }
+            Some(Fault::HtmlOk) => Answer::html(200, UPGRADE_PAGE),
+            Some(Fault::HtmlOkAfterActing) => {
+                act();
+                Answer::html(200, UPGRADE_PAGE)
+            }
+            Some(Fault::Truncated) => {
+                let answer = act();
+                // Without a body there is no middle: the connection breaks before the answer.
+                let whole = !matches!(answer.content, Content::Nothing);
+                return whole.then(|| answer.into_response_with(|whole| Broken::half_of(&whole)));
+            }
+            Some(Fault::Huge) => return Some(act().into_response_with(|_| Huge::body(HUGE))),
+            Some(Fault::WrongTypes) => act().map_json(wrong_types),
+            Some(Fault::OtherTimeFormat) => act().map_json(other_times),
+            Some(Fault::Redirect { to }) => Answer::empty(302).with("location", to),
+            Some(Fault::Empty) => Answer::empty(act().status),
+            Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::Unauthorized) => match service {
+                Service::PointOne => pointone::unauthorized(),
+                Service::Awx => awx::unauthorized(),
+                Service::Commvault => commvault::unauthorized(),
+            },
+        };
+        Some(answer.into_response())
+    }
+
+    fn act_later(self: &Arc<Self>, service: Service, call: Call, after: Span) {
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            shared.time.wait(after).await;
+            shared.act(service, &call);
+        });
+    }
+
+    fn provider_time(&self) -> Time {
+        self.time.now() + self.site.options.skew
+    }
+}
+
+/// One request, from the connection to the connection.
+async fn answer(
+    State((shared, service)): State<(Weak<Shared>, Service)>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    request: Request,
+) -> Response<Body> {
+    let nothing = || {
+        line.cut();
+        Response::new(Body::empty())
+    };
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, LARGEST_REQUEST).await;
+    // Gone means that the provider was stopped while the connection was open.
+    let Some(shared) = shared.upgrade() else { return nothing() };
+    let Ok(body) = body else { return Answer::html(413, ERROR_PAGE).into_response() };
+    let query = head.uri.query().unwrap_or_default();
+    let call = Call {
+        method: head.method,
+        path: head.uri.path().to_owned(),
+        query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        headers: head.headers,
+        body,
+    };
+    let (number, fault) = shared.receive(service, &call);
+    let Some(mut response) = shared.respond(service, call, fault).await else { return nothing() };
+    shared.log.answered(number, response.status().as_u16());
+    if let Ok(date) = HeaderValue::try_from(http_date(shared.provider_time())) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
+}
+
+/// The form of dates in HTTP headers (RFC 9110, section 5.6.7).
+fn http_date(time: Time) -> String {
+    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
