@@ -1,9 +1,8 @@
 //! Sends one request and receives one answer: once, without following anything, within times and sizes that are
 //! bounded. Its whole art is to know, when something fails, whether the request can have reached the provider.
 
-use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::redirect;
@@ -45,43 +44,21 @@ pub enum ClientError {
 
 /// The connections of one account.
 pub(super) struct HttpClient {
+    client: reqwest::Client,
     timeouts: Timeouts,
     max_response: usize,
-    max_idle: usize,
-    ca_file: Option<std::path::PathBuf>,
-    /// One for each kind of route in use: mostly one in all.
-    clients: Mutex<BTreeMap<Route, reqwest::Client>>,
-}
-
-/// What a URL needs of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Route {
-    /// TLS, and with it trust roots.
-    secure: bool,
-    /// To this machine itself, where no proxy belongs.
-    loopback: bool,
 }
 
 impl HttpClient {
-    /// A client for an account; fails where what the account's own URL needs is not there.
+    /// A client for what the account's URL needs: trust roots are loaded for HTTPS only.
     pub fn new(policy: &AccountPolicy) -> Result<Self, ClientError> {
-        let client = Self {
-            timeouts: policy.timeouts,
-            max_response: policy.max_response,
-            max_idle: policy.max_in_flight,
-            ca_file: policy.ca_file.clone(),
-            clients: Mutex::default(),
-        };
-        client.client(Route::of(&policy.url))?;
-        Ok(client)
+        let Timeouts { connect, .. } = policy.timeouts;
+        let client = client(&policy.url, policy.ca_file.as_deref(), connect, policy.max_in_flight)?;
+        Ok(Self { client, timeouts: policy.timeouts, max_response: policy.max_response })
     }
 
     /// Sends `request` once.
     pub async fn send(&self, request: Request) -> Exchange {
-        let client = match self.client(Route::of(&request.url)) {
-            Ok(client) => client,
-            Err(error) => return Exchange::NotSent(Failure::new(FailureCode::Tls, error.to_string())),
-        };
         let place = place(&request.url);
         let mut outgoing = reqwest::Request::new(request.method, request.url);
         for (name, value) in request.headers {
@@ -91,7 +68,7 @@ impl HttpClient {
 
         // The connection has its own, shorter limit inside of this one, so what runs out here is the wait for a head.
         let limit = self.timeouts.connect.saturating_add(self.timeouts.headers);
-        let answer = match tokio::time::timeout(limit, client.execute(outgoing)).await {
+        let answer = match tokio::time::timeout(limit, self.client.execute(outgoing)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return self.failed(&error, &place),
             Err(_) => return Exchange::Unclear(timeout(self.timeouts.headers, "did not begin to answer", &place)),
@@ -138,42 +115,30 @@ impl HttpClient {
         }
         Exchange::Unclear(Failure::new(FailureCode::Reset, format!("{place}: {}", reason(error))))
     }
-
-    fn client(&self, route: Route) -> Result<reqwest::Client, ClientError> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&route) {
-            return Ok(client.clone());
-        }
-        let tls = if route.secure { tls::config(self.ca_file.as_deref())? } else { tls::untrusting() };
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(USER_AGENT)
-            // A redirect would carry the credential elsewhere: only a few well-known headers are stripped on the way.
-            .redirect(redirect::Policy::none())
-            // A mint that is sent twice makes two tokens.
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .http1_only()
-            .connect_timeout(self.timeouts.connect)
-            .pool_max_idle_per_host(self.max_idle)
-            .pool_idle_timeout(IDLE);
-        if route.loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| ClientError::Library(reason(&error)))?;
-        clients.insert(route, client.clone());
-        Ok(client)
-    }
 }
 
-impl Route {
-    fn of(url: &Url) -> Self {
-        Self { secure: url.scheme() != "http", loopback: is_loopback(url) }
+fn client(url: &Url, ca_file: Option<&Path>, connect: Duration, idle: usize) -> Result<reqwest::Client, ClientError> {
+    let tls = if url.scheme() == "http" { tls::untrusting() } else { tls::config(ca_file)? };
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(USER_AGENT)
+        // A redirect would carry the credential elsewhere: only a few well-known headers are stripped on the way.
+        .redirect(redirect::Policy::none())
+        // A mint that is sent twice makes two tokens.
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .http1_only()
+        .connect_timeout(connect)
+        .pool_max_idle_per_host(idle)
+        .pool_idle_timeout(IDLE);
+    if is_loopback(url) {
+        builder = builder.no_proxy();
     }
+    builder.build().map_err(|error| ClientError::Library(reason(&error)))
 }
 
-/// Whether a URL leads to this machine itself, by its name alone.
-pub(super) fn is_loopback(url: &Url) -> bool {
+/// Whether a URL leads to this machine itself, by its name alone: no proxy belongs in between.
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -276,9 +276,9 @@ impl<C: Clock> Account<C> {
             page: job.page,
         };
         let request = match provider.render(job.operation, &values) {
-            Ok(request) if !is_downgrade(&policy.url, &request.url) => request,
+            Ok(request) if request.url.origin() == policy.url.origin() => request,
             Ok(request) => {
-                let detail = format!("{}: not encrypted, unlike the account's own address", request.log_url);
+                let detail = format!("{} is not at the account's own address", request.log_url);
                 return self.failed(Failure::new(FailureCode::Request, detail));
             }
             Err(failure) => return self.failed(failure),
@@ -429,11 +429,6 @@ impl<C> Inner<C> {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a request would leave an encrypted account in clear for another machine.
-fn is_downgrade(account: &url::Url, request: &url::Url) -> bool {
-    account.scheme() == "https" && request.scheme() != "https" && !client::is_loopback(request)
 }
 
 /// The outcome with the time that the provider asked for, where it is one to be tried again.

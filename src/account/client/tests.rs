@@ -15,20 +15,21 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(200);
+const PATIENT: Timeouts = Timeouts { connect: LONG, headers: LONG, body: LONG };
 const LIMIT: usize = 64 * 1024;
 
-fn client(timeouts: Timeouts, ca_file: Option<&Path>) -> HttpClient {
-    HttpClient {
-        timeouts,
-        max_response: LIMIT,
-        max_idle: 2,
-        ca_file: ca_file.map(Path::to_owned),
-        clients: Mutex::default(),
-    }
+/// Sends one request to `url`, with these times.
+async fn send_within(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> Exchange {
+    http_client(url, timeouts, ca_file).unwrap().send(request(url)).await
 }
 
-fn patient() -> HttpClient {
-    client(Timeouts { connect: LONG, headers: LONG, body: LONG }, None)
+async fn send(url: &str) -> Exchange {
+    send_within(url, PATIENT, None).await
+}
+
+fn http_client(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> Result<HttpClient, ClientError> {
+    let client = client(&url.parse().unwrap(), ca_file, timeouts.connect, 2)?;
+    Ok(HttpClient { client, timeouts, max_response: LIMIT })
 }
 
 fn request(url: &str) -> Request {
@@ -106,7 +107,7 @@ async fn a_complete_answer_comes_back_whole() {
         stream.write_all(answer.as_bytes()).await.unwrap();
     })
     .await;
-    let response = answered(patient().send(request(&format!("http://{address}/tokens?a=b"))).await);
+    let response = answered(send(&format!("http://{address}/tokens?a=b")).await);
     assert_eq!(response.status, 201);
     assert_eq!(response.headers["x-test"], "a");
     let echo = String::from_utf8(response.body.to_vec()).unwrap();
@@ -150,7 +151,7 @@ async fn what_cannot_have_arrived_is_told_from_what_can() {
             ("unclear", Reset),
         ),
     ] {
-        let sent = patient().send(request(&format!("http://{address}/?key=hunter2"))).await;
+        let sent = send(&format!("http://{address}/?key=hunter2")).await;
         assert_eq!(told(&sent), expected, "{sentence}");
         assert!(!format!("{sent:?}").contains("hunter2"), "{sentence}: {sent:?}");
     }
@@ -160,28 +161,27 @@ async fn what_cannot_have_arrived_is_told_from_what_can() {
 async fn each_phase_has_its_own_time() {
     let silent = || serve(|mut stream| async move { drop(stream.read_to_end(&mut Vec::new()).await) });
     let half = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec(), true).await;
-    let patience = Timeouts { connect: LONG, headers: LONG, body: LONG };
     for (sentence, url, timeouts, expected) in [
         (
             "no TLS handshake",
             format!("https://{}", silent().await),
-            Timeouts { connect: SHORT, ..patience },
+            Timeouts { connect: SHORT, ..PATIENT },
             ("not sent", FailureCode::Connect),
         ),
         (
             "no head",
             format!("http://{}", silent().await),
-            Timeouts { connect: SHORT, headers: SHORT, ..patience },
+            Timeouts { connect: SHORT, headers: SHORT, ..PATIENT },
             ("unclear", FailureCode::Timeout),
         ),
         (
             "no end of the body",
             format!("http://{half}"),
-            Timeouts { body: SHORT, ..patience },
+            Timeouts { body: SHORT, ..PATIENT },
             ("unclear", FailureCode::Timeout),
         ),
     ] {
-        let sent = client(timeouts, None).send(request(&url)).await;
+        let sent = send_within(&url, timeouts, None).await;
         assert_eq!(told(&sent), expected, "{sentence}: {sent:?}");
     }
 }
@@ -192,7 +192,7 @@ async fn a_client_error_is_certain_whatever_becomes_of_its_body() {
     for hang in [true, false] {
         let address = answering(unauthorized.to_vec(), hang).await;
         let timeouts = Timeouts { connect: LONG, headers: LONG, body: SHORT };
-        let response = answered(client(timeouts, None).send(request(&format!("http://{address}"))).await);
+        let response = answered(send_within(&format!("http://{address}"), timeouts, None).await);
         assert_eq!((response.status, response.body.len()), (401, 0));
     }
 }
@@ -201,7 +201,7 @@ async fn a_client_error_is_certain_whatever_becomes_of_its_body() {
 async fn an_answer_of_just_the_allowed_size_is_taken_and_unpacked_where_needed() {
     let full = [format!("HTTP/1.1 200 OK\r\nContent-Length: {LIMIT}\r\n\r\n").into_bytes(), vec![b'x'; LIMIT]].concat();
     let address = answering(full, true).await;
-    assert_eq!(answered(patient().send(request(&format!("http://{address}"))).await).body.len(), LIMIT);
+    assert_eq!(answered(send(&format!("http://{address}")).await).body.len(), LIMIT);
 
     // A stored block with "hello" between a gzip header and the CRC and length of it.
     let mut gzip = GZIP_HEADER.to_vec();
@@ -209,7 +209,7 @@ async fn an_answer_of_just_the_allowed_size_is_taken_and_unpacked_where_needed()
     gzip.extend(b"hello\x86\xa6\x10\x36\x05\0\0\0");
     let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", gzip.len());
     let address = answering([head.into_bytes(), gzip].concat(), true).await;
-    assert_eq!(**answered(patient().send(request(&format!("http://{address}"))).await).body, *b"hello");
+    assert_eq!(**answered(send(&format!("http://{address}")).await).body, *b"hello");
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn a_redirect_is_an_answer_and_nobody_follows_it() {
     .await;
     let answer = format!("HTTP/1.1 307 Moved\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n");
     let address = answering(answer.into_bytes(), true).await;
-    assert_eq!(answered(patient().send(request(&format!("http://{address}"))).await).status, 307);
+    assert_eq!(answered(send(&format!("http://{address}")).await).status, 307);
     assert_eq!(visits.load(Ordering::SeqCst), 0);
 }
 
@@ -247,8 +247,8 @@ async fn a_request_on_a_connection_that_breaks_is_never_sent_twice() {
         }
     })
     .await;
-    let client = patient();
     let url = format!("http://{address}");
+    let client = http_client(&url, PATIENT, None).unwrap();
     answered(client.send(request(&url)).await);
     assert_eq!(told(&client.send(request(&url)).await), ("unclear", FailureCode::Reset));
     assert_eq!(requests.load(Ordering::SeqCst), 2);
@@ -261,7 +261,6 @@ async fn tls_is_believed_with_the_right_root_only() {
     let (right, server) = authority(directory.path(), "right.pem");
     let (wrong, _) = authority(directory.path(), "wrong.pem");
     let port = serve_tls(server);
-    let patience = Timeouts { connect: LONG, headers: LONG, body: LONG };
     let talks_plain = serve(|mut stream| async move {
         let _ = stream.write_all(b"220 mail.example.com ESMTP ready\r\n").await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -269,26 +268,15 @@ async fn tls_is_believed_with_the_right_root_only() {
     .await;
 
     let url = format!("https://localhost:{port}");
-    assert_eq!(answered(client(patience, Some(&right)).send(request(&url)).await).status, 204);
+    assert_eq!(answered(send_within(&url, PATIENT, Some(&right)).await).status, 204);
     for (sentence, ca_file, url) in [
         ("another authority", &wrong, url.clone()),
         ("another name", &right, format!("https://127.0.0.1:{port}")),
         ("no TLS at all", &right, format!("https://{talks_plain}")),
-        ("no file", &directory.path().join("missing.pem"), url.clone()),
     ] {
-        let sent = client(patience, Some(ca_file)).send(request(&url)).await;
+        let sent = send_within(&url, PATIENT, Some(ca_file)).await;
         assert_eq!(told(&sent), ("not sent", FailureCode::Tls), "{sentence}: {sent:?}");
     }
-}
-
-#[tokio::test]
-async fn one_client_serves_all_requests_to_a_provider() {
-    let address = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(), false).await;
-    let client = patient();
-    for _ in 0..3 {
-        answered(client.send(request(&format!("http://{address}"))).await);
-    }
-    assert_eq!(client.clients.lock().unwrap().len(), 1);
 }
 
 #[test]
