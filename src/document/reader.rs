@@ -32,6 +32,17 @@ impl<'d> Found<'d> {
         kind(self.value.get_ref())
     }
 
+    /// The values of a list; none where it is no list.
+    pub fn items(&self) -> impl Iterator<Item = Self> + use<'d> {
+        let source = self.source;
+        self.value
+            .get_ref()
+            .as_array()
+            .into_iter()
+            .flat_map(|items| items.iter())
+            .map(move |value| Self { value, source })
+    }
+
     /// The value as JSON: what templates, parameters and bodies are made of. Dates become text.
     pub fn to_json(&self) -> serde_json::Value {
         json(self.value.get_ref())

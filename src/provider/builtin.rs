@@ -1,12 +1,22 @@
 //! The definitions that come with patrold, and those that the operator adds.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use toml::de::DeTable;
+
 use super::Provider;
-use crate::document::Report;
+use super::resolve::read_definition;
+use crate::document::{Reader, Report, SourceId, Spot};
 use crate::names::ProviderName;
+
+/// Compiled in, so that a daemon without any file of definitions works.
+const BUILTIN: &[(&str, &str)] = &[
+    ("built-in awx.toml", include_str!("../../config/providers/awx.toml")),
+    ("built-in commvault.toml", include_str!("../../config/providers/commvault.toml")),
+    ("built-in pointone.toml", include_str!("../../config/providers/pointone.toml")),
+];
 
 /// Every provider definition that an inventory may name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,8 +26,32 @@ impl Definitions {
     /// The built-in definitions, with those of the files `*.toml` in `directory` added or put in their place.
     /// What is wrong with a file goes to `report`, and its definition is missing from the result.
     pub fn load(directory: Option<&Path>, report: &mut Report) -> Self {
-        let _ = (directory, report);
-        unimplemented!()
+        let mut definitions = BTreeMap::new();
+        for (name, text) in BUILTIN {
+            let source = report.add_source(*name, *text);
+            if let Some(provider) = parse(report, source) {
+                definitions.insert(provider.name.clone(), Arc::new(provider));
+            }
+        }
+        let mut places = BTreeMap::new();
+        for path in directory.map(|directory| definition_files(directory, report)).unwrap_or_default() {
+            let name = path.display().to_string();
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) => {
+                    unreadable(report, name, &error);
+                    continue;
+                }
+            };
+            let source = report.add_source(name.clone(), text);
+            let Some(provider) = parse(report, source) else { continue };
+            if let Some(first) = places.insert(provider.name.clone(), name) {
+                let message = format!("the provider `{}` is defined in {first} already", provider.name);
+                report.error(Spot::top(source), message);
+            }
+            definitions.insert(provider.name.clone(), Arc::new(provider));
+        }
+        Self(definitions)
     }
 
     /// The built-in definitions alone.
@@ -39,4 +73,53 @@ impl Definitions {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.0.values()
     }
+}
+
+impl Provider {
+    /// Reads a definition from `text`, which messages call `name`. `None` where it cannot be used; `report` says why.
+    pub fn parse(name: &str, text: &str, report: &mut Report) -> Option<Self> {
+        let source = report.add_source(name, text);
+        parse(report, source)
+    }
+}
+
+fn parse(report: &Report, source: SourceId) -> Option<Provider> {
+    let text = report.text(source);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let spot = error.span().map_or_else(|| Spot::top(source), |span| Spot::new(source, span));
+        report.error(spot, error.message());
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let file = Reader::new(report, source, &table, "the definition");
+    let before = report.errors();
+    let provider = read_definition(&file, text);
+    file.finish();
+    provider.filter(|_| report.errors() == before)
+}
+
+/// The files of `directory` in the order of their names.
+fn definition_files(directory: &Path, report: &mut Report) -> Vec<PathBuf> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            unreadable(report, directory.display().to_string(), &error);
+            return Vec::new();
+        }
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn unreadable(report: &mut Report, name: String, error: &std::io::Error) {
+    let message = format!("{name} cannot be read: {error}");
+    let source = report.add_source(name, "");
+    report.error(Spot::top(source), message);
 }

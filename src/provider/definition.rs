@@ -1,15 +1,20 @@
 //! A definition after its names were bound and its templates compiled: what the rest of patrold asks of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use reqwest::header::HeaderMap;
+use serde_json::Value;
 use url::Url;
 
-use super::{Gone, Minted, Operation, Page, Redactor, Request, Response, Role, Values, Verdict};
-use crate::clock::{Span, Time};
+use super::resolve::read_supplement;
+use super::spec::{Answers, Auth, Call, ExpirySource, Form, Lifetime};
+use super::template::{Name, Template};
+use super::{Operation, Role};
+use crate::clock::Span;
 use crate::document::Reader;
 use crate::names::ProviderName;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Failure, FailureCode};
+use crate::secret::TOKEN_PART;
 
 /// How far a definition was proven. Also the words of `checked`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +94,33 @@ pub struct ParamSpec {
 
 impl ParamSpec {
     /// Whether the inventory may give `value`; the error completes "parameter `x` …".
-    pub fn accept(&self, value: &serde_json::Value) -> Result<(), String> {
-        let _ = value;
-        unimplemented!()
+    pub fn accept(&self, value: &Value) -> Result<(), String> {
+        let wanted = match (self.kind, value) {
+            (ParamKind::Url, Value::String(text)) if Url::parse(text).is_ok_and(|url| url.has_host()) => None,
+            (ParamKind::Url, _) => Some("must be an address such as \"https://example.com\""),
+            (ParamKind::String, Value::String(_))
+            | (ParamKind::Bool, Value::Bool(_))
+            | (ParamKind::List, Value::Array(_))
+            | (ParamKind::Json, _) => None,
+            (ParamKind::Integer, Value::Number(number)) if number.is_i64() => None,
+            (ParamKind::String, _) => Some("must be text in quotes"),
+            (ParamKind::Integer, _) => Some("must be a whole number"),
+            (ParamKind::Bool, _) => Some("must be true or false"),
+            (ParamKind::List, _) => Some("must be a list"),
+        };
+        if let Some(wanted) = wanted {
+            return Err(wanted.to_owned());
+        }
+        if !self.choices.is_empty() && !self.choices.contains(value) {
+            let choices: Vec<String> = self.choices.iter().map(Value::to_string).collect();
+            return Err(format!("must be one of {}", choices.join(", ")));
+        }
+        Ok(())
     }
 }
 
 /// A definition after its names were bound and its templates compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Provider {
     pub name: ProviderName,
     pub title: String,
@@ -110,127 +134,154 @@ pub struct Provider {
     /// Further things to know.
     pub notes: Vec<String>,
     pub params: BTreeMap<String, ParamSpec>,
+    pub(super) default_url: Option<Url>,
+    pub(super) rules: Rules,
+    pub(super) source: Arc<str>,
+    /// Of the source and of supplied operations.
+    pub(super) digest: [u8; 32],
+}
+
+/// What the interpreter works with.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) lifetime: Lifetime,
+    pub(super) unique_name: bool,
+    pub(super) overlap: bool,
+    /// Names of the parts of a secret besides `token`.
+    pub(super) parts: BTreeSet<String>,
+    pub(super) facts: BTreeSet<String>,
+    pub(super) auth: Arc<Auth>,
+    pub(super) answers: Arc<Answers>,
+    pub(super) calls: BTreeMap<Operation, Arc<Call>>,
 }
 
 impl PartialEq for Provider {
     /// Two definitions are the same when their sources are.
-    fn eq(&self, _other: &Self) -> bool {
-        unimplemented!()
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
     }
 }
 
 impl Provider {
     /// The address used where the inventory gives none.
     pub fn default_url(&self) -> Option<&Url> {
-        unimplemented!()
+        self.default_url.as_ref()
     }
 
     /// Whether the definition describes `operation`.
     pub fn has(&self, operation: Operation) -> bool {
-        let _ = operation;
-        unimplemented!()
+        self.rules.calls.contains_key(&operation)
     }
 
-    /// Whose secret authenticates `operation`.
+    /// Whose secret authenticates `operation`; nobody's where the definition lacks it.
     pub fn role(&self, operation: Operation) -> Role {
-        let _ = operation;
-        unimplemented!()
+        self.rules.calls.get(&operation).map_or(Role::Nobody, |call| call.role)
     }
 
     /// What the provider can do, as far as the definition says.
     pub fn capabilities(&self) -> Capabilities {
-        unimplemented!()
+        let calls = &self.rules.calls;
+        let mint = calls.get(&Operation::Mint);
+        let list = calls.get(&Operation::List);
+        let named = mint.is_some_and(|mint| mint.says(|name| *name == Name::WantName));
+        let told = calls.values().flat_map(|call| &call.capture.expires);
+        Capabilities {
+            chooses_lifetime: mint
+                .is_some_and(|mint| mint.says(|name| matches!(name, Name::WantTtl | Name::WantExpires))),
+            lists: list.is_some(),
+            marks: named && list.is_some_and(|list| list.capture.name.is_some()),
+            has_id: mint.is_some_and(|mint| mint.capture.id.is_some()),
+            verifies: self.has(Operation::Verify),
+            revokes: self.has(Operation::Revoke),
+            renews: self.has(Operation::Renew),
+            unique_name: self.rules.unique_name,
+            overlap: self.rules.overlap,
+            renewal_overlaps: calls.get(&Operation::Renew).is_some_and(|renew| renew.overlap),
+            expiry_known: told.into_iter().any(|source| !matches!(source, ExpirySource::Never)),
+            last_used: list.is_some_and(|list| list.capture.last_used.is_some()),
+        }
     }
 
     /// The names of the parts of a secret, `token` first.
     pub fn secret_parts(&self) -> Vec<&str> {
-        unimplemented!()
+        std::iter::once(TOKEN_PART).chain(self.rules.parts.iter().map(String::as_str)).collect()
     }
 
     /// The parameters that a listing depends on: tokens that agree in them share one listing.
     pub fn listing_params(&self) -> BTreeSet<String> {
-        unimplemented!()
+        let Some(list) = self.rules.calls.get(&Operation::List) else { return BTreeSet::new() };
+        let auth = &self.rules.auth;
+        let headers = auth.forms.values().flat_map(|form| match form {
+            Form::Basic => &[],
+            Form::Headers(headers) => headers.as_slice(),
+        });
+        let mut templates = list.request_templates();
+        templates.extend(list.answer_templates());
+        templates.extend(self.rules.answers.templates());
+        templates.extend(headers.map(|(_, template)| template));
+        templates.extend(auth.account.iter().chain(&auth.subject));
+        let params = templates.into_iter().flat_map(Template::names).filter_map(|name| match name {
+            Name::Param(name) => Some(name.clone()),
+            _ => None,
+        });
+        params.collect()
     }
 
     /// How long after its request a lost mint may still come to appear in listings.
     pub fn mint_settle(&self) -> Span {
-        unimplemented!()
+        self.settle(Operation::Mint).unwrap_or(Span::seconds(60))
     }
 
     /// How long to wait after a mint before the new token is tried.
     pub fn verify_settle(&self) -> Span {
-        unimplemented!()
+        self.settle(Operation::Verify).unwrap_or(Span::zero())
+    }
+
+    fn settle(&self, operation: Operation) -> Option<Span> {
+        self.rules.calls.get(&operation).and_then(|call| call.settle)
     }
 
     /// How long before its expiry a token is best renewed in place, where the definition has a hint.
     pub fn renew_lead(&self) -> Option<Span> {
-        unimplemented!()
+        self.rules.calls.get(&Operation::Renew).and_then(|call| call.lead)
     }
 
     /// What may be done after `operation` got no answer.
     pub fn on_timeout(&self, operation: Operation) -> OnTimeout {
-        let _ = operation;
-        unimplemented!()
+        self.rules.calls.get(&operation).map_or(OnTimeout::NeverRetry, |call| call.on_timeout)
     }
 
     /// The text of the definition.
     pub fn source(&self) -> &str {
-        unimplemented!()
+        &self.source
     }
 
     /// This definition with the operations of `table` (`[revoke]`, `[list]`, …) added or put in place of its own.
     /// `None` where something is wrong with them; the report of `table` then says what.
     pub fn with_operations(&self, table: &Reader<'_>) -> Option<Self> {
-        let _ = table;
-        unimplemented!()
+        let rules = read_supplement(self, table)?;
+        let supplied: Vec<String> =
+            table.entries().map(|(key, found)| format!("{} = {}", key.value, found.to_json())).collect();
+        let mut sources = vec![self.source()];
+        sources.extend(supplied.iter().map(String::as_str));
+        Some(Self { rules, digest: digest(&sources), ..self.clone() })
     }
 
-    /// The request of `operation`.
-    pub fn render(&self, operation: Operation, values: &Values<'_>) -> Result<Request, Failure> {
-        let _ = (operation, values);
-        unimplemented!()
-    }
-
-    /// What the answer to a mint says.
-    pub fn read_mint(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Minted> {
-        let _ = (values, response, now);
-        unimplemented!()
-    }
-
-    /// What one page of a listing says; `values.page` is the cursor that it was asked for with.
-    pub fn read_page(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Page> {
-        let _ = (values, response, now);
-        unimplemented!()
-    }
-
-    /// What the answer to a token that presented itself says.
-    pub fn read_verify(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Verdict> {
-        let _ = (values, response, now);
-        unimplemented!()
-    }
-
-    /// What the answer to a renewal in place says. Parts that the answer leaves out keep the subject's values.
-    pub fn read_renew(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Minted> {
-        let _ = (values, response, now);
-        unimplemented!()
-    }
-
-    /// What the answer to a revocation says.
-    pub fn read_revoke(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Gone> {
-        let _ = (values, response, now);
-        unimplemented!()
+    /// The call of `operation`.
+    pub(super) fn call(&self, operation: Operation) -> Result<&Call, Failure> {
+        let lacks = || Failure::new(FailureCode::NoOperation, format!("{} has no {}", self.name, operation.word()));
+        self.rules.calls.get(&operation).map(AsRef::as_ref).ok_or_else(lacks)
     }
 }
 
-/// The secrets of a request, in the forms in which an answer may echo them.
-pub fn redactor(values: &Values<'_>) -> Redactor {
-    let _ = values;
-    unimplemented!()
-}
-
-/// The moment before which the provider does not want to be asked again: `Retry-After` in seconds or as an HTTP date,
-/// at most 24 hours from `now`.
-pub fn retry_after(headers: &HeaderMap, now: Time) -> Option<Time> {
-    let _ = (headers, now);
-    unimplemented!()
+/// One hash over several texts, each with its length, so that no two lists of texts look alike.
+pub(super) fn digest(sources: &[&str]) -> [u8; 32] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for source in sources {
+        context.update(&(source.len() as u64).to_le_bytes());
+        context.update(source.as_bytes());
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }

@@ -1,11 +1,26 @@
 //! How to talk to a service, as data: a definition says which requests mint, list, verify, renew and revoke a token,
 //! and how to read the answers. This module interprets definitions; nothing here opens a connection or reads a clock.
 
+mod answer;
 mod builtin;
+mod call;
+mod classify;
 mod definition;
+mod extract;
+mod page;
+mod request;
+mod resolve;
+mod spec;
+mod template;
+mod time;
+
+#[cfg(test)]
+mod tests;
 
 pub use builtin::Definitions;
-pub use definition::{Capabilities, Checked, OnTimeout, ParamKind, ParamSpec, Provider, redactor, retry_after};
+pub use classify::retry_after;
+pub use definition::{Capabilities, Checked, OnTimeout, ParamKind, ParamSpec, Provider};
+pub use request::redactor;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,6 +68,19 @@ pub enum Operation {
     Verify,
     Renew,
     Revoke,
+}
+
+impl Operation {
+    /// The word for it, which is also the name of its table in a definition.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Mint => "mint",
+            Self::List => "list",
+            Self::Verify => "verify",
+            Self::Renew => "renew",
+            Self::Revoke => "revoke",
+        }
+    }
 }
 
 /// Whose secret authenticates an operation.

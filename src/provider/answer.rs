@@ -1,0 +1,179 @@
+//! From an answer to an outcome, one function for each operation.
+//!
+//! A minted secret is taken out first and is never given up: whatever else an answer says or fails to say becomes a
+//! warning or an objection next to it.
+
+use serde_json::Value;
+
+use super::classify::{Setback, Substance};
+use super::definition::Provider;
+use super::extract::{Content, Context};
+use super::request::Scoped;
+use super::spec::{Call, ExpirySource};
+use super::{Gone, Minted, Operation, Response, Values, Verdict};
+use crate::clock::Time;
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::secret::SecretParts;
+
+impl Provider {
+    /// What the answer to a mint says.
+    ///
+    /// A success in which no secret can be found is ambiguous: a token may exist.
+    pub fn read_mint(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Minted> {
+        let call = match self.call(Operation::Mint) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        if (200..300).contains(&response.status)
+            && let Substance::Json(body) = response.content()
+            && let Some(minted) = self.minted(call, values, response, &body, now, None)
+        {
+            let judged = self.judge(Operation::Mint, values, response, now).err().map(|setback| setback.failure);
+            let objection = judged.or_else(|| self.mismatch(call, values, &body));
+            return Outcome::Done(Minted { objection, ..minted });
+        }
+        match self.judge(Operation::Mint, values, response, now) {
+            Err(setback) => setback.outcome(Operation::Mint),
+            Ok(_) => Outcome::Ambiguous(no_secret(call)),
+        }
+    }
+
+    /// What the answer to a renewal in place says. Parts of the secret that the definition does not capture, and
+    /// optional ones that the answer leaves out, keep the subject's values.
+    pub fn read_renew(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Minted> {
+        let call = match self.call(Operation::Renew) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        let old = values.subject.and_then(|subject| subject.secret.as_ref());
+        if (200..300).contains(&response.status)
+            && call.capture.secret.is_some()
+            && let Substance::Json(body) = response.content()
+            && let Some(minted) = self.minted(call, values, response, &body, now, old)
+        {
+            let objection = self.judge(Operation::Renew, values, response, now).err().map(|setback| setback.failure);
+            return Outcome::Done(keep_known(Minted { objection, ..minted }, values));
+        }
+        match self.judge(Operation::Renew, values, response, now) {
+            Err(setback) => setback.outcome(Operation::Renew),
+            Ok(_) if call.capture.secret.is_some() => Outcome::Ambiguous(no_secret(call)),
+            Ok(body) => match self.minted(call, values, response, &body, now, old) {
+                Some(minted) => Outcome::Done(keep_known(minted, values)),
+                None => Outcome::Ambiguous(no_secret(call)),
+            },
+        }
+    }
+
+    /// The new secret and what is said of it, where `body` has a secret or `old` may stay.
+    fn minted(
+        &self,
+        call: &Call,
+        values: &Values<'_>,
+        response: &Response,
+        body: &Value,
+        now: Time,
+        old: Option<&SecretParts>,
+    ) -> Option<Minted> {
+        let content = Content { body, headers: &response.headers };
+        let captures = &call.capture;
+        let token = match &captures.secret {
+            Some(place) => content.secret(place)?,
+            None => old?.token().clone(),
+        };
+        let mut unread = Vec::new();
+        let mut secret = SecretParts::new(token.clone());
+        for name in &self.rules.parts {
+            let place = captures.parts.iter().find(|(captured, _)| captured == name).map(|(_, place)| place);
+            let fresh = place.and_then(|place| content.secret(place));
+            // A part that should have been replaced and was not is worse than none: presenting an old refresh token
+            // makes some services revoke everything.
+            let required = place.is_some_and(|place| !place.optional);
+            let kept = old.and_then(|old| old.part(name)).filter(|_| !required).cloned();
+            if let Some(part) = fresh.or(kept) {
+                secret = secret.with(name, part);
+            } else if let Some(place) = place.filter(|_| required) {
+                unread.push(format!("{name}: nothing usable at {}", place.source));
+            }
+        }
+        let lifetime = values.want.and_then(|want| self.rules.lifetime.of(want.lifetime));
+        let context = Context { now, lifetime, token: Some(token.expose()) };
+        let remote = content.remote(captures, &context, &mut unread);
+        Some(Minted { secret, remote, unread, objection: None })
+    }
+
+    /// The failure of the first `match` that does not hold: the token is somebody else's.
+    fn mismatch(&self, call: &Call, values: &Values<'_>, body: &Value) -> Option<Failure> {
+        let scope = Scoped::new(self, call, values);
+        let wrong = call.matches.iter().find(|predicate| !predicate.holds(body, &scope))?;
+        Some(Failure::new(wrong.otherwise, format!("{} of the answer is not as asked", wrong.at)))
+    }
+
+    /// What the answer to a token that presented itself says.
+    ///
+    /// Only a clear "not authenticated" proves a token dead; everything else proves nothing.
+    pub fn read_verify(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Verdict> {
+        let body = match self.judge(Operation::Verify, values, response, now) {
+            Ok(body) => body,
+            Err(Setback { failure, not_before }) => {
+                // An HTML page with status 401 comes from something in front of the service.
+                let clear = !matches!(response.content(), Substance::Html);
+                return match failure.code {
+                    FailureCode::Unauthorized if clear => Outcome::Done(Verdict::Dead(failure)),
+                    FailureCode::NoOperation => Outcome::Refused(failure),
+                    _ => Outcome::Later { not_before, failure },
+                };
+            }
+        };
+        let Ok(call) = self.call(Operation::Verify) else { return Outcome::Done(ALIVE) };
+        let content = Content { body: &body, headers: &response.headers };
+        let told = |source: &&ExpirySource| matches!(source, ExpirySource::Answer(_) | ExpirySource::Never);
+        let sources: Vec<ExpirySource> = call.capture.expires.iter().filter(told).cloned().collect();
+        let context = Context { now, lifetime: None, token: None };
+        let mut unread = Vec::new();
+        let id = call.capture.id.as_ref().and_then(|place| content.text(place)).and_then(|id| id.parse().ok());
+        let expires = content.expiry(&sources, &context, &mut unread);
+        Outcome::Done(Verdict::Alive { id, expires })
+    }
+
+    /// What the answer to a revocation says.
+    pub fn read_revoke(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Gone> {
+        let judged = self.judge(Operation::Revoke, values, response, now);
+        let Err(setback) = judged else { return Outcome::Done(Gone::Revoked) };
+        let Ok(call) = self.call(Operation::Revoke) else { return setback.outcome(Operation::Revoke) };
+        if !call.gone_ok.contains(&response.status) {
+            return setback.outcome(Operation::Revoke);
+        }
+        // The same status from a proxy or for a wrong path says nothing about the token.
+        let scope = Scoped::new(self, call, values);
+        let says_so = |body: &Value| call.gone_expect.iter().all(|predicate| predicate.holds(body, &scope));
+        let gone = match response.content() {
+            Substance::Json(body) => says_so(&body),
+            Substance::Empty => says_so(&Value::Null),
+            Substance::Html | Substance::Other => false,
+        };
+        if gone {
+            return Outcome::Done(Gone::Already);
+        }
+        Outcome::later(Failure { code: FailureCode::NotUnderstood, ..setback.failure })
+    }
+}
+
+const ALIVE: Verdict = Verdict::Alive { id: None, expires: None };
+
+fn no_secret(call: &Call) -> Failure {
+    let place = call.capture.secret.as_ref().map(|place| format!("no secret at {}", place.source));
+    Failure::new(FailureCode::NotUnderstood, place.unwrap_or_else(|| "no secret".to_owned()))
+}
+
+/// What an answer leaves out of a renewed token stays as it was: it is the same token.
+fn keep_known(mut minted: Minted, values: &Values<'_>) -> Minted {
+    if let Some(subject) = values.subject {
+        if minted.remote.id.is_none() {
+            minted.remote.id.clone_from(&subject.id);
+        }
+        for (name, fact) in &subject.facts {
+            minted.remote.facts.entry(name.clone()).or_insert_with(|| fact.clone());
+        }
+    }
+    minted
+}

@@ -1,0 +1,207 @@
+//! What an answer means before anything is taken out of it: the status first, then the body.
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use serde_json::Value;
+
+use super::definition::Provider;
+use super::extract::{Content, Wiped};
+use super::request::{Scoped, add_forms, redactor};
+use super::spec::Call;
+use super::{Operation, Response, Values, time};
+use crate::clock::{Span, Time};
+use crate::outcome::{Failure, FailureCode, Outcome, one_line};
+
+/// No provider is obeyed for longer than this: beyond it, asking once a day is polite enough.
+const LONGEST_WAIT: Span = Span::hours(24);
+
+/// How much of an answer's text is shown to people.
+const QUOTED: usize = 200;
+
+/// Why an answer is no success.
+#[derive(Debug)]
+pub(super) struct Setback {
+    pub(super) failure: Failure,
+    pub(super) not_before: Option<Time>,
+}
+
+impl Setback {
+    pub(super) fn new(code: FailureCode, detail: impl Into<String>) -> Self {
+        Self { failure: Failure::new(code, detail), not_before: None }
+    }
+
+    /// What it means for `operation`: whether it happened, and whether asking again makes sense.
+    pub(super) fn outcome<T>(self, operation: Operation) -> Outcome<T> {
+        use FailureCode::{Forbidden, NoOperation, NotFound, RateLimited, Redirect, Rejected, Request, Unauthorized};
+        let makes = matches!(operation, Operation::Mint | Operation::Renew);
+        match self.failure.code {
+            Unauthorized | Forbidden | NotFound | Rejected | NoOperation | Request => Outcome::Refused(self.failure),
+            RateLimited | Redirect => Outcome::Later { not_before: self.not_before, failure: self.failure },
+            _ if makes => Outcome::Ambiguous(self.failure),
+            _ => Outcome::Later { not_before: self.not_before, failure: self.failure },
+        }
+    }
+}
+
+/// The body of an answer, as far as it can be understood.
+#[derive(Debug)]
+pub(super) enum Substance {
+    Empty,
+    Json(Wiped),
+    Html,
+    /// Neither; possibly cut off.
+    Other,
+}
+
+impl Response {
+    /// The body, judged by itself: the `Content-Type` of error pages is often wrong.
+    pub(super) fn content(&self) -> Substance {
+        let text = self.body.trim_ascii();
+        if text.is_empty() {
+            return Substance::Empty;
+        }
+        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if text.first() == Some(&b'<') || declared.starts_with("text/html") {
+            return Substance::Html;
+        }
+        serde_json::from_slice(text).map_or(Substance::Other, |value| Substance::Json(Wiped(value)))
+    }
+}
+
+impl Provider {
+    /// The body of an answer that means success, null where it is empty; otherwise why it does not.
+    pub(super) fn judge(
+        &self,
+        operation: Operation,
+        values: &Values<'_>,
+        response: &Response,
+        now: Time,
+    ) -> Result<Wiped, Setback> {
+        let call = self.call(operation).map_err(|failure| Setback { failure, not_before: None })?;
+        let scope = Scoped::new(self, call, values);
+        let content = response.content();
+        let understood = match &content {
+            Substance::Json(body) => Some(&**body),
+            _ => None,
+        };
+        let success = (200..300).contains(&response.status);
+        let wanted = if call.ok.is_empty() { success } else { call.ok.contains(&response.status) };
+        let quiet = success && matches!(operation, Operation::Mint | Operation::Renew);
+        let explain = |code: FailureCode, hint: &str| {
+            let detail = self.explain(call, values, response, &content, hint, quiet);
+            Setback::new(code, detail)
+        };
+        if !wanted {
+            let code = self.exception(understood, response.status, &scope);
+            let code = code.unwrap_or_else(|| usual_meaning(response, operation));
+            let not_before = retry_after(&response.headers, now);
+            return Err(Setback { not_before, ..explain(code, "") });
+        }
+        let fails = |body: &Value| {
+            let mut predicates = self.rules.answers.expect.iter().chain(&call.expect);
+            predicates.find(|predicate| !predicate.holds(body, &scope)).map(|predicate| {
+                let code = self.exception(Some(body), response.status, &scope).unwrap_or(predicate.otherwise);
+                explain(code, &predicate.wants())
+            })
+        };
+        // No Content has no body, and a revocation that succeeded has nothing to say.
+        let may_be_empty = response.status == 204 || operation == Operation::Revoke;
+        match content {
+            Substance::Empty if may_be_empty => match fails(&Value::Null) {
+                Some(setback) => Err(setback),
+                None => Ok(Wiped(Value::Null)),
+            },
+            Substance::Json(ref body) => match fails(body) {
+                Some(setback) => Err(setback),
+                None => match content {
+                    Substance::Json(body) => Ok(body),
+                    _ => Ok(Wiped(Value::Null)),
+                },
+            },
+            Substance::Empty | Substance::Html | Substance::Other => {
+                Err(explain(FailureCode::NotUnderstood, "JSON was expected"))
+            }
+        }
+    }
+
+    /// What a failure means by the definition's exceptions.
+    fn exception(&self, body: Option<&Value>, status: u16, scope: &Scoped<'_>) -> Option<FailureCode> {
+        let fits = self.rules.answers.classify.iter().find(|exception| {
+            exception.status.is_none_or(|wanted| wanted == status)
+                && exception
+                    .predicate
+                    .as_ref()
+                    .is_none_or(|predicate| body.is_some_and(|body| predicate.holds(body, scope)))
+        });
+        fits.map(|exception| exception.code)
+    }
+
+    /// One line for people: the status, and what the provider says. `quiet`: the body may hold a new secret at a place
+    /// that nobody foresaw, so only texts meant for people are quoted.
+    fn explain(
+        &self,
+        call: &Call,
+        values: &Values<'_>,
+        response: &Response,
+        content: &Substance,
+        hint: &str,
+        quiet: bool,
+    ) -> String {
+        let mut redactor = redactor(values);
+        let said = match content {
+            Substance::Empty => "no content".to_owned(),
+            Substance::Html => "an HTML page".to_owned(),
+            Substance::Other if quiet || matches!(response.body.trim_ascii_start().first(), Some(b'{' | b'[')) => {
+                "not understandable".to_owned()
+            }
+            Substance::Other => String::from_utf8_lossy(&response.body[..response.body.len().min(4096)]).into_owned(),
+            Substance::Json(body) => {
+                let places = call.capture.secret.iter().chain(call.capture.parts.iter().map(|(_, place)| place));
+                let found = Content { body, headers: &response.headers };
+                places.filter_map(|place| found.secret(place)).for_each(|secret| add_forms(&mut redactor, &secret));
+                let message = self.rules.answers.message.iter().find_map(|pointer| message_at(body, pointer));
+                message.unwrap_or_else(|| if quiet { String::new() } else { body.to_string() })
+            }
+        };
+        let said = one_line(&redactor.clean(&said), QUOTED);
+        let parts = [format!("HTTP {}", response.status), hint.to_owned(), said];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    }
+}
+
+fn message_at(body: &Value, pointer: &str) -> Option<String> {
+    match body.pointer(pointer)? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// What a status that is no success means where the definition has nothing else to say.
+fn usual_meaning(response: &Response, operation: Operation) -> FailureCode {
+    match response.status {
+        401 => FailureCode::Unauthorized,
+        403 => FailureCode::Forbidden,
+        404 | 410 => FailureCode::NotFound,
+        408 | 425 | 429 => FailureCode::RateLimited,
+        503 if response.headers.contains_key(RETRY_AFTER) => FailureCode::RateLimited,
+        // AWX answers 302 to everything while it is being upgraded, and 301 where the slash is missing; in both cases
+        // nothing was done. 303 is how a service says that it did something and where to read about it.
+        303 if operation == Operation::Mint => FailureCode::NotUnderstood,
+        300..=399 => FailureCode::Redirect,
+        400..=499 => FailureCode::Rejected,
+        500..=599 => FailureCode::ServerError,
+        _ => FailureCode::NotUnderstood,
+    }
+}
+
+/// The moment before which the provider does not want to be asked again: `Retry-After` in seconds or as an HTTP date,
+/// at most 24 hours from `now`.
+pub fn retry_after(headers: &HeaderMap, now: Time) -> Option<Time> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let latest = now.checked_add_signed(LONGEST_WAIT)?;
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        let seconds = text.parse().unwrap_or(i64::MAX);
+        let time = Span::try_seconds(seconds).and_then(|span| now.checked_add_signed(span));
+        return Some(time.unwrap_or(latest).min(latest));
+    }
+    time::http_date(text).map(|time| time.clamp(now, latest))
+}

@@ -1,0 +1,229 @@
+//! What stands in an answer: values at JSON pointers, predicates over them, moments.
+
+use std::ops::Deref;
+
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+use zeroize::Zeroize as _;
+
+use super::request::tree_value;
+use super::spec::{Captures, ExpirySource, Moment, Never, Place, Predicate, Source, Test};
+use super::template::Scope;
+use super::{Expiry, Remote, time};
+use crate::clock::{Span, Time};
+use crate::names::RemoteId;
+
+/// JSON that may hold a secret: its texts are wiped when it is dropped.
+#[derive(Debug)]
+pub(super) struct Wiped(pub(super) Value);
+
+impl Deref for Wiped {
+    type Target = Value;
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(table) => table.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A body, or one item of a listing, with the headers of its answer.
+#[derive(Clone, Copy)]
+pub(super) struct Content<'a> {
+    pub(super) body: &'a Value,
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl Content<'_> {
+    /// The value at `place`, as JSON.
+    fn find(&self, place: &Place) -> Option<Value> {
+        match &place.source {
+            Source::Body(pointer) => self.body.pointer(pointer).cloned(),
+            Source::Header(name) => {
+                self.headers.get(name).and_then(|value| value.to_str().ok()).map(|text| Value::from(text.trim()))
+            }
+        }
+    }
+
+    /// The text at `place`; numbers count as text.
+    pub(super) fn text(&self, place: &Place) -> Option<String> {
+        match self.find(place)? {
+            Value::String(text) => Some(text),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// The secret at `place`: a text that is not blank.
+    pub(super) fn secret(&self, place: &Place) -> Option<crate::secret::Secret> {
+        match self.find(place)? {
+            Value::String(text) => Some(crate::secret::Secret::new(text)).filter(|secret| !secret.is_blank()),
+            _ => None,
+        }
+    }
+
+    /// The moment, where the answer has one; what cannot be read is noted in `unread` under the name `what`.
+    pub(super) fn moment(&self, what: &str, moment: &Moment, now: Time, unread: &mut Vec<String>) -> Option<Expiry> {
+        let value = self.find(&moment.place);
+        let never = match &value {
+            None => moment.never.contains(&Never::Absent),
+            Some(Value::Null) => moment.never.contains(&Never::Null),
+            Some(value) => moment.never.iter().any(|never| matches!(never, Never::Value(same) if same == value)),
+        };
+        if never {
+            return Some(Expiry::Never);
+        }
+        let missing = matches!(value, None | Some(Value::Null));
+        if missing || value.as_ref().is_some_and(|value| moment.unset.contains(value)) {
+            if missing && !moment.place.optional {
+                unread.push(format!("{what}: nothing at {}", moment.place.source));
+            }
+            return None;
+        }
+        let time = value.and_then(|value| moment.format.read(&value, now));
+        match time {
+            Some(time) if moment.never.contains(&Never::Year9999) && beyond_9999(time) => Some(Expiry::Never),
+            Some(time) => Some(Expiry::At(time)),
+            None => {
+                unread.push(format!("{what}: the value at {} is no moment of the expected form", moment.place.source));
+                None
+            }
+        }
+    }
+
+    /// What is said of one token. `token` is its secret, where there is one; `lifetime` the one asked for.
+    pub(super) fn remote(&self, captures: &Captures, context: &Context<'_>, unread: &mut Vec<String>) -> Remote {
+        let id = captures.id.as_ref().and_then(|place| {
+            let id = self.text(place).and_then(|id| id.parse::<RemoteId>().ok());
+            if id.is_none() && !place.optional {
+                unread.push(format!("id: nothing usable at {}", place.source));
+            }
+            id
+        });
+        let expires = self.expiry(&captures.expires, context, unread).unwrap_or(Expiry::Unknown);
+        let mut time = |what: &str, moment: &Option<Moment>| {
+            moment.as_ref().and_then(|moment| self.moment(what, moment, context.now, unread)).and_then(Expiry::time)
+        };
+        let refresh_expires = time("refresh-expires", &captures.refresh_expires);
+        let renewable_until = time("renewable-until", &captures.renewable_until);
+        let facts = captures.facts.iter().filter_map(|(name, place)| {
+            let fact = self.text(place);
+            if fact.is_none() && !place.optional {
+                unread.push(format!("{name}: nothing usable at {}", place.source));
+            }
+            fact.map(|fact| (name.clone(), fact))
+        });
+        let facts = facts.collect();
+        Remote { id, expires, refresh_expires, renewable_until, facts }
+    }
+
+    /// The expiry from the first of `sources` that has an answer.
+    pub(super) fn expiry(
+        &self,
+        sources: &[ExpirySource],
+        context: &Context<'_>,
+        unread: &mut Vec<String>,
+    ) -> Option<Expiry> {
+        sources.iter().find_map(|source| match source {
+            ExpirySource::Answer(moment) => self.moment("expires", moment, context.now, unread),
+            ExpirySource::Want => {
+                context.lifetime.and_then(|span| context.now.checked_add_signed(span)).map(Expiry::At)
+            }
+            ExpirySource::Jwt => context.token.and_then(time::jwt_expiry).map(Expiry::At),
+            ExpirySource::List => None,
+            ExpirySource::Never => Some(Expiry::Never),
+        })
+    }
+}
+
+/// What an expiry may be computed from besides the answer.
+pub(super) struct Context<'a> {
+    pub(super) now: Time,
+    /// The lifetime that was asked for.
+    pub(super) lifetime: Option<Span>,
+    /// The new secret.
+    pub(super) token: Option<&'a str>,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Body(pointer) if pointer.is_empty() => f.write_str("the top of the answer"),
+            Self::Body(pointer) => f.write_str(pointer),
+            Self::Header(name) => write!(f, "header {name}"),
+        }
+    }
+}
+
+fn beyond_9999(time: Time) -> bool {
+    use chrono::Datelike as _;
+    time.year() >= 9999
+}
+
+impl Predicate {
+    /// Whether it holds of `body`. A value to compare with that cannot be rendered, or is null, equals nothing.
+    pub(super) fn holds(&self, body: &Value, scope: &dyn Scope) -> bool {
+        let found = body.pointer(&self.at).filter(|value| !value.is_null());
+        if self.or_absent && found.is_none() {
+            return true;
+        }
+        let value_of = |tree| tree_value(tree, scope).ok().flatten();
+        match &self.test {
+            Test::Present => found.is_some(),
+            Test::Absent => found.is_none(),
+            Test::Empty => found.is_none_or(is_empty),
+            Test::NonEmpty => found.is_some_and(|value| !is_empty(value)),
+            Test::Equals(tree) => value_of(tree).is_some_and(|wanted| found.is_some_and(|value| same(value, &wanted))),
+            Test::NotEquals(tree) => {
+                value_of(tree).is_none_or(|wanted| found.is_none_or(|value| !same(value, &wanted)))
+            }
+            Test::OneOf(tree) => {
+                let wanted = value_of(tree);
+                let wanted = wanted.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+                found.is_some_and(|value| wanted.iter().any(|wanted| same(value, wanted)))
+            }
+        }
+    }
+
+    /// What it wants, for a message.
+    pub(super) fn wants(&self) -> String {
+        match &self.test {
+            Test::Present => format!("{} is missing", self.at),
+            Test::Absent | Test::Empty => format!("{} should not be there", self.at),
+            Test::NonEmpty => format!("{} is empty", self.at),
+            Test::Equals(_) | Test::NotEquals(_) | Test::OneOf(_) => format!("{} is not as expected", self.at),
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(table) => table.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Equality in which a number and the same number in quotes are one: services are not consistent about ids.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(number), Value::String(text)) | (Value::String(text), Value::Number(number)) => {
+            number.to_string() == *text
+        }
+        _ => one == other,
+    }
+}

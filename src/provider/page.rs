@@ -1,0 +1,169 @@
+//! Pages of a listing, and where it goes on.
+
+use reqwest::header::{HeaderMap, LINK};
+use serde_json::Value;
+use url::Url;
+
+use super::definition::Provider;
+use super::extract::{Content, Context};
+use super::request::{Scoped, url};
+use super::spec::{Call, Listing, Style};
+use super::{Cursor, Entry, Expiry, Operation, Page, Response, Values};
+use crate::clock::Time;
+use crate::outcome::{Failure, FailureCode, Outcome};
+
+impl Provider {
+    /// What one page of a listing says; `values.page` is the cursor that it was asked for with.
+    ///
+    /// A page with an entry that cannot be identified is not believed at all: to overlook a token is to leave it alive.
+    pub fn read_page(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Page> {
+        let body = match self.judge(Operation::List, values, response, now) {
+            Ok(body) => body,
+            Err(setback) => return setback.outcome(Operation::List),
+        };
+        let Ok(call) = self.call(Operation::List) else { return Outcome::later(broken("no [list]")) };
+        let Some(listing) = &call.listing else { return Outcome::later(broken("no [list]")) };
+        let page = items(listing, &body).and_then(|items| {
+            let entries: Result<Vec<_>, _> =
+                items.iter().filter_map(|item| self.entry(call, listing, values, response, item, now)).collect();
+            Ok(Page { entries: entries?, next: self.next(call, listing, values, response, &body, items.len())? })
+        });
+        match page {
+            Ok(page) => Outcome::Done(page),
+            Err(what) => Outcome::later(broken(&what)),
+        }
+    }
+
+    /// One item, `None` where it is not ours to look at.
+    fn entry(
+        &self,
+        call: &Call,
+        listing: &Listing,
+        values: &Values<'_>,
+        response: &Response,
+        item: &Value,
+        now: Time,
+    ) -> Option<Result<Entry, String>> {
+        let scope = Scoped::new(self, call, values);
+        if !listing.keep.iter().all(|predicate| predicate.holds(item, &scope)) {
+            return None;
+        }
+        let content = Content { body: item, headers: &response.headers };
+        let captures = &call.capture;
+        let mut unread = Vec::new();
+        let context = Context { now, lifetime: None, token: None };
+        let remote = content.remote(captures, &context, &mut unread);
+        if let Some(place) = captures.id.as_ref().filter(|place| remote.id.is_none() && !place.optional) {
+            return Some(Err(format!("an entry has no id at {}", place.source)));
+        }
+        if !item.is_object() {
+            return Some(Err("an entry is no table".to_owned()));
+        }
+        let mut time = |moment: &Option<_>| {
+            moment.as_ref().and_then(|moment| content.moment("time", moment, now, &mut unread)).and_then(Expiry::time)
+        };
+        let (created, last_used) = (time(&captures.created), time(&captures.last_used));
+        let name = captures.name.as_ref().and_then(|place| content.text(place));
+        let dead = listing.dead.iter().any(|predicate| predicate.holds(item, &scope));
+        Some(Ok(Entry { remote, name, dead, created, last_used }))
+    }
+
+    fn next(
+        &self,
+        call: &Call,
+        listing: &Listing,
+        values: &Values<'_>,
+        response: &Response,
+        body: &Value,
+        count: usize,
+    ) -> Result<Option<Cursor>, String> {
+        let text = |pointer: &str| match body.pointer(pointer) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(_) => Err(format!("{pointer} does not say where the list goes on")),
+        };
+        let number = |pointer: &Option<String>| {
+            pointer.as_ref().and_then(|pointer| body.pointer(pointer)).and_then(Value::as_u64)
+        };
+        let resolve = |next: Option<String>| match next {
+            None => Ok(None),
+            Some(next) => {
+                let scope = Scoped::new(self, call, values);
+                let current = url(call, &scope, values)?;
+                same_origin(&current, &next).map(Cursor::Url).map(Some)
+            }
+        };
+        match &listing.style {
+            Style::Whole => Ok(None),
+            Style::NextUrl(pointer) => text(pointer).and_then(resolve),
+            Style::Link => resolve(next_link(&response.headers)),
+            Style::Cursor(pointer) => Ok(text(pointer)?.map(Cursor::Token)),
+            Style::Page { first, last } => {
+                let current = match values.page {
+                    Some(Cursor::Number(number)) => *number,
+                    _ => *first,
+                };
+                let ended = count == 0 || number(last).is_some_and(|last| current >= last);
+                Ok((!ended).then(|| Cursor::Number(current.saturating_add(1))))
+            }
+            Style::Offset { total } => {
+                let current = match values.page {
+                    Some(Cursor::Offset(offset)) => *offset,
+                    _ => 0,
+                };
+                let reached = current.saturating_add(count as u64);
+                let ended = count == 0 || number(total).is_some_and(|total| reached >= total);
+                Ok((!ended).then_some(Cursor::Offset(reached)))
+            }
+        }
+    }
+}
+
+fn broken(what: &str) -> Failure {
+    Failure::new(FailureCode::NotUnderstood, what)
+}
+
+fn items<'a>(listing: &Listing, body: &'a Value) -> Result<&'a [Value], String> {
+    match body.pointer(&listing.items) {
+        Some(Value::Array(items)) => Ok(items),
+        Some(Value::Null) if listing.null_is_empty => Ok(&[]),
+        _ => Err(format!("there is no list at \"{}\"", listing.items)),
+    }
+}
+
+/// `next` seen from `current`. A credential goes to its own host only, so another origin is an error.
+fn same_origin(current: &Url, next: &str) -> Result<Url, String> {
+    let url = current.join(next).map_err(|_| "the next page has no valid address".to_owned())?;
+    if url.origin() != current.origin() || !url.username().is_empty() || url.password().is_some() {
+        return Err("the next page is at another host".to_owned());
+    }
+    Ok(url)
+}
+
+/// The target of `rel="next"` in the `Link` headers (RFC 8288).
+fn next_link(headers: &HeaderMap) -> Option<String> {
+    let lines = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(links).find(|(_, parameters)| is_next(parameters)).map(|(target, _)| target.to_owned())
+}
+
+/// The targets in one header, each with the text of its parameters. A comma may be part of a target.
+fn links(line: &str) -> Vec<(&str, &str)> {
+    let mut links = Vec::new();
+    let mut rest = line;
+    while let Some((target, after)) = rest.find('<').and_then(|at| rest[at + 1..].split_once('>')) {
+        let end = after.find('<').unwrap_or(after.len());
+        links.push((target, &after[..end]));
+        rest = &after[end..];
+    }
+    links
+}
+
+fn is_next(parameters: &str) -> bool {
+    parameters.split([';', ',']).any(|parameter| {
+        let Some((key, value)) = parameter.split_once('=') else { return false };
+        let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+        key.trim().eq_ignore_ascii_case("rel") && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+    })
+}

@@ -1,0 +1,311 @@
+//! From a definition and values to a request.
+
+use minijinja::value::{Serde, Value as Dynamic};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use serde_json::Value;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::definition::{ParamKind, Provider};
+use super::extract::Wiped;
+use super::spec::{Body, Call, Form, Style, Tree};
+use super::template::{Name, Scope, Template, dynamic_time};
+use super::{Cursor, Operation, Redactor, Request, Role, Values};
+use crate::outcome::{Failure, FailureCode};
+use crate::secret::{Secret, SecretParts};
+
+/// The values of one request under the names that its templates use.
+pub(super) struct Scoped<'a> {
+    provider: &'a Provider,
+    call: &'a Call,
+    values: &'a Values<'a>,
+}
+
+impl<'a> Scoped<'a> {
+    pub(super) fn new(provider: &'a Provider, call: &'a Call, values: &'a Values<'a>) -> Self {
+        Self { provider, call, values }
+    }
+
+    /// The secret that authenticates, and its user name.
+    fn credential(&self) -> Option<(Option<&'a str>, &'a SecretParts)> {
+        match self.call.role {
+            Role::Account => self.values.identity.map(|identity| (identity.username.as_deref(), &identity.secret)),
+            Role::Subject => self.subject_secret().map(|secret| (None, secret)),
+            Role::Nobody => None,
+        }
+    }
+
+    fn subject_secret(&self) -> Option<&'a SecretParts> {
+        self.values.subject.and_then(|subject| subject.secret.as_ref())
+    }
+
+    fn parameter(&self, name: &str) -> Dynamic {
+        let Some(spec) = self.provider.params.get(name) else { return Dynamic::from(()) };
+        match (self.values.params.get(name).or(spec.default.as_ref()), spec.kind) {
+            (Some(Value::String(text)), ParamKind::Url) => Dynamic::from_safe_string(text.clone()),
+            (Some(value), _) => Dynamic::from(Serde(value)),
+            (None, _) => Dynamic::from(()),
+        }
+    }
+
+    /// Where a listing begins that was not told where to go on.
+    fn first_page(&self) -> u64 {
+        match self.call.listing.as_ref().map(|listing| &listing.style) {
+            Some(Style::Page { first, .. }) => *first,
+            _ => 1,
+        }
+    }
+}
+
+impl Scope for Scoped<'_> {
+    fn value(&self, name: &Name) -> Dynamic {
+        let text = |text: Option<&str>| text.map_or_else(|| Dynamic::from(()), Dynamic::from);
+        let want = self.values.want;
+        let subject = self.values.subject;
+        let lifetime = want.and_then(|want| self.provider.rules.lifetime.of(want.lifetime));
+        match name {
+            Name::BaseUrl => Dynamic::from_safe_string(base_of(self.values.base_url).to_owned()),
+            Name::Now => dynamic_time(self.values.now),
+            Name::Param(name) => self.parameter(name),
+            Name::Username => text(self.credential().and_then(|(username, _)| username)),
+            Name::WantName => text(want.map(|want| want.marker.as_str())),
+            Name::WantTtl => lifetime.map_or_else(|| Dynamic::from(()), |span| Dynamic::from(span.num_seconds())),
+            Name::WantExpires => {
+                let expires = lifetime.and_then(|span| self.values.now.checked_add_signed(span));
+                expires.map_or_else(|| Dynamic::from(()), dynamic_time)
+            }
+            Name::OldId => text(subject.and_then(|subject| subject.id.as_ref()).map(|id| id.as_str())),
+            Name::OldName => text(subject.and_then(|subject| subject.name.as_deref())),
+            Name::OldFact(name) => text(subject.and_then(|subject| subject.facts.get(name)).map(String::as_str)),
+            Name::PageNumber => match self.values.page {
+                Some(Cursor::Number(number)) => Dynamic::from(*number),
+                _ => Dynamic::from(self.first_page()),
+            },
+            Name::PageOffset => match self.values.page {
+                Some(Cursor::Offset(offset)) => Dynamic::from(*offset),
+                _ => Dynamic::from(0),
+            },
+            Name::PageCursor => match self.values.page {
+                Some(Cursor::Token(cursor)) => Dynamic::from(cursor.as_str()),
+                _ => Dynamic::from(()),
+            },
+            Name::CredentialPart(_) | Name::OldPart(_) => Dynamic::from(()),
+        }
+    }
+
+    fn secret(&self, name: &Name) -> Option<&str> {
+        let (secret, part) = match name {
+            Name::CredentialPart(part) => (self.credential()?.1, part),
+            Name::OldPart(part) => (self.subject_secret()?, part),
+            _ => return None,
+        };
+        secret.part(part).map(Secret::expose)
+    }
+}
+
+fn base_of(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
+}
+
+impl Provider {
+    /// The request of `operation`.
+    ///
+    /// Fails with [`FailureCode::NoOperation`] where the definition lacks it, [`FailureCode::NoCredential`] where
+    /// nothing authenticates it, and [`FailureCode::Request`] where a value is missing or does not fit its place.
+    pub fn render(&self, operation: Operation, values: &Values<'_>) -> Result<Request, Failure> {
+        let call = self.call(operation)?;
+        let scope = Scoped::new(self, call, values);
+        if call.role != Role::Nobody && scope.credential().is_none() {
+            return Err(Failure::new(FailureCode::NoCredential, format!("nothing authenticates {}", operation.word())));
+        }
+        let failed = |error: String| {
+            let error = redactor(values).clean(&error);
+            Failure::new(FailureCode::Request, format!("{} of {}: {error}", operation.word(), self.name))
+        };
+        let url = url(call, &scope, values).map_err(failed)?;
+        let body = body(&call.body, &scope).map_err(failed)?;
+        let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
+        if let Some(content_type) = content_type(&call.body) {
+            headers.push((CONTENT_TYPE, HeaderValue::from_static(content_type)));
+        }
+        let given = self.auth_headers(call, &scope).map_err(failed)?;
+        for (name, value) in given.into_iter().chain(fill_headers(&call.headers, &scope).map_err(failed)?) {
+            headers.retain(|(known, _)| *known != name);
+            headers.push((name, value));
+        }
+        let log_url = url.as_str().to_owned();
+        Ok(Request { method: call.method.clone(), url, log_url, headers, body })
+    }
+
+    fn auth_headers(&self, call: &Call, scope: &Scoped<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+        let auth = &self.rules.auth;
+        let chooser = match call.role {
+            Role::Nobody => return Ok(Vec::new()),
+            Role::Account => auth.account.as_ref(),
+            Role::Subject => auth.subject.as_ref(),
+        };
+        let form = match chooser {
+            Some(chooser) => {
+                let name = chooser.text(scope)?;
+                let known = || auth.forms.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                auth.forms
+                    .get(name.as_str())
+                    .ok_or_else(|| format!("no form of authentication \"{}\" ({})", *name, known()))?
+            }
+            None => auth.forms.values().next().ok_or("the definition has no form of authentication")?,
+        };
+        match form {
+            Form::Headers(headers) => fill_headers(headers, scope),
+            Form::Basic => {
+                let (username, secret) = scope.credential().ok_or("nothing authenticates the request")?;
+                let pair = basic_pair(username.unwrap_or_default(), secret.token());
+                let value = header_value(&Zeroizing::new(format!("Basic {}", *pair)), true)?;
+                Ok(vec![(AUTHORIZATION, value)])
+            }
+        }
+    }
+}
+
+/// User name and password as RFC 7617 writes them.
+fn basic_pair(username: &str, password: &Secret) -> Zeroizing<String> {
+    use base64::Engine as _;
+    let pair = Zeroizing::new(format!("{username}:{}", password.expose()));
+    Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))
+}
+
+/// The address of a request; that of a listing's next page where there is one.
+pub(super) fn url(call: &Call, scope: &Scoped<'_>, values: &Values<'_>) -> Result<Url, String> {
+    if let Some(Cursor::Url(next)) = values.page {
+        return if next.origin() == values.base_url.origin() {
+            Ok(next.clone())
+        } else {
+            Err("the next page is at another host".to_owned())
+        };
+    }
+    let text = call.url.encoded(scope)?;
+    let mut url = Url::parse(&text).map_err(|error| format!("\"{}\" is no address: {error}", *text))?;
+    if url.origin() != values.base_url.origin() || !url.username().is_empty() || url.password().is_some() {
+        return Err("the address would lead to another host".to_owned());
+    }
+    // Parsing tidies addresses up: a value of `..` takes a directory away, a raw `?` begins a query. Whatever changed
+    // on the way is not what the definition meant.
+    let path = text.find("://").and_then(|at| text[at + 3..].find('/').map(|slash| &text[at + 3 + slash..]));
+    if url.path() != path.unwrap_or("/") || url.query().is_some() || url.fragment().is_some() {
+        return Err("a value would change the path of the address".to_owned());
+    }
+    if !call.query.is_empty() {
+        let mut pairs = Vec::new();
+        for (key, template) in &call.query {
+            pairs.extend(template.optional_text(scope)?.map(|value| (key, value)));
+        }
+        if !pairs.is_empty() {
+            url.query_pairs_mut().extend_pairs(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        }
+    }
+    Ok(url)
+}
+
+fn fill_headers(
+    headers: &[(HeaderName, Template)],
+    scope: &Scoped<'_>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let mut filled = Vec::new();
+    for (name, template) in headers {
+        if let Some(text) = template.optional_text(scope)? {
+            filled.push((
+                name.clone(),
+                header_value(&text, template.is_secret()).map_err(|error| format!("header {name}: {error}"))?,
+            ));
+        }
+    }
+    Ok(filled)
+}
+
+fn header_value(text: &str, sensitive: bool) -> Result<HeaderValue, String> {
+    let fits = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    let value = if fits { HeaderValue::from_str(text).ok() } else { None };
+    let mut value = value.ok_or("the value has control characters, or others that a header cannot hold")?;
+    value.set_sensitive(sensitive);
+    Ok(value)
+}
+
+fn content_type(body: &Body) -> Option<&'static str> {
+    match body {
+        Body::None => None,
+        Body::Json(_) | Body::Graphql { .. } => Some("application/json"),
+        Body::Form(_) => Some("application/x-www-form-urlencoded"),
+    }
+}
+
+fn body(body: &Body, scope: &Scoped<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+    let json = match body {
+        Body::None => return Ok(None),
+        Body::Form(fields) => {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            for (key, template) in fields {
+                if let Some(value) = template.optional_text(scope)? {
+                    form.append_pair(key, &value);
+                }
+            }
+            return Ok(Some(Zeroizing::new(form.finish().into_bytes())));
+        }
+        Body::Json(tree) => Wiped(tree_value(tree, scope)?.unwrap_or_default()),
+        Body::Graphql { query, variables } => {
+            let variables = tree_value(variables, scope)?.unwrap_or_default();
+            Wiped(
+                [("query".to_owned(), Value::from(query.as_str())), ("variables".to_owned(), variables)]
+                    .into_iter()
+                    .collect(),
+            )
+        }
+    };
+    serde_json::to_vec(&*json).map(|bytes| Some(Zeroizing::new(bytes))).map_err(|error| error.to_string())
+}
+
+/// The value of a tree; `None` where it is a template without a value, whose key is then dropped.
+pub(super) fn tree_value(tree: &Tree, scope: &dyn Scope) -> Result<Option<Value>, String> {
+    Ok(match tree {
+        Tree::Fixed(value) => Some(value.clone()),
+        Tree::Template(template) => Some(template.value(scope)?).filter(|value| !value.is_null()),
+        Tree::List(items) => {
+            let items: Result<Vec<_>, _> = items.iter().map(|item| tree_value(item, scope)).collect();
+            Some(items?.into_iter().flatten().collect())
+        }
+        Tree::Table(entries) => {
+            let mut table = serde_json::Map::new();
+            for (key, value) in entries {
+                table.extend(tree_value(value, scope)?.map(|value| (key.clone(), value)));
+            }
+            Some(Value::Object(table))
+        }
+    })
+}
+
+/// The secrets of a request, in the forms in which an answer may echo them: as they are, within JSON, percent-encoded,
+/// and as Basic authentication writes them.
+pub fn redactor(values: &Values<'_>) -> Redactor {
+    let mut redactor = Redactor::default();
+    let identity = values.identity.map(|identity| &identity.secret);
+    let subject = values.subject.and_then(|subject| subject.secret.as_ref());
+    for secret in [identity, subject].into_iter().flatten().flat_map(SecretParts::iter).map(|(_, secret)| secret) {
+        add_forms(&mut redactor, secret);
+    }
+    if let Some(identity) = values.identity {
+        let username = identity.username.as_deref().unwrap_or_default();
+        redactor.add(&Secret::new(basic_pair(username, identity.secret.token()).as_str()));
+    }
+    redactor
+}
+
+/// Adds `secret` as it is, as JSON writes it, and percent-encoded.
+pub(super) fn add_forms(redactor: &mut Redactor, secret: &Secret) {
+    redactor.add(secret);
+    let quoted = Zeroizing::new(serde_json::to_string(secret.expose()).unwrap_or_default());
+    let encoded: Zeroizing<String> =
+        Zeroizing::new(url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect());
+    for form in [quoted.trim_matches('"'), encoded.as_str()] {
+        if form != secret.expose() {
+            redactor.add(&Secret::new(form));
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! From the tables of a file to a definition: every key is known, every name is bound, every template is compiled and
+//! tried with sample values before the first request is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use reqwest::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
+use url::Url;
+
+use super::Operation;
+use super::call::{Binder, Stage, read_call, read_predicate, read_template};
+use super::definition::{Checked, ParamKind, ParamSpec, Provider, Rules, digest};
+use super::spec::{Answers, Auth, Call, Exception, Form, Lifetime};
+use super::template::is_identifier;
+use crate::clock::Span;
+use crate::document::{Found, Reader};
+use crate::names::ProviderName;
+use crate::outcome::FailureCode;
+use crate::secret::TOKEN_PART;
+
+/// Every operation that a definition may have.
+const OPERATIONS: &[Operation] =
+    &[Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
+
+/// Headers that frame a message: a wrong one would make one request into two.
+const FRAMING: &[HeaderName] = &[HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
+
+/// The failures that `otherwise` and `as` may name.
+pub(super) const CODES: &[(&str, FailureCode)] = &[
+    ("unauthorized", FailureCode::Unauthorized),
+    ("forbidden", FailureCode::Forbidden),
+    ("not-found", FailureCode::NotFound),
+    ("rejected", FailureCode::Rejected),
+    ("rate-limited", FailureCode::RateLimited),
+    ("server-error", FailureCode::ServerError),
+    ("not-understood", FailureCode::NotUnderstood),
+];
+
+/// Reads a whole definition. `None` where it cannot be used; the report then says why.
+pub(super) fn read_definition(file: &Reader<'_>, source: &str) -> Option<Provider> {
+    let errors = file.report().errors();
+    let head = file.table("provider", "[provider]");
+    if head.is_none() && !file.has("provider") {
+        file.required("provider");
+    }
+    let head = head?;
+    let name = head.required_string("name");
+    let name = name.and_then(|name| match name.value.parse::<ProviderName>() {
+        Ok(parsed) => Some(parsed),
+        Err(error) => {
+            file.report().error(name.spot, format!("\"{}\" is no name for a provider: {error}", name.value));
+            None
+        }
+    });
+    let text = |key| head.string(key).map(|text| text.value).unwrap_or_default();
+    let list = |key| -> Vec<String> {
+        let items = head.strings(key).map(|list| list.value).unwrap_or_default();
+        items.into_iter().map(|item| item.value).collect()
+    };
+    let checked = [("docs", Checked::Docs), ("mock", Checked::Mock), ("live", Checked::Live)];
+    let title = text("title");
+    let docs = list("docs");
+    let checked = head.choice("checked", &checked).map_or(Checked::Docs, |checked| checked.value);
+    let (credential, old_token, notes) = (text("credential"), text("old-token"), list("notes"));
+    let default_url = head.parsed("url", parse_url).map(|url| url.value);
+    let unique_name = head.bool("unique-name").is_some_and(|flag| flag.value);
+    let overlap = head.bool("overlap").is_none_or(|flag| flag.value);
+    head.finish();
+
+    let params = file.table("params", "[params]").map(|table| read_params(&table)).unwrap_or_default();
+    let lifetime = file.table("lifetime", "[lifetime]").map(read_lifetime).unwrap_or_default();
+    let parts = captured_names(file, "parts");
+    let facts = captured_names(file, "facts");
+    let binder = Binder { params: &params, parts: &parts, facts: &facts };
+    check_names(file, &parts, &facts);
+    let auth = file.table("auth", "[auth]").map(|table| read_auth(&table, &binder)).unwrap_or_default();
+    let answers = file.table("answer", "[answer]").map(|table| read_answers(table, &binder)).unwrap_or_default();
+    let calls = read_calls(file, &binder, &auth);
+    for (operation, call) in &calls {
+        check_expiry_sources(file, *operation, call, &calls);
+    }
+    let name = name?;
+    if file.report().errors() > errors {
+        return None;
+    }
+    let auth = Arc::new(auth);
+    let answers = Arc::new(answers);
+    Some(Provider {
+        name,
+        title,
+        docs,
+        checked,
+        credential,
+        old_token,
+        notes,
+        params,
+        default_url,
+        rules: Rules { lifetime, unique_name, overlap, parts, facts, auth, answers, calls },
+        source: source.into(),
+        digest: digest(&[source]),
+    })
+}
+
+/// Reads operations that the operator supplies for `provider`.
+pub(super) fn read_supplement(provider: &Provider, table: &Reader<'_>) -> Option<Rules> {
+    let errors = table.report().errors();
+    let own = &provider.rules;
+    let (mut parts, mut facts) = (own.parts.clone(), own.facts.clone());
+    parts.extend(captured_names(table, "parts"));
+    facts.extend(captured_names(table, "facts"));
+    check_names(table, &parts, &facts);
+    let binder = Binder { params: &provider.params, parts: &parts, facts: &facts };
+    let supplied = read_calls(table, &binder, &own.auth);
+    let mut calls = own.calls.clone();
+    calls.extend(supplied.iter().map(|(operation, call)| (*operation, Arc::clone(call))));
+    for (operation, call) in &supplied {
+        check_expiry_sources(table, *operation, call, &calls);
+    }
+    (table.report().errors() == errors).then(|| Rules { parts, facts, calls, ..own.clone() })
+}
+
+fn read_calls(file: &Reader<'_>, binder: &Binder<'_>, auth: &Auth) -> BTreeMap<Operation, Arc<Call>> {
+    let mut calls = BTreeMap::new();
+    for operation in OPERATIONS.iter().copied() {
+        let key = operation.word();
+        let Some(table) = file.table(key, format!("[{key}]")) else { continue };
+        if let Some(call) = read_call(table, operation, binder, auth) {
+            calls.insert(operation, Arc::new(call));
+        }
+    }
+    calls
+}
+
+/// The names of the parts or facts that any operation captures: templates of all of them may use these names.
+fn captured_names(file: &Reader<'_>, kind: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let tables = file.entries().filter(|(key, _)| OPERATIONS.iter().any(|operation| operation.word() == key.value));
+    for (_, operation) in tables {
+        for capture in ["capture", "item"] {
+            let found = operation.value().get(capture).and_then(|capture| capture.get_ref().get(kind));
+            let Some(table) = found.and_then(|found| found.get_ref().as_table()) else { continue };
+            names.extend(table.keys().map(|name| name.get_ref().to_string()));
+        }
+    }
+    names
+}
+
+fn check_names(file: &Reader<'_>, parts: &BTreeSet<String>, facts: &BTreeSet<String>) {
+    for name in parts.iter().chain(facts) {
+        if !is_identifier(name) {
+            file.report().error(file.spot(), format!("`{name}` cannot be captured: names are of a-z, 0-9 and `_`"));
+        }
+    }
+    let reserved = ["id", "name", "secret", "username", TOKEN_PART];
+    for name in parts.iter().filter(|name| facts.contains(*name) || reserved.contains(&name.as_str())) {
+        file.report().error(file.spot(), format!("the part `{name}` needs a name that nothing else has"));
+    }
+    for name in facts.iter().filter(|name| reserved.contains(&name.as_str())) {
+        file.report().error(file.spot(), format!("the fact `{name}` needs a name that nothing else has"));
+    }
+}
+
+fn check_expiry_sources(file: &Reader<'_>, of: Operation, call: &Call, calls: &BTreeMap<Operation, Arc<Call>>) {
+    use super::spec::ExpirySource::List;
+    let by_list = call.capture.expires.iter().any(|source| matches!(source, List));
+    let listed = calls.get(&Operation::List).is_some_and(|list| !list.capture.expires.is_empty());
+    if by_list && (of == Operation::List || !listed) {
+        let message = "`from = \"list\"` needs a [list] whose items capture `expires`";
+        file.report().error(file.key_spot(of.word()), message);
+    }
+}
+
+fn read_params(table: &Reader<'_>) -> BTreeMap<String, ParamSpec> {
+    let kinds = [
+        ("url", ParamKind::Url),
+        ("string", ParamKind::String),
+        ("integer", ParamKind::Integer),
+        ("bool", ParamKind::Bool),
+        ("list", ParamKind::List),
+        ("json", ParamKind::Json),
+    ];
+    let mut params = BTreeMap::new();
+    for (name, found) in table.entries() {
+        if !is_identifier(name.value) {
+            let message = format!("`{}` is no name for a parameter: use a-z, 0-9 and `_`", name.value);
+            table.report().error(name.spot, message);
+        }
+        let Some(reader) = Reader::from_value(table.report(), found, format!("[params.{}]", name.value)) else {
+            continue;
+        };
+        reader.required("type");
+        let kind = reader.choice("type", &kinds);
+        let default = reader.take("default");
+        let example = reader.take("example");
+        let optional = reader.bool("optional").is_some_and(|flag| flag.value);
+        let choices = reader.array("choices").unwrap_or_default();
+        let about = reader.string("about").map(|text| text.value).unwrap_or_default();
+        let Some(kind) = kind else { continue };
+        let json = |found: Option<Found<'_>>| found.map(|found| found.to_json());
+        let spec = ParamSpec {
+            kind: kind.value,
+            default: json(default),
+            optional,
+            choices: choices.iter().map(Found::to_json).collect(),
+            about,
+            example: json(example),
+        };
+        for given in default.iter().chain(&example) {
+            if let Err(error) = spec.accept(&given.to_json()) {
+                table.report().error(given.spot(), format!("parameter `{}` {error}", name.value));
+            }
+        }
+        reader.finish();
+        params.insert(name.value.to_owned(), spec);
+    }
+    params
+}
+
+fn read_lifetime(table: Reader<'_>) -> Lifetime {
+    let default = table.parsed("default", parse_span).map(|span| span.value);
+    let units = [("day", Span::days(1)), ("hour", Span::hours(1)), ("second", Span::seconds(1))];
+    let round = table.choice("round", &units).map(|unit| unit.value);
+    table.finish();
+    Lifetime { default, round }
+}
+
+fn read_auth(table: &Reader<'_>, binder: &Binder<'_>) -> Auth {
+    let mut forms = BTreeMap::new();
+    let account = table.take("account").and_then(|found| read_template(table, found, binder, Stage::Auth));
+    let subject = table.take("subject").and_then(|found| read_template(table, found, binder, Stage::Auth));
+    if let Some(named) = table.table("form", "[auth.form]") {
+        for (name, found) in named.entries() {
+            let what = format!("[auth.form.{}]", name.value);
+            let Some(reader) = Reader::from_value(table.report(), found, what) else { continue };
+            let basic = reader.bool("basic").is_some_and(|flag| flag.value);
+            let headers = reader.table("headers", "`headers`").map(|table| read_headers(&table, binder, Stage::Auth));
+            match (basic, headers) {
+                (true, None) => drop(forms.insert(name.value.to_owned(), Form::Basic)),
+                (false, Some(headers)) => drop(forms.insert(name.value.to_owned(), Form::Headers(headers))),
+                _ => reader.report().error(reader.spot(), "a form has either `headers` or `basic = true`"),
+            }
+            reader.finish();
+        }
+    }
+    if forms.len() > 1 && (account.is_none() || subject.is_none()) {
+        let message = "with several forms, `account` and `subject` of [auth] must say which one applies";
+        table.report().error(table.spot(), message);
+    }
+    for template in account.iter().chain(&subject) {
+        if template.is_secret() {
+            table.report().error(table.spot(), "the name of a form cannot depend on a secret");
+        }
+    }
+    table.entries().for_each(|(key, _)| {
+        if !["account", "subject", "form"].contains(&key.value) {
+            table
+                .report()
+                .error(key.spot, format!("unknown key `{}` in [auth] (valid: account, subject, form)", key.value));
+        }
+    });
+    Auth { forms, account, subject }
+}
+
+/// A table of headers.
+pub(super) fn read_headers(
+    table: &Reader<'_>,
+    binder: &Binder<'_>,
+    stage: Stage,
+) -> Vec<(HeaderName, super::template::Template)> {
+    let mut headers = Vec::new();
+    for (name, found) in table.entries() {
+        match HeaderName::from_bytes(name.value.as_bytes()) {
+            Ok(header) if FRAMING.contains(&header) => {
+                table.report().error(name.spot, format!("the header `{header}` is not for a definition to set"));
+            }
+            Ok(header) => headers.extend(read_template(table, found, binder, stage).map(|value| (header, value))),
+            Err(_) => table.report().error(name.spot, format!("`{}` is no name for a header", name.value)),
+        }
+    }
+    headers
+}
+
+fn read_answers(table: Reader<'_>, binder: &Binder<'_>) -> Answers {
+    let read = |reader: Reader<'_>| read_predicate(reader, binder, Stage::Answer(None), FailureCode::Rejected);
+    let expect = table.tables("expect", "an item of `expect`").into_iter().filter_map(read).collect();
+    let message = table.strings("message").map(|list| list.value).unwrap_or_default();
+    let message = message.into_iter().map(|pointer| pointer.value).collect();
+    let mut classify = Vec::new();
+    for reader in table.tables("classify", "an item of `classify`") {
+        reader.required("as");
+        let code = reader.choice("as", CODES).map(|code| code.value);
+        let status = reader.integer("status").and_then(|status| u16::try_from(status.value).ok());
+        let has_predicate = reader.has("at");
+        let predicate = if has_predicate {
+            read_predicate(reader, binder, Stage::Answer(None), FailureCode::Rejected)
+        } else {
+            if status.is_none() {
+                reader.report().error(reader.spot(), "an item of `classify` needs `status` or `at`");
+            }
+            reader.finish();
+            None
+        };
+        if let Some(code) = code.filter(|_| has_predicate == predicate.is_some()) {
+            classify.push(Exception { status, predicate, code });
+        }
+    }
+    table.finish();
+    Answers { expect, message, classify }
+}
+
+/// A span such as `"60s"`.
+pub(super) fn parse_span(text: &str) -> Result<Span, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    Span::from_std(duration).map_err(|error| error.to_string())
+}
+
+fn parse_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if url.host_str().is_none() || url.query().is_some() || url.fragment().is_some() {
+        return Err("an address has a host, and neither a query nor a fragment".to_owned());
+    }
+    Ok(url)
+}

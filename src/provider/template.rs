@@ -1,0 +1,475 @@
+//! Templates of a definition: literal text with `{{ expression }}` in it.
+//!
+//! A template that is nothing but one expression keeps the type of its value, so that a number stays a number in a
+//! JSON body; any other yields text. Values can never become structure: bodies are built from tables of templates, and
+//! what goes into a URL is percent-encoded. Every name is checked when the definition is loaded, so a misspelt one is
+//! an error with a place and not a request with a hole.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use minijinja::value::Value as Dynamic;
+use minijinja::{Environment, Error, ErrorKind, Expression, UndefinedBehavior};
+use serde_json::Value;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::time::to_rfc3339;
+use crate::clock::{Span, Time};
+use crate::document::nearest;
+
+/// A name that a template may use, bound to what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    BaseUrl,
+    Now,
+    Param(String),
+    Username,
+    /// A part of the secret that authenticates.
+    CredentialPart(String),
+    WantName,
+    /// Seconds.
+    WantTtl,
+    WantExpires,
+    OldId,
+    OldName,
+    OldFact(String),
+    /// A part of the subject's secret.
+    OldPart(String),
+    PageNumber,
+    PageOffset,
+    PageCursor,
+}
+
+impl Name {
+    /// Whether its value must not be seen.
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self, Self::CredentialPart(_) | Self::OldPart(_))
+    }
+}
+
+/// Where names get their values when a request is built. A value of null drops the key whose template is just that name.
+pub(super) trait Scope {
+    /// The value of a name that is no secret.
+    fn value(&self, name: &Name) -> Dynamic;
+    /// The value of a secret name.
+    fn secret(&self, name: &Name) -> Option<&str>;
+}
+
+enum Part {
+    Text(String),
+    /// A name alone. Looked up without the engine, so that secrets are not copied into its memory.
+    Name(String, Name),
+    Expression {
+        source: String,
+        names: Vec<(String, Name)>,
+        program: Expression<'static, 'static>,
+    },
+}
+
+/// A compiled template.
+pub(super) struct Template(Vec<Part>);
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Template(")?;
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => f.write_str(text)?,
+                Part::Name(source, _) | Part::Expression { source, .. } => write!(f, "{{{{ {source} }}}}")?,
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+/// The one engine: it has the filters of the vocabulary and nothing else.
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut engine = Environment::empty();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.add_filter("rfc3339", |value: Dynamic, digits: Option<u32>| {
+        moment(&value, |time| to_rfc3339(time, digits.unwrap_or(0)))
+    });
+    engine.add_filter("date", |value: Dynamic| moment(&value, |time| time.format("%Y-%m-%d").to_string()));
+    engine
+        .add_filter("naive_utc", |value: Dynamic| moment(&value, |time| time.format("%Y-%m-%dT%H:%M:%S").to_string()));
+    engine.add_filter("utc_text", |value: Dynamic| {
+        moment(&value, |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+    });
+    engine.add_filter("epoch", |value: Dynamic| moment(&value, |time| time.timestamp()));
+    engine.add_filter("epoch_ms", |value: Dynamic| moment(&value, |time| time.timestamp_millis()));
+    engine.add_filter("plus_days", |value: Dynamic, days: Option<i64>| plus_days(&value, days));
+    engine.add_filter("seconds", |value: Dynamic| whole(&value, 1));
+    engine.add_filter("hours", |value: Dynamic| whole(&value, 3600));
+    engine.add_filter("days", |value: Dynamic| whole(&value, 86_400));
+    engine.add_filter("b64", |value: Dynamic| text(&value, |text| encode(text, false)));
+    engine.add_filter("b64url", |value: Dynamic| text(&value, |text| encode(text, true)));
+    engine.add_filter("json", |value: Dynamic| {
+        serde_json::to_string(&value).map_err(|error| wrong(format!("cannot be written as JSON: {error}")))
+    });
+    engine.add_filter("raw", |value: Dynamic| text(&value, |text| Dynamic::from_safe_string(text.to_owned())));
+    engine
+});
+
+const FILTERS: &[&str] = &[
+    "rfc3339",
+    "date",
+    "naive_utc",
+    "utc_text",
+    "epoch",
+    "epoch_ms",
+    "plus_days",
+    "seconds",
+    "hours",
+    "days",
+    "b64",
+    "b64url",
+    "json",
+    "raw",
+];
+
+fn wrong(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+/// Moments are RFC 3339 text inside of templates.
+pub(super) fn dynamic_time(time: Time) -> Dynamic {
+    Dynamic::from(to_rfc3339(time, 9))
+}
+
+/// Applies `f` to a moment; null passes through, so that a key without a value is dropped.
+fn moment<T: Into<Dynamic>>(value: &Dynamic, f: impl FnOnce(Time) -> T) -> Result<Dynamic, Error> {
+    if value.is_none() {
+        return Ok(value.clone());
+    }
+    let time = value.as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+    time.map(|time| f(time.to_utc()).into()).ok_or_else(|| wrong("is no moment"))
+}
+
+fn plus_days(value: &Dynamic, days: Option<i64>) -> Result<Dynamic, Error> {
+    let Some(days) = days else { return Ok(Dynamic::from(())) };
+    let span = Span::try_days(days).ok_or_else(|| wrong("too many days"))?;
+    let mut late = false;
+    let moved = moment(value, |time| {
+        time.checked_add_signed(span).map_or_else(
+            || {
+                late = true;
+                Dynamic::from(())
+            },
+            dynamic_time,
+        )
+    })?;
+    if late { Err(wrong("too many days")) } else { Ok(moved) }
+}
+
+/// Seconds in units of `unit` seconds: rounded down, so that no limit is passed, but never to 0, which some services
+/// take for "for ever".
+fn whole(value: &Dynamic, unit: i64) -> Result<Dynamic, Error> {
+    if value.is_none() {
+        return Ok(value.clone());
+    }
+    let seconds = value.as_i64().ok_or_else(|| wrong("is no number of seconds"))?;
+    Ok(Dynamic::from((seconds / unit).max(1)))
+}
+
+fn text<T: Into<Dynamic>>(value: &Dynamic, f: impl FnOnce(&str) -> T) -> Result<Dynamic, Error> {
+    if value.is_none() {
+        return Ok(value.clone());
+    }
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Ok(f(&text).into())
+}
+
+fn encode(text: &str, url: bool) -> String {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    if url { URL_SAFE_NO_PAD.encode(text) } else { STANDARD.encode(text) }
+}
+
+impl Template {
+    /// Compiles `source`; `bind` says what a dotted name stands for.
+    pub(super) fn new(source: &str, bind: &dyn Fn(&str) -> Result<Name, String>) -> Result<Self, String> {
+        for mark in ["{%", "{#"] {
+            if source.contains(mark) {
+                return Err(format!("`{mark}` has no meaning here, only `{{{{ expression }}}}` has"));
+            }
+        }
+        let mut parts = Vec::new();
+        let mut rest = source;
+        while let Some(start) = rest.find("{{") {
+            if start > 0 {
+                parts.push(Part::Text(rest[..start].to_owned()));
+            }
+            let inside = &rest[start + 2..];
+            let end = end_of_expression(inside).ok_or("`{{` without `}}`")?;
+            parts.push(Part::new(inside[..end].trim(), bind)?);
+            rest = &inside[end + 2..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self(parts))
+    }
+
+    /// Every name that it uses.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter().flat_map(|part| match part {
+            Part::Text(_) => Vec::new(),
+            Part::Name(_, name) => vec![name],
+            Part::Expression { names, .. } => names.iter().map(|(_, name)| name).collect(),
+        })
+    }
+
+    /// Whether a value of it must not be seen.
+    pub(super) fn is_secret(&self) -> bool {
+        self.names().any(Name::is_secret)
+    }
+
+    /// Its literal pieces.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether it begins with the account's address.
+    pub(super) fn begins_with_base_url(&self) -> bool {
+        matches!(self.0.first(), Some(Part::Name(_, Name::BaseUrl)))
+    }
+
+    /// Its value: of any type where it is one expression, text otherwise.
+    pub(super) fn value(&self, scope: &dyn Scope) -> Result<Value, String> {
+        match self.0.as_slice() {
+            [Part::Name(source, name)] if name.is_secret() => {
+                Ok(Value::from(scope.secret(name).ok_or_else(|| format!("`{source}` is not known"))?))
+            }
+            [part @ (Part::Name(..) | Part::Expression { .. })] => part.dynamic(scope).and_then(|value| {
+                serde_json::to_value(value).map_err(|error| format!("{part:?} cannot be written as JSON: {error}"))
+            }),
+            _ => Ok(Value::from(self.text(scope)?.as_str())),
+        }
+    }
+
+    /// Its value as text, `None` where it is one expression without a value.
+    pub(super) fn optional_text(&self, scope: &dyn Scope) -> Result<Option<Zeroizing<String>>, String> {
+        if let [Part::Expression { .. } | Part::Name(..)] = self.0.as_slice() {
+            return match self.value(scope)? {
+                Value::Null => Ok(None),
+                Value::String(text) => Ok(Some(Zeroizing::new(text))),
+                other => Ok(Some(Zeroizing::new(other.to_string()))),
+            };
+        }
+        self.text(scope).map(Some)
+    }
+
+    /// Its value as text.
+    pub(super) fn text(&self, scope: &dyn Scope) -> Result<Zeroizing<String>, String> {
+        self.fill(scope, true, |out, text, _| out.push_str(text))
+    }
+
+    /// Its value with every expression percent-encoded, save those that are marked as raw. Empty values are errors: in a
+    /// path they would make one address into another.
+    pub(super) fn encoded(&self, scope: &dyn Scope) -> Result<Zeroizing<String>, String> {
+        self.fill(scope, false, |out, text, raw| if raw { out.push_str(text) } else { percent_encode(out, text) })
+    }
+
+    fn fill(
+        &self,
+        scope: &dyn Scope,
+        empty: bool,
+        push: impl Fn(&mut String, &str, bool),
+    ) -> Result<Zeroizing<String>, String> {
+        let mut out = Zeroizing::new(String::new());
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => grow(&mut out, text.len()).push_str(text),
+                Part::Name(source, name) if name.is_secret() => {
+                    let secret = scope.secret(name).ok_or_else(|| format!("`{source}` is not known"))?;
+                    push(grow(&mut out, secret.len() * 3), secret, false);
+                }
+                part => {
+                    let value = part.dynamic(scope)?;
+                    let text = match value.as_str() {
+                        Some("") if !empty => return Err(format!("{part:?} is empty")),
+                        Some(text) => text.to_owned(),
+                        None if value.is_none() => return Err(format!("{part:?} has no value")),
+                        None if matches!(value.kind(), minijinja::value::ValueKind::Number) => value.to_string(),
+                        None => serde_json::to_string(&value).map_err(|error| format!("{part:?}: {error}"))?,
+                    };
+                    push(grow(&mut out, text.len() * 3), &text, value.is_safe());
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Makes room for `more` bytes by moving into a new buffer and wiping the old one: a plain reallocation would leave a
+/// copy of a secret behind.
+fn grow(text: &mut Zeroizing<String>, more: usize) -> &mut String {
+    if text.capacity() - text.len() < more {
+        let mut larger = String::with_capacity((text.len() + more) * 2);
+        larger.push_str(text);
+        text.zeroize();
+        **text = larger;
+    }
+    text
+}
+
+/// Everything but the unreserved characters of RFC 3986 section 2.3.
+fn percent_encode(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(byte.into());
+        } else {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            out.push('%');
+            out.push(DIGITS[usize::from(byte >> 4)].into());
+            out.push(DIGITS[usize::from(byte & 15)].into());
+        }
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Name(source, _) | Self::Expression { source, .. } => write!(f, "`{source}`"),
+        }
+    }
+}
+
+impl Part {
+    fn new(source: &str, bind: &dyn Fn(&str) -> Result<Name, String>) -> Result<Self, String> {
+        if source.is_empty() {
+            return Err("`{{ }}` is empty".to_owned());
+        }
+        if is_dotted_name(source) && !matches!(source, "true" | "false" | "none" | "null") {
+            return Ok(Self::Name(source.to_owned(), bind(source)?));
+        }
+        check_words(source)?;
+        let program = ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| explain(source, &error))?;
+        let mut used: Vec<String> = program.undeclared_variables(true).into_iter().collect();
+        used.sort();
+        let names = used.into_iter().map(|name| bind(&name).map(|bound| (name, bound))).collect::<Result<_, _>>()?;
+        Ok(Self::Expression { source: source.to_owned(), names, program })
+    }
+
+    fn dynamic(&self, scope: &dyn Scope) -> Result<Dynamic, String> {
+        let look_up = |name: &Name| match name.is_secret() {
+            true => scope.secret(name).map_or_else(|| Dynamic::from(()), Dynamic::from),
+            false => scope.value(name),
+        };
+        match self {
+            Self::Text(text) => Ok(Dynamic::from(text.as_str())),
+            Self::Name(_, name) => Ok(look_up(name)),
+            Self::Expression { source, names, program } => {
+                let mut roots: BTreeMap<&str, BTreeMap<&str, Dynamic>> = BTreeMap::new();
+                let mut context: BTreeMap<&str, Dynamic> = BTreeMap::new();
+                for (written, name) in names {
+                    let value = look_up(name);
+                    match written.split_once('.') {
+                        // Of `params.policy.rules` the context holds `params.policy`; the rest is the value's own.
+                        Some((root, rest)) => {
+                            let leaf = rest.split('.').next().unwrap_or(rest);
+                            roots.entry(root).or_default().insert(leaf, value);
+                        }
+                        None => drop(context.insert(written, value)),
+                    }
+                }
+                for (root, leaves) in roots {
+                    context.insert(root, Dynamic::from_pairs(leaves));
+                }
+                let context = Dynamic::from_pairs(context);
+                program.eval(context).map_err(|error| explain(source, &error))
+            }
+        }
+    }
+}
+
+fn explain(source: &str, error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("`{source}`: {} ({detail})", error.kind()),
+        None => format!("`{source}`: {}", error.kind()),
+    }
+}
+
+/// The offset of the `}}` that ends an expression: outside of quotes and of braces of its own.
+fn end_of_expression(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut depth = 0_usize;
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '{') => depth += 1,
+            (None, '}') if depth > 0 => depth -= 1,
+            (None, '}') if text[at..].starts_with("}}") => return Some(at),
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+fn is_dotted_name(text: &str) -> bool {
+    text.split('.').all(is_identifier)
+}
+
+/// Whether templates can use `text` as a name.
+pub(super) fn is_identifier(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// The engine learns of unknown filters and tests only while it runs, when a request is due; so they are looked for
+/// when the definition is loaded.
+fn check_words(source: &str) -> Result<(), String> {
+    let bare = without_quoted(source);
+    for after in bare.split('|').skip(1) {
+        let word: String = after.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        if !FILTERS.contains(&word.as_str()) {
+            let help = nearest(&word, FILTERS.iter().copied())
+                .map_or_else(|| format!("known: {}", FILTERS.join(", ")), |near| format!("did you mean `{near}`?"));
+            return Err(format!("there is no filter `{word}` ({help})"));
+        }
+    }
+    if bare.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).any(|word| word == "is") {
+        return Err("`is` has no meaning here; compare with `==`, or use a name by itself as a condition".to_owned());
+    }
+    Ok(())
+}
+
+/// `source` with quoted text blanked out.
+fn without_quoted(source: &str) -> String {
+    let mut quote = None;
+    let mut escaped = false;
+    source
+        .chars()
+        .map(|c| match quote {
+            Some(_) if escaped => {
+                escaped = false;
+                ' '
+            }
+            Some(_) if c == '\\' => {
+                escaped = true;
+                ' '
+            }
+            Some(open) => {
+                if c == open {
+                    quote = None;
+                }
+                ' '
+            }
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                ' '
+            }
+            None => c,
+        })
+        .collect()
+}

@@ -1,0 +1,107 @@
+//! The shipped definitions, their requests and their answers.
+
+mod answers;
+mod definitions;
+mod requests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::clock::Time;
+use crate::names::{GenerationNo, InstanceId, RotationId};
+use crate::secret::{Secret, SecretParts};
+
+const CREDENTIAL: &str = "credential-SECRET";
+const SUBJECT: &str = "subject-SECRET";
+const REFRESH: &str = "refresh-SECRET";
+
+fn provider(name: &str) -> Arc<Provider> {
+    Definitions::builtin().get(name).unwrap()
+}
+
+fn time(text: &str) -> Time {
+    chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+}
+
+fn now() -> Time {
+    time("2030-01-02T03:04:05Z")
+}
+
+fn marker() -> Marker {
+    let token = "gps".parse().unwrap();
+    Marker::new(InstanceId::new([0x1a, 0x2b, 0x3c, 0x4d]), &token, GenerationNo(3), RotationId::new([1; 6]))
+}
+
+/// Everything that a request may be made of.
+struct Given {
+    base_url: Url,
+    params: Params,
+    identity: Option<Identity>,
+    want: Want,
+    subject: Subject,
+    page: Option<Cursor>,
+}
+
+impl Given {
+    fn new(base_url: &str, params: Value) -> Self {
+        let Value::Object(params) = params else { panic!("parameters are a table") };
+        let secret = SecretParts::new(Secret::new(SUBJECT)).with("refresh_token", Secret::new(REFRESH));
+        Self {
+            base_url: base_url.parse().unwrap(),
+            params: params.into_iter().collect(),
+            identity: Some(Identity { username: None, secret: SecretParts::new(Secret::new(CREDENTIAL)) }),
+            want: Want { marker: marker(), lifetime: None },
+            subject: Subject {
+                id: Some("41".parse().unwrap()),
+                name: Some("old name".to_owned()),
+                facts: BTreeMap::new(),
+                secret: Some(secret),
+            },
+            page: None,
+        }
+    }
+
+    fn awx() -> Self {
+        Self::new("https://awx.example.com", json!({ "user_id": 2 }))
+    }
+
+    fn pointone() -> Self {
+        Self::new("https://graphql.pointonenav.com", json!({}))
+    }
+
+    fn commvault() -> Self {
+        Self::new("https://cc.example.com/commandcenter/api", json!({}))
+    }
+
+    fn values(&self) -> Values<'_> {
+        Values {
+            now: now(),
+            base_url: &self.base_url,
+            params: &self.params,
+            identity: self.identity.as_ref(),
+            want: Some(&self.want),
+            subject: Some(&self.subject),
+            page: self.page.as_ref(),
+        }
+    }
+}
+
+/// An answer; a body that is text stands as it is, any other is written as JSON.
+fn answer(status: u16, headers: &[(&'static str, &str)], body: &Value) -> Response {
+    let bytes = match body {
+        Value::Null => Vec::new(),
+        Value::String(text) => text.clone().into_bytes(),
+        other => other.to_string().into_bytes(),
+    };
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+        .collect::<HeaderMap>();
+    Response { status, headers, body: Zeroizing::new(bytes) }
+}
