@@ -279,8 +279,8 @@ fn keeps(entry: &LedgerEntry, key: &str, value: &str) -> Option<bool> {
             let (name, value) = lower();
             name.contains(&value)
         }
-        "id" => entry.id.to_string() == value,
-        "user" => entry.owner.to_string() == value,
+        "id" => value.parse() == Ok(entry.id),
+        "user" => value.parse() == Ok(entry.owner),
         // All tokens here are personal ones.
         "application__isnull" => matches!(value, "true" | "True" | "1"),
         _ => return None,

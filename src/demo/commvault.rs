@@ -171,6 +171,12 @@ fn create(book: &mut Book, site: &Site, now: Time, caller: &Caller, body: &Value
     if kind == 3 && body["apiEndpoints"].as_array().is_none_or(Vec::is_empty) {
         return flat(400, BAD_REQUEST, "apiEndpoints is required for a custom token");
     }
+    // A service account's token: for those who administer users.
+    let owner = body["userId"].as_u64().unwrap_or(caller.user);
+    let administers = site.user(caller.user).is_some_and(|user| user.superuser);
+    if owner != caller.user && !(administers && site.user(owner).is_some()) {
+        return flat(403, ACCESS_DENIED, "Access denied");
+    }
     // Whether a deleted name becomes free again is not documented: here it does not.
     if book.named(Service::Commvault, name).next().is_some() {
         let error = json!({ "errorCode": NAME_TAKEN, "errorMessage": "Token name already present" });
@@ -194,7 +200,7 @@ fn create(book: &mut Book, site: &Site, now: Time, caller: &Caller, body: &Value
     };
     let order = Order {
         service: Service::Commvault,
-        owner: caller.user,
+        owner,
         name: name.to_owned(),
         remark: None,
         scope: kind.to_string(),
@@ -203,7 +209,7 @@ fn create(book: &mut Book, site: &Site, now: Time, caller: &Caller, body: &Value
         renewable_until: until,
     };
     let mut info = pair(book.mint(order, now), site);
-    info["userId"] = json!(caller.user);
+    info["userId"] = json!(owner);
     Answer::json(200, json!({ "error": { "errorCode": 0, "errorMessage": "" }, "tokenInfo": info }))
 }
 

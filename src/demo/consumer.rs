@@ -1,13 +1,11 @@
-//! The judge: stands where a consumer of a token stands, reads what the consumer would read, and asks the provider's
+//! A witness: stands where a consumer of a token stands, reads what the consumer would read, and asks the provider's
 //! ledger whether that secret is alive.
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::Ledger;
-use super::Service;
-use super::ledger::{LedgerEntry, State};
+use super::ledger::{Ledger, State};
 use crate::clock::Time;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 
@@ -191,13 +189,6 @@ impl fmt::Display for Defect {
             Self::Unreadable(kind) => write!(f, "a store that cannot be read ({kind})"),
         }
     }
-}
-
-/// Live tokens with a marker that `known` does not account for: credentials that nobody knows of. `known` is asked
-/// with the provider's entry, to be compared with the ids and markers of the journal.
-pub fn unaccounted(ledger: &Ledger, known: impl Fn(&LedgerEntry) -> bool, now: Time) -> Vec<LedgerEntry> {
-    let live = Service::ALL.into_iter().flat_map(|service| ledger.live_tokens(service, now));
-    live.filter(|entry| entry.is_marked() && !known(entry)).collect()
 }
 
 /// The secret at `path`; `None` where there is none.

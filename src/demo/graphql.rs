@@ -16,6 +16,8 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Document {
     pub kind: Kind,
+    /// What the client calls the operation.
+    pub name: Option<String>,
     pub variables: Vec<VariableDefinition>,
     pub fields: Vec<Field>,
 }
@@ -132,23 +134,22 @@ struct Parser {
 impl Parser {
     fn document(&mut self) -> Result<Document, String> {
         if self.tokens.peek() == Some(&Token::Mark('{')) {
-            return Ok(Document { kind: Kind::Query, variables: Vec::new(), fields: self.selection()? });
+            return Ok(Document { kind: Kind::Query, name: None, variables: Vec::new(), fields: self.selection()? });
         }
         let kind = match self.name()?.as_str() {
             "query" => Kind::Query,
             "mutation" => Kind::Mutation,
             other => return Err(format!("Syntax Error: Unexpected Name {other:?}.")),
         };
-        if matches!(self.tokens.peek(), Some(Token::Name(_))) {
-            self.tokens.next();
-        }
+        let named = matches!(self.tokens.peek(), Some(Token::Name(_)));
+        let name = if named { Some(self.name()?) } else { None };
         let mut variables = Vec::new();
         if self.take('(') {
             while !self.take(')') {
                 variables.push(self.variable_definition()?);
             }
         }
-        Ok(Document { kind, variables, fields: self.selection()? })
+        Ok(Document { kind, name, variables, fields: self.selection()? })
     }
 
     fn variable_definition(&mut self) -> Result<VariableDefinition, String> {
@@ -256,7 +257,7 @@ mod tests {
         let text = "mutation Mint($n: String!, $d: Int! = 365) { # successor\n
                     token: createPersonalAccessToken(name: $n, role: ROLE_READ_WRITE, expiryInDays: $d) }";
         let document = parse(text).unwrap();
-        assert_eq!(document.kind, Kind::Mutation);
+        assert_eq!((document.kind, document.name.as_deref()), (Kind::Mutation, Some("Mint")));
         let [name, days] = &document.variables[..] else { panic!("{document:?}") };
         assert_eq!((name.name.as_str(), name.required, &name.default), ("n", true, &None));
         assert_eq!((days.name.as_str(), &days.default), ("d", &Some(json!(365))));

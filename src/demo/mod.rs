@@ -15,6 +15,7 @@ pub mod consumer;
 mod dice;
 pub mod faults;
 mod graphql;
+pub mod judge;
 pub mod ledger;
 mod line;
 mod pointone;
@@ -27,8 +28,9 @@ mod tests;
 
 use std::fmt;
 
-pub use consumer::{Consumer, Finding, Reading, Verdict, unaccounted};
+pub use consumer::{Consumer, Finding, Reading, Verdict};
 pub use faults::{Fault, Faults};
+pub use judge::{Summary, unaccounted};
 pub use ledger::{Ledger, LedgerEntry, State, User, Why};
 pub use provider::{Loopback, Options};
 pub use requests::RequestRecord;

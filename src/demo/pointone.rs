@@ -65,6 +65,8 @@ pub(super) fn classify(call: &Call) -> (Option<Operation>, Option<String>) {
     let Some(field) = document.fields.first() else { return (None, None) };
     let operation = match field.name.as_str() {
         CREATE => Operation::Mint,
+        // The API has no query about oneself, so that a proof is a listing, too: the operation's name tells them apart.
+        VIEW if document.name.as_deref() == Some("Verify") => Operation::Verify,
         VIEW => Operation::List,
         REVOKE => Operation::Revoke,
         "__typename" => Operation::Verify,

@@ -155,6 +155,7 @@ async fn mints_that_cannot_be_are_refused_in_three_ways() {
         ("no name", json!({"tokenType": 2}), 400),
         ("type as text", json!({"tokenName": "a", "tokenType": "ALL"}), 400),
         ("custom without endpoints", json!({"tokenName": "a", "tokenType": 3}), 400),
+        ("for somebody else", json!({"tokenName": "a", "userId": 3}), 403),
         ("renewable into the past", json!({"tokenName": "a", "renewableUntilTimestamp": 5}), 400),
     ] {
         let got = ask(&rig, Method::POST, TOKENS, &admin, Some(body)).await;

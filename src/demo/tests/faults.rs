@@ -1,5 +1,6 @@
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Got, Rig};
 use crate::clock::Span;
@@ -35,6 +36,18 @@ async fn a_lost_answer_is_an_error_for_the_client_and_a_token_for_the_provider()
     let lost: Vec<_> = rig.loopback.requests().into_iter().filter(|record| record.fault.is_some()).collect();
     assert_eq!(lost.len(), 2, "the client sent each request once");
     assert!(lost.iter().all(|record| record.status.is_none()));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_a_reset_and_not_an_end() {
+    let rig = Rig::new().await;
+    rig.loopback.faults().next(Service::Awx, Operation::Verify, Fault::LoseAnswer);
+    let port = rig.loopback.url(Service::Awx).port().unwrap();
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(b"GET /api/v2/me/ HTTP/1.1\r\nHost: awx\r\n\r\n").await.unwrap();
+    let mut got = Vec::new();
+    let error = stream.read_to_end(&mut got).await.unwrap_err();
+    assert_eq!((error.kind(), got.len()), (std::io::ErrorKind::ConnectionReset, 0));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::fs;
 use super::{Rig, start_of_time};
 use crate::clock::Span;
 use crate::demo::consumer::Defect;
-use crate::demo::{Consumer, Reading, Service, State, Verdict, Why, unaccounted};
+use crate::demo::{Consumer, Reading, Service, State, Summary, Verdict, Why, unaccounted};
 use crate::secret::Fingerprinter;
 
 fn consumer(rig: &Rig, path: &std::path::Path, reading: Reading) -> Consumer {
@@ -115,4 +115,53 @@ async fn live_tokens_with_a_marker_must_be_accounted_for() {
     assert!(!left.contains(&known.token().expose()) && !left.contains(&expired.token().expose()));
     // Before it expired, the third one was an orphan, too.
     assert_eq!(unaccounted(rig.ledger(), |entry| entry.name == marker, start_of_time()).len(), 2);
+}
+
+#[tokio::test]
+async fn what_ended_a_secret_first_is_what_it_died_of() {
+    let rig = Rig::new().await;
+    let (start, second) = (rig.now(), Span::seconds(1));
+    let secret = rig.loopback.issue(Service::Awx, "x", second * 2);
+    let secret = secret.token().expose();
+    assert!(rig.ledger().revoke(Service::Awx, 2, start + second * 5));
+    assert!(!rig.ledger().revoke(Service::Awx, 2, start + second * 6), "a token ends once");
+    let expired = State::Expired { since: start + second * 2 };
+    for (after, state) in [(0, State::Live), (2, expired), (9, expired)] {
+        assert_eq!(rig.ledger().state_of(secret, start + second * after), state, "after {after} s");
+    }
+    let other = rig.loopback.issue(Service::Awx, "y", second * 5);
+    rig.ledger().revoke(Service::Awx, 3, start + second);
+    let revoked = State::Revoked { since: start + second, why: Why::Revoked };
+    assert_eq!(rig.ledger().state_of(other.token().expose(), start + second * 9), revoked);
+}
+
+#[tokio::test]
+async fn a_run_is_judged_as_a_whole() {
+    let rig = Rig::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut consumers: Vec<_> = ["a", "b"].map(|name| consumer(&rig, &folder.path().join(name), Reading::Whole)).into();
+    let markers = ["patrold-1a2b3c4d-a-g1-0", "patrold-1a2b3c4d-b-g1-0"];
+    for (marker, file) in markers.into_iter().zip(["a", "b"]) {
+        let secret = rig.loopback.issue(Service::Awx, marker, Span::days(1));
+        fs::write(folder.path().join(file), secret.token().expose()).unwrap();
+    }
+    let known = |names: &'static [&str]| move |entry: &crate::demo::LedgerEntry| names.contains(&entry.name.as_str());
+    let all: &[&str] = &["patrold-1a2b3c4d-a-g1-0", "patrold-1a2b3c4d-b-g1-0"];
+    let summary = Summary::of(&mut consumers, rig.ledger(), known(all), rig.now());
+    assert!(summary.holds(), "{summary}");
+    assert_eq!(summary.to_string(), "2 consumers read 2 secrets 2 times");
+
+    let unknown = Summary::of(&mut consumers, rig.ledger(), known(&all[..1]), rig.now());
+    assert!(!unknown.holds() && unknown.dead.is_empty() && unknown.without.is_empty(), "{unknown}");
+
+    rig.ledger().revoke(Service::Awx, 2, rig.now());
+    let dead = Summary::of(&mut consumers, rig.ledger(), known(all), rig.now());
+    assert!(!dead.holds());
+    assert_eq!((dead.dead.len(), &dead.without[..], dead.unaccounted.len()), (1, &["gps".to_owned()][..], 0));
+
+    // Cured, but not forgotten.
+    let secret = rig.loopback.issue(Service::Awx, all[0], Span::days(1));
+    fs::write(folder.path().join("a"), secret.token().expose()).unwrap();
+    let cured = Summary::of(&mut consumers, rig.ledger(), known(all), rig.now());
+    assert!(cured.without.is_empty() && !cured.holds());
 }

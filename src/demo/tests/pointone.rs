@@ -143,6 +143,7 @@ async fn requests_are_logged_with_what_they_were_about() {
     mint(&rig, "one", "ROLE_READ_WRITE", 1).await;
     let admin = rig.admin(Service::PointOne);
     ask(&rig, &admin, LIST, json!({})).await;
+    ask(&rig, &admin, "query Verify { viewPersonalAccessTokens { name } }", json!({})).await;
     ask(&rig, &admin, "mutation { revokePersonalAccessToken(name: \"one\") }", json!({})).await;
     ask(&rig, &admin, "{ nothing }", json!({})).await;
     let seen: Vec<_> =
@@ -152,6 +153,7 @@ async fn requests_are_logged_with_what_they_were_about() {
         [
             (Some(Operation::Mint), Some("one".to_owned()), Some(200)),
             (Some(Operation::List), None, Some(200)),
+            (Some(Operation::Verify), None, Some(200)),
             (Some(Operation::Revoke), Some("one".to_owned()), Some(200)),
             (None, None, Some(400)),
         ]
