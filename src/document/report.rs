@@ -1,6 +1,6 @@
 //! What is wrong with a set of files: places, sentences, remedies.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -91,6 +91,7 @@ pub struct Report {
     sources: Vec<Source>,
     problems: RefCell<Vec<Problem>>,
     concealed: RefCell<Vec<Spot>>,
+    errors: Cell<usize>,
 }
 
 impl Report {
@@ -138,6 +139,7 @@ impl Report {
     }
 
     fn add(&self, severity: Severity, spot: Spot, message: String, help: Option<String>) {
+        self.errors.set(self.errors.get() + usize::from(severity == Severity::Error));
         self.problems.borrow_mut().push(Problem { severity, spot, message, help });
     }
 
@@ -150,7 +152,7 @@ impl Report {
 
     /// How many errors there are.
     pub fn errors(&self) -> usize {
-        self.problems.borrow().iter().filter(|problem| problem.severity == Severity::Error).count()
+        self.errors.get()
     }
 
     /// `file:line:column` of a place.

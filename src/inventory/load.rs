@@ -72,17 +72,20 @@ pub fn load(path: &Path, environment: &Environment, now: Time) -> Loaded {
     let complete = report.errors() == 0;
     let definitions = Definitions::load(providers.as_deref(), &mut report);
     let owners = Owners::of_machine();
-    let around = Surroundings {
+    let (user, group) = (|name: &str| owners.user(name), |name: &str| owners.group(name));
+    let around = |main: &SourceId| Surroundings {
+        main: Spot::top(*main),
         now,
         state_dir: environment.state_dir.as_deref(),
         runtime_dir: environment.runtime_dir.as_deref(),
         providers: providers.as_deref(),
         definitions: &definitions,
-        user: &|name| owners.user(name),
-        group: &|name| owners.group(name),
+        user: &user,
+        group: &group,
         files: &files,
     };
-    let inventory = interpret(&report, &sources, complete, &around);
+    // A main file that could not be read has no source, and nothing was read besides.
+    let inventory = sources.first().and_then(|main| interpret(&report, &sources, complete, &around(main)));
     Loaded { inventory, report, definitions, files, directories }
 }
 

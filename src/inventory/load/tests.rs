@@ -1,1 +1,330 @@
+//! Inventories on disk: broken ones with the report they are to give, sound ones, the shipped reference.
 
+use super::*;
+use crate::clock::Span;
+use crate::inventory::{StoreKind, defaults};
+
+/// A Saturday noon in 2026: gaps in cron expressions are measured from here.
+fn now() -> Time {
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+fn environment() -> Environment {
+    Environment { state_dir: Some("/var/lib/patrold".into()), runtime_dir: Some("/run/patrold".into()) }
+}
+
+fn loaded(path: impl AsRef<Path>) -> Loaded {
+    load(path.as_ref(), &environment(), now())
+}
+
+/// Loads a directory of files, the first of which is the main one.
+fn loaded_from(files: &[(&str, &str)]) -> (tempfile::TempDir, Loaded) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text.replace("@HERE@", dir.path().to_str().unwrap())).unwrap();
+    }
+    let loaded = loaded(dir.path().join(files[0].0));
+    (dir, loaded)
+}
+
+fn tomls(directory: &str) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    assert!(!paths.is_empty(), "{directory} holds no inventory");
+    paths
+}
+
+/// Compares with `NAME.expected` beside each inventory. `PATROLD_REGENERATE=1 cargo test --lib inventory` writes those
+/// files anew; look at the difference before committing it.
+#[test]
+fn broken_inventories_are_reported_as_expected() {
+    let regenerate = env::var_os("PATROLD_REGENERATE").is_some();
+    let mut different = Vec::new();
+    for path in tomls("tests/data/inventories/broken") {
+        let loaded = loaded(&path);
+        assert!(loaded.inventory.is_none() && loaded.report.errors() > 0, "{} is not refused", path.display());
+        let report = loaded.report.render();
+        assert!(!report.contains("hunter2"), "{} carries a secret on:\n{report}", path.display());
+        let golden = path.with_extension("expected");
+        if regenerate {
+            fs::write(&golden, &report).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != report {
+            different.push(format!("{}\n{report}", path.display()));
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "reports have changed; set PATROLD_REGENERATE=1 if rightly so\n{}",
+        different.join("\n")
+    );
+}
+
+#[test]
+fn sound_inventories_load_without_a_word() {
+    for path in tomls("tests/data/inventories/valid") {
+        let loaded = loaded(&path);
+        assert_eq!(loaded.report.render(), "", "{}", path.display());
+        assert!(loaded.inventory.is_some(), "{}", path.display());
+    }
+}
+
+/// The reference as shipped, and with every line uncommented that is a key.
+fn reference(uncommented: bool) -> (tempfile::TempDir, Loaded) {
+    let read = |path| fs::read_to_string(path).unwrap();
+    let text = read("config/patrold.toml");
+    let is_key = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '[');
+    let uncomment = |line: &str| match line.strip_prefix('#').filter(|rest| is_key(rest)) {
+        Some(key) => format!("{key}\n"),
+        None => format!("{line}\n"),
+    };
+    let text = if uncommented { text.lines().map(uncomment).collect() } else { text };
+    loaded_from(&[("patrold.toml", &text), ("tokens.d/example.toml", &read("config/tokens.d/example.toml"))])
+}
+
+#[test]
+fn the_reference_as_shipped_asks_for_nothing() {
+    let (_dir, loaded) = reference(false);
+    assert_eq!(loaded.report.render(), "");
+    let inventory = loaded.inventory.unwrap();
+    assert!(inventory.accounts.is_empty() && inventory.tokens.is_empty());
+    assert_eq!(inventory.daemon.state_dir, Path::new("/var/lib/patrold"));
+    assert_eq!(inventory.daemon.log_level, defaults::LOG_LEVEL);
+}
+
+#[test]
+fn the_reference_says_the_defaults_that_the_code_has() {
+    let (_dir, loaded) = reference(true);
+    assert_eq!(loaded.report.render(), "");
+    let Inventory { daemon, accounts, tokens } = loaded.inventory.unwrap();
+
+    assert_eq!(daemon.log_level, defaults::LOG_LEVEL);
+    assert_eq!(daemon.log_format, defaults::LOG_FORMAT);
+    assert_eq!(daemon.drain_timeout, defaults::DRAIN_TIMEOUT);
+    assert!(daemon.control.ends_with(defaults::CONTROL_NAME));
+
+    let account = &accounts[&"controller".parse().unwrap()];
+    assert_eq!(account.poll_every, defaults::POLL_EVERY);
+    assert_eq!(account.timeouts.connect, defaults::CONNECT_TIMEOUT);
+    assert_eq!(account.timeouts.headers, defaults::HEADERS_TIMEOUT);
+    assert_eq!(account.timeouts.body, defaults::BODY_TIMEOUT);
+    assert_eq!(account.max_response, defaults::MAX_RESPONSE);
+    assert_eq!(account.max_in_flight, defaults::MAX_IN_FLIGHT);
+
+    let token = &tokens[&"reference".parse().unwrap()];
+    assert_eq!(token.renew_before, defaults::RENEW_BEFORE);
+    assert_eq!(token.grace, defaults::GRACE);
+    assert_eq!(token.grace_cap, defaults::GRACE_CAP);
+    assert_eq!(token.jitter, defaults::JITTER);
+    assert_eq!(token.verify_timeout, defaults::VERIFY_TIMEOUT);
+    assert_eq!(token.drift_every, defaults::DRIFT_EVERY);
+    assert_eq!(token.schedule.as_ref().unwrap().timezone(), defaults::TIMEZONE);
+    assert!(!token.paused);
+    let [file, env_file] = &token.stores[..] else { panic!("{:?}", token.stores) };
+    assert_eq!(file.part, crate::secret::TOKEN_PART);
+    let StoreKind::File(file) = &file.kind else { panic!("{file:?}") };
+    assert_eq!((file.mode, file.newline), (Some(defaults::STORE_MODE), defaults::NEWLINE));
+    let StoreKind::EnvFile { dialect, .. } = &env_file.kind else { panic!("{env_file:?}") };
+    assert_eq!(*dialect, defaults::DIALECT);
+    assert_eq!(token.hooks[0].timeout, defaults::HOOK_TIMEOUT);
+    assert_eq!(token.hooks[0].on_failure, defaults::ON_FAILURE);
+}
+
+/// The messages about unknown keys list the valid ones: each of those must stand in the reference.
+#[test]
+fn the_reference_names_every_key() {
+    let probe = r#"
+        zzzzzzzz = 1
+        daemon = { zzzzzzzz = 1 }
+        defaults = { zzzzzzzz = 1 }
+        [account.a]
+        provider = "awx"
+        credential = { zzzzzzzz = 1 }
+        rate-limit = { zzzzzzzz = 1 }
+        tls = { zzzzzzzz = 1 }
+        timeouts = { zzzzzzzz = 1 }
+        zzzzzzzz = 1
+        [account.b]
+        provider = "awx"
+        credential = { username = "x", zzzzzzzz = 1 }
+        [[token]]
+        zzzzzzzz = 1
+        window = { zzzzzzzz = 1 }
+        schedule = { zzzzzzzz = 1 }
+        initial = { zzzzzzzz = 1 }
+        stores = [{ kind = "file", zzzzzzzz = 1 }, { kind = "env-file", zzzzzzzz = 1 }]
+        hooks = [{ zzzzzzzz = 1 }]
+    "#;
+    let (_dir, loaded) = loaded_from(&[("patrold.toml", probe)]);
+    let lists: Vec<_> = loaded.report.problems().into_iter().filter_map(|problem| problem.help).collect();
+    let lists: Vec<_> = lists.iter().filter_map(|help| help.strip_prefix("valid keys: ")).collect();
+    assert_eq!(lists.len(), 16, "{}", loaded.report.render());
+    let text = fs::read_to_string("config/patrold.toml").unwrap();
+    let words: HashSet<_> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect();
+    for key in lists.iter().flat_map(|list| list.split(", ")) {
+        assert!(words.contains(key), "config/patrold.toml does not tell of `{key}`");
+    }
+}
+
+const ACCOUNT: &str = r#"
+    [account.a]
+    provider = "awx"
+    url = "https://awx.example.com/base/"
+    credential = { env = "AWX_TOKEN" }
+    params = { user_id = 7 }
+"#;
+
+fn token(name: &str, rest: &str) -> String {
+    format!(
+        "[[token]]\nname = \"{name}\"\naccount = \"a\"\nstores = [{{ kind = \"file\", path = \"/run/{name}\" }}]\n{rest}\n"
+    )
+}
+
+fn token_names(loaded: &Loaded) -> Vec<&str> {
+    let inventory = loaded.inventory.as_ref().unwrap_or_else(|| panic!("{}", loaded.report.render()));
+    inventory.tokens.keys().map(crate::names::TokenName::as_str).collect()
+}
+
+#[test]
+fn a_file_that_is_included_twice_is_read_once() {
+    let main = format!("include = [\"d/*.toml\", \"d/one.toml\", \"./d/../main.toml\"]\n{ACCOUNT}");
+    let (_dir, loaded) = loaded_from(&[
+        ("main.toml", &main),
+        ("d/one.toml", &token("one", "rotate-every = \"1d\"")),
+        ("d/two.toml", &format!("include = [\"deeper/*.toml\"]\n{}", token("two", "rotate-every = \"1d\""))),
+        ("d/deeper/three.toml", &token("three", "rotate-every = \"1d\"")),
+        ("d/.hidden.toml", "not toml"),
+        ("d/notes.txt", "not toml"),
+    ]);
+    assert_eq!(token_names(&loaded), ["one", "three", "two"]);
+    assert_eq!(loaded.files.len(), 4);
+    let names: Vec<_> = loaded.directories.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["d", "deeper"]);
+}
+
+#[test]
+fn a_missing_main_file_is_a_problem_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("patrold.toml");
+    let loaded = loaded(&path);
+    assert!(loaded.inventory.is_none());
+    let report = loaded.report.render();
+    assert!(report.contains("patrold.toml:1:1: error:") && report.contains("does not exist"), "{report}");
+    assert_eq!(loaded.files, [path], "a file that is missing is waited for");
+}
+
+#[test]
+fn text_in_another_encoding_is_named_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("patrold.toml");
+    fs::write(&path, b"# gr\xfc\xdfe\n").unwrap();
+    let report = loaded(&path).report.render();
+    assert!(report.contains("is not UTF-8 text"), "{report}");
+}
+
+#[test]
+fn no_store_may_overwrite_the_inventory() {
+    let text = format!("{ACCOUNT}{}", token("a", "").replace("/run/a", "@HERE@/x/../patrold.toml"));
+    let (_dir, loaded) = loaded_from(&[("patrold.toml", &text)]);
+    let report = loaded.report.render();
+    assert!(loaded.inventory.is_none() && report.contains("a file of this inventory"), "{report}");
+}
+
+#[test]
+fn defaults_shrink_to_fit_short_lives_and_written_values_stay() {
+    let text = [
+        ACCOUNT,
+        "[defaults]\nverify-timeout = \"1m\"",
+        &token("long", "rotate-every = \"30d\""),
+        &token("short", "rotate-every = \"40m\""),
+        &token("written", "rotate-every = \"40m\"\njitter = \"30m\"\ngrace = \"0s\"\nverify-timeout = \"2m\""),
+        &token("patient", "rotate-every = \"30d\"\ngrace = \"3d\""),
+    ];
+    let (_dir, loaded) = loaded_from(&[("patrold.toml", &text.join("\n"))]);
+    let inventory = loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
+    for (name, grace, grace_cap, jitter, verify) in [
+        ("long", defaults::GRACE, defaults::GRACE_CAP, defaults::JITTER, Span::minutes(1)),
+        ("short", Span::minutes(20), defaults::GRACE_CAP, Span::minutes(2), Span::minutes(1)),
+        ("written", Span::zero(), defaults::GRACE_CAP, Span::minutes(30), Span::minutes(2)),
+        ("patient", Span::days(3), Span::days(3), defaults::JITTER, Span::minutes(1)),
+    ] {
+        let token = &inventory.tokens[&name.parse().unwrap()];
+        let found = (token.grace, token.grace_cap, token.jitter, token.verify_timeout);
+        assert_eq!(found, (grace, grace_cap, jitter, verify), "{name}");
+    }
+    assert_eq!(inventory.accounts[&"a".parse().unwrap()].url.as_str(), "https://awx.example.com/base");
+}
+
+#[test]
+fn a_credential_cycle_is_fine_once_one_token_has_a_first_secret() {
+    let text = ACCOUNT.replace("{ env = \"AWX_TOKEN\" }", "{ token = \"admin\" }")
+        + &token("admin", "rotate-every = \"30d\"\ninitial = { env = \"FIRST\" }");
+    let (_dir, loaded) = loaded_from(&[("patrold.toml", &text)]);
+    assert_eq!(token_names(&loaded), ["admin"]);
+}
+
+#[test]
+fn the_environment_says_where_things_go() {
+    let environment = |set: &[(&str, &str)]| {
+        Environment::from_variables(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+    };
+    for (set, state_dir, runtime_dir) in [
+        (&[][..], None, None),
+        (&[("HOME", "/home/x")], Some("/home/x/.local/state/patrold"), None),
+        (
+            &[("XDG_STATE_HOME", "/s"), ("HOME", "/home/x"), ("XDG_RUNTIME_DIR", "/r")],
+            Some("/s/patrold"),
+            Some("/r/patrold"),
+        ),
+        (&[("XDG_STATE_HOME", "relative"), ("HOME", "/home/x")], Some("/home/x/.local/state/patrold"), None),
+        (
+            &[
+                ("STATE_DIRECTORY", "/var/lib/patrold:/var/lib/other"),
+                ("RUNTIME_DIRECTORY", "/run/patrold"),
+                ("HOME", "/h"),
+            ],
+            Some("/var/lib/patrold"),
+            Some("/run/patrold"),
+        ),
+    ] {
+        let expected = Environment { state_dir: state_dir.map(Into::into), runtime_dir: runtime_dir.map(Into::into) };
+        assert_eq!(environment(set), expected, "{set:?}");
+    }
+}
+
+#[test]
+fn without_a_state_directory_there_is_a_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("patrold.toml");
+    fs::write(&path, "").unwrap();
+    let loaded = load(&path, &Environment::default(), now());
+    let report = loaded.report.render();
+    assert!(loaded.inventory.is_none() && report.contains("state-dir = "), "{report}");
+}
+
+/// Nothing is quadratic: ten times the tokens take about ten times as long, also where all of them are wrong. The limit
+/// is far above what a debug build on a busy machine needs, and far below what a quadratic step would take.
+#[test]
+fn twenty_thousand_tokens_load_quickly_also_when_all_are_wrong() {
+    use std::fmt::Write as _;
+    let build = |account: &str| {
+        let mut text = ACCOUNT.to_owned();
+        for number in 0..20_000 {
+            let _ = writeln!(
+                text,
+                "[[token]]\nname = \"token-{number}\"\naccount = \"{account}\"\nrotate-every = \"30d\"\n\
+                 window = {{ cron = \"0 0 2 * * Mon-Fri\", duration = \"2h\" }}\n\
+                 stores = [{{ kind = \"file\", path = \"/run/t/{number}\", owner = \"root\" }}]"
+            );
+        }
+        text
+    };
+    let started = std::time::Instant::now();
+    let (_dir, sound) = loaded_from(&[("patrold.toml", &build("a"))]);
+    assert_eq!(token_names(&sound).len(), 20_000);
+    let (_dir, wrong) = loaded_from(&[("patrold.toml", &build("b"))]);
+    assert_eq!(wrong.report.errors(), 20_000);
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}

@@ -169,10 +169,13 @@ fn without_slash(mut url: Url) -> Url {
 /// An absolute path; `what` says whose it is.
 pub(super) fn absolute(text: &Located<String>, what: &str, context: &Context<'_>) -> Option<PathBuf> {
     let path = PathBuf::from(&text.value);
-    if path.is_absolute() && !text.value.chars().any(char::is_control) {
+    let (problem, help) = if text.value.chars().any(char::is_control) {
+        ("holds a control character", "remove it")
+    } else if !path.is_absolute() {
+        ("is not absolute", "begin it with \"/\"")
+    } else {
         return Some(path);
-    }
-    let message = format!("{what} must be an absolute path, not {:?}", text.value);
-    context.report.error_with_help(text.spot, message, "begin it with \"/\"");
+    };
+    context.report.error_with_help(text.spot, format!("{what}, {:?}, {problem}", text.value), help);
     None
 }

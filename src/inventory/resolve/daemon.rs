@@ -18,7 +18,7 @@ pub(super) fn resolve(spec: Option<&DaemonSpec>, context: &Context<'_>) -> Optio
         |given: Option<&Located<String>>, key| given.and_then(|text| super::account::absolute(text, key, context));
     let state_dir = match spec.and_then(|spec| spec.state_dir.as_ref()) {
         Some(text) => super::account::absolute(text, "`state-dir` of [daemon]", context),
-        None => around.state_dir.map(Path::to_owned),
+        None => around.state_dir.map(Path::to_owned).or_else(|| missing_state_dir(spec, context)),
     };
     let control = path(spec.and_then(|spec| spec.control.as_ref()), "`control` of [daemon]");
     check_socket(spec, control.as_ref(), context);
@@ -37,6 +37,15 @@ pub(super) fn resolve(spec: Option<&DaemonSpec>, context: &Context<'_>) -> Optio
             .and_then(|spec| spec.drain_timeout.as_ref())
             .map_or(defaults::DRAIN_TIMEOUT, |timeout| timeout.value),
     })
+}
+
+/// Neither the inventory nor the environment names a state directory: a service without `StateDirectory=`, without a
+/// home.
+fn missing_state_dir(spec: Option<&DaemonSpec>, context: &Context<'_>) -> Option<PathBuf> {
+    let spot = spec.map_or(context.around.main, |spec| spec.spot);
+    let message = "there is no state directory: neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME is set";
+    context.report.error_with_help(spot, message, "write state-dir = \"/var/lib/patrold\" under [daemon]");
+    None
 }
 
 fn check_socket(spec: Option<&DaemonSpec>, control: Option<&PathBuf>, context: &Context<'_>) {

@@ -27,6 +27,8 @@ use super::{AccountPolicy, Inventory};
 /// What an inventory depends on besides its files.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
+    /// The beginning of the main file, for problems that have no other place.
+    pub main: Spot,
     /// Cron expressions must fire after this.
     pub now: Time,
     /// The state directory where the inventory gives none.

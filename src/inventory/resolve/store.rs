@@ -165,7 +165,7 @@ impl<'c> Targets<'c> {
             return None;
         };
         if let Some(other) = keys.get(key) {
-            let message = format!("{} writes key {key} of {}, and so does {}", writer.what, path.display(), other.what);
+            let message = twice(&writer, &format!("key {key} of {}", path.display()), other);
             context.clash(writer.spot, message, other.spot);
             return None;
         }
@@ -191,7 +191,7 @@ impl<'c> Targets<'c> {
             }
             Target::File(first) | Target::EnvFile { first, .. } => first,
         };
-        let message = format!("{} writes {}, and so does {}", writer.what, path.display(), first.what);
+        let message = twice(writer, &path.display().to_string(), first);
         self.context.clash(writer.spot, message, first.spot);
     }
 }
@@ -206,6 +206,13 @@ impl Context<'_> {
     fn clash(&self, spot: Spot, message: String, first: Spot) {
         self.report.error_with_help(spot, message, format!("the other one is at {}", self.report.place(first)));
     }
+}
+
+fn twice(writer: &Writer, target: &str, first: &Writer) -> String {
+    if writer.what == first.what {
+        return format!("{} writes {target} twice", writer.what);
+    }
+    format!("{} writes {target}, and so does {}", writer.what, first.what)
 }
 
 /// Whether both are given and not the same.

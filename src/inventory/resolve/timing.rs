@@ -66,12 +66,12 @@ impl Gap {
         self.to.map_or(Span::MAX, |to| to - self.from)
     }
 
-    /// How long and when, for messages.
+    /// How long and when, to follow "it does not open".
     fn describe(self) -> String {
         let day = |time: Time| time.format("%Y-%m-%d %H:%M UTC").to_string();
         match self.to {
-            Some(to) => format!("{} ({} to {})", show(to - self.from), day(self.from), day(to)),
-            None => format!("ever after {}", day(self.from)),
+            Some(to) => format!("for {} ({} to {})", show(to - self.from), day(self.from), day(to)),
+            None => format!("again after {}", day(self.from)),
         }
     }
 }
@@ -135,7 +135,7 @@ impl<'c> Crons<'c> {
         let Some(gap) = self.gap(opens, patience + spec.duration.value) else { return };
         let closed = Gap { from: gap.from + spec.duration.value, to: gap.to };
         let message = format!(
-            "{key} does not open for {}, but the token can wait for {} only, from when it is due to its deadline",
+            "{key} does not open {}, but the token can wait for {} at most once it is due",
             closed.describe(),
             show(patience)
         );
@@ -150,7 +150,7 @@ impl<'c> Crons<'c> {
         }
         let Some(gap) = self.gap(schedule, lifetime) else { return };
         let message = format!(
-            "`schedule` of {} does not fire for {}, longer than the token's lifetime of {}",
+            "`schedule` of {} does not fire {}, longer than the token's lifetime of {}",
             life.what,
             gap.describe(),
             show(lifetime)
@@ -190,7 +190,8 @@ fn largest_gap(schedule: &Schedule, now: Time, limit: Span) -> Option<Gap> {
 }
 
 /// Reports a span that leaves no room in the time between two rotations.
-pub(super) fn check_fits(spec: &Located<Span>, key: &str, life: &Life<'_>, context: &Context<'_>) {
+pub(super) fn check_fits(spec: Option<&Located<Span>>, key: &str, life: &Life<'_>, context: &Context<'_>) {
+    let Some(spec) = spec else { return };
     if let Some(period) = life.period().filter(|period| spec.value >= *period) {
         let message = format!(
             "`{key}` of {} ({}) is not shorter than the time between two rotations ({})",

@@ -68,15 +68,15 @@ impl<'c> Resolver<'c> {
         // A window is measured against a lead that makes sense only.
         let window = own.window.as_ref().or(shared.window.as_ref()).filter(|_| sound);
         let window = window.and_then(|window| self.crons.window(window, &life));
-        if life.lifetime.is_none() && life.rotate_every.is_none() && schedule.is_none() {
+        if spec.sound && life.lifetime.is_none() && life.rotate_every.is_none() && schedule.is_none() {
             self.warn_without_rule(spec, &what, account.as_deref());
         }
 
         let grace = own.grace.as_ref().or(shared.grace.as_ref());
         let jitter = own.jitter.as_ref().or(shared.jitter.as_ref());
         if sound {
-            grace.into_iter().for_each(|grace| check_fits(grace, "grace", &life, self.context));
-            jitter.into_iter().for_each(|jitter| check_fits(jitter, "jitter", &life, self.context));
+            check_fits(grace, "grace", &life, self.context);
+            check_fits(jitter, "jitter", &life, self.context);
         }
         let grace = grace.map_or_else(|| fitting(defaults::GRACE, &life, 2), |grace| grace.value);
         let jitter = jitter.map_or_else(|| fitting(defaults::JITTER, &life, 20), |jitter| jitter.value);
@@ -188,7 +188,7 @@ impl<'c> Resolver<'c> {
 
     fn warn_without_consumer(&self, spec: &TokenSpec, what: &str) {
         let Some(name) = &spec.name else { return };
-        if spec.stores.is_empty() && !self.used.contains(name.value.as_str()) {
+        if spec.sound && spec.stores.is_empty() && !self.used.contains(name.value.as_str()) {
             let message = format!("{what} has no store, and no account authenticates with it: nobody gets its secret");
             self.context.report.warning(name.spot, message, "add a [[token.stores]]");
         }

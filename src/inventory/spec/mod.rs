@@ -40,7 +40,6 @@ pub struct DaemonSpec {
     pub log_level: Option<Located<String>>,
     pub log_format: Option<Located<LogFormat>>,
     pub seal_key: Option<Located<SecretSource>>,
-    pub providers: Option<Located<String>>,
     pub drain_timeout: Option<Located<std::time::Duration>>,
 }
 
@@ -58,23 +57,42 @@ impl<'d> Spec<'d> {
             reader.finish();
             self.defaults.push(Located { value, spot });
         }
-        if let Some(accounts) = file.table("account", "[account]") {
-            for (name, found) in accounts.entries() {
-                if let Some(name) = account_name(&file, &name) {
-                    let what = format!("account \"{}\"", name.value);
-                    let reader = Reader::from_value(file.report(), found, what);
-                    self.accounts.extend(reader.map(|reader| AccountSpec::decode(name, reader)));
-                }
-            }
+        if !wrong_brackets(&file, "account", "a list", "write [account.NAME], once for each account") {
+            self.decode_accounts(&file);
         }
-        self.tokens.extend(file.tables("token", "[[token]]").into_iter().map(TokenSpec::decode));
+        if !wrong_brackets(&file, "token", "a table", "write [[token]], once for each token") {
+            self.tokens.extend(file.tables("token", "[[token]]").into_iter().map(TokenSpec::decode));
+        }
         file.finish();
     }
+
+    fn decode_accounts(&mut self, file: &Reader<'d>) {
+        let Some(accounts) = file.table("account", "[account]") else { return };
+        for (name, found) in accounts.entries() {
+            if let Some(name) = account_name(file, &name) {
+                let what = format!("account \"{}\"", name.value);
+                let reader = Reader::from_value(file.report(), found, what);
+                self.accounts.extend(reader.map(|reader| AccountSpec::decode(name, reader)));
+            }
+        }
+    }
+}
+
+/// `[token]` and `[[account]]` are what one writes first.
+fn wrong_brackets(file: &Reader<'_>, key: &'static str, wrong: &str, remedy: &str) -> bool {
+    let found = file.take(key).filter(|found| found.kind() == wrong);
+    if let Some(found) = found {
+        let message = format!("`{key}` of {} cannot be {}", file.what(), found.kind());
+        file.report().error_with_help(found.spot(), message, remedy);
+    }
+    found.is_some()
 }
 
 fn daemon(reader: Reader<'_>) -> DaemonSpec {
     const FORMATS: [(&str, LogFormat); 3] =
         [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+    // Read when the files were gathered; what is wrong with it is said here.
+    reader.string("providers");
     let spec = DaemonSpec {
         spot: reader.spot(),
         state_dir: reader.string("state-dir"),
@@ -85,7 +103,6 @@ fn daemon(reader: Reader<'_>) -> DaemonSpec {
         }),
         log_format: reader.choice("log-format", &FORMATS),
         seal_key: source::secret(&reader, "seal-key", &["file", "env", "systemd-credential"]),
-        providers: reader.string("providers"),
         drain_timeout: reader.parsed("drain-timeout", values::timer),
     };
     reader.finish();

@@ -97,17 +97,34 @@ pub(super) fn source(table: &Reader<'_>, allowed: &[&'static str], besides: &[&'
 
 fn one(table: &Reader<'_>, key: &str) -> Option<SecretSource> {
     match key {
-        "file" => table.parsed("file", absolute).map(|path| SecretSource::File(path.value)),
-        "env" => table.parsed("env", variable).map(|name| SecretSource::Env(name.value)),
-        "systemd-credential" => {
-            table.parsed("systemd-credential", file_name).map(|name| SecretSource::SystemdCredential(name.value))
-        }
+        "file" => place(table, "file", absolute).map(SecretSource::File),
+        "env" => place(table, "env", variable).map(SecretSource::Env),
+        "systemd-credential" => place(table, "systemd-credential", file_name).map(SecretSource::SystemdCredential),
         _ => argv(table, "command").map(|argv| SecretSource::Command(argv.value)),
+    }
+}
+
+/// Takes `key` as the place of a secret. What cannot be one is hidden: it may be the secret itself.
+fn place<T>(table: &Reader<'_>, key: &'static str, parse: fn(&str) -> Result<T, &'static str>) -> Option<T> {
+    let text = table.string(key)?;
+    match parse(&text.value) {
+        Ok(value) => Some(value),
+        Err(problem) => {
+            table.report().conceal(text.spot);
+            table.report().error(text.spot, format!("`{key}` of {} {problem}", table.what()));
+            None
+        }
     }
 }
 
 /// Takes `key` as a program and its arguments.
 pub(super) fn argv(table: &Reader<'_>, key: &'static str) -> Option<Located<Vec<String>>> {
+    if let Some(found) = table.take(key).filter(|found| found.value().as_str().is_some()) {
+        let words: Vec<_> = found.value().as_str().unwrap_or_default().split_whitespace().collect();
+        let message = format!("`{key}` of {} must be a list, not text: no shell takes it apart", table.what());
+        table.report().error_with_help(found.spot(), message, format!("write {key} = {words:?}"));
+        return None;
+    }
     let words = table.strings(key)?;
     let argv: Vec<String> = words.value.iter().map(|word| word.value.clone()).collect();
     match argv.first() {
@@ -147,23 +164,23 @@ fn lone(table: &Reader<'_>, key: &str) -> bool {
     other.is_none()
 }
 
-fn absolute(text: &str) -> Result<PathBuf, String> {
+fn absolute(text: &str) -> Result<PathBuf, &'static str> {
     let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err(format!("\"{text}\" is not absolute; begin it with \"/\"")) }
+    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path: begin it with \"/\"") }
 }
 
-fn variable(text: &str) -> Result<String, String> {
+fn variable(text: &str) -> Result<String, &'static str> {
     if values::is_variable(text) {
-        return Ok(text.to_owned());
+        Ok(text.to_owned())
+    } else {
+        Err("must be the name of an environment variable: letters, digits and '_'")
     }
-    // Not repeated: it may be the secret itself.
-    Err("it is not the name of an environment variable; letters, digits and '_' are allowed".to_owned())
 }
 
 /// systemd passes a credential as a file of its name in one directory.
-fn file_name(text: &str) -> Result<String, String> {
+fn file_name(text: &str) -> Result<String, &'static str> {
     if text.is_empty() || text == "." || text == ".." || text.contains(['/', '\0']) {
-        return Err("it is not the name of a credential; it must be a file name without \"/\"".to_owned());
+        return Err("must be the name of a credential, without \"/\"");
     }
     Ok(text.to_owned())
 }

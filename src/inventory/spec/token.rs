@@ -25,6 +25,8 @@ pub struct TokenSpec {
     pub initial: Option<InitialSpec>,
     pub stores: Vec<StoreSpec>,
     pub hooks: Vec<HookSpec>,
+    /// Nothing of it was misunderstood: advice about what it lacks makes sense.
+    pub sound: bool,
 }
 
 /// `initial = { file, id, expires }`.
@@ -72,12 +74,13 @@ pub struct HookSpec {
 impl TokenSpec {
     /// Takes a token apart.
     pub fn decode(reader: Reader<'_>) -> Self {
+        let errors = reader.report().errors();
         let name = reader.required_string("name").and_then(|text| name(&reader, &text));
         let reader = match &name {
             Some(name) => reader.named(format!("token \"{}\"", name.value)),
             None => reader,
         };
-        let spec = Self {
+        let mut spec = Self {
             spot: reader.spot(),
             name,
             account: reader.required_string("account"),
@@ -95,8 +98,11 @@ impl TokenSpec {
                 .into_iter()
                 .filter_map(hook)
                 .collect(),
+            sound: false,
         };
+        let report = reader.report();
         reader.finish();
+        spec.sound = report.errors() == errors;
         spec
     }
 }
@@ -153,7 +159,7 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     reader.required("kind");
     let kind = reader.choice("kind", &[("file", Kind::File), ("env-file", Kind::EnvFile)]);
     let path = reader.required_string("path");
-    let mode = reader.parsed("mode", values::mode);
+    let mode = mode(&reader);
     let owner = reader.parsed("owner", owner);
     let group = reader.string("group");
     let part = reader.string("part");
@@ -168,6 +174,16 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     };
     reader.finish();
     Some(StoreSpec { path: path?, mode, owner, group, part, kind: kind? })
+}
+
+/// Octal digits in quotes: TOML's own 0o640 and a decimal 640 are too easily mixed up.
+fn mode(reader: &Reader<'_>) -> Option<Located<u32>> {
+    let found = reader.take("mode")?;
+    if found.value().as_str().is_none() {
+        reader.wrong_type("mode", found, "octal digits in quotes, such as \"0640\"");
+        return None;
+    }
+    reader.parsed("mode", values::mode)
 }
 
 fn owner(text: &str) -> Result<OwnerSpec, String> {
