@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
-use crate::document::{Located, Spot};
+use crate::document::{Located, Reader, Spot};
 use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
 use crate::inventory::{AccountPolicy, Credential, RateLimit, Timeouts, defaults};
 use crate::names::AccountName;
@@ -34,13 +34,18 @@ pub(super) fn resolve(
     accounts
 }
 
-fn account(spec: AccountSpec<'_>, tokens: &HashMap<&str, &TokenSpec>, context: &Context<'_>) -> Option<AccountPolicy> {
+fn account(
+    mut spec: AccountSpec<'_>,
+    tokens: &HashMap<&str, &TokenSpec>,
+    context: &Context<'_>,
+) -> Option<AccountPolicy> {
     let what = format!("account \"{}\"", spec.name.value);
     let url = spec.url.as_ref().map(|text| url(text, spec.allow_plaintext, &what, context));
     let credential =
         spec.credential.as_ref().and_then(|credential| self::credential(credential, tokens, &what, context));
     let ca_file = spec.ca_file.as_ref().map(|text| absolute(text, &format!("`ca-file` of {what}"), context));
-    let provider = provider(&spec, &what, context);
+    let operations = spec.operations.take();
+    let provider = provider(&spec, operations, &what, context);
     if let Some(provider) = &provider {
         params::check(&spec.params, provider, &what, context);
     }
@@ -69,7 +74,12 @@ fn account(spec: AccountSpec<'_>, tokens: &HashMap<&str, &TokenSpec>, context: &
 }
 
 /// The definition that the account names, with the operations that the inventory adds.
-fn provider(spec: &AccountSpec<'_>, what: &str, context: &Context<'_>) -> Option<Arc<Provider>> {
+fn provider(
+    spec: &AccountSpec<'_>,
+    operations: Option<Reader<'_>>,
+    what: &str,
+    context: &Context<'_>,
+) -> Option<Arc<Provider>> {
     let name = spec.provider.as_ref()?;
     let Some(provider) = context.around.definitions.get(&name.value) else {
         let names: Vec<&str> = context.around.definitions.names().collect();
@@ -77,10 +87,10 @@ fn provider(spec: &AccountSpec<'_>, what: &str, context: &Context<'_>) -> Option
         context.report.error_with_help(name.spot, message, context.hint(&name.value, names.into_iter()));
         return None;
     };
-    match &spec.operations {
-        Some(table) => provider.with_operations(table).map(Arc::new),
-        None => Some(provider),
-    }
+    let Some(table) = operations else { return Some(provider) };
+    let provider = provider.with_operations(&table).map(Arc::new);
+    table.finish();
+    provider
 }
 
 fn credential(
