@@ -84,6 +84,11 @@ impl fmt::Debug for Content {
     }
 }
 
+/// How files are opened for reading. `NONBLOCK`: opening a pipe must not wait for its writer; what kind of file it is
+/// shows afterwards.
+const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
 /// A file to be read or replaced: its directory, held open, and its name there.
 #[derive(Debug)]
 pub struct Target {
@@ -186,6 +191,36 @@ impl Target {
         }
     }
 
+    /// Brings to the disk what is there already: a replacement that was cut short may have been visible only.
+    pub fn settle(&self) -> Result<(), DurableError> {
+        let at = |phase| move |cause| DurableError::new(&self.path, phase, cause);
+        if let Some(file) = self.open_regular().map_err(at(Phase::Inspect))? {
+            file.sync_all().map_err(Cause::Io).map_err(at(Phase::Sync))?;
+        }
+        sync_directory(&self.directory).map_err(Cause::Io).map_err(at(Phase::SyncDirectory))
+    }
+
+    /// Removes the temporary files that a killed daemon left beside the target, and says how many they were.
+    ///
+    /// Touches nothing but regular files whose name only this module makes, and of those none that is being written.
+    pub fn sweep(&self) -> Result<usize, DurableError> {
+        let at = |error: Errno| DurableError::new(&self.path, Phase::Inspect, error.into());
+        let mut removed = 0;
+        for entry in Dir::read_from(&self.directory).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            if !Temporary::is_name(entry.file_name().to_bytes()) {
+                continue;
+            }
+            let Ok(file) = openat(&self.directory, entry.file_name(), READ, Mode::empty()) else { continue };
+            let idle = flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK);
+            if idle && regular(&fstat(&file).map_err(at)?).is_ok() {
+                unlinkat(&self.directory, entry.file_name(), AtFlags::empty()).map_err(at)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// What forbids a rename over the target and can be known before.
     fn check_replaceable(&self) -> Result<(), Cause> {
         let found = match statx(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
@@ -220,10 +255,8 @@ impl Target {
         Ok(())
     }
 
-    fn read_content(&self, limit: usize) -> Result<Option<Content>, Cause> {
-        // NONBLOCK: opening a pipe must not wait for its writer. What kind of file it is shows afterwards.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match openat(&self.directory, &self.name, flags, Mode::empty()) {
+    fn open_regular(&self) -> Result<Option<File>, Cause> {
+        let file = match openat(&self.directory, &self.name, READ, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(Cause::Refused("it became a symbolic link meanwhile".to_owned())),
@@ -231,8 +264,13 @@ impl Target {
             Err(Errno::NXIO) => return Err(Cause::Refused("it is not a regular file".to_owned())),
             Err(error) => return Err(error.into()),
         };
+        regular(&fstat(&file)?)?;
+        Ok(Some(file))
+    }
+
+    fn read_content(&self, limit: usize) -> Result<Option<Content>, Cause> {
+        let Some(file) = self.open_regular()? else { return Ok(None) };
         let found = fstat(&file)?;
-        regular(&found)?;
         let too_large = || Cause::Refused(format!("it has more than {limit} bytes"));
         let size = usize::try_from(found.st_size).ok().filter(|size| *size <= limit).ok_or_else(too_large)?;
         // Room for all of it at once: a buffer that grows leaves copies behind.
@@ -255,27 +293,9 @@ pub fn replace(path: &Path, bytes: &[u8], attributes: Attributes) -> Result<(), 
     Target::open(path)?.replace(bytes, attributes)
 }
 
-/// Removes the temporary files that a killed daemon left in `directory`, and says how many they were.
-///
-/// Touches nothing but regular files whose name only this module makes, and of those none that is being written.
+/// Removes the temporary files that a killed daemon left in `directory`; see [`Target::sweep`].
 pub fn sweep(directory: &Path) -> Result<usize, DurableError> {
-    let target = Target::walk(directory, Goal::Directory)?;
-    let at = |error: Errno| DurableError::new(directory, Phase::Inspect, error.into());
-    let mut removed = 0;
-    for entry in Dir::read_from(&target.directory).map_err(at)? {
-        let entry = entry.map_err(at)?;
-        if !Temporary::is_name(entry.file_name().to_bytes()) {
-            continue;
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let Ok(file) = openat(&target.directory, entry.file_name(), flags, Mode::empty()) else { continue };
-        let idle = flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK);
-        if idle && regular(&fstat(&file).map_err(at)?).is_ok() {
-            unlinkat(&target.directory, entry.file_name(), AtFlags::empty()).map_err(at)?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
+    Target::walk(directory, Goal::Directory)?.sweep()
 }
 
 fn regular(found: &Stat) -> Result<(), Cause> {

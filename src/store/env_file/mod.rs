@@ -1,0 +1,182 @@
+//! Editing one key of an env file, for one kind of reader, leaving every other byte as it is.
+//!
+//! There is no format "env file": each reader has rules of its own for quotes, comments, line ends and expansion. So
+//! each dialect is read by its reader's rules, and where those readers disagree about where a value ends, the file
+//! is refused instead of guessed at. The same goes for values: what a reader would change is refused, never mangled.
+//!
+//! Pure: bytes in, bytes out.
+
+mod docker;
+mod dotenv;
+mod encoding;
+mod shell;
+mod systemd;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+pub use self::encoding::encode;
+use crate::inventory::Dialect;
+
+/// Text that may hold secrets.
+pub type Text = Zeroizing<Vec<u8>>;
+
+/// Why a file cannot be edited safely.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1.
+    pub line: usize,
+    /// Says what is wrong and what helps; quotes nothing from the file but names.
+    pub what: String,
+}
+
+impl Problem {
+    fn new(line: usize, what: impl Into<String>) -> Self {
+        Self { line, what: what.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.what)
+    }
+}
+
+/// What a file says about a key.
+pub enum Read {
+    /// Nothing.
+    Missing,
+    /// This value.
+    Value(Text),
+    /// Something, but readers differ about what, or it depends on their environment.
+    Disputed,
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "Missing",
+            Self::Value(_) => "Value(***)",
+            Self::Disputed => "Disputed",
+        })
+    }
+}
+
+/// One variable of a file.
+struct Entry {
+    key: Vec<u8>,
+    /// Of the key, counted from 1.
+    line: usize,
+    /// What is replaced when the value changes.
+    span: Range<usize>,
+    /// False for a name that stands alone.
+    equals: bool,
+    /// A comment inside `span`, which stays.
+    comment: Option<Range<usize>>,
+    /// What the reader makes of the value; `None` where that depends on more than the file.
+    value: Option<Text>,
+}
+
+/// The document with `key` set to `value`: the value's place is rewritten, or a line is added at the end.
+pub fn set(document: &[u8], key: &str, value: &str, dialect: Dialect) -> Result<Text, Problem> {
+    let entries = parse(document, dialect)?;
+    let encoded = encode(value, dialect).map_err(|what| Problem::new(1, what))?;
+    let mut edited = Zeroizing::new(Vec::with_capacity(document.len() + key.len() + encoded.len() + 8));
+    if let Some(entry) = sole(&entries, key)? {
+        edited.extend_from_slice(&document[..entry.span.start]);
+        if !entry.equals {
+            edited.push(b'=');
+        }
+        edited.extend_from_slice(encoded.as_bytes());
+        if let Some(comment) = &entry.comment {
+            edited.push(b' ');
+            edited.extend_from_slice(&document[comment.clone()]);
+        }
+        edited.extend_from_slice(&document[entry.span.end..]);
+    } else {
+        let line_end = line_end(document);
+        edited.extend_from_slice(document);
+        if document.last().is_some_and(|last| *last != b'\n') {
+            edited.extend_from_slice(line_end);
+        }
+        for part in [key.as_bytes(), b"=", encoded.as_bytes(), line_end] {
+            edited.extend_from_slice(part);
+        }
+    }
+    // The reader has the last word: what it would not read back is not written.
+    match get(&edited, key, dialect)? {
+        Read::Value(read) if *read == *value.as_bytes() => Ok(edited),
+        _ => Err(Problem::new(1, format!("{} would not read {key} back as it was written", reader(dialect)))),
+    }
+}
+
+/// What the reader makes of `key`.
+pub fn get(document: &[u8], key: &str, dialect: Dialect) -> Result<Read, Problem> {
+    let entries = parse(document, dialect)?;
+    Ok(match sole(&entries, key)?.filter(|entry| entry.equals) {
+        None => Read::Missing,
+        Some(Entry { value: Some(value), .. }) => Read::Value(value.clone()),
+        Some(Entry { value: None, .. }) => Read::Disputed,
+    })
+}
+
+/// Whether `key` is a name that every reader takes.
+pub fn is_key(key: &str) -> bool {
+    key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The reader of a dialect, as the subject of a sentence.
+pub fn reader(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Systemd => "systemd",
+        Dialect::Docker => "docker",
+        Dialect::Dotenv => "a dotenv reader",
+        Dialect::PosixSh => "a POSIX shell",
+    }
+}
+
+fn parse(document: &[u8], dialect: Dialect) -> Result<Vec<Entry>, Problem> {
+    if let Some(at) = document.iter().position(|byte| *byte == 0) {
+        return Err(Problem::new(line_of(document, at), "it contains a NUL byte, so it is no env file"));
+    }
+    match dialect {
+        Dialect::Systemd => systemd::parse(document),
+        Dialect::Docker => docker::parse(document),
+        Dialect::Dotenv => dotenv::parse(document),
+        Dialect::PosixSh => shell::parse(document),
+    }
+}
+
+fn sole<'a>(entries: &'a [Entry], key: &str) -> Result<Option<&'a Entry>, Problem> {
+    let mut found = entries.iter().filter(|entry| entry.key == key.as_bytes());
+    match (found.next(), found.next()) {
+        (Some(first), Some(second)) => Err(Problem::new(
+            second.line,
+            format!(
+                "{key} stands on line {} already, and readers differ about which one counts: remove one",
+                first.line
+            ),
+        )),
+        (first, _) => Ok(first),
+    }
+}
+
+/// The line end that the document uses.
+fn line_end(document: &[u8]) -> &'static [u8] {
+    match document.iter().position(|byte| *byte == b'\n') {
+        Some(at) if at > 0 && document[at - 1] == b'\r' => b"\r\n",
+        _ => b"\n",
+    }
+}
+
+/// The number of the line that `at` stands on, counted from 1.
+fn line_of(document: &[u8], at: usize) -> usize {
+    1 + document[..at].iter().filter(|byte| **byte == b'\n').count()
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
