@@ -51,9 +51,7 @@ pub fn check_value(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure>
         StoreKind::EnvFile { key, .. } if !env_file::is_key(key) => {
             refused(format!("\"{key}\" is no name of an environment variable"))
         }
-        StoreKind::EnvFile { dialect, .. } => {
-            env_file::encode(secret.expose(), *dialect).map(drop).or_else(|why| refused(why))
-        }
+        StoreKind::EnvFile { dialect, .. } => env_file::encode(secret.expose(), *dialect).map(drop).or_else(refused),
     }
 }
 

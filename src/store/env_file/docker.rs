@@ -3,10 +3,9 @@
 use zeroize::Zeroizing;
 
 use super::encoding::DOCKER_LINE;
-use super::{Entry, Problem};
+use super::{Entry, Problem, Search};
 
-pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
-    let mut entries = Vec::new();
+pub(super) fn scan(document: &[u8], search: &mut Search<'_>) -> Result<(), Problem> {
     let mut start = 0;
     for (number, whole) in (1..).zip(document.split_inclusive(|byte| *byte == b'\n')) {
         let line = whole.strip_suffix(b"\n").unwrap_or(whole);
@@ -28,17 +27,19 @@ pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
             if key.contains(char::is_whitespace) {
                 return Err(Problem::new(number, "docker refuses a file with blanks in a name"));
             }
-            let value = value.unwrap_or_default();
-            entries.push(Entry {
-                key: key.as_bytes().to_vec(),
-                line: number,
-                span: end - value.len()..end,
-                equals: text.contains('='),
-                comment: None,
-                value: Some(Zeroizing::new(value.as_bytes().to_vec())),
-            });
+            if search.wants(key.as_bytes()) {
+                let equals = value.is_some();
+                let value = value.unwrap_or_default();
+                search.found.push(Entry {
+                    at: start,
+                    span: end - value.len()..end,
+                    equals,
+                    comment: None,
+                    value: Some(Zeroizing::new(value.as_bytes().to_vec())),
+                });
+            }
         }
         start += whole.len();
     }
-    Ok(entries)
+    Ok(())
 }

@@ -5,9 +5,9 @@
 
 use zeroize::Zeroizing;
 
-use super::{BYTE_ORDER_MARK, Entry, Problem, line_of};
+use super::{BYTE_ORDER_MARK, Entry, Problem, Search, line_of};
 
-pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
+pub(super) fn scan(document: &[u8], search: &mut Search<'_>) -> Result<(), Problem> {
     let text = str::from_utf8(document)
         .map_err(|error| Problem::new(line_of(document, error.valid_up_to()), "dotenv readers want UTF-8"))?;
     let strange = |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{b}' | '\u{c}');
@@ -24,11 +24,11 @@ pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
     if document.starts_with(BYTE_ORDER_MARK) {
         reader.at = BYTE_ORDER_MARK.len();
     }
-    let mut entries = Vec::new();
     while reader.at < text.len() {
-        entries.extend(reader.line()?);
+        let at = reader.at;
+        reader.line(search).map_err(|what| Problem::new(line_of(document, at), what))?;
     }
-    Ok(entries)
+    Ok(())
 }
 
 struct Reader<'a> {
@@ -38,13 +38,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads to the end of a line, or of the line that a quoted value ends on.
-    fn line(&mut self) -> Result<Option<Entry>, Problem> {
-        let line = line_of(self.text.as_bytes(), self.at);
-        let problem = |what: &str| Err(Problem::new(line, what));
+    fn line(&mut self, search: &mut Search<'_>) -> Result<(), &'static str> {
         self.blanks();
         if matches!(self.peek(), None | Some('#' | '\r' | '\n')) {
             self.next_line();
-            return Ok(None);
+            return Ok(());
         }
         let exported = self.rest().strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
         if exported.is_some() {
@@ -55,53 +53,56 @@ impl<'a> Reader<'a> {
         self.skip(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
         let key = &self.text[key_at..self.at];
         if key.is_empty() {
-            return problem("it is neither KEY=value nor a comment, and dotenv readers differ about it");
+            return Err("it is neither KEY=value nor a comment, and dotenv readers differ about it");
         }
         if key_at == BYTE_ORDER_MARK.len() && self.text.starts_with('\u{feff}') {
-            return problem("some dotenv readers take the byte order mark for a part of the first name: remove it");
+            return Err("some dotenv readers take the byte order mark for a part of the first name: remove it");
         }
         let key_end = self.at;
         self.blanks();
-        let entry =
-            |span, equals, comment, value| Entry { key: key.as_bytes().to_vec(), line, span, equals, comment, value };
         match self.peek() {
             Some('=') => self.at += 1,
             // A name that stands alone: some readers take its value from their environment.
             None | Some('\r' | '\n') => {
                 self.next_line();
-                return Ok(Some(entry(key_end..key_end, false, None, None)));
+                if search.wants(key.as_bytes()) {
+                    let span = key_end..key_end;
+                    search.found.push(Entry { at: key_at, span, equals: false, comment: None, value: None });
+                }
+                return Ok(());
             }
-            Some(_) => return problem("it is neither KEY=value nor a comment, and dotenv readers differ about it"),
+            Some(_) => return Err("it is neither KEY=value nor a comment, and dotenv readers differ about it"),
         }
         let blanks_at = self.at;
         self.blanks();
         let start = self.at;
         // What no reader changes, by the form that the value stands in.
         let (value, disputed): (_, &[char]) = match self.peek() {
-            Some(quote @ ('\'' | '"')) => match self.quoted(quote) {
-                Ok(value) if quote == '"' => (value, &['\\', '$', '`', '\r']),
-                Ok(value) => (value, &['\r']),
-                Err(what) => return problem(what),
-            },
+            Some(quote @ ('\'' | '"')) => {
+                let value = self.quoted(quote)?;
+                if quote == '"' { (value, &['\\', '$', '`', '\r']) } else { (value, &['\r']) }
+            }
             _ => (self.unquoted(blanks_at), &['\\', '$', '`', '#', '\'', '"']),
         };
-        let agreed = !value.contains(disputed) && !value.contains("${") && !value.contains("\\\\");
-        let text = agreed.then(|| Zeroizing::new(value.as_bytes().to_vec()));
         let value_end = self.at;
         self.blanks();
         let comment_at = self.at;
         self.skip(|c| !matches!(c, '\r' | '\n'));
         let comment = (comment_at < self.at).then_some(comment_at..self.at);
         if comment.is_some() && !self.text[comment_at..].starts_with('#') {
-            return problem("something other than a comment follows the value's closing quote");
+            return Err("something other than a comment follows the value's closing quote");
         }
         if self.text[start..].starts_with('`') && value.matches('`').count() < 2 {
-            return problem("Node takes the backquote for the beginning of a value of several lines: quote it");
+            return Err("Node takes the backquote for the beginning of a value of several lines: quote it");
         }
         let end = if comment.is_some() { self.at } else { value_end };
-        let found = entry(start..end, true, comment, text);
+        if search.wants(key.as_bytes()) {
+            let agreed = !value.contains(disputed) && !value.contains("${") && !value.contains("\\\\");
+            let value = agreed.then(|| Zeroizing::new(value.as_bytes().to_vec()));
+            search.found.push(Entry { at: key_at, span: start..end, equals: true, comment, value });
+        }
         self.next_line();
-        Ok(Some(found))
+        Ok(())
     }
 
     /// A value between quotes, on one line or several.

@@ -24,9 +24,8 @@ pub fn encode(value: &str, dialect: Dialect) -> Result<Zeroizing<String>, String
         },
         // systemd drops variables with other control characters (`env_value_is_valid`).
         Dialect::Systemd if control(&['\t', '\n']) => refuse("drops values with control characters"),
-        Dialect::Systemd if universal(value) => Ok(raw(value)),
+        Dialect::Systemd | Dialect::Dotenv if universal(value) => Ok(raw(value)),
         Dialect::Systemd => Ok(quoted('"', value, |c| matches!(c, '\\' | '"' | '$' | '`').then_some("\\"))),
-        Dialect::Dotenv if universal(value) => Ok(raw(value)),
         Dialect::Dotenv => {
             let unread = [
                 (value.contains('\''), "cannot hold a value with a single quote"),

@@ -66,11 +66,10 @@ impl fmt::Debug for Read {
     }
 }
 
-/// One variable of a file.
+/// One place where a file names the key.
 struct Entry {
-    key: Vec<u8>,
-    /// Of the key, counted from 1.
-    line: usize,
+    /// Of the name.
+    at: usize,
     /// What is replaced when the value changes.
     span: Range<usize>,
     /// False for a name that stands alone.
@@ -83,10 +82,9 @@ struct Entry {
 
 /// The document with `key` set to `value`: the value's place is rewritten, or a line is added at the end.
 pub fn set(document: &[u8], key: &str, value: &str, dialect: Dialect) -> Result<Text, Problem> {
-    let entries = parse(document, dialect)?;
     let encoded = encode(value, dialect).map_err(|what| Problem::new(1, what))?;
     let mut edited = Zeroizing::new(Vec::with_capacity(document.len() + key.len() + encoded.len() + 8));
-    if let Some(entry) = sole(&entries, key)? {
+    if let Some(entry) = find(document, key, dialect)? {
         edited.extend_from_slice(&document[..entry.span.start]);
         if !entry.equals {
             edited.push(b'=');
@@ -116,10 +114,9 @@ pub fn set(document: &[u8], key: &str, value: &str, dialect: Dialect) -> Result<
 
 /// What the reader makes of `key`.
 pub fn get(document: &[u8], key: &str, dialect: Dialect) -> Result<Read, Problem> {
-    let entries = parse(document, dialect)?;
-    Ok(match sole(&entries, key)?.filter(|entry| entry.equals) {
+    Ok(match find(document, key, dialect)?.filter(|entry| entry.equals) {
         None => Read::Missing,
-        Some(Entry { value: Some(value), .. }) => Read::Value(value.clone()),
+        Some(Entry { value: Some(value), .. }) => Read::Value(value),
         Some(Entry { value: None, .. }) => Read::Disputed,
     })
 }
@@ -140,28 +137,39 @@ pub fn reader(dialect: Dialect) -> &'static str {
     }
 }
 
-fn parse(document: &[u8], dialect: Dialect) -> Result<Vec<Entry>, Problem> {
-    if let Some(at) = document.iter().position(|byte| *byte == 0) {
-        return Err(Problem::new(line_of(document, at), "it contains a NUL byte, so it is no env file"));
-    }
-    match dialect {
-        Dialect::Systemd => systemd::parse(document),
-        Dialect::Docker => docker::parse(document),
-        Dialect::Dotenv => dotenv::parse(document),
-        Dialect::PosixSh => shell::parse(document),
+/// Collects the places that name one key; of other variables only the extent is of interest.
+struct Search<'a> {
+    key: &'a [u8],
+    found: Vec<Entry>,
+}
+
+impl Search<'_> {
+    /// Whether this variable is to be kept. A third place would say no more than the second.
+    fn wants(&self, key: &[u8]) -> bool {
+        key == self.key && self.found.len() < 2
     }
 }
 
-fn sole<'a>(entries: &'a [Entry], key: &str) -> Result<Option<&'a Entry>, Problem> {
-    let mut found = entries.iter().filter(|entry| entry.key == key.as_bytes());
+/// The one place in the whole document, all of which must make sense, that names the key.
+fn find(document: &[u8], key: &str, dialect: Dialect) -> Result<Option<Entry>, Problem> {
+    if let Some(at) = document.iter().position(|byte| *byte == 0) {
+        return Err(Problem::new(line_of(document, at), "it contains a NUL byte, so it is no env file"));
+    }
+    let mut search = Search { key: key.as_bytes(), found: Vec::new() };
+    match dialect {
+        Dialect::Systemd => systemd::scan(document, &mut search),
+        Dialect::Docker => docker::scan(document, &mut search),
+        Dialect::Dotenv => dotenv::scan(document, &mut search),
+        Dialect::PosixSh => shell::scan(document, &mut search),
+    }?;
+    let mut found = search.found.into_iter();
     match (found.next(), found.next()) {
-        (Some(first), Some(second)) => Err(Problem::new(
-            second.line,
-            format!(
-                "{key} stands on line {} already, and readers differ about which one counts: remove one",
-                first.line
-            ),
-        )),
+        (Some(first), Some(second)) => {
+            let other = line_of(document, first.at);
+            let what =
+                format!("{key} stands on line {other} already, and readers differ about which counts: remove one");
+            Err(Problem::new(line_of(document, second.at), what))
+        }
         (first, _) => Ok(first),
     }
 }
@@ -176,7 +184,7 @@ fn line_end(document: &[u8]) -> &'static [u8] {
 
 /// The number of the line that `at` stands on, counted from 1.
 fn line_of(document: &[u8], at: usize) -> usize {
-    1 + document[..at].iter().filter(|byte| **byte == b'\n').count()
+    1 + document[..at].split(|byte| *byte == b'\n').skip(1).count()
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

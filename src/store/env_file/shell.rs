@@ -6,19 +6,18 @@
 
 use zeroize::Zeroizing;
 
-use super::{BYTE_ORDER_MARK, Entry, Problem, Text, line_of};
+use super::{BYTE_ORDER_MARK, Entry, Problem, Search, Text, line_of};
 
-pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
+pub(super) fn scan(document: &[u8], search: &mut Search<'_>) -> Result<(), Problem> {
     if document.starts_with(BYTE_ORDER_MARK) {
         return Err(Problem::new(1, "a shell takes the byte order mark for a part of the first word: remove it"));
     }
     let mut reader = Reader { document, at: 0 };
-    let mut entries = Vec::new();
     while reader.at < document.len() {
-        let line = line_of(document, reader.at);
-        reader.statement(line, &mut entries).map_err(|what| Problem::new(line, what))?;
+        let at = reader.at;
+        reader.statement(search).map_err(|what| Problem::new(line_of(document, at), what))?;
     }
-    Ok(entries)
+    Ok(())
 }
 
 struct Reader<'a> {
@@ -30,7 +29,7 @@ const NOT_AN_ASSIGNMENT: &str = "only lines like KEY=value and export KEY=value 
 
 impl Reader<'_> {
     /// Reads to the end of a line, or of the line that a quoted value ends on.
-    fn statement(&mut self, line: usize, entries: &mut Vec<Entry>) -> Result<(), &'static str> {
+    fn statement(&mut self, search: &mut Search<'_>) -> Result<(), &'static str> {
         self.blanks();
         for fixed in ["set -a", "set +a"] {
             if self.rest().starts_with(fixed.as_bytes()) {
@@ -61,8 +60,11 @@ impl Reader<'_> {
         }
         self.at += 1;
         let start = self.at;
-        let value = self.word()?;
-        entries.push(Entry { key: key.to_vec(), line, span: start..self.at, equals: true, comment: None, value });
+        let wanted = search.wants(key);
+        let value = self.word(wanted)?;
+        if wanted {
+            search.found.push(Entry { at: key_at, span: start..self.at, equals: true, comment: None, value });
+        }
         self.end()
     }
 
@@ -90,8 +92,10 @@ impl Reader<'_> {
     }
 
     /// What a word stands for, where that does not depend on anything else.
-    fn word(&mut self) -> Result<Option<Text>, &'static str> {
-        let mut value = Zeroizing::new(Vec::with_capacity(self.document.len() - self.at));
+    fn word(&mut self, wanted: bool) -> Result<Option<Text>, &'static str> {
+        // Room for all of it at once: a buffer that grows leaves copies behind.
+        let room = if wanted { self.document.len() - self.at } else { 0 };
+        let mut value = Zeroizing::new(Vec::with_capacity(room));
         let mut literal = true;
         let start = self.at;
         while let Some(byte) = self.peek() {

@@ -1,8 +1,6 @@
 //! systemd's `EnvironmentFile=`, after the state machine in systemd's `src/basic/env-file.c`.
 
-use zeroize::Zeroizing;
-
-use super::{Entry, Problem, Text, line_of};
+use super::{Entry, Problem, Search, Text, line_of};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -19,19 +17,39 @@ enum State {
 }
 
 /// The variable that is being read.
+#[derive(Default)]
 struct Open {
     key_at: usize,
-    key: Vec<u8>,
     value_at: usize,
+    /// Whether it is the one that is searched for; the others' values are not kept.
+    wanted: bool,
     value: Text,
     /// Length of the value without the blanks at its end.
     trimmed: usize,
 }
 
-pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
-    let mut entries = Vec::new();
+impl Open {
+    fn push(&mut self, bytes: &[u8]) {
+        if self.wanted {
+            self.value.extend_from_slice(bytes);
+        }
+    }
+
+    fn close(&mut self, document: &[u8], end: usize, search: &mut Search<'_>) -> Result<(), Problem> {
+        if str::from_utf8(&document[self.key_at..end]).is_err() {
+            return Err(Problem::new(line_of(document, self.key_at), "systemd wants UTF-8"));
+        }
+        if self.wanted {
+            let value = Some(std::mem::take(&mut self.value));
+            search.found.push(Entry { at: self.key_at, span: self.value_at..end, equals: true, comment: None, value });
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn scan(document: &[u8], search: &mut Search<'_>) -> Result<(), Problem> {
     let mut state = State::BeforeKey;
-    let mut open = Open { key_at: 0, key: Vec::new(), value_at: 0, value: Text::default(), trimmed: 0 };
+    let mut open = Open::default();
     for (at, &byte) in document.iter().enumerate() {
         let newline = matches!(byte, b'\n' | b'\r');
         let blank = newline || matches!(byte, b' ' | b'\t');
@@ -39,26 +57,26 @@ pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
             State::BeforeKey if matches!(byte, b'#' | b';') => State::Comment,
             State::BeforeKey if blank => State::BeforeKey,
             State::BeforeKey => {
-                // One buffer of the right size from the start: one that grows leaves copies behind.
-                let value = Zeroizing::new(Vec::with_capacity(document.len() - at));
-                open = Open { key_at: at, key: vec![byte], value_at: at, value, trimmed: 0 };
+                open = Open { key_at: at, ..Open::default() };
                 State::Key
             }
             // A line without "=" sets nothing.
             State::Key if newline => State::BeforeKey,
             State::Key if byte == b'=' => {
                 open.value_at = at + 1;
+                open.wanted = search.wants(document[open.key_at..at].trim_ascii_end());
+                if open.wanted {
+                    // Room for all of it at once: a buffer that grows leaves copies behind.
+                    open.value.reserve_exact(document.len() - at);
+                }
                 State::BeforeValue
             }
-            State::Key => {
-                open.key.push(byte);
-                State::Key
-            }
+            State::Key => State::Key,
             State::BeforeValue | State::Value if newline => {
                 if state == State::Value {
                     open.value.truncate(open.trimmed);
                 }
-                entries.push(close(&open, document, at)?);
+                open.close(document, at, search)?;
                 State::BeforeKey
             }
             State::BeforeValue if byte == b'\'' => State::SingleQuote,
@@ -69,7 +87,7 @@ pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
             }
             State::BeforeValue if blank => State::BeforeValue,
             State::BeforeValue | State::Value => {
-                open.value.push(byte);
+                open.push(&[byte]);
                 if !blank {
                     open.trimmed = open.value.len();
                 }
@@ -77,7 +95,7 @@ pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
             }
             State::Escape => {
                 if !newline {
-                    open.value.push(byte);
+                    open.push(&[byte]);
                 }
                 open.trimmed = open.value.len();
                 State::Value
@@ -86,14 +104,14 @@ pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
             State::DoubleQuote if byte == b'"' => State::BeforeValue,
             State::DoubleQuote if byte == b'\\' => State::DoubleQuoteEscape,
             State::SingleQuote | State::DoubleQuote => {
-                open.value.push(byte);
+                open.push(&[byte]);
                 state
             }
             State::DoubleQuoteEscape => {
                 match byte {
-                    b'"' | b'\\' | b'`' | b'$' => open.value.push(byte),
+                    b'"' | b'\\' | b'`' | b'$' => open.push(&[byte]),
                     b'\n' => {}
-                    _ => open.value.extend([b'\\', byte]),
+                    _ => open.push(&[b'\\', byte]),
                 }
                 State::DoubleQuote
             }
@@ -110,7 +128,7 @@ pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
             if state == State::Value {
                 open.value.truncate(open.trimmed);
             }
-            entries.push(close(&open, document, document.len())?);
+            open.close(document, document.len(), search)?;
         }
         State::CommentEscape => return Err(continued(line_of(document, document.len()))),
         State::Escape => return Err(Problem::new(line, "the \\ at the end of the file would take in another line")),
@@ -118,22 +136,7 @@ pub(super) fn parse(document: &[u8]) -> Result<Vec<Entry>, Problem> {
             return Err(Problem::new(line, "the value's quotes are not closed"));
         }
     }
-    Ok(entries)
-}
-
-fn close(open: &Open, document: &[u8], end: usize) -> Result<Entry, Problem> {
-    let line = line_of(document, open.key_at);
-    if str::from_utf8(&open.key).is_err() || str::from_utf8(&open.value).is_err() {
-        return Err(Problem::new(line, "systemd wants UTF-8"));
-    }
-    Ok(Entry {
-        key: open.key.trim_ascii_end().to_vec(),
-        line,
-        span: open.value_at..end,
-        equals: true,
-        comment: None,
-        value: Some(open.value.clone()),
-    })
+    Ok(())
 }
 
 fn continued(line: usize) -> Problem {

@@ -167,6 +167,17 @@ fn what_is_read_is_what_the_reader_sees() {
     }
 }
 
+#[test]
+fn a_file_of_many_lines_is_edited_in_time_that_grows_with_its_length_only() {
+    for dialect in ALL {
+        let document = "A='x y'\n".repeat(100_000) + "KEY=old\n";
+        let result = set(document.as_bytes(), "KEY", "new", dialect).unwrap();
+        assert_eq!(result.len(), document.len(), "{dialect:?}");
+        let document = "KEY=x\n".repeat(100_000);
+        assert!(set(document.as_bytes(), "KEY", "new", dialect).is_err());
+    }
+}
+
 /// A file in three parts, so that a test knows which bytes may change.
 #[derive(Clone, Debug)]
 struct Sample {
