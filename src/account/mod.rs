@@ -28,7 +28,7 @@ use crate::clock::{Clock, Span, Time};
 use crate::inventory::AccountPolicy;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{
-    self, Cursor, Gone, Minted, Operation, Page, Params, Provider, Response, Role, Subject, Values, Verdict, Want,
+    self, Cursor, Gone, Minted, Operation, Params, Provider, Response, Role, Subject, Values, Verdict, Want,
 };
 use crate::secret::{Fingerprinter, SecretParts};
 
@@ -39,20 +39,8 @@ pub use self::observe::Listing;
 /// How long a caller is held for its turn. Who would have to wait longer is told when to come back instead.
 const PATIENCE: Span = Span::seconds(5);
 
-/// How long the pages after the first may wait in all: a listing that is given up half-way was for nothing.
-const LISTING_PATIENCE: Span = Span::minutes(10);
-
 /// How long a caller is held while as many requests as allowed are under way.
 const QUEUE_PATIENCE: Span = Span::seconds(30);
-
-/// Pages that a listing reads at most.
-const MAX_PAGES: usize = 1000;
-
-/// Entries that a listing reads at most.
-const MAX_ENTRIES: usize = 200_000;
-
-/// How often the same page of a listing is asked for when the provider puts it off.
-const PAGE_TRIES: usize = 3;
 
 /// Why an account cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -196,47 +184,6 @@ impl<C: Clock> Account<C> {
     pub async fn renew(&self, params: &Params, want: &Want, subject: &Subject) -> Outcome<Minted> {
         let job = Job { want: Some(want), subject: Some(subject), ..self.job(Operation::Renew, params) };
         self.send(job, Provider::read_renew).await
-    }
-
-    /// Everything that the provider lists, all pages of it. A listing that fails half-way is no listing.
-    pub async fn list(&self, params: &Params) -> Outcome<Listing> {
-        let at = self.0.clock.now();
-        let mut entries = Vec::new();
-        let mut cursors: Vec<Cursor> = Vec::new();
-        let complete = loop {
-            let page = match self.page(params, cursors.last(), at + LISTING_PATIENCE).await {
-                Outcome::Done(page) => page,
-                Outcome::Later { not_before, failure } => return Outcome::Later { not_before, failure },
-                Outcome::Refused(failure) => return Outcome::Refused(failure),
-                Outcome::Ambiguous(failure) => return Outcome::Ambiguous(failure),
-            };
-            entries.extend(page.entries);
-            match page.next {
-                None => break true,
-                Some(next) if cursors.contains(&next) => {
-                    return self.failed(Failure::new(FailureCode::NotUnderstood, "the listing's pages go in a circle"));
-                }
-                Some(_) if cursors.len() + 1 >= MAX_PAGES || entries.len() >= MAX_ENTRIES => break false,
-                Some(next) => cursors.push(next),
-            }
-        };
-        Outcome::Done(Listing::new(at, entries, self.skew(), complete))
-    }
-
-    /// One page. A page after the first is waited for until `latest`, and asked for again when it is put off until then.
-    async fn page(&self, params: &Params, cursor: Option<&Cursor>, latest: Time) -> Outcome<Page> {
-        let mut job = Job { page: cursor, ..self.job(Operation::List, params) };
-        if cursor.is_none() {
-            return self.send(job, Provider::read_page).await;
-        }
-        job.latest = latest;
-        let mut tries = 1;
-        loop {
-            match self.send(job, Provider::read_page).await {
-                Outcome::Later { not_before: Some(time), .. } if time <= latest && tries < PAGE_TRIES => tries += 1,
-                outcome => return outcome,
-            }
-        }
     }
 
     fn job<'a>(&self, operation: Operation, params: &'a Params) -> Job<'a> {

@@ -1,8 +1,23 @@
-//! What a provider lists of an account's tokens, in a form that a hundred thousand tokens are looked up in quickly.
+//! What a provider lists of an account's tokens: gathered page by page, in a form that a hundred thousand tokens are
+//! looked up in quickly.
 
-use crate::clock::{Span, Time};
+use super::{Account, Job};
+use crate::clock::{Clock, Span, Time};
 use crate::names::{Marker, RemoteId};
-use crate::provider::Entry;
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::{Cursor, Entry, Operation, Page, Params, Provider};
+
+/// How long the pages after the first may wait in all: a listing that is given up half-way was for nothing.
+const LISTING_PATIENCE: Span = Span::minutes(10);
+
+/// Pages that a listing reads at most.
+pub(super) const MAX_PAGES: usize = 1000;
+
+/// Entries that a listing reads at most.
+const MAX_ENTRIES: usize = 200_000;
+
+/// How often the same page of a listing is asked for when the provider puts it off.
+const PAGE_TRIES: usize = 3;
 
 /// A listing, all of its pages.
 #[derive(Clone, Debug)]
@@ -71,6 +86,49 @@ impl Listing {
     pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Entry> {
         let wanted = key(name);
         equal_range(&self.entries, &self.by_name, move |entry| key_of(entry).cmp(&Some(wanted)))
+    }
+}
+
+impl<C: Clock> Account<C> {
+    /// Everything that the provider lists, all pages of it. A listing that fails half-way is no listing.
+    pub async fn list(&self, params: &Params) -> Outcome<Listing> {
+        let at = self.0.clock.now();
+        let mut entries = Vec::new();
+        let mut cursors: Vec<Cursor> = Vec::new();
+        let complete = loop {
+            let page = match self.page(params, cursors.last(), at + LISTING_PATIENCE).await {
+                Outcome::Done(page) => page,
+                Outcome::Later { not_before, failure } => return Outcome::Later { not_before, failure },
+                Outcome::Refused(failure) => return Outcome::Refused(failure),
+                Outcome::Ambiguous(failure) => return Outcome::Ambiguous(failure),
+            };
+            entries.extend(page.entries);
+            match page.next {
+                None => break true,
+                Some(next) if cursors.contains(&next) => {
+                    return self.failed(Failure::new(FailureCode::NotUnderstood, "the listing's pages go in a circle"));
+                }
+                Some(_) if cursors.len() + 1 >= MAX_PAGES || entries.len() >= MAX_ENTRIES => break false,
+                Some(next) => cursors.push(next),
+            }
+        };
+        Outcome::Done(Listing::new(at, entries, self.skew(), complete))
+    }
+
+    /// One page. A page after the first is waited for until `latest`, and asked for again when it is put off until then.
+    async fn page(&self, params: &Params, cursor: Option<&Cursor>, latest: Time) -> Outcome<Page> {
+        let mut job = Job { page: cursor, ..self.job(Operation::List, params) };
+        if cursor.is_none() {
+            return self.send(job, Provider::read_page).await;
+        }
+        job.latest = latest;
+        let mut tries = 1;
+        loop {
+            match self.send(job, Provider::read_page).await {
+                Outcome::Later { not_before: Some(time), .. } if time <= latest && tries < PAGE_TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
     }
 }
 
