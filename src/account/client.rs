@@ -77,8 +77,6 @@ impl HttpClient {
         let headers = answer.headers().clone();
         let body = match tokio::time::timeout(self.timeouts.body, self.body(answer)).await {
             Ok(Ok(body)) => body,
-            // A client error is a certain no, whatever else the provider meant to say.
-            Ok(Err(_)) | Err(_) if status.is_client_error() => Zeroizing::default(),
             Ok(Err(failure)) => return Exchange::Unclear(failure),
             Err(_) => return Exchange::Unclear(timeout(self.timeouts.body, "did not finish its answer", &place)),
         };

@@ -251,9 +251,15 @@ impl<C: Clock> Account<C> {
     /// Waits until a request may leave; holds nobody beyond `latest`, however the clock is set meanwhile.
     async fn turn<T>(&self, latest: Time, presented: Option<&Presented>) -> Result<SemaphorePermit<'_>, Outcome<T>> {
         let clock = &self.0.clock;
-        let patience = latest - clock.now();
+        let patience = (latest - clock.now()).max(Span::zero());
+        // What can leave now may leave, however long it took until here.
+        let latest = |now: Time| latest.clamp(now, now + patience);
         let fingerprint = presented.map(|presented| &presented.fingerprint);
-        let turned_away = self.state().limiter.turns_away(clock.now(), latest, fingerprint);
+        let turned_away = {
+            let mut state = self.state();
+            let now = clock.now();
+            state.limiter.turns_away(now, latest(now), fingerprint)
+        };
         if let Some(refusal) = turned_away {
             return Err(self.later(refusal));
         }
@@ -272,7 +278,7 @@ impl<C: Clock> Account<C> {
             let (admission, slot_from) = {
                 let mut state = self.state();
                 let now = clock.now();
-                (state.limiter.admit(now, latest.clamp(now, now + patience.max(Span::zero())), fingerprint), now)
+                (state.limiter.admit(now, latest(now), fingerprint), now)
             };
             let slot = match admission {
                 Admission::At(slot) => slot,

@@ -33,7 +33,8 @@ pub(super) fn config(ca_file: Option<&Path>) -> Result<ClientConfig, CaFileError
 
 /// A configuration that trusts nobody, for connections without TLS: it loads nothing.
 pub(super) fn untrusting() -> ClientConfig {
-    with_roots(RootCertStore::empty())
+    static UNTRUSTING: OnceLock<ClientConfig> = OnceLock::new();
+    UNTRUSTING.get_or_init(|| with_roots(RootCertStore::empty())).clone()
 }
 
 fn with_roots(roots: RootCertStore) -> ClientConfig {

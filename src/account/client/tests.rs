@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(500);
 const PATIENT: Timeouts = Timeouts { connect: LONG, headers: LONG, body: LONG };
 const LIMIT: usize = 64 * 1024;
 
@@ -183,17 +183,6 @@ async fn each_phase_has_its_own_time() {
     ] {
         let sent = send_within(&url, timeouts, None).await;
         assert_eq!(told(&sent), expected, "{sentence}: {sent:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_client_error_is_certain_whatever_becomes_of_its_body() {
-    let unauthorized = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 10\r\n\r\nhalf";
-    for hang in [true, false] {
-        let address = answering(unauthorized.to_vec(), hang).await;
-        let timeouts = Timeouts { connect: LONG, headers: LONG, body: SHORT };
-        let response = answered(send_within(&format!("http://{address}"), timeouts, None).await);
-        assert_eq!((response.status, response.body.len()), (401, 0));
     }
 }
 
