@@ -18,6 +18,7 @@ mod graphql;
 pub mod judge;
 pub mod ledger;
 mod line;
+pub mod operations;
 mod pointone;
 pub mod provider;
 pub mod requests;
@@ -32,6 +33,7 @@ pub use consumer::{Consumer, Finding, Reading, Verdict};
 pub use faults::{Fault, Faults};
 pub use judge::{Summary, unaccounted};
 pub use ledger::{Ledger, LedgerEntry, State, User, Why};
+pub use operations::operations;
 pub use provider::{Loopback, Options};
 pub use requests::RequestRecord;
 

@@ -2,6 +2,7 @@
 
 mod awx;
 mod commvault;
+mod definitions;
 mod faults;
 mod judge;
 mod pointone;
