@@ -71,6 +71,21 @@ pub fn mode(text: &str) -> Result<u32, String> {
     Ok(bits)
 }
 
+/// Checks a level, or a list of directives `target=level`. A misspelt level would be taken for the name of a module, and
+/// nothing would be logged at all.
+pub fn log_level(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // Directives that filter by span have commas of their own.
+    let directives = if text.contains('[') { "" } else { text };
+    for directive in directives.split_terminator(',') {
+        let level = directive.rsplit('=').next().unwrap_or_default().trim();
+        if !LEVELS.contains(&level.to_lowercase().as_str()) {
+            return Err(format!("\"{level}\" is no level; valid: {}", LEVELS.join(", ")));
+        }
+    }
+    if text.trim().is_empty() { Err("it is empty; write for example \"info\"".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// Whether `name` can be the name of an environment variable.
 pub fn is_variable(name: &str) -> bool {
     !name.is_empty()
@@ -168,6 +183,22 @@ mod tests {
                 ("4755", Err("no mode")),
                 ("+640", Err("no mode")),
                 ("rw-r", Err("no mode")),
+            ],
+        );
+    }
+
+    #[test]
+    fn log_levels() {
+        check(
+            log_level,
+            &[
+                ("info", Ok("info".to_owned())),
+                ("warn,patrold::account=debug", Ok("warn,patrold::account=debug".to_owned())),
+                ("[rotation{token=a,b}]=trace", Ok("[rotation{token=a,b}]=trace".to_owned())),
+                ("verbose", Err("valid: off, error")),
+                ("info,patrold=verbose", Err("\"verbose\" is no level")),
+                (" ", Err("no level")),
+                ("", Err("empty")),
             ],
         );
     }

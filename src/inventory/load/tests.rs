@@ -305,6 +305,30 @@ fn without_a_state_directory_there_is_a_remedy() {
     assert!(loaded.inventory.is_none() && report.contains("state-dir = "), "{report}");
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever a slip of the hand makes of a file: there is an inventory, or there is an error that says why not.
+    #[test]
+    fn a_damaged_inventory_is_refused_or_still_means_something(
+        at in 0.0..1.0_f64,
+        length in 0..40_usize,
+        insert in "[\\PC\n\"\\[\\]{}=#,.]{0,8}",
+    ) {
+        let mut text = fs::read_to_string("tests/data/inventories/valid/every-form.toml").unwrap();
+        // A place that is drawn as a share fits any length of the file.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a share")]
+        let at = (at * text.len() as f64) as usize;
+        let start = (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+        let end = (start + length).min(text.len());
+        let end = (end..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap();
+        text.replace_range(start..end, &insert);
+        let (_dir, loaded) = loaded_from(&[("patrold.toml", &text)]);
+        proptest::prop_assert_eq!(loaded.inventory.is_none(), loaded.report.errors() > 0);
+        proptest::prop_assert_eq!(loaded.report.render().is_empty(), loaded.report.problems().is_empty());
+    }
+}
+
 /// Nothing is quadratic: ten times the tokens take about ten times as long, also where all of them are wrong. The limit
 /// is far above what a debug build on a busy machine needs, and far below what a quadratic step would take.
 #[test]

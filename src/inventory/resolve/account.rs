@@ -110,7 +110,7 @@ fn credential(
             }
             // Not repeated, and hidden in the line: it may be the secret itself.
             context.report.conceal(name.spot);
-            let help = match crate::document::nearest(&name.value, tokens.keys().copied()) {
+            let help = match context.nearest(&name.value, tokens.keys().copied()) {
                 Some(token) => format!("did you mean \"{token}\"?"),
                 None => {
                     "`token` takes the name of a [[token]] of this inventory; a secret itself never stands here".into()

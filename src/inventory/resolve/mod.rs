@@ -118,12 +118,17 @@ impl Context<'_> {
         self.report.error_with_help(spot, message, format!("the first one is at {}", self.report.place(first)));
     }
 
+    /// The one of `valid` that was most likely meant, while the budget lasts.
+    fn nearest<'n>(&self, given: &str, valid: impl ExactSizeIterator<Item = &'n str>) -> Option<&'n str> {
+        let left = self.hints.get().checked_sub(valid.len());
+        self.hints.set(left.unwrap_or_default());
+        left.and_then(|_| nearest(given, valid))
+    }
+
     /// "did you mean …", or a list of what is valid where that is short.
     fn hint<'n>(&self, given: &str, valid: impl ExactSizeIterator<Item = &'n str> + Clone) -> String {
         const FEW: usize = 12;
-        let affordable = self.hints.get().checked_sub(valid.len());
-        self.hints.set(affordable.unwrap_or_default());
-        match affordable.and_then(|_| nearest(given, valid.clone())) {
+        match self.nearest(given, valid.clone()) {
             Some(name) => format!("did you mean \"{name}\"?"),
             None if valid.len() == 0 => "there is none".to_owned(),
             None if valid.len() <= FEW => format!("valid: {}", valid.collect::<Vec<_>>().join(", ")),

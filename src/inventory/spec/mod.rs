@@ -97,10 +97,7 @@ fn daemon(reader: Reader<'_>) -> DaemonSpec {
         spot: reader.spot(),
         state_dir: reader.string("state-dir"),
         control: reader.string("control"),
-        log_level: reader.parsed("log-level", |text| match text.trim() {
-            "" => Err("it is empty; write for example \"info\""),
-            _ => Ok(text.to_owned()),
-        }),
+        log_level: reader.parsed("log-level", values::log_level),
         log_format: reader.choice("log-format", &FORMATS),
         seal_key: source::secret(&reader, "seal-key", &["file", "env", "systemd-credential"]),
         drain_timeout: reader.parsed("drain-timeout", values::timer),

@@ -32,7 +32,7 @@ pub(super) fn secret(
     allowed: &[&'static str],
 ) -> Option<Located<SecretSource>> {
     let found = reader.take(key)?;
-    let table = table(reader, key, found)?;
+    let table = place_table(reader, key, found)?;
     let source = source(&table, allowed, &[]);
     table.finish();
     source.map(|value| Located { value, spot: found.spot() })
@@ -42,7 +42,7 @@ pub(super) fn secret(
 pub(super) fn credential(reader: &Reader<'_>) -> Option<Located<CredentialSpec>> {
     reader.required("credential");
     let found = reader.take("credential")?;
-    let table = table(reader, "credential", found)?;
+    let table = place_table(reader, "credential", found)?;
     let value = if table.has("username") {
         basic(&table)
     } else if table.has("token") {
@@ -64,9 +64,11 @@ fn basic(table: &Reader<'_>) -> Option<CredentialSpec> {
 
 /// The source that stands in `table` itself; other keys are left to the caller.
 pub(super) fn source(table: &Reader<'_>, allowed: &[&'static str], besides: &[&'static str]) -> Option<SecretSource> {
-    if let Some((key, found)) = LITERALS.iter().find_map(|key| Some((*key, table.has(key).then(|| table.take(key))??)))
-    {
-        literal(table, &format!("`{key}` of {}", table.what()), found);
+    // Asked for with `has`, so that no message names these keys as valid ones.
+    if let Some(key) = LITERALS.into_iter().find(|key| table.has(key)) {
+        if let Some(found) = table.take(key) {
+            literal(table, &format!("`{key}` of {}", table.what()), found);
+        }
         return None;
     }
     let given: Vec<&str> = allowed.iter().copied().filter(|key| table.has(key)).collect();
@@ -139,8 +141,8 @@ pub(super) fn argv(table: &Reader<'_>, key: &'static str) -> Option<Located<Vec<
     }
 }
 
-/// `found` as a table; a bare text is a secret that somebody wrote down.
-fn table<'d>(reader: &Reader<'d>, key: &'static str, found: Found<'d>) -> Option<Reader<'d>> {
+/// `found` as a table that says where a secret is; a bare text is a secret that somebody wrote down.
+pub(super) fn place_table<'d>(reader: &Reader<'d>, key: &'static str, found: Found<'d>) -> Option<Reader<'d>> {
     let what = format!("`{key}` of {}", reader.what());
     if found.value().as_str().is_some() {
         literal(reader, &what, found);

@@ -9,7 +9,7 @@ use crate::document::{Located, Reader, Spot};
 use crate::inventory::{Dialect, OnFailure, SecretSource, values};
 use crate::names::{RemoteId, TokenName};
 
-use super::source::{argv, source};
+use super::source::{argv, place_table, source};
 use super::{ParamsSpec, PolicySpec, params};
 
 /// One token.
@@ -118,13 +118,7 @@ fn name(reader: &Reader<'_>, text: &Located<String>) -> Option<Located<TokenName
 }
 
 fn initial(reader: &Reader<'_>) -> Option<InitialSpec> {
-    let what = format!("`initial` of {}", reader.what());
-    let found = reader.take("initial")?;
-    if found.value().as_str().is_some() {
-        // A secret that somebody wrote down: the same words as for a credential.
-        return super::source::secret(reader, "initial", &[]).map(|_| unreachable!("text is refused"));
-    }
-    let table = Reader::from_value(reader.report(), found, what)?;
+    let table = place_table(reader, "initial", reader.take("initial")?)?;
     let id = table.parsed("id", str::parse::<RemoteId>).map(|id| id.value);
     let expires = expires(&table);
     let source = source(&table, &["file", "env", "systemd-credential", "command"], &[]);
