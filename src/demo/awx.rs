@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Service;
 use super::book::{Book, Order};
 use super::ledger::{LedgerEntry, User, Why};
-use super::provider::Site;
+use super::site::Site;
 use super::wire::{Answer, Call, Credential};
 use crate::clock::{Span, Time};
 use crate::provider::Operation;

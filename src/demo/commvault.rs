@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Service;
 use super::book::{Book, Order, Renewal};
 use super::ledger::{LedgerEntry, Why};
-use super::provider::Site;
+use super::site::Site;
 use super::wire::{Answer, Call, Credential};
 use crate::clock::{Span, Time};
 use crate::provider::Operation;

@@ -22,6 +22,7 @@ pub mod operations;
 mod pointone;
 pub mod provider;
 pub mod requests;
+pub mod site;
 mod wire;
 
 #[cfg(test)]
@@ -34,8 +35,9 @@ pub use faults::{Fault, Faults};
 pub use judge::{Summary, unaccounted};
 pub use ledger::{Ledger, LedgerEntry, State, User, Why};
 pub use operations::operations;
-pub use provider::{Loopback, Options};
+pub use provider::Loopback;
 pub use requests::RequestRecord;
+pub use site::Options;
 
 /// One of the services that the loopback provider stands in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

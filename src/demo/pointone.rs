@@ -11,7 +11,7 @@ use super::Service;
 use super::book::{Book, Order};
 use super::graphql::{Argument, Document, Field, Kind, parse};
 use super::ledger::{LedgerEntry, State, Why};
-use super::provider::Site;
+use super::site::Site;
 use super::wire::{Answer, Call, Credential};
 use crate::clock::{Span, Time};
 use crate::provider::Operation;

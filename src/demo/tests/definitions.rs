@@ -5,7 +5,7 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 use super::Rig;
-use crate::clock::{Clock, Span};
+use crate::clock::Span;
 use crate::demo::{Fault, Options, Service, operations};
 use crate::document::{Reader, Report};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};

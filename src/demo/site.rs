@@ -1,0 +1,73 @@
+//! What the three services are told about themselves: their users, lifetimes and clocks.
+
+use super::ledger::User;
+use crate::clock::Span;
+use crate::secret::Secret;
+
+/// How the services behave when they are well.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who the services know. The second one owns the bootstrap tokens.
+    pub users: Vec<User>,
+    /// How long a "day" of Point One's `expiryInDays` lasts.
+    pub point_one_day: Span,
+    /// Whether Point One's listing goes on showing revoked and expired tokens, with their status.
+    pub point_one_lists_dead: bool,
+    /// The lifetime of every AWX token.
+    pub awx_lifetime: Span,
+    /// Entries on a page of AWX where the caller does not say.
+    pub awx_page_size: usize,
+    /// The lifetime of a Commvault access token.
+    pub commvault_access_lifetime: Span,
+    /// How long after its issue a Commvault refresh token can be used.
+    pub commvault_refresh_lifetime: Span,
+    /// Whether a Commvault access token may mint (releases before 11.42), or a login only.
+    pub commvault_mint_by_token: bool,
+    /// How long a revoked token goes on working.
+    pub revocation_delay: Span,
+    /// How far the services' clocks are ahead.
+    pub skew: Span,
+    /// The lifetime of the bootstrap tokens.
+    pub bootstrap_lifetime: Span,
+}
+
+impl Default for Options {
+    /// What the vendors document, without delays and skew.
+    fn default() -> Self {
+        let user = |id, name: &str, superuser| User {
+            id,
+            name: name.to_owned(),
+            password: Secret::new(format!("{name}-password")),
+            superuser,
+        };
+        Self {
+            users: vec![user(1, "admin", true), user(2, "patrold", false), user(3, "other", false)],
+            point_one_day: Span::days(1),
+            point_one_lists_dead: false,
+            awx_lifetime: Span::seconds(31_536_000_000),
+            awx_page_size: 25,
+            commvault_access_lifetime: Span::minutes(30),
+            commvault_refresh_lifetime: Span::days(14),
+            commvault_mint_by_token: true,
+            revocation_delay: Span::zero(),
+            skew: Span::zero(),
+            bootstrap_lifetime: Span::days(3650),
+        }
+    }
+}
+
+/// What the three APIs know of the world besides the ledger.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub options: Options,
+}
+
+impl Site {
+    pub(super) fn user(&self, id: u64) -> Option<&User> {
+        self.options.users.iter().find(|user| user.id == id)
+    }
+
+    pub(super) fn log_in(&self, name: &str, password: &str) -> Option<&User> {
+        self.options.users.iter().find(|user| user.name == name && user.password.expose() == password)
+    }
+}
