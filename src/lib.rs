@@ -3,6 +3,7 @@ pub mod clock;
 pub mod demo;
 pub mod document;
 pub mod durable;
+pub mod hook;
 pub mod inventory;
 pub mod journal;
 pub mod names;

@@ -1,0 +1,279 @@
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::*;
+use crate::inventory::OnFailure;
+use crate::secret::Secret;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A hook that runs `script` with `$D` replaced by the directory.
+fn hook(directory: &Path, script: &str) -> HookPolicy {
+    let script = script.replace("$D", directory.to_str().unwrap());
+    HookPolicy {
+        key: one_line(&script, 200).parse().unwrap(),
+        run: ["sh", "-c", &script].map(str::to_owned).to_vec(),
+        timeout: LONG,
+        on_failure: OnFailure::Retry,
+        pass_env: Vec::new(),
+    }
+}
+
+fn occasion(token: &str) -> Occasion {
+    let mut redactor = Redactor::default();
+    redactor.add(&Secret::new("hunter22"));
+    Occasion {
+        token: token.parse().unwrap(),
+        rotation: RotationId::new([1, 2, 3, 4, 5, token.as_bytes()[0]]),
+        attempt: 1,
+        event: HookEvent::Delivered,
+        redactor,
+    }
+}
+
+fn request(hook: HookPolicy, occasion: Occasion) -> Request {
+    Request { hook, occasion, answer: oneshot::channel().0 }
+}
+
+fn pipe(path: &Path) -> PathBuf {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    path.to_owned()
+}
+
+/// Returns once a hook has written to the pipe.
+async fn hear(path: &Path) {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || fs::read(path).unwrap()).await.unwrap();
+}
+
+/// Lets a hook go on that reads from the pipe.
+async fn tell(path: &Path) {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || fs::write(path, "\n").unwrap()).await.unwrap();
+}
+
+fn detail(outcome: Outcome<()>, code: FailureCode) -> String {
+    match outcome {
+        Outcome::Later { failure, .. } => {
+            assert_eq!(failure.code, code, "{failure}");
+            failure.detail
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_gone(pid: &str) -> bool {
+    // The state follows the name; a zombie waits for a parent that may never look.
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim())).map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn a_hook_learns_for_whom_it_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let one = HookPolicy { pass_env: vec!["REGION".to_owned(), "UNSET".to_owned()], ..hook(home.path(), "true") };
+    let two = HookPolicy { pass_env: vec!["PATROLD_TOKEN".to_owned()], timeout: LONG * 2, ..one.clone() };
+    let batch = [request(one, occasion("beta")), request(two, Occasion { attempt: 3, ..occasion("alpha") })];
+    let made = invocation(&batch, |name| (name != "UNSET").then(|| format!("value of {name}").into()));
+    assert_eq!(made.timeout, LONG * 2);
+    let found: BTreeMap<_, _> =
+        made.variables.into_iter().map(|(n, v)| (n.into_string().unwrap(), v.into_string().unwrap())).collect();
+    let expected = [
+        ("PATROLD_ATTEMPT", "3"),
+        ("PATROLD_EVENT", "delivered"),
+        ("PATROLD_ROTATION", "010203040561 010203040562"),
+        ("PATROLD_TOKEN", "alpha beta"),
+        ("REGION", "value of REGION"),
+    ];
+    assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+}
+
+#[tokio::test]
+async fn the_environment_holds_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let policy = hook(home.path(), "env > $D/env; pwd > $D/pwd; cat > $D/stdin");
+    let outcome = HookRunner::new(Duration::ZERO).run(&policy, occasion("gps")).await;
+    assert!(matches!(outcome, Outcome::Done(())), "{outcome:?}");
+    let env = fs::read_to_string(home.path().join("env")).unwrap();
+    let allowed = ["PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_"];
+    let mut names: Vec<_> = env.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    names.retain(|name| !allowed.contains(name));
+    names.sort_unstable();
+    assert_eq!(names, ["PATROLD_ATTEMPT", "PATROLD_EVENT", "PATROLD_ROTATION", "PATROLD_TOKEN"]);
+    assert_eq!(fs::read_to_string(home.path().join("pwd")).unwrap(), "/\n");
+    assert_eq!(fs::read_to_string(home.path().join("stdin")).unwrap(), "");
+}
+
+#[tokio::test]
+async fn tokens_that_ask_together_share_a_run() {
+    let home = tempfile::tempdir().unwrap();
+    let policy = hook(home.path(), "echo $PATROLD_EVENT $PATROLD_TOKEN >> $D/log");
+    let runner = HookRunner::default();
+    let back = Occasion { event: HookEvent::RolledBack, ..occasion("c") };
+    let outcomes = tokio::join!(
+        runner.run(&policy, occasion("b")),
+        runner.run(&policy, occasion("a")),
+        runner.run(&policy, back),
+    );
+    assert!(matches!(outcomes, (Outcome::Done(()), Outcome::Done(()), Outcome::Done(()))), "{outcomes:?}");
+    assert_eq!(fs::read_to_string(home.path().join("log")).unwrap(), "delivered a b\nrolled-back c\n");
+}
+
+#[tokio::test]
+async fn who_asks_during_a_run_waits_for_the_next_one() {
+    let home = tempfile::tempdir().unwrap();
+    let (began, go) = (pipe(&home.path().join("began")), pipe(&home.path().join("go")));
+    let policy = hook(home.path(), "echo $PATROLD_TOKEN >> $D/log; echo > $D/began; read x < $D/go");
+    let runner = HookRunner::new(Duration::ZERO);
+    let ask = |token: &str| {
+        let (runner, policy, occasion) = (runner.clone(), policy.clone(), occasion(token));
+        tokio::spawn(async move { runner.run(&policy, occasion).await })
+    };
+    let first = ask("a");
+    hear(&began).await;
+    let second = ask("b");
+    tokio::task::yield_now().await;
+    tell(&go).await;
+    assert!(matches!(first.await.unwrap(), Outcome::Done(())));
+    assert!(!second.is_finished());
+    hear(&began).await;
+    tell(&go).await;
+    assert!(matches!(second.await.unwrap(), Outcome::Done(())));
+    assert_eq!(fs::read_to_string(home.path().join("log")).unwrap(), "a\nb\n");
+}
+
+#[tokio::test]
+async fn different_hooks_do_not_wait_for_each_other() {
+    let home = tempfile::tempdir().unwrap();
+    pipe(&home.path().join("meet"));
+    let runner = HookRunner::new(Duration::ZERO);
+    // Each needs the other one to be running.
+    let (reads, writes) = (hook(home.path(), "read x < $D/meet"), hook(home.path(), "echo > $D/meet"));
+    let outcomes = tokio::join!(runner.run(&reads, occasion("a")), runner.run(&writes, occasion("b")));
+    assert!(matches!(outcomes, (Outcome::Done(()), Outcome::Done(()))), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_requester_that_goes_away_takes_nobody_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (began, go) = (pipe(&home.path().join("began")), pipe(&home.path().join("go")));
+    let policy = hook(home.path(), "echo > $D/began; read x < $D/go");
+    let runner = HookRunner::new(Duration::ZERO);
+    let ask = |token: &str| {
+        let (runner, policy, occasion) = (runner.clone(), policy.clone(), occasion(token));
+        tokio::spawn(async move { runner.run(&policy, occasion).await })
+    };
+    let (goes, stays) = (ask("a"), ask("b"));
+    hear(&began).await;
+    goes.abort();
+    assert!(goes.await.unwrap_err().is_cancelled());
+    tell(&go).await;
+    assert!(matches!(stays.await.unwrap(), Outcome::Done(())));
+}
+
+#[tokio::test]
+async fn a_hook_that_hangs_is_killed_with_its_children() {
+    let home = tempfile::tempdir().unwrap();
+    let began = pipe(&home.path().join("began"));
+    // The child is deaf to the polite signal, so its end shows the other one.
+    let script = "(trap '' TERM; echo > $D/began; exec sleep 600) & echo $! > $D/child; echo stuck; wait";
+    let policy = HookPolicy { timeout: Duration::from_secs(3), ..hook(home.path(), script) };
+    let runner = HookRunner::new(Duration::ZERO);
+    let (outcome, ()) = tokio::join!(runner.run(&policy, occasion("a")), hear(&began));
+    let said = detail(outcome, FailureCode::HookTimeout);
+    assert_eq!(said, "sh ran for 3s: stuck");
+    // Killed, but not necessarily taken off the process table when the call returns.
+    let child = fs::read_to_string(home.path().join("child")).unwrap();
+    let deadline = Instant::now() + LONG;
+    while !is_gone(&child) {
+        assert!(Instant::now() < deadline, "the hook's child lives on");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_keeps_the_output_open_holds_up_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let policy = hook(home.path(), "sleep 600 & echo $! > $D/child");
+    let start = Instant::now();
+    let outcome = HookRunner::new(Duration::ZERO).run(&policy, occasion("a")).await;
+    assert!(matches!(outcome, Outcome::Done(())), "{outcome:?}");
+    assert!(start.elapsed() < LONG);
+    let child = fs::read_to_string(home.path().join("child")).unwrap();
+    assert!(!is_gone(&child), "a hook that succeeds may leave a service behind");
+    let pid = rustix::process::Pid::from_raw(child.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn a_failure_says_what_the_hook_said_without_secrets() {
+    let home = tempfile::tempdir().unwrap();
+    let script = |name: &str, mode| {
+        let path = home.path().join(name);
+        let options = &mut fs::OpenOptions::new();
+        options.write(true).create(true).mode(mode).open(&path).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let not_executable = script("plain", 0o600);
+    let runner = HookRunner::new(Duration::ZERO);
+    for (run, sentence) in [
+        (vec!["sh", "-c", "echo token is hunter22 >&2; exit 3"], "sh ended with exit status 3: token is ***"),
+        (vec!["sh", "-c", "kill -9 $$"], "sh was killed by signal 9"),
+        (vec!["false"], "false ended with exit status 1"),
+        (vec!["/missing/reload", "now"], "cannot start /missing/reload: No such file or directory (os error 2)"),
+        (vec![not_executable.as_str()], "Permission denied (os error 13)"),
+        (vec![], "no program"),
+    ] {
+        let run: Vec<_> = run.into_iter().map(str::to_owned).collect();
+        let policy = HookPolicy { run, ..hook(home.path(), "unused") };
+        let said = detail(runner.run(&policy, occasion("a")).await, FailureCode::HookFailed);
+        assert!(said.ends_with(sentence), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn endless_output_is_bounded_and_its_end_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let script = "i=0; while [ $i -lt 5000 ]; do echo noise hunter22 $i; i=$((i+1)); done; echo the reason; exit 1";
+    let outcome = HookRunner::new(Duration::ZERO).run(&hook(home.path(), script), occasion("a")).await;
+    let said = detail(outcome, FailureCode::HookFailed);
+    assert!(said.ends_with("noise *** 4999 the reason"), "{said}");
+    assert!(said.chars().count() < 400 && !said.contains("hunter"), "{said}");
+}
+
+#[tokio::test]
+async fn closing_kills_what_does_not_end_and_refuses_new_requests() {
+    let home = tempfile::tempdir().unwrap();
+    let began = pipe(&home.path().join("began"));
+    pipe(&home.path().join("never"));
+    let policy = hook(home.path(), "echo > $D/began; read x < $D/never");
+    let runner = HookRunner::new(Duration::ZERO);
+    let ask = |token: &str| {
+        let (runner, policy, occasion) = (runner.clone(), policy.clone(), occasion(token));
+        tokio::spawn(async move { runner.run(&policy, occasion).await })
+    };
+    let running = ask("a");
+    hear(&began).await;
+    let waiting = ask("b");
+    tokio::task::yield_now().await;
+    runner.close(Duration::ZERO).await;
+    assert!(detail(running.await.unwrap(), FailureCode::HookFailed).contains("because the daemon stops"));
+    assert!(detail(waiting.await.unwrap(), FailureCode::HookFailed).contains("not run"));
+    assert!(detail(runner.run(&policy, occasion("c")).await, FailureCode::HookFailed).contains("not run"));
+}
+
+#[tokio::test]
+async fn closing_waits_for_a_run_that_ends_in_time() {
+    let home = tempfile::tempdir().unwrap();
+    let (began, go) = (pipe(&home.path().join("began")), pipe(&home.path().join("go")));
+    let policy = hook(home.path(), "echo > $D/began; read x < $D/go");
+    let runner = HookRunner::new(Duration::ZERO);
+    let release = async {
+        hear(&began).await;
+        tokio::join!(runner.close(LONG), tell(&go));
+    };
+    let (outcome, ()) = tokio::join!(runner.run(&policy, occasion("a")), release);
+    assert!(matches!(outcome, Outcome::Done(())), "{outcome:?}");
+}
