@@ -1,5 +1,6 @@
 pub mod account;
 pub mod clock;
+pub mod daemon;
 pub mod demo;
 pub mod document;
 pub mod durable;

@@ -1,0 +1,3 @@
+//! The daemon: what runs while nobody looks.
+
+pub mod watch;
