@@ -1,9 +1,12 @@
 pub mod account;
+pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod document;
 pub mod durable;
+pub mod exit;
 pub mod hook;
 pub mod inventory;
 pub mod journal;
@@ -14,3 +17,4 @@ pub mod provider;
 pub mod rotation;
 pub mod secret;
 pub mod store;
+pub mod view;

@@ -1,0 +1,97 @@
+//! `patrold check`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::clock::{Clock as _, SystemClock, Time};
+use crate::exit::Exit;
+use crate::inventory::{self, Environment, Loaded};
+use crate::journal::key::KeySource;
+use crate::view::check::{Check, Checks, render_report};
+use crate::view::words;
+
+use super::{Complaint, Console};
+
+/// Arguments of `patrold check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Inventories to check instead of the configured one; of a directory, every *.toml in it, each on its own
+    #[arg(value_name = "FILE_OR_DIR")]
+    paths: Vec<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks inventories and the provider definitions that they name. Exit 2 where one of them is invalid.
+pub(super) fn run(args: &CheckArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let now = SystemClock.now();
+    let mains = if args.paths.is_empty() { vec![config.to_owned()] } else { main_files(&args.paths)? };
+    let mut checks = Vec::with_capacity(mains.len());
+    for main in &mains {
+        let loaded = inventory::load(main, &Environment::of_process(), now);
+        let check = check(main, &loaded, now);
+        if !args.json {
+            print(&loaded, &check, now, console)?;
+        }
+        checks.push(check);
+    }
+    let checks = Checks::new(checks);
+    if args.json {
+        console.json(&checks)?;
+    } else if checks.errors + checks.warnings > 0 || mains.len() > 1 {
+        let invalid = checks.inventories.iter().filter(|check| !check.valid).count();
+        let summary = match mains.len() {
+            1 => String::new(),
+            all => format!("{invalid} of {all} inventories are invalid: "),
+        };
+        let errors = words::count(checks.errors, "error");
+        console.note(format_args!("{summary}{errors}, {}", words::count(checks.warnings, "warning")))?;
+    }
+    Ok(if checks.valid { Exit::Fine } else { Exit::Invalid })
+}
+
+fn check(main: &Path, loaded: &Loaded, now: Time) -> Check {
+    let inventory = loaded.inventory.as_ref();
+    // A source that is not there now (a systemd credential, mostly) may well be there when the daemon starts.
+    let key = inventory.and_then(|inventory| {
+        KeySource::resolve(inventory.daemon.seal_key.as_ref(), |name| std::env::var_os(name)).ok()
+    });
+    Check::new(main.display().to_string(), &loaded.report, inventory, key.as_ref(), now)
+}
+
+fn print(loaded: &Loaded, check: &Check, now: Time, console: &mut Console) -> Result<(), Complaint> {
+    let paint = console.err_paint;
+    write!(console.err, "{}{}", render_report(&loaded.report, paint), check.render_advice(paint))?;
+    let text = check.render(console.out_paint, now);
+    console.out.write_all(text.as_bytes())?;
+    // Standard error is not buffered: what belongs together would be torn apart on a terminal.
+    Ok(console.out.flush()?)
+}
+
+/// `paths`, with directories replaced by the `*.toml` files in them, in alphabetical order.
+fn main_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Complaint> {
+    let mut mains = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            mains.push(path.clone());
+            continue;
+        }
+        let failed = |error: std::io::Error| Complaint::invalid(format!("cannot read {}: {error}", path.display()));
+        let before = mains.len();
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden && file.extension().is_some_and(|extension| extension == "toml") && file.is_file() {
+                mains.push(file);
+            }
+        }
+        if mains.len() == before {
+            return Err(Complaint::invalid(format!("there is no *.toml file in {}", path.display())));
+        }
+        mains[before..].sort();
+    }
+    Ok(mains)
+}

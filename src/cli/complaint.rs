@@ -1,0 +1,45 @@
+//! Why a command ended without doing what was asked for.
+
+use std::io;
+
+use crate::exit::Exit;
+
+/// A sentence for standard error, and the exit status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Complaint {
+    pub exit: Exit,
+    /// Empty where everything was said already.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Complaint {
+    /// What was asked for failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into(), help: None }
+    }
+
+    /// The command line or the inventory is wrong.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Invalid, message: message.into(), help: None }
+    }
+
+    /// The reasons were printed already.
+    pub fn told(exit: Exit) -> Self {
+        Self { exit, message: String::new(), help: None }
+    }
+
+    /// With the remedy.
+    #[must_use]
+    pub fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+impl From<io::Error> for Complaint {
+    fn from(error: io::Error) -> Self {
+        Self::failed(format!("cannot write the output: {error}"))
+    }
+}

@@ -1,0 +1,138 @@
+//! Where a command writes: results to standard output, everything about the command itself to standard error.
+
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+use serde::Serialize;
+
+use crate::view::Paint;
+
+use super::{ColorWhen, Complaint};
+
+/// Both outputs of a command, and whether each is coloured.
+pub struct Console {
+    /// Results.
+    pub out: BufWriter<Quiet<io::Stdout>>,
+    /// Problems, notes and progress.
+    pub err: Quiet<io::Stderr>,
+    pub out_paint: Paint,
+    pub err_paint: Paint,
+}
+
+impl Console {
+    /// The outputs of this process. Colour on terminals only, unless `when` says otherwise.
+    pub fn new(when: ColorWhen) -> Self {
+        // https://no-color.org: any value that is not empty.
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let paint = |terminal: bool| match when {
+            ColorWhen::Always => Paint::Colours,
+            ColorWhen::Auto if terminal && !plain => Paint::Colours,
+            ColorWhen::Never | ColorWhen::Auto => Paint::Plain,
+        };
+        Self {
+            out_paint: paint(io::stdout().is_terminal()),
+            err_paint: paint(io::stderr().is_terminal()),
+            out: BufWriter::with_capacity(1 << 16, Quiet::new(io::stdout())),
+            err: Quiet::new(io::stderr()),
+        }
+    }
+
+    /// Writes `value` as JSON for people and programs: indented, one newline at the end.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Complaint> {
+        serde_json::to_writer_pretty(&mut self.out, value).map_err(io::Error::from)?;
+        Ok(self.out.write_all(b"\n")?)
+    }
+
+    /// Tells something about the command itself.
+    pub fn note(&mut self, text: impl fmt::Display) -> Result<(), Complaint> {
+        Ok(writeln!(self.err, "{text}")?)
+    }
+
+    /// Tells something that somebody should look at.
+    pub fn warn(&mut self, text: impl fmt::Display) -> Result<(), Complaint> {
+        Ok(writeln!(self.err, "{}: {text}", self.err_paint.yellow("warning"))?)
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").field("out_paint", &self.out_paint).finish_non_exhaustive()
+    }
+}
+
+/// A writer whose reader may go away: from then on everything is swallowed.
+///
+/// `patrold status | head` ends as if all of it had been read. The command still does all of its work, and its exit
+/// status is what it would have been.
+#[derive(Debug)]
+pub struct Quiet<W> {
+    inner: W,
+    closed: bool,
+}
+
+impl<W> Quiet<W> {
+    fn new(inner: W) -> Self {
+        Self { inner, closed: false }
+    }
+
+    fn unless_closed<T>(&mut self, swallowed: T, write: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
+        if self.closed {
+            return Ok(swallowed);
+        }
+        match write(&mut self.inner) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(swallowed)
+            }
+            other => other,
+        }
+    }
+}
+
+impl<W: Write> Write for Quiet<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_closed(bytes.len(), |inner| inner.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_closed((), W::flush)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Accepts `room` bytes, then says that nobody reads.
+    struct Pipe {
+        room: usize,
+        kind: io::ErrorKind,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room < bytes.len() {
+                return Err(self.kind.into());
+            }
+            self.room -= bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error_and_a_full_disk_is() {
+        for (sentence, kind, fine) in
+            [("head is done", io::ErrorKind::BrokenPipe, true), ("disk full", io::ErrorKind::StorageFull, false)]
+        {
+            let mut out = Quiet::new(Pipe { room: 4, kind });
+            out.write_all(b"1234").unwrap();
+            assert_eq!(out.write_all(b"5678").is_ok(), fine, "{sentence}");
+            assert_eq!(out.closed, fine, "{sentence}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The command line: what each command is asked, and what it prints. Decisions and texts are made elsewhere, in pure
+//! code; here is only the shell around them.
+
+mod check;
+mod complaint;
+mod console;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+
+pub use complaint::Complaint;
+pub use console::Console;
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  fine
+  1  what was asked for failed
+  2  bad usage, or the inventory is invalid
+  3  partly done";
+
+/// Keeps API tokens alive: mints a replacement before a token expires, proves it, delivers it, revokes the old one.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "patrold", version, after_help = EXIT_STATUS, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Args {
+    /// The inventory's main file
+    #[arg(
+        long,
+        global = true,
+        env = "PATROLD_CONFIG",
+        hide_env_values = true,
+        default_value = "/etc/patrold/patrold.toml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+    #[expect(clippy::doc_markdown, reason = "it is the help text")]
+    /// When to use colour: on a terminal, unless NO_COLOR is set, or always, or never
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: ColorWhen,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Validate an inventory and the provider definitions it names
+    ///
+    /// Reports every problem at once, with file, line and column, on standard error. A valid inventory is summed up on
+    /// standard output, with the next firings of its cron expressions. Nothing is changed and nobody is asked.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(check::CheckArgs),
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  patrold check                          the configured inventory
+  patrold check new.toml                 another one, before it is put in place
+  patrold check inventories/             every *.toml in a directory, each an inventory of its own
+  patrold check --json | jq '.errors'    for programs";
+
+/// Does what `args` ask for; errors are told on standard error.
+pub fn run(args: &Args) -> Exit {
+    let mut console = Console::new(args.color);
+    let result = match &args.command {
+        Command::Check(check) => check::run(check, &args.config, &mut console),
+    };
+    // What was printed last may only fail to be written here.
+    let result = result.and_then(|exit| console.out.flush().map(|()| exit).map_err(Complaint::from));
+    result.unwrap_or_else(|complaint| {
+        tell(&complaint, &mut console);
+        complaint.exit
+    })
+}
+
+fn tell(complaint: &Complaint, console: &mut Console) {
+    if complaint.message.is_empty() {
+        return;
+    }
+    let paint = console.err_paint;
+    // There is nowhere left to report that standard error cannot be written to.
+    let _ = writeln!(console.err, "{}: {complaint}", paint.red("error"));
+    if let Some(help) = &complaint.help {
+        let _ = writeln!(console.err, "  = {}: {help}", paint.cyan("help"));
+    }
+}

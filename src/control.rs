@@ -1,0 +1,129 @@
+//! What the command line and a running daemon say to each other: HTTP and JSON over the control socket.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /status` | the status, as `status --json` prints it |
+//! | `POST /rotate` with [`RotateRequest`] | [`RotateAnswer`] |
+//! | `POST /reload` | [`ReloadAnswer`] |
+//!
+//! What cannot be done at all is answered with a status that is no success and a [`Refusal`]. Names are stable: a
+//! command line may be older or newer than the daemon.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{AccountName, GenerationNo, TokenName};
+
+/// The path of the status.
+pub const STATUS: &str = "/status";
+/// The path of rotations.
+pub const ROTATE: &str = "/rotate";
+/// The path of reloads.
+pub const RELOAD: &str = "/reload";
+
+/// Which tokens are meant: `{"tokens": [..]}`, `{"account": ".."}` or `{"all": true}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// These.
+    Tokens(Vec<TokenName>),
+    /// Every token of an account.
+    Account(AccountName),
+    /// Every token of the inventory, where it is `true`.
+    All(bool),
+}
+
+/// Rotate tokens now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RotateRequest {
+    #[serde(flatten)]
+    pub tokens: Selection,
+    /// How long the daemon waits for handovers before it answers. The rotations go on afterwards.
+    pub timeout_seconds: u64,
+}
+
+/// What became of a rotation so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RotateOutcome {
+    /// A new generation is current.
+    Rotated,
+    /// It failed; the daemon goes on trying.
+    Failed,
+    /// It is under way, or waits for something.
+    Waiting,
+    /// The inventory has no token of that name.
+    UnknownToken,
+}
+
+/// What became of the rotation of one token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RotateResult {
+    pub token: TokenName,
+    pub outcome: RotateOutcome,
+    /// The generation that is current now.
+    pub generation: Option<GenerationNo>,
+    /// Why it failed, or what it waits for, in one line; may be empty.
+    pub detail: String,
+}
+
+/// The answer to [`RotateRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RotateAnswer {
+    /// One for each token that was meant, in the order of names.
+    pub results: Vec<RotateResult>,
+}
+
+/// What a reload led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReloadAnswer {
+    /// The inventory on disk is in force now; otherwise the one before it stays.
+    pub applied: bool,
+    /// What is different, a line each.
+    pub changes: Vec<String>,
+    /// What is wrong with it, a line each with file, line and column.
+    pub problems: Vec<String>,
+}
+
+/// Why a request was not answered as meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Refusal {
+    /// One sentence.
+    pub error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_spelled_as_documented() {
+        for (tokens, expected) in [
+            (Selection::Tokens(vec!["a".parse().unwrap()]), json!({ "tokens": ["a"], "timeout-seconds": 9 })),
+            (Selection::Account("gps".parse().unwrap()), json!({ "account": "gps", "timeout-seconds": 9 })),
+            (Selection::All(true), json!({ "all": true, "timeout-seconds": 9 })),
+        ] {
+            let request = RotateRequest { tokens, timeout_seconds: 9 };
+            assert_eq!(serde_json::to_value(&request).unwrap(), expected);
+            assert_eq!(serde_json::from_value::<RotateRequest>(expected).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn outcomes_are_spelled_as_documented() {
+        let result = RotateResult {
+            token: "a".parse().unwrap(),
+            outcome: RotateOutcome::UnknownToken,
+            generation: None,
+            detail: String::new(),
+        };
+        let expected = json!({ "token": "a", "outcome": "unknown-token", "generation": null, "detail": "" });
+        assert_eq!(serde_json::to_value(result).unwrap(), expected);
+    }
+}

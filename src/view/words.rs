@@ -1,0 +1,96 @@
+//! Times and spans in words.
+
+use std::fmt::Write as _;
+
+use crate::clock::{Span, Time};
+
+/// Units with their seconds, largest first.
+const UNITS: [(&str, i64); 5] = [("y", 365 * 86_400), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+
+/// The length of `span` in its two largest units: `12d 3h`, `45s`; less than a second is `0s`. No sign.
+pub fn span(span: Span) -> String {
+    let mut seconds = span.num_seconds().abs();
+    let mut words = String::new();
+    let first = UNITS.iter().position(|(_, length)| seconds >= *length).unwrap_or(UNITS.len() - 1);
+    for (unit, length) in UNITS.iter().skip(first).take(2) {
+        let count = seconds / length;
+        seconds %= length;
+        if count > 0 || words.is_empty() {
+            let blank = if words.is_empty() { "" } else { " " };
+            // Writing to a String cannot fail.
+            let _ = write!(words, "{blank}{count}{unit}");
+        }
+    }
+    words
+}
+
+/// `at` as seen from `now`: `in 12d 3h`, `now`, `5m 2s ago`.
+pub fn relative(at: Time, now: Time) -> String {
+    let distance = at - now;
+    match distance.num_seconds() {
+        0 => "now".to_owned(),
+        1.. => format!("in {}", span(distance)),
+        _ => format!("{} ago", span(distance)),
+    }
+}
+
+/// `at` in UTC to the second, in a form that sorts: `2026-01-20 02:00:00Z`.
+pub fn moment(at: Time) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// `1 token`, `2 tokens`.
+pub fn count(number: usize, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {one}s"),
+    }
+}
+
+/// `names`, the first few of many: `a, b, c and 97 more`.
+pub fn some<N: std::fmt::Display>(names: &[N], most: usize) -> String {
+    let shown: Vec<_> = names.iter().take(most).map(ToString::to_string).collect();
+    match names.len().saturating_sub(most) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_at_most_two_units() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (1, "1s"),
+            (60, "1m"),
+            (61, "1m 1s"),
+            (3600 + 59, "1h"),
+            (86_400 * 12 + 3 * 3600 + 59 * 60, "12d 3h"),
+            (86_400 * 366, "1y 1d"),
+            (365_000 * 86_400, "1000y"),
+            (-90, "1m 30s"),
+        ] {
+            assert_eq!(span(Span::seconds(seconds)), expected, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn times_are_seen_from_now() {
+        let now: Time = "2026-01-20T02:00:00Z".parse().unwrap();
+        for (milliseconds, expected) in
+            [(0, "now"), (999, "now"), (-999, "now"), (1000, "in 1s"), (-86_400_000, "1d ago")]
+        {
+            assert_eq!(relative(now + Span::milliseconds(milliseconds), now), expected, "{milliseconds} ms");
+        }
+        assert_eq!(moment(now), "2026-01-20 02:00:00Z");
+    }
+
+    #[test]
+    fn many_names_are_cut() {
+        assert_eq!(some(&["a", "b"], 3), "a, b");
+        assert_eq!(some(&["a", "b", "c", "d", "e"], 3), "a, b, c and 2 more");
+    }
+}
