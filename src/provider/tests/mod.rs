@@ -5,7 +5,7 @@ mod definitions;
 mod requests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -22,7 +22,8 @@ const SUBJECT: &str = "subject-SECRET";
 const REFRESH: &str = "refresh-SECRET";
 
 fn provider(name: &str) -> Arc<Provider> {
-    Definitions::builtin().get(name).unwrap()
+    static BUILTIN: LazyLock<Definitions> = LazyLock::new(Definitions::builtin);
+    BUILTIN.get(name).unwrap()
 }
 
 fn time(text: &str) -> Time {
