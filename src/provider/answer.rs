@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::classify::{Setback, Substance};
 use super::definition::Provider;
-use super::extract::{Content, Context};
+use super::extract::{Asked, Content};
 use super::request::Scoped;
 use super::spec::{Call, ExpirySource};
 use super::{Gone, Minted, Operation, Response, Values, Verdict};
@@ -96,8 +96,8 @@ impl Provider {
             }
         }
         let lifetime = values.want.and_then(|want| self.rules.lifetime.of(want.lifetime));
-        let context = Context { now, lifetime, token: Some(token.expose()) };
-        let remote = content.remote(captures, &context, &mut unread);
+        let asked = Asked { now, lifetime, token: Some(token.expose()) };
+        let remote = content.remote(captures, &asked, &mut unread);
         Some(Minted { secret, remote, unread, objection: None })
     }
 
@@ -128,10 +128,10 @@ impl Provider {
         let content = Content { body: &body, headers: &response.headers };
         let told = |source: &&ExpirySource| matches!(source, ExpirySource::Answer(_) | ExpirySource::Never);
         let sources: Vec<ExpirySource> = call.capture.expires.iter().filter(told).cloned().collect();
-        let context = Context { now, lifetime: None, token: None };
+        let asked = Asked { now, lifetime: None, token: None };
         let mut unread = Vec::new();
         let id = call.capture.id.as_ref().and_then(|place| content.text(place)).and_then(|id| id.parse().ok());
-        let expires = content.expiry(&sources, &context, &mut unread);
+        let expires = content.expiry(&sources, &asked, &mut unread);
         Outcome::Done(Verdict::Alive { id, expires })
     }
 

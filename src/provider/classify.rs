@@ -96,30 +96,23 @@ impl Provider {
             let not_before = retry_after(&response.headers, now);
             return Err(Setback { not_before, ..explain(code, "") });
         }
-        let fails = |body: &Value| {
-            let mut predicates = self.rules.answers.expect.iter().chain(&call.expect);
-            predicates.find(|predicate| !predicate.holds(body, &scope)).map(|predicate| {
-                let code = self.exception(Some(body), response.status, &scope).unwrap_or(predicate.otherwise);
-                explain(code, &predicate.wants())
-            })
-        };
         // No Content has no body, and a revocation that succeeded has nothing to say.
         let may_be_empty = response.status == 204 || operation == Operation::Revoke;
-        match content {
-            Substance::Empty if may_be_empty => match fails(&Value::Null) {
-                Some(setback) => Err(setback),
-                None => Ok(Wiped(Value::Null)),
-            },
-            Substance::Json(ref body) => match fails(body) {
-                Some(setback) => Err(setback),
-                None => match content {
-                    Substance::Json(body) => Ok(body),
-                    _ => Ok(Wiped(Value::Null)),
-                },
-            },
+        let body = match &content {
+            Substance::Json(body) => &**body,
+            Substance::Empty if may_be_empty => &Value::Null,
             Substance::Empty | Substance::Html | Substance::Other => {
-                Err(explain(FailureCode::NotUnderstood, "JSON was expected"))
+                return Err(explain(FailureCode::NotUnderstood, "JSON was expected"));
             }
+        };
+        let mut predicates = self.rules.answers.expect.iter().chain(&call.expect);
+        if let Some(predicate) = predicates.find(|predicate| !predicate.holds(body, &scope)) {
+            let code = self.exception(Some(body), response.status, &scope).unwrap_or(predicate.otherwise);
+            return Err(explain(code, &predicate.wants()));
+        }
+        match content {
+            Substance::Json(body) => Ok(body),
+            Substance::Empty | Substance::Html | Substance::Other => Ok(Wiped(Value::Null)),
         }
     }
 
@@ -185,7 +178,7 @@ fn usual_meaning(response: &Response, operation: Operation) -> FailureCode {
         503 if response.headers.contains_key(RETRY_AFTER) => FailureCode::RateLimited,
         // AWX answers 302 to everything while it is being upgraded, and 301 where the slash is missing; in both cases
         // nothing was done. 303 is how a service says that it did something and where to read about it.
-        303 if operation == Operation::Mint => FailureCode::NotUnderstood,
+        303 if matches!(operation, Operation::Mint | Operation::Renew) => FailureCode::NotUnderstood,
         300..=399 => FailureCode::Redirect,
         400..=499 => FailureCode::Rejected,
         500..=599 => FailureCode::ServerError,

@@ -257,7 +257,8 @@ impl Provider {
     }
 
     /// This definition with the operations of `table` (`[revoke]`, `[list]`, …) added or put in place of its own.
-    /// `None` where something is wrong with them; the report of `table` then says what.
+    /// `None` where something is wrong with them; the report of `table` then says what. Unknown keys are the caller's to
+    /// report, with [`Reader::finish`].
     pub fn with_operations(&self, table: &Reader<'_>) -> Option<Self> {
         let rules = read_supplement(self, table)?;
         let supplied: Vec<String> =

@@ -104,7 +104,7 @@ impl Content<'_> {
     }
 
     /// What is said of one token. `token` is its secret, where there is one; `lifetime` the one asked for.
-    pub(super) fn remote(&self, captures: &Captures, context: &Context<'_>, unread: &mut Vec<String>) -> Remote {
+    pub(super) fn remote(&self, captures: &Captures, asked: &Asked<'_>, unread: &mut Vec<String>) -> Remote {
         let id = captures.id.as_ref().and_then(|place| {
             let id = self.text(place).and_then(|id| id.parse::<RemoteId>().ok());
             if id.is_none() && !place.optional {
@@ -112,9 +112,9 @@ impl Content<'_> {
             }
             id
         });
-        let expires = self.expiry(&captures.expires, context, unread).unwrap_or(Expiry::Unknown);
+        let expires = self.expiry(&captures.expires, asked, unread).unwrap_or(Expiry::Unknown);
         let mut time = |what: &str, moment: &Option<Moment>| {
-            moment.as_ref().and_then(|moment| self.moment(what, moment, context.now, unread)).and_then(Expiry::time)
+            moment.as_ref().and_then(|moment| self.moment(what, moment, asked.now, unread)).and_then(Expiry::time)
         };
         let refresh_expires = time("refresh-expires", &captures.refresh_expires);
         let renewable_until = time("renewable-until", &captures.renewable_until);
@@ -133,15 +133,13 @@ impl Content<'_> {
     pub(super) fn expiry(
         &self,
         sources: &[ExpirySource],
-        context: &Context<'_>,
+        asked: &Asked<'_>,
         unread: &mut Vec<String>,
     ) -> Option<Expiry> {
         sources.iter().find_map(|source| match source {
-            ExpirySource::Answer(moment) => self.moment("expires", moment, context.now, unread),
-            ExpirySource::Want => {
-                context.lifetime.and_then(|span| context.now.checked_add_signed(span)).map(Expiry::At)
-            }
-            ExpirySource::Jwt => context.token.and_then(time::jwt_expiry).map(Expiry::At),
+            ExpirySource::Answer(moment) => self.moment("expires", moment, asked.now, unread),
+            ExpirySource::Want => asked.lifetime.and_then(|span| asked.now.checked_add_signed(span)).map(Expiry::At),
+            ExpirySource::Jwt => asked.token.and_then(time::jwt_expiry).map(Expiry::At),
             ExpirySource::List => None,
             ExpirySource::Never => Some(Expiry::Never),
         })
@@ -149,7 +147,7 @@ impl Content<'_> {
 }
 
 /// What an expiry may be computed from besides the answer.
-pub(super) struct Context<'a> {
+pub(super) struct Asked<'a> {
     pub(super) now: Time,
     /// The lifetime that was asked for.
     pub(super) lifetime: Option<Span>,

@@ -2,11 +2,14 @@
 //! and how to read the answers. This module interprets definitions; nothing here opens a connection or reads a clock.
 
 mod answer;
+mod binding;
 mod builtin;
 mod call;
+mod capture;
 mod classify;
 mod definition;
 mod extract;
+mod filters;
 mod page;
 mod request;
 mod resolve;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::definition::Provider;
-use super::extract::{Content, Context};
+use super::extract::{Asked, Content};
 use super::request::{Scoped, url};
 use super::spec::{Call, Listing, Style};
 use super::{Cursor, Entry, Expiry, Operation, Page, Response, Values};
@@ -51,8 +51,8 @@ impl Provider {
         let content = Content { body: item, headers: &response.headers };
         let captures = &call.capture;
         let mut unread = Vec::new();
-        let context = Context { now, lifetime: None, token: None };
-        let remote = content.remote(captures, &context, &mut unread);
+        let asked = Asked { now, lifetime: None, token: None };
+        let remote = content.remote(captures, &asked, &mut unread);
         if let Some(place) = captures.id.as_ref().filter(|place| remote.id.is_none() && !place.optional) {
             return Some(Err(format!("an entry has no id at {}", place.source)));
         }

@@ -8,9 +8,11 @@ use zeroize::Zeroizing;
 
 use super::definition::{ParamKind, Provider};
 use super::extract::Wiped;
+use super::filters::dynamic_time;
 use super::spec::{Body, Call, Form, Style, Tree};
-use super::template::{Name, Scope, Template, dynamic_time};
+use super::template::{Name, Scope, Template};
 use super::{Cursor, Operation, Redactor, Request, Role, Values};
+use crate::names::RemoteId;
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::{Secret, SecretParts};
 
@@ -74,7 +76,7 @@ impl Scope for Scoped<'_> {
                 let expires = lifetime.and_then(|span| self.values.now.checked_add_signed(span));
                 expires.map_or_else(|| Dynamic::from(()), dynamic_time)
             }
-            Name::OldId => text(subject.and_then(|subject| subject.id.as_ref()).map(|id| id.as_str())),
+            Name::OldId => text(subject.and_then(|subject| subject.id.as_ref()).map(RemoteId::as_str)),
             Name::OldName => text(subject.and_then(|subject| subject.name.as_deref())),
             Name::OldFact(name) => text(subject.and_then(|subject| subject.facts.get(name)).map(String::as_str)),
             Name::PageNumber => match self.values.page {

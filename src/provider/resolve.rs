@@ -8,7 +8,9 @@ use reqwest::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENC
 use url::Url;
 
 use super::Operation;
-use super::call::{Binder, Stage, read_call, read_predicate, read_template};
+use super::binding::{Binder, Stage, read_template};
+use super::call::read_call;
+use super::capture::read_predicate;
 use super::definition::{Checked, ParamKind, ParamSpec, Provider, Rules, digest};
 use super::spec::{Answers, Auth, Call, Exception, Form, Lifetime};
 use super::template::is_identifier;

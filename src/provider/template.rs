@@ -7,19 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::LazyLock;
 
 use minijinja::value::Value as Dynamic;
-use minijinja::{Environment, Error, ErrorKind, Expression, UndefinedBehavior};
+use minijinja::{Error, Expression};
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::time::to_rfc3339;
-use crate::clock::{Span, Time};
+use super::filters::{ENGINE, FILTERS};
 use crate::document::nearest;
 
 /// A name that a template may use, bound to what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(clippy::enum_variant_names, reason = "the variants spell what templates write: want.name, old.name")]
 pub(super) enum Name {
     BaseUrl,
     Now,
@@ -81,109 +80,6 @@ impl fmt::Debug for Template {
         }
         f.write_str(")")
     }
-}
-
-/// The one engine: it has the filters of the vocabulary and nothing else.
-static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut engine = Environment::empty();
-    engine.set_undefined_behavior(UndefinedBehavior::Strict);
-    engine.add_filter("rfc3339", |value: Dynamic, digits: Option<u32>| {
-        moment(&value, |time| to_rfc3339(time, digits.unwrap_or(0)))
-    });
-    engine.add_filter("date", |value: Dynamic| moment(&value, |time| time.format("%Y-%m-%d").to_string()));
-    engine
-        .add_filter("naive_utc", |value: Dynamic| moment(&value, |time| time.format("%Y-%m-%dT%H:%M:%S").to_string()));
-    engine.add_filter("utc_text", |value: Dynamic| {
-        moment(&value, |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
-    });
-    engine.add_filter("epoch", |value: Dynamic| moment(&value, |time| time.timestamp()));
-    engine.add_filter("epoch_ms", |value: Dynamic| moment(&value, |time| time.timestamp_millis()));
-    engine.add_filter("plus_days", |value: Dynamic, days: Option<i64>| plus_days(&value, days));
-    engine.add_filter("seconds", |value: Dynamic| whole(&value, 1));
-    engine.add_filter("hours", |value: Dynamic| whole(&value, 3600));
-    engine.add_filter("days", |value: Dynamic| whole(&value, 86_400));
-    engine.add_filter("b64", |value: Dynamic| text(&value, |text| encode(text, false)));
-    engine.add_filter("b64url", |value: Dynamic| text(&value, |text| encode(text, true)));
-    engine.add_filter("json", |value: Dynamic| {
-        serde_json::to_string(&value).map_err(|error| wrong(format!("cannot be written as JSON: {error}")))
-    });
-    engine.add_filter("raw", |value: Dynamic| text(&value, |text| Dynamic::from_safe_string(text.to_owned())));
-    engine
-});
-
-const FILTERS: &[&str] = &[
-    "rfc3339",
-    "date",
-    "naive_utc",
-    "utc_text",
-    "epoch",
-    "epoch_ms",
-    "plus_days",
-    "seconds",
-    "hours",
-    "days",
-    "b64",
-    "b64url",
-    "json",
-    "raw",
-];
-
-fn wrong(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(ErrorKind::InvalidOperation, message)
-}
-
-/// Moments are RFC 3339 text inside of templates.
-pub(super) fn dynamic_time(time: Time) -> Dynamic {
-    Dynamic::from(to_rfc3339(time, 9))
-}
-
-/// Applies `f` to a moment; null passes through, so that a key without a value is dropped.
-fn moment<T: Into<Dynamic>>(value: &Dynamic, f: impl FnOnce(Time) -> T) -> Result<Dynamic, Error> {
-    if value.is_none() {
-        return Ok(value.clone());
-    }
-    let time = value.as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
-    time.map(|time| f(time.to_utc()).into()).ok_or_else(|| wrong("is no moment"))
-}
-
-fn plus_days(value: &Dynamic, days: Option<i64>) -> Result<Dynamic, Error> {
-    let Some(days) = days else { return Ok(Dynamic::from(())) };
-    let span = Span::try_days(days).ok_or_else(|| wrong("too many days"))?;
-    let mut late = false;
-    let moved = moment(value, |time| {
-        time.checked_add_signed(span).map_or_else(
-            || {
-                late = true;
-                Dynamic::from(())
-            },
-            dynamic_time,
-        )
-    })?;
-    if late { Err(wrong("too many days")) } else { Ok(moved) }
-}
-
-/// Seconds in units of `unit` seconds: rounded down, so that no limit is passed, but never to 0, which some services
-/// take for "for ever".
-fn whole(value: &Dynamic, unit: i64) -> Result<Dynamic, Error> {
-    if value.is_none() {
-        return Ok(value.clone());
-    }
-    let seconds = value.as_i64().ok_or_else(|| wrong("is no number of seconds"))?;
-    Ok(Dynamic::from((seconds / unit).max(1)))
-}
-
-fn text<T: Into<Dynamic>>(value: &Dynamic, f: impl FnOnce(&str) -> T) -> Result<Dynamic, Error> {
-    if value.is_none() {
-        return Ok(value.clone());
-    }
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Ok(f(&text).into())
-}
-
-fn encode(text: &str, url: bool) -> String {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-    if url { URL_SAFE_NO_PAD.encode(text) } else { STANDARD.encode(text) }
 }
 
 impl Template {
@@ -345,7 +241,9 @@ impl Part {
         if source.is_empty() {
             return Err("`{{ }}` is empty".to_owned());
         }
-        if is_dotted_name(source) && !matches!(source, "true" | "false" | "none" | "null") {
+        // Longer paths lead into a value, which is the engine's business.
+        let whole = source.split('.').count() <= 2 && source.split('.').all(is_identifier);
+        if whole && !matches!(source, "true" | "false" | "none") {
             return Ok(Self::Name(source.to_owned(), bind(source)?));
         }
         check_words(source)?;
@@ -357,9 +255,11 @@ impl Part {
     }
 
     fn dynamic(&self, scope: &dyn Scope) -> Result<Dynamic, String> {
-        let look_up = |name: &Name| match name.is_secret() {
-            true => scope.secret(name).map_or_else(|| Dynamic::from(()), Dynamic::from),
-            false => scope.value(name),
+        let look_up = |name: &Name| {
+            if name.is_secret() {
+                return scope.secret(name).map_or_else(|| Dynamic::from(()), Dynamic::from);
+            }
+            scope.value(name)
         };
         match self {
             Self::Text(text) => Ok(Dynamic::from(text.as_str())),
@@ -382,7 +282,9 @@ impl Part {
                     context.insert(root, Dynamic::from_pairs(leaves));
                 }
                 let context = Dynamic::from_pairs(context);
-                program.eval(context).map_err(|error| explain(source, &error))
+                let value = program.eval(context).map_err(|error| explain(source, &error))?;
+                // Null drops a key on purpose; what is undefined was forgotten.
+                if value.is_undefined() { Err(format!("`{source}` is undefined")) } else { Ok(value) }
             }
         }
     }
@@ -405,19 +307,14 @@ fn end_of_expression(text: &str) -> Option<usize> {
             _ if escaped => escaped = false,
             (Some(_), '\\') => escaped = true,
             (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
             (None, '{') => depth += 1,
             (None, '}') if depth > 0 => depth -= 1,
             (None, '}') if text[at..].starts_with("}}") => return Some(at),
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
     }
     None
-}
-
-fn is_dotted_name(text: &str) -> bool {
-    text.split('.').all(is_identifier)
 }
 
 /// Whether templates can use `text` as a name.

@@ -6,6 +6,7 @@ use chrono::SecondsFormat;
 use proptest::prelude::*;
 
 use super::*;
+use crate::names::RemoteId;
 use crate::outcome::{Failure, Outcome};
 
 /// The answer in `tests/data/definitions/FILE.json`.
@@ -46,34 +47,32 @@ fn told<T>(outcome: Outcome<T>, done: impl FnOnce(T) -> String) -> String {
 }
 
 fn minted(minted: Minted) -> String {
-    let mut line = String::new();
-    for (name, secret) in minted.secret.iter() {
-        line += &format!("{name}={} ", secret.expose());
-    }
+    let secrets = minted.secret.iter().map(|(name, secret)| format!("{name}={}", secret.expose()));
     let remote = &minted.remote;
-    line += &format!("id={} until {}", remote.id.as_ref().map_or("-", |id| id.as_str()), short(remote.expires));
-    for (what, time) in [("refresh", remote.refresh_expires), ("renewable", remote.renewable_until)] {
-        line += &time.map(|time| format!(" {what} until {}", short(Expiry::At(time)))).unwrap_or_default();
-    }
-    for warning in &minted.unread {
-        line += &format!(" unread({warning})");
-    }
-    line += &minted.objection.map(|failure| format!(" objection({})", failed(&failure))).unwrap_or_default();
-    line
+    let id = remote.id.as_ref().map_or("-", RemoteId::as_str);
+    let times = [("refresh", remote.refresh_expires), ("renewable", remote.renewable_until)];
+    let times = times.iter().filter_map(|(what, time)| time.map(|time| (what, Expiry::At(time))));
+    secrets
+        .chain([format!("id={id} until {}", short(remote.expires))])
+        .chain(times.map(|(what, time)| format!("{what} until {}", short(time))))
+        .chain(minted.unread.iter().map(|warning| format!("unread({warning})")))
+        .chain(minted.objection.map(|failure| format!("objection({})", failed(&failure))))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn page(page: Page) -> String {
-    let mut line = String::new();
-    for entry in page.entries {
-        let id = entry.remote.id.as_ref().map_or("-", |id| id.as_str());
+    let entries = page.entries.into_iter().map(|entry| {
+        let id = entry.remote.id.as_ref().map_or("-", RemoteId::as_str);
         let dead = if entry.dead { " dead" } else { "" };
-        line += &format!("[{id} {:?} until {}{dead}] ", entry.name.unwrap_or_default(), short(entry.remote.expires));
-    }
-    match page.next {
-        None => line + "end",
-        Some(Cursor::Url(url)) => line + url.as_str(),
-        Some(other) => line + &format!("{other:?}"),
-    }
+        format!("[{id} {:?} until {}{dead}]", entry.name.unwrap_or_default(), short(entry.remote.expires))
+    });
+    let next = match page.next {
+        None => "end".to_owned(),
+        Some(Cursor::Url(url)) => url.to_string(),
+        Some(other) => format!("{other:?}"),
+    };
+    entries.chain([next]).collect::<Vec<_>>().join(" ")
 }
 
 fn verdict(verdict: Verdict) -> String {

@@ -2,7 +2,9 @@
 
 mod answers;
 mod definitions;
+mod pages;
 mod requests;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

@@ -1,0 +1,191 @@
+//! What the names in templates stand for, and templates read from a file: a name that is not known where it stands is
+//! an error with a place, and so is an expression that fails with sample values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minijinja::value::{Serde, Value as Dynamic};
+use serde_json::Value;
+
+use super::Operation;
+use super::definition::{ParamKind, ParamSpec};
+use super::filters::dynamic_time;
+use super::spec::Tree;
+use super::template::{Name, Scope, Template};
+use crate::document::{Found, Located, Reader, nearest};
+use crate::secret::TOKEN_PART;
+
+/// Where a template stands, which decides what it may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Auth,
+    Request(Operation),
+    /// Compared with an answer, of any operation where none is named.
+    Answer(Option<Operation>),
+}
+
+/// Knows the names of one definition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Binder<'a> {
+    pub(super) params: &'a BTreeMap<String, ParamSpec>,
+    pub(super) parts: &'a BTreeSet<String>,
+    pub(super) facts: &'a BTreeSet<String>,
+}
+
+impl Binder<'_> {
+    /// What `text` stands for at `stage`.
+    fn bind(&self, text: &str, stage: Stage) -> Result<Name, String> {
+        use Operation::{List, Mint, Renew, Revoke, Verify};
+        let (root, rest) = text.split_once('.').unwrap_or((text, ""));
+        let operation = match stage {
+            Stage::Request(operation) | Stage::Answer(Some(operation)) => Some(operation),
+            Stage::Auth | Stage::Answer(None) => None,
+        };
+        let allowed = match root {
+            "want" => matches!(operation, Some(Mint | Renew)),
+            "old" => matches!(operation, Some(Verify | Renew | Revoke)),
+            "page" => operation == Some(List),
+            "cred" => !matches!(stage, Stage::Answer(_)),
+            _ => true,
+        };
+        if !allowed {
+            return Err(format!("`{root}` is not known here"));
+        }
+        let part = |name: &str| name == TOKEN_PART || self.parts.contains(name);
+        let name = match (root, rest) {
+            ("base_url", "") => Name::BaseUrl,
+            ("now", "") => Name::Now,
+            ("params", "") => return Err("write `params.NAME` in full".to_owned()),
+            ("params", path) => return self.parameter(path),
+            ("cred", "username") => Name::Username,
+            ("cred", "secret") => Name::CredentialPart(TOKEN_PART.to_owned()),
+            ("cred", name) if part(name) => Name::CredentialPart(name.to_owned()),
+            ("want", "name") => Name::WantName,
+            ("want", "ttl") => Name::WantTtl,
+            ("want", "expires") => Name::WantExpires,
+            ("old", "id") => Name::OldId,
+            ("old", "name") => Name::OldName,
+            ("old", _) if matches!(stage, Stage::Answer(_)) && part(rest) => {
+                return Err("a secret is not compared with answers".to_owned());
+            }
+            ("old", name) if part(name) => Name::OldPart(name.to_owned()),
+            ("old", name) if self.facts.contains(name) => Name::OldFact(name.to_owned()),
+            ("page", "number") => Name::PageNumber,
+            ("page", "offset") => Name::PageOffset,
+            ("page", "cursor") => Name::PageCursor,
+            _ => return Err(self.unknown(text)),
+        };
+        Ok(name)
+    }
+
+    fn parameter(&self, path: &str) -> Result<Name, String> {
+        let name = path.split('.').next().unwrap_or(path);
+        match self.params.get(name) {
+            Some(spec) if name == path || spec.kind == ParamKind::Json => Ok(Name::Param(name.to_owned())),
+            Some(_) => Err(format!("`params.{name}` has no parts")),
+            None => {
+                let help = nearest(name, self.params.keys().map(String::as_str));
+                let help = help.map(|near| format!(" (did you mean `params.{near}`?)")).unwrap_or_default();
+                Err(format!("there is no parameter `{name}`{help}"))
+            }
+        }
+    }
+
+    fn unknown(&self, text: &str) -> String {
+        let mut known: Vec<String> = ["base_url", "now", "cred.secret", "cred.username"].map(String::from).to_vec();
+        known.extend(["want.name", "want.ttl", "want.expires", "old.id", "old.name"].map(String::from));
+        known.extend(["page.number", "page.offset", "page.cursor"].map(String::from));
+        known.extend(self.parts.iter().chain(self.facts).map(|name| format!("old.{name}")));
+        let help = nearest(text, known.iter().map(String::as_str));
+        let help = help.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+        format!("there is no value `{text}`{help}")
+    }
+}
+
+/// Sample values: a template that cannot even be rendered with these would fail at the first request.
+struct Sample<'a>(&'a Binder<'a>);
+
+impl Scope for Sample<'_> {
+    fn value(&self, name: &Name) -> Dynamic {
+        match name {
+            Name::BaseUrl => Dynamic::from_safe_string("https://example.com".to_owned()),
+            Name::Now | Name::WantExpires => dynamic_time(chrono::DateTime::UNIX_EPOCH),
+            Name::WantTtl | Name::PageNumber | Name::PageOffset => Dynamic::from(86_400),
+            Name::Param(name) => self.0.params.get(name).map_or_else(|| Dynamic::from(()), sample_parameter),
+            _ => Dynamic::from("sample"),
+        }
+    }
+
+    fn secret(&self, _name: &Name) -> Option<&str> {
+        Some("sample")
+    }
+}
+
+fn sample_parameter(spec: &ParamSpec) -> Dynamic {
+    let given = spec.default.as_ref().or(spec.example.as_ref()).or(spec.choices.first());
+    match (given, spec.kind) {
+        (Some(value), _) => Dynamic::from(Serde(value)),
+        (None, ParamKind::Integer) => Dynamic::from(1),
+        (None, ParamKind::Bool) => Dynamic::from(true),
+        (None, ParamKind::List) => Dynamic::from(vec!["sample"]),
+        (None, ParamKind::Url | ParamKind::String | ParamKind::Json) => Dynamic::from("sample"),
+    }
+}
+
+/// One template; what is wrong with it is reported at its place.
+pub(super) fn read_template(
+    table: &Reader<'_>,
+    found: Found<'_>,
+    binder: &Binder<'_>,
+    stage: Stage,
+) -> Option<Template> {
+    let text = match found.to_json() {
+        Value::String(text) => text,
+        Value::Array(_) | Value::Object(_) => {
+            table.report().error(found.spot(), "text, a number, or true or false is wanted here");
+            return None;
+        }
+        other => other.to_string(),
+    };
+    let template = Template::new(&text, &|name| binder.bind(name, stage));
+    match template.and_then(|template| try_sample(&template, binder).map(|()| template)) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            table.report().error(found.spot(), format!("the template does not work: {error}"));
+            None
+        }
+    }
+}
+
+fn try_sample(template: &Template, binder: &Binder<'_>) -> Result<(), String> {
+    // Of a free-form parameter nothing is known before it is given.
+    let free = |name: &Name| matches!(name, Name::Param(name) if binder.params[name].kind == ParamKind::Json);
+    if template.names().any(free) {
+        return Ok(());
+    }
+    template.value(&Sample(binder)).map(drop)
+}
+
+pub(super) fn read_templates(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Vec<(String, Template)> {
+    let read = |(name, found): (Located<&str>, Found<'_>)| {
+        read_template(table, found, binder, stage).map(|template| (name.value.to_owned(), template))
+    };
+    table.entries().filter_map(read).collect()
+}
+
+pub(super) fn read_tree(table: &Reader<'_>, found: Found<'_>, binder: &Binder<'_>, stage: Stage) -> Option<Tree> {
+    if found.value().as_table().is_some() {
+        let reader = Reader::from_value(table.report(), found, "a table")?;
+        let read = |(name, found): (Located<&str>, Found<'_>)| {
+            read_tree(&reader, found, binder, stage).map(|tree| (name.value.to_owned(), tree))
+        };
+        return Some(Tree::Table(reader.entries().filter_map(read).collect()));
+    }
+    match found.to_json() {
+        Value::String(_) => read_template(table, found, binder, stage).map(Tree::Template),
+        Value::Array(_) => {
+            let read = |found| read_tree(table, found, binder, stage);
+            Some(Tree::List(found.items().filter_map(read).collect()))
+        }
+        fixed => Some(Tree::Fixed(fixed)),
+    }
+}
