@@ -1,3 +1,4 @@
 //! The daemon: what runs while nobody looks.
 
+pub mod systemd;
 pub mod watch;

@@ -99,14 +99,12 @@ impl Tracer {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return self.walk(root(), parts(path).collect());
         };
-        let real = match self.known.get(directory) {
-            Some(real) => real.clone(),
-            None => {
-                let real = self.walk(root(), parts(directory).collect());
-                self.known.insert(directory.to_owned(), real.clone());
-                real
-            }
-        };
+        let known = self.known.get(directory).cloned();
+        let real = known.unwrap_or_else(|| {
+            let real = self.walk(root(), parts(directory).collect());
+            self.known.insert(directory.to_owned(), real.clone());
+            real
+        });
         self.walk(real?, VecDeque::from([name.to_owned()]))
     }
 
