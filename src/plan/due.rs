@@ -2,6 +2,7 @@
 
 use crate::clock::{Span, Time};
 use crate::inventory::{RenewBefore, TokenPolicy};
+use crate::provider::Expiry;
 use crate::rotation::state::{Current, TokenState};
 
 use super::Reason;
@@ -46,9 +47,9 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
     let remote = &generation.remote;
     let rotation = |reason, at, deadline| Due { kind: Kind::Rotation, reason, at, deadline, urgent: false };
     let urgent = |reason, at| Due { kind: Kind::Rotation, reason, at, deadline: Some(at), urgent: true };
-    let renews = renews && !current.renewal_spent && !current.secret_lost;
+    let renews = renews && !current.renewal_spent && !current.secret_lost && current.dead.is_none();
     let here = |there: Time| there.checked_sub_signed(skew).unwrap_or(there);
-    let expires = remote.expires.time().map(here);
+    let expires = expiry(policy, current).map(here);
     let refresh_expires = remote.refresh_expires.map(here);
     let mut rules = Vec::with_capacity(3);
 
@@ -59,7 +60,7 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
         rules.push(urgent(Reason::Requested, requested));
     }
     if current.secret_lost {
-        rules.push(rotation(Reason::SecretLost, generation.issued_at, None));
+        rules.push(rotation(Reason::SecretLost, generation.issued_at, expires));
     }
     if current.renewal_spent {
         rules.push(rotation(Reason::RenewalInDoubt, generation.issued_at, expires));
@@ -76,7 +77,10 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
             let kind = if can_renew { Kind::Renewal } else { Kind::Rotation };
             let reason = if can_renew { Reason::Renewal } else { Reason::RenewBefore };
             rules.push(Due { kind, reason, at, deadline: Some(deadline), urgent: can_renew });
-            rules.push(urgent(Reason::Expired, refresh_expires.unwrap_or(expires).max(expires)));
+            // Renewals that were missed are made up for first; consumers do not wait long for them.
+            let patience = ((expires - generation.issued_at) / 10).max(Span::minutes(1));
+            let patience = later(expires, patience);
+            rules.push(urgent(Reason::Expired, refresh_expires.map_or(patience, |end| end.max(expires).min(patience))));
         } else {
             let (at, deadline) = lead(policy, generation.minted_at, expires);
             rules.push(rotation(Reason::RenewBefore, at, Some(deadline)));
@@ -94,19 +98,22 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
     if let Some(next) = policy.schedule.as_ref().and_then(|schedule| schedule.next_after(generation.minted_at)) {
         rules.push(rotation(Reason::Schedule, later(next, jitter(&policy.name, policy.jitter)), expires));
     }
-    if remote.expires == crate::provider::Expiry::Unknown && policy.rotate_every.is_none() && policy.schedule.is_none()
-    {
+    let adopted = generation.params.is_none();
+    if adopted && expires.is_none() && remote.expires == Expiry::Unknown && !has_rhythm(policy) {
         rules.push(rotation(Reason::ExpiryUnknown, generation.minted_at, None));
     }
     rules
 }
 
-/// The rule that decides: the one that makes the token due first; of several that have, a pressing one.
+/// The rule that decides: the one that makes the token due first; of several that have, a pressing one. Its deadline is
+/// the earliest of all rules of its kind: the reason to rotate does not change when consumers are in danger.
 pub fn deciding(rules: &[Due], now: Time) -> Option<Due> {
     let due = rules.iter().filter(|due| due.at <= now);
     // A rotation replaces what a renewal would renew, so that it goes first where both are due.
     let pressing = due.min_by_key(|due| (!due.urgent || due.kind == Kind::Renewal, due.kind == Kind::Renewal, due.at));
-    pressing.or_else(|| rules.iter().min_by_key(|due| due.at)).copied()
+    let decides = pressing.or_else(|| rules.iter().min_by_key(|due| due.at)).copied()?;
+    let same_kind = rules.iter().filter(|due| due.kind == decides.kind);
+    Some(Due { deadline: same_kind.filter_map(|due| due.deadline).min(), ..decides })
 }
 
 /// When a due token may begin, given its window.
@@ -125,6 +132,25 @@ pub fn start(policy: &TokenPolicy, due: &Due, now: Time) -> Start {
         // A window that never opens again, and nothing that presses: the loader refuses such windows.
         (WindowState::Closed { opens: None }, None) => Start { at: Time::MAX_UTC, overridden: false },
     }
+}
+
+/// When the present secret expires, on the provider's clock. Where the provider tells nothing of a token that it minted,
+/// the lifetime that was asked for stands in.
+fn expiry(policy: &TokenPolicy, current: &Current) -> Option<Time> {
+    let generation = &current.generation;
+    match generation.remote.expires {
+        Expiry::At(time) => Some(time),
+        Expiry::Never => None,
+        Expiry::Unknown => {
+            let lifetime = policy.lifetime.filter(|_| generation.params.is_some())?;
+            generation.issued_at.checked_add_signed(lifetime)
+        }
+    }
+}
+
+/// Whether it is rotated without anybody knowing its expiry.
+fn has_rhythm(policy: &TokenPolicy) -> bool {
+    policy.rotate_every.is_some() || policy.schedule.is_some()
 }
 
 /// When `renew-before` and jitter make a credential due that lives from `from` to `end`, and its deadline: half of

@@ -60,6 +60,7 @@ reasons! {
     Undoing = "undoing", "the new generation is being taken back";
     LeftInventory = "left-inventory", "it is no longer in the inventory";
     NeverDue = "never-due", "it never expires and has no rule that would make it due";
+    Stopping = "stopping", "patrold is about to stop";
     JournalUnwritable = "journal-unwritable", "the journal cannot be written";
 }
 

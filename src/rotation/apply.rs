@@ -3,18 +3,18 @@
 //! An event that does not fit the phase leaves it as it is: only a journal that somebody edited could hold one.
 
 use crate::clock::Time;
-use crate::names::RemoteId;
+use crate::names::{RemoteId, StoreKey};
 use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};
 
 use super::event::Event;
 use super::state::{
-    Candidate, Current, Delivery, Intent, Noted, Phase, Progress, Retiring, Retry, Search, TokenState, Undo,
+    Candidate, Current, Delivery, Intent, Noted, Phase, Progress, Remnant, Retiring, Retry, Search, TokenState, Undo,
 };
 
 /// `state` after `event` happened at `at`.
 pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
-    let before = state.phase.name();
+    let (before, renewed) = (state.phase.name(), state.phase.renews());
     note_failure(state, at, event);
     match event {
         Event::Requested {} => {
@@ -23,13 +23,21 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
             state.retry = None;
         }
         Event::RemnantEnded { remnant, .. } => state.remnants.retain(|known| known != remnant),
+        Event::ReapFailed { remnant, failure, next } => {
+            let known = state.remnants.iter_mut().find(|known| *known == remnant);
+            if let Some(retry) = known.and_then(Remnant::retry_mut) {
+                *retry = Some(again(retry.take(), at, failure, *next));
+            }
+        }
         _ => {
             in_place(&mut state.phase, at, event);
             let phase = std::mem::take(&mut state.phase);
             state.phase = step(state, phase, at, event);
         }
     }
-    if state.phase.name() != before && !failed_step(event) {
+    // Renewals have a backoff of their own: what they come between goes on afterwards as it was.
+    let renews = renewed || state.phase.renews();
+    if state.phase.name() != before && !renews && !keeps_retry(event) {
         state.retry = None;
     }
 }
@@ -40,12 +48,7 @@ fn note_failure(state: &mut TokenState, at: Time, event: &Event) {
         Event::Postponed { failure, next } | Event::FoundAlive { failure, next } => {
             state.retry = Some(again(state.retry.take(), at, failure, *next));
         }
-        Event::MintRefused { failure, next } | Event::RenewalRefused { failure, next, .. } => {
-            rotation_failed(state, at, failure, *next);
-        }
-        Event::MintDoubted { failure } | Event::RenewalDoubted { failure } => {
-            state.last_failure = Some(Noted { at, failure: failure.clone() });
-        }
+        Event::MintRefused { failure, next } => rotation_failed(state, at, failure, *next),
         Event::OrphanRevoked { next } | Event::SearchEnded { next, .. } => {
             if let Phase::Searching { search, .. } = &state.phase {
                 let failure = search.failure.clone();
@@ -58,7 +61,12 @@ fn note_failure(state: &mut TokenState, at: Time, event: &Event) {
                 rotation_failed(state, at, &failure, *next);
             }
         }
-        Event::StoreFailed { failure, .. }
+        Event::MintDoubted { failure }
+        | Event::RenewalPostponed { failure, .. }
+        | Event::RenewalRefused { failure, .. }
+        | Event::RenewalDoubted { failure }
+        | Event::ReapFailed { failure, .. }
+        | Event::StoreFailed { failure, .. }
         | Event::HookFailed { failure, .. }
         | Event::HookWaived { failure, .. }
         | Event::UndoBegun { why: failure, .. }
@@ -66,12 +74,17 @@ fn note_failure(state: &mut TokenState, at: Time, event: &Event) {
         | Event::FoundDead { failure }
         | Event::SecretLost { failure, .. } => {
             state.last_failure = Some(Noted { at, failure: failure.clone() });
-            return;
         }
-        Event::Activated { .. } | Event::RenewalVerified { .. } => {
+        Event::Activated { .. } | Event::ActivatedEarly { .. } => {
             state.failed_rotations = 0;
             state.last_failure = None;
             state.last_success = Some(at);
+        }
+        Event::RenewalVerified { .. } => {
+            state.last_success = Some(at);
+            if state.failed_rotations == 0 {
+                state.last_failure = None;
+            }
         }
         _ => {}
     }
@@ -80,8 +93,9 @@ fn note_failure(state: &mut TokenState, at: Time, event: &Event) {
     }
 }
 
-/// Whether the event itself says when the next attempt is, so that a change of phase must not forget it.
-fn failed_step(event: &Event) -> bool {
+/// Whether a change of phase must not forget when the next attempt is: the event says it itself, or (`Revoked`) the step
+/// that comes next is the second half of the one that failed, and must not begin at the shortest wait each time.
+fn keeps_retry(event: &Event) -> bool {
     matches!(
         event,
         Event::Postponed { .. }
@@ -90,6 +104,7 @@ fn failed_step(event: &Event) -> bool {
             | Event::OrphanRevoked { .. }
             | Event::SearchEnded { .. }
             | Event::Undone { .. }
+            | Event::Revoked { .. }
             | Event::FoundAlive { .. }
     )
 }
@@ -116,15 +131,9 @@ fn settled(current: Option<Current>) -> Phase {
 #[allow(clippy::too_many_lines)]
 fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase {
     match (phase, event) {
-        (Phase::Vacant, Event::Adopted { generation }) => Phase::Steady {
-            current: Current {
-                generation: generation.clone(),
-                delivery: Delivery::default(),
-                dead: None,
-                renewal_spent: false,
-                secret_lost: false,
-            },
-        },
+        (Phase::Vacant, Event::Adopted { generation }) => {
+            Phase::Steady { current: Current::new(generation.clone(), Delivery::default()) }
+        }
 
         // A mint, from its intent to its outcome.
         (Phase::Vacant, Event::Intended { intent }) => intended(state, None, intent),
@@ -152,13 +161,16 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         }
         (Phase::Verified { current, candidate }, Event::Delivered {}) => Phase::Delivered { current, candidate },
         // A store was added to the inventory while the hooks ran: it is written before they run again.
-        (Phase::Delivered { current, mut candidate }, Event::StoreOwed { store, .. }) => {
-            owe(&mut candidate.delivery, store);
-            Phase::Verified { current, candidate }
+        (Phase::Delivered { current, candidate }, Event::StoreOwed { .. }) => Phase::Verified { current, candidate },
+        (Phase::Delivered { current, mut candidate }, Event::Activated { revoke_at }) => {
+            candidate.delivery.settled = Some(at);
+            release(&mut state.remnants, *revoke_at);
+            activate(state, current, candidate, at, *revoke_at)
         }
-        (Phase::Delivered { current, candidate }, Event::Activated { revoke_at }) => {
-            activate(current, candidate, at, *revoke_at)
-        }
+        (
+            Phase::Verified { current, candidate } | Phase::Delivered { current, candidate },
+            Event::ActivatedEarly { revoke_at },
+        ) => activate(state, current, candidate, at, *revoke_at),
         (
             Phase::Minted { current, candidate }
             | Phase::Verified { current, candidate }
@@ -168,8 +180,12 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             let undo = Undo { why: why.clone(), restore: *restore, restored: Delivery::default() };
             Phase::Undoing { current, candidate, undo }
         }
-        (Phase::Undoing { current, .. }, Event::Undone { remnant, .. }) => {
+        (Phase::Undoing { mut current, undo, .. }, Event::Undone { remnant, .. }) => {
             state.remnants.extend(remnant.clone());
+            if let Some(current) = current.as_mut().filter(|_| undo.restore) {
+                // What was not restored holds the new secret, or nobody knows what.
+                current.delivery = undo.restored;
+            }
             settled(current)
         }
 
@@ -179,7 +195,7 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         (Phase::Active { current, .. } | Phase::Revoked { current, .. }, Event::Retired { .. }) => {
             Phase::Steady { current }
         }
-        (Phase::Active { current, .. }, Event::LeftToExpire { remnant }) => {
+        (Phase::Active { current, .. }, Event::LeftToExpire { remnant } | Event::RevocationDeferred { remnant }) => {
             state.remnants.push(remnant.clone());
             Phase::Steady { current }
         }
@@ -191,11 +207,13 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         (Phase::Active { current, retiring }, Event::RenewalIntended { intent }) => {
             Phase::Renewing { current, retiring: Some(retiring), intent: intent.clone() }
         }
-        (Phase::Renewing { mut current, retiring, .. }, Event::RenewalRefused { spent, .. }) => {
+        (Phase::Renewing { mut current, retiring, .. }, Event::RenewalRefused { failure, next, spent }) => {
             current.renewal_spent |= *spent;
+            current.renewal_retry = Some(again(current.renewal_retry.take(), at, failure, *next));
             renewed(current, retiring)
         }
-        (Phase::Renewing { current, retiring, intent }, Event::RenewalDoubted { .. }) => {
+        (Phase::Renewing { mut current, retiring, intent }, Event::RenewalDoubted { .. }) => {
+            current.renewal_retry = None;
             Phase::Doubted { current, retiring, intent }
         }
         (Phase::Doubted { mut current, retiring, .. }, Event::RenewalExamined { dead }) => {
@@ -206,11 +224,13 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         (Phase::Renewing { mut current, retiring, intent }, Event::Renewed { generation }) => {
             current.generation = generation.as_ref().clone();
             current.dead = None;
+            current.renewal_retry = None;
             Phase::Renewed { current, retiring, intent }
         }
         (Phase::Renewed { mut current, retiring, .. }, Event::RenewalVerified { .. }) => {
             // The secret before it is dead at the provider: every store and hook is owed the new one.
             current.delivery = Delivery::default();
+            current.renewal_retry = None;
             renewed(current, retiring)
         }
         (Phase::Renewed { mut current, retiring, .. }, Event::RenewalRejected { failure }) => {
@@ -235,6 +255,8 @@ fn in_place(phase: &mut Phase, at: Time, event: &Event) {
     if let Event::StoreWritten { store } = event {
         if let Some(delivery) = delivery(phase) {
             delivery.stores.insert(store.clone(), Progress::Done { at });
+            // Hooks that ran before did not tell the consumers of this store.
+            delivery.hooks.retain(|_, hook| matches!(hook, Progress::Failed(_)));
         }
     } else if let Event::StoreFailed { store, failure, next } = event {
         if let Some(delivery) = delivery(phase) {
@@ -257,6 +279,10 @@ fn in_place(phase: &mut Phase, at: Time, event: &Event) {
         if let Some(delivery) = delivery(phase) {
             owe(delivery, store);
         }
+    } else if let (Event::StillUsed { revoke_at }, Phase::Active { retiring, .. }) = (event, &mut *phase) {
+        retiring.revoke_at = retiring.revoke_at.max(*revoke_at);
+    } else if let (Event::RenewalPostponed { failure, next }, Some(current)) = (event, phase.current_mut()) {
+        current.renewal_retry = Some(again(current.renewal_retry.take(), at, failure, *next));
     } else if let Event::Redelivered {} = event {
         if let Some(delivery) = delivery(phase) {
             delivery.settled = Some(at);
@@ -288,7 +314,7 @@ fn delivery(phase: &mut Phase) -> Option<&mut Delivery> {
 }
 
 /// The store is owed again, and so is every hook: consumers must be told once it is written.
-fn owe(delivery: &mut Delivery, store: &crate::names::StoreKey) {
+fn owe(delivery: &mut Delivery, store: &StoreKey) {
     delivery.stores.remove(store);
     delivery.hooks.clear();
     delivery.settled = None;
@@ -304,20 +330,35 @@ fn failed(before: Option<Progress>, at: Time, failure: &Failure, next: Time) -> 
 
 fn intended(state: &mut TokenState, current: Option<Current>, intent: &Intent) -> Phase {
     state.last_number = state.last_number.max(intent.number);
-    state.requested = None;
     Phase::Intended { current, intent: intent.clone() }
 }
 
 /// The candidate becomes current, and what was current begins to retire.
-fn activate(current: Option<Current>, candidate: Candidate, at: Time, revoke_at: Time) -> Phase {
-    let Candidate { generation, rotation, mut delivery, .. } = candidate;
-    delivery.settled = Some(at);
-    let new = Current { generation, delivery, dead: None, renewal_spent: false, secret_lost: false };
+fn activate(
+    state: &mut TokenState,
+    current: Option<Current>,
+    candidate: Candidate,
+    at: Time,
+    revoke_at: Time,
+) -> Phase {
+    // Whoever asked while the rotation was under way has what they asked for; a mint that failed did not answer them.
+    state.requested = None;
+    let Candidate { generation, rotation, delivery, .. } = candidate;
+    let new = Current::new(generation, delivery);
     match current {
         Some(old) => {
             let retiring = Retiring { generation: old.generation, rotation, handed_over: at, revoke_at };
             Phase::Active { current: new, retiring }
         }
         None => Phase::Steady { current: new },
+    }
+}
+
+/// Consumers certainly do without the deferred generations after `revoke_at`: a handover is complete.
+fn release(remnants: &mut [Remnant], at: Time) {
+    for remnant in remnants {
+        if let Remnant::Deferred { revoke_at: revoke_at @ None, .. } = remnant {
+            *revoke_at = Some(at);
+        }
     }
 }

@@ -86,6 +86,11 @@ pub trait Effects: Send + Sync + 'static {
     /// A number in `[0, 1)`, for backoff.
     fn draw(&self) -> f64;
 
+    /// Whether the process is about to stop: nothing new is begun, what was begun is brought to its next record.
+    fn stopping(&self) -> bool {
+        false
+    }
+
     /// Tells that `event` happened at `at` and is durable; `state` is what it led to. Returns once whoever
     /// authenticates with this token uses its new secret.
     fn announce(

@@ -68,6 +68,12 @@ events! {
     HookWaived { hook: HookKey, failure: Failure } = "hook-waived";
     /// The new generation is current.
     Activated { revoke_at: Time } = "activated";
+    /// The new generation is current although stores or hooks are still owed: it is due for a rotation itself.
+    ActivatedEarly { revoke_at: Time } = "activated-early";
+    /// The provider saw the old generation in use after the handover: its revocation is put off.
+    StillUsed { revoke_at: Time } = "still-used";
+    /// The old generation could not be revoked before the next rotation has to begin: it is revoked later.
+    RevocationDeferred { remnant: Remnant } = "revocation-deferred";
     /// The old generation is revoked; `already`: the provider did not know it any more.
     Revoked { already: bool } = "revoked";
     /// The old generation was still accepted after its revocation: it is revoked again.
@@ -82,6 +88,8 @@ events! {
     Undone { remnant: Option<Remnant>, next: Time } = "undone";
     /// A renewal in place is about to be asked for.
     RenewalIntended { intent: Intent } = "renewal-intended";
+    /// A renewal in place could not be begun.
+    RenewalPostponed { failure: Failure, next: Time } = "renewal-postponed";
     /// The renewal certainly did not happen; `spent`: the provider says that it never will.
     RenewalRefused { failure: Failure, next: Time, spent: bool } = "renewal-refused";
     /// Nobody knows whether the renewal happened.
@@ -104,6 +112,8 @@ events! {
     Redelivered {} = "redelivered";
     /// A remnant is over; `revoked`: it was found and revoked after all.
     RemnantEnded { remnant: Remnant, revoked: bool } = "remnant-ended";
+    /// A remnant could not be revoked.
+    ReapFailed { remnant: Remnant, failure: Failure, next: Time } = "reap-failed";
     /// The journal's copy of a generation's secret cannot be opened.
     SecretLost { number: GenerationNo, failure: Failure } = "secret-lost";
 }

@@ -23,10 +23,12 @@
 //! `decide` looks at a state and says what comes next; `run` does it through [`effects::Effects`], journals what
 //! happened, and lets `apply` make the next state of it. Daemon, command line and tests drive the same `run`.
 
+mod act;
 pub mod apply;
 pub mod decide;
 pub mod effects;
 pub mod event;
+pub mod remnant;
 pub mod run;
 pub mod state;
 

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Time;
-use crate::names::{AccountName, GenerationNo, HookKey, Marker, RemoteId, RotationId, StoreKey};
+use crate::clock::{Span, Time};
+use crate::names::{AccountName, GenerationNo, HookKey, Marker, RotationId, StoreKey};
 use crate::outcome::Failure;
 use crate::provider::{Params, Remote};
 use crate::secret::Fingerprint;
+
+pub use super::remnant::Remnant;
 
 /// All that the journal knows of one token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,8 +32,24 @@ pub struct TokenState {
     pub requested: Option<Time>,
     /// When a new secret was last handed over.
     pub last_success: Option<Time>,
-    /// Live credentials that no variant of `phase` holds, because nothing can be done but wait for their end.
+    /// Live credentials that no variant of `phase` holds: they end by themselves, or are revoked when that is possible.
     pub remnants: Vec<Remnant>,
+}
+
+impl TokenState {
+    /// The markers of everything that this state accounts for.
+    pub fn markers(&self) -> impl Iterator<Item = &str> {
+        let phase = &self.phase;
+        let generations = [
+            phase.current().map(|current| &current.generation),
+            phase.candidate().map(|candidate| &candidate.generation),
+            phase.retiring().map(|retiring| &retiring.generation),
+        ];
+        let minted = generations.into_iter().flatten().filter_map(|generation| generation.marker.as_ref());
+        let intended = phase.intent().map(|intent| &intent.marker);
+        let remnants = self.remnants.iter().filter_map(Remnant::marker);
+        minted.chain(intended).chain(remnants).map(Marker::as_str)
+    }
 }
 
 /// Where a token is in its life. See the diagram in [`crate::rotation`].
@@ -140,6 +158,11 @@ impl Phase {
         }
     }
 
+    /// Whether a renewal in place is under way.
+    pub fn renews(&self) -> bool {
+        matches!(self, Self::Renewing { .. } | Self::Doubted { .. } | Self::Renewed { .. })
+    }
+
     /// The stable name of the variant.
     pub fn name(&self) -> &'static str {
         match self {
@@ -187,9 +210,21 @@ impl Generation {
         self.remote.expires.time().is_some_and(|expires| expires <= now)
     }
 
+    /// When it can neither be used nor renewed any more, where anybody can tell.
+    pub fn end(&self) -> Option<Time> {
+        let expires = self.remote.expires.time()?;
+        Some(self.remote.refresh_expires.map_or(expires, |refresh| refresh.max(expires)))
+    }
+
     /// True once it can neither be used nor renewed any more.
     pub fn over(&self, now: Time) -> bool {
-        self.expired(now) && self.remote.refresh_expires.is_none_or(|expires| expires <= now)
+        self.end().is_some_and(|end| end <= now)
+    }
+
+    /// When nine tenths of the life of its present secret are over.
+    pub fn near_end(&self) -> Option<Time> {
+        let expires = self.remote.expires.time()?;
+        Some(expires - (expires - self.issued_at).max(Span::zero()) / 10)
     }
 }
 
@@ -205,9 +240,18 @@ pub struct Current {
     pub renewal_spent: bool,
     /// The journal's copy of its secret cannot be opened: it is replaced.
     pub secret_lost: bool,
+    /// A renewal failed, and when it is tried again. Kept apart from the state's own `retry`, so that a rotation that
+    /// fails does not hold up a renewal, nor the other way round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal_retry: Option<Retry>,
 }
 
 impl Current {
+    /// A generation that is just beginning to be used.
+    pub fn new(generation: Generation, delivery: Delivery) -> Self {
+        Self { generation, delivery, dead: None, renewal_spent: false, secret_lost: false, renewal_retry: None }
+    }
+
     /// True where consumers certainly cannot use it: the provider said so, or its time is over.
     pub fn unusable(&self, now: Time) -> bool {
         self.dead.is_some() || self.generation.expired(now)
@@ -265,7 +309,8 @@ pub struct Search {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Undo {
     pub why: Failure,
-    /// The old secret goes back into the stores and the hooks run again before the new generation is revoked.
+    /// Consumers may hold the new secret: the old one goes back into the stores and the hooks run again before the new
+    /// generation is revoked.
     pub restore: bool,
     /// What was restored so far.
     pub restored: Delivery,
@@ -290,11 +335,6 @@ impl Delivery {
     /// Whether the hook has succeeded, or was waived.
     pub fn has_hook(&self, key: &HookKey) -> bool {
         matches!(self.hooks.get(key), Some(Progress::Done { .. }))
-    }
-
-    /// Whether any store may hold the secret: it acknowledged, or a write was tried.
-    pub fn touched(&self) -> bool {
-        !self.stores.is_empty()
     }
 }
 
@@ -324,23 +364,4 @@ pub struct Retry {
 pub struct Noted {
     pub at: Time,
     pub failure: Failure,
-}
-
-/// A credential that may be alive and that nothing can be done about yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Remnant {
-    /// A generation that the provider offers no way to revoke: it is known, and lives until its expiry.
-    Unrevocable { number: GenerationNo, marker: Option<Marker>, id: Option<RemoteId>, until: Option<Time> },
-    /// A mint whose answer was lost and whose marker was not found. If it shows up in a listing, it is revoked.
-    LostMint { marker: Marker, at: Time, until: Option<Time> },
-}
-
-impl Remnant {
-    /// When it ends for sure.
-    pub fn until(&self) -> Option<Time> {
-        match self {
-            Self::Unrevocable { until, .. } | Self::LostMint { until, .. } => *until,
-        }
-    }
 }

@@ -1,0 +1,202 @@
+//! How a new secret gets to its consumers: proven, written, announced to them by hooks, and looked after.
+
+use futures_util::future::join_all;
+
+use crate::clock::Clock;
+use crate::inventory::OnFailure;
+use crate::journal::Journal;
+use crate::names::{HookKey, RotationId, StoreKey};
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::Verdict;
+use crate::rotation::decide::reached_consumers;
+use crate::rotation::effects::{Condition, Effects, Occasion};
+use crate::rotation::event::Event;
+use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::state::{Current, Delivery, Generation, Phase, Progress};
+
+use super::{address, subject};
+
+impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
+    pub(super) async fn verify(&self, held: &mut Held, context: &Context) {
+        let Phase::Minted { candidate, .. } = &held.state.phase else { return };
+        let generation = candidate.generation.clone();
+        let secret = match self.secret(context, &generation).await {
+            Ok(secret) => secret,
+            Err(why) if why.code == FailureCode::SecretUnreadable => {
+                return self.note(held, context, Event::UndoBegun { why, restore: false });
+            }
+            Err(failure) => return self.postpone(held, context, None, failure),
+        };
+        let overdue = self.clock.now() >= generation.minted_at + context.policy.verify_timeout;
+        match self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await {
+            Outcome::Done(Verdict::Alive { id, expires }) => {
+                let id = id.filter(|_| generation.remote.id.is_none());
+                self.note(held, context, Event::Verified { proven: true, id, expires });
+            }
+            // Asking again will be refused again; providers propagate late, which the timeout is for.
+            Outcome::Done(Verdict::Dead(why)) | Outcome::Refused(why) if overdue => {
+                self.note(held, context, Event::UndoBegun { why, restore: false });
+            }
+            Outcome::Later { failure: why, .. }
+                if overdue && matches!(why.code, FailureCode::Forbidden | FailureCode::Unauthorized) =>
+            {
+                self.note(held, context, Event::UndoBegun { why, restore: false });
+            }
+            // What consumers have is certainly dead: one that nobody can prove now is better than that.
+            Outcome::Later { .. } | Outcome::Ambiguous(_) if overdue && self.without_secret(held, context) => {
+                self.note(held, context, Event::Verified { proven: false, id: None, expires: None });
+            }
+            Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
+            Outcome::Done(Verdict::Dead(failure)) | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
+                self.postpone(held, context, None, failure);
+            }
+        }
+    }
+
+    /// Whether there is a current generation, and consumers cannot use it.
+    fn without_secret(&self, held: &Held, context: &Context) -> bool {
+        let there = self.clock.now().checked_add_signed(context.skew).unwrap_or_else(|| self.clock.now());
+        held.state.phase.current().is_some_and(|current| current.unusable(there))
+    }
+
+    /// Writes the candidate's secret, or the current one's where there is no candidate or it is being taken back.
+    pub(super) async fn write(&self, held: &mut Held, context: &Context, stores: &[StoreKey], restore: bool) {
+        let generation = match (&held.state.phase, restore) {
+            (Phase::Verified { candidate, .. } | Phase::Delivered { candidate, .. }, false) => {
+                candidate.generation.clone()
+            }
+            (phase, _) => match phase.current() {
+                Some(current) => current.generation.clone(),
+                None => return,
+            },
+        };
+        let secret = match self.secret(context, &generation).await {
+            Ok(secret) => secret,
+            Err(failure) => return self.unreadable(held, context, &generation, failure),
+        };
+        let targets = context.policy.stores.iter().filter(|store| stores.contains(&store.key));
+        let written = join_all(targets.map(|store| async {
+            let outcome = match secret.part(&store.part) {
+                Some(part) => self.effects.write(store, part).await,
+                None => Outcome::Refused(Failure::new(
+                    FailureCode::StoreRefused,
+                    format!("the secret has no part `{}`", store.part),
+                )),
+            };
+            (store.key.clone(), outcome.into_result())
+        }))
+        .await;
+        for (store, result) in written {
+            let event = match result {
+                Ok(()) => Event::StoreWritten { store },
+                Err(failure) => {
+                    let rows = delivery(&held.state.phase).map(|delivery| &delivery.stores);
+                    let next = self.next_try(held, attempts(rows.and_then(|rows| rows.get(&store))), None);
+                    Event::StoreFailed { store, failure, next }
+                }
+            };
+            self.note(held, context, event);
+        }
+    }
+
+    /// Deals with a secret that the journal does not hand out.
+    fn unreadable(&self, held: &mut Held, context: &Context, generation: &Generation, failure: Failure) {
+        let lost = failure.code == FailureCode::SecretUnreadable;
+        let candidate = held.state.phase.candidate().is_some_and(|it| it.generation.number == generation.number);
+        match (lost, candidate) {
+            (true, true) => {
+                let restore = reached_consumers(&held.state.phase);
+                self.note(held, context, Event::UndoBegun { why: failure, restore });
+            }
+            (true, false) => self.note(held, context, Event::SecretLost { number: generation.number, failure }),
+            (false, _) => self.postpone(held, context, None, failure),
+        }
+    }
+
+    pub(super) async fn notify(&self, held: &mut Held, context: &Context, hooks: &[HookKey], rolled_back: bool) {
+        let rotation = match &held.state.phase {
+            Phase::Verified { candidate, .. }
+            | Phase::Delivered { candidate, .. }
+            | Phase::Undoing { candidate, .. } => candidate.rotation,
+            Phase::Active { retiring, .. } => retiring.rotation,
+            // Owed after the rotation was over: the generation and its revision tell the delivery.
+            phase => match phase.current() {
+                Some(current) => delivery_id(current),
+                None => return,
+            },
+        };
+        let rows = delivery(&held.state.phase).map(|delivery| delivery.hooks.clone()).unwrap_or_default();
+        let targets = context.policy.hooks.iter().filter(|hook| hooks.contains(&hook.key));
+        let rows = &rows;
+        let results = join_all(targets.map(|hook| async move {
+            let attempt = attempts(rows.get(&hook.key));
+            let occasion = Occasion { token: context.policy.name.clone(), rotation, attempt, rolled_back };
+            (hook, attempt, self.effects.run_hook(hook, &occasion).await.into_result())
+        }))
+        .await;
+        for (hook, attempt, result) in results {
+            let hook_key = hook.key.clone();
+            let event = match result {
+                Ok(()) => Event::HookSucceeded { hook: hook_key },
+                Err(failure) if hook.on_failure == OnFailure::Continue => Event::HookWaived { hook: hook_key, failure },
+                Err(failure) => Event::HookFailed { hook: hook_key, failure, next: self.next_try(held, attempt, None) },
+            };
+            self.note(held, context, event);
+        }
+    }
+
+    /// Compares every store with what was delivered; true where all are as they should be.
+    pub(super) async fn inspect(&self, held: &mut Held, context: &Context) -> bool {
+        let now = self.clock.now();
+        held.memo.inspected = Some(now);
+        let Some(current) = held.state.phase.current() else { return true };
+        let delivered = context.policy.stores.iter().filter(|store| current.delivery.has_store(&store.key));
+        let targets = delivered.filter_map(|store| Some((store, current.generation.fingerprints.get(&store.part)?)));
+        let conditions = join_all(targets.map(|(store, fingerprint)| async move {
+            (store.key.clone(), self.effects.inspect(store, fingerprint).await)
+        }))
+        .await;
+        let revoke_at = match held.state.phase {
+            Phase::Active { .. } => now.checked_add_signed(context.policy.grace),
+            _ => None,
+        };
+        let mut fine = true;
+        for (store, condition) in conditions {
+            let found = match condition {
+                Condition::Same => continue,
+                Condition::Drifted(found) => found,
+                Condition::Unreadable(failure) => failure.to_string(),
+            };
+            fine = false;
+            self.note(held, context, Event::StoreOwed { store, found, revoke_at });
+        }
+        fine
+    }
+}
+
+/// The rows of the delivery under way.
+fn delivery(phase: &Phase) -> Option<&Delivery> {
+    match phase {
+        Phase::Verified { candidate, .. } | Phase::Delivered { candidate, .. } => Some(&candidate.delivery),
+        Phase::Undoing { undo, .. } => Some(&undo.restored),
+        phase => phase.current().map(|current| &current.delivery),
+    }
+}
+
+/// The number of the attempt that comes next.
+fn attempts(progress: Option<&Progress>) -> u32 {
+    match progress {
+        Some(Progress::Failed(retry)) => retry.attempts.saturating_add(1),
+        Some(Progress::Done { .. }) | None => 1,
+    }
+}
+
+/// The idempotency key of a delivery that no rotation owns: an adoption, a renewal, a repaired store.
+fn delivery_id(current: &Current) -> RotationId {
+    let generation = &current.generation;
+    let text = format!("{}/{}/{}", generation.number, generation.revision, generation.issued_at.timestamp_millis());
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let mut id = [0; 6];
+    id.copy_from_slice(&digest.as_ref()[..6]);
+    RotationId::new(id)
+}

@@ -1,0 +1,189 @@
+//! How a generation comes to be: adopted, or minted, or looked for after a mint of unknown outcome.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use crate::clock::{Clock, Span};
+use crate::inventory::TokenPolicy;
+use crate::journal::Journal;
+use crate::names::GenerationNo;
+use crate::outcome::{Failure, Outcome};
+use crate::plan::Reason;
+use crate::provider::{Expiry, Minted, Remote, Subject, Verdict, Want};
+use crate::rotation::decide::{lost_mint, search_settled};
+use crate::rotation::effects::{Address, Effects};
+use crate::rotation::event::Event;
+use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Phase};
+
+use super::{failures, named, slot};
+
+/// The shortest wait between two listings of a search.
+const SHORTEST_SEARCH: Span = Span::milliseconds(100);
+
+impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
+    pub(super) async fn adopt(&self, held: &mut Held, context: &Context) {
+        let policy = &context.policy;
+        let parts = match self.effects.adopt(policy).await {
+            Ok(parts) => parts,
+            Err(failure) => return self.postpone(held, context, None, failure),
+        };
+        let initial = policy.initial.as_ref();
+        let mut remote = Remote {
+            id: initial.and_then(|initial| initial.id.clone()),
+            expires: initial.and_then(|initial| initial.expires).map_or(Expiry::Unknown, Expiry::At),
+            refresh_expires: None,
+            renewable_until: None,
+            facts: BTreeMap::new(),
+        };
+        if context.abilities.can.verifies {
+            let address = Address { account: &policy.account.name, params: &policy.params };
+            let subject = Subject { secret: Some(parts.clone()), ..Subject::default() };
+            match self.effects.verify(address, &subject).await {
+                Outcome::Done(Verdict::Alive { id, expires }) => {
+                    remote.id = remote.id.or(id);
+                    remote.expires = if remote.expires == Expiry::Unknown {
+                        expires.unwrap_or(Expiry::Unknown)
+                    } else {
+                        remote.expires
+                    };
+                }
+                Outcome::Done(Verdict::Dead(failure)) | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
+                    return self.postpone(held, context, None, failure);
+                }
+                Outcome::Later { not_before, failure } => return self.postpone(held, context, not_before, failure),
+            }
+        }
+        let now = self.clock.now();
+        let generation = Generation {
+            number: GenerationNo::ADOPTED,
+            account: policy.account.name.clone(),
+            params: None,
+            revision: 0,
+            marker: None,
+            remote,
+            minted_at: now,
+            issued_at: now,
+            fingerprints: self.effects.fingerprints(&parts),
+        };
+        held.keep(slot(policy, &generation), parts);
+        self.note(held, context, Event::Adopted { generation });
+    }
+
+    /// The stores that could not be written now, with the reason of the first.
+    pub(super) async fn preflight(&self, policy: &TokenPolicy) -> (usize, Option<Failure>) {
+        let tested = join_all(policy.stores.iter().map(|store| async {
+            let result = self.effects.preflight(store).await;
+            result.map_err(|failure| Failure::new(failure.code, format!("{}: {}", store.key, failure.detail)))
+        }));
+        let mut failures: Vec<Failure> = tested.await.into_iter().filter_map(Result::err).collect();
+        let count = failures.len();
+        (count, (count > 0).then(|| failures.swap_remove(0)))
+    }
+
+    pub(super) async fn begin(&self, held: &mut Held, context: &Context, reason: Reason) {
+        let policy = &context.policy;
+        let (failing, failure) = self.preflight(policy).await;
+        if let Some(failure) = failure {
+            // Consumers that need a new secret get it in those stores that can be written; the others get it as soon as
+            // they can. Without any, nothing is begun.
+            let current = held.state.phase.current();
+            let pressing = current.is_none_or(|current| self.situation(held, context).pressing(current));
+            if !pressing || failing == policy.stores.len() {
+                return self.postpone(held, context, None, failure);
+            }
+        }
+        let rotation = self.effects.rotation_id();
+        let number = held.state.last_number.next();
+        let intent = self.intent(context, rotation, number, reason);
+        held.memo.fresh = Some(rotation);
+        self.note(held, context, Event::Intended { intent });
+    }
+
+    pub(super) async fn mint(&self, held: &mut Held, context: &Context) {
+        held.memo.fresh = None;
+        let Phase::Intended { intent, .. } = &held.state.phase else { return };
+        let intent = intent.clone();
+        let address = Address { account: &intent.account, params: &intent.params };
+        let want = Want { marker: intent.marker.clone(), lifetime: context.policy.lifetime };
+        match self.effects.mint(address, &want).await {
+            Outcome::Done(minted) => self.minted(held, context, intent, minted),
+            Outcome::Later { not_before, failure } => {
+                let next = self.next_rotation(held, not_before);
+                self.note(held, context, Event::MintRefused { failure, next });
+            }
+            Outcome::Refused(failure) => {
+                let next = self.next_rotation(held, None);
+                self.note(held, context, Event::MintRefused { failure, next });
+            }
+            Outcome::Ambiguous(failure) => self.note(held, context, Event::MintDoubted { failure }),
+        }
+    }
+
+    fn minted(&self, held: &mut Held, context: &Context, intent: Intent, minted: Minted) {
+        let now = self.clock.now();
+        let generation = Generation {
+            number: intent.number,
+            account: intent.account,
+            params: Some(intent.params),
+            revision: 0,
+            marker: Some(intent.marker),
+            remote: minted.remote,
+            minted_at: now,
+            issued_at: now,
+            fingerprints: self.effects.fingerprints(&minted.secret),
+        };
+        held.keep(slot(&context.policy, &generation), minted.secret);
+        let candidate = Candidate {
+            generation,
+            rotation: intent.rotation,
+            delivery: Delivery::default(),
+            objection: minted.objection,
+        };
+        self.note(held, context, Event::Minted { candidate: Box::new(candidate) });
+    }
+
+    pub(super) async fn search(&self, held: &mut Held, context: &Context) {
+        let Phase::Searching { intent, search, .. } = &held.state.phase else { return };
+        let (intent, search) = (intent.clone(), search.clone());
+        let address = Address { account: &intent.account, params: &intent.params };
+        // Until then a lost mint may still take effect, or still be missing in a listing.
+        let settled = search_settled(&self.situation(held, context), &search);
+        let now = self.clock.now();
+        match self.effects.list(address, now).await {
+            Outcome::Done(listing) => {
+                if let Some(entry) = listing.named(intent.marker.as_str()).find(|entry| !entry.dead) {
+                    let remote = entry.remote.clone();
+                    self.note(held, context, Event::OrphanFound { remote });
+                } else if listing.is_complete() && listing.at() >= settled {
+                    let remnant = lost_mint(&self.situation(held, context), &intent, &search, true);
+                    let next = self.next_rotation(held, None);
+                    self.note(held, context, Event::SearchEnded { remnant, next });
+                } else {
+                    let tries = failures(held.state.retry.as_ref()).saturating_add(1);
+                    let next = self.next_try(held, tries, None);
+                    // One look right after the settling time usually ends the search.
+                    let next = if settled > now { next.min(settled).max(now + SHORTEST_SEARCH) } else { next };
+                    self.note(held, context, Event::Postponed { failure: search.failure, next });
+                }
+            }
+            Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
+            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => self.postpone(held, context, None, failure),
+        }
+    }
+
+    pub(super) async fn revoke_orphan(&self, held: &mut Held, context: &Context, remote: Remote) {
+        let Phase::Searching { intent, .. } = &held.state.phase else { return };
+        let intent = intent.clone();
+        let address = Address { account: &intent.account, params: &intent.params };
+        match self.effects.revoke(address, &named(&intent.marker, remote)).await {
+            Outcome::Done(_) => {
+                let next = self.next_rotation(held, None);
+                self.note(held, context, Event::OrphanRevoked { next });
+            }
+            Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
+            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => self.postpone(held, context, None, failure),
+        }
+    }
+}

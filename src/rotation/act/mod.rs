@@ -1,0 +1,160 @@
+//! What each action does, and what its outcome makes happen. The loop that calls them is [`super::run`].
+
+mod consumers;
+mod issue;
+mod renewal;
+mod revocation;
+
+use crate::clock::{Clock, Time};
+use crate::inventory::TokenPolicy;
+use crate::journal::{Journal, SecretSlot};
+use crate::names::{GenerationNo, Marker, RotationId};
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::plan::{Reason, backoff};
+use crate::provider::{Remote, Subject, Verdict};
+use crate::secret::SecretParts;
+
+use super::decide::{Action, Situation};
+use super::effects::{Address, Effects};
+use super::event::Event;
+use super::run::{Context, Held, Machine};
+use super::state::{Generation, Intent, Retry};
+
+/// How often a request that proves something is made before its answer is taken as it is.
+const PROOFS: u32 = 5;
+
+impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
+    pub(super) async fn act(&self, held: &mut Held, context: &Context, action: Action) {
+        match action {
+            Action::Adopt => self.adopt(held, context).await,
+            Action::Begin(reason) => self.begin(held, context, reason).await,
+            Action::Mint => self.mint(held, context).await,
+            Action::Search => self.search(held, context).await,
+            Action::RevokeOrphan(remote) => self.revoke_orphan(held, context, remote).await,
+            Action::Verify => self.verify(held, context).await,
+            Action::Write(stores) => self.write(held, context, &stores, false).await,
+            Action::Notify(hooks) => self.notify(held, context, &hooks, false).await,
+            Action::Inspect => {
+                self.inspect(held, context).await;
+            }
+            Action::Revoke => self.revoke(held, context).await,
+            Action::Prove => self.prove(held, context).await,
+            Action::Restore(stores) => self.write(held, context, &stores, true).await,
+            Action::Renotify(hooks) => self.notify(held, context, &hooks, true).await,
+            Action::RevokeCandidate => self.revoke_candidate(held, context).await,
+            Action::BeginRenewal => self.begin_renewal(held, context).await,
+            Action::Renew => self.renew(held, context).await,
+            Action::ExamineRenewal => self.examine_renewal(held, context).await,
+            Action::VerifyRenewed => self.verify_renewed(held, context).await,
+            Action::Examine(suspicion) => self.examine(held, context, suspicion).await,
+            Action::Reap(remnant, remote) => self.reap(held, context, remnant, remote).await,
+        }
+    }
+
+    fn note(&self, held: &mut Held, context: &Context, event: Event) {
+        held.note(&context.policy, self.clock.now(), event);
+    }
+
+    fn situation<'a>(&self, held: &'a Held, context: &'a Context) -> Situation<'a> {
+        context.situation(&held.state, &held.memo, self.clock.now())
+    }
+
+    /// When something that failed is tried again, for the `attempts`th time in a row.
+    fn next_try(&self, held: &Held, attempts: u32, not_before: Option<Time>) -> Time {
+        let now = self.clock.now();
+        let expires = held.state.phase.current().and_then(|current| current.generation.remote.expires.time());
+        let wait = backoff::next(attempts, expires.map(|expires| expires - now), self.effects.draw());
+        not_before.into_iter().chain(Some(now + wait)).max().unwrap_or(now + wait)
+    }
+
+    /// The step that comes next failed.
+    fn postpone(&self, held: &mut Held, context: &Context, not_before: Option<Time>, failure: Failure) {
+        let next = self.next_try(held, failures(held.state.retry.as_ref()).saturating_add(1), not_before);
+        self.note(held, context, Event::Postponed { failure, next });
+    }
+
+    /// When a rotation that ended without a handover is tried again.
+    fn next_rotation(&self, held: &Held, not_before: Option<Time>) -> Time {
+        self.next_try(held, held.state.failed_rotations.saturating_add(1), not_before)
+    }
+
+    fn intent(&self, context: &Context, rotation: RotationId, number: GenerationNo, reason: Reason) -> Intent {
+        let policy = &context.policy;
+        Intent {
+            rotation,
+            number,
+            marker: Marker::new(self.instance, &policy.name, number, rotation),
+            account: policy.account.name.clone(),
+            params: policy.params.clone(),
+            at: self.clock.now(),
+            reason: reason.code().to_owned(),
+        }
+    }
+
+    /// Asks whether the provider accepts the current secret.
+    async fn ask(&self, held: &Held, context: &Context) -> Outcome<Verdict> {
+        let Some(current) = held.state.phase.current() else {
+            return Outcome::Refused(Failure::new(FailureCode::NotFound, "there is no current generation"));
+        };
+        if !context.abilities.can.verifies {
+            return Outcome::Refused(Failure::new(FailureCode::NoOperation, "verify"));
+        }
+        let generation = &current.generation;
+        match self.secret(context, generation).await {
+            Ok(secret) => self.effects.verify(address(context, generation), &subject(generation, Some(secret))).await,
+            Err(failure) => Outcome::later(failure),
+        }
+    }
+
+    async fn examine(&self, held: &mut Held, context: &Context, suspicion: Failure) {
+        if !context.abilities.can.verifies {
+            return self.note(held, context, Event::FoundDead { failure: suspicion });
+        }
+        // Not before the listing that raised the suspicion, also when the clock was set back since.
+        let listed = context.listing.as_ref().map(|listing| listing.at());
+        held.memo.examined = listed.into_iter().chain([self.clock.now()]).max();
+        match self.ask(held, context).await {
+            Outcome::Done(Verdict::Dead(failure)) => self.note(held, context, Event::FoundDead { failure }),
+            // Alive in spite of the listing, or nobody can tell now: looked at again after the next listing.
+            Outcome::Done(Verdict::Alive { .. })
+            | Outcome::Later { .. }
+            | Outcome::Refused(_)
+            | Outcome::Ambiguous(_) => {}
+        }
+    }
+
+    /// The secret of a generation, out of the journal.
+    async fn secret(&self, context: &Context, generation: &Generation) -> Result<SecretParts, Failure> {
+        let found = self.journal.secret(&slot(&context.policy, generation)).await?;
+        found.ok_or_else(|| Failure::new(FailureCode::SecretUnreadable, "the journal does not hold it"))
+    }
+}
+
+/// Consecutive failures so far.
+fn failures(retry: Option<&Retry>) -> u32 {
+    retry.map_or(0, |retry| retry.attempts)
+}
+
+fn slot(policy: &TokenPolicy, generation: &Generation) -> SecretSlot {
+    SecretSlot { token: policy.name.clone(), generation: generation.number, revision: generation.revision }
+}
+
+/// The account that minted a generation, with the parameters it was minted with.
+fn address<'a>(context: &'a Context, generation: &'a Generation) -> Address<'a> {
+    let params = generation.params.as_ref().unwrap_or(&context.policy.params);
+    Address { account: &generation.account, params }
+}
+
+fn subject(generation: &Generation, secret: Option<SecretParts>) -> Subject {
+    Subject {
+        id: generation.remote.id.clone(),
+        name: generation.marker.as_ref().map(|marker| marker.as_str().to_owned()),
+        facts: generation.remote.facts.clone(),
+        secret,
+    }
+}
+
+/// A token of which nothing is known but what a listing tells.
+fn named(marker: &Marker, remote: Remote) -> Subject {
+    Subject { id: remote.id, name: Some(marker.as_str().to_owned()), facts: remote.facts, secret: None }
+}

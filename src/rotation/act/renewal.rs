@@ -1,0 +1,127 @@
+//! Renewal in place: a new secret of the same generation.
+
+use crate::clock::{Clock, Time};
+use crate::journal::Journal;
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::plan::Reason;
+use crate::provider::{Minted, Verdict, Want};
+use crate::rotation::effects::Effects;
+use crate::rotation::event::Event;
+use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::state::{Current, Generation, Phase};
+
+use super::{PROOFS, address, failures, slot, subject};
+
+impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
+    pub(super) async fn begin_renewal(&self, held: &mut Held, context: &Context) {
+        let Some(current) = held.state.phase.current() else { return };
+        let number = current.generation.number;
+        let there = self.clock.now().checked_add_signed(context.skew).unwrap_or_else(|| self.clock.now());
+        let (expired, pressing) = (current.generation.expired(there), self.situation(held, context).pressing(current));
+        let (failing, failure) = self.preflight(&context.policy).await;
+        if let Some(failure) = failure {
+            // A renewal may take the old secret from its consumers at once. While that one works, all of them must get
+            // the new one; when its time is nearly over, some are better than none.
+            let some = failing < context.policy.stores.len();
+            if !(expired || pressing && some) {
+                return self.postpone_renewal(held, context, None, failure);
+            }
+        }
+        let rotation = self.effects.rotation_id();
+        let intent = self.intent(context, rotation, number, Reason::Renewal);
+        held.memo.fresh = Some(rotation);
+        self.note(held, context, Event::RenewalIntended { intent });
+    }
+
+    pub(super) async fn renew(&self, held: &mut Held, context: &Context) {
+        held.memo.fresh = None;
+        let Phase::Renewing { current, intent, .. } = &held.state.phase else { return };
+        let (old, intent) = (current.generation.clone(), intent.clone());
+        let secret = match self.secret(context, &old).await {
+            Ok(secret) => secret,
+            Err(failure) => {
+                let spent = failure.code == FailureCode::SecretUnreadable;
+                let next = self.next_renewal(held, None);
+                return self.note(held, context, Event::RenewalRefused { failure, next, spent });
+            }
+        };
+        let want = Want { marker: intent.marker, lifetime: context.policy.lifetime };
+        match self.effects.renew(address(context, &old), &want, &subject(&old, Some(secret))).await {
+            Outcome::Done(minted) => self.renewed(held, context, old, minted),
+            Outcome::Later { not_before, failure } => {
+                let next = self.next_renewal(held, not_before);
+                self.note(held, context, Event::RenewalRefused { failure, next, spent: false });
+            }
+            Outcome::Refused(failure) => {
+                let next = self.clock.now();
+                self.note(held, context, Event::RenewalRefused { failure, next, spent: true });
+            }
+            Outcome::Ambiguous(failure) => self.note(held, context, Event::RenewalDoubted { failure }),
+        }
+    }
+
+    fn renewed(&self, held: &mut Held, context: &Context, old: Generation, minted: Minted) {
+        let mut remote = minted.remote;
+        remote.id = remote.id.or(old.remote.id);
+        remote.renewable_until = remote.renewable_until.or(old.remote.renewable_until);
+        // What the answer does not repeat still holds.
+        let told = std::mem::replace(&mut remote.facts, old.remote.facts);
+        remote.facts.extend(told);
+        let generation = Generation {
+            revision: old.revision.saturating_add(1),
+            remote,
+            issued_at: self.clock.now(),
+            fingerprints: self.effects.fingerprints(&minted.secret),
+            ..old
+        };
+        held.keep(slot(&context.policy, &generation), minted.secret);
+        self.note(held, context, Event::Renewed { generation: Box::new(generation) });
+    }
+
+    pub(super) async fn examine_renewal(&self, held: &mut Held, context: &Context) {
+        let tried = held.state.phase.current().map_or(0, renewal_failures);
+        match self.ask(held, context).await {
+            Outcome::Done(Verdict::Alive { .. }) => self.note(held, context, Event::RenewalExamined { dead: None }),
+            Outcome::Done(Verdict::Dead(failure)) => {
+                self.note(held, context, Event::RenewalExamined { dead: Some(failure) });
+            }
+            Outcome::Later { not_before, failure } if tried < PROOFS => {
+                self.postpone_renewal(held, context, not_before, failure);
+            }
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => {
+                self.note(held, context, Event::RenewalExamined { dead: None });
+            }
+        }
+    }
+
+    pub(super) async fn verify_renewed(&self, held: &mut Held, context: &Context) {
+        let Phase::Renewed { current, .. } = &held.state.phase else { return };
+        let overdue = self.clock.now() >= current.generation.issued_at + context.policy.verify_timeout;
+        match self.ask(held, context).await {
+            Outcome::Done(Verdict::Alive { .. }) => self.note(held, context, Event::RenewalVerified { proven: true }),
+            Outcome::Done(Verdict::Dead(failure)) if overdue => {
+                self.note(held, context, Event::RenewalRejected { failure });
+            }
+            Outcome::Done(Verdict::Dead(failure)) => self.postpone_renewal(held, context, None, failure),
+            // The secret before it died with the renewal: consumers are better off with one that is not proven.
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => {
+                self.note(held, context, Event::RenewalVerified { proven: false });
+            }
+        }
+    }
+
+    /// When a renewal that failed is tried again.
+    fn next_renewal(&self, held: &Held, not_before: Option<Time>) -> Time {
+        let failed = held.state.phase.current().map_or(0, renewal_failures);
+        self.next_try(held, failed.saturating_add(1), not_before)
+    }
+
+    fn postpone_renewal(&self, held: &mut Held, context: &Context, not_before: Option<Time>, failure: Failure) {
+        let next = self.next_renewal(held, not_before);
+        self.note(held, context, Event::RenewalPostponed { failure, next });
+    }
+}
+
+fn renewal_failures(current: &Current) -> u32 {
+    failures(current.renewal_retry.as_ref())
+}

@@ -1,0 +1,165 @@
+//! How a generation ends: revoked, and proven dead.
+
+use crate::clock::{Clock, Time};
+use crate::journal::Journal;
+use crate::names::Marker;
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::{Gone, Remote, Verdict};
+use crate::rotation::decide::used_until;
+use crate::rotation::effects::{Address, Effects};
+use crate::rotation::event::Event;
+use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::state::{Generation, Phase, Remnant};
+
+use super::{PROOFS, address, failures, named, subject};
+
+impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
+    pub(super) async fn revoke(&self, held: &mut Held, context: &Context) {
+        // A consumer whose store was set back to the old secret must get the new one before the old one dies.
+        if context.wanted && !self.inspect(held, context).await {
+            return;
+        }
+        if self.still_used(held, context).await {
+            return;
+        }
+        let Phase::Active { retiring, .. } = &held.state.phase else { return };
+        let generation = retiring.generation.clone();
+        match self.take_back(context, &generation).await {
+            Taken::Back(gone) => self.note(held, context, Event::Revoked { already: gone == Gone::Already }),
+            Taken::Never => {
+                let remnant = Remnant::unrevocable(&generation);
+                self.note(held, context, Event::LeftToExpire { remnant });
+            }
+            Taken::NotYet { not_before, failure } => self.postpone(held, context, not_before, failure),
+        }
+    }
+
+    /// Whether a new listing shows that the old generation is used after its handover, and waiting for its end is noted.
+    async fn still_used(&self, held: &mut Held, context: &Context) -> bool {
+        let Phase::Active { retiring, .. } = &held.state.phase else { return false };
+        let retiring = retiring.clone();
+        let generation = &retiring.generation;
+        if !context.abilities.can.last_used || generation.account != context.policy.account.name {
+            return false;
+        }
+        let listing = match self.effects.list(address(context, generation), self.clock.now()).await {
+            Outcome::Done(listing) => listing,
+            Outcome::Later { not_before, failure } if failures(held.state.retry.as_ref()) < PROOFS => {
+                self.postpone(held, context, not_before, failure);
+                return true;
+            }
+            // Its grace is over. Who cannot be asked cannot hold up its end.
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => return false,
+        };
+        let marker = generation.marker.as_ref().map(Marker::as_str);
+        let last_used = listing.find(generation.remote.id.as_ref(), marker).and_then(|entry| entry.last_used);
+        let quiet = used_until(&self.situation(held, context), &retiring, last_used);
+        let Some(revoke_at) = quiet.filter(|quiet| *quiet > self.clock.now()) else { return false };
+        self.note(held, context, Event::StillUsed { revoke_at });
+        true
+    }
+
+    pub(super) async fn prove(&self, held: &mut Held, context: &Context) {
+        let Phase::Revoked { retiring, .. } = &held.state.phase else { return };
+        let generation = retiring.generation.clone();
+        let tried = failures(held.state.retry.as_ref());
+        let Ok(secret) = self.secret(context, &generation).await else {
+            return self.note(held, context, Event::Retired { proven: false });
+        };
+        match self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await {
+            Outcome::Done(Verdict::Dead(_)) => self.note(held, context, Event::Retired { proven: true }),
+            Outcome::Done(Verdict::Alive { .. }) => {
+                let failure = Failure::new(FailureCode::StillAlive, "");
+                if tried < PROOFS {
+                    return self.postpone(held, context, None, failure);
+                }
+                let next = self.next_try(held, tried.saturating_add(1), None);
+                self.note(held, context, Event::FoundAlive { failure, next });
+            }
+            Outcome::Later { not_before, failure } if tried < PROOFS => {
+                self.postpone(held, context, not_before, failure);
+            }
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => {
+                self.note(held, context, Event::Retired { proven: false });
+            }
+        }
+    }
+
+    pub(super) async fn revoke_candidate(&self, held: &mut Held, context: &Context) {
+        let Phase::Undoing { candidate, .. } = &held.state.phase else { return };
+        let generation = candidate.generation.clone();
+        let remnant = match self.take_back(context, &generation).await {
+            Taken::Back(_) => None,
+            Taken::Never => Some(Remnant::unrevocable(&generation)),
+            Taken::NotYet { not_before, failure } => return self.postpone(held, context, not_before, failure),
+        };
+        let next = self.next_rotation(held, None);
+        self.note(held, context, Event::Undone { remnant, next });
+    }
+
+    pub(super) async fn reap(&self, held: &mut Held, context: &Context, remnant: Remnant, remote: Remote) {
+        let taken = match &remnant {
+            Remnant::Unrevocable { .. } => return,
+            Remnant::LostMint { marker, account, params, .. } => {
+                self.effects.revoke(Address { account, params }, &named(marker, remote)).await.into()
+            }
+            Remnant::Deferred { generation, .. } => {
+                if context.wanted && !self.inspect(held, context).await {
+                    return;
+                }
+                self.take_back(context, generation).await
+            }
+        };
+        match taken {
+            Taken::Back(_) => self.note(held, context, Event::RemnantEnded { remnant, revoked: true }),
+            Taken::Never => {
+                let failure = Failure::new(FailureCode::NoOperation, "revoke");
+                let next = self.next_try(held, u32::MAX, None);
+                self.note(held, context, Event::ReapFailed { remnant, failure, next });
+            }
+            Taken::NotYet { not_before, failure } => {
+                let next = self.next_try(held, failures(remnant.retry()).saturating_add(1), not_before);
+                self.note(held, context, Event::ReapFailed { remnant, failure, next });
+            }
+        }
+    }
+
+    /// Revokes a generation at the account that minted it.
+    async fn take_back(&self, context: &Context, generation: &Generation) -> Taken {
+        let foreign = generation.account != context.policy.account.name;
+        let secret = if context.abilities.revokes_self || foreign {
+            match self.secret(context, generation).await {
+                Ok(secret) => Some(secret),
+                Err(_) if foreign => None,
+                Err(failure) if failure.code == FailureCode::SecretUnreadable => return Taken::Never,
+                Err(failure) => return Taken::NotYet { not_before: None, failure },
+            }
+        } else {
+            None
+        };
+        self.effects.revoke(address(context, generation), &subject(generation, secret)).await.into()
+    }
+}
+
+/// What became of a revocation.
+enum Taken {
+    Back(Gone),
+    /// The provider has no way.
+    Never,
+    NotYet {
+        not_before: Option<Time>,
+        failure: Failure,
+    },
+}
+
+impl From<Outcome<Gone>> for Taken {
+    fn from(outcome: Outcome<Gone>) -> Self {
+        match outcome {
+            Outcome::Done(gone) => Self::Back(gone),
+            Outcome::Refused(failure) if failure.code == FailureCode::NoOperation => Self::Never,
+            Outcome::Later { not_before, failure } => Self::NotYet { not_before, failure },
+            // Revoking twice does no harm.
+            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => Self::NotYet { not_before: None, failure },
+        }
+    }
+}

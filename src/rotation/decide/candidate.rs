@@ -1,0 +1,178 @@
+//! From a new secret to its handover, or to its end.
+
+use crate::clock::Time;
+use crate::inventory::OnFailure;
+use crate::outcome::{Failure, FailureCode};
+use crate::plan::Reason;
+use crate::rotation::event::Event;
+use crate::rotation::state::{Candidate, Current, Delivery, Generation, Phase, Progress, Remnant, Undo};
+
+use super::delivery::{self, Delivering};
+use super::{Action, Situation, Step, act_or_wait, earliest, later, rest};
+
+/// While so many generations wait for a revocation, an undo is not left for later: a provider that mints what cannot be
+/// used and revokes nothing must not fill an account with live tokens.
+const MANY_DEFERRED: usize = 3;
+
+pub(super) fn minted(s: &Situation<'_>, candidate: &Candidate) -> Step {
+    if let Some(why) = withdrawn(s, candidate) {
+        return Step::Note(Event::UndoBegun { why, restore: false });
+    }
+    if !s.wanted {
+        let why = Failure::new(FailureCode::Withdrawn, "the token left the inventory");
+        return Step::Note(Event::UndoBegun { why, restore: false });
+    }
+    if !s.abilities.can.verifies {
+        return Step::Note(Event::Verified { proven: false, id: None, expires: None });
+    }
+    act_or_wait(s, Action::Verify, Reason::Verifying)
+}
+
+/// Why a candidate must not be handed over.
+fn withdrawn(s: &Situation<'_>, candidate: &Candidate) -> Option<Failure> {
+    let expired = candidate.generation.expired(s.there());
+    let expired = expired.then(|| Failure::new(FailureCode::Withdrawn, "it expired before it could be handed over"));
+    candidate.objection.clone().or(expired)
+}
+
+pub(super) fn verified(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate) -> Step {
+    if s.forgotten() {
+        return forgotten(s, candidate);
+    }
+    if let Some(why) = withdrawn(s, candidate) {
+        // A store may hold it although none has a row: patrold may have been stopped before it noted one.
+        return Step::Note(Event::UndoBegun { why, restore: true });
+    }
+    let owed = match delivery::stores(s, &candidate.delivery) {
+        Delivering::Done => return Step::Note(Event::Delivered {}),
+        Delivering::At(time) if current.is_none_or(|current| s.pressing(current)) => {
+            delivery::partly(s, &candidate.delivery, time)
+        }
+        owed => owed,
+    };
+    match owed {
+        Delivering::Now(step) => step,
+        Delivering::At(time) => wait_for_delivery(s, current, candidate, time),
+        Delivering::Done => rest(Reason::Delivering, None),
+    }
+}
+
+pub(super) fn delivered(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate) -> Step {
+    if s.forgotten() {
+        return forgotten(s, candidate);
+    }
+    if let Some(why) = withdrawn(s, candidate) {
+        return Step::Note(Event::UndoBegun { why, restore: true });
+    }
+    if let Some(added) = s.policy.stores.iter().find(|store| !candidate.delivery.has_store(&store.key)) {
+        let found = "added to the inventory".to_owned();
+        return Step::Note(Event::StoreOwed { store: added.key.clone(), found, revoke_at: None });
+    }
+    if let Some(why) = refused_by_hook(s, current, &candidate.delivery) {
+        return Step::Note(Event::UndoBegun { why, restore: true });
+    }
+    match delivery::hooks(s, &candidate.delivery) {
+        Delivering::Now(step) => step,
+        Delivering::At(time) => wait_for_delivery(s, current, candidate, time),
+        Delivering::Done => Step::Note(Event::Activated { revoke_at: later(s.now, s.policy.grace) }),
+    }
+}
+
+/// The failure of a hook that wants the rotation rolled back, where there is time and something to roll back to.
+fn refused_by_hook(s: &Situation<'_>, current: Option<&Current>, delivery: &Delivery) -> Option<Failure> {
+    if !s.restorable(current) || current.is_some_and(|current| s.pressing(current)) {
+        return None;
+    }
+    let hooks = s.policy.hooks.iter().filter(|hook| hook.on_failure == OnFailure::Rollback);
+    hooks.into_iter().find_map(|hook| match delivery.hooks.get(&hook.key) {
+        Some(Progress::Failed(retry)) => Some(retry.failure.clone()),
+        _ => None,
+    })
+}
+
+/// Nothing can be delivered before `next`. A candidate must not grow old over that: it becomes current, so that it can be
+/// rotated or renewed itself, while what is owed stays owed and keeps the old generation alive.
+fn wait_for_delivery(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate, next: Time) -> Step {
+    if s.near_end(&candidate.generation) {
+        return Step::Note(Event::ActivatedEarly { revoke_at: later(s.now, s.policy.grace) });
+    }
+    let ends = [&candidate.generation].into_iter().chain(current.map(|current| &current.generation));
+    let ends = ends.map(|generation| generation.near_end().map(|end| s.here(end)));
+    rest(Reason::Delivering, earliest(s.now, ends.chain([Some(next)])))
+}
+
+/// Stores may hold the candidate or the old secret, and nobody knows which stores these are: both stay.
+fn forgotten(s: &Situation<'_>, candidate: &Candidate) -> Step {
+    rest(Reason::LeftInventory, earliest(s.now, [candidate.generation.end().map(|end| s.here(end))]))
+}
+
+pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate, undo: &Undo) -> Step {
+    let generation = &candidate.generation;
+    let gone = generation.over(s.there());
+    let undone = |remnant| Step::Note(Event::Undone { remnant, next: s.next_rotation() });
+    if undo.restore && !gone {
+        if !s.restorable(current) {
+            // It is all that some consumers have.
+            return if s.forgotten() { forgotten(s, candidate) } else { undone(Some(set_aside(s, generation, None))) };
+        }
+        if s.forgotten() {
+            return forgotten(s, candidate);
+        }
+        match restoring(s, &undo.restored) {
+            Delivering::Now(step) => return step,
+            Delivering::At(time) => return wait_for_undo(s, generation, None, time, undone),
+            Delivering::Done => {}
+        }
+    }
+    if gone {
+        return undone(None);
+    }
+    if !s.can_revoke(generation) {
+        return undone(Some(Remnant::unrevocable(generation)));
+    }
+    match s.waiting(s.state.retry.as_ref()) {
+        Some(next) => wait_for_undo(s, generation, Some(s.now), next, undone),
+        None => Step::Act(Action::RevokeCandidate),
+    }
+}
+
+/// The old secret back into the stores, then the hooks.
+fn restoring(s: &Situation<'_>, restored: &Delivery) -> Delivering {
+    match delivery::stores(s, restored) {
+        Delivering::Now(Step::Act(Action::Write(stores))) => Delivering::Now(Step::Act(Action::Restore(stores))),
+        Delivering::Done => match delivery::hooks(s, restored) {
+            Delivering::Now(Step::Act(Action::Notify(hooks))) => Delivering::Now(Step::Act(Action::Renotify(hooks))),
+            owed => owed,
+        },
+        owed => owed,
+    }
+}
+
+/// An undo that cannot go on before `next` is left for later once the current generation needs a rotation.
+fn wait_for_undo(
+    s: &Situation<'_>,
+    generation: &Generation,
+    revoke_at: Option<Time>,
+    next: Time,
+    undone: impl FnOnce(Option<Remnant>) -> Step,
+) -> Step {
+    let current = s.state.phase.current();
+    let deferred = s.state.remnants.iter().filter(|remnant| matches!(remnant, Remnant::Deferred { .. })).count();
+    let pressing = current.is_some_and(|current| s.pressing(current));
+    if pressing && s.wanted && deferred < MANY_DEFERRED {
+        return undone(Some(set_aside(s, generation, revoke_at)));
+    }
+    let near = current.and_then(|current| current.generation.near_end()).map(|end| s.here(end));
+    let end = generation.end().map(|end| s.here(end));
+    rest(Reason::Undoing, earliest(s.now, [Some(next), near, end]))
+}
+
+/// A generation that outlives its rotation.
+pub(super) fn set_aside(s: &Situation<'_>, generation: &Generation, revoke_at: Option<Time>) -> Remnant {
+    if s.can_revoke(generation) { Remnant::deferred(generation, revoke_at) } else { Remnant::unrevocable(generation) }
+}
+
+/// Whether consumers may hold the candidate: stores are written as soon as it is proven.
+pub(in crate::rotation) fn reached_consumers(phase: &Phase) -> bool {
+    matches!(phase, Phase::Verified { .. } | Phase::Delivered { .. })
+}

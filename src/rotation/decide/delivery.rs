@@ -1,0 +1,94 @@
+//! Stores and hooks: what is owed to consumers, and when it is tried.
+
+use crate::clock::Time;
+use crate::rotation::event::Event;
+use crate::rotation::state::{Current, Delivery, Progress};
+
+use super::{Action, Situation, Step, later};
+
+/// How far a delivery is.
+pub(super) enum Delivering {
+    Now(Step),
+    /// Something is owed, and tried again then.
+    At(Time),
+    Done,
+}
+
+/// Stores, hooks, and then the note that all is done, after a handover.
+pub(super) fn deliver(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
+    if delivery.settled.is_some() {
+        let added = s.policy.stores.iter().find(|store| !delivery.has_store(&store.key));
+        return added.map_or(Delivering::Done, |store| {
+            let found = "added to the inventory".to_owned();
+            Delivering::Now(Step::Note(Event::StoreOwed { store: store.key.clone(), found, revoke_at: None }))
+        });
+    }
+    match stores(s, delivery) {
+        Delivering::Now(step) => Delivering::Now(step),
+        Delivering::At(time) => partly(s, delivery, time),
+        Delivering::Done => match hooks(s, delivery) {
+            Delivering::Done => Delivering::Now(Step::Note(Event::Redelivered {})),
+            owed => owed,
+        },
+    }
+}
+
+/// What remains while some stores cannot be written before `next`: the consumers of those that were are told. Each store
+/// that is written later owes all of them the hooks again.
+pub(super) fn partly(s: &Situation<'_>, delivery: &Delivery, next: Time) -> Delivering {
+    if !s.policy.stores.iter().any(|store| delivery.has_store(&store.key)) {
+        return Delivering::At(next);
+    }
+    match hooks(s, delivery) {
+        Delivering::Now(step) => Delivering::Now(step),
+        Delivering::At(time) => Delivering::At(time.min(next)),
+        Delivering::Done => Delivering::At(next),
+    }
+}
+
+pub(super) fn stores(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
+    let rows = s.policy.stores.iter().map(|store| (&store.key, delivery.stores.get(&store.key)));
+    owed(s, rows, Action::Write)
+}
+
+pub(super) fn hooks(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
+    let rows = s.policy.hooks.iter().map(|hook| (&hook.key, delivery.hooks.get(&hook.key)));
+    owed(s, rows, Action::Notify)
+}
+
+/// The rows that can be tried now, or the time of the next one.
+fn owed<'a, K: Clone + 'a>(
+    s: &Situation<'_>,
+    rows: impl Iterator<Item = (&'a K, Option<&'a Progress>)>,
+    action: impl FnOnce(Vec<K>) -> Action,
+) -> Delivering {
+    let mut ready = Vec::new();
+    let mut next: Option<Time> = None;
+    for (key, progress) in rows {
+        let waiting = match progress {
+            Some(Progress::Done { .. }) => continue,
+            Some(Progress::Failed(retry)) => s.waiting(Some(retry)),
+            None => None,
+        };
+        match waiting {
+            Some(time) => next = next.into_iter().chain(Some(time)).min(),
+            None => ready.push(key.clone()),
+        }
+    }
+    match next {
+        _ if !ready.is_empty() => Delivering::Now(Step::Act(action(ready))),
+        Some(time) => Delivering::At(time),
+        None => Delivering::Done,
+    }
+}
+
+/// When the stores are compared next; at once after a start, and after the clock was set back. None: there is nothing
+/// to compare.
+pub(super) fn next_inspection(s: &Situation<'_>, current: &Current) -> Option<Time> {
+    let idle = !s.wanted || s.unusable(current) || current.secret_lost;
+    if idle || s.policy.stores.is_empty() || current.delivery.settled.is_none() {
+        return None;
+    }
+    let last = s.memo.inspected.filter(|inspected| *inspected <= s.now);
+    Some(last.map_or(s.now, |inspected| later(inspected, s.policy.drift_every)))
+}

@@ -1,0 +1,260 @@
+//! What comes next for a token: a pure function of policy, state, what the provider said, and time.
+//!
+//! The daemon executes the answer, `plan` and `status` print it: there is no second place that knows the rules.
+
+mod candidate;
+mod delivery;
+mod intent;
+mod serving;
+mod upkeep;
+
+pub(super) use candidate::reached_consumers;
+pub(super) use intent::{lost_mint, search_settled};
+pub(super) use serving::used_until;
+
+#[cfg(test)]
+mod tests;
+
+use crate::account::Listing;
+use crate::clock::{Span, Time};
+use crate::inventory::TokenPolicy;
+use crate::names::{AccountName, HookKey, RotationId, StoreKey};
+use crate::outcome::Failure;
+use crate::plan::due::{self, Due};
+use crate::plan::{Reason, backoff, jitter};
+use crate::provider::{Capabilities, Operation, Provider, Remote, Role};
+
+use super::event::Event;
+use super::state::{Current, Generation, Phase, Remnant, Retry, TokenState};
+
+/// No wait is longer: providers may ask for a day, backoff for an hour. A retry that is further away was noted before the
+/// clock was set back, and is made now.
+const LONGEST_WAIT: Span = Span::hours(25);
+
+/// Everything that a decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    pub policy: &'a TokenPolicy,
+    /// The token is in the inventory.
+    pub wanted: bool,
+    pub state: &'a TokenState,
+    pub memo: &'a Memo,
+    pub abilities: &'a Abilities,
+    /// The provider's clock minus ours, where it matters.
+    pub skew: Span,
+    /// The newest listing of the account, where there is one.
+    pub listing: Option<&'a Listing>,
+    pub now: Time,
+}
+
+impl Situation<'_> {
+    /// The time on the provider's clock, which is the one that its expiries are on.
+    fn there(&self) -> Time {
+        later(self.now, self.skew)
+    }
+
+    /// A time on the provider's clock, on ours.
+    fn here(&self, there: Time) -> Time {
+        there.checked_sub_signed(self.skew).unwrap_or(there)
+    }
+
+    /// Whether the provider can renew this generation in place: it can at all, and every part of the secret is there.
+    fn renews(&self, current: &Current) -> bool {
+        let has = |part: &String| current.generation.fingerprints.contains_key(part);
+        self.abilities.can.renews && self.abilities.parts.iter().all(has)
+    }
+
+    /// When a step that failed is tried again, where that is still to come.
+    fn waiting(&self, retry: Option<&Retry>) -> Option<Time> {
+        let next = retry?.next;
+        (next > self.now && next - self.now <= LONGEST_WAIT).then_some(next)
+    }
+
+    /// Whether consumers certainly cannot use it.
+    fn unusable(&self, current: &Current) -> bool {
+        current.unusable(self.there())
+    }
+
+    /// Whether its time is nearly over.
+    fn near_end(&self, generation: &Generation) -> bool {
+        generation.near_end().is_some_and(|end| end <= self.there())
+    }
+
+    /// Whether consumers are, or soon will be, without a usable secret: what can wait for better conditions otherwise
+    /// is done now as well as it can be.
+    pub(super) fn pressing(&self, current: &Current) -> bool {
+        self.unusable(current) || self.near_end(&current.generation)
+    }
+
+    /// Whether consumers can be led back to it.
+    fn restorable(&self, current: Option<&Current>) -> bool {
+        current.is_some_and(|it| !self.unusable(it) && !it.secret_lost && self.abilities.can.overlap)
+    }
+
+    /// The token left the inventory, and patrold was started without it: nobody knows its stores and hooks any more.
+    fn forgotten(&self) -> bool {
+        !self.wanted && self.policy.stores.is_empty() && self.policy.hooks.is_empty()
+    }
+
+    /// Whether an account other than the policy's is meant, whose abilities and listings are not known here.
+    fn foreign(&self, account: &AccountName) -> bool {
+        *account != self.policy.account.name
+    }
+
+    /// Whether a token can be taken back at its provider.
+    fn can_revoke(&self, generation: &Generation) -> bool {
+        let identified = generation.remote.id.is_some() || generation.marker.is_some();
+        self.foreign(&generation.account) || self.abilities.can.revokes && (identified || self.abilities.revokes_self)
+    }
+
+    /// When a rotation that ends without a handover is tried again. Drawn from the token's name: decisions are pure.
+    fn next_rotation(&self) -> Time {
+        const WHOLE: Span = Span::seconds(1000);
+        let expires = self.state.phase.current().and_then(|current| current.generation.remote.expires.time());
+        let left = expires.map(|expires| expires - self.there());
+        #[expect(clippy::cast_precision_loss, reason = "at most a million milliseconds")]
+        let spread = jitter::jitter(&self.policy.name, WHOLE).num_milliseconds() as f64;
+        #[expect(clippy::cast_precision_loss, reason = "a million milliseconds")]
+        let draw = 1.0 - spread / WHOLE.num_milliseconds() as f64 / 2.0;
+        later(self.now, backoff::next(self.state.failed_rotations.saturating_add(1), left, draw))
+    }
+}
+
+/// What a provider can do, as far as decisions depend on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Abilities {
+    pub can: Capabilities,
+    /// A revocation is authenticated by the token that it revokes.
+    pub revokes_self: bool,
+    /// How long a lost mint may still turn up in a listing.
+    pub settle: Span,
+    /// The parts of a whole secret.
+    pub parts: Vec<String>,
+}
+
+impl Abilities {
+    /// The abilities of a definition.
+    pub fn of(provider: &Provider) -> Self {
+        Self {
+            can: provider.capabilities(),
+            revokes_self: provider.has(Operation::Revoke) && provider.role(Operation::Revoke) == Role::Subject,
+            settle: provider.mint_settle(),
+            parts: provider.secret_parts().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// What this process knows of a token besides the journal; lost with the process.
+#[derive(Clone, Debug, Default)]
+pub struct Memo {
+    /// An intent of this process whose request was not sent yet: its outcome is not in doubt.
+    pub fresh: Option<RotationId>,
+    /// When the stores were last compared with what was delivered.
+    pub inspected: Option<Time>,
+    /// When the provider was last asked whether it accepts the current secret.
+    pub examined: Option<Time>,
+}
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Something is true without any effect: journal it and go on.
+    Note(Event),
+    /// Something is to be done.
+    Act(Action),
+    /// Nothing is to be done before `until`.
+    Rest(Rest),
+}
+
+/// Nothing to do for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// None: until something happens.
+    pub until: Option<Time>,
+    pub reason: Reason,
+    /// The rule that will make the token due, and when it will begin.
+    pub next: Option<(Due, due::Start)>,
+}
+
+/// An effect on the outside world. What it needs is in the state.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Take over an existing secret as generation 0.
+    Adopt,
+    /// Test the stores, then intend a mint.
+    Begin(Reason),
+    Mint,
+    /// List the account and look for the marker.
+    Search,
+    RevokeOrphan(Remote),
+    /// Prove the candidate.
+    Verify,
+    /// Write the secret to these stores.
+    Write(Vec<StoreKey>),
+    /// Run these hooks.
+    Notify(Vec<HookKey>),
+    /// Compare the stores with what was delivered.
+    Inspect,
+    /// Compare the stores once more, then revoke the old generation.
+    Revoke,
+    /// Prove that the old generation is dead.
+    Prove,
+    /// Write the old secret back to these stores.
+    Restore(Vec<StoreKey>),
+    /// Run these hooks after the old secret was written back.
+    Renotify(Vec<HookKey>),
+    RevokeCandidate,
+    /// Test the stores, then intend a renewal.
+    BeginRenewal,
+    Renew,
+    /// After a renewal of unknown outcome: ask whether the secret at hand still works.
+    ExamineRenewal,
+    VerifyRenewed,
+    /// Ask whether the provider still accepts the current secret.
+    Examine(Failure),
+    /// Revoke the token of a lost mint that turned up, or a generation whose revocation was left for later.
+    Reap(Remnant, Remote),
+}
+
+/// What comes next.
+pub fn decide(s: &Situation<'_>) -> Step {
+    if let Some(over) = s.state.remnants.iter().find(|remnant| remnant.until().is_some_and(|until| until <= s.there()))
+    {
+        return Step::Note(Event::RemnantEnded { remnant: over.clone(), revoked: false });
+    }
+    match &s.state.phase {
+        Phase::Vacant => serving::vacant(s),
+        Phase::Steady { current } => serving::steady(s, current),
+        Phase::Intended { intent, .. } => intent::intended(s, intent),
+        Phase::Searching { current, intent, search } => intent::searching(s, current.as_ref(), intent, search),
+        Phase::Minted { candidate, .. } => candidate::minted(s, candidate),
+        Phase::Verified { current, candidate } => candidate::verified(s, current.as_ref(), candidate),
+        Phase::Delivered { current, candidate } => candidate::delivered(s, current.as_ref(), candidate),
+        Phase::Active { current, retiring } => serving::active(s, current, retiring),
+        Phase::Revoked { retiring, .. } => serving::revoked(s, retiring),
+        Phase::Undoing { current, candidate, undo } => candidate::undoing(s, current.as_ref(), candidate, undo),
+        Phase::Renewing { intent, .. } => intent::renewing(s, intent),
+        Phase::Doubted { current, .. } => intent::renewal_step(s, current, Action::ExamineRenewal, Reason::Examining),
+        Phase::Renewed { current, .. } => intent::renewal_step(s, current, Action::VerifyRenewed, Reason::Verifying),
+    }
+}
+
+fn act_or_wait(s: &Situation<'_>, action: Action, reason: Reason) -> Step {
+    match s.waiting(s.state.retry.as_ref()) {
+        Some(next) => rest(reason, Some(next)),
+        None => Step::Act(action),
+    }
+}
+
+fn rest(reason: Reason, until: Option<Time>) -> Step {
+    Step::Rest(Rest { until, reason, next: None })
+}
+
+/// The earliest of several times that are still to come.
+fn earliest(now: Time, times: impl IntoIterator<Item = Option<Time>>) -> Option<Time> {
+    times.into_iter().flatten().filter(|time| *time > now).min()
+}
+
+fn later(time: Time, span: Span) -> Time {
+    time.checked_add_signed(span).unwrap_or(if span < Span::zero() { Time::MIN_UTC } else { Time::MAX_UTC })
+}

@@ -1,0 +1,220 @@
+//! What consumers use, and what goes out of use: when a rotation or a renewal begins, and when the old generation ends.
+
+use crate::clock::Time;
+use crate::names::Marker;
+use crate::plan::Reason;
+use crate::plan::due::{self, Due, Kind, Start};
+use crate::rotation::event::Event;
+use crate::rotation::state::{Current, Remnant, Retiring};
+
+use super::candidate::set_aside;
+use super::delivery::{Delivering, deliver, next_inspection};
+use super::upkeep::{next_examination, next_remnant, reap, upkeep};
+use super::{Action, Rest, Situation, Step, act_or_wait, earliest, later, rest};
+
+pub(super) fn vacant(s: &Situation<'_>) -> Step {
+    if let Some(reap) = reap(s, None) {
+        return reap;
+    }
+    let wake = next_remnant(s, None);
+    if !s.wanted {
+        return rest(Reason::LeftInventory, wake);
+    }
+    let adopts = s.policy.initial.is_some() && s.state.last_number.0 == 0;
+    if s.policy.paused && !adopts {
+        return rest(Reason::Paused, wake);
+    }
+    match s.waiting(s.state.retry.as_ref()) {
+        Some(next) => rest(Reason::BackingOff, earliest(s.now, [Some(next), wake])),
+        None if adopts => Step::Act(Action::Adopt),
+        None => Step::Act(Action::Begin(Reason::FirstIssue)),
+    }
+}
+
+pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
+    if let Some(step) = upkeep(s, current) {
+        return step;
+    }
+    let owed = match serve(s, current, s.wanted) {
+        Delivering::Now(step) => return step,
+        Delivering::At(time) => Some(time),
+        Delivering::Done => None,
+    };
+    let wake = [owed, next_remnant(s, Some(current)), next_inspection(s, current), next_examination(s, current)];
+    let wake = earliest(s.now, wake);
+    if !s.wanted {
+        return rest(Reason::LeftInventory, wake);
+    }
+    let idle = if owed.is_some() { Reason::Delivering } else { Reason::NotDue };
+    let rules = due::rules(s.policy, s.state, current, s.renews(current), s.skew);
+    let of_kind = |kind| rules.iter().filter(move |due| due.kind == kind).copied().collect::<Vec<_>>();
+    let rotation = due::deciding(&of_kind(Kind::Rotation), s.now).map(|due| (due, rotation(s, current, &due)));
+    if let Some((_, Begin::Now(reason))) = rotation {
+        return Step::Act(Action::Begin(reason));
+    }
+    // A renewal keeps consumers served while a rotation that is due waits for its window or for better luck.
+    let renewal = due::deciding(&of_kind(Kind::Renewal), s.now).map(|due| (due, renewal_start(s, current, &due)));
+    if renewal.is_some_and(|(_, start)| start.at <= s.now) {
+        return Step::Act(Action::BeginRenewal);
+    }
+    let renewal =
+        renewal.map(|(due, start)| (start.at, if due.at <= s.now { Reason::BackingOff } else { idle }, due, start));
+    let rotation = rotation.and_then(|(due, begin)| match begin {
+        Begin::Now(_) => None,
+        Begin::At(start, reason) => Some((start.at, if reason == Reason::NotDue { idle } else { reason }, due, start)),
+    });
+    // What is due already tells why nothing happens; otherwise what comes first.
+    let next = [rotation, renewal].into_iter().flatten().min_by_key(|(at, _, due, _)| (due.at > s.now, *at));
+    let times = [rotation, renewal].map(|next| next.map(|(at, ..)| at).filter(|at| *at < Time::MAX_UTC));
+    let Some((_, reason, due, start)) = next else {
+        return rest(if owed.is_some() { Reason::Delivering } else { Reason::NeverDue }, wake);
+    };
+    Step::Rest(Rest { until: earliest(s.now, times.into_iter().chain([wake])), reason, next: Some((due, start)) })
+}
+
+/// Whether a rotation may begin.
+#[derive(Clone, Copy)]
+enum Begin {
+    Now(Reason),
+    /// Not before, and why. The end of time: until something else happens.
+    At(Start, Reason),
+}
+
+/// When a rotation begins that `due` asks for.
+fn rotation(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
+    let start = due::start(s.policy, due, s.now);
+    let not_before = |at: Time, reason| Begin::At(Start { at, ..start }, reason);
+    if s.policy.paused && due.reason != Reason::Requested {
+        return not_before(Time::MAX_UTC, Reason::Paused);
+    }
+    if start.at > s.now {
+        return not_before(start.at, if due.at <= s.now { Reason::WindowClosed } else { Reason::NotDue });
+    }
+    if let Some(end) = crowded(s).filter(|_| !due.urgent && !s.pressing(current)) {
+        // Three generations would live: better than consumers without one, and worse than waiting.
+        let end = due.deadline.map_or(end, |deadline| deadline.min(end));
+        if end > s.now {
+            return not_before(end, Reason::RemnantAlive);
+        }
+    }
+    if let Some(next) = s.waiting(s.state.retry.as_ref()) {
+        return not_before(next, Reason::BackingOff);
+    }
+    Begin::Now(if start.overridden { Reason::WindowOverridden } else { due.reason })
+}
+
+fn renewal_start(s: &Situation<'_>, current: &Current, due: &Due) -> Start {
+    let start = due::start(s.policy, due, s.now);
+    let waiting = s.waiting(current.renewal_retry.as_ref());
+    Start { at: waiting.map_or(start.at, |next| next.max(start.at)), ..start }
+}
+
+/// When the last of the old generations that live beside the current one is over; the end of time where nobody can tell.
+fn crowded(s: &Situation<'_>) -> Option<Time> {
+    let ends = s.state.remnants.iter().filter_map(|remnant| match remnant {
+        // One that never ends must not stop all rotations for ever.
+        Remnant::Unrevocable { until, .. } => until.map(|until| s.here(until)),
+        Remnant::Deferred { .. } => Some(remnant.until().map_or(Time::MAX_UTC, |until| s.here(until))),
+        Remnant::LostMint { .. } => None,
+    });
+    ends.max()
+}
+
+/// Stores and hooks of the current generation, and their inspection. `delivers`: what is owed is tried.
+fn serve(s: &Situation<'_>, current: &Current, delivers: bool) -> Delivering {
+    if !delivers || s.forgotten() || s.unusable(current) || current.secret_lost {
+        return Delivering::Done;
+    }
+    match deliver(s, &current.delivery) {
+        Delivering::Done if next_inspection(s, current).is_some_and(|at| at <= s.now) => {
+            Delivering::Now(Step::Act(Action::Inspect))
+        }
+        owed => owed,
+    }
+}
+
+pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> Step {
+    if retiring.generation.over(s.there()) {
+        return Step::Note(Event::Retired { proven: false });
+    }
+    if let Some(step) = upkeep(s, current) {
+        return step;
+    }
+    // A rotation that is under way is finished, also where its token left the inventory meanwhile.
+    let owed = match serve(s, current, s.wanted || current.delivery.settled.is_none()) {
+        Delivering::Now(step) => return step,
+        Delivering::At(time) => Some(time),
+        Delivering::Done => None,
+    };
+    let rules = due::rules(s.policy, s.state, current, s.renews(current), s.skew);
+    let renewal = rules.iter().find(|due| due.kind == Kind::Renewal).filter(|_| s.wanted);
+    let renewal = renewal.map(|due| renewal_start(s, current, due).at);
+    if renewal.is_some_and(|at| at <= s.now) {
+        return Step::Act(Action::BeginRenewal);
+    }
+    let retry = s.waiting(s.state.retry.as_ref());
+    let rotations: Vec<_> = rules.into_iter().filter(|due| due.kind == Kind::Rotation).collect();
+    let must_begin = due::deciding(&rotations, s.now).filter(|_| s.wanted && !s.policy.paused).map(|due| {
+        // Who asks by hand waits for the grace, but not for a provider that does not revoke.
+        if due.reason == Reason::Requested { retiring.revoke_at } else { due.deadline.unwrap_or(Time::MAX_UTC) }
+    });
+    let served = current.delivery.settled.is_some();
+    if must_begin.is_some_and(|at| at <= s.now) && (!served || retry.is_some() || s.now < retiring.revoke_at) {
+        let free = served && !s.unusable(current);
+        let remnant = set_aside(s, &retiring.generation, free.then_some(retiring.revoke_at));
+        return Step::Note(Event::RevocationDeferred { remnant });
+    }
+    let end = retiring.generation.end().map(|end| s.here(end));
+    let wake = [
+        owed,
+        renewal,
+        must_begin,
+        end,
+        next_remnant(s, Some(current)),
+        next_inspection(s, current),
+        next_examination(s, current),
+    ];
+    // Consumers that may not have the new secret keep the old one alive.
+    if !served {
+        let reason = if s.forgotten() { Reason::LeftInventory } else { Reason::Delivering };
+        return rest(reason, earliest(s.now, wake));
+    }
+    let (revoke_at, reason) = revoke_time(s, retiring);
+    if revoke_at > s.now {
+        return rest(reason, earliest(s.now, wake.into_iter().chain([Some(revoke_at)])));
+    }
+    if !s.can_revoke(&retiring.generation) {
+        return Step::Note(Event::LeftToExpire { remnant: Remnant::unrevocable(&retiring.generation) });
+    }
+    match retry {
+        Some(_) => rest(Reason::Revoking, earliest(s.now, wake.into_iter().chain([retry]))),
+        None => Step::Act(Action::Revoke),
+    }
+}
+
+/// When the old generation may be revoked: after its grace, and not while the provider sees it in use, up to a cap.
+fn revoke_time(s: &Situation<'_>, retiring: &Retiring) -> (Time, Reason) {
+    let generation = &retiring.generation;
+    let marker = generation.marker.as_ref().map(Marker::as_str);
+    let listing = s.listing.filter(|listing| listing.at() <= s.now && !s.foreign(&generation.account));
+    let seen = listing.and_then(|listing| listing.find(generation.remote.id.as_ref(), marker));
+    match seen.and_then(|entry| used_until(s, retiring, entry.last_used)) {
+        Some(quiet) => (quiet, Reason::InUse),
+        None => (retiring.revoke_at, Reason::Grace),
+    }
+}
+
+/// When an old generation that was last used then will have gone unused for the grace, where that is after its time and
+/// worth waiting for.
+pub(in crate::rotation) fn used_until(s: &Situation<'_>, retiring: &Retiring, last_used: Option<Time>) -> Option<Time> {
+    let used = last_used.map(|used| s.here(used)).filter(|used| *used > retiring.handed_over)?;
+    let cap = later(retiring.handed_over, s.policy.grace_cap).max(retiring.revoke_at);
+    Some(later(used, s.policy.grace).min(cap)).filter(|quiet| *quiet > retiring.revoke_at)
+}
+
+pub(super) fn revoked(s: &Situation<'_>, retiring: &Retiring) -> Step {
+    if retiring.generation.over(s.there()) || !(s.abilities.can.verifies || s.foreign(&retiring.generation.account)) {
+        return Step::Note(Event::Retired { proven: false });
+    }
+    act_or_wait(s, Action::Prove, Reason::Revoking)
+}

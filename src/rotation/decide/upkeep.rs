@@ -1,0 +1,115 @@
+//! What a listing, or the lack of one, tells of a token besides its rotation.
+
+use crate::account::Listing;
+use crate::clock::{Span, Time};
+use crate::names::Marker;
+use crate::outcome::{Failure, FailureCode};
+use crate::provider::{Entry, Expiry, Remote};
+use crate::rotation::event::Event;
+use crate::rotation::state::{Current, Remnant};
+
+use super::{Action, Situation, Step, later};
+
+/// Remnants that can be revoked, a new expiry, a current generation that is dead.
+pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
+    if let Some(step) = reap(s, Some(current)) {
+        return Some(step);
+    }
+    if current.dead.is_some() || s.foreign(&current.generation.account) {
+        return None;
+    }
+    let generation = &current.generation;
+    if let Some(listing) = listing(s, current) {
+        let marker = generation.marker.as_ref().map(Marker::as_str);
+        let seen = listing.find(generation.remote.id.as_ref(), marker);
+        if let Some(step) = seen.and_then(|entry| learned(generation.remote.id.is_none(), &generation.remote, entry)) {
+            return Some(step);
+        }
+        let could_be_found = generation.remote.id.is_some() || (marker.is_some() && s.abilities.can.marks);
+        let detail = match seen {
+            Some(entry) if entry.dead => Some("the listing says that it is not in force any more"),
+            None if listing.is_complete() && could_be_found => Some("the listing does not contain it"),
+            _ => None,
+        };
+        let detail = detail.filter(|_| s.memo.examined.is_none_or(|examined| examined < listing.at()))?;
+        return Some(Step::Act(Action::Examine(Failure::new(FailureCode::NotFound, detail))));
+    }
+    let due = next_examination(s, current).is_some_and(|at| at <= s.now);
+    due.then(|| Step::Act(Action::Examine(Failure::new(FailureCode::NotFound, ""))))
+}
+
+/// The listing that counts for the present secret: one that is older says nothing of it, nor does one of a time that is
+/// still to come, which was taken before the clock was set back.
+fn listing<'a>(s: &Situation<'a>, current: &Current) -> Option<&'a Listing> {
+    let since = later(current.generation.issued_at, s.abilities.settle);
+    s.listing.filter(|listing| listing.at() > since && listing.at() <= s.now)
+}
+
+/// When the provider is asked next whether it accepts the current secret, where it cannot list.
+pub(super) fn next_examination(s: &Situation<'_>, current: &Current) -> Option<Time> {
+    let generation = &current.generation;
+    let asks = !s.abilities.can.lists && s.abilities.can.verifies && !s.foreign(&generation.account);
+    if !asks || current.secret_lost || s.unusable(current) {
+        return None;
+    }
+    let last = s.memo.examined.filter(|examined| *examined <= s.now).unwrap_or(generation.issued_at);
+    Some(later(last.min(s.now), s.policy.account.poll_every.max(Span::seconds(1))))
+}
+
+/// What a listing entry adds to what is known of the current generation.
+fn learned(lacks_id: bool, known: &Remote, entry: &Entry) -> Option<Step> {
+    if entry.dead {
+        return None;
+    }
+    let id = entry.remote.id.clone().filter(|_| lacks_id);
+    let expires = Some(entry.remote.expires).filter(|told| differs(*told, known.expires));
+    (id.is_some() || expires.is_some()).then_some(Step::Note(Event::Observed { id, expires }))
+}
+
+/// Whether a listing tells another expiry than is known; fractions of a second are rounded differently from answer to
+/// answer.
+fn differs(told: Expiry, known: Expiry) -> bool {
+    match (told, known) {
+        (Expiry::Unknown, _) => false,
+        (Expiry::At(told), Expiry::At(known)) => (told - known).abs() > Span::seconds(1),
+        (told, known) => told != known,
+    }
+}
+
+/// A lost mint whose token is listed after all, or a generation whose revocation was left for later.
+pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step> {
+    let ready = s.state.remnants.iter().filter(|remnant| s.waiting(remnant.retry()).is_none());
+    ready.into_iter().find_map(|remnant| {
+        let remote = match remnant {
+            Remnant::Unrevocable { .. } => None,
+            Remnant::LostMint { marker, account, .. } => {
+                let listing = s.listing.filter(|_| s.abilities.can.revokes && !s.foreign(account))?;
+                listing.named(marker.as_str()).find(|entry| !entry.dead).map(|entry| entry.remote.clone())
+            }
+            Remnant::Deferred { generation, revoke_at, .. } => {
+                let free = free(s, current?, *revoke_at).is_some_and(|at| at <= s.now);
+                free.then(|| generation.remote.clone())
+            }
+        };
+        Some(Step::Act(Action::Reap(remnant.clone(), remote?)))
+    })
+}
+
+/// When a generation is certainly not used any more whose revocation was left for later: consumers have all of the
+/// current one, which works, and have had it for the grace. None: nobody can tell yet.
+fn free(s: &Situation<'_>, current: &Current, revoke_at: Option<Time>) -> Option<Time> {
+    let served = current.delivery.settled.filter(|_| !s.unusable(current))?;
+    Some(revoke_at.unwrap_or(later(served, s.policy.grace)))
+}
+
+/// When something about a remnant comes up next.
+pub(super) fn next_remnant(s: &Situation<'_>, current: Option<&Current>) -> Option<Time> {
+    let times = s.state.remnants.iter().flat_map(|remnant| {
+        let free = match remnant {
+            Remnant::Deferred { revoke_at, .. } => current.and_then(|current| free(s, current, *revoke_at)),
+            Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+        };
+        [remnant.until().map(|until| s.here(until)), s.waiting(remnant.retry()), free]
+    });
+    super::earliest(s.now, times)
+}
