@@ -139,6 +139,7 @@ fn policy(url: &str, definition: &str, directory: &Path) -> AccountPolicy {
         ca_file: None,
         timeouts: Timeouts { connect: minute, headers: minute, body: minute },
         max_response: 1 << 20,
+        settle: Span::seconds(60),
         max_in_flight: 4,
     }
 }

@@ -1,4 +1,180 @@
-//! The daemon: what runs while nobody looks.
+//! The running process: start order, what runs side by side, stop order.
 
+pub mod accounts;
+pub mod core;
+pub mod deadlines;
+pub mod real;
+pub mod registry;
+pub mod reload;
+pub mod rotate;
+pub mod scheduler;
 pub mod systemd;
+mod tell;
 pub mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::hook::{self, HookRunner};
+use crate::inventory::Inventory;
+use crate::inventory::{Environment, Loaded, load};
+use crate::journal::key::{KeyError, KeySource};
+use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
+use crate::names::TokenName;
+use crate::rotation::TokenState;
+use crate::rotation::run::Machine;
+
+use self::accounts::Accounts;
+use self::core::Core;
+use self::real::Real;
+use self::registry::Registry;
+use self::scheduler::{Scheduler, Waker};
+
+/// The journal of a real daemon.
+pub type FileJournal = Arc<SqliteJournal>;
+
+/// Why a daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The inventory is invalid; the report, rendered.
+    #[error("the inventory is invalid:\n{0}")]
+    Inventory(String),
+    /// The sealing key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The journal, or the lock on its directory.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// A state in the journal that this version cannot read.
+    #[error("the journal's state of token `{0}` cannot be read: {1}")]
+    State(TokenName, serde_json::Error),
+    /// The control socket.
+    #[error("control socket {path}: {source}")]
+    Control { path: PathBuf, source: std::io::Error },
+    /// A thread or task that could not be started.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Everything of a process but its scheduler: what single commands need, too.
+#[derive(Debug)]
+pub struct Opening<C> {
+    pub core: Arc<Core<C, FileJournal>>,
+    pub stopping: Arc<AtomicBool>,
+}
+
+/// Opens the journal and brings it together with `inventory`. Takes the lock on the state directory.
+pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Opening<C>, StartError> {
+    let settings = inventory.daemon.clone();
+    let key = KeySource::resolve(settings.seal_key.as_ref(), |name| std::env::var_os(name))?;
+    let now = clock.now();
+    let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&settings.state_dir, &key, now)).await;
+    let (journal, opened) = opened.map_err(std::io::Error::other)??;
+    let Opened { instance, states, fingerprinter, unreadable, notes, .. } = opened;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    let states = states
+        .into_iter()
+        .map(|(name, json)| match serde_json::from_str::<TokenState>(&json) {
+            Ok(state) => Ok((name, state)),
+            Err(error) => Err(StartError::State(name, error)),
+        })
+        .collect::<Result<BTreeMap<_, _>, _>>()?;
+    let journal = Arc::new(journal);
+    let stopping = Arc::new(AtomicBool::new(false));
+    let effects = Real {
+        accounts: Arc::new(Accounts::new(clock.clone())),
+        tokens: Arc::new(Registry::default()),
+        journal: Arc::clone(&journal),
+        hooks: HookRunner::new(hook::COALESCE),
+        fingerprinter,
+        stopping: Arc::clone(&stopping),
+    };
+    let machine = Machine { effects, journal, clock, instance };
+    let core = Core::new(machine, inventory, states, &unreadable).await;
+    sweep(&core).await;
+    Ok(Opening { core: Arc::new(core), stopping })
+}
+
+/// Removes temporary files that a kill left beside stores.
+async fn sweep<C: Clock>(core: &Core<C, FileJournal>) {
+    let inventory = core.inventory();
+    let swept = tokio::task::spawn_blocking(move || {
+        let mut directories = std::collections::HashSet::new();
+        for store in inventory.tokens.values().flat_map(|token| &token.stores) {
+            let directory = store.directory();
+            if directories.insert(directory.to_owned()) {
+                match crate::store::sweep(store) {
+                    Ok(0) => {}
+                    Ok(count) => {
+                        tracing::info!(directory = %directory.display(), count, "removed temporary files of an earlier run")
+                    }
+                    Err(failure) => tracing::debug!(directory = %directory.display(), error = %failure, "not swept"),
+                }
+            }
+        }
+    });
+    if let Err(error) = swept.await {
+        tracing::error!(%error, "sweeping ended abnormally");
+    }
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub struct Running<C> {
+    pub core: Arc<Core<C, FileJournal>>,
+    pub waker: Waker,
+    pub reloader: Arc<reload::Reloader<C>>,
+    stopping: Arc<AtomicBool>,
+    stop: Arc<Notify>,
+    scheduler: JoinHandle<()>,
+}
+
+/// Reads the inventory at `config`.
+pub async fn read_inventory<C: Clock>(config: &Path, clock: &C) -> Result<Loaded, StartError> {
+    let (config, now) = (config.to_owned(), clock.now());
+    let loaded = tokio::task::spawn_blocking(move || load(&config, &Environment::of_process(), now)).await;
+    Ok(loaded.map_err(std::io::Error::other)?)
+}
+
+/// Starts a daemon on the inventory at `config`.
+pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, StartError> {
+    let Loaded { inventory, report, files, directories, .. } = read_inventory(config, &clock).await?;
+    let Some(inventory) = inventory else { return Err(StartError::Inventory(report.render())) };
+    for problem in report.problems() {
+        tracing::warn!("{}", report.line(&problem));
+    }
+    let Opening { core, stopping } = open(Arc::new(inventory), clock).await?;
+    let scheduler = Scheduler::new(Arc::clone(&core));
+    let waker = scheduler.waker();
+    let stop = Arc::new(Notify::new());
+    let stopped = Arc::clone(&stop);
+    let scheduler = tokio::spawn(scheduler.run(async move { stopped.notified().await }));
+    let reloader = Arc::new(reload::Reloader::new(Arc::clone(&core), waker.clone(), config, files, directories));
+    let inventory = core.inventory();
+    tracing::info!(tokens = inventory.tokens.len(), accounts = inventory.accounts.len(), state_dir = %inventory.daemon.state_dir.display(), "patrold {} has started", env!("CARGO_PKG_VERSION"));
+    Ok(Running { core, waker, reloader, stopping, stop, scheduler })
+}
+
+impl<C: Clock> Running<C> {
+    /// Brings what is under way to its next record and stops. True where everything ended within `patience`.
+    pub async fn stop(self, patience: Duration) -> bool {
+        self.stopping.store(true, Ordering::Release);
+        self.stop.notify_one();
+        let mut scheduler = self.scheduler;
+        let drained = tokio::time::timeout(patience, &mut scheduler).await;
+        if drained.is_err() {
+            scheduler.abort();
+        }
+        self.core.machine.effects.hooks.close(Duration::from_secs(1)).await;
+        drained.is_ok()
+    }
+}

@@ -5,8 +5,8 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::ledger::{Ledger, State};
-use crate::clock::Time;
+use super::ledger::{Ledger, State, Why};
+use crate::clock::{Span, Time};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 
 /// Findings of one consumer that are kept; further ones are counted only.
@@ -43,6 +43,18 @@ pub struct Finding {
     pub secret: Option<Fingerprint>,
     /// In how many consecutive checks it was seen.
     pub times: u64,
+    /// The last of them.
+    pub last_seen: Time,
+}
+
+impl Finding {
+    /// How long the consumer was seen to hold a secret that a renewal in place had replaced; `None` for other defects.
+    pub fn renewal_gap(&self) -> Option<Span> {
+        match self.defect {
+            Defect::Secret(State::Revoked { since, why: Why::Superseded }) => Some(self.last_seen - since),
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with what a consumer holds.
@@ -158,9 +170,10 @@ impl Consumer {
             && last.secret == secret
         {
             last.times += 1;
+            last.last_seen = now;
             return last.clone();
         }
-        let finding = Finding { first_seen: now, defect, secret, times: 1 };
+        let finding = Finding { first_seen: now, defect, secret, times: 1, last_seen: now };
         if self.findings.len() < KEPT {
             self.findings.push(finding.clone());
         }

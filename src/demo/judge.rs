@@ -5,7 +5,11 @@ use std::fmt;
 use super::Service;
 use super::consumer::{Consumer, Finding, Verdict};
 use super::ledger::{Ledger, LedgerEntry};
-use crate::clock::Time;
+use crate::clock::{Span, Time};
+
+/// How long a consumer may hold a secret that a renewal in place replaced. Where a provider lets the old secret die with
+/// the renewal, no order of steps can avoid a gap between its answer and the store; it has to be short.
+pub const RENEWAL_GAP: Span = Span::seconds(1);
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -17,6 +21,10 @@ pub struct Summary {
     pub secrets_seen: u64,
     /// Who held something dead, and when.
     pub dead: Vec<(String, Finding)>,
+    /// Short gaps that renewals in place left.
+    pub gaps: usize,
+    /// The longest of them.
+    pub longest_gap: Span,
     /// Who holds no live secret now.
     pub without: Vec<String>,
     /// Live tokens that nobody knows of.
@@ -31,14 +39,18 @@ impl Summary {
             .iter_mut()
             .filter_map(|consumer| (consumer.check(now) != Verdict::Live).then(|| consumer.name().to_owned()))
             .collect();
-        let dead = consumers.iter().flat_map(|consumer| {
+        let findings = consumers.iter().flat_map(|consumer| {
             consumer.findings().iter().map(|finding| (consumer.name().to_owned(), finding.clone()))
         });
+        let (gaps, dead): (Vec<_>, Vec<_>) =
+            findings.partition(|(_, finding)| finding.renewal_gap().is_some_and(|gap| gap <= RENEWAL_GAP));
         Self {
+            gaps: gaps.len(),
+            longest_gap: gaps.iter().filter_map(|(_, finding)| finding.renewal_gap()).max().unwrap_or_default(),
             consumers: consumers.len(),
             uses: consumers.iter().map(Consumer::uses).sum(),
             secrets_seen: consumers.iter().map(Consumer::secrets_seen).sum(),
-            dead: dead.collect(),
+            dead,
             without,
             unaccounted: unaccounted(ledger, known, now),
         }
@@ -56,6 +68,10 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { consumers, uses, secrets_seen, .. } = self;
         write!(f, "{consumers} consumers read {secrets_seen} secrets {uses} times")?;
+        if self.gaps > 0 {
+            let longest = self.longest_gap.num_milliseconds();
+            write!(f, "\n{} renewals in place left a gap that a consumer saw, the longest {longest} ms", self.gaps)?;
+        }
         for (name, finding) in &self.dead {
             write!(f, "\n{name} held {finding}")?;
         }

@@ -22,7 +22,9 @@ pub mod operations;
 mod pointone;
 pub mod provider;
 pub mod requests;
+pub mod show;
 pub mod site;
+pub mod stage;
 mod wire;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ pub struct AccountPolicy {
     pub params: Params,
     /// How often the provider is asked what it knows of the account's tokens.
     pub poll_every: Span,
+    /// How long a mint whose answer was lost may still turn up in a listing.
+    pub settle: Span,
     pub rate_limit: Option<RateLimit>,
     /// Extra trust roots, in PEM; replaces the system's roots.
     pub ca_file: Option<PathBuf>,
@@ -175,6 +177,32 @@ pub struct TokenPolicy {
     pub hooks: Vec<HookPolicy>,
 }
 
+impl TokenPolicy {
+    /// The policy of a token that left the inventory: what its account needs to take back or retire what is left of it,
+    /// no stores and no hooks.
+    pub fn leftover(name: TokenName, account: Arc<AccountPolicy>, params: Params) -> Self {
+        Self {
+            name,
+            account,
+            lifetime: None,
+            renew_before: defaults::RENEW_BEFORE,
+            rotate_every: None,
+            schedule: None,
+            window: None,
+            grace: defaults::GRACE,
+            grace_cap: defaults::GRACE_CAP,
+            jitter: defaults::JITTER,
+            verify_timeout: defaults::VERIFY_TIMEOUT,
+            drift_every: defaults::DRIFT_EVERY,
+            params,
+            paused: true,
+            initial: None,
+            stores: Vec::new(),
+            hooks: Vec::new(),
+        }
+    }
+}
+
 /// How long before its expiry a token is due.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RenewBefore {
@@ -201,6 +229,20 @@ pub struct StorePolicy {
     /// Which part of the secret it gets.
     pub part: String,
     pub kind: StoreKind,
+}
+
+impl StorePolicy {
+    /// The file that the store is, or is in.
+    pub fn file(&self) -> &FilePolicy {
+        match &self.kind {
+            StoreKind::File(file) | StoreKind::EnvFile { file, .. } => file,
+        }
+    }
+
+    /// The directory of that file.
+    pub fn directory(&self) -> &Path {
+        self.file().path.parent().unwrap_or(Path::new("/"))
+    }
 }
 
 /// The kinds of stores. Closed, so that an unhandled kind does not compile.

@@ -57,6 +57,7 @@ fn account(
     Some(AccountPolicy {
         name: spec.name.value,
         url: without_slash(url),
+        settle: spec.settle.unwrap_or(provider.mint_settle()),
         provider,
         credential: credential?,
         params: spec.params.into_iter().map(|(name, value)| (name.value, value.value)).collect(),

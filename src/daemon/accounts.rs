@@ -1,0 +1,199 @@
+//! The accounts of a running daemon: who sends requests, with whose secret, and what the provider listed last.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use crate::account::{Account, AccountError, Listing};
+use crate::clock::{Clock, Span, Time};
+use crate::inventory::{AccountPolicy, Credential, Inventory};
+use crate::names::{AccountName, Marker, TokenName};
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::Params;
+use crate::rotation::decide::Abilities;
+use crate::secret::SecretParts;
+
+/// A difference between the clocks up to this is not told from the resolution of a `Date` header and the way there.
+const SKEW_FLOOR: Span = Span::seconds(2);
+
+/// The newest secret of a managed token that accounts authenticate with.
+type Managed = watch::Sender<Option<Arc<SecretParts>>>;
+
+/// Every account, by name. Clones share everything.
+#[derive(Debug)]
+pub struct Accounts<C> {
+    clock: C,
+    members: RwLock<HashMap<AccountName, Arc<Member<C>>>>,
+    /// Tokens that accounts authenticate with.
+    managed: RwLock<HashMap<TokenName, Managed>>,
+}
+
+/// One account with its listings.
+#[derive(Debug)]
+pub struct Member<C> {
+    clock: C,
+    /// Fails where the account cannot be used at all: its CA file is broken, say.
+    client: Result<Account<C>, Failure>,
+    pub policy: Arc<AccountPolicy>,
+    pub abilities: Arc<Abilities>,
+    listings: Mutex<HashMap<ListingKey, Arc<Shelf>>>,
+}
+
+/// Tokens with the same key share one listing: the values of the parameters that the list operation uses.
+pub type ListingKey = String;
+
+/// The place of one listing.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// Held while the provider is asked, so that whoever comes meanwhile waits for the same answer.
+    asking: tokio::sync::Mutex<Option<(Time, Failure, Option<Time>)>>,
+    newest: Mutex<Option<Arc<Listing>>>,
+}
+
+impl<C: Clock> Accounts<C> {
+    /// No accounts yet.
+    pub fn new(clock: C) -> Self {
+        Self { clock, members: RwLock::default(), managed: RwLock::default() }
+    }
+
+    /// Takes over the accounts of `inventory`. One that did not change keeps its connections, limits and listings; one
+    /// that is gone stays usable, for the generations that only it can revoke.
+    pub fn update(&self, inventory: &Inventory) {
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        for (name, policy) in &inventory.accounts {
+            if members.get(name).is_none_or(|member| *member.policy != **policy) {
+                members.insert(name.clone(), Arc::new(self.member(policy)));
+            }
+        }
+    }
+
+    fn member(&self, policy: &Arc<AccountPolicy>) -> Member<C> {
+        let managed = match &policy.credential {
+            Credential::Token(token) => Some(self.managed(token).subscribe()),
+            Credential::Secret(_) | Credential::Basic { .. } => None,
+        };
+        let client = Account::new(Arc::clone(policy), self.clock.clone(), managed);
+        Member {
+            clock: self.clock.clone(),
+            client: client.map_err(|error: AccountError| Failure::new(FailureCode::Request, error.to_string())),
+            policy: Arc::clone(policy),
+            abilities: Arc::new(Abilities { settle: policy.settle, ..Abilities::of(&policy.provider) }),
+            listings: Mutex::default(),
+        }
+    }
+
+    fn managed(&self, token: &TokenName) -> Managed {
+        let mut managed = self.managed.write().unwrap_or_else(PoisonError::into_inner);
+        managed.entry(token.clone()).or_insert_with(|| watch::Sender::new(None)).clone()
+    }
+
+    /// The account called `name`.
+    pub fn get(&self, name: &AccountName) -> Option<Arc<Member<C>>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Every account, by name.
+    pub fn all(&self) -> BTreeMap<AccountName, Arc<Member<C>>> {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.iter().map(|(name, member)| (name.clone(), Arc::clone(member))).collect()
+    }
+
+    /// Whether an account authenticates with `token`.
+    pub fn authenticate_with(&self, token: &TokenName) -> bool {
+        self.managed.read().unwrap_or_else(PoisonError::into_inner).contains_key(token)
+    }
+
+    /// From now on, accounts that authenticate with `token` use `secret`.
+    pub fn switch(&self, token: &TokenName, secret: SecretParts) {
+        self.managed(token).send_replace(Some(Arc::new(secret)));
+    }
+}
+
+impl<C: Clock> Member<C> {
+    /// The account's client, or why there is none.
+    pub fn client(&self) -> Result<&Account<C>, Failure> {
+        self.client.as_ref().map_err(Clone::clone)
+    }
+
+    /// The provider's clock minus ours, where it is more than the way there explains.
+    pub fn skew(&self) -> Span {
+        let skew = self.client.as_ref().ok().and_then(Account::skew).unwrap_or_default();
+        if skew.abs() > SKEW_FLOOR { skew } else { Span::zero() }
+    }
+
+    /// The key of the listing that contains tokens with these parameters.
+    pub fn listing_key(&self, params: &Params) -> ListingKey {
+        let used = self.policy.provider.listing_params();
+        let values: BTreeMap<_, _> = params.iter().filter(|(name, _)| used.contains(*name)).collect();
+        serde_json::to_string(&values).unwrap_or_default()
+    }
+
+    /// The newest listing under `key`.
+    pub fn newest(&self, key: &ListingKey) -> Option<Arc<Listing>> {
+        self.shelf(key).newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every newest listing.
+    pub fn listings(&self) -> Vec<Arc<Listing>> {
+        let shelves: Vec<_> = self.listings.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let newest = |shelf: &Arc<Shelf>| shelf.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        shelves.iter().filter_map(newest).collect()
+    }
+
+    fn shelf(&self, key: &ListingKey) -> Arc<Shelf> {
+        let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(listings.entry(key.clone()).or_default())
+    }
+
+    /// A listing that was begun at `since` or later. Whoever waits while one is made gets that one, its failure too.
+    pub async fn list(&self, params: &Params, since: Time) -> Outcome<Arc<Listing>> {
+        if !self.abilities.can.lists {
+            return Outcome::Refused(Failure::new(FailureCode::NoOperation, "list"));
+        }
+        let client = match self.client() {
+            Ok(client) => client,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        let key = self.listing_key(params);
+        let shelf = self.shelf(&key);
+        let mut failed = shelf.asking.lock().await;
+        if let Some(listing) = self.newest(&key).filter(|listing| listing.at() >= since) {
+            return Outcome::Done(listing);
+        }
+        if let Some((_, failure, not_before)) = failed.as_ref().filter(|(at, ..)| *at >= since) {
+            return Outcome::Later { not_before: *not_before, failure: failure.clone() };
+        }
+        let begun = self.clock.now();
+        match client.list(params).await {
+            Outcome::Done(listing) => {
+                let listing = Arc::new(listing);
+                *failed = None;
+                *shelf.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&listing));
+                Outcome::Done(listing)
+            }
+            outcome => {
+                let not_before = match &outcome {
+                    Outcome::Later { not_before, .. } => *not_before,
+                    _ => None,
+                };
+                if let Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) =
+                    &outcome
+                {
+                    *failed = Some((begun, failure.clone(), not_before));
+                }
+                outcome.map(Arc::new)
+            }
+        }
+    }
+}
+
+/// Markers of this installation that a listing shows alive and that no token accounts for.
+pub fn unaccounted<'a>(
+    listing: &'a Listing,
+    instance: crate::names::InstanceId,
+    known: &std::collections::HashSet<&str>,
+) -> Vec<&'a str> {
+    let names = listing.entries().iter().filter(|entry| !entry.dead).filter_map(|entry| entry.name.as_deref());
+    names.map(str::trim).filter(|name| Marker::is_of(instance, name) && !known.contains(name)).collect()
+}

@@ -1,0 +1,241 @@
+//! What a daemon, a single command and a test have in common: tokens, accounts, and the machine that drives them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::account::Listing;
+use crate::clock::{Clock, Span, Time};
+use crate::inventory::diff::{Change, diff};
+use crate::inventory::{Inventory, TokenPolicy};
+use crate::journal::{Journal, SecretSlot};
+use crate::names::{AccountName, TokenName};
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::plan::backoff;
+use crate::rotation::decide::Rest;
+use crate::rotation::effects::Effects;
+use crate::rotation::run::{Context, Machine};
+use crate::rotation::{Event, Phase, TokenState};
+
+use super::accounts::{Accounts, Member, unaccounted};
+use super::real::Real;
+use super::registry::{Registry, Token};
+
+/// Tokens, accounts, and the machine that drives them. One per process.
+#[derive(Debug)]
+pub struct Core<C, J> {
+    pub clock: C,
+    pub machine: Machine<Real<C, J>, J, C>,
+    pub accounts: Arc<Accounts<C>>,
+    pub tokens: Arc<Registry>,
+    inventory: RwLock<Arc<Inventory>>,
+    /// Per account: consecutive failed polls, the last failure, and markers that nobody accounts for.
+    polls: RwLock<BTreeMap<AccountName, Poll>>,
+}
+
+/// What polling an account led to.
+#[derive(Clone, Debug, Default)]
+pub struct Poll {
+    pub last: Option<Time>,
+    pub attempts: u32,
+    pub failure: Option<Failure>,
+    /// Live tokens with a marker of this installation that no generation accounts for.
+    pub orphans: BTreeSet<String>,
+}
+
+impl<C: Clock, J: Journal + Clone> Core<C, J> {
+    /// Brings the tokens of `inventory` and those of the journal together. `unreadable`: secrets that the journal's key
+    /// cannot open.
+    pub async fn new(
+        machine: Machine<Real<C, J>, J, C>,
+        inventory: Arc<Inventory>,
+        states: BTreeMap<TokenName, TokenState>,
+        unreadable: &[SecretSlot],
+    ) -> Self {
+        let clock = machine.clock.clone();
+        let accounts = Arc::clone(&machine.effects.accounts);
+        let tokens = Arc::clone(&machine.effects.tokens);
+        accounts.update(&inventory);
+        let core =
+            Self { clock, machine, accounts, tokens, inventory: RwLock::new(inventory), polls: RwLock::default() };
+        core.adopt_states(states, unreadable).await;
+        core
+    }
+
+    async fn adopt_states(&self, mut states: BTreeMap<TokenName, TokenState>, unreadable: &[SecretSlot]) {
+        let inventory = self.inventory();
+        for (name, policy) in &inventory.tokens {
+            let state = states.remove(name).unwrap_or_default();
+            self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::clone(policy), true, state)));
+        }
+        for (name, state) in states {
+            if let Some(policy) = leftover_policy(&inventory, &name, &state) {
+                self.tokens.insert(name, Arc::new(Token::new(Arc::new(policy), false, state)));
+            }
+        }
+        for (name, token) in self.tokens.all() {
+            let mut held = token.held.lock().await;
+            let Some(generation) = held.state().phase.current().map(|current| current.generation.clone()) else {
+                continue;
+            };
+            let slot = SecretSlot { token: name.clone(), generation: generation.number, revision: generation.revision };
+            if unreadable.contains(&slot) {
+                let failure = Failure::new(FailureCode::SecretUnreadable, "it was sealed with another key");
+                let number = generation.number;
+                held.note(&token.policy(), self.clock.now(), Event::SecretLost { number, failure });
+            } else if self.accounts.authenticate_with(&name)
+                && let Ok(Some(secret)) = self.machine.journal.secret(&slot).await
+            {
+                self.accounts.switch(&name, secret);
+            }
+        }
+    }
+
+    /// The inventory in force.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        Arc::clone(&self.inventory.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What polling the accounts led to.
+    pub fn polls(&self) -> BTreeMap<AccountName, Poll> {
+        self.polls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another inventory in force and tells what changed. Runs under way finish with what they began with.
+    pub fn apply(&self, inventory: Arc<Inventory>) -> Vec<Change> {
+        let changes = diff(&self.inventory(), &inventory);
+        self.accounts.update(&inventory);
+        for (name, policy) in &inventory.tokens {
+            match self.tokens.get(name) {
+                Some(token) => token.want(Arc::clone(policy)),
+                None => {
+                    let token = Token::new(Arc::clone(policy), true, TokenState::default());
+                    self.tokens.insert(name.clone(), Arc::new(token));
+                }
+            }
+        }
+        for (name, token) in self.tokens.all() {
+            if !inventory.tokens.contains_key(&name) {
+                token.leave();
+            }
+        }
+        *self.inventory.write().unwrap_or_else(PoisonError::into_inner) = inventory;
+        changes
+    }
+
+    /// Does everything that can be done for a token now, and tells when to come back.
+    pub async fn run_token(&self, name: &TokenName) -> Option<Rest> {
+        let token = self.tokens.get(name)?;
+        let mut held = token.held.lock().await;
+        let context = self.context(&token, held.state())?;
+        let rest = self.machine.run(&mut held, &context).await;
+        token.show_rest(rest, held.stuck().cloned());
+        Some(rest)
+    }
+
+    /// What a decision about a token depends on, now. None where its account is unknown.
+    pub fn context(&self, token: &Token, state: &TokenState) -> Option<Context> {
+        let policy = token.policy();
+        let member = self.accounts.get(&policy.account.name)?;
+        let listing = self.listing_for(&member, &policy, state);
+        Some(Context {
+            wanted: token.wanted(),
+            abilities: Arc::clone(&member.abilities),
+            skew: member.skew(),
+            listing,
+            policy,
+        })
+    }
+
+    fn listing_for(&self, member: &Member<C>, policy: &TokenPolicy, state: &TokenState) -> Option<Arc<Listing>> {
+        let generation = state.phase.current().map(|current| &current.generation);
+        let params = generation.and_then(|generation| generation.params.as_ref()).unwrap_or(&policy.params);
+        member.newest(&member.listing_key(params))
+    }
+
+    /// Notes that an operator asked for a rotation of `name`. False where there is no such token in the inventory.
+    pub async fn request(&self, name: &TokenName) -> bool {
+        let Some(token) = self.tokens.get(name).filter(|token| token.wanted()) else { return false };
+        let mut held = token.held.lock().await;
+        held.note(&token.policy(), self.clock.now(), Event::Requested {});
+        true
+    }
+
+    /// Asks what the provider knows of an account's tokens. Returns the tokens that should look at the answer, and when
+    /// to ask again.
+    pub async fn poll(&self, name: &AccountName) -> (Vec<TokenName>, Option<Time>) {
+        let inventory = self.inventory();
+        let (Some(member), Some(policy)) = (self.accounts.get(name), inventory.accounts.get(name)) else {
+            return (Vec::new(), None);
+        };
+        if !member.abilities.can.lists {
+            return (Vec::new(), None);
+        }
+        let tokens: Vec<_> =
+            self.tokens.all().into_iter().filter(|(_, it)| it.policy().account.name == *name).collect();
+        let begun = self.clock.now();
+        let mut failure = None;
+        let mut asked = HashSet::new();
+        for (_, token) in &tokens {
+            let params = &token.policy().params;
+            if asked.insert(member.listing_key(params)) {
+                failure = match member.list(params, begun).await {
+                    Outcome::Done(_) => failure,
+                    Outcome::Later { failure, not_before } => Some((failure, not_before)),
+                    Outcome::Refused(failure) | Outcome::Ambiguous(failure) => Some((failure, None)),
+                };
+            }
+        }
+        let orphans = self.orphans(&member, &tokens);
+        let now = self.clock.now();
+        let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
+        let poll = polls.entry(name.clone()).or_default();
+        for marker in orphans.difference(&poll.orphans) {
+            tracing::warn!(account = %name, marker, "a live token with a marker of this installation belongs to no token: an orphan");
+        }
+        poll.orphans = orphans;
+        let next = match failure {
+            None => {
+                *poll = Poll { last: Some(now), orphans: std::mem::take(&mut poll.orphans), ..Poll::default() };
+                now.checked_add_signed(policy.poll_every)
+            }
+            Some((failure, not_before)) => {
+                poll.attempts = poll.attempts.saturating_add(1);
+                if poll.failure.as_ref().map(|failure| failure.code) != Some(failure.code) {
+                    tracing::warn!(account = %name, error = %failure, "cannot list the account's tokens");
+                }
+                poll.failure = Some(failure);
+                let wait = backoff::next(poll.attempts, Some(policy.poll_every * 10), self.machine.effects.draw());
+                let wait = wait.max(Span::seconds(1)).min(policy.poll_every.max(Span::seconds(1)));
+                not_before.into_iter().chain(now.checked_add_signed(wait)).max()
+            }
+        };
+        (tokens.into_iter().map(|(name, _)| name).collect(), next)
+    }
+
+    /// Live tokens with a marker of this installation that no state accounts for.
+    fn orphans(&self, member: &Member<C>, tokens: &[(TokenName, Arc<Token>)]) -> BTreeSet<String> {
+        let views: Vec<_> = tokens.iter().map(|(_, token)| token.view().state).collect();
+        let known: HashSet<&str> = views.iter().flat_map(|state| state.markers()).collect();
+        let listings = member.listings();
+        let unknown = listings.iter().flat_map(|listing| unaccounted(listing, self.machine.instance, &known));
+        unknown.map(str::to_owned).collect()
+    }
+}
+
+/// A policy for a token that is in the journal and no longer in the inventory: enough to take back or retire what its
+/// last rotation left, where nothing of its stores needs to be known.
+fn leftover_policy(inventory: &Inventory, name: &TokenName, state: &TokenState) -> Option<TokenPolicy> {
+    let (account, params) = match (&state.phase, state.phase.intent()) {
+        (_, Some(intent)) => (&intent.account, Some(&intent.params)),
+        (Phase::Active { retiring, .. } | Phase::Revoked { retiring, .. }, _) => {
+            (&retiring.generation.account, retiring.generation.params.as_ref())
+        }
+        (phase, _) => {
+            let candidate = phase.candidate().map(|candidate| &candidate.generation);
+            let generation = candidate.or(phase.current().map(|current| &current.generation))?;
+            (&generation.account, generation.params.as_ref())
+        }
+    };
+    let account = inventory.accounts.get(account)?;
+    Some(TokenPolicy::leftover(name.clone(), Arc::clone(account), params.cloned().unwrap_or_default()))
+}

@@ -1,0 +1,203 @@
+//! The rotation machine's effects on the real world.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::account::{Listing, credential};
+use crate::clock::{Clock, Time};
+use crate::hook::{self, HookEvent, HookRunner};
+use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
+use crate::journal::{Journal, SecretSlot};
+use crate::names::{RotationId, TokenName};
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::{Gone, Minted, Redactor, Subject, Verdict, Want};
+use crate::rotation::effects::{Address, Condition, Effects, Occasion};
+use crate::rotation::{Event, TokenState};
+use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
+use crate::store::{self, drift};
+
+use super::accounts::{Accounts, Member};
+use super::registry::Registry;
+use super::tell::tell;
+
+/// Accounts, stores and hooks for real.
+#[derive(Debug)]
+pub struct Real<C, J> {
+    pub accounts: Arc<Accounts<C>>,
+    pub tokens: Arc<Registry>,
+    pub journal: J,
+    pub hooks: HookRunner,
+    pub fingerprinter: Fingerprinter,
+    pub stopping: Arc<AtomicBool>,
+}
+
+impl<C: Clock, J: Journal> Real<C, J> {
+    fn member(&self, at: Address<'_>) -> Result<Arc<Member<C>>, Failure> {
+        self.accounts.get(at.account).ok_or_else(|| {
+            let detail = format!("the account `{}` is no longer in the inventory", at.account);
+            Failure::new(FailureCode::NoCredential, detail)
+        })
+    }
+}
+
+impl<C: Clock, J: Journal> Real<C, J> {
+    /// Strikes out every secret of `token` that a store may hold.
+    async fn redactor(&self, token: &TokenName) -> Redactor {
+        let mut redactor = Redactor::default();
+        let Some(state) = self.tokens.get(token).map(|token| token.view().state) else { return redactor };
+        let phase = &state.phase;
+        let candidate = phase.candidate().map(|it| &it.generation);
+        for generation in phase.current().map(|it| &it.generation).into_iter().chain(candidate) {
+            let slot =
+                SecretSlot { token: token.clone(), generation: generation.number, revision: generation.revision };
+            // A secret that cannot be read now was not read for a store either.
+            if let Ok(Some(parts)) = self.journal.secret(&slot).await {
+                parts.iter().for_each(|(_, secret)| redactor.add(secret));
+            }
+        }
+        redactor
+    }
+}
+
+/// The account's client, or the way out with its failure.
+macro_rules! client {
+    ($self:ident, $at:ident => $member:ident) => {{
+        $member = match $self.member($at) {
+            Ok(member) => member,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        match $member.client() {
+            Ok(client) => client,
+            Err(failure) => return Outcome::Refused(failure),
+        }
+    }};
+}
+
+impl<C: Clock, J: Journal> Effects for Real<C, J> {
+    async fn adopt(&self, token: &TokenPolicy) -> Result<SecretParts, Failure> {
+        let Some(initial) = &token.initial else {
+            return Err(Failure::new(FailureCode::NoCredential, "the inventory names no initial secret"));
+        };
+        credential::read(&initial.source).await.map(SecretParts::new)
+    }
+
+    async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {
+        store::preflight_async(store).await
+    }
+
+    async fn mint(&self, at: Address<'_>, want: &Want) -> Outcome<Minted> {
+        let member;
+        let outcome = client!(self, at => member).mint(at.params, want).await;
+        if let Outcome::Done(minted) = &outcome {
+            for unread in &minted.unread {
+                tracing::warn!(account = %at.account, marker = %want.marker, "the answer to the mint was not understood in part: {unread}");
+            }
+        }
+        outcome
+    }
+
+    async fn list(&self, at: Address<'_>, since: Time) -> Outcome<Arc<Listing>> {
+        match self.member(at) {
+            Ok(member) => member.list(at.params, since).await,
+            Err(failure) => Outcome::Refused(failure),
+        }
+    }
+
+    async fn verify(&self, at: Address<'_>, subject: &Subject) -> Outcome<Verdict> {
+        let member;
+        let client = client!(self, at => member);
+        match &subject.secret {
+            Some(secret) => client.verify(at.params, secret, subject).await,
+            None => Outcome::Refused(Failure::new(FailureCode::SecretUnreadable, "there is no secret to present")),
+        }
+    }
+
+    async fn revoke(&self, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
+        let member;
+        client!(self, at => member).revoke(at.params, subject).await
+    }
+
+    async fn renew(&self, at: Address<'_>, want: &Want, subject: &Subject) -> Outcome<Minted> {
+        let member;
+        client!(self, at => member).renew(at.params, want, subject).await
+    }
+
+    async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
+        store::write_async(store, secret).await
+    }
+
+    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> Condition {
+        match store::read_async(store).await {
+            Ok(held) => match drift::compare(delivered, held.as_ref(), &self.fingerprinter).sentence() {
+                None => Condition::Same,
+                Some(sentence) => Condition::Drifted(sentence.to_owned()),
+            },
+            Err(failure) => Condition::Unreadable(failure),
+        }
+    }
+
+    async fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> Outcome<()> {
+        let event = if occasion.rolled_back { HookEvent::RolledBack } else { HookEvent::Delivered };
+        let occasion = hook::Occasion {
+            token: occasion.token.clone(),
+            rotation: occasion.rotation,
+            attempt: occasion.attempt,
+            event,
+            redactor: self.redactor(&occasion.token).await,
+        };
+        self.hooks.run(hook, occasion).await
+    }
+
+    fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint> {
+        secret.iter().map(|(part, secret)| (part.to_owned(), self.fingerprinter.of(secret))).collect()
+    }
+
+    fn rotation_id(&self) -> RotationId {
+        RotationId::new(random())
+    }
+
+    fn draw(&self) -> f64 {
+        f64::from(u32::from_be_bytes(random())) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    async fn announce(&self, token: &TokenName, _at: Time, event: &Event, state: &TokenState) {
+        if let Some(token) = self.tokens.get(token) {
+            token.show_state(state);
+        }
+        tell(token, event, state);
+        let switched = matches!(
+            event,
+            Event::Adopted { .. } | Event::Activated { .. } | Event::Renewed { .. } | Event::RenewalVerified { .. }
+        );
+        if !switched || !self.accounts.authenticate_with(token) {
+            return;
+        }
+        let Some(current) = state.phase.current() else { return };
+        let generation = &current.generation;
+        let slot = SecretSlot { token: token.clone(), generation: generation.number, revision: generation.revision };
+        match self.journal.secret(&slot).await {
+            Ok(Some(secret)) => self.accounts.switch(token, secret),
+            Ok(None) => {}
+            Err(failure) => {
+                tracing::error!(%token, error = %failure, "accounts that authenticate with this token keep its old secret");
+            }
+        }
+    }
+}
+
+/// Random bytes of the system.
+///
+/// Panics where the system has none: markers that repeat would make one token's orphan another's, so that stopping is
+/// the only safe answer.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the kernel has random numbers: the journal was opened with some");
+    bytes
+}

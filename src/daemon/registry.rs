@@ -1,0 +1,115 @@
+//! The tokens of a running daemon: each with its policy, its state, and what it is doing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use crate::inventory::TokenPolicy;
+use crate::names::TokenName;
+use crate::outcome::Failure;
+use crate::rotation::TokenState;
+use crate::rotation::decide::Rest;
+use crate::rotation::run::Held;
+
+/// One token. Its state is changed by one run at a time.
+#[derive(Debug)]
+pub struct Token {
+    policy: Mutex<Arc<TokenPolicy>>,
+    wanted: AtomicBool,
+    pub held: tokio::sync::Mutex<Held>,
+    /// What others may look at while a run is under way.
+    view: watch::Sender<View>,
+}
+
+/// What is durable of a token, and what it waits for.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub state: Arc<TokenState>,
+    /// None while it is busy.
+    pub rest: Option<Rest>,
+    /// Why its journal cannot be written, where it cannot.
+    pub stuck: Option<Failure>,
+}
+
+impl Token {
+    /// A token whose journal ends in `state`.
+    pub fn new(policy: Arc<TokenPolicy>, wanted: bool, state: TokenState) -> Self {
+        let view = View { state: Arc::new(state.clone()), rest: None, stuck: None };
+        Self {
+            policy: Mutex::new(policy),
+            wanted: AtomicBool::new(wanted),
+            held: tokio::sync::Mutex::new(Held::new(state)),
+            view: watch::Sender::new(view),
+        }
+    }
+
+    /// What the inventory says of it, or said last.
+    pub fn policy(&self) -> Arc<TokenPolicy> {
+        Arc::clone(&self.policy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether it is in the inventory.
+    pub fn wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    /// The inventory says `policy` from now on; a run under way goes on with what it began with.
+    pub fn want(&self, policy: Arc<TokenPolicy>) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+        self.wanted.store(true, Ordering::Release);
+    }
+
+    /// It left the inventory.
+    pub fn leave(&self) {
+        self.wanted.store(false, Ordering::Release);
+    }
+
+    /// What others may look at.
+    pub fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// Tells of every change of the view.
+    pub fn follow(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
+    }
+
+    pub(super) fn show_state(&self, state: &TokenState) {
+        self.view.send_modify(|view| {
+            view.state = Arc::new(state.clone());
+            view.rest = None;
+            view.stuck = None;
+        });
+    }
+
+    pub(super) fn show_rest(&self, rest: Rest, stuck: Option<Failure>) {
+        self.view.send_modify(|view| {
+            view.rest = Some(rest);
+            view.stuck = stuck;
+        });
+    }
+}
+
+/// Every token, by name.
+#[derive(Debug, Default)]
+pub struct Registry(RwLock<BTreeMap<TokenName, Arc<Token>>>);
+
+impl Registry {
+    /// The token called `name`.
+    pub fn get(&self, name: &TokenName) -> Option<Arc<Token>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Adds a token, or replaces one.
+    pub fn insert(&self, name: TokenName, token: Arc<Token>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, token);
+    }
+
+    /// Every token, in the order of names.
+    pub fn all(&self) -> Vec<(TokenName, Arc<Token>)> {
+        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.iter().map(|(name, token)| (name.clone(), Arc::clone(token))).collect()
+    }
+}

@@ -1,0 +1,134 @@
+//! Taking a changed inventory into force: load, compare, swap. An invalid one changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::clock::{Clock, Time};
+use crate::inventory::Loaded;
+use crate::inventory::diff::Change;
+
+use super::core::Core;
+use super::scheduler::{Key, Waker};
+use super::{FileJournal, read_inventory};
+
+/// Reloads one inventory.
+#[derive(Debug)]
+pub struct Reloader<C> {
+    core: Arc<Core<C, FileJournal>>,
+    waker: Waker,
+    config: PathBuf,
+    /// Held for the length of a reload: one at a time.
+    busy: tokio::sync::Mutex<()>,
+    last: Mutex<Reload>,
+    watched: Mutex<Watched>,
+}
+
+/// The files that the inventory came from.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    pub files: Vec<PathBuf>,
+    pub directories: Vec<PathBuf>,
+}
+
+/// What the last reload led to.
+#[derive(Clone, Debug, Default)]
+pub struct Reload {
+    /// None: there was none since the start.
+    pub at: Option<Time>,
+    /// What changed, a line each.
+    pub changes: Vec<String>,
+    /// Why the inventory on disk is not in force, as `file:line:column: sentence` each. Empty: it is.
+    pub problems: Vec<String>,
+}
+
+impl<C: Clock> Reloader<C> {
+    /// A reloader of the inventory at `config`, which was read from these files.
+    pub fn new(
+        core: Arc<Core<C, FileJournal>>,
+        waker: Waker,
+        config: &Path,
+        files: Vec<PathBuf>,
+        directories: Vec<PathBuf>,
+    ) -> Self {
+        let watched = Watched { files, directories };
+        Self {
+            core,
+            waker,
+            config: config.to_owned(),
+            busy: tokio::sync::Mutex::default(),
+            last: Mutex::default(),
+            watched: Mutex::new(watched),
+        }
+    }
+
+    /// What the last reload led to.
+    pub fn last(&self) -> Reload {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The files that the inventory on disk consists of.
+    pub fn watched(&self) -> Watched {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the inventory again and puts it in force where it is valid.
+    pub async fn reload(&self) -> Reload {
+        let _busy = self.busy.lock().await;
+        let at = self.core.clock.now();
+        let reload = match read_inventory(&self.config, &self.core.clock).await {
+            Ok(loaded) => self.take(loaded, at),
+            Err(error) => Reload { at: Some(at), changes: Vec::new(), problems: vec![error.to_string()] },
+        };
+        if !reload.problems.is_empty() {
+            for problem in &reload.problems {
+                tracing::error!("{problem}");
+            }
+            tracing::error!(
+                problems = reload.problems.len(),
+                "the changed inventory is invalid; the one before stays in force"
+            );
+        }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = reload.clone();
+        reload
+    }
+
+    fn take(&self, loaded: Loaded, at: Time) -> Reload {
+        let Loaded { inventory, report, files, directories, .. } = loaded;
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Watched { files, directories };
+        let lines: Vec<String> = report.problems().iter().map(|problem| report.line(problem)).collect();
+        let Some(inventory) = inventory else {
+            return Reload { at: Some(at), changes: Vec::new(), problems: lines };
+        };
+        lines.iter().for_each(|line| tracing::warn!("{line}"));
+        let changes = self.core.apply(Arc::new(inventory));
+        for change in &changes {
+            tracing::info!("inventory reloaded: {change}");
+        }
+        if changes.is_empty() {
+            tracing::info!("inventory reloaded: nothing changed");
+        }
+        self.waker.wake(self.affected(&changes));
+        Reload { at: Some(at), changes: changes.iter().map(ToString::to_string).collect(), problems: Vec::new() }
+    }
+
+    /// What has something new to look at; nothing else is touched.
+    fn affected(&self, changes: &[Change]) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for change in changes {
+            match change {
+                Change::Daemon { .. } | Change::AccountRemoved(_) => {}
+                Change::AccountAdded(name) => keys.push(Key::Poll(name.clone())),
+                Change::AccountChanged(name, _) => {
+                    keys.push(Key::Poll(name.clone()));
+                    let tokens = self.core.tokens.all().into_iter();
+                    let members = tokens.filter(|(_, token)| token.policy().account.name == *name);
+                    keys.extend(members.map(|(token, _)| Key::Token(token)));
+                }
+                Change::TokenAdded(name) | Change::TokenChanged(name, _) | Change::TokenRemoved(name) => {
+                    keys.push(Key::Token(name.clone()));
+                }
+            }
+        }
+        keys
+    }
+}

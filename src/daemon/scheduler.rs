@@ -1,0 +1,216 @@
+//! One task that knows when what is due, and starts it: keyed deadlines on the wall clock, woken by the earliest and by
+//! events. Nothing polls.
+//!
+//! A key runs once at a time; one that falls due while it runs is run again afterwards. Tokens of one account beyond a
+//! bound wait in line for each other, and for nobody else.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::clock::{Clock, Span, Time};
+use crate::journal::Journal;
+use crate::names::{AccountName, TokenName};
+
+use super::core::Core;
+use super::deadlines::Deadlines;
+
+/// Tokens of one account that are dealt with at once. Requests are bounded by the account itself; this bounds memory.
+const RUNS_PER_ACCOUNT: usize = 64;
+
+/// A task that panicked is a bug; its token is tried again after this, so that it is not lost for good.
+const AFTER_PANIC: Span = Span::minutes(1);
+
+/// What can fall due.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A token: decide what comes next for it.
+    Token(TokenName),
+    /// An account: ask the provider what it knows.
+    Poll(AccountName),
+}
+
+/// Wakes keys of a running scheduler.
+#[derive(Clone, Debug)]
+pub struct Waker(mpsc::UnboundedSender<Vec<Key>>);
+
+impl Waker {
+    /// Makes keys due now. Nothing happens where the scheduler has ended.
+    pub fn wake(&self, keys: Vec<Key>) {
+        // A scheduler that has ended has nothing to be woken for.
+        let _ = self.0.send(keys);
+    }
+}
+
+/// Deadlines, and what runs now.
+#[derive(Debug)]
+pub struct Scheduler<C, J> {
+    core: Arc<Core<C, J>>,
+    waker: Waker,
+    woken: mpsc::UnboundedReceiver<Vec<Key>>,
+    deadlines: Deadlines<Key>,
+    running: HashSet<Key>,
+    /// Fell due again while it ran.
+    again: HashSet<Key>,
+    /// Tokens that run now, by account.
+    busy: HashMap<AccountName, usize>,
+    /// Due tokens of accounts that are at their bound.
+    waiting: HashMap<AccountName, VecDeque<Key>>,
+    tasks: JoinSet<Done>,
+    /// What a task that did not return its key was doing.
+    keys: HashMap<tokio::task::Id, (Key, Option<AccountName>)>,
+}
+
+/// A run that ended.
+#[derive(Debug)]
+struct Done {
+    key: Key,
+    next: Option<Time>,
+    /// Tokens that have something new to look at.
+    wake: Vec<TokenName>,
+}
+
+impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
+    /// A scheduler in which every token and every account is due.
+    pub fn new(core: Arc<Core<C, J>>) -> Self {
+        let (sender, woken) = mpsc::unbounded_channel();
+        let mut deadlines = Deadlines::default();
+        let now = core.clock.now();
+        for (name, _) in core.tokens.all() {
+            deadlines.set(Key::Token(name), now);
+        }
+        for name in core.inventory().accounts.keys() {
+            deadlines.set(Key::Poll(name.clone()), now);
+        }
+        Self {
+            core,
+            waker: Waker(sender),
+            woken,
+            deadlines,
+            running: HashSet::new(),
+            again: HashSet::new(),
+            busy: HashMap::new(),
+            waiting: HashMap::new(),
+            tasks: JoinSet::new(),
+            keys: HashMap::new(),
+        }
+    }
+
+    /// Wakes this scheduler.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Runs what is due until `stop` completes; then starts nothing more and returns when what runs has ended.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let now = self.core.clock.now();
+            while let Some(key) = self.deadlines.pop_due(now) {
+                self.start(key);
+            }
+            let next = self.deadlines.next();
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(keys) = self.woken.recv() => keys.into_iter().for_each(|key| self.start(key)),
+                Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.ended(ended),
+                () = wait(&self.core.clock, next), if next.is_some() => {}
+            }
+        }
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task ended abnormally");
+            }
+        }
+    }
+
+    fn start(&mut self, key: Key) {
+        self.deadlines.clear(&key);
+        if self.running.contains(&key) {
+            self.again.insert(key);
+            return;
+        }
+        let account = match &key {
+            Key::Token(name) => match self.core.tokens.get(name) {
+                Some(token) => Some(token.policy().account.name.clone()),
+                None => return,
+            },
+            Key::Poll(_) => None,
+        };
+        if let Some(account) = &account {
+            let busy = self.busy.entry(account.clone()).or_default();
+            if *busy >= RUNS_PER_ACCOUNT {
+                // Stays marked as running, so that it stands in line once.
+                self.running.insert(key.clone());
+                self.waiting.entry(account.clone()).or_default().push_back(key);
+                return;
+            }
+            *busy += 1;
+        }
+        self.running.insert(key.clone());
+        self.spawn(key, account);
+    }
+
+    fn spawn(&mut self, key: Key, account: Option<AccountName>) {
+        let core = Arc::clone(&self.core);
+        let task = key.clone();
+        let handle = self.tasks.spawn(async move {
+            match &task {
+                Key::Token(name) => {
+                    let next = core.run_token(name).await.and_then(|rest| rest.until);
+                    Done { next, wake: Vec::new(), key: task }
+                }
+                Key::Poll(name) => {
+                    let (wake, next) = core.poll(name).await;
+                    Done { next, wake, key: task }
+                }
+            }
+        });
+        self.keys.insert(handle.id(), (key, account));
+    }
+
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Done), tokio::task::JoinError>) {
+        let (id, done) = match ended {
+            Ok((id, done)) => (id, Ok(done)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some((key, account)) = self.keys.remove(&id) else { return };
+        self.running.remove(&key);
+        match done {
+            Ok(done) => {
+                if let Some(next) = done.next {
+                    self.deadlines.set(done.key, next);
+                }
+                done.wake.into_iter().for_each(|name| self.start(Key::Token(name)));
+            }
+            Err(error) => {
+                tracing::error!(key = ?key, %error, "a task ended abnormally; it is tried again in a minute");
+                self.deadlines.set(key.clone(), self.core.clock.now() + AFTER_PANIC);
+            }
+        }
+        if self.again.remove(&key) {
+            self.start(key);
+        }
+        let Some(account) = account else { return };
+        let next = self.waiting.get_mut(&account).and_then(VecDeque::pop_front);
+        match next {
+            Some(key) => self.spawn(key, Some(account)),
+            None => {
+                if let Some(busy) = self.busy.get_mut(&account) {
+                    *busy = busy.saturating_sub(1);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a deadline, where there is one.
+async fn wait<C: Clock>(clock: &C, deadline: Option<Time>) {
+    match deadline {
+        Some(deadline) => clock.wait_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

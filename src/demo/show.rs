@@ -1,0 +1,243 @@
+//! `patrold demo`: the real daemon against the loopback provider, consumers that never take their eyes off their
+//! files, a live view, and a verdict.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Span, SystemClock, Time};
+use crate::daemon::core::Core;
+use crate::daemon::{self, FileJournal, StartError};
+use crate::names::TokenName;
+use crate::secret::Fingerprinter;
+
+use super::judge::Summary;
+use super::ledger::LedgerEntry;
+use super::{Consumer, Loopback, Service, Verdict, stage};
+
+/// How often consumers look at their files.
+const WATCH_EVERY: Duration = Duration::from_millis(5);
+
+/// How often the live view is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(250);
+
+/// The share of requests that go wrong with `--faults`.
+const FAULT_RATE: f64 = 0.08;
+
+/// What to show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Play {
+    /// None: until Ctrl-C.
+    pub duration: Option<Duration>,
+    /// The provider misbehaves.
+    pub faults: bool,
+    /// Decides which requests go wrong.
+    pub seed: u64,
+}
+
+/// Why a demo could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// The daemon.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Directories, ports, the terminal.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Shows the demo; true where every guarantee held.
+pub async fn show(play: Play, out: &mut (impl Write + IsTerminal)) -> Result<bool, ShowError> {
+    let directory = tempfile::Builder::new().prefix("patrold-demo-").tempdir()?;
+    let loopback = Loopback::start(SystemClock, stage::services()).await?;
+    let config = stage::set(directory.path(), &loopback)?;
+    if play.faults {
+        loopback.faults().random(play.seed, FAULT_RATE);
+    }
+    let daemon = daemon::start(&config, SystemClock).await?;
+    let live = out.is_terminal();
+    writeln!(out, "patrold demo: three kinds of provider on loopback, the real daemon, one consumer for each file.")?;
+    writeln!(out, "{}", announcement(&play, directory.path()))?;
+    let mut stage = Stage::new(Arc::clone(&daemon.core), &loopback, directory.path());
+    let end = play.duration.and_then(|duration| Span::from_std(duration).ok()).map(|span| SystemClock.now() + span);
+    stage.watch(out, live, end).await?;
+
+    loopback.faults().stop();
+    let summary = stage.verdict();
+    let drained = daemon.stop(Duration::from_secs(10)).await;
+    stage.summarise(out, &summary, &loopback, drained)?;
+    Ok(summary.holds() && drained && stage.rotations() > 0)
+}
+
+fn announcement(play: &Play, directory: &Path) -> String {
+    let length = play
+        .duration
+        .map_or_else(|| "until Ctrl-C".to_owned(), |duration| format!("for {}", humantime::format_duration(duration)));
+    let faults = if play.faults {
+        "lost answers, 429, 5xx, garbage and redirects on the way"
+    } else {
+        "no faults (try --faults)"
+    };
+    format!("Runs {length}; {faults}. Files: {}", directory.display())
+}
+
+/// Everybody who takes part.
+struct Stage<'a> {
+    core: Arc<Core<SystemClock, FileJournal>>,
+    consumers: Vec<Consumer>,
+    loopback: &'a Loopback,
+    began: Time,
+    /// What was said of each token last, for plain output.
+    said: BTreeMap<TokenName, String>,
+    /// Lines of the live view that are on the screen.
+    drawn: usize,
+    checks: u64,
+}
+
+impl<'a> Stage<'a> {
+    fn new(core: Arc<Core<SystemClock, FileJournal>>, loopback: &'a Loopback, directory: &Path) -> Self {
+        let fingerprints = Fingerprinter::new(&[7; 32]);
+        let consumers = stage::consumers(directory, loopback, &fingerprints);
+        let (said, began) = (BTreeMap::new(), SystemClock.now());
+        Self { core, consumers, loopback, began, said, drawn: 0, checks: 0 }
+    }
+
+    /// Lets the consumers look until `end`, or until Ctrl-C.
+    async fn watch(&mut self, out: &mut impl Write, live: bool, end: Option<Time>) -> io::Result<()> {
+        let mut look = tokio::time::interval(WATCH_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut draw = tokio::time::interval(DRAW_EVERY);
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    let now = SystemClock.now();
+                    self.checks += 1;
+                    for consumer in &mut self.consumers {
+                        // Findings stay with the consumer.
+                        let _: Verdict = consumer.check(now);
+                    }
+                    if end.is_some_and(|end| now >= end) {
+                        return self.draw(out, live);
+                    }
+                }
+                _ = draw.tick() => self.draw(out, live)?,
+                interrupted = tokio::signal::ctrl_c() => {
+                    interrupted?;
+                    return self.draw(out, live);
+                }
+            }
+        }
+    }
+
+    fn draw(&mut self, out: &mut impl Write, live: bool) -> io::Result<()> {
+        let now = SystemClock.now();
+        let tokens = self.core.tokens.all();
+        if !live {
+            for (name, token) in tokens {
+                let view = token.view();
+                let Some(current) = view.state.phase.current() else { continue };
+                let line =
+                    format!("generation {}.{} is current", current.generation.number, current.generation.revision);
+                if self.said.get(&name) != Some(&line) {
+                    writeln!(out, "{:>7.1}s  {name:<16} {line}", seconds(now - self.began))?;
+                    self.said.insert(name, line);
+                }
+            }
+            return out.flush();
+        }
+        if self.drawn > 0 {
+            // Back to the first line of the view.
+            write!(out, "\x1b[{}A", self.drawn)?;
+        }
+        let mut lines = vec![format!(
+            "{:<16} {:<10} {:<10} {:>10} {:>9}  {}",
+            "TOKEN", "PROVIDER", "PHASE", "GENERATION", "EXPIRES", "LAST TROUBLE"
+        )];
+        for (name, token) in tokens {
+            let view = token.view();
+            let generation = view.state.phase.current().map(|current| &current.generation);
+            let number = generation.map_or_else(String::new, |it| format!("{}.{}", it.number, it.revision));
+            let expires = generation.and_then(|it| it.remote.expires.time());
+            let expires = expires.map_or_else(|| "-".to_owned(), |expires| left(expires - now));
+            let trouble = view.state.last_failure.as_ref().map(|noted| noted.failure.code.code()).unwrap_or_default();
+            let provider = token.policy().account.provider.name.clone();
+            let phase = view.state.phase.name();
+            lines.push(format!("{name:<16} {provider:<10} {phase:<10} {number:>10} {expires:>9}  {trouble}"));
+        }
+        let uses: u64 = self.consumers.iter().map(Consumer::uses).sum();
+        let dead: u64 = self.consumers.iter().map(Consumer::dead).sum();
+        lines.push(format!(
+            "{:.1}s · {} consumers used {uses} secrets, {dead} of them dead",
+            seconds(now - self.began),
+            self.consumers.len()
+        ));
+        for line in &lines {
+            writeln!(out, "\x1b[2K{line}")?;
+        }
+        self.drawn = lines.len();
+        out.flush()
+    }
+
+    fn verdict(&mut self) -> Summary {
+        let tokens = self.core.tokens.all();
+        let states: Vec<_> = tokens.iter().map(|(_, token)| token.view().state).collect();
+        let known: HashSet<&str> = states.iter().flat_map(|state| state.markers()).collect();
+        let accounted = |entry: &LedgerEntry| known.contains(entry.name.as_str());
+        let now = SystemClock.now();
+        Summary::of(&mut self.consumers, self.loopback.ledger(), accounted, now)
+    }
+
+    /// Generations that were handed over after the first.
+    fn rotations(&self) -> u32 {
+        let tokens = self.generations();
+        tokens.iter().map(|(number, _)| number.saturating_sub(1)).sum()
+    }
+
+    /// Number and revision of every current generation.
+    fn generations(&self) -> Vec<(u32, u32)> {
+        let tokens = self.core.tokens.all();
+        let views = tokens.iter().map(|(_, token)| token.view().state);
+        views
+            .filter_map(|state| state.phase.current().map(|it| (it.generation.number.0, it.generation.revision)))
+            .collect()
+    }
+
+    fn summarise(&self, out: &mut impl Write, summary: &Summary, loopback: &Loopback, drained: bool) -> io::Result<()> {
+        let ledger = loopback.ledger();
+        writeln!(out)?;
+        for service in Service::ALL {
+            let counters = ledger.counters(service);
+            writeln!(
+                out,
+                "{service:<10} {:>4} minted {:>4} renewed {:>4} revoked",
+                counters.minted, counters.renewed, counters.revoked
+            )?;
+        }
+        let requests = loopback.requests();
+        let faults = requests.iter().filter(|request| request.fault.is_some()).count();
+        writeln!(out, "{} requests, {faults} of them went wrong on purpose", requests.len())?;
+        writeln!(out, "{summary}")?;
+        let mark = |held: bool| if held { "held  " } else { "BROKEN" };
+        writeln!(out, "{} no consumer held a dead token", mark(summary.dead.is_empty()))?;
+        writeln!(out, "{} every consumer holds a live token", mark(summary.without.is_empty()))?;
+        writeln!(out, "{} every live token is known to the journal", mark(summary.unaccounted.is_empty()))?;
+        writeln!(out, "{} the daemon stopped in good order", mark(drained))?;
+        out.flush()
+    }
+}
+
+fn seconds(span: Span) -> f64 {
+    span.as_seconds_f64()
+}
+
+/// A span in the largest unit that leaves a number above one.
+fn left(span: Span) -> String {
+    let days = span.num_days();
+    match days {
+        365.. => format!("{} y", days / 365),
+        2.. => format!("{days} d"),
+        _ => format!("{:.1} s", seconds(span)),
+    }
+}
