@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::daemon::StartError;
+use crate::demo::show::ShowError;
 use crate::exit::Exit;
 
 /// A sentence for standard error, and the exit status.
@@ -41,5 +43,23 @@ impl Complaint {
 impl From<io::Error> for Complaint {
     fn from(error: io::Error) -> Self {
         Self::failed(format!("cannot write the output: {error}"))
+    }
+}
+
+impl From<StartError> for Complaint {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Inventory(report) => Self::invalid(format!("the inventory is invalid\n{}", report.trim_end())),
+            other => Self::failed(other.to_string()),
+        }
+    }
+}
+
+impl From<ShowError> for Complaint {
+    fn from(error: ShowError) -> Self {
+        match error {
+            ShowError::Start(error) => error.into(),
+            ShowError::Io(error) => Self::failed(error.to_string()),
+        }
     }
 }

@@ -4,6 +4,8 @@
 mod check;
 mod complaint;
 mod console;
+mod demo;
+mod run;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -60,6 +62,13 @@ enum Command {
     /// standard output, with the next firings of its cron expressions. Nothing is changed and nobody is asked.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(check::CheckArgs),
+    /// Run the daemon
+    Run,
+    /// Watch the daemon at work, on loopback, without any account
+    ///
+    /// Starts a provider on loopback that speaks three token APIs, the daemon, and a consumer for each file that it
+    /// writes. Tokens live for seconds. The exit status is 0 only if every guarantee held.
+    Demo(demo::DemoArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -74,6 +83,8 @@ pub fn run(args: &Args) -> Exit {
     let mut console = Console::new(args.color);
     let result = match &args.command {
         Command::Check(check) => check::run(check, &args.config, &mut console),
+        Command::Run => run::run(&args.config),
+        Command::Demo(demo) => demo::run(demo),
     };
     // What was printed last may only fail to be written here.
     let result = result.and_then(|exit| console.out.flush().map(|()| exit).map_err(Complaint::from));

@@ -8,20 +8,22 @@ pub mod registry;
 pub mod reload;
 pub mod rotate;
 pub mod scheduler;
+pub mod serve;
+pub mod server;
 pub mod systemd;
 mod tell;
 pub mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::hook::{self, HookRunner};
 use crate::inventory::Inventory;
 use crate::inventory::{Environment, Loaded, load};
@@ -133,9 +135,11 @@ pub struct Running<C> {
     pub core: Arc<Core<C, FileJournal>>,
     pub waker: Waker,
     pub reloader: Arc<reload::Reloader<C>>,
+    started: Time,
     stopping: Arc<AtomicBool>,
     stop: Arc<Notify>,
-    scheduler: JoinHandle<()>,
+    /// None once the daemon was stopped.
+    scheduler: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Reads the inventory at `config`.
@@ -161,20 +165,28 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
     let reloader = Arc::new(reload::Reloader::new(Arc::clone(&core), waker.clone(), config, files, directories));
     let inventory = core.inventory();
     tracing::info!(tokens = inventory.tokens.len(), accounts = inventory.accounts.len(), state_dir = %inventory.daemon.state_dir.display(), "patrold {} has started", env!("CARGO_PKG_VERSION"));
-    Ok(Running { core, waker, reloader, stopping, stop, scheduler })
+    let started = core.clock.now();
+    Ok(Running { core, waker, reloader, started, stopping, stop, scheduler: Mutex::new(Some(scheduler)) })
 }
 
 impl<C: Clock> Running<C> {
     /// Brings what is under way to its next record and stops. True where everything ended within `patience`.
-    pub async fn stop(self, patience: Duration) -> bool {
+    pub async fn stop(&self, patience: Duration) -> bool {
         self.stopping.store(true, Ordering::Release);
         self.stop.notify_one();
-        let mut scheduler = self.scheduler;
+        let scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut scheduler) = scheduler else { return true };
         let drained = tokio::time::timeout(patience, &mut scheduler).await;
         if drained.is_err() {
             scheduler.abort();
         }
         self.core.machine.effects.hooks.close(Duration::from_secs(1)).await;
         drained.is_ok()
+    }
+
+    /// Whether the scheduler runs.
+    pub fn is_alive(&self) -> bool {
+        let scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner);
+        scheduler.as_ref().is_some_and(|scheduler| !scheduler.is_finished())
     }
 }

@@ -1,0 +1,134 @@
+//! The control socket: what the command line may ask a running daemon. See [`crate::control`] for the protocol.
+//!
+//! The socket belongs to the daemon's user and to nobody else: its mode is 0600 before anybody can connect.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::clock::Clock;
+use crate::control::{
+    RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome, RotateRequest, RotateResult, Selection,
+};
+use crate::names::TokenName;
+
+use super::Running;
+use super::reload::Reloader;
+use super::rotate::Answer;
+
+/// No request is longer than the names of all tokens of a large inventory.
+const LARGEST_REQUEST: usize = 8 << 20;
+
+/// Nobody waits longer for an answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// What requests need.
+#[derive(Debug)]
+struct Served<C> {
+    running: Arc<Running<C>>,
+}
+
+impl<C> Clone for Served<C> {
+    fn clone(&self) -> Self {
+        Self { running: Arc::clone(&self.running) }
+    }
+}
+
+/// A bound control socket; its file is removed when it is dropped.
+#[derive(Debug)]
+pub struct Socket {
+    listener: Option<UnixListener>,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Binds `path`. A socket that a killed daemon left there is replaced; one that somebody listens on is not.
+    pub async fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        match UnixStream::connect(path).await {
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens on it")),
+            // Left behind by a kill.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Err(_) => {}
+        }
+        // Bound under a name of its own and moved into place once its mode is right: there is no moment at which a
+        // stranger could connect.
+        let mut hidden = path.as_os_str().to_owned();
+        hidden.push(format!(".{}", std::process::id()));
+        let listener = UnixListener::bind(&hidden)?;
+        std::fs::set_permissions(&hidden, Permissions::from_mode(0o600))?;
+        std::fs::rename(&hidden, path)?;
+        Ok(Self { listener: Some(listener), path: path.to_owned() })
+    }
+
+    /// Answers requests until the task is dropped.
+    pub async fn serve<C: Clock>(mut self, running: Arc<Running<C>>) -> io::Result<()> {
+        let Some(listener) = self.listener.take() else { return Ok(()) };
+        let router = Router::new()
+            .route(ROTATE, post(rotate::<C>))
+            .route(RELOAD, post(reload::<C>))
+            .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
+            .with_state(Served { running });
+        axum::serve(listener, router).await
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Gone already: nothing to clean up.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn rotate<C: Clock>(
+    State(served): State<Served<C>>,
+    Json(request): Json<RotateRequest>,
+) -> Result<Json<RotateAnswer>, (StatusCode, Json<Refusal>)> {
+    let running = &served.running;
+    let inventory = running.core.inventory();
+    let names: Vec<TokenName> = match &request.tokens {
+        Selection::Tokens(names) => names.clone(),
+        Selection::Account(account) if !inventory.accounts.contains_key(account) => {
+            let error = format!("the inventory has no account `{account}`");
+            return Err((StatusCode::NOT_FOUND, Json(Refusal { error })));
+        }
+        Selection::Account(account) => {
+            let members = inventory.tokens.iter().filter(|(_, token)| token.account.name == *account);
+            members.map(|(name, _)| name.clone()).collect()
+        }
+        Selection::All(all) => inventory.tokens.keys().filter(|_| *all).cloned().collect(),
+    };
+    let patience = Duration::from_secs(request.timeout_seconds).min(LONGEST_WAIT);
+    let answers = running.core.rotate(&running.waker, &names, patience).await;
+    Ok(Json(RotateAnswer { results: answers.into_iter().map(|(token, answer)| answer.tell(token)).collect() }))
+}
+
+async fn reload<C: Clock>(State(served): State<Served<C>>) -> Json<ReloadAnswer> {
+    let reloader: &Reloader<C> = &served.running.reloader;
+    let reload = reloader.reload().await;
+    Json(ReloadAnswer { applied: reload.problems.is_empty(), changes: reload.changes, problems: reload.problems })
+}
+
+impl Answer {
+    /// The answer as the command line gets it.
+    pub fn tell(self, token: TokenName) -> RotateResult {
+        let (outcome, generation, detail) = match self {
+            Self::Rotated(number) => (RotateOutcome::Rotated, Some(number), String::new()),
+            Self::Failed(detail) => (RotateOutcome::Failed, None, detail),
+            Self::Waiting(detail) => (RotateOutcome::Waiting, None, detail),
+            Self::Unknown => (RotateOutcome::UnknownToken, None, "the inventory has no such token".to_owned()),
+        };
+        RotateResult { token, outcome, generation, detail }
+    }
+}
