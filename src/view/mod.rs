@@ -1,7 +1,12 @@
 //! What people and programs get to see: pure functions from inventory, journal and time to values, text and JSON.
 
 pub mod check;
+pub mod outlook;
 mod paint;
+pub mod plan;
+pub mod provider;
+pub mod status;
+pub mod table;
 pub mod words;
 
 pub use paint::Paint;

@@ -1,0 +1,253 @@
+//! What comes next for one token, as something to print: the answer of [`decide`] in data and words.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+use crate::inventory::TokenPolicy;
+use crate::plan::Reason;
+use crate::plan::due::{self, Due, Kind, Start};
+use crate::rotation::decide::{Abilities, Action, Memo, Rest, Situation, Step, decide};
+use crate::rotation::{Phase, TokenState, apply};
+
+/// What is done next. Part of JSON: names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deed {
+    /// An existing secret is taken over.
+    Adopt,
+    /// A new generation is minted.
+    Rotate,
+    /// The present generation gets a new secret in place.
+    Renew,
+    /// The marker of a lost mint is looked for.
+    Search,
+    /// A new secret is proven.
+    Verify,
+    /// Stores are written, hooks run.
+    Deliver,
+    /// Stores are compared with what was delivered.
+    Inspect,
+    /// The provider is asked whether it accepts the present secret.
+    Examine,
+    /// An old generation is revoked.
+    Revoke,
+    /// A new generation is taken back.
+    Undo,
+    /// Nothing, until something changes.
+    Nothing,
+}
+
+impl Deed {
+    /// The deed as one word of a table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Adopt => "adopt",
+            Self::Rotate => "rotate",
+            Self::Renew => "renew",
+            Self::Search => "search",
+            Self::Verify => "verify",
+            Self::Deliver => "deliver",
+            Self::Inspect => "inspect",
+            Self::Examine => "examine",
+            Self::Revoke => "revoke",
+            Self::Undo => "undo",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// What comes next for one token. Part of JSON: names are stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outlook {
+    pub action: Deed,
+    /// When it begins; `None`: nobody can tell, or never.
+    pub at: Option<Time>,
+    /// The stable code of the reason for the action.
+    pub reason: String,
+    /// The stable code of what it waits for, where that is something else.
+    pub hold: Option<String>,
+    /// Both in words.
+    pub why: String,
+    /// When the rule that decides makes the token due.
+    pub due: Option<Time>,
+    /// The window does not hold it up longer than this.
+    pub deadline: Option<Time>,
+    /// The window opens too late, so the deadline decides.
+    pub overridden: bool,
+}
+
+impl Outlook {
+    fn new(action: Deed, at: Option<Time>, reason: Reason) -> Self {
+        Self {
+            action,
+            at,
+            reason: reason.code().to_owned(),
+            hold: None,
+            why: reason.sentence().to_owned(),
+            due: None,
+            deadline: None,
+            overridden: false,
+        }
+    }
+
+    /// Nothing happens, for `reason`.
+    pub fn nothing(reason: Reason) -> Self {
+        Self::new(Deed::Nothing, None, reason)
+    }
+
+    fn held_by(self, hold: Reason) -> Self {
+        let why = format!("{}; {}", self.why, hold.sentence());
+        Self { hold: Some(hold.code().to_owned()), why, ..self }
+    }
+
+    fn with_due(self, due: &Due) -> Self {
+        Self { due: Some(due.at), deadline: due.deadline, ..self }
+    }
+
+    /// What comes next according to the journal alone: what `decide` says when stores and provider are as expected.
+    pub fn foresee(policy: &TokenPolicy, wanted: bool, state: &TokenState, abilities: &Abilities, now: Time) -> Self {
+        // Stores and provider were just looked at, and nothing was found: the plan is about rotations.
+        let memo = Memo { fresh: None, inspected: Some(now), examined: Some(now) };
+        let mut state = Cow::Borrowed(state);
+        // Each remnant may end, and a few notes may follow upon each other; more would be a machine that runs in circles.
+        for _ in 0..state.remnants.len() + 16 {
+            let situation = Situation {
+                policy,
+                wanted,
+                state: &state,
+                memo: &memo,
+                abilities,
+                skew: crate::clock::Span::zero(),
+                listing: None,
+                now,
+            };
+            match decide(&situation) {
+                Step::Note(event) => apply(state.to_mut(), now, &event),
+                Step::Act(action) => return Self::of_action(&action, &situation),
+                Step::Rest(rest) => return Self::of_rest(&rest, &state, policy),
+            }
+        }
+        Self::nothing(Reason::NotDue)
+    }
+
+    /// What a token waits for that a running daemon has put to rest.
+    pub fn of_rest(rest: &Rest, state: &TokenState, policy: &TokenPolicy) -> Self {
+        if let Some((due, start)) = &rest.next {
+            return Self::of_due(rest, due, start);
+        }
+        let until = rest.until;
+        match rest.reason {
+            Reason::BackingOff if adopts(policy, state) => {
+                Self::new(Deed::Adopt, until, Reason::FirstIssue).held_by(Reason::BackingOff)
+            }
+            Reason::BackingOff => Self::new(Deed::Rotate, until, Reason::FirstIssue).held_by(Reason::BackingOff),
+            // The rest may end earlier, to compare stores.
+            Reason::Grace => {
+                let at = state.phase.retiring().map(|retiring| retiring.revoke_at);
+                Self::new(Deed::Revoke, at.or(until), Reason::Grace)
+            }
+            Reason::InUse => Self::new(Deed::Revoke, None, Reason::InUse),
+            Reason::Revoking => {
+                let retry = state.retry.as_ref().map(|retry| retry.next);
+                Self::new(Deed::Revoke, retry.or(until), Reason::Revoking)
+            }
+            Reason::Delivering | Reason::JournalUnwritable => Self::new(Deed::Deliver, until, rest.reason),
+            Reason::Verifying => Self::new(Deed::Verify, until, rest.reason),
+            Reason::Searching => Self::new(Deed::Search, until, rest.reason),
+            Reason::Examining => Self::new(Deed::Examine, until, rest.reason),
+            Reason::Undoing => Self::new(Deed::Undo, until, rest.reason),
+            reason => Self::nothing(reason),
+        }
+    }
+
+    fn of_due(rest: &Rest, due: &Due, start: &Start) -> Self {
+        let deed = match due.kind {
+            Kind::Rotation => Deed::Rotate,
+            Kind::Renewal => Deed::Renew,
+        };
+        let outlook = Self::new(deed, Some(start.at), due.reason).with_due(due);
+        match rest.reason {
+            Reason::NotDue if start.overridden => {
+                Self { overridden: true, ..outlook }.held_by(Reason::WindowOverridden)
+            }
+            Reason::NotDue => outlook,
+            Reason::Paused => Self { action: Deed::Nothing, at: None, ..outlook }.held_by(Reason::Paused),
+            Reason::Delivering => Self { action: Deed::Deliver, at: rest.until, ..outlook }.held_by(Reason::Delivering),
+            hold => Self { overridden: start.overridden, ..outlook }.held_by(hold),
+        }
+    }
+
+    /// What a daemon that has not put the token to rest is doing.
+    pub fn of_phase(phase: &Phase, now: Time) -> Self {
+        let now = Some(now);
+        match phase {
+            Phase::Vacant => Self::new(Deed::Rotate, now, Reason::FirstIssue),
+            Phase::Steady { .. } => Self::new(Deed::Inspect, now, Reason::NotDue),
+            Phase::Intended { intent, .. } => of_intent(Deed::Rotate, now, &intent.reason),
+            Phase::Searching { .. } => Self::new(Deed::Search, now, Reason::Searching),
+            Phase::Minted { .. } | Phase::Renewed { .. } => Self::new(Deed::Verify, now, Reason::Verifying),
+            Phase::Verified { .. } | Phase::Delivered { .. } => Self::new(Deed::Deliver, now, Reason::Delivering),
+            Phase::Active { .. } | Phase::Revoked { .. } => Self::new(Deed::Revoke, now, Reason::Revoking),
+            Phase::Undoing { .. } => Self::new(Deed::Undo, now, Reason::Undoing),
+            Phase::Renewing { intent, .. } => of_intent(Deed::Renew, now, &intent.reason),
+            Phase::Doubted { .. } => Self::new(Deed::Examine, now, Reason::Examining),
+        }
+    }
+
+    fn of_action(action: &Action, situation: &Situation<'_>) -> Self {
+        let now = Some(situation.now);
+        match action {
+            Action::Adopt => Self::new(Deed::Adopt, now, Reason::FirstIssue),
+            Action::Begin(Reason::WindowOverridden) => match deciding(situation) {
+                Some(due) => {
+                    let outlook = Self::new(Deed::Rotate, now, due.reason).with_due(&due);
+                    Self { overridden: true, ..outlook }.held_by(Reason::WindowOverridden)
+                }
+                None => Self::new(Deed::Rotate, now, Reason::WindowOverridden),
+            },
+            Action::Begin(reason) => of_begin(Deed::Rotate, *reason, situation),
+            Action::BeginRenewal => of_begin(Deed::Renew, Reason::Renewal, situation),
+            Action::Mint => Self::of_phase(&situation.state.phase, situation.now),
+            Action::Renew => Self::new(Deed::Renew, now, Reason::Renewal),
+            Action::Search | Action::RevokeOrphan(_) | Action::Reap(..) => {
+                Self::new(Deed::Search, now, Reason::Searching)
+            }
+            Action::Verify | Action::VerifyRenewed => Self::new(Deed::Verify, now, Reason::Verifying),
+            Action::Write(_) | Action::Notify(_) => Self::new(Deed::Deliver, now, Reason::Delivering),
+            Action::Inspect => Self::new(Deed::Inspect, now, Reason::NotDue),
+            Action::Revoke | Action::Prove => Self::new(Deed::Revoke, now, Reason::Revoking),
+            Action::Restore(_) | Action::Renotify(_) | Action::RevokeCandidate => {
+                Self::new(Deed::Undo, now, Reason::Undoing)
+            }
+            Action::ExamineRenewal => Self::new(Deed::Examine, now, Reason::Examining),
+            Action::Examine(_) => Self::new(Deed::Examine, now, Reason::NotDue),
+        }
+    }
+}
+
+fn of_begin(deed: Deed, reason: Reason, situation: &Situation<'_>) -> Outlook {
+    let outlook = Outlook::new(deed, Some(situation.now), reason);
+    deciding(situation).map_or(outlook.clone(), |due| outlook.with_due(&due))
+}
+
+/// What an intent was written down for; a newer version may have reasons that this one does not know.
+fn of_intent(deed: Deed, at: Option<Time>, code: &str) -> Outlook {
+    let known = Reason::ALL.iter().find(|reason| reason.code() == code);
+    let outlook = Outlook::new(deed, at, known.copied().unwrap_or(Reason::Requested));
+    Outlook { reason: code.to_owned(), ..outlook }
+}
+
+/// The rule that decides about the current generation.
+fn deciding(situation: &Situation<'_>) -> Option<Due> {
+    let current = situation.state.phase.current()?;
+    let renews = situation.renews(current);
+    let rules = due::rules(situation.policy, situation.state, current, renews, situation.skew);
+    due::deciding(&rules, situation.now)
+}
+
+fn adopts(policy: &TokenPolicy, state: &TokenState) -> bool {
+    policy.initial.is_some() && state.last_number.0 == 0
+}

@@ -1,0 +1,223 @@
+//! What `plan` prints: for every token what happens next, when, why, and what becomes of the generation it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::clock::Time;
+use crate::inventory::{Inventory, TokenPolicy};
+use crate::names::{AccountName, GenerationNo, ProviderName, TokenName};
+use crate::plan::cron::Window;
+use crate::provider::Expiry;
+use crate::rotation::TokenState;
+use crate::rotation::decide::Abilities;
+use crate::rotation::state::Generation;
+
+use super::outlook::{Deed, Outlook};
+use super::table::{Table, Tint};
+use super::{Paint, words};
+
+/// What happens to every token, the next one first. Part of `plan --json`: names are stable.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// The time that it was made at.
+    pub at: Time,
+    pub tokens: Vec<Entry>,
+}
+
+/// What happens to one token.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Entry {
+    pub token: TokenName,
+    pub account: AccountName,
+    pub provider: ProviderName,
+    pub phase: &'static str,
+    /// The generation that consumers use.
+    pub generation: Option<GenerationNo>,
+    /// When it expires.
+    pub expires: Option<Expiry>,
+    #[serde(flatten)]
+    pub outlook: Outlook,
+    pub window: Option<WindowView>,
+    /// What becomes of an older generation; `None` where there is none.
+    pub old: Option<Old>,
+}
+
+/// A window of the inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WindowView {
+    pub cron: String,
+    pub timezone: String,
+    pub duration_seconds: i64,
+    /// The next opening.
+    pub opens: Option<Time>,
+}
+
+impl WindowView {
+    fn new(window: &Window, now: Time) -> Self {
+        Self {
+            cron: window.opens.expression().to_owned(),
+            timezone: window.opens.timezone().to_string(),
+            duration_seconds: window.duration.num_seconds(),
+            opens: window.next_open(now),
+        }
+    }
+}
+
+/// What becomes of a generation once a newer one has taken its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Old {
+    pub generation: GenerationNo,
+    pub fate: Fate,
+    pub words: String,
+}
+
+/// How an old generation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// patrold revokes it.
+    Revoked,
+    /// Nobody can revoke it.
+    LeftToExpire,
+    /// The provider ends it as soon as it mints the new one.
+    EndsAtOnce,
+    /// It stays, with a new secret.
+    Renewed,
+}
+
+impl Plan {
+    /// What happens to the tokens of `inventory`, given what the journal knows of them.
+    pub fn new(inventory: &Inventory, states: &BTreeMap<TokenName, TokenState>, now: Time) -> Self {
+        let abilities: BTreeMap<_, _> =
+            inventory.accounts.values().map(|account| (&account.name, Abilities::of(&account.provider))).collect();
+        let vacant = TokenState::default();
+        let entry = |token: &std::sync::Arc<TokenPolicy>| {
+            let state = states.get(&token.name).unwrap_or(&vacant);
+            match abilities.get(&token.account.name) {
+                Some(abilities) => entry(token, state, abilities, now),
+                None => entry(token, state, &Abilities::of(&token.account.provider), now),
+            }
+        };
+        let mut tokens: Vec<Entry> = inventory.tokens.values().map(entry).collect();
+        // Stable, so that tokens of the same time stay in the order of names.
+        tokens.sort_by_key(|entry| entry.outlook.at.unwrap_or(Time::MAX_UTC));
+        Self { at: now, tokens }
+    }
+
+    /// Leaves only what begins until `end`.
+    pub fn keep_until(&mut self, end: Time) {
+        self.tokens.retain(|entry| entry.outlook.at.is_some_and(|at| at <= end));
+    }
+
+    /// Leaves only these tokens.
+    pub fn keep(&mut self, names: &BTreeSet<TokenName>) {
+        self.tokens.retain(|entry| names.contains(&entry.token));
+    }
+
+    /// Writes it as a table.
+    pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        let windows = self.tokens.iter().any(|entry| entry.window.is_some());
+        let mut header = vec!["TOKEN", "ACTION", "WHEN", "AT", "DEADLINE"];
+        header.extend(windows.then_some("WINDOW"));
+        header.extend(["OLD GENERATION", "WHY"]);
+        let mut table = Table::new(&header);
+        for entry in &self.tokens {
+            table.row(entry.tint(self.at), entry.cells(windows, self.at));
+        }
+        table.write(paint, out)
+    }
+}
+
+impl Entry {
+    fn cells(&self, windows: bool, now: Time) -> Vec<String> {
+        let none = || "-".to_owned();
+        let outlook = &self.outlook;
+        let mut cells = vec![
+            self.token.to_string(),
+            outlook.action.word().to_owned(),
+            outlook.at.map_or_else(none, |at| words::relative(at, now)),
+            outlook.at.map_or_else(none, words::moment),
+            outlook.deadline.map_or_else(none, words::moment),
+        ];
+        let window = |window: &WindowView| {
+            let duration = words::span(crate::clock::Span::seconds(window.duration_seconds));
+            format!("{} for {duration} ({})", window.cron, window.timezone)
+        };
+        cells.extend(windows.then(|| self.window.as_ref().map_or_else(none, window)));
+        cells.push(self.old.as_ref().map_or_else(none, |old| format!("{} {}", old.generation, old.words)));
+        cells.push(outlook.why.clone());
+        cells
+    }
+
+    fn tint(&self, now: Time) -> Tint {
+        match self.outlook.action {
+            Deed::Nothing => Tint::Dim,
+            _ if self.outlook.overridden => Tint::Warning,
+            _ if self.outlook.at.is_some_and(|at| at <= now) => Tint::Warning,
+            _ => Tint::Plain,
+        }
+    }
+}
+
+fn entry(token: &TokenPolicy, state: &TokenState, abilities: &Abilities, now: Time) -> Entry {
+    let outlook = Outlook::foresee(token, true, state, abilities, now);
+    let current = state.phase.current().map(|current| &current.generation);
+    let retiring = state.phase.retiring().map(|retiring| &retiring.generation);
+    let old = match outlook.action {
+        Deed::Revoke => retiring.map(|old| replaced(old, token, abilities, now)),
+        Deed::Renew => current.map(|old| renewed(old, abilities)),
+        Deed::Nothing if outlook.due.is_none() => None,
+        _ => current.map(|old| replaced(old, token, abilities, now)),
+    };
+    Entry {
+        token: token.name.clone(),
+        account: token.account.name.clone(),
+        provider: token.account.provider.name.clone(),
+        phase: state.phase.name(),
+        generation: current.map(|generation| generation.number),
+        expires: current.map(|generation| generation.remote.expires),
+        window: token.window.as_ref().map(|window| WindowView::new(window, now)),
+        old,
+        outlook,
+    }
+}
+
+/// What becomes of `old` after a rotation.
+fn replaced(old: &Generation, token: &TokenPolicy, abilities: &Abilities, now: Time) -> Old {
+    let can = &abilities.can;
+    let identified = old.remote.id.is_some() || old.marker.is_some();
+    let left = |why: &str| {
+        let when = match old.remote.expires {
+            Expiry::At(at) => format!(" {}", words::relative(at, now)),
+            Expiry::Never => ", which it never does".to_owned(),
+            Expiry::Unknown => String::new(),
+        };
+        (Fate::LeftToExpire, format!("left to expire{when}: {why}"))
+    };
+    let (fate, words) = if !can.overlap {
+        (Fate::EndsAtOnce, "ends when the new one is minted".to_owned())
+    } else if !can.revokes {
+        left("the definition has no revoke operation")
+    } else if !identified && !abilities.revokes_self {
+        left("its id at the provider is not known")
+    } else {
+        (Fate::Revoked, format!("revoked {} after the handover", words::span(token.grace)))
+    };
+    Old { generation: old.number, fate, words }
+}
+
+/// What becomes of the secret of `old` in a renewal.
+fn renewed(old: &Generation, abilities: &Abilities) -> Old {
+    let words = if abilities.can.renewal_overlaps {
+        "renewed in place, its old secret works for a while"
+    } else {
+        "renewed in place, its old secret ends with that"
+    };
+    Old { generation: old.number, fate: Fate::Renewed, words: words.to_owned() }
+}

@@ -1,0 +1,218 @@
+//! Provider definitions for people and programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::names::ProviderName;
+use crate::provider::{Capabilities, Checked, ParamKind, ParamSpec, Provider};
+
+use super::table::{Table, Tint};
+use super::{Paint, words};
+
+/// One definition. Part of `provider list --json` and `provider show --json`: names are stable.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProviderView {
+    pub name: ProviderName,
+    pub title: String,
+    pub checked: &'static str,
+    pub capabilities: BTreeMap<&'static str, bool>,
+    pub default_url: Option<String>,
+    /// The parts of a secret.
+    pub parts: Vec<String>,
+    /// What the account's credential must be allowed to do.
+    pub credential: String,
+    /// What becomes of the old token.
+    pub old_token: String,
+    pub notes: Vec<String>,
+    pub docs: Vec<String>,
+    pub params: BTreeMap<String, ParamView>,
+}
+
+/// One parameter.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ParamView {
+    pub kind: &'static str,
+    pub required: bool,
+    pub default: Option<Value>,
+    pub choices: Vec<Value>,
+    pub about: String,
+    pub example: Option<Value>,
+}
+
+impl ProviderView {
+    /// What there is to say of `provider`.
+    pub fn new(provider: &Provider) -> Self {
+        Self {
+            name: provider.name.clone(),
+            title: provider.title.clone(),
+            checked: checked(provider.checked).0,
+            capabilities: capabilities(&provider.capabilities()).map(|(name, _, has)| (name, has)).into(),
+            default_url: provider.default_url().map(ToString::to_string),
+            parts: provider.secret_parts().into_iter().map(str::to_owned).collect(),
+            credential: provider.credential.clone(),
+            old_token: provider.old_token.clone(),
+            notes: provider.notes.clone(),
+            docs: provider.docs.clone(),
+            params: provider.params.iter().map(|(name, spec)| (name.clone(), ParamView::new(spec))).collect(),
+        }
+    }
+}
+
+impl ParamView {
+    fn new(spec: &ParamSpec) -> Self {
+        Self {
+            kind: kind(spec.kind),
+            required: spec.default.is_none() && !spec.optional,
+            default: spec.default.clone(),
+            choices: spec.choices.clone(),
+            about: spec.about.clone(),
+            example: spec.example.clone(),
+        }
+    }
+}
+
+/// Writes a table of definitions.
+pub fn write_list<'a>(
+    providers: impl Iterator<Item = &'a Provider>,
+    paint: Paint,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut table = Table::new(&["NAME", "CHECKED", "CAN", "TITLE"]);
+    for provider in providers {
+        let can = provider.capabilities();
+        let operations =
+            [("list", can.lists), ("verify", can.verifies), ("renew", can.renews), ("revoke", can.revokes)];
+        let operations = operations.into_iter().filter(|(_, has)| *has).map(|(name, _)| name);
+        let operations: Vec<_> = std::iter::once("mint").chain(operations).collect();
+        let cells = vec![
+            provider.name.to_string(),
+            checked(provider.checked).0.to_owned(),
+            operations.join(" "),
+            provider.title.clone(),
+        ];
+        table.row(Tint::Plain, cells);
+    }
+    table.write(paint, out)
+}
+
+/// All of one definition.
+pub fn render(provider: &Provider, paint: Paint) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{}  {}", paint.bold(provider.name.as_str()), provider.title);
+    let _ = writeln!(out, "\n  checked       {}", checked(provider.checked).1);
+    let url = provider.default_url().map_or("must be given", url::Url::as_str);
+    let _ = writeln!(out, "  url           {url}");
+    let _ = writeln!(out, "  credential    {}", provider.credential);
+    let _ = writeln!(out, "  old token     {}", provider.old_token);
+    let parts = provider.secret_parts();
+    if parts.len() > 1 {
+        let _ = writeln!(out, "  parts         {}", parts.join(", "));
+    }
+    heading(&mut out, paint, "Capabilities");
+    for (_, sentence, has) in capabilities(&provider.capabilities()) {
+        let _ = writeln!(out, "  {:<4}{sentence}", if has { "yes" } else { "no" });
+    }
+    heading(&mut out, paint, "Parameters");
+    if provider.params.is_empty() {
+        out.push_str("  none\n");
+    }
+    let width = provider.params.keys().map(String::len).max().unwrap_or_default();
+    for (name, spec) in &provider.params {
+        let _ = writeln!(out, "  {name:<width$}  {}", param(spec));
+    }
+    list(&mut out, paint, "Notes", &provider.notes);
+    list(&mut out, paint, "Documentation", &provider.docs);
+    out
+}
+
+fn heading(out: &mut String, paint: Paint, heading: &str) {
+    let _ = writeln!(out, "\n{}", paint.bold(heading));
+}
+
+fn list(out: &mut String, paint: Paint, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    heading(out, paint, title);
+    for line in lines {
+        let _ = writeln!(out, "  {line}");
+    }
+}
+
+/// `integer, required: the id of the user. For example 7`.
+fn param(spec: &ParamSpec) -> String {
+    let mut parts = vec![kind(spec.kind).to_owned()];
+    parts.push(match &spec.default {
+        Some(default) => format!(", default {default}"),
+        None if spec.optional => ", optional".to_owned(),
+        None => ", required".to_owned(),
+    });
+    if !spec.choices.is_empty() {
+        parts.push(format!(", one of {}", words::some(&spec.choices, usize::MAX)));
+    }
+    if !spec.about.is_empty() {
+        parts.push(format!(": {}", spec.about));
+    }
+    parts.extend(spec.example.as_ref().map(|example| format!(" (for example {example})")));
+    parts.concat()
+}
+
+fn kind(kind: ParamKind) -> &'static str {
+    match kind {
+        ParamKind::Url => "url",
+        ParamKind::String => "string",
+        ParamKind::Integer => "integer",
+        ParamKind::Bool => "bool",
+        ParamKind::List => "list",
+        ParamKind::Json => "json",
+    }
+}
+
+/// The word of `checked` and what it means.
+fn checked(checked: Checked) -> (&'static str, &'static str) {
+    match checked {
+        Checked::Docs => ("docs", "docs: written from the vendor's documents"),
+        Checked::Mock => ("mock", "mock: run against recorded or imitated answers"),
+        Checked::Live => ("live", "live: run against the service itself"),
+    }
+}
+
+/// Every capability: its name in JSON, a sentence, and whether it is there.
+fn capabilities(can: &Capabilities) -> [(&'static str, &'static str, bool); 12] {
+    // Taken apart, so that a new capability cannot be forgotten here.
+    let Capabilities {
+        chooses_lifetime,
+        lists,
+        marks,
+        has_id,
+        verifies,
+        revokes,
+        renews,
+        unique_name,
+        overlap,
+        renewal_overlaps,
+        expiry_known,
+        last_used,
+    } = *can;
+    [
+        ("chooses-lifetime", "the caller chooses how long a new token lives", chooses_lifetime),
+        ("has-id", "a new token comes with an id", has_id),
+        ("expiry-known", "some answer tells when a token expires", expiry_known),
+        ("lists", "tokens can be listed", lists),
+        ("marks", "listings show the marker, so a token whose secret was lost can be found", marks),
+        ("last-used", "listings tell when a token was last used", last_used),
+        ("verifies", "a new token can be proven before it is handed over", verifies),
+        ("revokes", "tokens can be revoked", revokes),
+        ("overlap", "old and new live side by side after a mint", overlap),
+        ("renews", "tokens can be renewed in place", renews),
+        ("renewal-overlaps", "old and new secret live side by side after a renewal", renewal_overlaps),
+        ("unique-name", "an account must not have two tokens of one name", unique_name),
+    ]
+}

@@ -1,0 +1,219 @@
+//! A [`Status`] for people: one line for each token, or all of one token.
+
+use std::io::{self, Write};
+
+use crate::clock::Time;
+use crate::provider::Expiry;
+use crate::view::outlook::{Deed, Outlook};
+use crate::view::table::{Table, Tint};
+use crate::view::{Paint, words};
+
+use super::{AccountCondition, AccountStatus, Condition, GenerationStatus, OwedKind, RemnantKind, Status, TokenStatus};
+
+impl Status {
+    /// Writes what is the matter, and a table of the tokens.
+    pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        if let Some(daemon) = &self.daemon {
+            let up = words::span(self.at - daemon.started);
+            writeln!(out, "patrold {}, process {}, up {up}", daemon.version, daemon.pid)?;
+        }
+        let troubles = self.troubles();
+        for trouble in &troubles {
+            writeln!(out, "{} {trouble}", paint.yellow("!"))?;
+        }
+        if self.daemon.is_some() || !troubles.is_empty() {
+            writeln!(out)?;
+        }
+        let mut table = Table::new(&["TOKEN", "ACCOUNT", "STATE", "PHASE", "GEN", "EXPIRES", "NEXT", "LAST ERROR"]);
+        for token in &self.tokens {
+            table.row(tint(token.condition), cells(token, self.at));
+        }
+        table.write(paint, out)
+    }
+
+    /// What somebody should look at besides the tokens, a line each.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if let Some(failure) = &self.journal.failure {
+            troubles.push(format!("the journal in {} cannot be written: {failure}", self.journal.state_dir));
+        }
+        troubles.extend(self.journal.unreadable.iter().cloned());
+        if let Some(reload) = self.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref())
+            && !reload.answer.applied
+        {
+            let since = words::relative(reload.at, self.at);
+            troubles.push(format!("the inventory on disk is invalid, the one before it stays in force ({since}):"));
+            troubles.extend(reload.answer.problems.iter().map(|problem| format!("  {problem}")));
+        }
+        troubles.extend(self.accounts.iter().flat_map(|account| account_troubles(account, self.at)));
+        troubles
+    }
+
+    /// Writes everything about one token.
+    pub fn write_token(&self, token: &TokenStatus, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        let name = token.name.to_string();
+        writeln!(out, "{}", paint.bold(&name))?;
+        for (key, value) in details(token, self.at) {
+            writeln!(out, "  {key:<12}{value}")?;
+        }
+        let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
+        for trouble in account.into_iter().flat_map(|account| account_troubles(account, self.at)) {
+            writeln!(out, "  {} {trouble}", paint.yellow("!"))?;
+        }
+        Ok(())
+    }
+}
+
+fn account_troubles(account: &AccountStatus, now: Time) -> Vec<String> {
+    let mut troubles = Vec::new();
+    let name = &account.name;
+    if account.condition == AccountCondition::Degraded {
+        let since = account.since.map(|since| format!(" since {}", words::span(now - since))).unwrap_or_default();
+        let why = account.last_error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+        troubles.push(format!("account {name} is degraded{since}{why}"));
+    }
+    if let Some(until) = account.blocked_until {
+        troubles
+            .push(format!("account {name}: the provider asked for patience, until {}", words::relative(until, now)));
+    }
+    if let (Some(skew), true) = (account.skew_ms, account.skew_is_worrying) {
+        let side = if skew > 0 { "ahead of" } else { "behind" };
+        let skew = words::span(crate::clock::Span::milliseconds(skew));
+        troubles.push(format!("account {name}: the provider's clock is {skew} {side} ours"));
+    }
+    if !account.orphans.is_empty() {
+        let orphans = words::some(&account.orphans, 3);
+        troubles.push(format!("account {name}: {}: {orphans}", words::count(account.orphans.len(), "orphan")));
+    }
+    troubles
+}
+
+fn tint(condition: Condition) -> Tint {
+    match condition {
+        Condition::Fine | Condition::Busy => Tint::Plain,
+        Condition::Failing | Condition::Missing => Tint::Warning,
+        Condition::Down => Tint::Error,
+        Condition::Left => Tint::Dim,
+    }
+}
+
+fn word(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Fine => "fine",
+        Condition::Busy => "busy",
+        Condition::Failing => "failing",
+        Condition::Missing => "missing",
+        Condition::Down => "down",
+        Condition::Left => "left",
+    }
+}
+
+fn cells(token: &TokenStatus, now: Time) -> Vec<String> {
+    let none = || "-".to_owned();
+    let error = token.last_error.as_ref().map(|error| {
+        let times = if token.failures > 1 { format!(" ({} times)", token.failures) } else { String::new() };
+        let message = crate::outcome::one_line(&error.message, 80);
+        format!("{}{times}: {message}", words::relative(error.at, now))
+    });
+    vec![
+        token.name.to_string(),
+        token.account.as_ref().map_or_else(none, ToString::to_string),
+        word(token.condition).to_owned(),
+        token.phase.clone(),
+        token.current.as_ref().map_or_else(none, |current| current.number.to_string()),
+        token.current.as_ref().map_or_else(none, |current| expires(current, now)),
+        next(&token.next, now),
+        error.unwrap_or_else(none),
+    ]
+}
+
+fn expires(generation: &GenerationStatus, now: Time) -> String {
+    match generation.expires {
+        Expiry::At(at) => words::relative(at, now),
+        Expiry::Never => "never".to_owned(),
+        Expiry::Unknown => "unknown".to_owned(),
+    }
+}
+
+/// The next action in few words: `rotate in 10d 3h`.
+fn next(outlook: &Outlook, now: Time) -> String {
+    match (outlook.action, outlook.at) {
+        (Deed::Nothing, _) => outlook.hold.clone().unwrap_or_else(|| outlook.reason.clone()),
+        (deed, Some(at)) if at <= now => format!("{} now", deed.word()),
+        (deed, Some(at)) => format!("{} {}", deed.word(), words::relative(at, now)),
+        (deed, None) => deed.word().to_owned(),
+    }
+}
+
+/// Names and values of the detail view.
+fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let when = |at: Time| format!("{} ({})", words::relative(at, now), words::moment(at));
+    let paused = if token.paused { ", paused" } else { "" };
+    lines.push(("state", format!("{} ({}{paused})", word(token.condition), token.phase)));
+    if let Some(account) = &token.account {
+        let provider = token.provider.as_ref().map(|provider| format!(" ({provider})")).unwrap_or_default();
+        lines.push(("account", format!("{account}{provider}")));
+    }
+    if let Some(current) = &token.current {
+        lines.push(("generation", generation(current, now)));
+        lines.extend(current.renewable_until.map(|until| ("renewable", format!("until {}", when(until)))));
+    }
+    lines.extend(token.dead.as_ref().map(|dead| ("dead", format!("{}: {}", when(dead.at), dead.message))));
+    lines.extend(token.candidate.as_ref().map(|candidate| ("candidate", generation(candidate, now))));
+    if let Some(retiring) = &token.retiring {
+        let old = generation(&retiring.generation, now);
+        lines.push(("retiring", format!("{old}, not revoked before {}", words::moment(retiring.revoke_at))));
+    }
+    let at = token.next.at.filter(|_| token.next.action != Deed::Nothing).map(when);
+    let at = at.map(|at| format!(" {at}")).unwrap_or_default();
+    lines.push(("next", format!("{}{at}: {}", token.next.action.word(), token.next.why)));
+    lines.extend(token.next.deadline.map(|deadline| ("deadline", when(deadline))));
+    lines.extend(token.last_success.map(|at| ("handed over", when(at))));
+    if let Some(error) = &token.last_error {
+        lines.push(("last error", format!("{}: {}", when(error.at), error.message)));
+    }
+    if token.failures > 0 {
+        let next = token.next_attempt.map(|next| format!(", next attempt {}", when(next))).unwrap_or_default();
+        lines.push(("failures", format!("{} in a row{next}", token.failures)));
+    }
+    for owed in &token.owed {
+        let kind = match owed.kind {
+            OwedKind::Store => "store",
+            OwedKind::Hook => "hook",
+        };
+        let attempts = words::count(owed.attempts as usize, "attempt");
+        let next = words::relative(owed.next, now);
+        lines.push(("owed", format!("{kind} {}: {attempts}, next {next}: {}", owed.key, owed.error)));
+    }
+    for remnant in &token.remnants {
+        let what = match remnant.kind {
+            RemnantKind::Unrevocable => "cannot be revoked",
+            RemnantKind::LostMint => "may exist, the answer to its mint was lost",
+        };
+        let marker = remnant.marker.as_ref().map(ToString::to_string);
+        let name = marker.or_else(|| remnant.id.as_ref().map(ToString::to_string)).unwrap_or_default();
+        let until = remnant
+            .until
+            .map_or_else(|| "nobody knows until when".to_owned(), |until| format!("until {}", words::moment(until)));
+        lines.push(("remnant", format!("{name} {what}; {until}")));
+    }
+    lines
+}
+
+fn generation(generation: &GenerationStatus, now: Time) -> String {
+    let mut parts = vec![generation.number.to_string()];
+    if generation.revision > 0 {
+        parts.push(format!("renewed {}", words::count(generation.revision as usize, "time")));
+    }
+    parts.push(format!("minted {}", words::relative(generation.minted_at, now)));
+    parts.push(match generation.expires {
+        Expiry::At(at) if at <= now => format!("expired {} ({})", words::relative(at, now), words::moment(at)),
+        Expiry::At(at) => format!("expires {} ({})", words::relative(at, now), words::moment(at)),
+        Expiry::Never => "never expires".to_owned(),
+        Expiry::Unknown => "expiry unknown".to_owned(),
+    });
+    parts.extend(generation.id.as_ref().map(|id| format!("id {id}")));
+    parts.extend(generation.marker.as_ref().map(|marker| format!("marker {marker}")));
+    parts.join(", ")
+}
