@@ -155,7 +155,7 @@ pub struct TokenStatus {
     pub last_success: Option<Time>,
     /// Stores and hooks that were tried in vain and are owed.
     pub owed: Vec<OwedStatus>,
-    /// Live credentials about which nothing can be done but wait.
+    /// Credentials that may be alive besides the generations.
     pub remnants: Vec<RemnantStatus>,
 }
 
@@ -227,7 +227,7 @@ pub struct OwedStatus {
     pub error: String,
 }
 
-/// A credential that may be alive.
+/// A credential that may be alive besides the generations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RemnantStatus {
@@ -237,9 +237,12 @@ pub struct RemnantStatus {
     pub id: Option<RemoteId>,
     /// When it ends for sure.
     pub until: Option<Time>,
+    /// Its revocation failed and is tried again then.
+    pub next_attempt: Option<Time>,
+    pub error: Option<String>,
 }
 
-/// Why nothing can be done about it.
+/// Why it is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RemnantKind {
@@ -247,6 +250,8 @@ pub enum RemnantKind {
     Unrevocable,
     /// The answer to its mint was lost, and its marker was not found.
     LostMint,
+    /// Its revocation had to be left for later.
+    Deferred,
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Situation<'_> {
     }
 
     /// Whether the provider can renew this generation in place: it can at all, and every part of the secret is there.
-    fn renews(&self, current: &Current) -> bool {
+    pub fn renews(&self, current: &Current) -> bool {
         let has = |part: &String| current.generation.fingerprints.contains_key(part);
         self.abilities.can.renews && self.abilities.parts.iter().all(has)
     }

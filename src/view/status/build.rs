@@ -224,20 +224,20 @@ fn owed(state: &TokenState) -> Vec<OwedStatus> {
 }
 
 fn remnant(remnant: &Remnant) -> RemnantStatus {
-    match remnant {
-        Remnant::Unrevocable { number, marker, id, until } => RemnantStatus {
-            kind: RemnantKind::Unrevocable,
-            number: Some(*number),
-            marker: marker.clone(),
-            id: id.clone(),
-            until: *until,
-        },
-        Remnant::LostMint { marker, until, .. } => RemnantStatus {
-            kind: RemnantKind::LostMint,
-            number: None,
-            marker: Some(marker.clone()),
-            id: None,
-            until: *until,
-        },
+    let (kind, number, id) = match remnant {
+        Remnant::Unrevocable { number, id, .. } => (RemnantKind::Unrevocable, Some(*number), id.as_ref()),
+        Remnant::LostMint { .. } => (RemnantKind::LostMint, None, None),
+        Remnant::Deferred { generation, .. } => {
+            (RemnantKind::Deferred, Some(generation.number), generation.remote.id.as_ref())
+        }
+    };
+    RemnantStatus {
+        kind,
+        number,
+        marker: remnant.marker().cloned(),
+        id: id.cloned(),
+        until: remnant.until(),
+        next_attempt: remnant.retry().map(|retry| retry.next),
+        error: remnant.retry().map(|retry| retry.failure.to_string()),
     }
 }

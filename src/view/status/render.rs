@@ -190,13 +190,15 @@ fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
         let what = match remnant.kind {
             RemnantKind::Unrevocable => "cannot be revoked",
             RemnantKind::LostMint => "may exist, the answer to its mint was lost",
+            RemnantKind::Deferred => "is revoked later",
         };
         let marker = remnant.marker.as_ref().map(ToString::to_string);
         let name = marker.or_else(|| remnant.id.as_ref().map(ToString::to_string)).unwrap_or_default();
         let until = remnant
             .until
             .map_or_else(|| "nobody knows until when".to_owned(), |until| format!("until {}", words::moment(until)));
-        lines.push(("remnant", format!("{name} {what}; {until}")));
+        let error = remnant.error.as_ref().map(|error| format!("; last attempt: {error}")).unwrap_or_default();
+        lines.push(("remnant", format!("{name} {what}; {until}{error}")));
     }
     lines
 }
