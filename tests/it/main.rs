@@ -1,0 +1,6 @@
+//! Tests of the whole: of the program, and of rules that hold for the whole source.
+
+#![allow(clippy::unwrap_used, reason = "the lint exempts test functions, but not what they share")]
+
+mod packaging;
+mod purity;

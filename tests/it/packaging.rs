@@ -1,0 +1,106 @@
+//! What is shipped beside the program: the unit, its drop-in, the inventory of a fresh installation.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The exposure that `systemd-analyze security` may report at most, times ten.
+const EXPOSURE: &str = "20";
+
+/// The shipped unit in a directory of its own, with programs that exist on every machine.
+fn unit(drop_in: Option<&str>) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_patrold");
+    let text = shipped("systemd/patrold.service");
+    assert!(text.contains("=/usr/bin/patrold run\n"), "the unit starts the daemon");
+    let text = text.replace("=/usr/bin/patrold", &format!("={program}")).replace("=/bin/kill", &format!("={program}"));
+    let path = directory.path().join("patrold.service");
+    fs::write(&path, text).unwrap();
+    if let Some(drop_in) = drop_in {
+        let folder = directory.path().join("patrold.service.d");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("stores.conf"), drop_in).unwrap();
+    }
+    (directory, path)
+}
+
+fn shipped(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// `None` where systemd is not installed.
+fn analyze(arguments: &[&str], unit: &Path) -> Option<Output> {
+    match Command::new("systemd-analyze").args(arguments).arg(unit).env("SYSTEMD_PAGER", "").output() {
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Not by a macro: what those print is swallowed unless the test fails.
+            let _ = writeln!(io::stderr(), "SKIPPED: systemd-analyze is not installed: nobody has verified the unit");
+            None
+        }
+        Err(error) => panic!("systemd-analyze cannot be started: {error}"),
+    }
+}
+
+/// What systemd complains about. Its exit status is 0 even for keys that it does not know.
+fn complaints(unit: &Path) -> Option<String> {
+    let output = analyze(&["verify", "--man=no", "--recursive-errors=no"], unit)?;
+    let said = String::from_utf8(output.stderr).unwrap();
+    Some(if output.status.success() { said } else { format!("{}\n{said}", output.status) })
+}
+
+#[test]
+fn systemd_has_nothing_to_say_about_the_unit() {
+    let (_directory, unit) = unit(None);
+    if let Some(said) = complaints(&unit) {
+        assert_eq!(said, "");
+    }
+}
+
+#[test]
+fn systemd_has_nothing_to_say_about_the_drop_in() {
+    let example = shipped("systemd/patrold.service.d/stores.conf.example");
+    // Commented settings have no space after their "#".
+    let everything: String = example
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_uppercase)).unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    assert_ne!(everything, example, "the example holds settings that are commented out");
+    for drop_in in [example, everything] {
+        let (_directory, unit) = unit(Some(&drop_in));
+        if let Some(said) = complaints(&unit) {
+            assert_eq!(said, "", "{drop_in}");
+        }
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_noticed() {
+    let (_directory, unit) = unit(Some("[Service]\nReadWritePath=/etc/gps\n"));
+    if let Some(said) = complaints(&unit) {
+        assert!(said.contains("ReadWritePath"), "{said}");
+    }
+}
+
+#[test]
+fn the_unit_is_hardened() {
+    let (_directory, unit) = unit(None);
+    if let Some(output) = analyze(&["security", "--offline=true", "--threshold", EXPOSURE], &unit) {
+        let said = String::from_utf8_lossy(&output.stdout);
+        let open: Vec<_> = said.lines().filter(|line| line.starts_with(['✗', '→'])).collect();
+        assert!(output.status.success(), "{}\n{}", open.join("\n"), String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_inventory_of_a_fresh_installation_is_valid() {
+    let etc = tempfile::tempdir().unwrap();
+    let config = etc.path().join("patrold.toml");
+    fs::write(&config, shipped("config/patrold.system.toml")).unwrap();
+    let checked =
+        Command::new(env!("CARGO_BIN_EXE_patrold")).arg("--config").arg(config).arg("check").output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
