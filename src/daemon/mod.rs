@@ -6,6 +6,7 @@ pub mod deadlines;
 pub mod real;
 pub mod registry;
 pub mod reload;
+mod report;
 pub mod rotate;
 pub mod scheduler;
 pub mod serve;

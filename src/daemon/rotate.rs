@@ -1,10 +1,12 @@
 //! Rotations that an operator asks for: in the daemon, or without one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use crate::clock::Clock;
+use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::names::{GenerationNo, TokenName};
 use crate::plan::Reason;
@@ -12,6 +14,7 @@ use crate::plan::Reason;
 use super::core::Core;
 use super::registry::View;
 use super::scheduler::{Key, Waker};
+use super::{StartError, open};
 
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +91,20 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         });
         join_all(rotations).await
     }
+}
+
+/// Rotates tokens of `inventory` in this process, where no daemon runs. What waits for its grace afterwards is left to the
+/// next daemon.
+pub async fn rotate_without_daemon<C: Clock>(
+    inventory: Arc<Inventory>,
+    clock: C,
+    names: &[TokenName],
+    patience: Duration,
+) -> Result<Vec<(TokenName, Answer)>, StartError> {
+    let opening = open(inventory, clock).await?;
+    let answers = opening.core.rotate_alone(names, patience).await;
+    opening.core.machine.effects.hooks.close(patience).await;
+    Ok(answers)
 }
 
 fn number(view: &View) -> Option<GenerationNo> {

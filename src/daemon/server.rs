@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::clock::Clock;
 use crate::control::{
-    RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome, RotateRequest, RotateResult, Selection,
+    RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome, RotateRequest, RotateResult, STATUS, Selection,
 };
 use crate::names::TokenName;
+use crate::view::status::Status;
 
 use super::Running;
 use super::reload::Reloader;
@@ -76,6 +77,7 @@ impl Socket {
     pub async fn serve<C: Clock>(mut self, running: Arc<Running<C>>) -> io::Result<()> {
         let Some(listener) = self.listener.take() else { return Ok(()) };
         let router = Router::new()
+            .route(STATUS, get(status::<C>))
             .route(ROTATE, post(rotate::<C>))
             .route(RELOAD, post(reload::<C>))
             .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
@@ -89,6 +91,10 @@ impl Drop for Socket {
         // Gone already: nothing to clean up.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+async fn status<C: Clock>(State(served): State<Served<C>>) -> Json<Status> {
+    Json(served.running.status())
 }
 
 async fn rotate<C: Clock>(
