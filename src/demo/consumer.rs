@@ -12,6 +12,10 @@ use crate::secret::{Fingerprint, Fingerprinter, Secret};
 /// Findings of one consumer that are kept; further ones are counted only.
 const KEPT: usize = 100;
 
+/// How long a consumer may hold a secret that a renewal in place replaced. Where a provider lets the old secret die with
+/// the renewal, no order of steps can avoid a gap between its answer and the store; it has to be short.
+pub const RENEWAL_GAP: Span = Span::seconds(1);
+
 /// How a consumer reads its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
@@ -54,6 +58,11 @@ impl Finding {
             Defect::Secret(State::Revoked { since, why: Why::Superseded }) => Some(self.last_seen - since),
             _ => None,
         }
+    }
+
+    /// Whether it is nothing but the short gap that a renewal in place leaves.
+    pub fn is_short_gap(&self) -> bool {
+        self.renewal_gap().is_some_and(|gap| gap <= RENEWAL_GAP)
     }
 }
 

@@ -7,10 +7,6 @@ use super::consumer::{Consumer, Finding, Verdict};
 use super::ledger::{Ledger, LedgerEntry};
 use crate::clock::{Span, Time};
 
-/// How long a consumer may hold a secret that a renewal in place replaced. Where a provider lets the old secret die with
-/// the renewal, no order of steps can avoid a gap between its answer and the store; it has to be short.
-pub const RENEWAL_GAP: Span = Span::seconds(1);
-
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -42,8 +38,7 @@ impl Summary {
         let findings = consumers.iter().flat_map(|consumer| {
             consumer.findings().iter().map(|finding| (consumer.name().to_owned(), finding.clone()))
         });
-        let (gaps, dead): (Vec<_>, Vec<_>) =
-            findings.partition(|(_, finding)| finding.renewal_gap().is_some_and(|gap| gap <= RENEWAL_GAP));
+        let (gaps, dead): (Vec<_>, Vec<_>) = findings.partition(|(_, finding)| finding.is_short_gap());
         Self {
             gaps: gaps.len(),
             longest_gap: gaps.iter().filter_map(|(_, finding)| finding.renewal_gap()).max().unwrap_or_default(),

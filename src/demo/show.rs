@@ -3,14 +3,18 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::termios::tcgetwinsize;
+
 use crate::clock::{Clock, Span, SystemClock, Time};
-use crate::daemon::core::Core;
-use crate::daemon::{self, FileJournal, StartError};
+use crate::daemon::server::Socket;
+use crate::daemon::{self, Running, StartError};
 use crate::names::TokenName;
+use crate::outcome::one_line;
 use crate::secret::Fingerprinter;
 
 use super::judge::Summary;
@@ -49,23 +53,26 @@ pub enum ShowError {
 }
 
 /// Shows the demo; true where every guarantee held.
-pub async fn show(play: Play, out: &mut (impl Write + IsTerminal)) -> Result<bool, ShowError> {
+pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Result<bool, ShowError> {
     let directory = tempfile::Builder::new().prefix("patrold-demo-").tempdir()?;
     let loopback = Loopback::start(SystemClock, stage::services()).await?;
     let config = stage::set(directory.path(), &loopback)?;
     if play.faults {
         loopback.faults().random(play.seed, FAULT_RATE);
     }
-    let daemon = daemon::start(&config, SystemClock).await?;
+    let daemon = Arc::new(daemon::start(&config, SystemClock).await?);
+    let socket = Socket::bind(&daemon.core.inventory().daemon.control).await?;
+    let server = tokio::spawn(socket.serve(Arc::clone(&daemon)));
     let live = out.is_terminal();
     writeln!(out, "patrold demo: three kinds of provider on loopback, the real daemon, one consumer for each file.")?;
     writeln!(out, "{}", announcement(&play, directory.path()))?;
-    let mut stage = Stage::new(Arc::clone(&daemon.core), &loopback, directory.path());
+    let mut stage = Stage::new(Arc::clone(&daemon), &loopback, directory.path());
     let end = play.duration.and_then(|duration| Span::from_std(duration).ok()).map(|span| SystemClock.now() + span);
     stage.watch(out, live, end).await?;
 
     loopback.faults().stop();
     let summary = stage.verdict();
+    server.abort();
     let drained = daemon.stop(Duration::from_secs(10)).await;
     stage.summarise(out, &summary, &loopback, drained)?;
     Ok(summary.holds() && drained && stage.rotations() > 0)
@@ -80,12 +87,16 @@ fn announcement(play: &Play, directory: &Path) -> String {
     } else {
         "no faults (try --faults)"
     };
-    format!("Runs {length}; {faults}. Files: {}", directory.display())
+    let config = directory.join("patrold.toml");
+    format!(
+        "Runs {length}; {faults}.\nMeanwhile, from another terminal: patrold --config {} status\n",
+        config.display()
+    )
 }
 
 /// Everybody who takes part.
 struct Stage<'a> {
-    core: Arc<Core<SystemClock, FileJournal>>,
+    daemon: Arc<Running<SystemClock>>,
     consumers: Vec<Consumer>,
     loopback: &'a Loopback,
     began: Time,
@@ -97,15 +108,15 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(core: Arc<Core<SystemClock, FileJournal>>, loopback: &'a Loopback, directory: &Path) -> Self {
+    fn new(daemon: Arc<Running<SystemClock>>, loopback: &'a Loopback, directory: &Path) -> Self {
         let fingerprints = Fingerprinter::new(&[7; 32]);
         let consumers = stage::consumers(directory, loopback, &fingerprints);
         let (said, began) = (BTreeMap::new(), SystemClock.now());
-        Self { core, consumers, loopback, began, said, drawn: 0, checks: 0 }
+        Self { daemon, consumers, loopback, began, said, drawn: 0, checks: 0 }
     }
 
     /// Lets the consumers look until `end`, or until Ctrl-C.
-    async fn watch(&mut self, out: &mut impl Write, live: bool, end: Option<Time>) -> io::Result<()> {
+    async fn watch(&mut self, out: &mut (impl Write + AsFd), live: bool, end: Option<Time>) -> io::Result<()> {
         let mut look = tokio::time::interval(WATCH_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut draw = tokio::time::interval(DRAW_EVERY);
@@ -131,9 +142,9 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn draw(&mut self, out: &mut impl Write, live: bool) -> io::Result<()> {
+    fn draw(&mut self, out: &mut (impl Write + AsFd), live: bool) -> io::Result<()> {
         let now = SystemClock.now();
-        let tokens = self.core.tokens.all();
+        let tokens = self.daemon.core.tokens.all();
         if !live {
             for (name, token) in tokens {
                 let view = token.view();
@@ -151,37 +162,47 @@ impl<'a> Stage<'a> {
             // Back to the first line of the view.
             write!(out, "\x1b[{}A", self.drawn)?;
         }
-        let mut lines = vec![format!(
-            "{:<16} {:<10} {:<10} {:>10} {:>9}  {}",
-            "TOKEN", "PROVIDER", "PHASE", "GENERATION", "EXPIRES", "LAST TROUBLE"
-        )];
-        for (name, token) in tokens {
-            let view = token.view();
-            let generation = view.state.phase.current().map(|current| &current.generation);
-            let number = generation.map_or_else(String::new, |it| format!("{}.{}", it.number, it.revision));
-            let expires = generation.and_then(|it| it.remote.expires.time());
-            let expires = expires.map_or_else(|| "-".to_owned(), |expires| left(expires - now));
-            let trouble = view.state.last_failure.as_ref().map(|noted| noted.failure.code.code()).unwrap_or_default();
-            let provider = token.policy().account.provider.name.clone();
-            let phase = view.state.phase.name();
-            lines.push(format!("{name:<16} {provider:<10} {phase:<10} {number:>10} {expires:>9}  {trouble}"));
-        }
-        let uses: u64 = self.consumers.iter().map(Consumer::uses).sum();
-        let dead: u64 = self.consumers.iter().map(Consumer::dead).sum();
-        lines.push(format!(
-            "{:.1}s · {} consumers used {uses} secrets, {dead} of them dead",
-            seconds(now - self.began),
-            self.consumers.len()
-        ));
+        let lines = self.lines(now);
+        // A line that wraps would take two, and the way back to the first one would be wrong.
+        let width = tcgetwinsize(&*out).map_or(80, |size| usize::from(size.ws_col.max(20)));
         for line in &lines {
-            writeln!(out, "\x1b[2K{line}")?;
+            writeln!(out, "\x1b[2K{}", cut(line, width))?;
         }
         self.drawn = lines.len();
         out.flush()
     }
 
+    /// The live view: one line for each token, and one about all consumers.
+    fn lines(&self, now: Time) -> Vec<String> {
+        let mut lines = vec![format!(
+            "{:<16} {:<10} {:<10} {:>10} {:>8}  {}",
+            "TOKEN", "PROVIDER", "PHASE", "GENERATION", "EXPIRES", "NEXT"
+        )];
+        for token in self.daemon.status().tokens {
+            let provider = token.provider.as_ref().map(ToString::to_string).unwrap_or_default();
+            let current = token.current.as_ref();
+            let number = current.map_or_else(String::new, |it| format!("{}.{}", it.number, it.revision));
+            let expires = current.and_then(|it| it.expires.time());
+            let expires = expires.map_or_else(|| "-".to_owned(), |expires| left(expires - now));
+            let next = match token.next.at.map(|at| at - now).filter(|span| *span > Span::zero()) {
+                Some(span) => format!("{} in {}: {}", token.next.action.word(), left(span), token.next.why),
+                None => format!("{}: {}", token.next.action.word(), token.next.why),
+            };
+            let next = one_line(&next, 100);
+            let (name, phase) = (&token.name, &token.phase);
+            lines.push(format!("{name:<16} {provider:<10} {phase:<10} {number:>10} {expires:>8}  {next}"));
+        }
+        let uses: u64 = self.consumers.iter().map(Consumer::uses).sum();
+        let findings = self.consumers.iter().flat_map(Consumer::findings);
+        let dead: u64 = findings.filter(|finding| !finding.is_short_gap()).map(|finding| finding.times).sum();
+        let (seconds, consumers) = (seconds(now - self.began), self.consumers.len());
+        lines
+            .push(format!("{seconds:.1} s: {consumers} consumers read a secret {uses} times, {dead} times a dead one"));
+        lines
+    }
+
     fn verdict(&mut self) -> Summary {
-        let tokens = self.core.tokens.all();
+        let tokens = self.daemon.core.tokens.all();
         let states: Vec<_> = tokens.iter().map(|(_, token)| token.view().state).collect();
         let known: HashSet<&str> = states.iter().flat_map(|state| state.markers()).collect();
         let accounted = |entry: &LedgerEntry| known.contains(entry.name.as_str());
@@ -197,7 +218,7 @@ impl<'a> Stage<'a> {
 
     /// Number and revision of every current generation.
     fn generations(&self) -> Vec<(u32, u32)> {
-        let tokens = self.core.tokens.all();
+        let tokens = self.daemon.core.tokens.all();
         let views = tokens.iter().map(|(_, token)| token.view().state);
         views
             .filter_map(|state| state.phase.current().map(|it| (it.generation.number.0, it.generation.revision)))
@@ -226,6 +247,11 @@ impl<'a> Stage<'a> {
         writeln!(out, "{} the daemon stopped in good order", mark(drained))?;
         out.flush()
     }
+}
+
+/// The first `width` characters of a line.
+fn cut(line: &str, width: usize) -> &str {
+    line.char_indices().nth(width).map_or(line, |(at, _)| &line[..at])
 }
 
 fn seconds(span: Span) -> f64 {
