@@ -129,7 +129,7 @@ pub async fn preflight_async(policy: &StorePolicy) -> Result<(), Failure> {
     joined.unwrap_or_else(|error| Err(Failure::new(FailureCode::StoreUnwritable, format!("{key}: {error}"))))
 }
 
-/// [`write`] on the blocking pool. A write that was begun is finished, also where its caller is gone.
+/// [`write()`] on the blocking pool. A write that was begun is finished, also where its caller is gone.
 pub async fn write_async(policy: &StorePolicy, secret: &Secret) -> Outcome<()> {
     let (policy, secret) = (policy.clone(), secret.clone());
     let key = policy.key.clone();

@@ -1,6 +1,6 @@
 //! The journal in one SQLite database of the state directory: `journal.db`, with its write-ahead log beside it.
 //!
-//! One thread writes, and makes all commits that wait for it durable at once ([`writer`]). Secrets are sealed before
+//! One thread writes, and makes all commits that wait for it durable at once (`writer`). Secrets are sealed before
 //! they reach that thread and opened by a connection of their own, so that a read never waits for a sync.
 
 mod error;
