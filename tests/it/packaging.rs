@@ -104,3 +104,18 @@ fn the_inventory_of_a_fresh_installation_is_valid() {
         Command::new(env!("CARGO_BIN_EXE_patrold")).arg("--config").arg(config).arg("check").output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
+
+#[test]
+fn the_inventories_in_the_readme_are_valid() {
+    let readme = shipped("README.md");
+    let examples: Vec<_> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!examples.is_empty(), "the README shows an inventory");
+    for example in examples {
+        let etc = tempfile::tempdir().unwrap();
+        let config = etc.path().join("patrold.toml");
+        fs::write(&config, example).unwrap();
+        let checked =
+            Command::new(env!("CARGO_BIN_EXE_patrold")).arg("--config").arg(config).arg("check").output().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+}

@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "rotation/remnant.rs",
     "rotation/state.rs",
     "store/drift.rs",
+    "view",
 ];
 
 /// What the pure part does not name, and why.
@@ -68,6 +69,17 @@ fn the_pure_part_names_nothing_impure() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_wall_clock_is_read_in_one_place() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let reads = |file: &PathBuf| {
+        let code = without_tests(&without_texts(&fs::read_to_string(file).unwrap()));
+        ["Utc::now", "SystemTime::now", "Local::now"].iter().any(|word| names(&code, word))
+    };
+    let readers: Vec<_> = files(&src).unwrap().into_iter().filter(reads).collect();
+    assert_eq!(readers, [src.join("clock.rs")]);
 }
 
 /// The file, or all files below the folder, without tests.
