@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Time};
 use crate::inventory::{Credential, Inventory, SecretSource};
 
 use super::scheduler::Key;
@@ -51,6 +51,8 @@ pub async fn serve(config: &Path, relevel: impl Fn(&str)) -> Result<Ended, Start
     // Before anything slow, so that no signal is lost.
     let mut signals = Signals::new()?;
     let mut hangup = signal(SignalKind::hangup())?;
+    // What changes after this is noticed by the watches, although they begin later.
+    let read = SystemClock.now();
     let running = Arc::new(start(config, SystemClock).await?);
     let inventory = running.core.inventory();
     relevel(&inventory.daemon.log_level);
@@ -59,8 +61,8 @@ pub async fn serve(config: &Path, relevel: impl Fn(&str)) -> Result<Ended, Start
     let server = tokio::spawn(socket.serve(Arc::clone(&running)));
 
     let watched = running.reloader.watched();
-    let (config_watch, mut changed) = watch(watched.files, watched.directories).await?;
-    let (credential_watch, mut credentials) = watch(credential_files(&inventory), Vec::new()).await?;
+    let (config_watch, mut changed) = watch(watched.files, watched.directories, read).await?;
+    let (credential_watch, mut credentials) = watch(credential_files(&inventory), Vec::new(), read).await?;
     systemd.ready(&summary(&inventory));
     let heart = Arc::clone(&running);
     let watchdog = tokio::spawn({
@@ -112,8 +114,12 @@ pub async fn serve(config: &Path, relevel: impl Fn(&str)) -> Result<Ended, Start
 }
 
 /// A watch, set up where blocking is allowed.
-async fn watch(files: Vec<PathBuf>, directories: Vec<PathBuf>) -> std::io::Result<(Watch, mpsc::Receiver<()>)> {
-    let watch = tokio::task::spawn_blocking(move || Watch::new(&files, &directories)).await;
+async fn watch(
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    since: Time,
+) -> std::io::Result<(Watch, mpsc::Receiver<()>)> {
+    let watch = tokio::task::spawn_blocking(move || Watch::new(&files, &directories, since)).await;
     watch.map_err(std::io::Error::other)?
 }
 

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::clock::Time;
+
 use kernel::Kernel;
 use snapshot::Snapshot;
 
@@ -78,18 +80,19 @@ impl Watch {
     /// them may be missing: that they appear is a change.
     ///
     /// The receiver gets one message per change and no second one before the first was taken: take it, then read the
-    /// files. It ends when the watch is dropped. Changes count from this call on: what is read before it may be out of
-    /// date without a message.
+    /// files. It ends when the watch is dropped. Changes count from `since` on, which is a time before the caller began to
+    /// read the files.
     ///
     /// Reads all of the files once: not to be called where blocking is forbidden. Fails when no thread can be started.
-    pub fn new(files: &[PathBuf], directories: &[PathBuf]) -> io::Result<(Self, mpsc::Receiver<()>)> {
+    pub fn new(files: &[PathBuf], directories: &[PathBuf], since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
         let (wake, wakes) = sync_channel(1);
         let kernel = Kernel::new(wake.clone());
-        Self::start(Target::new(files, directories), TIMING, kernel, wake, wakes)
+        Self::start(Target::new(files, directories), since, TIMING, kernel, wake, wakes)
     }
 
     fn start(
         target: Target,
+        since: Time,
         timing: Timing,
         kernel: Kernel,
         wake: SyncSender<()>,
@@ -103,6 +106,9 @@ impl Watch {
             Worker { orders: orders.clone(), wakes, signal, timing, kernel, snapshot, target, blind: false };
         worker.settle();
         worker.snapshot = Snapshot::take(&worker.target);
+        if snapshot::changed_since(&worker.target, since) {
+            let _ = worker.signal.try_send(());
+        }
         thread::Builder::new().name("watch".to_owned()).spawn(move || worker.run())?;
         Ok((Self { orders, wake }, changes))
     }

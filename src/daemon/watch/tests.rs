@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
+use crate::clock::{Clock, Span, SystemClock, Time};
+
 use super::kernel::Kernel;
 use super::reach::Reach;
 use super::{Target, Timing, Watch};
@@ -30,7 +32,7 @@ impl Scene {
         let root = tempfile::tempdir().unwrap();
         prepare(root.path());
         let paths = |names: &[&str]| names.iter().map(|name| root.path().join(name)).collect::<Vec<PathBuf>>();
-        let (watch, changes) = Watch::new(&paths(files), &paths(directories)).unwrap();
+        let (watch, changes) = Watch::new(&paths(files), &paths(directories), later()).unwrap();
         Self { root, watch, changes }
     }
 
@@ -62,6 +64,11 @@ impl Scene {
         self.signal().await;
         self.silence().await;
     }
+}
+
+/// A time that no file has: nothing that was done before the watch counts.
+fn later() -> Time {
+    SystemClock.now() + Span::hours(1)
 }
 
 fn write(directory: &Path, name: &str, text: &str) {
@@ -226,6 +233,25 @@ async fn a_new_target_signals_for_what_it_adds_and_not_for_what_stays() {
 }
 
 #[tokio::test]
+async fn what_changed_after_the_reading_and_before_the_watch_signals() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("etc");
+    fs::create_dir(&directory).unwrap();
+    write(&directory, "kept", "text");
+    write(&directory, "removed", "text");
+    let signals = |files: &[&str], since: Time| {
+        let files: Vec<_> = files.iter().map(|name| directory.join(name)).collect();
+        Watch::new(&files, &[], since).unwrap().1.try_recv().is_ok()
+    };
+    let read = SystemClock.now();
+    assert!(!signals(&["kept", "removed"], read + Span::hours(1)), "nothing happened");
+    write(&directory, "kept", "changed");
+    assert!(signals(&["kept"], read), "a file was written");
+    fs::remove_file(directory.join("removed")).unwrap();
+    assert!(signals(&["removed"], read), "a file was removed");
+}
+
+#[tokio::test]
 async fn the_receiver_ends_with_the_watch() {
     let Scene { root: _root, watch, mut changes } = Scene::new(&["a"], &[], |_| {});
     drop(watch);
@@ -239,7 +265,7 @@ async fn files_are_compared_now_and_then_where_the_kernel_reports_nothing() {
     let timing = Timing { unaided: Duration::from_millis(20), ..super::TIMING };
     let target = Target::new(&[root.path().join("patrold.toml")], &[]);
     let (wake, wakes) = sync_channel(1);
-    let (_watch, mut changes) = Watch::start(target, timing, Kernel::broken(), wake, wakes).unwrap();
+    let (_watch, mut changes) = Watch::start(target, later(), timing, Kernel::broken(), wake, wakes).unwrap();
     write(root.path(), "patrold.toml", "new");
     timeout(FAILURE, changes.recv()).await.expect("a signal").expect("a living watch");
 }
