@@ -11,6 +11,7 @@ pub mod rotate;
 pub mod scheduler;
 pub mod serve;
 pub mod server;
+pub mod shelter;
 pub mod systemd;
 mod tell;
 pub mod watch;

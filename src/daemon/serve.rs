@@ -48,6 +48,7 @@ impl Signals {
 /// inventory that comes into force.
 pub async fn serve(config: &Path, relevel: impl Fn(&str)) -> Result<Ended, StartError> {
     let systemd = Systemd::of_process();
+    super::shelter::take();
     // Before anything slow, so that no signal is lost.
     let mut signals = Signals::new()?;
     let mut hangup = signal(SignalKind::hangup())?;
