@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::Inventory;
 use crate::names::{AccountName, GenerationNo, TokenName};
 
 /// The path of the status.
@@ -30,6 +31,23 @@ pub enum Selection {
     Account(AccountName),
     /// Every token of the inventory, where it is `true`.
     All(bool),
+}
+
+impl Selection {
+    /// The names that are meant, in the order of names where they are not given. Names that are given may be unknown.
+    pub fn resolve(&self, inventory: &Inventory) -> Result<Vec<TokenName>, Refusal> {
+        match self {
+            Self::Tokens(names) => Ok(names.clone()),
+            Self::Account(account) if !inventory.accounts.contains_key(account) => {
+                Err(Refusal { error: format!("the inventory has no account \"{account}\"") })
+            }
+            Self::Account(account) => {
+                let members = inventory.tokens.iter().filter(|(_, token)| token.account.name == *account);
+                Ok(members.map(|(name, _)| name.clone()).collect())
+            }
+            Self::All(all) => Ok(inventory.tokens.keys().filter(|_| *all).cloned().collect()),
+        }
+    }
 }
 
 /// Rotate tokens now.

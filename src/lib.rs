@@ -75,4 +75,5 @@ pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod exit;
+pub mod telemetry;
 pub mod view;

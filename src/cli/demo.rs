@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::demo::show::{Play, show};
 use crate::exit::Exit;
 
-use super::Complaint;
+use super::{Complaint, runtime};
 
 /// What `demo` is asked.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -22,8 +22,8 @@ pub struct DemoArgs {
 }
 
 /// Shows the demo.
-pub fn run(args: &DemoArgs) -> Result<Exit, Complaint> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+pub(super) fn run(args: &DemoArgs) -> Result<Exit, Complaint> {
+    let runtime = runtime()?;
     let play = Play { duration: args.duration, faults: args.faults, seed: args.seed };
     let held = runtime.block_on(show(play, &mut std::io::stdout()))?;
     Ok(if held { Exit::Fine } else { Exit::Failed })

@@ -4,8 +4,14 @@
 mod check;
 mod complaint;
 mod console;
+mod control;
 mod demo;
+mod plan;
+mod provider;
+mod reading;
+mod rotate;
 mod run;
+mod status;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -56,20 +62,48 @@ pub enum ColorWhen {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
+    /// Run the daemon
+    ///
+    /// Keeps every token of the inventory fresh until SIGTERM or SIGINT; a second signal stops at once. A changed
+    /// inventory is taken into force by itself, or at SIGHUP; an invalid one never replaces a valid one. Logs go to
+    /// standard error.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(run::RunArgs),
     /// Validate an inventory and the provider definitions it names
     ///
     /// Reports every problem at once, with file, line and column, on standard error. A valid inventory is summed up on
     /// standard output, with the next firings of its cron expressions. Nothing is changed and nobody is asked.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(check::CheckArgs),
-    /// Run the daemon
-    Run,
+    /// Tell what would happen to each token, when and why
+    ///
+    /// Decides with the daemon's own rules from the inventory and the journal. Nothing is changed and nobody is asked;
+    /// what only the provider knows, such as a token that was deleted there, does not show.
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(plan::PlanArgs),
+    /// Show tokens, generations, expiry, errors and what comes next
+    ///
+    /// Asks the running daemon. Where none runs, shows what the journal says, and tells so.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(status::StatusArgs),
+    /// Rotate tokens now, window or not
+    ///
+    /// Asks the running daemon. Where none runs, does it in this process. The old generation lives on for its grace.
+    #[command(after_help = ROTATE_EXAMPLES)]
+    Rotate(rotate::RotateArgs),
+    /// Show provider definitions
+    Provider(provider::ProviderArgs),
     /// Watch the daemon at work, on loopback, without any account
     ///
     /// Starts a provider on loopback that speaks three token APIs, the daemon, and a consumer for each file that it
     /// writes. Tokens live for seconds. The exit status is 0 only if every guarantee held.
     Demo(demo::DemoArgs),
 }
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  patrold run                                      with /etc/patrold/patrold.toml
+  patrold --config dev.toml run --log-level debug  in a terminal";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -78,12 +112,37 @@ Examples:
   patrold check inventories/             every *.toml in a directory, each an inventory of its own
   patrold check --json | jq '.errors'    for programs";
 
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  patrold plan                  every token, the next one first
+  patrold plan --until 7d       what begins within a week
+  patrold plan gps-ingest       one token
+  patrold plan --json | jq -r '.tokens[] | select(.overridden) | .token'";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  patrold status                one line for each token
+  patrold status gps-ingest     everything about one token
+  patrold status --json | jq -r '.tokens[] | select(.condition != \"fine\") | .name'";
+
+const ROTATE_EXAMPLES: &str = "\
+Examples:
+  patrold rotate gps-ingest gps-admin
+  patrold rotate --account gps --timeout 10m
+  patrold rotate --all --json
+
+Exit status: 0 all were rotated, 3 some, 1 none.";
+
 /// Does what `args` ask for; errors are told on standard error.
 pub fn run(args: &Args) -> Exit {
     let mut console = Console::new(args.color);
     let result = match &args.command {
         Command::Check(check) => check::run(check, &args.config, &mut console),
-        Command::Run => run::run(&args.config),
+        Command::Run(run) => run::run(run, &args.config),
+        Command::Plan(plan) => plan::run(plan, &args.config, &mut console),
+        Command::Status(status) => status::run(status, &args.config, &mut console),
+        Command::Rotate(rotate) => rotate::run(rotate, &args.config, &mut console),
+        Command::Provider(provider) => provider::run(provider, &args.config, &mut console),
         Command::Demo(demo) => demo::run(demo),
     };
     // What was printed last may only fail to be written here.
@@ -92,6 +151,12 @@ pub fn run(args: &Args) -> Exit {
         tell(&complaint, &mut console);
         complaint.exit
     })
+}
+
+/// What the daemon, its demo and rotations without a daemon run on.
+fn runtime() -> Result<tokio::runtime::Runtime, Complaint> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Complaint::failed(format!("cannot start the threads that do the work: {error}")))
 }
 
 fn tell(complaint: &Complaint, console: &mut Console) {

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, SystemClock, Time};
-use crate::inventory::{Credential, Inventory, SecretSource};
+use crate::inventory::{Credential, DaemonSettings, Inventory, SecretSource};
 
 use super::scheduler::Key;
 use super::server::Socket;
@@ -44,9 +44,9 @@ impl Signals {
     }
 }
 
-/// Runs the daemon on the inventory at `config` until a signal ends it. `relevel` is told the log level of every
+/// Runs the daemon on the inventory at `config` until a signal ends it. `follow` is told the settings of every
 /// inventory that comes into force.
-pub async fn serve(config: &Path, relevel: impl Fn(&str)) -> Result<Ended, StartError> {
+pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<Ended, StartError> {
     let systemd = Systemd::of_process();
     super::shelter::take();
     // Before anything slow, so that no signal is lost.
@@ -56,7 +56,7 @@ pub async fn serve(config: &Path, relevel: impl Fn(&str)) -> Result<Ended, Start
     let read = SystemClock.now();
     let running = Arc::new(start(config, SystemClock).await?);
     let inventory = running.core.inventory();
-    relevel(&inventory.daemon.log_level);
+    follow(&inventory.daemon);
     let control = inventory.daemon.control.clone();
     let socket = Socket::bind(&control).await.map_err(|source| StartError::Control { path: control, source })?;
     let server = tokio::spawn(socket.serve(Arc::clone(&running)));
@@ -87,7 +87,7 @@ pub async fn serve(config: &Path, relevel: impl Fn(&str)) -> Result<Ended, Start
             let result = running.reloader.reload().await;
             let inventory = running.core.inventory();
             if result.problems.is_empty() {
-                relevel(&inventory.daemon.log_level);
+                follow(&inventory.daemon);
                 systemd.ready(&summary(&inventory));
             } else {
                 systemd.ready("the changed inventory is invalid; the one before stays in force");

@@ -5,6 +5,7 @@ pub mod outlook;
 mod paint;
 pub mod plan;
 pub mod provider;
+pub mod rotated;
 pub mod status;
 pub mod table;
 pub mod words;

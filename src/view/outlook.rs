@@ -8,7 +8,7 @@ use crate::clock::Time;
 use crate::inventory::TokenPolicy;
 use crate::plan::Reason;
 use crate::plan::due::{self, Due, Kind, Start};
-use crate::rotation::decide::{Abilities, Action, Memo, Rest, Situation, Step, decide};
+use crate::rotation::decide::{Action, Memo, Rest, Situation, Step, decide};
 use crate::rotation::{Phase, TokenState, apply};
 
 /// What is done next. Part of JSON: names are stable.
@@ -107,27 +107,16 @@ impl Outlook {
         Self { due: Some(due.at), deadline: due.deadline, ..self }
     }
 
-    /// What comes next according to the journal alone: what `decide` says when stores and provider are as expected.
-    pub fn foresee(policy: &TokenPolicy, wanted: bool, state: &TokenState, abilities: &Abilities, now: Time) -> Self {
-        // Stores and provider were just looked at, and nothing was found: the plan is about rotations.
-        let memo = Memo { fresh: None, inspected: Some(now), examined: Some(now) };
-        let mut state = Cow::Borrowed(state);
+    /// What comes next according to the journal alone: what `decide` says when notes are taken as they come.
+    pub fn foresee(situation: &Situation<'_>) -> Self {
+        let mut state = Cow::Borrowed(situation.state);
         // Each remnant may end, and a few notes may follow upon each other; more would be a machine that runs in circles.
         for _ in 0..state.remnants.len() + 16 {
-            let situation = Situation {
-                policy,
-                wanted,
-                state: &state,
-                memo: &memo,
-                abilities,
-                skew: crate::clock::Span::zero(),
-                listing: None,
-                now,
-            };
-            match decide(&situation) {
-                Step::Note(event) => apply(state.to_mut(), now, &event),
-                Step::Act(action) => return Self::of_action(&action, &situation),
-                Step::Rest(rest) => return Self::of_rest(&rest, &state, policy),
+            let then = Situation { state: &state, ..*situation };
+            match decide(&then) {
+                Step::Note(event) => apply(state.to_mut(), situation.now, &event),
+                Step::Act(action) => return Self::of_action(&action, &then),
+                Step::Rest(rest) => return Self::of_rest(&rest, &state, situation.policy),
             }
         }
         Self::nothing(Reason::NotDue)
@@ -168,7 +157,9 @@ impl Outlook {
             Kind::Rotation => Deed::Rotate,
             Kind::Renewal => Deed::Renew,
         };
-        let outlook = Self::new(deed, Some(start.at), due.reason).with_due(due);
+        // The end of time: until something else happens.
+        let at = Some(start.at).filter(|at| *at < Time::MAX_UTC);
+        let outlook = Self::new(deed, at, due.reason).with_due(due);
         match rest.reason {
             Reason::NotDue if start.overridden => {
                 Self { overridden: true, ..outlook }.held_by(Reason::WindowOverridden)
@@ -226,6 +217,11 @@ impl Outlook {
             Action::Examine(_) => Self::new(Deed::Examine, now, Reason::NotDue),
         }
     }
+}
+
+/// Stores and provider were just looked at, and nothing was found: what comes next is about rotations.
+pub fn undisturbed(now: Time) -> Memo {
+    Memo { fresh: None, inspected: Some(now), examined: Some(now) }
 }
 
 fn of_begin(deed: Deed, reason: Reason, situation: &Situation<'_>) -> Outlook {

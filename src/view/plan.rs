@@ -5,16 +5,16 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::clock::Time;
+use crate::clock::{Span, Time};
 use crate::inventory::{Inventory, TokenPolicy};
 use crate::names::{AccountName, GenerationNo, ProviderName, TokenName};
 use crate::plan::cron::Window;
 use crate::provider::Expiry;
 use crate::rotation::TokenState;
-use crate::rotation::decide::Abilities;
+use crate::rotation::decide::{Abilities, Situation};
 use crate::rotation::state::Generation;
 
-use super::outlook::{Deed, Outlook};
+use super::outlook::{self, Deed, Outlook};
 use super::table::{Table, Tint};
 use super::{Paint, words};
 
@@ -146,7 +146,7 @@ impl Entry {
             outlook.deadline.map_or_else(none, words::moment),
         ];
         let window = |window: &WindowView| {
-            let duration = words::span(crate::clock::Span::seconds(window.duration_seconds));
+            let duration = words::span(Span::seconds(window.duration_seconds));
             format!("{} for {duration} ({})", window.cron, window.timezone)
         };
         cells.extend(windows.then(|| self.window.as_ref().map_or_else(none, window)));
@@ -166,14 +166,17 @@ impl Entry {
 }
 
 fn entry(token: &TokenPolicy, state: &TokenState, abilities: &Abilities, now: Time) -> Entry {
-    let outlook = Outlook::foresee(token, true, state, abilities, now);
+    let memo = outlook::undisturbed(now);
+    let skew = Span::zero();
+    let situation = Situation { policy: token, wanted: true, state, memo: &memo, abilities, skew, listing: None, now };
+    let outlook = Outlook::foresee(&situation);
     let current = state.phase.current().map(|current| &current.generation);
     let retiring = state.phase.retiring().map(|retiring| &retiring.generation);
     let old = match outlook.action {
-        Deed::Revoke => retiring.map(|old| replaced(old, token, abilities, now)),
+        Deed::Revoke => retiring.map(|old| replaced(old, &situation)),
         Deed::Renew => current.map(|old| renewed(old, abilities)),
         Deed::Nothing if outlook.due.is_none() => None,
-        _ => current.map(|old| replaced(old, token, abilities, now)),
+        _ => current.map(|old| replaced(old, &situation)),
     };
     Entry {
         token: token.name.clone(),
@@ -189,9 +192,9 @@ fn entry(token: &TokenPolicy, state: &TokenState, abilities: &Abilities, now: Ti
 }
 
 /// What becomes of `old` after a rotation.
-fn replaced(old: &Generation, token: &TokenPolicy, abilities: &Abilities, now: Time) -> Old {
+fn replaced(old: &Generation, situation: &Situation<'_>) -> Old {
+    let Situation { policy, abilities, now, .. } = *situation;
     let can = &abilities.can;
-    let identified = old.remote.id.is_some() || old.marker.is_some();
     let left = |why: &str| {
         let when = match old.remote.expires {
             Expiry::At(at) => format!(" {}", words::relative(at, now)),
@@ -202,12 +205,12 @@ fn replaced(old: &Generation, token: &TokenPolicy, abilities: &Abilities, now: T
     };
     let (fate, words) = if !can.overlap {
         (Fate::EndsAtOnce, "ends when the new one is minted".to_owned())
-    } else if !can.revokes {
-        left("the definition has no revoke operation")
-    } else if !identified && !abilities.revokes_self {
+    } else if situation.can_revoke(old) {
+        (Fate::Revoked, format!("revoked {} after the handover", words::span(policy.grace)))
+    } else if can.revokes {
         left("its id at the provider is not known")
     } else {
-        (Fate::Revoked, format!("revoked {} after the handover", words::span(token.grace)))
+        left("the definition has no revoke operation")
     };
     Old { generation: old.number, fate, words }
 }

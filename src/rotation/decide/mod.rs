@@ -102,7 +102,7 @@ impl Situation<'_> {
     }
 
     /// Whether a token can be taken back at its provider.
-    fn can_revoke(&self, generation: &Generation) -> bool {
+    pub fn can_revoke(&self, generation: &Generation) -> bool {
         let identified = generation.remote.id.is_some() || generation.marker.is_some();
         self.foreign(&generation.account) || self.abilities.can.revokes && (identified || self.abilities.revokes_self)
     }

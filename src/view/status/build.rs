@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::{AccountHealth, AccountState};
-use crate::clock::Time;
+use crate::clock::{Span, Time};
 use crate::inventory::{AccountPolicy, Inventory, TokenPolicy};
 use crate::names::TokenName;
 use crate::outcome::Failure;
 use crate::plan::Reason;
-use crate::rotation::decide::{Abilities, Rest};
+use crate::rotation::decide::{Abilities, Rest, Situation};
 use crate::rotation::state::{self, Generation, Remnant};
 use crate::rotation::{Phase, TokenState};
-use crate::view::outlook::Outlook;
+use crate::view::outlook::{Outlook, undisturbed};
 
 use super::{
     AccountCondition, AccountStatus, Condition, ErrorStatus, GenerationStatus, JournalStatus, OwedKind, OwedStatus,
@@ -159,7 +159,11 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
 fn outlook(subject: &Subject<'_>, now: Time) -> Outlook {
     let Subject { policy, wanted, state, progress, .. } = *subject;
     match (policy, progress) {
-        (Some(policy), Progress::Asleep(abilities)) => Outlook::foresee(policy, wanted, state, abilities, now),
+        (Some(policy), Progress::Asleep(abilities)) => {
+            let memo = undisturbed(now);
+            let skew = Span::zero();
+            Outlook::foresee(&Situation { policy, wanted, state, memo: &memo, abilities, skew, listing: None, now })
+        }
         (Some(policy), Progress::Resting { rest, .. }) => Outlook::of_rest(rest, state, policy),
         (Some(_), Progress::Busy) => Outlook::of_phase(&state.phase, now),
         (None, _) => Outlook::nothing(Reason::LeftInventory),

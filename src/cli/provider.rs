@@ -1,0 +1,88 @@
+//! `patrold provider`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::document::nearest;
+use crate::exit::Exit;
+use crate::inventory::{self, Environment};
+use crate::provider::{Definitions, Provider};
+use crate::view::provider::{ProviderView, render, write_list};
+
+use super::{Complaint, Console};
+
+/// Arguments of `patrold provider`.
+#[derive(Clone, Debug, Args)]
+pub struct ProviderArgs {
+    #[command(subcommand)]
+    command: ProviderCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum ProviderCommand {
+    /// List every provider definition
+    List {
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a provider definition needs and what it can do
+    Show {
+        /// Its name
+        name: String,
+        /// Print the definition's own text
+        #[arg(long, conflicts_with = "json")]
+        source: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Shows provider definitions: the built-in ones, and those of the configured inventory where there is one.
+pub(super) fn run(args: &ProviderArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let definitions = definitions(config);
+    match &args.command {
+        ProviderCommand::List { json: true } => {
+            let views: Vec<_> = definitions.iter().map(|provider| ProviderView::new(provider)).collect();
+            console.json(&views)?;
+        }
+        ProviderCommand::List { json: false } => {
+            write_list(definitions.iter().map(Arc::as_ref), console.out_paint, &mut console.out)?;
+        }
+        ProviderCommand::Show { name, source, json } => {
+            let provider = find(&definitions, name)?;
+            if *json {
+                console.json(&ProviderView::new(&provider))?;
+            } else if *source {
+                console.out.write_all(provider.source().as_bytes())?;
+            } else {
+                console.out.write_all(render(&provider, console.out_paint).as_bytes())?;
+            }
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+fn definitions(config: &Path) -> Definitions {
+    // Whether the inventory is valid is the business of `check`; its definitions count as far as they can be read.
+    if config.exists() {
+        inventory::load(config, &Environment::of_process(), SystemClock.now()).definitions
+    } else {
+        Definitions::builtin()
+    }
+}
+
+fn find(definitions: &Definitions, name: &str) -> Result<Arc<Provider>, Complaint> {
+    definitions.get(name).ok_or_else(|| {
+        let complaint = Complaint::invalid(format!("there is no provider \"{name}\""));
+        match nearest(name, definitions.names()) {
+            Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
+            None => complaint.with_help("`patrold provider list` lists all of them"),
+        }
+    })
+}

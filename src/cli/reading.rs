@@ -1,0 +1,71 @@
+//! What several commands look at: the inventory, and the journal without its lock.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::clock::Time;
+use crate::document::nearest;
+use crate::exit::Exit;
+use crate::inventory::{self, Environment, Inventory};
+use crate::journal::sqlite::{OpenError, ReadOnly};
+use crate::names::TokenName;
+use crate::rotation::TokenState;
+use crate::view::check::render_report;
+
+use super::{Complaint, Console};
+
+/// The inventory at `config`. Where it is invalid, its problems are printed.
+pub(super) fn inventory(config: &Path, now: Time, console: &mut Console) -> Result<Inventory, Complaint> {
+    let loaded = inventory::load(config, &Environment::of_process(), now);
+    if let Some(inventory) = loaded.inventory {
+        return Ok(inventory);
+    }
+    write!(console.err, "{}", render_report(&loaded.report, console.err_paint))?;
+    Err(Complaint::told(Exit::Invalid))
+}
+
+/// What the journal knows of every token.
+#[derive(Debug, Default)]
+pub(super) struct Journaled {
+    /// There is a journal.
+    pub exists: bool,
+    pub states: BTreeMap<TokenName, TokenState>,
+    /// Tokens whose state cannot be read, and why, a line each.
+    pub unreadable: Vec<(TokenName, String)>,
+}
+
+impl Journaled {
+    /// Reads the journal in `state_dir`; none is no error.
+    pub(super) fn read(state_dir: &Path) -> Result<Self, Complaint> {
+        let journal = match ReadOnly::open(state_dir) {
+            Ok(journal) => journal,
+            Err(OpenError::Missing(_)) => return Ok(Self::default()),
+            Err(error) => return Err(unreadable(&error)),
+        };
+        let mut read = Self { exists: true, ..Self::default() };
+        for (name, json) in journal.states().map_err(|error| unreadable(&error))? {
+            match serde_json::from_str(&json) {
+                Ok(state) => drop(read.states.insert(name, state)),
+                Err(error) => {
+                    let why = format!("the journal's state of token {name} cannot be read: {error}");
+                    read.unreadable.push((name, why));
+                }
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn unreadable(error: &OpenError) -> Complaint {
+    Complaint::failed(error.to_string()).with_help("run this as the user that patrold runs as")
+}
+
+/// A complaint about a token that is not there.
+pub(super) fn unknown_token<'a>(name: &TokenName, known: impl Iterator<Item = &'a TokenName>) -> Complaint {
+    let complaint = Complaint::invalid(format!("there is no token \"{name}\""));
+    match nearest(name.as_str(), known.map(TokenName::as_str)) {
+        Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
+        None => complaint.with_help("`patrold status` lists all tokens"),
+    }
+}

@@ -1,0 +1,196 @@
+//! Logs on standard error: one line for each event, for people or for collectors, with a level that may change while
+//! the process runs.
+//!
+//! There is one logger from the first line on. What it shows before the inventory is known follows the command line and
+//! `PATROLD_LOG`; the inventory is applied to it later.
+//!
+//! Libraries that patrold is built on may print whole requests when they are asked for details, and requests carry
+//! secrets. Whatever the directives say, such details of other crates are not logged.
+
+mod line;
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError};
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::inventory::{LogFormat, defaults};
+
+use self::line::Lines;
+
+/// The environment variable with a level or directives; it goes before the inventory.
+pub const VARIABLE: &str = "PATROLD_LOG";
+
+/// Why the logger was not set up or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Neither a level nor directives.
+    #[error("\"{text}\" is no log level: {source}")]
+    Level { text: String, source: ParseError },
+    /// The process has another logger already.
+    #[error(transparent)]
+    Taken(#[from] TryInitError),
+    /// The logger is gone.
+    #[error(transparent)]
+    Gone(#[from] reload::Error),
+}
+
+/// What a person chose for one run; what is `None` follows the inventory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    pub level: Option<String>,
+    pub format: Option<LogFormat>,
+}
+
+/// The logger of this process.
+#[derive(Debug)]
+pub struct Logger {
+    choice: Choice,
+    filter: reload::Handle<EnvFilter, Registry>,
+    json: Arc<AtomicBool>,
+}
+
+impl Logger {
+    /// Sets up the logger of this process, with defaults for what `choice` leaves open.
+    pub fn install(choice: Choice) -> Result<Self, LogError> {
+        let level = choice.level.as_deref().unwrap_or(defaults::LOG_LEVEL);
+        let (filter, handle) = reload::Layer::new(filter(level)?);
+        let json = Arc::new(AtomicBool::new(is_json(choice.format.unwrap_or(defaults::LOG_FORMAT))));
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal() && !no_colour)
+            // Would panic where standard error is closed.
+            .log_internal_errors(false)
+            .fmt_fields(JsonFields::new())
+            .event_format(Lines { json: Arc::clone(&json) });
+        let guard = FilterFn::new(may_be_logged);
+        Registry::default().with(filter).with(guard).with(lines).try_init()?;
+        Ok(Self { choice, filter: handle, json })
+    }
+
+    /// Follows what the inventory says from now on, except where somebody chose otherwise for this run.
+    pub fn follow(&self, level: &str, format: LogFormat) -> Result<(), LogError> {
+        self.json.store(is_json(self.choice.format.unwrap_or(format)), Ordering::Relaxed);
+        Ok(self.filter.reload(filter(self.choice.level.as_deref().unwrap_or(level))?)?)
+    }
+}
+
+/// The filter that `text` stands for: a level is the level of patrold, and other crates only warn; anything else is
+/// read as directives.
+pub fn filter(text: &str) -> Result<EnvFilter, LogError> {
+    let level = text.parse::<tracing::level_filters::LevelFilter>().ok();
+    let directives = match level {
+        Some(level) if level > Level::WARN => format!("warn,patrold={level}"),
+        _ => text.to_owned(),
+    };
+    EnvFilter::try_new(directives).map_err(|source| LogError::Level { text: text.to_owned(), source })
+}
+
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || is_own(metadata.target())
+}
+
+fn is_own(target: &str) -> bool {
+    target == "patrold" || target.starts_with("patrold::")
+}
+
+fn is_json(format: LogFormat) -> bool {
+    match format {
+        LogFormat::Auto => !io::stderr().is_terminal(),
+        LogFormat::Pretty => false,
+        LogFormat::Json => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// What is logged of `events` under the directives `level`.
+    fn logged(level: &str, json: bool, events: impl FnOnce()) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&written);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(move || Shared(Arc::clone(&writer)))
+            .with_ansi(false)
+            .fmt_fields(JsonFields::new())
+            .event_format(Lines { json: Arc::new(AtomicBool::new(json)) });
+        let subscriber =
+            Registry::default().with(filter(level).unwrap()).with(FilterFn::new(may_be_logged)).with(lines);
+        tracing::subscriber::with_default(subscriber, events);
+        let written = written.lock().unwrap();
+        String::from_utf8(written.clone()).unwrap()
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn details_of_other_crates_are_never_logged() {
+        for (sentence, level, expected) in [
+            ("a level is about patrold", "debug", "own other-warn"),
+            ("directives cannot ask for it", "trace,hyper=trace", "own other-info other-warn"),
+            ("less is possible", "error", ""),
+            ("one's own parts", "patrold::telemetry=debug", "own"),
+        ] {
+            let text = logged(level, false, || {
+                tracing::debug!("own");
+                tracing::trace!(target: "hyper::proto", "authorization: secret");
+                tracing::debug!(target: "patroldish", "no relative");
+                tracing::info!(target: "hyper", "other-info");
+                tracing::warn!(target: "hyper", "other-warn");
+            });
+            let messages: Vec<_> = text.lines().filter_map(|line| line.split("  ").last()).collect();
+            let messages: Vec<_> = messages.iter().filter_map(|line| line.split(' ').next_back()).collect();
+            assert_eq!(messages.join(" "), expected, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn json_lines_are_flat_and_in_order() {
+        let text = logged("info", true, || {
+            let span = tracing::info_span!("rotation", token = "gps", attempt = 1);
+            let _entered = span.enter();
+            tracing::warn!(attempt = 2, level = "odd", error = %"line\nbreak", "it \"failed\"");
+        });
+        let at = text.find("\"level\"").unwrap();
+        assert!(text[..at].starts_with("{\"timestamp\":\"20"), "{text}");
+        assert_eq!(
+            &text[at..],
+            "\"level\":\"warn\",\"target\":\"telemetry::log::tests\",\"message\":\"it \\\"failed\\\"\",\"token\":\"gps\",\
+             \"attempt\":2,\"field_level\":\"odd\",\"error\":\"line\\nbreak\"}\n"
+        );
+    }
+
+    #[test]
+    fn pretty_lines_stay_one_line() {
+        let text = logged("info", false, || {
+            tracing::info!(path = "/a b", count = 3, error = %"two\nlines", "handed\nover");
+        });
+        assert!(text.ends_with("  INFO handed over  path=\"/a b\" count=3 error=\"two\\nlines\"\n"), "{text}");
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        assert!(filter("patrold=loud").unwrap_err().to_string().contains("patrold=loud"));
+    }
+}
