@@ -176,8 +176,8 @@ mod tests {
         assert!(text[..at].starts_with("{\"timestamp\":\"20"), "{text}");
         assert_eq!(
             &text[at..],
-            "\"level\":\"warn\",\"target\":\"telemetry::log::tests\",\"message\":\"it \\\"failed\\\"\",\"token\":\"gps\",\
-             \"attempt\":2,\"field_level\":\"odd\",\"error\":\"line\\nbreak\"}\n"
+            "\"level\":\"warn\",\"target\":\"telemetry::log::tests\",\"message\":\"it \\\"failed\\\"\",\"attempt\":2,\
+             \"token\":\"gps\",\"field_level\":\"odd\",\"error\":\"line\\nbreak\"}\n"
         );
     }
 
