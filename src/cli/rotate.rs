@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{RotateAnswer, RotateOutcome, RotateRequest, Selection};
-use crate::daemon;
+use crate::daemon::rotate::rotate_without_daemon;
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::{AccountName, TokenName};
@@ -87,16 +87,10 @@ fn without_daemon(
     let level = std::env::var(crate::telemetry::log::VARIABLE).unwrap_or_else(|_| "warn".to_owned());
     Logger::install(Choice { level: Some(level), format: None })
         .map_err(|error| Complaint::invalid(error.to_string()))?;
-    let runtime = runtime()?;
-    let (patience, drain) = (Duration::from_secs(request.timeout_seconds), inventory.daemon.drain_timeout);
-    let results = runtime.block_on(async {
-        let opening = daemon::open(Arc::new(inventory), SystemClock).await?;
-        let answers = opening.core.rotate_alone(&names, patience).await;
-        opening.core.machine.effects.hooks.close(drain).await;
-        Ok::<_, daemon::StartError>(answers)
-    });
-    let results = results?.into_iter().map(|(token, answer)| answer.tell(token)).collect();
-    Ok(RotateAnswer { results })
+    let patience = Duration::from_secs(request.timeout_seconds);
+    let rotated = rotate_without_daemon(Arc::new(inventory), SystemClock, &names, patience);
+    let results = runtime()?.block_on(rotated)?.into_iter().map(|(token, answer)| answer.tell(token));
+    Ok(RotateAnswer { results: results.collect() })
 }
 
 fn verdict(answer: &RotateAnswer) -> Exit {

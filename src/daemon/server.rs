@@ -17,7 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::clock::Clock;
 use crate::control::{
-    RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome, RotateRequest, RotateResult, STATUS, Selection,
+    RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome, RotateRequest, RotateResult, STATUS,
 };
 use crate::names::TokenName;
 use crate::view::status::Status;
@@ -102,19 +102,8 @@ async fn rotate<C: Clock>(
     Json(request): Json<RotateRequest>,
 ) -> Result<Json<RotateAnswer>, (StatusCode, Json<Refusal>)> {
     let running = &served.running;
-    let inventory = running.core.inventory();
-    let names: Vec<TokenName> = match &request.tokens {
-        Selection::Tokens(names) => names.clone(),
-        Selection::Account(account) if !inventory.accounts.contains_key(account) => {
-            let error = format!("the inventory has no account `{account}`");
-            return Err((StatusCode::NOT_FOUND, Json(Refusal { error })));
-        }
-        Selection::Account(account) => {
-            let members = inventory.tokens.iter().filter(|(_, token)| token.account.name == *account);
-            members.map(|(name, _)| name.clone()).collect()
-        }
-        Selection::All(all) => inventory.tokens.keys().filter(|_| *all).cloned().collect(),
-    };
+    let names = request.tokens.resolve(&running.core.inventory());
+    let names = names.map_err(|refusal| (StatusCode::NOT_FOUND, Json(refusal)))?;
     let patience = Duration::from_secs(request.timeout_seconds).min(LONGEST_WAIT);
     let answers = running.core.rotate(&running.waker, &names, patience).await;
     Ok(Json(RotateAnswer { results: answers.into_iter().map(|(token, answer)| answer.tell(token)).collect() }))
