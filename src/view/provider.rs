@@ -117,7 +117,7 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     }
     heading(&mut out, paint, "Capabilities");
     for (_, sentence, has) in capabilities(&provider.capabilities()) {
-        let _ = writeln!(out, "  {:<4}{sentence}", if has { "yes" } else { "no" });
+        let _ = writeln!(out, "  {:<5}{sentence}", if has { "yes" } else { "no" });
     }
     heading(&mut out, paint, "Parameters");
     if provider.params.is_empty() {
