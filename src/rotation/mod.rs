@@ -32,6 +32,9 @@ pub mod remnant;
 pub mod run;
 pub mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use apply::apply;
 pub use event::Event;
 pub use state::{Phase, TokenState};

@@ -1,0 +1,284 @@
+//! Drives one token through simulated time, restarts it when it is stopped, and checks the guarantees at every commit.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+
+use crate::account::Listing;
+use crate::clock::{Clock, ManualClock, Span, Time};
+use crate::inventory::TokenPolicy;
+use crate::journal::memory::MemoryJournal;
+use crate::journal::{Commit, Journal, SecretSlot};
+use crate::names::InstanceId;
+use crate::outcome::{Failure, FailureCode};
+use crate::rotation::apply;
+use crate::rotation::decide::{Abilities, Rest, Step, decide};
+use crate::rotation::run::{Context, Held, Line, Machine};
+use crate::rotation::state::{Generation, Phase, Remnant, TokenState};
+use crate::secret::SecretParts;
+
+use super::ledger::{Consumer, Issued, Ledger};
+use super::policy;
+use super::world::{Fate, Kind, World};
+
+/// A journal in memory that fails and stops as the world decides, and that checks what it is given.
+#[derive(Debug)]
+pub(super) struct Watched {
+    memory: MemoryJournal,
+    world: Arc<World>,
+    /// What replaying all records gives.
+    folded: Mutex<TokenState>,
+}
+
+impl Journal for Watched {
+    async fn commit(&self, commit: Commit) -> Result<(), Failure> {
+        self.world
+            .effect(Kind::Commit, |ledger, fate, now| {
+                if fate != Fate::Fine {
+                    return Err(Failure::new(FailureCode::Journal, "the disk is full"));
+                }
+                self.check(ledger, now, &commit);
+                self.memory.commit(commit).now_or_never().unwrap()
+            })
+            .await
+    }
+
+    async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
+        self.memory.secret(slot).await
+    }
+}
+
+impl Watched {
+    fn check(&self, ledger: &mut Ledger, now: Time, commit: &Commit) {
+        let mut folded = self.folded.lock().unwrap();
+        for record in &commit.records {
+            let line: Line = serde_json::from_str(&record.body).unwrap();
+            apply(&mut folded, line.at, &line.event);
+        }
+        let stored: TokenState = serde_json::from_str(&commit.state).unwrap();
+        if *folded != stored {
+            ledger.violations.push(format!("replaying the records gives {folded:?} and not {stored:?}"));
+        }
+        let forgotten: Vec<_> = ledger.tokens.iter().filter(|it| it.lives(now) && !accounts_for(&stored, it)).collect();
+        let forgotten: Vec<_> = forgotten.into_iter().map(|it| format!("nobody knows of {} at {now}", it.id)).collect();
+        ledger.violations.extend(forgotten);
+    }
+}
+
+/// Whether the state knows of a live token.
+pub(super) fn accounts_for(state: &TokenState, issued: &Issued) -> bool {
+    let generations = [
+        state.phase.current().map(|it| &it.generation),
+        state.phase.candidate().map(|it| &it.generation),
+        state.phase.retiring().map(|it| &it.generation),
+    ];
+    let adopted = |it: &Generation| it.marker.is_none();
+    match &issued.marker {
+        Some(marker) => state.markers().any(|known| known == marker),
+        // An adopted secret has no marker.
+        None => {
+            state.phase == Phase::Vacant
+                || generations.into_iter().flatten().any(adopted)
+                || state.remnants.iter().any(|remnant| remnant.marker().is_none())
+        }
+    }
+}
+
+/// One token, its process, and the world around it.
+pub(super) struct Sim {
+    pub world: Arc<World>,
+    pub clock: ManualClock,
+    pub context: Context,
+    pub held: Held,
+    machine: Machine<Arc<World>, Arc<Watched>, ManualClock>,
+    /// How many times the process was started again.
+    pub restarts: usize,
+    pub rests: usize,
+}
+
+impl Sim {
+    pub fn new(policy: TokenPolicy, abilities: Abilities) -> Self {
+        let clock = ManualClock::new(policy::start());
+        let mut ledger = Ledger::new(abilities.clone());
+        for store in &policy.stores {
+            ledger.consumers.push(Consumer { store: store.key.clone(), hook: None, holds: None });
+            for hook in &policy.hooks {
+                let hook = Some(hook.key.clone());
+                ledger.consumers.push(Consumer { store: store.key.clone(), hook, holds: None });
+            }
+        }
+        let world = World::new(clock.clone(), ledger);
+        let journal = Arc::new(Watched {
+            memory: MemoryJournal::new(),
+            world: Arc::clone(&world),
+            folded: Mutex::new(TokenState::default()),
+        });
+        let machine = Machine {
+            effects: Arc::clone(&world),
+            journal,
+            clock: clock.clone(),
+            instance: InstanceId::new([1, 2, 3, 4]),
+        };
+        let context = Context {
+            policy: Arc::new(policy),
+            wanted: true,
+            abilities: Arc::new(abilities),
+            skew: Span::zero(),
+            listing: None,
+        };
+        Self { world, clock, context, held: Held::default(), machine, restarts: 0, rests: 0 }
+    }
+
+    pub fn state(&self) -> &TokenState {
+        self.held.state()
+    }
+
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub fn policy(&mut self) -> &mut TokenPolicy {
+        Arc::make_mut(&mut self.context.policy)
+    }
+
+    /// Another process on the same journal.
+    pub fn restart(&mut self) {
+        self.restarts += 1;
+        let snapshot = self.machine.journal.memory.snapshot();
+        let state = snapshot.states.get(&self.context.policy.name);
+        let state = state.map(|json| serde_json::from_str(json).unwrap()).unwrap_or_default();
+        self.held = Held::new(state);
+    }
+
+    /// Runs until nothing is to be done now. A process that is stopped is started again.
+    pub fn run(&mut self) -> Rest {
+        let limit = self.restarts + 100;
+        loop {
+            assert!(self.restarts < limit, "it is stopped again and again: {:?}", self.state());
+            let before = self.world.points();
+            let run = self.machine.run(&mut self.held, &self.context).now_or_never();
+            let Some(rest) = run else {
+                self.restart();
+                continue;
+            };
+            let points = self.world.points() - before;
+            assert!(points < 200, "{points} points in one run: {:?}", self.state());
+            self.check_rest();
+            self.rests += 1;
+            return rest;
+        }
+    }
+
+    /// What is decided again right after a rest is a rest, and it ends later than now.
+    fn check_rest(&self) {
+        if self.held.stuck().is_some() {
+            return;
+        }
+        match decide(&self.context.situation(self.state(), &self.held.memo, self.now())) {
+            Step::Rest(rest) => assert!(rest.until.is_none_or(|until| until > self.now()), "{rest:?} at {}", self.now()),
+            step => panic!("{step:?} after a rest, at {}", self.now()),
+        }
+    }
+
+    /// Runs for `span`, as the daemon does: again when a rest ends and when there is a new listing.
+    pub fn run_for(&mut self, span: Span) {
+        let end = self.now() + span;
+        let mut polled = self.now();
+        let limit = self.rests + 20_000;
+        loop {
+            let rest = self.run();
+            assert!(self.rests < limit, "more than 20000 rests: {rest:?} {:?}", self.state());
+            let poll = polled + self.context.policy.account.poll_every;
+            let next = rest.until.into_iter().chain([poll]).min().unwrap_or(poll);
+            if next > end {
+                break self.clock.set(end);
+            }
+            self.clock.set(next.max(self.now()));
+            if next >= poll {
+                polled = self.now();
+                self.poll();
+            }
+        }
+    }
+
+    /// A new listing.
+    pub fn poll(&mut self) {
+        if !self.context.abilities.can.lists {
+            return;
+        }
+        let (now, account) = (self.now(), self.context.policy.account.name.clone());
+        let entries = self.world.ledger(|ledger| ledger.entries(&account, now));
+        self.context.listing = Some(Arc::new(Listing::new(now, entries, None, true)));
+    }
+
+    /// What must never happen and did.
+    pub fn violations(&self) -> Vec<String> {
+        self.world.ledger(|ledger| ledger.violations.clone())
+    }
+
+    /// Everything that must hold when the token is at rest and no fault has occurred for long.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = self.violations();
+        let now = self.now();
+        let state = self.state();
+        let mut complain = |fine: bool, text: String| complaints.extend((!fine).then_some(text));
+        let Phase::Steady { current } = &state.phase else {
+            complaints.push(format!("it is {}: {state:?}", state.phase.name()));
+            return complaints;
+        };
+        complain(current.delivery.settled.is_some(), format!("something is still owed: {:?}", current.delivery));
+        complain(state.requested.is_none(), "the request was lost".into());
+        let unserved = self.world.ledger(|ledger| format!("{:?}", ledger.unserved(now)));
+        complain(unserved == "[]", format!("unserved: {unserved}"));
+        let live: Vec<_> = self.world.ledger(|ledger| {
+            ledger.tokens.iter().filter(|it| it.lives(now)).map(|it| (it.id.clone(), accounts_for(state, it))).collect()
+        });
+        let known = live.iter().all(|(_, known)| *known);
+        complain(known, format!("live tokens that nobody knows of: {live:?}"));
+        let foreign = |it: &Generation| it.account != self.context.policy.account.name;
+        let deferred = state.remnants.iter().any(|it| matches!(it, Remnant::Deferred { generation, .. } if !foreign(generation)));
+        complain(!deferred, format!("a revocation is still owed: {:?}", state.remnants));
+        if self.context.abilities.can.revokes && self.context.abilities.can.lists {
+            let late = live.len() > 1 && state.remnants.is_empty();
+            complain(!late, format!("more than one lives: {live:?} {state:?}"));
+        }
+        let secrets: Vec<_> = self.machine.journal.memory.snapshot().secrets.into_keys().collect();
+        let (number, revision) = (current.generation.number, current.generation.revision);
+        let only_current = secrets.iter().all(|slot| (slot.generation, slot.revision) == (number, revision));
+        complain(only_current && secrets.len() == 1, format!("the journal keeps {secrets:?}"));
+        complaints
+    }
+}
+
+/// `sim` ends as it must.
+pub(super) fn check(sim: &Sim, sentence: &str) {
+    let complaints = sim.complaints();
+    assert!(complaints.is_empty(), "{sentence}: {complaints:#?}");
+}
+
+#[test]
+#[should_panic(expected = "nobody knows of")]
+fn a_check_fails_for_a_token_that_nobody_knows_of() {
+    let mut sim = Sim::new(policy::token(), policy::abilities());
+    sim.run_for(Span::hours(3));
+    check(&sim, "nothing happened yet");
+    let account = sim.context.policy.account.name.clone();
+    let now = sim.now();
+    sim.world.ledger(|ledger| ledger.issue(&account, Some("patrold-01020304-gps-g9-000000000009"), now, now));
+    check(&sim, "a stray token");
+}
+
+#[test]
+#[should_panic(expected = "was revoked at")]
+fn a_check_fails_for_a_consumer_that_loses_its_token() {
+    let mut policy = policy::token();
+    policy.stores.push(policy::store("a"));
+    let mut sim = Sim::new(policy, policy::abilities());
+    sim.run_for(Span::hours(3));
+    let account = sim.context.policy.account.name.clone();
+    let id = sim.state().phase.current().unwrap().generation.remote.id.clone();
+    let subject = crate::provider::Subject { id, ..crate::provider::Subject::default() };
+    let now = sim.now();
+    assert!(sim.world.ledger(|ledger| ledger.revoke(&account, &subject, now)));
+    check(&sim, "somebody revoked it");
+}

@@ -1,0 +1,232 @@
+//! Whole lives of tokens, without faults or with one that lasts.
+
+use crate::clock::Span;
+use crate::inventory::{Initial, OnFailure, RenewBefore, SecretSource, TokenPolicy};
+use crate::provider::Expiry;
+use crate::rotation::decide::Abilities;
+use crate::rotation::event::Event;
+use crate::rotation::state::{Phase, Remnant};
+
+use super::driver::{Sim, check};
+use super::policy::{abilities, hook, renewing, store, token};
+use super::world::{Fate, Kind};
+
+fn served() -> TokenPolicy {
+    let mut policy = token();
+    policy.stores = vec![store("a"), store("b")];
+    policy.hooks = vec![hook("reload", OnFailure::Retry)];
+    policy
+}
+
+/// Consumers are served at every rest of `days`, and everything is in order at the end.
+fn live(sim: &mut Sim, days: i64, sentence: &str) {
+    for hour in 0..days * 24 {
+        sim.run_for(Span::hours(1));
+        let now = sim.now();
+        let unserved = sim.world.ledger(|ledger| format!("{:?}", ledger.unserved(now)));
+        assert_eq!(unserved, "[]", "{sentence}, after {hour} hours: {:?}", sim.state());
+    }
+    sim.run_for(Span::hours(2));
+    check(sim, sentence);
+}
+
+#[test]
+fn consumers_are_always_served() {
+    type Change = fn(&mut TokenPolicy, &mut Abilities);
+    let cases: [(&str, Change, std::ops::RangeInclusive<u32>); 9] = [
+        ("a provider that can do everything", |_, _| {}, 4..=5),
+        ("no revocation", |_, abilities| abilities.can.revokes = false, 4..=5),
+        ("no listing", |_, abilities| abilities.can.lists = false, 4..=5),
+        ("no way to prove", |_, abilities| abilities.can.verifies = false, 4..=5),
+        ("no id in the answer to a mint", |_, abilities| abilities.can.has_id = false, 4..=5),
+        ("revocation with the token itself", |_, abilities| abilities.revokes_self = true, 4..=5),
+        ("a rhythm of a week", |policy, _| policy.rotate_every = Some(Span::days(7)), 12..=14),
+        ("a grace that is longer than a life", |policy, _| policy.grace = Span::days(60), 4..=5),
+        ("a share", |policy, _| policy.renew_before = RenewBefore::Share(0.5), 5..=7),
+    ];
+    for (sentence, change, generations) in cases {
+        let (mut policy, mut abilities) = (served(), abilities());
+        change(&mut policy, &mut abilities);
+        let mut sim = Sim::new(policy, abilities);
+        live_loosely(&mut sim, 90, sentence);
+        let number = sim.state().last_number.0;
+        assert!(generations.contains(&number), "{sentence}: {number} generations");
+    }
+}
+
+/// Like [`live`], for tokens that may be in their grace at the end.
+fn live_loosely(sim: &mut Sim, days: i64, sentence: &str) {
+    for hour in 0..days * 6 {
+        sim.run_for(Span::hours(4));
+        let now = sim.now();
+        let unserved = sim.world.ledger(|ledger| format!("{:?}", ledger.unserved(now)));
+        assert_eq!(unserved, "[]", "{sentence}, after {} hours: {:?}", hour * 4, sim.state());
+    }
+    assert_eq!(sim.violations(), Vec::<String>::new(), "{sentence}");
+}
+
+#[test]
+fn access_tokens_of_minutes_are_renewed_in_place() {
+    let mut sim = Sim::new(served(), renewing());
+    sim.world.ledger(|ledger| ledger.lifetime = Some(Span::minutes(30)));
+    live(&mut sim, 2, "renewals");
+    assert_eq!(sim.state().last_number.0, 1, "one generation is renewed, none is minted");
+    assert!(sim.state().phase.current().unwrap().generation.revision > 90);
+}
+
+#[test]
+fn an_adopted_secret_is_replaced_when_its_time_comes() {
+    let mut policy = served();
+    policy.initial = Some(Initial { source: SecretSource::Env("X".into()), id: None, expires: None });
+    let mut sim = Sim::new(policy, abilities());
+    let (now, account) = (sim.now(), sim.context.policy.account.name.clone());
+    sim.world.ledger(|ledger| ledger.issue(&account, None, now, now));
+    sim.run();
+    assert_eq!(sim.state().phase.current().unwrap().generation.number.0, 0);
+    live(&mut sim, 40, "adoption");
+    assert_eq!(sim.state().last_number.0, 2);
+}
+
+#[test]
+fn a_token_that_never_ends_is_minted_once() {
+    let mut policy = served();
+    policy.lifetime = None;
+    let mut sim = Sim::new(policy, abilities());
+    sim.world.ledger(|ledger| ledger.lifetime = None);
+    live(&mut sim, 30, "never");
+    assert_eq!(sim.state().phase.current().unwrap().generation.remote.expires, Expiry::Never);
+    assert_eq!(sim.state().last_number.0, 1);
+}
+
+#[test]
+fn a_lasting_fault_does_not_cost_consumers_their_token() {
+    let cases: [(&str, Kind, fn(&mut TokenPolicy)); 5] = [
+        ("revocations are refused", Kind::Revoke, |_| {}),
+        ("listings are refused", Kind::List, |_| {}),
+        ("stores cannot be tested", Kind::Preflight, |_| {}),
+        ("hooks fail", Kind::Hook, |policy| policy.hooks = vec![hook("reload", OnFailure::Retry)]),
+        ("hooks want a rollback", Kind::Hook, |policy| policy.hooks = vec![hook("reload", OnFailure::Rollback)]),
+    ];
+    for (sentence, kind, change) in cases {
+        let mut policy = token();
+        policy.stores = vec![store("a"), store("b")];
+        change(&mut policy);
+        let mut sim = Sim::new(policy, abilities());
+        // Those that read when a hook runs have nothing to hope for where hooks fail.
+        sim.world.ledger(|ledger| ledger.consumers.retain(|consumer| consumer.hook.is_none()));
+        sim.run_for(Span::hours(2));
+        sim.world.script(move |effect, _| if effect == kind { Fate::Refused } else { Fate::Fine });
+        let spared = if kind == Kind::Preflight { 25 } else { 100 };
+        live_loosely(&mut sim, spared, sentence);
+        sim.world.script(|_, _| Fate::Fine);
+        sim.run_for(Span::days(2));
+        check(&sim, sentence);
+    }
+}
+
+#[test]
+fn one_store_that_fails_does_not_hold_up_the_other() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::hours(3));
+    // The first of every two writes is that to the store `a`.
+    sim.world.script(|kind, _| if kind == Kind::Write { Fate::Later } else { Fate::Fine });
+    sim.run_for(Span::days(20));
+    assert_eq!(sim.state().phase.name(), "verified");
+    let only_b = {
+        let world = std::sync::Arc::downgrade(&sim.world);
+        let _ = world;
+        let mut turn = 0;
+        move |kind, _| {
+            turn += usize::from(kind == Kind::Write);
+            if kind == Kind::Write && turn % 2 == 1 { Fate::Later } else { Fate::Fine }
+        }
+    };
+    sim.world.script(only_b);
+    sim.run_for(Span::days(15));
+    sim.world.script(|_, _| Fate::Fine);
+    sim.run_for(Span::days(1));
+    check(&sim, "stores that fail in turn");
+}
+
+#[test]
+fn requests_are_neither_lost_nor_doubled() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::hours(3));
+    let request = |sim: &mut Sim| {
+        let (policy, now) = (std::sync::Arc::clone(&sim.context.policy), sim.now());
+        sim.held.note(&policy, now, Event::Requested {});
+    };
+    // The first mint is refused: the request outlives it.
+    sim.world.script(|kind, count| if kind == Kind::Mint && count == 2 { Fate::Refused } else { Fate::Fine });
+    request(&mut sim);
+    sim.run();
+    assert!(sim.state().requested.is_some());
+    sim.run_for(Span::minutes(10));
+    assert_eq!(sim.state().phase.name(), "active");
+    assert_eq!(sim.state().phase.current().unwrap().generation.number.0, 3);
+    // In the grace of the old one: a second rotation follows.
+    request(&mut sim);
+    sim.run_for(Span::hours(4));
+    assert_eq!(sim.state().last_number.0, 4);
+    // While the rotation is under way: that one is the answer.
+    sim.world.script(|kind, _| if kind == Kind::Hook { Fate::Later } else { Fate::Fine });
+    request(&mut sim);
+    sim.run_for(Span::minutes(1));
+    assert_eq!(sim.state().phase.name(), "delivered");
+    request(&mut sim);
+    sim.world.script(|_, _| Fate::Fine);
+    sim.run_for(Span::hours(4));
+    assert_eq!(sim.state().last_number.0, 5);
+    check(&sim, "requests");
+}
+
+#[test]
+fn what_left_the_inventory_stays_known() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::hours(3));
+    sim.world.script(|kind, _| if kind == Kind::Write { Fate::Later } else { Fate::Fine });
+    sim.run_for(Span::days(20));
+    assert_eq!(sim.state().phase.name(), "verified");
+    // After a restart nobody knows its stores.
+    sim.context.wanted = false;
+    sim.policy().stores.clear();
+    sim.policy().hooks.clear();
+    sim.restart();
+    sim.world.script(|_, _| Fate::Fine);
+    let before = sim.state().clone();
+    sim.run_for(Span::days(5));
+    assert_eq!(sim.state(), &before);
+    assert_eq!(sim.violations(), Vec::<String>::new());
+    // It comes back, and the rotation is finished.
+    *sim.policy() = served();
+    sim.context.wanted = true;
+    sim.run_for(Span::hours(3));
+    check(&sim, "it came back");
+}
+
+#[test]
+fn the_grace_begins_anew_while_the_old_one_is_used() {
+    let mut abilities = abilities();
+    abilities.can.last_used = true;
+    let mut sim = Sim::new(served(), abilities);
+    sim.run_for(Span::hours(3));
+    assert_eq!(sim.state().phase.name(), "steady");
+    sim.run_for(Span::days(30));
+    check(&sim, "nobody uses the old one");
+}
+
+#[test]
+fn a_lost_mint_that_turns_up_late_is_revoked() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.world.script(|kind, count| match (kind, count) {
+        (Kind::Mint, 1) => Fate::DoneLate(Span::hours(2)),
+        _ => Fate::Fine,
+    });
+    sim.run_for(Span::hours(1));
+    assert!(matches!(sim.state().remnants[..], [Remnant::LostMint { .. }]));
+    assert!(matches!(sim.state().phase, Phase::Steady { .. }));
+    sim.run_for(Span::days(2));
+    check(&sim, "reaped");
+    assert_eq!(sim.state().remnants, []);
+    assert_eq!(sim.state().last_number.0, 2);
+}

@@ -1,0 +1,10 @@
+//! The machine in a simulated world: providers, stores, hooks and consumers that fail in every way that the design page
+//! lists, and a process that is stopped anywhere.
+
+mod crash;
+mod driver;
+mod ledger;
+mod lives;
+mod policy;
+mod properties;
+mod world;

@@ -1,0 +1,106 @@
+//! Inventories and abilities to test with.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use crate::clock::{Span, Time};
+use crate::inventory::{
+    AccountPolicy, Credential, FilePolicy, HookPolicy, OnFailure, RenewBefore, SecretSource, StoreKind, StorePolicy,
+    Timeouts, TokenPolicy,
+};
+use crate::provider::{Capabilities, Definitions, Params, Provider};
+use crate::rotation::decide::Abilities;
+
+static PROVIDER: LazyLock<Arc<Provider>> = LazyLock::new(|| Definitions::builtin().get("pointone").unwrap());
+
+/// When every test begins.
+pub(crate) fn start() -> Time {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn account(name: &str) -> Arc<AccountPolicy> {
+    let second = Duration::from_secs(1);
+    Arc::new(AccountPolicy {
+        name: name.parse().unwrap(),
+        provider: Arc::clone(&PROVIDER),
+        url: "http://127.0.0.1/".parse().unwrap(),
+        credential: Credential::Secret(SecretSource::Env("NOBODY_READS_THIS".into())),
+        params: Params::new(),
+        poll_every: Span::hours(1),
+        rate_limit: None,
+        ca_file: None,
+        timeouts: Timeouts { connect: second, headers: second, body: second },
+        max_response: 1 << 20,
+        max_in_flight: 4,
+    })
+}
+
+/// A token of thirty days without stores and hooks.
+pub(crate) fn token() -> TokenPolicy {
+    TokenPolicy {
+        name: "gps".parse().unwrap(),
+        account: account("gps-account"),
+        lifetime: Some(Span::days(30)),
+        renew_before: RenewBefore::Span(Span::days(10)),
+        rotate_every: None,
+        schedule: None,
+        window: None,
+        grace: Span::hours(1),
+        grace_cap: Span::days(1),
+        jitter: Span::zero(),
+        verify_timeout: Span::minutes(2),
+        drift_every: Span::minutes(15),
+        params: Params::new(),
+        paused: false,
+        initial: None,
+        stores: Vec::new(),
+        hooks: Vec::new(),
+    }
+}
+
+/// A store called `name`. Its kind does not matter here.
+pub(crate) fn store(name: &str) -> StorePolicy {
+    let file = FilePolicy { path: name.into(), mode: None, owner: None, group: None, newline: false };
+    StorePolicy { key: name.parse().unwrap(), part: "token".into(), kind: StoreKind::File(file) }
+}
+
+pub(crate) fn hook(name: &str, on_failure: OnFailure) -> HookPolicy {
+    HookPolicy {
+        key: name.parse().unwrap(),
+        run: vec![name.into()],
+        timeout: Duration::from_secs(1),
+        on_failure,
+        pass_env: Vec::new(),
+    }
+}
+
+/// A provider that can do everything but renew and tell the last use.
+pub(crate) fn abilities() -> Abilities {
+    Abilities {
+        can: Capabilities {
+            chooses_lifetime: true,
+            lists: true,
+            marks: true,
+            has_id: true,
+            verifies: true,
+            revokes: true,
+            renews: false,
+            unique_name: false,
+            overlap: true,
+            renewal_overlaps: false,
+            expiry_known: true,
+            last_used: false,
+        },
+        revokes_self: false,
+        settle: Span::seconds(30),
+        parts: vec!["token".into()],
+    }
+}
+
+/// The same, with access tokens that a refresh token renews.
+pub(crate) fn renewing() -> Abilities {
+    let mut abilities = abilities();
+    abilities.can.renews = true;
+    abilities.parts.push("refresh_token".into());
+    abilities
+}

@@ -1,0 +1,281 @@
+//! Effects on the simulated world, each of which may fail, be in doubt, or never come back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::account::Listing;
+use crate::clock::{Clock, ManualClock, Span, Time};
+use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
+use crate::names::{RotationId, TokenName};
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::{Gone, Minted, Subject, Verdict, Want};
+use crate::rotation::effects::{Address, Condition, Effects, Occasion};
+use crate::rotation::event::Event;
+use crate::rotation::state::TokenState;
+use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
+
+use super::ledger::Ledger;
+
+/// What can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Adopt,
+    Preflight,
+    Mint,
+    List,
+    Verify,
+    Revoke,
+    Renew,
+    Write,
+    Inspect,
+    Hook,
+    Commit,
+}
+
+/// How it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Fine,
+    Later,
+    Refused,
+    /// It happens, and nobody learns of it.
+    DoneInDoubt,
+    NotDoneInDoubt,
+    /// It happens after a while, and nobody learns of it.
+    DoneLate(Span),
+    /// The process is stopped before it happens.
+    StopBefore,
+    /// The process is stopped after it happened.
+    StopAfter,
+}
+
+/// Decides over the fate of the next effect; the number counts effects of its kind from 1.
+pub(super) type Script = Box<dyn FnMut(Kind, usize) -> Fate + Send>;
+
+pub(super) struct World {
+    pub clock: ManualClock,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    ledger: Ledger,
+    script: Script,
+    counts: BTreeMap<Kind, usize>,
+    /// Points at which the process can be stopped: before and after each effect and each commit.
+    points: usize,
+    stop_at: Option<usize>,
+    rotations: u64,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("World")
+    }
+}
+
+impl World {
+    pub fn new(clock: ManualClock, ledger: Ledger) -> Arc<Self> {
+        let inner = Inner {
+            ledger,
+            script: Box::new(|_, _| Fate::Fine),
+            counts: BTreeMap::new(),
+            points: 0,
+            stop_at: None,
+            rotations: 0,
+        };
+        Arc::new(Self { clock, inner: Mutex::new(inner) })
+    }
+
+    pub fn ledger<T>(&self, look: impl FnOnce(&mut Ledger) -> T) -> T {
+        look(&mut self.inner().ledger)
+    }
+
+    pub fn script(&self, script: impl FnMut(Kind, usize) -> Fate + Send + 'static) {
+        self.inner().script = Box::new(script);
+    }
+
+    /// Stops the process at the point number `nth`, counted from 0.
+    pub fn stop_at(&self, nth: usize) {
+        self.inner().stop_at = Some(nth);
+    }
+
+    pub fn points(&self) -> usize {
+        self.inner().points
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn point(&self) -> bool {
+        let mut inner = self.inner();
+        inner.points += 1;
+        inner.stop_at == Some(inner.points - 1)
+    }
+
+    /// One effect. A process that is stopped never gets an answer.
+    pub async fn effect<T>(&self, kind: Kind, act: impl FnOnce(&mut Ledger, Fate, Time) -> T) -> T {
+        if self.point() {
+            return pending().await;
+        }
+        let fate = {
+            let mut inner = self.inner();
+            let count = inner.counts.entry(kind).or_default();
+            *count += 1;
+            let count = *count;
+            (inner.script)(kind, count)
+        };
+        if fate == Fate::StopBefore {
+            return pending().await;
+        }
+        let seen = if fate == Fate::StopAfter { Fate::Fine } else { fate };
+        let result = act(&mut self.inner().ledger, seen, self.clock.now());
+        if fate == Fate::StopAfter || self.point() {
+            return pending().await;
+        }
+        result
+    }
+}
+
+/// The outcome of something that either happened or did not.
+fn outcome<T>(fate: Fate, act: impl FnOnce() -> T) -> Outcome<T> {
+    let failure = |code| Failure::new(code, "the test asked for it");
+    match fate {
+        Fate::Later => Outcome::later(failure(FailureCode::RateLimited)),
+        Fate::Refused => Outcome::Refused(failure(FailureCode::Forbidden)),
+        Fate::NotDoneInDoubt => Outcome::Ambiguous(failure(FailureCode::Timeout)),
+        Fate::DoneInDoubt | Fate::DoneLate(_) => {
+            act();
+            Outcome::Ambiguous(failure(FailureCode::Timeout))
+        }
+        Fate::Fine | Fate::StopBefore | Fate::StopAfter => Outcome::Done(act()),
+    }
+}
+
+fn fingerprinter() -> Fingerprinter {
+    Fingerprinter::new(&[7; 32])
+}
+
+impl Effects for Arc<World> {
+    async fn adopt(&self, _token: &TokenPolicy) -> Result<SecretParts, Failure> {
+        let adopted = |ledger: &mut Ledger, fate, _| {
+            outcome(fate, || SecretParts::new(Secret::new(ledger.tokens[0].secret.clone()))).into_result()
+        };
+        self.effect(Kind::Adopt, adopted).await
+    }
+
+    async fn preflight(&self, _store: &StorePolicy) -> Result<(), Failure> {
+        self.effect(Kind::Preflight, |_, fate, _| outcome(fate, || ()).into_result()).await
+    }
+
+    async fn mint(&self, at: Address<'_>, want: &Want) -> Outcome<Minted> {
+        let minted = self
+            .effect(Kind::Mint, |ledger, fate, now| {
+                let born = if let Fate::DoneLate(span) = fate { now + span } else { now };
+                let outcome = outcome(fate, || ledger.mint(at.account, want, now, born));
+                ledger.doubt = Some(now);
+                outcome
+            })
+            .await;
+        if !matches!(minted, Outcome::Ambiguous(_)) {
+            self.ledger(|ledger| ledger.doubt = None);
+        }
+        minted
+    }
+
+    async fn list(&self, at: Address<'_>, _since: Time) -> Outcome<Arc<Listing>> {
+        let listed = self
+            .effect(Kind::List, |ledger, fate, now| {
+                outcome(fate, || Arc::new(Listing::new(now, ledger.entries(at.account, now), None, true)))
+            })
+            .await;
+        if let Outcome::Done(_) = listed {
+            self.ledger(|ledger| ledger.doubt = None);
+        }
+        listed
+    }
+
+    async fn verify(&self, _at: Address<'_>, subject: &Subject) -> Outcome<Verdict> {
+        self.effect(Kind::Verify, |ledger, fate, now| {
+            let verdict = || match ledger.accepts(subject, now) {
+                Some(issued) => Verdict::Alive { id: Some(issued.id.parse().unwrap()), expires: Some(issued.expires) },
+                None => Verdict::Dead(Failure::new(FailureCode::Unauthorized, "401")),
+            };
+            outcome(fate, verdict)
+        })
+        .await
+    }
+
+    async fn revoke(&self, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
+        self.effect(Kind::Revoke, |ledger, fate, now| {
+            let revoke = || if ledger.revoke(at.account, subject, now) { Gone::Revoked } else { Gone::Already };
+            outcome(fate, revoke)
+        })
+        .await
+    }
+
+    async fn renew(&self, _at: Address<'_>, _want: &Want, subject: &Subject) -> Outcome<Minted> {
+        self.effect(Kind::Renew, |ledger, fate, now| {
+            let refused = || Outcome::Refused(Failure::new(FailureCode::Unauthorized, "the refresh token is spent"));
+            match outcome(fate, || ledger.renew(subject, now)) {
+                Outcome::Done(renewed) => renewed.map_or_else(refused, Outcome::Done),
+                Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
+                Outcome::Refused(failure) => Outcome::Refused(failure),
+                Outcome::Ambiguous(failure) => Outcome::Ambiguous(failure),
+            }
+        })
+        .await
+    }
+
+    async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
+        self.effect(Kind::Write, |ledger, fate, now| outcome(fate, || ledger.write(&store.key, secret.expose(), now))).await
+    }
+
+    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> Condition {
+        self.effect(Kind::Inspect, |ledger, fate, _| {
+            let held = ledger.stores.get(&store.key);
+            match outcome(fate, || ()) {
+                Outcome::Done(()) if held.is_some_and(|it| fingerprinter().of(&Secret::new(it.clone())) == *delivered) => {
+                    Condition::Same
+                }
+                Outcome::Done(()) => Condition::Drifted("holds something else".into()),
+                Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
+                    Condition::Unreadable(failure)
+                }
+            }
+        })
+        .await
+    }
+
+    async fn run_hook(&self, hook: &HookPolicy, _occasion: &Occasion) -> Outcome<()> {
+        self.effect(Kind::Hook, |ledger, fate, now| outcome(fate, || ledger.run_hook(&hook.key, now))).await
+    }
+
+    fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint> {
+        secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret))).collect()
+    }
+
+    fn rotation_id(&self) -> RotationId {
+        let mut inner = self.inner();
+        inner.rotations += 1;
+        let mut id = [0; 6];
+        id.copy_from_slice(&inner.rotations.to_be_bytes()[2..]);
+        RotationId::new(id)
+    }
+
+    fn draw(&self) -> f64 {
+        0.5
+    }
+
+    async fn announce(&self, _token: &TokenName, _at: Time, event: &Event, state: &TokenState) {
+        if let (Event::Activated { .. } | Event::ActivatedEarly { .. }, Some(current)) = (event, state.phase.current()) {
+            let marker = current.generation.marker.as_ref().map(|marker| marker.as_str().to_owned());
+            let mut inner = self.inner();
+            if let Some(token) = inner.ledger.tokens.iter_mut().find(|token| token.marker == marker) {
+                token.handed_over = true;
+            }
+        }
+    }
+}
