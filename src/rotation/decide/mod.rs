@@ -218,8 +218,7 @@ pub enum Action {
 
 /// What comes next.
 pub fn decide(s: &Situation<'_>) -> Step {
-    if let Some(over) = s.state.remnants.iter().find(|remnant| remnant.until().is_some_and(|until| until <= s.there()))
-    {
+    if let Some(over) = s.state.remnants.iter().find(|remnant| upkeep::is_over(s, remnant)) {
         return Step::Note(Event::RemnantEnded { remnant: over.clone(), revoked: false });
     }
     match &s.state.phase {

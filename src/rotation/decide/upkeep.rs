@@ -95,6 +95,19 @@ pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step>
     })
 }
 
+/// Whether nothing of a remnant lives any more.
+pub(super) fn is_over(s: &Situation<'_>, remnant: &Remnant) -> bool {
+    if remnant.until().is_none_or(|until| until > s.there()) {
+        return false;
+    }
+    let Remnant::LostMint { marker, account, .. } = remnant else { return true };
+    // patrold may have slept: only a look can tell that it never turned up.
+    let can_look = s.abilities.can.lists && s.abilities.can.marks && !s.foreign(account);
+    let looked =
+        s.listing.filter(|listing| listing.is_complete() && remnant.until() <= Some(later(listing.at(), s.skew)));
+    !can_look || looked.is_some_and(|listing| listing.named(marker.as_str()).all(|entry| entry.dead))
+}
+
 /// When a generation is certainly not used any more whose revocation was left for later: consumers have all of the
 /// current one, which works, and have had it for the grace. None: nobody can tell yet.
 fn free(s: &Situation<'_>, current: &Current, revoke_at: Option<Time>) -> Option<Time> {

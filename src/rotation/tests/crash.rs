@@ -33,11 +33,11 @@ impl Default for Scenario {
             sentence: "",
             change: |_, _| {},
             provider: |_| {},
-            calm: Span::hours(3),
+            calm: Span::minutes(5),
             asked: true,
             script: |_, _| Fate::Fine,
-            eventful: Span::hours(3),
-            recovery: Span::hours(8),
+            eventful: Span::minutes(90),
+            recovery: Span::hours(4),
         }
     }
 }
@@ -219,9 +219,13 @@ fn everything_once_in_vain_survives_every_stop() {
         sim.run_for(Span::hours(8));
         check(&sim, sentence);
     }
-    for kind in [Kind::Preflight, Kind::Mint, Kind::List, Kind::Verify, Kind::Revoke, Kind::Write, Kind::Inspect, Kind::Hook] {
+    for kind in
+        [Kind::Preflight, Kind::Mint, Kind::List, Kind::Verify, Kind::Revoke, Kind::Write, Kind::Inspect, Kind::Hook]
+    {
         let mut sim = Scenario::default().begin();
-        sim.world.script(move |effect, count| if effect == kind && count % 8 < 5 { Fate::StopAfter } else { Fate::Fine });
+        sim.world.script(
+            move |effect, count| if effect == kind && (2..20).contains(&count) { Fate::StopAfter } else { Fate::Fine },
+        );
         sim.run_for(Span::hours(3));
         sim.world.script(|_, _| Fate::Fine);
         sim.run_for(Span::hours(8));

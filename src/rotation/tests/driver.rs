@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 
-use crate::account::Listing;
 use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::journal::memory::MemoryJournal;
@@ -137,6 +136,17 @@ impl Sim {
         self.clock.now()
     }
 
+    /// Now, on the providers' clock.
+    pub fn there(&self) -> Time {
+        self.now() + self.context.skew
+    }
+
+    /// The providers' clock is off.
+    pub fn skew(&mut self, skew: Span) {
+        self.context.skew = skew;
+        self.world.ledger(|ledger| ledger.skew = skew);
+    }
+
     pub fn policy(&mut self) -> &mut TokenPolicy {
         Arc::make_mut(&mut self.context.policy)
     }
@@ -175,7 +185,9 @@ impl Sim {
             return;
         }
         match decide(&self.context.situation(self.state(), &self.held.memo, self.now())) {
-            Step::Rest(rest) => assert!(rest.until.is_none_or(|until| until > self.now()), "{rest:?} at {}", self.now()),
+            Step::Rest(rest) => {
+                assert!(rest.until.is_none_or(|until| until > self.now()), "{rest:?} at {}", self.now())
+            }
             step => panic!("{step:?} after a rest, at {}", self.now()),
         }
     }
@@ -206,9 +218,8 @@ impl Sim {
         if !self.context.abilities.can.lists {
             return;
         }
-        let (now, account) = (self.now(), self.context.policy.account.name.clone());
-        let entries = self.world.ledger(|ledger| ledger.entries(&account, now));
-        self.context.listing = Some(Arc::new(Listing::new(now, entries, None, true)));
+        let (there, account) = (self.there(), self.context.policy.account.name.clone());
+        self.context.listing = Some(Arc::new(self.world.ledger(|ledger| ledger.listing(&account, there))));
     }
 
     /// What must never happen and did.
@@ -219,7 +230,7 @@ impl Sim {
     /// Everything that must hold when the token is at rest and no fault has occurred for long.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = self.violations();
-        let now = self.now();
+        let now = self.there();
         let state = self.state();
         let mut complain = |fine: bool, text: String| complaints.extend((!fine).then_some(text));
         let Phase::Steady { current } = &state.phase else {
@@ -236,7 +247,8 @@ impl Sim {
         let known = live.iter().all(|(_, known)| *known);
         complain(known, format!("live tokens that nobody knows of: {live:?}"));
         let foreign = |it: &Generation| it.account != self.context.policy.account.name;
-        let deferred = state.remnants.iter().any(|it| matches!(it, Remnant::Deferred { generation, .. } if !foreign(generation)));
+        let deferred =
+            state.remnants.iter().any(|it| matches!(it, Remnant::Deferred { generation, .. } if !foreign(generation)));
         complain(!deferred, format!("a revocation is still owed: {:?}", state.remnants));
         if self.context.abilities.can.revokes && self.context.abilities.can.lists {
             let late = live.len() > 1 && state.remnants.is_empty();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::account::Listing;
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, HookKey, StoreKey};
 use crate::provider::{Entry, Expiry, Minted, Remote, Subject, Want};
@@ -74,7 +75,10 @@ pub(super) struct Ledger {
     pub refresh_lifetime: Span,
     /// How long a new token is not accepted yet.
     pub verify_lag: Span,
+    /// Old generations must live so long after their handover, where that can be told.
     pub grace: Option<Span>,
+    /// The providers' clock minus ours. All times of the ledger are on their clock.
+    pub skew: Span,
     pub tokens: Vec<Issued>,
     pub stores: BTreeMap<StoreKey, String>,
     pub consumers: Vec<Consumer>,
@@ -93,6 +97,7 @@ impl Ledger {
             refresh_lifetime: Span::days(1),
             verify_lag: Span::zero(),
             grace: None,
+            skew: Span::zero(),
             tokens: Vec::new(),
             stores: BTreeMap::new(),
             consumers: Vec::new(),
@@ -169,7 +174,9 @@ impl Ledger {
 
     pub fn accepts(&self, subject: &Subject, now: Time) -> Option<&Issued> {
         let secret = subject.secret.as_ref()?.token().expose();
-        self.tokens.iter().find(|token| token.secret == secret && token.works(now) && now >= token.born + self.verify_lag)
+        self.tokens
+            .iter()
+            .find(|token| token.secret == secret && token.works(now) && now >= token.born + self.verify_lag)
     }
 
     /// Revokes what `subject` names; true where there was something to revoke.
@@ -178,7 +185,8 @@ impl Ledger {
         let secret = subject.secret.as_ref().map(|secret| secret.token().expose());
         let found = self.tokens.iter_mut().find(|token| {
             let named = token.marker.is_some() && token.marker.as_deref() == subject.name.as_deref();
-            token.account == *account && (Some(token.id.as_str()) == id || named || Some(token.secret.as_str()) == secret)
+            token.account == *account
+                && (Some(token.id.as_str()) == id || named || Some(token.secret.as_str()) == secret)
         });
         let Some(token) = found.filter(|token| token.born <= now && !token.revoked) else { return false };
         token.revoked = true;
@@ -196,7 +204,12 @@ impl Ledger {
         true
     }
 
-    pub fn entries(&self, account: &AccountName, now: Time) -> Vec<Entry> {
+    /// A whole listing.
+    pub fn listing(&self, account: &AccountName, now: Time) -> Listing {
+        Listing::new(now - self.skew, self.entries(account, now), Some(self.skew), true)
+    }
+
+    fn entries(&self, account: &AccountName, now: Time) -> Vec<Entry> {
         let of_account = self.tokens.iter().filter(|token| token.account == *account && token.lives(now));
         let entry = |token: &Issued| Entry {
             remote: token.remote(true),

@@ -49,7 +49,7 @@ pub(crate) fn token() -> TokenPolicy {
         grace_cap: Span::days(1),
         jitter: Span::zero(),
         verify_timeout: Span::minutes(2),
-        drift_every: Span::minutes(15),
+        drift_every: Span::hours(2),
         params: Params::new(),
         paused: false,
         initial: None,

@@ -131,7 +131,11 @@ impl World {
             return pending().await;
         }
         let seen = if fate == Fate::StopAfter { Fate::Fine } else { fate };
-        let result = act(&mut self.inner().ledger, seen, self.clock.now());
+        let result = {
+            let ledger = &mut self.inner().ledger;
+            let now = self.clock.now() + ledger.skew;
+            act(ledger, seen, now)
+        };
         if fate == Fate::StopAfter || self.point() {
             return pending().await;
         }
@@ -187,9 +191,7 @@ impl Effects for Arc<World> {
 
     async fn list(&self, at: Address<'_>, _since: Time) -> Outcome<Arc<Listing>> {
         let listed = self
-            .effect(Kind::List, |ledger, fate, now| {
-                outcome(fate, || Arc::new(Listing::new(now, ledger.entries(at.account, now), None, true)))
-            })
+            .effect(Kind::List, |ledger, fate, now| outcome(fate, || Arc::new(ledger.listing(at.account, now))))
             .await;
         if let Outcome::Done(_) = listed {
             self.ledger(|ledger| ledger.doubt = None);
@@ -230,14 +232,17 @@ impl Effects for Arc<World> {
     }
 
     async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
-        self.effect(Kind::Write, |ledger, fate, now| outcome(fate, || ledger.write(&store.key, secret.expose(), now))).await
+        self.effect(Kind::Write, |ledger, fate, now| outcome(fate, || ledger.write(&store.key, secret.expose(), now)))
+            .await
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> Condition {
         self.effect(Kind::Inspect, |ledger, fate, _| {
             let held = ledger.stores.get(&store.key);
             match outcome(fate, || ()) {
-                Outcome::Done(()) if held.is_some_and(|it| fingerprinter().of(&Secret::new(it.clone())) == *delivered) => {
+                Outcome::Done(())
+                    if held.is_some_and(|it| fingerprinter().of(&Secret::new(it.clone())) == *delivered) =>
+                {
                     Condition::Same
                 }
                 Outcome::Done(()) => Condition::Drifted("holds something else".into()),
@@ -270,7 +275,8 @@ impl Effects for Arc<World> {
     }
 
     async fn announce(&self, _token: &TokenName, _at: Time, event: &Event, state: &TokenState) {
-        if let (Event::Activated { .. } | Event::ActivatedEarly { .. }, Some(current)) = (event, state.phase.current()) {
+        if let (Event::Activated { .. } | Event::ActivatedEarly { .. }, Some(current)) = (event, state.phase.current())
+        {
             let marker = current.generation.marker.as_ref().map(|marker| marker.as_str().to_owned());
             let mut inner = self.inner();
             if let Some(token) = inner.ledger.tokens.iter_mut().find(|token| token.marker == marker) {
