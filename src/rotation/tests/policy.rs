@@ -27,6 +27,7 @@ pub(crate) fn account(name: &str) -> Arc<AccountPolicy> {
         credential: Credential::Secret(SecretSource::Env("NOBODY_READS_THIS".into())),
         params: Params::new(),
         poll_every: Span::hours(1),
+        settle: Span::seconds(30),
         rate_limit: None,
         ca_file: None,
         timeouts: Timeouts { connect: second, headers: second, body: second },
