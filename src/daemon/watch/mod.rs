@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::clock::Time;
 
 use kernel::Kernel;
+use reach::Reach;
 use snapshot::Snapshot;
 
 /// How long the thread waits for what.
@@ -106,7 +107,7 @@ impl Watch {
             Worker { orders: orders.clone(), wakes, signal, timing, kernel, snapshot, target, blind: false };
         worker.settle();
         worker.snapshot = Snapshot::take(&worker.target);
-        if snapshot::changed_since(&worker.target, since) {
+        if Reach::of(&worker.target).changed_since(since) {
             let _ = worker.signal.try_send(());
         }
         thread::Builder::new().name("watch".to_owned()).spawn(move || worker.run())?;

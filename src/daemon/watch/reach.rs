@@ -6,12 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use chrono::DateTime;
 use notify::EventKind;
+
+use crate::clock::{Span, Time};
 
 use super::Target;
 
@@ -72,6 +76,23 @@ impl Reach {
             EventKind::Any | EventKind::Access(_) | EventKind::Other => false,
         };
         changes && event.paths.iter().any(|path| self.matters(path))
+    }
+
+    /// Whether a file or link that decides about a path may have changed since `time`, by the times that the file system
+    /// keeps. A directory on the way tells nothing: its times change with everything in it.
+    pub(super) fn changed_since(&self, time: Time) -> bool {
+        // The kernel takes its times from a clock that ticks every few milliseconds.
+        let time = time - Span::milliseconds(100);
+        let late = |path: &Path| match fs::symlink_metadata(path) {
+            Ok(found) => !found.is_dir() && changed(&found) >= Some(time),
+            // Removed, perhaps.
+            Err(_) => path.parent().is_some_and(|directory| directory_changed(directory) >= Some(time)),
+        };
+        self.iter().any(|(directory, interest)| {
+            let named = || interest.names.iter().any(|name| late(&directory.join(name)));
+            let any = || children(directory).unwrap_or_default().iter().any(|path| late(path));
+            named() || (interest.all && (directory_changed(directory) >= Some(time) || any()))
+        })
     }
 
     fn matters(&self, path: &Path) -> bool {
@@ -179,6 +200,14 @@ pub(super) fn children(directory: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+fn directory_changed(directory: &Path) -> Option<Time> {
+    changed(&fs::metadata(directory).ok()?)
+}
+
+fn changed(found: &Metadata) -> Option<Time> {
+    DateTime::from_timestamp(found.ctime(), u32::try_from(found.ctime_nsec()).ok()?)
 }
 
 fn is_hidden(name: &OsStr) -> bool {

@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use chrono::DateTime;
 use ring::digest::{Context, SHA256};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
-
-use crate::clock::{Span, Time};
 
 use super::Target;
 use super::reach::children;
@@ -83,26 +80,6 @@ impl Snapshot {
         let gone = |path: &PathBuf| target.covers(path) && !self.0.contains_key(path);
         self.0.iter().any(changed) || earlier.0.keys().any(gone)
     }
-}
-
-/// Whether something that `target` names may have changed since `time`, by the times that the file system keeps. Says
-/// yes in doubt.
-pub(super) fn changed_since(target: &Target, time: Time) -> bool {
-    // The kernel takes its times from a clock that ticks every few milliseconds.
-    let time = time - Span::milliseconds(100);
-    let late = |path: &Path| {
-        let changed = fs::metadata(path)
-            .ok()
-            .and_then(|found| DateTime::from_timestamp(found.ctime(), u32::try_from(found.ctime_nsec()).ok()?));
-        changed.is_some_and(|changed| changed >= time)
-    };
-    // A removal, a rename and a swapped link show in the directory.
-    let files = target.files.iter().any(|file| late(file) || file.parent().is_some_and(late));
-    files
-        || target
-            .directories
-            .iter()
-            .any(|path| late(path) || children(path).unwrap_or_default().iter().any(|path| late(path)))
 }
 
 impl State {
