@@ -10,7 +10,7 @@ use crate::clock::{Span, Time};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 
 /// Findings of one consumer that are kept; further ones are counted only.
-const KEPT: usize = 100;
+const KEPT: usize = 10_000;
 
 /// How long a consumer may hold a secret that a renewal in place replaced. Where a provider lets the old secret die with
 /// the renewal, no order of steps can avoid a gap between its answer and the store; it has to be short.

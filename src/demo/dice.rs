@@ -2,14 +2,17 @@
 
 /// The splitmix64 generator. Not for secrets that protect anything: the loopback provider's tokens open nothing.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    /// The dice of `seed`.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "there is no end of them")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -17,7 +20,7 @@ impl Dice {
     }
 
     /// True in `rate` of all cases, 0 to 1.
-    pub(super) fn hits(&mut self, rate: f64) -> bool {
+    pub fn hits(&mut self, rate: f64) -> bool {
         // The top 53 bits fill the mantissa of an f64 exactly.
         #[allow(clippy::cast_precision_loss)]
         let share = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
@@ -25,14 +28,14 @@ impl Dice {
     }
 
     /// An element of `choices`, if there is any.
-    pub(super) fn pick<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
+    pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
         let count = u64::try_from(choices.len()).ok()?;
         let index = self.next().checked_rem(count)?;
         choices.get(usize::try_from(index).ok()?)
     }
 
     /// `length` letters and digits.
-    pub(super) fn text(&mut self, length: usize) -> String {
+    pub fn text(&mut self, length: usize) -> String {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         (0..length).filter_map(|_| self.pick(LETTERS)).map(|letter| char::from(*letter)).collect()
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Service;
-use super::consumer::{Consumer, Finding, Verdict};
+use super::consumer::{Consumer, Finding, RENEWAL_GAP, Verdict};
 use super::ledger::{Ledger, LedgerEntry};
 use crate::clock::{Span, Time};
 
@@ -17,6 +17,8 @@ pub struct Summary {
     pub secrets_seen: u64,
     /// Who held something dead, and when.
     pub dead: Vec<(String, Finding)>,
+    /// Whose findings were too many to be kept: nobody can judge them.
+    pub forgetful: Vec<String>,
     /// Short gaps that renewals in place left.
     pub gaps: usize,
     /// The longest of them.
@@ -31,6 +33,18 @@ impl Summary {
     /// Checks every consumer once more and then the ledger. `now` must have been read from the clock before the call;
     /// `known` as for [`unaccounted`].
     pub fn of(consumers: &mut [Consumer], ledger: &Ledger, known: impl Fn(&LedgerEntry) -> bool, now: Time) -> Self {
+        Self::allowing(RENEWAL_GAP, consumers, ledger, known, now)
+    }
+
+    /// As [`Self::of`], with gaps of renewals in place up to `gap`: a kill or a lost answer makes them longer.
+    pub fn allowing(
+        gap: Span,
+        consumers: &mut [Consumer],
+        ledger: &Ledger,
+        known: impl Fn(&LedgerEntry) -> bool,
+        now: Time,
+    ) -> Self {
+        let allowed = |finding: &Finding| finding.renewal_gap().is_some_and(|seen| seen <= gap);
         let without = consumers
             .iter_mut()
             .filter_map(|consumer| (consumer.check(now) != Verdict::Live).then(|| consumer.name().to_owned()))
@@ -38,8 +52,11 @@ impl Summary {
         let findings = consumers.iter().flat_map(|consumer| {
             consumer.findings().iter().map(|finding| (consumer.name().to_owned(), finding.clone()))
         });
-        let (gaps, dead): (Vec<_>, Vec<_>) = findings.partition(|(_, finding)| finding.is_short_gap());
+        let (gaps, dead): (Vec<_>, Vec<_>) = findings.partition(|(_, finding)| allowed(finding));
+        let noted = |consumer: &&Consumer| consumer.findings().iter().map(|finding| finding.times).sum::<u64>();
+        let forgetful = consumers.iter().filter(|consumer| noted(consumer) != consumer.dead());
         Self {
+            forgetful: forgetful.map(|consumer| consumer.name().to_owned()).collect(),
             gaps: gaps.len(),
             longest_gap: gaps.iter().filter_map(|(_, finding)| finding.renewal_gap()).max().unwrap_or_default(),
             consumers: consumers.len(),
@@ -54,7 +71,7 @@ impl Summary {
     /// Whether the promise held: no consumer ever held a dead token, each holds a live one, and no live credential is
     /// left behind that nobody knows of.
     pub fn holds(&self) -> bool {
-        self.dead.is_empty() && self.without.is_empty() && self.unaccounted.is_empty()
+        self.dead.is_empty() && self.forgetful.is_empty() && self.without.is_empty() && self.unaccounted.is_empty()
     }
 }
 
@@ -69,6 +86,9 @@ impl fmt::Display for Summary {
         }
         for (name, finding) in &self.dead {
             write!(f, "\n{name} held {finding}")?;
+        }
+        for name in &self.forgetful {
+            write!(f, "\n{name} held more dead secrets than could be noted")?;
         }
         for name in &self.without {
             write!(f, "\n{name} holds no live secret")?;

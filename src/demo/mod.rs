@@ -12,7 +12,7 @@ mod awx;
 mod book;
 mod commvault;
 pub mod consumer;
-mod dice;
+pub mod dice;
 pub mod faults;
 mod graphql;
 pub mod judge;

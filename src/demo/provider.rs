@@ -14,6 +14,7 @@ use axum::http::header::DATE;
 use axum::http::{HeaderValue, Response};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::TcpListener;
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
@@ -143,6 +144,11 @@ impl Loopback {
     /// The requests so far, in the order of their arrival; the newest hundred thousand.
     pub fn requests(&self) -> Vec<RequestRecord> {
         self.shared.log.all()
+    }
+
+    /// Every request from now on, told when it arrives and before it is acted on.
+    pub fn arrivals(&self) -> broadcast::Receiver<RequestRecord> {
+        self.shared.log.follow()
     }
 }
 

@@ -3,12 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::broadcast;
+
 use super::{Fault, Service};
 use crate::clock::Time;
 use crate::provider::Operation;
 
 /// How many requests are kept: the oldest make room for the newest.
 const KEPT: usize = 100_000;
+
+/// How many arrivals a slow follower may be behind before it misses some.
+const FOLLOWED: usize = 1024;
 
 /// One request, entered when it arrives.
 #[derive(Clone, Debug)]
@@ -31,9 +36,10 @@ pub struct RequestRecord {
 }
 
 /// The log. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct RequestLog {
     state: Arc<Mutex<Log>>,
+    arrivals: broadcast::Sender<RequestRecord>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +47,12 @@ struct Log {
     /// The number of the next request.
     next: u64,
     records: VecDeque<RequestRecord>,
+}
+
+impl Default for RequestLog {
+    fn default() -> Self {
+        Self { state: Arc::default(), arrivals: broadcast::Sender::new(FOLLOWED) }
+    }
 }
 
 impl RequestLog {
@@ -52,8 +64,14 @@ impl RequestLog {
         if log.records.len() == KEPT {
             log.records.pop_front();
         }
+        // Without a follower there is nobody to tell.
+        let _ = self.arrivals.send(record.clone());
         log.records.push_back(record);
         log.next - 1
+    }
+
+    pub(super) fn follow(&self) -> broadcast::Receiver<RequestRecord> {
+        self.arrivals.subscribe()
     }
 
     /// Notes what the request `number` was answered.

@@ -171,7 +171,7 @@ stores       = [{{ kind = "file", path = "{stores}/backup-nightly" }}]
 }
 
 /// The operations that an operator supplies for `service`, as tables of `account`.
-fn operations(service: Service, account: &str) -> String {
+pub fn operations(service: Service, account: &str) -> String {
     let text = super::operations(service).unwrap_or_default();
     text.replace("\n[", &format!("\n[account.{account}.operations."))
 }

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "the lint exempts test functions, but not what they share")]
 
+mod kill;
 mod packaging;
 mod purity;

@@ -1,0 +1,173 @@
+//! What must hold after kills, by the provider's own books: breaches as sentences, none where all is well.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use patrold::clock::Time;
+use patrold::demo::{Ledger, LedgerEntry, Service, unaccounted};
+use patrold::journal::sqlite::ReadOnly;
+use patrold::names::TokenName;
+use patrold::rotation::state::Remnant;
+use patrold::rotation::{Phase, TokenState};
+
+/// What the journal knows of every token.
+pub type States = BTreeMap<TokenName, TokenState>;
+
+/// The states in the journal at `state`; empty where no daemon came so far as to make one.
+pub fn states(state: &Path) -> States {
+    match ReadOnly::open(state) {
+        Ok(journal) => {
+            let states = journal.states().unwrap();
+            states.into_iter().map(|(name, json)| (name, serde_json::from_str(&json).unwrap())).collect()
+        }
+        Err(patrold::journal::sqlite::OpenError::Missing(_)) => States::new(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Live tokens that no state accounts for.
+pub fn orphans(ledger: &Ledger, states: &States, now: Time) -> Vec<String> {
+    let markers: HashSet<&str> = states.values().flat_map(TokenState::markers).collect();
+    let known = |entry: &LedgerEntry| markers.contains(entry.name.trim());
+    let left = unaccounted(ledger, known, now);
+    left.iter().map(|entry| format!("nobody knows of {} at {} (id {})", entry.name, entry.service, entry.id)).collect()
+}
+
+/// Refresh tokens that were presented a second time.
+pub fn replays(ledger: &Ledger) -> Vec<String> {
+    let of = |service| (service, ledger.counters(service).chains_invalidated);
+    let replayed = Service::ALL.map(of).into_iter().filter(|(_, count)| *count > 0);
+    replayed.map(|(service, count)| format!("{count} refresh tokens were presented twice at {service}")).collect()
+}
+
+/// What a token still has to do before it is at rest.
+pub fn owed(state: &TokenState) -> Option<String> {
+    let (Phase::Steady { current } | Phase::Active { current, .. }) = &state.phase else {
+        return Some(state.phase.name().to_owned());
+    };
+    let deferred = state.remnants.iter().any(|remnant| matches!(remnant, Remnant::Deferred { .. }));
+    let reasons = [
+        (current.dead.is_some(), "its current generation is dead"),
+        (current.delivery.settled.is_none(), "its delivery is not settled"),
+        (current.renewal_spent, "a renewal was in doubt"),
+        (current.secret_lost, "its secret is lost"),
+        (deferred, "a revocation was deferred"),
+    ];
+    reasons.into_iter().find_map(|(owed, why)| owed.then(|| why.to_owned()))
+}
+
+/// Every text that opens something.
+pub fn secrets(ledger: &Ledger) -> Vec<String> {
+    let issues = ledger.all().into_iter().flat_map(|entry| entry.issues);
+    let parts = issues.flat_map(|issue| [Some(issue.secret), issue.refresh]);
+    parts.flatten().map(|secret| secret.expose().to_owned()).collect()
+}
+
+/// Whether `text` contains any of `secrets`, all of which are letters and digits.
+pub fn leaks(secrets: &[String], text: &[u8]) -> bool {
+    let set: HashSet<&[u8]> = secrets.iter().map(String::as_bytes).collect();
+    let lengths: HashSet<usize> = set.iter().map(|secret| secret.len()).collect();
+    let runs = text.split(|byte| !byte.is_ascii_alphanumeric());
+    runs.into_iter().any(|run| lengths.iter().any(|length| run.windows(*length).any(|window| set.contains(window))))
+}
+
+/// Every regular file below `directory`.
+pub fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => found.extend(files(&entry.path())),
+            kind if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Temporary files that a write left behind.
+pub fn leftovers(directory: &Path) -> Vec<String> {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let left = files(directory).into_iter().filter(|path| name(path).starts_with(".patrold-"));
+    left.map(|path| format!("{} was left behind", path.display())).collect()
+}
+
+/// Those of `files` that hold a secret in clear.
+pub fn exposed(secrets: &[String], files: &[PathBuf]) -> Vec<String> {
+    let holds = |path: &&PathBuf| leaks(secrets, &fs::read(path).unwrap());
+    files.iter().filter(holds).map(|path| format!("{} holds a secret in clear", path.display())).collect()
+}
+
+mod tests {
+    use patrold::clock::{Clock as _, Span, SystemClock};
+    use patrold::demo::{Loopback, Options};
+    use patrold::names::{GenerationNo, InstanceId, Marker, RotationId};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_judge_of_kills_finds_each_breach() {
+        let loopback = Loopback::start(SystemClock, Options::default()).await.unwrap();
+        let now = SystemClock.now();
+        assert!(orphans(loopback.ledger(), &States::new(), now).is_empty());
+        let (name, number): (TokenName, _) = ("gps".parse().unwrap(), GenerationNo(1));
+        let marker = Marker::new(InstanceId::new([1; 4]), &name, number, RotationId::new([2; 6]));
+        let secret = loopback.issue(Service::Awx, marker.as_str(), Span::days(1));
+        let now = SystemClock.now();
+        assert_eq!(orphans(loopback.ledger(), &States::new(), now).len(), 1, "a live token that nobody knows of");
+        let remnant = Remnant::Unrevocable { number, marker: Some(marker), id: None, until: None };
+        let state = TokenState { remnants: vec![remnant], ..TokenState::default() };
+        let states = States::from([(name, state.clone())]);
+        assert!(orphans(loopback.ledger(), &states, now).is_empty(), "one that the journal knows of");
+        assert_eq!(owed(&state).as_deref(), Some("vacant"));
+
+        let secrets = secrets(loopback.ledger());
+        let secret = secret.token().expose();
+        for (sentence, text, found) in [
+            ("alone", secret.to_owned(), true),
+            ("between marks", format!("token={secret}\n"), true),
+            ("inside of other letters", format!("xx{secret}yy"), true),
+            ("a half of it", secret[..20].to_owned(), false),
+            ("nothing", String::new(), false),
+        ] {
+            assert_eq!(leaks(&secrets, text.as_bytes()), found, "{sentence}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".patrold-abcdef.tmp");
+        fs::write(&path, secret).unwrap();
+        assert_eq!(leftovers(folder.path()).len(), 1);
+        assert_eq!(exposed(&secrets, &files(folder.path())).len(), 1);
+        fs::write(&path, "sealed").unwrap();
+        assert!(exposed(&secrets, &files(folder.path())).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_refresh_token_that_is_presented_twice_is_noticed() {
+        let loopback = Loopback::start(SystemClock, Options::default()).await.unwrap();
+        let pair = loopback.issue(Service::Commvault, "x", Span::days(1));
+        let body = serde_json::json!({
+            "accessToken": pair.token().expose(), "refreshToken": pair.part("refresh_token").unwrap().expose(),
+        });
+        let url = format!("{}/V4/AccessToken/Renew", loopback.url(Service::Commvault));
+        for (times, expected) in [(1, 0), (2, 1)] {
+            post(&url, &body).await;
+            assert_eq!(replays(loopback.ledger()).len(), expected, "presented {times} times");
+        }
+    }
+
+    async fn post(url: &str, body: &serde_json::Value) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let url: url::Url = url.parse().unwrap();
+        let address = format!("127.0.0.1:{}", url.port().unwrap());
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let body = body.to_string();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            url.path(),
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+    }
+}
