@@ -63,10 +63,14 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
             Err(_) => {}
         }
-        // Bound under a name of its own and moved into place once its mode is right: there is no moment at which a
-        // stranger could connect.
+        // Bound under another name and moved into place once its mode is right: there is no moment at which a stranger
+        // could connect. Always the same name, so that what a kill leaves of it is found again.
         let mut hidden = path.as_os_str().to_owned();
-        hidden.push(format!(".{}", std::process::id()));
+        hidden.push(".new");
+        match std::fs::remove_file(&hidden) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let listener = UnixListener::bind(&hidden)?;
         std::fs::set_permissions(&hidden, Permissions::from_mode(0o600))?;
         std::fs::rename(&hidden, path)?;
@@ -125,5 +129,31 @@ impl Answer {
             Self::Unknown => (RotateOutcome::UnknownToken, None, "the inventory has no such token".to_owned()),
         };
         RotateResult { token, outcome, generation, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_kill_leaves_does_not_keep_the_next_daemon_from_listening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        for (sentence, left) in [
+            ("nothing is left", &[][..]),
+            ("killed while it listened", &["control.sock"]),
+            ("killed before the socket was in place", &["control.sock.new"]),
+            ("killed twice", &["control.sock", "control.sock.new"]),
+        ] {
+            for name in left {
+                // Dropping the listener leaves the file, as a kill does.
+                drop(UnixListener::bind(folder.path().join(name)).unwrap());
+            }
+            let socket = Socket::bind(&path).await.expect(sentence);
+            assert!(Socket::bind(&path).await.is_err(), "{sentence}: somebody listens");
+            drop(socket);
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{sentence}");
+        }
     }
 }

@@ -20,7 +20,7 @@ use super::apply;
 use super::decide::{Abilities, Action, Memo, Rest, Situation, Step, decide};
 use super::effects::Effects;
 use super::event::Event;
-use super::state::{Generation, Remnant, TokenState};
+use super::state::{Generation, Phase, Remnant, TokenState};
 
 /// So many steps without a rest are more than any rotation has. Whoever takes them is in a circle that nobody thought
 /// of, and must not become a flood of requests.
@@ -134,8 +134,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 return self.stuck(held);
             }
             match step {
-                // An intent that is in the journal is carried out: dropping it would leave its outcome in doubt.
-                Step::Act(action) if self.effects.stopping() && !matches!(action, Action::Mint | Action::Renew) => {
+                Step::Act(action) if self.effects.stopping() && !finishes(&held.state.phase, &action) => {
                     return Rest { until: None, reason: Reason::Stopping, next: None };
                 }
                 Step::Act(action) => self.act(held, context, action).await,
@@ -192,6 +191,17 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let attempts = held.stuck.as_ref().map_or(1, |(attempts, _)| *attempts);
         let wait = backoff::next(attempts, Some(Span::minutes(5)), self.effects.draw());
         Rest { until: Some(self.clock.now() + wait), reason: Reason::JournalUnwritable, next: None }
+    }
+}
+
+/// Whether even a daemon that stops takes this step. An intent that is in the journal is carried out: dropping it would
+/// leave its outcome in doubt. A renewal took the old secret from its consumers: they get the new one before nobody is
+/// left to bring it.
+fn finishes(phase: &Phase, action: &Action) -> bool {
+    match action {
+        Action::Mint | Action::Renew | Action::VerifyRenewed => true,
+        Action::Write(_) | Action::Notify(_) => matches!(phase, Phase::Steady { .. } | Phase::Active { .. }),
+        _ => false,
     }
 }
 

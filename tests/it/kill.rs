@@ -5,32 +5,32 @@
 //! its directory and names it.
 
 mod judge;
+mod report;
 mod stage;
+mod witness;
 
-use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Write as _, stderr};
-use std::path::Path;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use notify::event::{EventKind, ModifyKind};
-use notify::{RecursiveMode, Watcher as _};
 use patrold::clock::{Clock as _, Span, SystemClock};
 use patrold::demo::dice::Dice;
-use patrold::demo::{Consumer, LedgerEntry, Loopback, RequestRecord, Service, Summary, Verdict};
-use patrold::journal::sqlite::ReadOnly;
+use patrold::demo::{Consumer, Fault, LedgerEntry, Loopback, RequestRecord, Service, Summary, Verdict};
+use patrold::journal::key::KeySource;
+use patrold::journal::sqlite::{ReadOnly, SqliteJournal};
 use patrold::provider::Operation;
 use patrold::rotation::TokenState;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
 use self::judge::States;
+use self::report::Report;
 use self::stage::Places;
+use self::witness::{Change, Crowd, Watched};
 
 /// Rounds where the environment does not say.
 const ROUNDS: u64 = 200;
@@ -40,7 +40,7 @@ const FAULTS: u64 = 10;
 
 /// How long a consumer may hold a secret that a renewal in place replaced. Nothing can bring back a new secret that a
 /// kill or a fault lost on its way here: the daemon has to come back, to find out, and to rotate, among more kills.
-const LOST_RENEWAL: Span = Span::seconds(15);
+const LOST_RENEWAL: Span = Span::seconds(30);
 
 /// A round ends after this, whether its moment came or not.
 const ROUND: Duration = Duration::from_millis(350);
@@ -87,28 +87,6 @@ impl Moment {
     }
 }
 
-/// What happened to the files of stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Created,
-    Renamed,
-}
-
-/// What a run came to.
-#[derive(Debug, Default)]
-struct Report {
-    rounds: u64,
-    /// Kills whose moment came, by moment.
-    struck: BTreeMap<String, u64>,
-    /// What tokens were in the middle of when their daemon was killed, by phase.
-    phases: BTreeMap<&'static str, u64>,
-    /// From a start to the first request that the provider got.
-    first_actions: Vec<Duration>,
-    /// From the start of the last daemon until nothing was owed.
-    calm: Duration,
-    breaches: Vec<String>,
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_point_it_keeps_its_promise() {
     let seed = number("PATROLD_KILL_SEED").unwrap_or_else(|| SystemClock.now().timestamp_micros().unsigned_abs());
@@ -129,13 +107,63 @@ async fn killed_at_any_point_it_keeps_its_promise() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_to_stop_during_a_renewal_it_delivers_the_new_secret_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let loopback = Loopback::start(SystemClock, stage::services()).await.unwrap();
+    let places = Places::set(directory.path(), &loopback);
+    let mut report = Report::default();
+    let mut arrivals = loopback.arrivals();
+    let daemon = start(&places);
+    // Long enough for the signal to come first.
+    loopback.faults().next(Service::Commvault, Operation::Renew, Fault::Slow { by: Span::milliseconds(200) });
+    let renewal = async { while arrivals.recv().await.unwrap().operation != Some(Operation::Renew) {} };
+    tokio::time::timeout(STOP, renewal).await.expect("a renewal is asked for");
+    stop(daemon, &mut report).await;
+    assert_eq!(loopback.faults().pending(), 0);
+    assert_eq!(report.breaches, Vec::<String>::new());
+    assert!(loopback.ledger().counters(Service::Commvault).renewed > 0, "the renewal took effect");
+    for mut consumer in places.consumers(&loopback) {
+        let verdict = consumer.check(SystemClock.now());
+        assert!(matches!(verdict, Verdict::Live | Verdict::NotYet), "{}: {verdict:?}", consumer.name());
+    }
+}
+
+/// A kill at every moment of the first start: of the state directory, the key, the database, the control socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_it_starts_for_the_first_time_it_starts_again() {
+    const STARTS: u32 = 30;
+    for start_number in 0..STARTS {
+        let directory = tempfile::tempdir().unwrap();
+        let loopback = Loopback::start(SystemClock, stage::services()).await.unwrap();
+        let places = Places::set(directory.path(), &loopback);
+        let mut arrivals = loopback.arrivals();
+        let mut daemon = start(&places);
+        tokio::time::sleep(Duration::from_millis(1) * start_number).await;
+        daemon.start_kill().unwrap();
+        daemon.wait().await.unwrap();
+        while arrivals.try_recv().is_ok() {}
+        let daemon = start(&places);
+        let acts = tokio::time::timeout(STOP, arrivals.recv()).await;
+        let log = || fs::read_to_string(&places.log).unwrap();
+        assert!(acts.is_ok(), "killed after {start_number} ms, it does nothing:\n{}", log());
+        let mut report = Report::default();
+        stop(daemon, &mut report).await;
+        assert_eq!(report.breaches, Vec::<String>::new(), "killed after {start_number} ms:\n{}", log());
+    }
+}
+
 /// A number from the environment.
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
 fn lines<T: std::fmt::Debug>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| format!("{item:?}\n")).collect()
+    items.into_iter().fold(String::new(), |mut text, item| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{item:?}");
+        text
+    })
 }
 
 /// Kills the daemon `rounds` times, lets the last one come to rest, stops it, and judges.
@@ -153,7 +181,7 @@ async fn run(places: &Places, loopback: &Loopback, dice: &mut Dice, rounds: u64,
     let states = come_to_rest(places, &mut daemon, &mut report).await;
     stop(daemon, &mut report).await;
     let mut consumers = crowd.dismiss();
-    judge(places, loopback, &mut consumers, &states, &mut report);
+    judge(places, loopback, &mut consumers, &states, &mut report).await;
     report
 }
 
@@ -177,7 +205,7 @@ async fn round(places: &Places, loopback: &Loopback, dice: &mut Dice, watch: &mu
     if struck {
         *report.struck.entry(moment.name()).or_default() += 1;
     }
-    if let Some(status) = ended {
+    if let Some(status) = ended.filter(|status| !killed(*status)) {
         report.breaches.push(format!("in round {} the daemon ended by itself: {status}", report.rounds));
     }
     // Nobody acts for the daemon now: what the journal says is all that anybody knows.
@@ -185,8 +213,15 @@ async fn round(places: &Places, loopback: &Loopback, dice: &mut Dice, watch: &mu
     for state in states.values() {
         *report.phases.entry(state.phase.name()).or_default() += 1;
     }
-    let orphans = judge::orphans(loopback.ledger(), &states, SystemClock.now());
-    report.breaches.extend(orphans.into_iter().map(|orphan| format!("after round {}: {orphan}", report.rounds)));
+    let now = SystemClock.now();
+    let mut breaches = judge::orphans(loopback.ledger(), &states, now);
+    breaches.extend(judge::crowds(loopback.ledger(), now));
+    report.breaches.extend(breaches.into_iter().map(|breach| format!("after round {}: {breach}", report.rounds)));
+}
+
+/// Whether somebody else was quicker: `strace --inject`, say.
+fn killed(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::KILL.as_raw())
 }
 
 /// Waits for `moment`; tells whether it came, and when the provider got the first request.
@@ -273,138 +308,40 @@ async fn stop(mut daemon: Child, report: &mut Report) {
     }
 }
 
-fn judge(
+async fn judge(
     places: &Places,
     loopback: &Loopback,
     consumers: &mut [Consumer],
     expected: &States,
     report: &mut Report,
 ) {
-    let ledger = loopback.ledger();
+    let (ledger, breaches) = (loopback.ledger(), &mut report.breaches);
     let states = judge::states(&places.state);
     let markers: Vec<&str> = states.values().flat_map(TokenState::markers).collect();
     let known = |entry: &LedgerEntry| markers.contains(&entry.name.trim());
     let summary = Summary::allowing(LOST_RENEWAL, consumers, ledger, known, SystemClock.now());
-    let _ = writeln!(stderr(), "{summary}");
     if !summary.holds() {
-        report.breaches.push(summary.to_string());
+        breaches.push(summary.to_string());
     }
-    let lost = expected.keys().filter(|name| !states.contains_key(*name));
-    report.breaches.extend(lost.map(|name| format!("the journal lost {name}")));
-    report.breaches.extend(judge::replays(ledger));
+    report.summary = summary.to_string();
+    let missing = expected.keys().filter(|name| !states.contains_key(*name));
+    breaches.extend(missing.map(|name| format!("the journal lost {name}")));
+    breaches.extend(judge::replays(ledger));
     match ReadOnly::open(&places.state).map(|journal| journal.verify_chain()) {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => report.breaches.push(format!("the journal is broken: {error}")),
-        Err(error) => report.breaches.push(format!("the journal cannot be opened: {error}")),
+        Ok(Err(error)) => breaches.push(format!("the journal is broken: {error}")),
+        Err(error) => breaches.push(format!("the journal cannot be opened: {error}")),
     }
-    report.breaches.extend(judge::leftovers(&places.root));
+    match SqliteJournal::open(&places.state, &KeySource::StateDirectory, SystemClock.now()) {
+        Ok((journal, opened)) => {
+            let unreadable = opened.unreadable.iter().map(|slot| format!("the secret {slot:?} cannot be opened"));
+            breaches.extend(unreadable);
+            breaches.extend(judge::lost(&journal, &states, ledger, SystemClock.now()).await);
+        }
+        Err(error) => breaches.push(format!("the journal cannot be opened: {error}")),
+    }
+    breaches.extend(judge::leftovers(&places.root));
     let mut private = judge::files(&places.state);
     private.extend([places.log.clone(), places.hooked.clone()]);
-    let mut secrets = judge::secrets(ledger);
-    secrets.retain(|secret| !secret.is_empty());
-    report.breaches.extend(judge::exposed(&secrets, &private));
-    if !places.hooked.exists() {
-        report.breaches.push("no hook ever ran".to_owned());
-    }
-}
-
-impl Report {
-    fn describe(&self, places: &Places, loopback: &Loopback) -> String {
-        let mut first = self.first_actions.clone();
-        first.sort_unstable();
-        let median = first.get(first.len() / 2).copied().unwrap_or_default();
-        let slowest = first.last().copied().unwrap_or_default();
-        let requests = loopback.requests();
-        let faults = requests.iter().filter(|request| request.fault.is_some()).count();
-        let counters = Service::ALL.map(|service| {
-            let counters = loopback.ledger().counters(service);
-            format!("{service}: {} minted, {} renewed, {} revoked", counters.minted, counters.renewed, counters.revoked)
-        });
-        let records = records(&places.state);
-        let about = ["orphan-found", "orphan-revoked", "search-ended", "remnant-ended", "renewal-doubted", "undone"]
-            .map(|kind| format!("{} {kind}", records.get(kind).copied().unwrap_or_default()));
-        format!(
-            "{} rounds; kills {:?}; tokens were {:?}\n{} requests, {faults} of them went wrong; {}\n\
-             {} records: {}\nfirst request after {median:?}, at most {slowest:?}; at rest after {:?}",
-            self.rounds,
-            self.struck,
-            self.phases,
-            requests.len(),
-            counters.join("; "),
-            records.values().sum::<u64>(),
-            about.join(", "),
-            self.calm,
-        )
-    }
-}
-
-/// How many records of each kind there are.
-fn records(state: &Path) -> BTreeMap<String, u64> {
-    let journal = ReadOnly::open(state).unwrap();
-    let mut counts = BTreeMap::new();
-    for (name, _) in journal.states().unwrap() {
-        for record in journal.history(&name).unwrap() {
-            *counts.entry(record.kind).or_default() += 1;
-        }
-    }
-    counts
-}
-
-/// Consumers that never take their eyes off their files.
-struct Crowd {
-    dismissed: Arc<AtomicBool>,
-    watch: JoinHandle<Vec<Consumer>>,
-}
-
-impl Crowd {
-    fn gather(mut consumers: Vec<Consumer>) -> Self {
-        let dismissed = Arc::new(AtomicBool::new(false));
-        let over = Arc::clone(&dismissed);
-        let watch = std::thread::spawn(move || {
-            while !over.load(Ordering::Acquire) {
-                for consumer in &mut consumers {
-                    // Findings stay with the consumer.
-                    let _: Verdict = consumer.check(SystemClock.now());
-                }
-                // The daemon needs the processor, too.
-                std::thread::park_timeout(Duration::from_millis(1));
-            }
-            consumers
-        });
-        Self { dismissed, watch }
-    }
-
-    fn dismiss(self) -> Vec<Consumer> {
-        self.dismissed.store(true, Ordering::Release);
-        self.watch.join().unwrap()
-    }
-}
-
-/// Tells of changes in the directory of the stores.
-struct Watched {
-    changes: mpsc::UnboundedReceiver<Change>,
-    _watcher: notify::RecommendedWatcher,
-}
-
-impl Watched {
-    fn new(directory: &Path) -> Self {
-        let (sender, changes) = mpsc::unbounded_channel();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let change = match event.map(|event| event.kind) {
-                Ok(EventKind::Create(_)) => Change::Created,
-                Ok(EventKind::Modify(ModifyKind::Name(_))) => Change::Renamed,
-                _ => return,
-            };
-            // Nobody waits any more once the run is over.
-            let _ = sender.send(change);
-        })
-        .unwrap();
-        watcher.watch(directory, RecursiveMode::NonRecursive).unwrap();
-        Self { changes, _watcher: watcher }
-    }
-
-    /// What happened before does not count.
-    fn forget(&mut self) {
-        while self.changes.try_recv().is_ok() {}
-    }
+    breaches.extend(judge::exposed(&judge::secrets(ledger), &private));
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use patrold::clock::Time;
 use patrold::demo::{Ledger, LedgerEntry, Service, unaccounted};
-use patrold::journal::sqlite::ReadOnly;
+use patrold::journal::sqlite::{OpenError, ReadOnly};
+use patrold::journal::{Journal, SecretSlot};
 use patrold::names::TokenName;
-use patrold::rotation::state::Remnant;
+use patrold::rotation::state::{Generation, Remnant};
 use patrold::rotation::{Phase, TokenState};
 
 /// What the journal knows of every token.
@@ -21,7 +22,7 @@ pub fn states(state: &Path) -> States {
             let states = journal.states().unwrap();
             states.into_iter().map(|(name, json)| (name, serde_json::from_str(&json).unwrap())).collect()
         }
-        Err(patrold::journal::sqlite::OpenError::Missing(_)) => States::new(),
+        Err(OpenError::Missing(_)) => States::new(),
         Err(error) => panic!("{error}"),
     }
 }
@@ -32,6 +33,38 @@ pub fn orphans(ledger: &Ledger, states: &States, now: Time) -> Vec<String> {
     let known = |entry: &LedgerEntry| markers.contains(entry.name.trim());
     let left = unaccounted(ledger, known, now);
     left.iter().map(|entry| format!("nobody knows of {} at {} (id {})", entry.name, entry.service, entry.id)).collect()
+}
+
+/// Tokens of the inventory with more live generations than the old one, the new one, and one that is being revoked.
+pub fn crowds(ledger: &Ledger, now: Time) -> Vec<String> {
+    let mut live: BTreeMap<String, u32> = BTreeMap::new();
+    for entry in Service::ALL.into_iter().flat_map(|service| ledger.live_tokens(service, now)) {
+        // A marker ends in the generation and the rotation.
+        if let Some(token) = entry.name.trim().rsplitn(3, '-').nth(2).filter(|_| entry.is_marked()) {
+            *live.entry(token.to_owned()).or_default() += 1;
+        }
+    }
+    let crowds = live.into_iter().filter(|(_, count)| *count > 3);
+    crowds.map(|(token, count)| format!("{count} generations of {token} are alive at once")).collect()
+}
+
+/// Current generations whose secret the journal does not hold, or holds in a version that is dead.
+pub async fn lost(journal: &impl Journal, states: &States, ledger: &Ledger, now: Time) -> Vec<String> {
+    let mut lost = Vec::new();
+    for (name, state) in states {
+        let Some(Generation { number, revision, .. }) = state.phase.current().map(|current| &current.generation) else {
+            lost.push(format!("{name} has no generation"));
+            continue;
+        };
+        let slot = SecretSlot { token: name.clone(), generation: *number, revision: *revision };
+        match journal.secret(&slot).await {
+            Ok(Some(parts)) if ledger.is_live(parts.token().expose(), now) => {}
+            Ok(Some(_)) => lost.push(format!("the journal's secret of {name} is dead")),
+            Ok(None) => lost.push(format!("the journal has no secret of {name}")),
+            Err(failure) => lost.push(format!("the journal's secret of {name} cannot be opened: {failure}")),
+        }
+    }
+    lost
 }
 
 /// Refresh tokens that were presented a second time.
@@ -72,24 +105,25 @@ pub fn leaks(secrets: &[String], text: &[u8]) -> bool {
     runs.into_iter().any(|run| lengths.iter().any(|length| run.windows(*length).any(|window| set.contains(window))))
 }
 
-/// Every regular file below `directory`.
+/// Every file below `directory`, of whatever kind.
 pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
         match entry.file_type().unwrap() {
             kind if kind.is_dir() => found.extend(files(&entry.path())),
-            kind if kind.is_file() => found.push(entry.path()),
-            _ => {}
+            _ => found.push(entry.path()),
         }
     }
     found
 }
 
-/// Temporary files that a write left behind.
+/// What a daemon that stopped in good order must not leave behind: temporary files and its socket.
 pub fn leftovers(directory: &Path) -> Vec<String> {
-    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let left = files(directory).into_iter().filter(|path| name(path).starts_with(".patrold-"));
-    left.map(|path| format!("{} was left behind", path.display())).collect()
+    let left = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(".patrold-") || name.starts_with("control.sock")
+    };
+    files(directory).into_iter().filter(left).map(|path| format!("{} was left behind", path.display())).collect()
 }
 
 /// Those of `files` that hold a secret in clear.
@@ -101,6 +135,7 @@ pub fn exposed(secrets: &[String], files: &[PathBuf]) -> Vec<String> {
 mod tests {
     use patrold::clock::{Clock as _, Span, SystemClock};
     use patrold::demo::{Loopback, Options};
+    use patrold::journal::memory::MemoryJournal;
     use patrold::names::{GenerationNo, InstanceId, Marker, RotationId};
 
     use super::*;
@@ -121,6 +156,20 @@ mod tests {
         assert!(orphans(loopback.ledger(), &states, now).is_empty(), "one that the journal knows of");
         assert_eq!(owed(&state).as_deref(), Some("vacant"));
 
+        assert_eq!(
+            lost(&MemoryJournal::new(), &states, loopback.ledger(), now).await,
+            ["gps has no generation"],
+            "a token whose secret nobody has"
+        );
+        for (live, expected) in [(3, 0), (4, 1)] {
+            let next =
+                Marker::new(InstanceId::new([1; 4]), &"gps".parse().unwrap(), number, RotationId::new([live; 6]));
+            while crowd(&loopback) < live {
+                loopback.issue(Service::Awx, next.as_str(), Span::days(1));
+            }
+            assert_eq!(crowds(loopback.ledger(), SystemClock.now()).len(), expected, "{live} live generations");
+        }
+
         let secrets = secrets(loopback.ledger());
         let secret = secret.token().expose();
         for (sentence, text, found) in [
@@ -139,6 +188,12 @@ mod tests {
         assert_eq!(exposed(&secrets, &files(folder.path())).len(), 1);
         fs::write(&path, "sealed").unwrap();
         assert!(exposed(&secrets, &files(folder.path())).is_empty());
+    }
+
+    /// How many live tokens carry a marker.
+    fn crowd(loopback: &Loopback) -> u8 {
+        let live = loopback.ledger().live_tokens(Service::Awx, SystemClock.now());
+        u8::try_from(live.iter().filter(|entry| entry.is_marked()).count()).unwrap()
     }
 
     #[tokio::test]
