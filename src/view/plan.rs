@@ -57,17 +57,6 @@ pub struct WindowView {
     pub opens: Option<Time>,
 }
 
-impl WindowView {
-    fn new(window: &Window, now: Time) -> Self {
-        Self {
-            cron: window.opens.expression().to_owned(),
-            timezone: window.opens.timezone().to_string(),
-            duration_seconds: window.duration.num_seconds(),
-            opens: window.next_open(now),
-        }
-    }
-}
-
 /// What becomes of a generation once a newer one has taken its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -94,17 +83,10 @@ pub enum Fate {
 impl Plan {
     /// What happens to the tokens of `inventory`, given what the journal knows of them.
     pub fn new(inventory: &Inventory, states: &BTreeMap<TokenName, TokenState>, now: Time) -> Self {
-        let abilities: BTreeMap<_, _> =
-            inventory.accounts.values().map(|account| (&account.name, Abilities::of(&account.provider))).collect();
         let vacant = TokenState::default();
-        let entry = |token: &std::sync::Arc<TokenPolicy>| {
-            let state = states.get(&token.name).unwrap_or(&vacant);
-            match abilities.get(&token.account.name) {
-                Some(abilities) => entry(token, state, abilities, now),
-                None => entry(token, state, &Abilities::of(&token.account.provider), now),
-            }
-        };
-        let mut tokens: Vec<Entry> = inventory.tokens.values().map(entry).collect();
+        let mut planner = Planner { now, abilities: BTreeMap::new(), openings: BTreeMap::new() };
+        let state = |token: &TokenPolicy| states.get(&token.name).unwrap_or(&vacant);
+        let mut tokens: Vec<_> = inventory.tokens.values().map(|token| planner.entry(token, state(token))).collect();
         // Stable, so that tokens of the same time stay in the order of names.
         tokens.sort_by_key(|entry| entry.outlook.at.unwrap_or(Time::MAX_UTC));
         Self { at: now, tokens }
@@ -165,29 +147,51 @@ impl Entry {
     }
 }
 
-fn entry(token: &TokenPolicy, state: &TokenState, abilities: &Abilities, now: Time) -> Entry {
-    let memo = outlook::undisturbed(now);
-    let skew = Span::zero();
-    let situation = Situation { policy: token, wanted: true, state, memo: &memo, abilities, skew, listing: None, now };
-    let outlook = Outlook::foresee(&situation);
-    let current = state.phase.current().map(|current| &current.generation);
-    let retiring = state.phase.retiring().map(|retiring| &retiring.generation);
-    let old = match outlook.action {
-        Deed::Revoke => retiring.map(|old| replaced(old, &situation)),
-        Deed::Renew => current.map(|old| renewed(old, abilities)),
-        Deed::Nothing if outlook.due.is_none() => None,
-        _ => current.map(|old| replaced(old, &situation)),
-    };
-    Entry {
-        token: token.name.clone(),
-        account: token.account.name.clone(),
-        provider: token.account.provider.name.clone(),
-        phase: state.phase.name(),
-        generation: current.map(|generation| generation.number),
-        expires: current.map(|generation| generation.remote.expires),
-        window: token.window.as_ref().map(|window| WindowView::new(window, now)),
-        old,
-        outlook,
+/// Plans one token after the other, working out once what many of them share.
+struct Planner<'i> {
+    now: Time,
+    abilities: BTreeMap<&'i AccountName, Abilities>,
+    /// When windows open next, by expression and zone.
+    openings: BTreeMap<(&'i str, &'static str), Option<Time>>,
+}
+
+impl<'i> Planner<'i> {
+    fn entry(&mut self, token: &'i TokenPolicy, state: &TokenState) -> Entry {
+        let now = self.now;
+        let window = token.window.as_ref().map(|window| self.window(window));
+        let account = &token.account;
+        let abilities = self.abilities.entry(&account.name).or_insert_with(|| Abilities::of(&account.provider));
+        let memo = outlook::undisturbed(now);
+        let skew = Span::zero();
+        let situation =
+            Situation { policy: token, wanted: true, state, memo: &memo, abilities, skew, listing: None, now };
+        let outlook = Outlook::foresee(&situation);
+        let current = state.phase.current().map(|current| &current.generation);
+        let retiring = state.phase.retiring().map(|retiring| &retiring.generation);
+        let old = match outlook.action {
+            Deed::Revoke => retiring.map(|old| replaced(old, &situation)),
+            Deed::Renew => current.map(|old| renewed(old, abilities)),
+            Deed::Nothing if outlook.due.is_none() => None,
+            _ => current.map(|old| replaced(old, &situation)),
+        };
+        Entry {
+            token: token.name.clone(),
+            account: account.name.clone(),
+            provider: account.provider.name.clone(),
+            phase: state.phase.name(),
+            generation: current.map(|generation| generation.number),
+            expires: current.map(|generation| generation.remote.expires),
+            window,
+            old,
+            outlook,
+        }
+    }
+
+    fn window(&mut self, window: &'i Window) -> WindowView {
+        let (cron, timezone) = (window.opens.expression(), window.opens.timezone().name());
+        let opens = *self.openings.entry((cron, timezone)).or_insert_with(|| window.next_open(self.now));
+        let duration_seconds = window.duration.num_seconds();
+        WindowView { cron: cron.to_owned(), timezone: timezone.to_owned(), duration_seconds, opens }
     }
 }
 

@@ -68,13 +68,13 @@ fn account_troubles(account: &AccountStatus, now: Time) -> Vec<String> {
     let mut troubles = Vec::new();
     let name = &account.name;
     if account.condition == AccountCondition::Degraded {
-        let since = account.since.map(|since| format!(" since {}", words::span(now - since))).unwrap_or_default();
+        let since = account.since.map(|since| format!(" for {}", words::span(now - since))).unwrap_or_default();
         let why = account.last_error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
         troubles.push(format!("account {name} is degraded{since}{why}"));
     }
     if let Some(until) = account.blocked_until {
         troubles
-            .push(format!("account {name}: the provider asked for patience, until {}", words::relative(until, now)));
+            .push(format!("account {name}: the provider asked for patience, for another {}", words::span(until - now)));
     }
     if let (Some(skew), true) = (account.skew_ms, account.skew_is_worrying) {
         let side = if skew > 0 { "ahead of" } else { "behind" };

@@ -1,0 +1,233 @@
+//! The command line as people and scripts see it: the real program, its output and its exit status.
+//!
+//! What each command prints is compared with `tests/data/cli/NAME.txt`, with times and temporary paths replaced.
+//! `PATROLD_REGENERATE=1 cargo test --test it cli::` writes these files anew; look at the difference before you commit
+//! it.
+
+mod daemon;
+mod golden;
+mod world;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::Stdio;
+
+use golden::expect;
+use serde_json::Value;
+use world::World;
+
+#[test]
+fn help_is_as_documented() {
+    let world = World::new("");
+    for (name, args) in [
+        ("help", &["--help"][..]),
+        ("help-run", &["run", "--help"]),
+        ("help-check", &["check", "--help"]),
+        ("help-plan", &["plan", "--help"]),
+        ("help-status", &["status", "--help"]),
+        ("help-rotate", &["rotate", "--help"]),
+        ("help-provider-show", &["provider", "show", "--help"]),
+    ] {
+        expect(name, &world, args, 0);
+    }
+}
+
+#[test]
+fn bad_usage_ends_with_2() {
+    let world = World::new(world::TWO_TOKENS);
+    for args in [
+        &[][..],
+        &["rotat"],
+        &["rotate"],
+        &["rotate", "ci", "--all"],
+        &["rotate", "ci", "--timeout", "soon"],
+        &["plan", "--until", "tomorrow"],
+        &["status", "no such name"],
+        &["provider", "show"],
+        &["run", "--log-format", "xml"],
+        &["run", "--log-level", "patrold=loud"],
+    ] {
+        let output = world.run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_valid_inventory_is_summed_up() {
+    let world = World::new(world::TWO_TOKENS);
+    expect("check", &world, &["check"], 0);
+    let json = world.json(&["check", "--json"], 0);
+    assert_eq!(json["valid"], true);
+    assert_eq!(json["inventories"][0]["contents"]["tokens"], 2);
+    assert_eq!(json["inventories"][0]["firings"][0]["next"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn every_broken_inventory_is_reported() {
+    let broken = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/inventories/broken");
+    let broken = broken.to_str().unwrap();
+    let world = World::new("");
+    let output = world.run(&["check", broken]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8(output.stderr).unwrap();
+    let json = world.json(&["check", "--json", broken], 2);
+    let checks = json["inventories"].as_array().unwrap();
+    let files = std::fs::read_dir(broken).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(checks.len(), files.filter(|path| path.extension().is_some_and(|it| it == "toml")).count());
+    for check in checks {
+        assert_eq!(check["valid"], false, "{}", check["file"]);
+        for problem in check["problems"].as_array().unwrap() {
+            let place = format!("{}:{}:{}", problem["file"].as_str().unwrap(), problem["line"], problem["column"]);
+            let line = format!(
+                "{place}: {}: {}\n",
+                problem["severity"].as_str().unwrap(),
+                problem["message"].as_str().unwrap()
+            );
+            assert!(text.contains(&line), "{line}");
+        }
+    }
+}
+
+#[test]
+fn an_invalid_inventory_stops_every_command_that_needs_it() {
+    let world = World::new("[[token]]\nname = \"ci\"\nacount = \"a\"\n");
+    expect("check-invalid", &world, &["check"], 2);
+    for args in [&["plan"][..], &["status"], &["rotate", "ci"], &["run"]] {
+        let output = world.run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("patrold.toml:3:1: error: "), "{args:?}: {text}");
+    }
+    let missing = World::new("");
+    std::fs::remove_file(missing.config()).unwrap();
+    expect("check-missing", &missing, &["check"], 2);
+}
+
+#[test]
+fn without_a_journal_everything_is_issued_for_the_first_time() {
+    let world = World::new(world::TWO_TOKENS);
+    expect("plan-empty", &world, &["plan"], 0);
+    expect("status-empty", &world, &["status"], 0);
+}
+
+#[test]
+fn plans_and_statuses_come_from_the_journal_where_no_daemon_runs() {
+    let world = World::new(world::TWO_TOKENS);
+    world.rotate_in_journal("ci", 3);
+    world.rotate_in_journal("gps", 1);
+    expect("plan", &world, &["plan"], 0);
+    expect("plan-json", &world, &["plan", "gps", "--json"], 0);
+    expect("status", &world, &["status"], 0);
+    expect("status-detail", &world, &["status", "ci"], 0);
+    expect("status-json", &world, &["status", "ci", "--json"], 0);
+    let soon = world.json(&["plan", "--json", "--until", "1h"], 0);
+    assert_eq!(soon["tokens"], Value::Array(vec![]), "nothing is due within an hour");
+    let later = world.json(&["plan", "--json", "--until", "60d"], 0);
+    assert_eq!(later["tokens"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_state_that_cannot_be_read_hides_its_own_token_only() {
+    let world = World::new(world::TWO_TOKENS);
+    world.rotate_in_journal("ci", 1);
+    world.commit("gps", "{\"phase\":\"of the moon\"}".to_owned());
+    for args in [&["plan"][..], &["status"]] {
+        let output = world.run(args);
+        assert_eq!(output.status.code(), Some(3), "{args:?}");
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains("the journal's state of token gps cannot be read"), "{args:?}: {text}");
+        assert!(text.contains("\nci "), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn names_that_do_not_exist_get_a_hint() {
+    let world = World::new(world::TWO_TOKENS);
+    for (args, hint) in [
+        (&["plan", "gsp"][..], "did you mean \"gps\"?"),
+        (&["status", "gsp"], "did you mean \"gps\"?"),
+        (&["provider", "show", "axw"], "did you mean \"awx\"?"),
+        (&["rotate", "--account", "nobody"], "the inventory has no account \"nobody\""),
+    ] {
+        let output = world.run(args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(hint), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn provider_definitions_are_shown() {
+    let world = World::new("");
+    expect("provider-list", &world, &["provider", "list"], 0);
+    expect("provider-show", &world, &["provider", "show", "awx"], 0);
+    let list = world.json(&["provider", "list", "--json"], 0);
+    let names: Vec<_> = list.as_array().unwrap().iter().map(|view| view["name"].as_str().unwrap()).collect();
+    assert!(names.is_sorted() && names.contains(&"pointone"), "{names:?}");
+    let shown = world.json(&["provider", "show", "awx", "--json"], 0);
+    assert_eq!(shown["capabilities"]["revokes"], true);
+    let source = world.run(&["provider", "show", "awx", "--source"]);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers/awx.toml");
+    assert_eq!(source.stdout, std::fs::read(file).unwrap());
+}
+
+#[test]
+fn rotations_without_a_daemon_tell_how_they_went() {
+    let world = World::new(world::TWO_TOKENS);
+    let output = world.run(&["rotate", "ci", "nobody", "--timeout", "30s", "--json"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("no daemon is running; rotating in this process"), "{text}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = json["results"].as_array().unwrap();
+    let outcomes: Vec<_> = results.iter().map(|result| (&result["token"], &result["outcome"])).collect();
+    assert_eq!(outcomes, [(&"ci".into(), &"failed".into()), (&"nobody".into(), &"unknown-token".into())]);
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_those_who_ask() {
+    let world = World::new("x = 1\n");
+    for (args, no_color, coloured) in [
+        (&["check"][..], false, false),
+        (&["check", "--color", "always"], false, true),
+        (&["check", "--color", "always"], true, true),
+        (&["check", "--color", "never"], false, false),
+    ] {
+        let mut command = world.command(args);
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        let text = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        assert_eq!(text.contains('\u{1b}'), coloured, "{args:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let tokens =
+        (0..2000).map(|number| format!("[[token]]\nname = \"t{number}\"\naccount = \"a\"\nlifetime = \"30d\"\n"));
+    let account = "[account.a]\nprovider = \"pointone\"\ncredential = { env = \"A\" }\n".to_owned();
+    let world = World::new(&tokens.fold(account, |text, token| text + &token));
+    for args in [&["status"][..], &["status", "--json"], &["plan"], &["provider", "show", "awx", "--source"]] {
+        let mut child = world.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::with_capacity(16, child.stdout.take().unwrap());
+        out.read_line(&mut String::new()).unwrap();
+        drop(out);
+        let mut errors = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}: {errors}");
+        assert!(!errors.contains("panicked") && !errors.contains("error"), "{args:?}: {errors}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let world = World::new(world::TWO_TOKENS);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = world.command(&["plan"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the output"));
+}

@@ -1,0 +1,86 @@
+//! The command line beside a running daemon.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::world::{self, World};
+
+/// A daemon that was started and is ready.
+struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    fn start(world: &World) -> Self {
+        // The daemon tells a service manager when it is ready: no need to guess.
+        let path = world.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut command = world.command(&["run", "--log-format", "json"]);
+        let child = command.env("NOTIFY_SOCKET", &path).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let daemon = Self { child };
+        let mut buffer = [0; 1024];
+        loop {
+            let length = manager.recv(&mut buffer).unwrap();
+            if String::from_utf8_lossy(&buffer[..length]).contains("READY=1") {
+                return daemon;
+            }
+        }
+    }
+
+    /// Asks it to stop; gives exit status and log.
+    fn stop(mut self) -> (Option<i32>, String) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        let log = std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Stopped already, unless the test failed.
+        let _ = self.child.kill();
+    }
+}
+
+#[test]
+fn a_running_daemon_answers() {
+    let world = World::new(world::TWO_TOKENS);
+    let daemon = Daemon::start(&world);
+
+    let status = world.json(&["status", "--json"], 0);
+    assert_eq!(status["daemon"]["pid"], daemon.child.id());
+    assert_eq!(status["tokens"].as_array().unwrap().len(), 2);
+    let text = String::from_utf8(world.run(&["status"]).stdout).unwrap();
+    assert!(text.starts_with("patrold "), "{text}");
+
+    let output = world.run(&["rotate", "ci", "--timeout", "30s"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("ci     failed") && text.contains("PATROLD_TEST_CREDENTIAL"), "{text}");
+
+    let second = world.run(&["run"]);
+    assert_eq!(second.status.code(), Some(1));
+    let text = String::from_utf8(second.stderr).unwrap();
+    assert!(text.contains(&format!("process {}", daemon.child.id())), "{text}");
+
+    // Who breaks the inventory still sees how the daemon fares.
+    let inventory = std::fs::read(world.config()).unwrap();
+    std::fs::write(world.config(), "nonsense").unwrap();
+    let status = world.json(&["status", "--json"], 0);
+    assert_eq!(status["daemon"]["pid"], daemon.child.id());
+    std::fs::write(world.config(), inventory).unwrap();
+
+    let (exit, log) = daemon.stop();
+    assert_eq!(exit, Some(0), "{log}");
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["timestamp"].is_string() && line["message"].is_string(), "{line}");
+    }
+    let output = world.run(&["status"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon is running; showing the journal"));
+}

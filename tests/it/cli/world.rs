@@ -1,0 +1,153 @@
+//! A directory with an inventory, and the program started in it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use patrold::clock::{Clock as _, Span, SystemClock, Time};
+use patrold::inventory::{self, Environment, TokenPolicy};
+use patrold::journal::key::KeySource;
+use patrold::journal::sqlite::SqliteJournal;
+use patrold::journal::{Commit, Draft, Journal as _};
+use patrold::names::{GenerationNo, InstanceId, Marker, RotationId, TokenName};
+use patrold::provider::{Expiry, Remote};
+use patrold::rotation::state::{Candidate, Delivery, Generation, Intent};
+use patrold::rotation::{Event, TokenState, apply};
+use serde_json::Value;
+
+/// One token that can be revoked and one that cannot. Nobody answers at either provider's address.
+pub const TWO_TOKENS: &str = r#"
+[account.controller]
+provider   = "awx"
+url        = "http://127.0.0.1:1"
+credential = { env = "PATROLD_TEST_CREDENTIAL" }
+
+[account.gps]
+provider   = "pointone"
+url        = "http://127.0.0.1:1"
+credential = { env = "PATROLD_TEST_CREDENTIAL" }
+
+[[token]]
+name         = "ci"
+account      = "controller"
+rotate-every = "30d"
+params       = { user_id = 7, scope = "write" }
+stores       = [{ kind = "file", path = "ci-token" }]
+
+[[token]]
+name         = "gps"
+account      = "gps"
+lifetime     = "60d"
+renew-before = "10d"
+window       = { cron = "0 0 2 * * *", duration = "2h", timezone = "Europe/Berlin" }
+stores       = [{ kind = "file", path = "gps-token" }]
+"#;
+
+/// A temporary directory that holds everything.
+pub struct World {
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    /// A world with this inventory, whose state directory and control socket are in it.
+    pub fn new(inventory: &str) -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        let inventory = inventory.replace("path = \"", &format!("path = \"{}/", world.path().display()));
+        let directory = world.path().display();
+        let daemon = format!("state-dir = \"{directory}/state\"\ncontrol = \"{directory}/patrold/control.sock\"\n");
+        // At the end, so that the lines of the inventory keep their numbers.
+        std::fs::write(world.config(), format!("{inventory}\n[daemon]\n{daemon}")).unwrap();
+        world
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path().join("patrold.toml")
+    }
+
+    /// The program with these arguments, in an environment of its own.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("patrold"));
+        command.env_clear().env("PATROLD_CONFIG", self.config()).env("HOME", self.path()).args(args);
+        // So that the control socket is where it would be if the inventory said nothing about it.
+        command.env("XDG_RUNTIME_DIR", self.path());
+        command
+    }
+
+    /// What the program answers.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// The JSON that the program prints.
+    pub fn json(&self, args: &[&str], exit: i32) -> Value {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{args:?}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Notes in the journal that a token was rotated five days ago.
+    pub fn rotate_in_journal(&self, name: &str, number: u32) {
+        let at = SystemClock.now() - Span::days(5);
+        let loaded = inventory::load(&self.config(), &Environment::default(), at);
+        let inventory = loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
+        let policy = &inventory.tokens[&name.parse::<TokenName>().unwrap()];
+        let mut state = TokenState::default();
+        for event in rotation(policy, number, at) {
+            apply(&mut state, at, &event);
+        }
+        self.commit(name, serde_json::to_string(&state).unwrap());
+    }
+
+    /// Writes the state of a token to the journal.
+    pub fn commit(&self, name: &str, state: String) {
+        let now = SystemClock.now();
+        let (journal, _) = SqliteJournal::open(&self.path().join("state"), &KeySource::StateDirectory, now).unwrap();
+        let journal = Arc::new(journal);
+        let records = vec![Draft { kind: "retired", body: "{}".to_owned() }];
+        let commit = Commit { token: name.parse().unwrap(), at: now, records, state, secrets: Vec::new() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(journal.commit(commit)).unwrap();
+    }
+}
+
+/// What happens in a rotation that goes well.
+fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
+    let (rotation, number) = (RotationId::new([7; 6]), GenerationNo(number));
+    let marker = Marker::new(InstanceId::new([1, 2, 3, 4]), &policy.name, number, rotation);
+    let (account, params) = (policy.account.name.clone(), policy.params.clone());
+    let generation = Generation {
+        number,
+        account: account.clone(),
+        params: Some(params.clone()),
+        revision: 0,
+        marker: Some(marker.clone()),
+        remote: Remote {
+            id: Some("4711".parse().unwrap()),
+            expires: Expiry::At(at + Span::days(60)),
+            refresh_expires: None,
+            renewable_until: None,
+            facts: BTreeMap::new(),
+        },
+        minted_at: at,
+        issued_at: at,
+        fingerprints: BTreeMap::new(),
+    };
+    let candidate = Candidate { generation, rotation, delivery: Delivery::default(), objection: None };
+    let store = policy.stores[0].key.clone();
+    vec![
+        Event::Intended {
+            intent: Intent { rotation, number, marker, account, params, at, reason: "first-issue".to_owned() },
+        },
+        Event::Minted { candidate: Box::new(candidate) },
+        Event::Verified { proven: true, id: None, expires: None },
+        Event::StoreWritten { store },
+        Event::Delivered {},
+        Event::Activated { revoke_at: at + Span::hours(1) },
+    ]
+}
