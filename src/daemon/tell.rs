@@ -1,140 +1,273 @@
 //! One log line for each event: what happened, to which token, and what to do where an operator has to.
 
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
-use crate::names::TokenName;
+use crate::names::{GenerationNo, HookKey, Marker, RemoteId, StoreKey, TokenName};
+use crate::outcome::Failure;
 use crate::rotation::state::Remnant;
 use crate::rotation::{Event, TokenState};
 
+/// A line before it is logged: a sentence that reads alone, and fields. `None` is left out.
+#[derive(Debug)]
+struct Line<'a> {
+    level: Level,
+    sentence: &'static str,
+    generation: Option<GenerationNo>,
+    marker: Option<&'a Marker>,
+    id: Option<&'a RemoteId>,
+    store: Option<&'a StoreKey>,
+    hook: Option<&'a HookKey>,
+    failure: Option<&'a Failure>,
+    /// When it is tried again, or what else the sentence calls a time.
+    at: Option<crate::clock::Time>,
+    /// Whatever else there is to say.
+    detail: Option<String>,
+}
+
 /// Logs that `event` happened to `token` and led to `state`.
-#[allow(clippy::too_many_lines)]
 pub fn tell(token: &TokenName, event: &Event, state: &TokenState) {
-    let name = event.name();
-    let attempts = state.retry.as_ref().map_or(0, |retry| retry.attempts);
+    let Line { level, sentence, generation, marker, id, store, hook, failure, at, detail } = line(event, state);
+    macro_rules! log {
+        ($log:ident) => {
+            $log!(
+                %token,
+                event = event.name(),
+                generation = generation.map(|number| number.0),
+                marker = marker.map(Marker::as_str),
+                id = id.map(RemoteId::as_str),
+                store = store.map(StoreKey::as_str),
+                hook = hook.map(HookKey::as_str),
+                at = at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+                detail,
+                code = failure.map(|failure| failure.code.code()),
+                error = failure.map(ToString::to_string),
+                "{sentence}"
+            )
+        };
+    }
+    match level {
+        Level::ERROR => log!(error),
+        Level::WARN => log!(warn),
+        Level::INFO => log!(info),
+        _ => log!(debug),
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(level: Level, sentence: &'static str) -> Self {
+        Self {
+            level,
+            sentence,
+            generation: None,
+            marker: None,
+            id: None,
+            store: None,
+            hook: None,
+            failure: None,
+            at: None,
+            detail: None,
+        }
+    }
+
+    fn info(sentence: &'static str) -> Self {
+        Self::new(Level::INFO, sentence)
+    }
+
+    /// Something went wrong, and patrold helps itself.
+    fn warn(sentence: &'static str, failure: &'a Failure) -> Self {
+        Self { failure: Some(failure), ..Self::new(Level::WARN, sentence) }
+    }
+
+    /// Something went wrong that an operator should look at.
+    fn error(sentence: &'static str, failure: &'a Failure) -> Self {
+        Self { failure: Some(failure), ..Self::new(Level::ERROR, sentence) }
+    }
+
+    fn of(self, remnant: &'a Remnant) -> Self {
+        Self { marker: remnant.marker(), at: remnant.until(), ..self }
+    }
+
+    fn again(self, next: crate::clock::Time) -> Self {
+        Self { at: Some(next), ..self }
+    }
+}
+
+/// The line of an event. One arm for each: long, but a table.
+#[expect(clippy::too_many_lines, reason = "one arm for each event")]
+fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
     match event {
-        Event::Adopted { .. } => info!(%token, event = name, "adopted the initial secret as generation 0"),
-        Event::Requested {} => info!(%token, event = name, "an operator asked for a rotation"),
-        Event::Postponed { failure, next } => {
-            warn!(%token, event = name, phase = state.phase.name(), attempts, next = %next, code = failure.code.code(), error = %failure, "the next step failed, nothing is lost; will try again");
+        Event::Adopted { generation } => {
+            Line { id: generation.remote.id.as_ref(), ..Line::info("adopted the initial secret as generation 0") }
         }
-        Event::Intended { intent } => {
-            info!(%token, event = name, generation = %intent.number, marker = %intent.marker, reason = intent.reason, "minting a new generation");
-        }
+        Event::Requested {} => Line::info("an operator asked for a rotation"),
+        Event::Postponed { failure, next } => Line {
+            detail: Some(state.phase.name().to_owned()),
+            ..Line::warn("the next step failed and is tried again; nothing is lost", failure).again(*next)
+        },
+        Event::Intended { intent } => Line {
+            generation: Some(intent.number),
+            marker: Some(&intent.marker),
+            detail: Some(intent.reason.clone()),
+            ..Line::info("minting a new generation")
+        },
         Event::MintRefused { failure, next } => {
-            warn!(%token, event = name, attempts, next = %next, code = failure.code.code(), error = %failure, "no new token was minted; the old one stays in force");
+            Line::warn("no new token was minted and it is tried again; the old one stays in force", failure)
+                .again(*next)
         }
         Event::MintDoubted { failure } => {
-            warn!(%token, event = name, code = failure.code.code(), error = %failure, "nobody knows whether a token was minted; looking for its marker before another mint");
+            Line::warn("nobody knows whether a token was minted; looking for its marker before another mint", failure)
         }
         Event::OrphanFound { remote } => {
-            warn!(%token, event = name, id = remote.id.as_ref().map(|id| id.as_str()), "the lost mint did happen; revoking the orphan");
+            Line { id: remote.id.as_ref(), ..Line::new(Level::WARN, "the lost mint did happen; revoking the orphan") }
         }
-        Event::OrphanRevoked { .. } => info!(%token, event = name, "the orphan is revoked"),
-        Event::SearchEnded { remnant, .. } => match remnant {
-            Remnant::LostMint { marker, .. } => {
-                warn!(%token, event = name, %marker, "the lost mint was not found; if it turns up in a listing, it will be revoked");
-            }
-            Remnant::Deferred { .. } => {
-                warn!(%token, event = name, marker = remnant.marker().map(|m| m.as_str()), "the orphan is revoked later");
-            }
-            Remnant::Unrevocable { marker, until, .. } => {
-                error!(%token, event = name, marker = marker.as_ref().map(|m| m.as_str()), until = until.map(|t| t.to_string()), "an orphan is alive and this provider definition cannot revoke it: revoke it by hand, or supply the operation in the inventory");
+        Event::OrphanRevoked { .. } => Line::info("the orphan is revoked"),
+        Event::SearchEnded { remnant, .. } => search_ended(remnant).of(remnant),
+        Event::Minted { candidate } => Line {
+            generation: Some(candidate.generation.number),
+            id: candidate.generation.remote.id.as_ref(),
+            at: candidate.generation.remote.expires.time(),
+            ..match &candidate.objection {
+                None => Line::info("minted; the new secret is in the journal"),
+                Some(objection) => Line::error("minted, but not what was asked for: it will be revoked", objection),
             }
         },
-        Event::Minted { candidate } => {
-            let generation = &candidate.generation;
-            info!(%token, event = name, generation = %generation.number, id = generation.remote.id.as_ref().map(|id| id.as_str()), expires = ?generation.remote.expires, "minted; the new secret is in the journal");
-            if let Some(objection) = &candidate.objection {
-                error!(%token, event = name, error = %objection, "the new token is not what was asked for and will be revoked");
-            }
-        }
-        Event::Verified { proven: true, .. } => info!(%token, event = name, "the provider accepts the new secret"),
+        Event::Verified { proven: true, .. } => Line::info("the provider accepts the new secret"),
         Event::Verified { proven: false, .. } => {
-            info!(%token, event = name, "the provider definition has no way to prove the new secret");
+            Line::info("the new secret goes unproven: the definition cannot verify")
         }
-        Event::StoreWritten { store } => info!(%token, event = name, %store, "store written"),
-        Event::StoreFailed { store, failure, next } => {
-            error!(%token, event = name, %store, next = %next, code = failure.code.code(), error = %failure, "store not written; the old secret stays in force, will try again");
-        }
-        Event::Delivered {} => debug!(%token, event = name, "every store acknowledged"),
-        Event::HookSucceeded { hook } => info!(%token, event = name, %hook, "hook succeeded"),
-        Event::HookFailed { hook, failure, next } => {
-            error!(%token, event = name, %hook, next = %next, code = failure.code.code(), error = %failure, "hook failed; the old secret is not revoked, will try again");
-        }
+        Event::StoreWritten { store } => Line { store: Some(store), ..Line::info("store written") },
+        Event::StoreFailed { store, failure, next } => Line {
+            store: Some(store),
+            ..Line::error("store not written and tried again; the old secret stays in force", failure).again(*next)
+        },
+        Event::Delivered {} => Line::new(Level::DEBUG, "every store acknowledged"),
+        Event::HookSucceeded { hook } => Line { hook: Some(hook), ..Line::info("hook succeeded") },
+        Event::HookFailed { hook, failure, next } => Line {
+            hook: Some(hook),
+            ..Line::error("hook failed and is tried again; the old secret is not revoked", failure).again(*next)
+        },
         Event::HookWaived { hook, failure } => {
-            warn!(%token, event = name, %hook, code = failure.code.code(), error = %failure, "hook failed; going on, as the inventory says");
+            Line { hook: Some(hook), ..Line::warn("hook failed; going on, as the inventory says", failure) }
         }
         Event::Activated { revoke_at } => {
-            let number = state.phase.current().map_or(0, |current| current.generation.number.0);
-            info!(%token, event = name, generation = number, revoke_old_at = %revoke_at, "handed over: the new generation is current");
+            current(state, Line::info("handed over: the new generation is current")).again(*revoke_at)
         }
-        Event::ActivatedEarly { .. } => {
-            warn!(%token, event = name, "the new generation is current although stores or hooks are still owed: it is due for a rotation itself");
+        Event::ActivatedEarly { revoke_at } => {
+            let sentence = "the new generation is current although stores or hooks are owed: its own time runs out";
+            current(state, Line::new(Level::WARN, sentence)).again(*revoke_at)
         }
         Event::StillUsed { revoke_at } => {
-            info!(%token, event = name, revoke_old_at = %revoke_at, "the provider sees the old generation in use; its revocation is put off");
+            Line::info("the provider sees the old generation in use; its revocation is put off").again(*revoke_at)
         }
         Event::RevocationDeferred { remnant } => {
-            warn!(%token, event = name, marker = remnant.marker().map(|m| m.as_str()), "the old generation is not revoked yet; its token has to be rotated first");
+            Line::new(Level::WARN, "the old generation is revoked later; the next rotation cannot wait").of(remnant)
         }
-        Event::Revoked { already } => info!(%token, event = name, already, "the old generation is revoked"),
+        Event::Revoked { already: false } => Line::info("the old generation is revoked"),
+        Event::Revoked { already: true } => Line::info("the provider did not know the old generation any more"),
         Event::FoundAlive { failure, next } => {
-            error!(%token, event = name, next = %next, error = %failure, "the old generation outlived its revocation; revoking it again");
+            Line::error("the old generation outlived its revocation; revoking it again", failure).again(*next)
         }
-        Event::Retired { proven } => info!(%token, event = name, proven, "rotation done: the old generation is over"),
+        Event::Retired { proven: true } => Line::info("rotation done: the old generation is proven dead"),
+        Event::Retired { proven: false } => Line::info("rotation done: the old generation is over"),
         Event::LeftToExpire { remnant } => {
-            warn!(%token, event = name, until = remnant.until().map(|t| t.to_string()), "the old generation cannot be revoked and is left to expire");
+            Line::new(Level::WARN, "the old generation cannot be revoked and is left to expire").of(remnant)
         }
-        Event::UndoBegun { why, restore } => {
-            error!(%token, event = name, restore, code = why.code.code(), error = %why, "taking the new generation back; the old one stays in force");
-        }
-        Event::Undone { remnant: None, .. } => info!(%token, event = name, "the new generation was taken back"),
-        Event::Undone { remnant: Some(remnant), .. } => {
-            error!(%token, event = name, until = remnant.until().map(|t| t.to_string()), "the new generation could not be revoked: revoke it by hand, or it lives until it expires");
-        }
+        Event::UndoBegun { why, .. } => Line::error("taking the new generation back; the old one stays in force", why),
+        Event::Undone { remnant: None, .. } => Line::info("the new generation was taken back"),
+        Event::Undone { remnant: Some(remnant), .. } => undone(remnant).of(remnant),
         Event::RenewalIntended { intent } => {
-            info!(%token, event = name, generation = %intent.number, "renewing in place")
+            Line { generation: Some(intent.number), ..Line::info("renewing in place") }
         }
         Event::RenewalPostponed { failure, next } => {
-            warn!(%token, event = name, next = %next, code = failure.code.code(), error = %failure, "the renewal was not begun; will try again");
+            Line::warn("the renewal was not begun and is tried again", failure).again(*next)
         }
-        Event::RenewalRefused { failure, next, spent } => {
-            warn!(%token, event = name, spent, next = %next, code = failure.code.code(), error = %failure, "not renewed");
+        Event::RenewalRefused { failure, spent: false, next } => {
+            Line::warn("not renewed; it is tried again", failure).again(*next)
         }
+        Event::RenewalRefused { failure, .. } => Line::error("it cannot be renewed any more; replacing it", failure),
         Event::RenewalDoubted { failure } => {
-            error!(%token, event = name, code = failure.code.code(), error = %failure, "nobody knows whether the token was renewed; it is not renewed again but replaced");
+            Line::error("nobody knows whether it was renewed; it is not renewed again but replaced", failure)
         }
         Event::RenewalExamined { dead: None } => {
-            warn!(%token, event = name, "the secret at hand still works; replacing it")
+            Line::new(Level::WARN, "after a renewal of unknown outcome the secret at hand still works; replacing it")
         }
         Event::RenewalExamined { dead: Some(failure) } => {
-            error!(%token, event = name, error = %failure, "the secret at hand is dead; replacing it at once");
+            Line::error("after a renewal of unknown outcome the secret at hand is dead; replacing it at once", failure)
         }
-        Event::Renewed { generation } => {
-            info!(%token, event = name, generation = %generation.number, expires = ?generation.remote.expires, "renewed; the new secret is in the journal");
-        }
-        Event::RenewalVerified { proven } => info!(%token, event = name, proven, "the renewed secret is handed over"),
+        Event::Renewed { generation } => Line {
+            generation: Some(generation.number),
+            at: generation.remote.expires.time(),
+            ..Line::info("renewed; the new secret is in the journal")
+        },
+        Event::RenewalVerified { .. } => current(state, Line::info("the renewed secret goes to its consumers")),
         Event::RenewalRejected { failure } => {
-            error!(%token, event = name, error = %failure, "the renewed secret is not accepted; replacing the token");
+            Line::error("the renewed secret is not accepted; replacing the token", failure)
         }
         Event::FoundDead { failure } => {
-            error!(%token, event = name, code = failure.code.code(), error = %failure, "the provider does not accept the current secret any more; rotating at once");
+            Line::error("the provider does not accept the current secret any more; rotating at once", failure)
         }
-        Event::Observed { id, expires } => {
-            info!(%token, event = name, id = id.as_ref().map(|id| id.as_str()), expires = ?expires, "the provider told more of the token");
-        }
-        Event::StoreOwed { store, found, .. } => {
-            warn!(%token, event = name, %store, found, "the store is written again");
-        }
-        Event::Redelivered {} => info!(%token, event = name, "every store and hook is done"),
-        Event::RemnantEnded { remnant, revoked } => {
-            info!(%token, event = name, revoked, marker = remnant.marker().map(|m| m.as_str()), "a leftover credential is over");
-        }
+        Event::Observed { id, expires } => Line {
+            id: id.as_ref(),
+            at: expires.and_then(crate::provider::Expiry::time),
+            ..Line::info("the provider told more of the token")
+        },
+        Event::StoreOwed { store, found, .. } => Line {
+            store: Some(store),
+            detail: Some(found.clone()),
+            ..Line::new(Level::WARN, "the store is written again")
+        },
+        Event::Redelivered {} => Line::info("every store and hook is done"),
+        Event::RemnantEnded { remnant, revoked: true } => Line::info("a leftover credential was revoked").of(remnant),
+        Event::RemnantEnded { remnant, .. } => Line::info("a leftover credential is over").of(remnant),
         Event::ReapFailed { remnant, failure, next } => {
-            warn!(%token, event = name, marker = remnant.marker().map(|m| m.as_str()), next = %next, code = failure.code.code(), error = %failure, "a leftover credential was not revoked; will try again");
+            Line::warn("a leftover credential was not revoked; it is tried again", failure).of(remnant).again(*next)
         }
-        Event::SecretLost { number, failure } => {
-            error!(%token, event = name, generation = %number, error = %failure, "the secret cannot be read from the journal; the token will be rotated");
+        Event::SecretLost { number, failure } => Line {
+            generation: Some(*number),
+            ..Line::error("the secret cannot be read from the journal; the token will be rotated", failure)
+        },
+    }
+}
+
+fn current<'a>(state: &TokenState, line: Line<'a>) -> Line<'a> {
+    Line { generation: state.phase.current().map(|current| current.generation.number), ..line }
+}
+
+fn search_ended(remnant: &Remnant) -> Line<'_> {
+    match remnant {
+        Remnant::LostMint { .. } => {
+            Line::new(Level::WARN, "the lost mint was not found; if it turns up in a listing, it will be revoked")
         }
+        Remnant::Deferred { .. } => Line::new(Level::WARN, "the orphan is revoked later"),
+        Remnant::Unrevocable { .. } => Line::new(
+            Level::ERROR,
+            "an orphan is alive and the definition cannot revoke: revoke it by hand, or supply the operation",
+        ),
+    }
+}
+
+fn undone(remnant: &Remnant) -> Line<'_> {
+    match remnant {
+        Remnant::Deferred { .. } => Line::new(Level::WARN, "the new generation is taken out of use and revoked later"),
+        Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => Line::new(
+            Level::ERROR,
+            "the new generation cannot be revoked: revoke it by hand, or it lives until it expires",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::FailureCode;
+
+    #[test]
+    fn what_fails_says_when_it_is_tried_again() {
+        let failure = Failure::new(FailureCode::Connect, "refused");
+        let next = crate::clock::Time::UNIX_EPOCH;
+        let event = Event::MintRefused { failure: failure.clone(), next };
+        let state = TokenState::default();
+        let line = line(&event, &state);
+        assert_eq!((line.level, line.failure, line.at), (Level::WARN, Some(&failure), Some(next)));
     }
 }

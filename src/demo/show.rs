@@ -74,7 +74,7 @@ pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Res
     let summary = stage.verdict();
     server.abort();
     let drained = daemon.stop(Duration::from_secs(10)).await;
-    stage.summarise(out, &summary, &loopback, drained)?;
+    stage.summarise(out, &summary, drained)?;
     Ok(summary.holds() && drained && stage.rotations() > 0)
 }
 
@@ -225,8 +225,8 @@ impl<'a> Stage<'a> {
             .collect()
     }
 
-    fn summarise(&self, out: &mut impl Write, summary: &Summary, loopback: &Loopback, drained: bool) -> io::Result<()> {
-        let ledger = loopback.ledger();
+    fn summarise(&self, out: &mut impl Write, summary: &Summary, drained: bool) -> io::Result<()> {
+        let ledger = self.loopback.ledger();
         writeln!(out)?;
         for service in Service::ALL {
             let counters = ledger.counters(service);
@@ -236,7 +236,7 @@ impl<'a> Stage<'a> {
                 counters.minted, counters.renewed, counters.revoked
             )?;
         }
-        let requests = loopback.requests();
+        let requests = self.loopback.requests();
         let faults = requests.iter().filter(|request| request.fault.is_some()).count();
         writeln!(out, "{} requests, {faults} of them went wrong on purpose", requests.len())?;
         writeln!(out, "{summary}")?;
