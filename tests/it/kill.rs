@@ -67,9 +67,9 @@ enum Moment {
 impl Moment {
     fn draw(dice: &mut Dice) -> Self {
         match dice.next() % 16 {
-            0..5 => Self::After(Duration::from_micros(10_000 + dice.next() % 240_000)),
-            5..8 => Self::Request(Operation::Mint),
-            8..10 => Self::Request(Operation::Renew),
+            0..4 => Self::After(Duration::from_micros(10_000 + dice.next() % 240_000)),
+            4..7 => Self::Request(Operation::Mint),
+            7..10 => Self::Request(Operation::Renew),
             10..12 => Self::Request(Operation::Revoke),
             12 => Self::Request(Operation::Verify),
             13..15 => Self::Writing,
@@ -177,7 +177,12 @@ async fn run(places: &Places, loopback: &Loopback, dice: &mut Dice, rounds: u64,
         round(places, loopback, dice, &mut watch, &mut report).await;
     }
     loopback.faults().stop();
+    let mut arrivals = loopback.arrivals();
     let mut daemon = start(places);
+    // What the journal says until then is the word of the one before.
+    if tokio::time::timeout(CALM, arrivals.recv()).await.is_err() {
+        report.breaches.push("the last daemon does nothing".to_owned());
+    }
     let states = come_to_rest(places, &mut daemon, &mut report).await;
     stop(daemon, &mut report).await;
     let mut consumers = crowd.dismiss();
@@ -216,6 +221,7 @@ async fn round(places: &Places, loopback: &Loopback, dice: &mut Dice, watch: &mu
     let now = SystemClock.now();
     let mut breaches = judge::orphans(loopback.ledger(), &states, now);
     breaches.extend(judge::crowds(loopback.ledger(), now));
+    breaches.extend(judge::twins(loopback.ledger(), now));
     report.breaches.extend(breaches.into_iter().map(|breach| format!("after round {}: {breach}", report.rounds)));
 }
 
@@ -341,6 +347,12 @@ async fn judge(
         Err(error) => breaches.push(format!("the journal cannot be opened: {error}")),
     }
     breaches.extend(judge::leftovers(&places.root));
+    // Nothing can leak into files that nobody writes.
+    for file in [&places.log, &places.hooked] {
+        if fs::metadata(file).map_or(0, |about| about.len()) == 0 {
+            breaches.push(format!("nobody wrote to {}", file.display()));
+        }
+    }
     let mut private = judge::files(&places.state);
     private.extend([places.log.clone(), places.hooked.clone()]);
     breaches.extend(judge::exposed(&judge::secrets(ledger), &private));

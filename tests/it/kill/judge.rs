@@ -35,6 +35,19 @@ pub fn orphans(ledger: &Ledger, states: &States, now: Time) -> Vec<String> {
     left.iter().map(|entry| format!("nobody knows of {} at {} (id {})", entry.name, entry.service, entry.id)).collect()
 }
 
+/// Markers that more than one live token carries: a mint was repeated, and what the journal knows of one of them says
+/// nothing of the other.
+pub fn twins(ledger: &Ledger, now: Time) -> Vec<String> {
+    let mut live: BTreeMap<String, u32> = BTreeMap::new();
+    for entry in Service::ALL.into_iter().flat_map(|service| ledger.live_tokens(service, now)) {
+        if entry.is_marked() {
+            *live.entry(entry.name).or_default() += 1;
+        }
+    }
+    let twins = live.into_iter().filter(|(_, count)| *count > 1);
+    twins.map(|(marker, count)| format!("{count} live tokens are called {marker}")).collect()
+}
+
 /// Tokens of the inventory with more live generations than the old one, the new one, and one that is being revoked.
 pub fn crowds(ledger: &Ledger, now: Time) -> Vec<String> {
     let mut live: BTreeMap<String, u32> = BTreeMap::new();
@@ -161,6 +174,7 @@ mod tests {
             ["gps has no generation"],
             "a token whose secret nobody has"
         );
+        assert!(twins(loopback.ledger(), now).is_empty());
         for (live, expected) in [(3, 0), (4, 1)] {
             let next =
                 Marker::new(InstanceId::new([1; 4]), &"gps".parse().unwrap(), number, RotationId::new([live; 6]));
@@ -169,6 +183,8 @@ mod tests {
             }
             assert_eq!(crowds(loopback.ledger(), SystemClock.now()).len(), expected, "{live} live generations");
         }
+
+        assert_eq!(twins(loopback.ledger(), SystemClock.now()).len(), 1, "two tokens with the same marker");
 
         let secrets = secrets(loopback.ledger());
         let secret = secret.token().expose();
