@@ -106,14 +106,15 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
 }
 
 /// The rule that decides: the one that makes the token due first; of several that have, a pressing one. Its deadline is
-/// the earliest of all rules of its kind: the reason to rotate does not change when consumers are in danger.
+/// the earliest that waits for windows: the reason to rotate does not change when consumers are in danger.
 pub fn deciding(rules: &[Due], now: Time) -> Option<Due> {
     let due = rules.iter().filter(|due| due.at <= now);
     // A rotation replaces what a renewal would renew, so that it goes first where both are due.
     let pressing = due.min_by_key(|due| (!due.urgent || due.kind == Kind::Renewal, due.kind == Kind::Renewal, due.at));
     let decides = pressing.or_else(|| rules.iter().min_by_key(|due| due.at)).copied()?;
-    let same_kind = rules.iter().filter(|due| due.kind == decides.kind);
-    Some(Due { deadline: same_kind.filter_map(|due| due.deadline).min(), ..decides })
+    let others = rules.iter().filter(|due| due.kind == decides.kind && !due.urgent);
+    let deadline = others.chain([&decides]).filter_map(|due| due.deadline).min();
+    Some(Due { deadline, ..decides })
 }
 
 /// When a due token may begin, given its window.
@@ -178,3 +179,6 @@ fn scale(span: Span, share: f64) -> Span {
 fn later(time: Time, span: Span) -> Time {
     time.checked_add_signed(span).unwrap_or(Time::MAX_UTC)
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ pub mod run;
 pub mod state;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use apply::apply;
 pub use event::Event;

@@ -7,6 +7,7 @@ use crate::rotation::state::{Current, Delivery, Progress};
 use super::{Action, Situation, Step, later};
 
 /// How far a delivery is.
+#[expect(clippy::large_enum_variant, reason = "it lives as long as one decision takes")]
 pub(super) enum Delivering {
     Now(Step),
     /// Something is owed, and tried again then.

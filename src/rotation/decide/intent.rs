@@ -14,6 +14,9 @@ const SEARCH_LIMIT: Span = Span::hours(1);
 /// The same, while consumers are or soon will be without a usable secret.
 const PRESSING_SEARCH_LIMIT: Span = Span::minutes(5);
 
+/// A search is not given up before so many attempts.
+const SEARCH_ATTEMPTS: u32 = 3;
+
 /// How long a lost mint that a whole listing did not show is remembered all the same.
 const AFTERMATH: Span = Span::days(1);
 
@@ -33,8 +36,11 @@ pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &I
     let ended = |remnant| Step::Note(Event::SearchEnded { remnant, next: s.next_rotation() });
     let lost = || ended(lost_mint(s, intent, search, false));
     let foreign = s.foreign(&intent.account);
+    let can_look = foreign || s.abilities.can.lists && s.abilities.can.marks;
     let limit = if current.is_none_or(|current| s.pressing(current)) { PRESSING_SEARCH_LIMIT } else { SEARCH_LIMIT };
-    let over = s.now >= later(search.since, limit.max(s.abilities.settle));
+    // The clock may have been set forward: time alone does not end a search.
+    let tried = s.state.retry.as_ref().is_some_and(|retry| retry.attempts >= SEARCH_ATTEMPTS);
+    let over = tried && s.now >= later(search.since, limit.max(s.abilities.settle));
     match &search.found {
         Some(remote) if !foreign && !s.abilities.can.revokes => ended(Remnant::Unrevocable {
             number: intent.number,
@@ -42,9 +48,9 @@ pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &I
             id: remote.id.clone(),
             until: remote.expires.time(),
         }),
-        Some(_) if over && s.state.retry.is_some() => lost(),
+        Some(_) if over => lost(),
         Some(remote) => act_or_wait(s, Action::RevokeOrphan(remote.clone()), Reason::Searching),
-        None if over || !foreign && !(s.abilities.can.lists && s.abilities.can.marks) => lost(),
+        None if over || !can_look => lost(),
         None => act_or_wait(s, Action::Search, Reason::Searching),
     }
 }

@@ -10,6 +10,9 @@ use super::ledger::Ledger;
 use super::policy::{abilities, hook, renewing, store, token};
 use super::world::{Fate, Kind};
 
+/// The fate of the nth effect of a kind.
+type Faults = fn(Kind, usize) -> Fate;
+
 /// What happens before the process is stopped, and what goes wrong besides.
 struct Scenario {
     sentence: &'static str,
@@ -20,7 +23,7 @@ struct Scenario {
     /// An operator asks for a rotation then.
     asked: bool,
     /// Faults from then on; effects are counted from the beginning.
-    script: fn(Kind, usize) -> Fate,
+    script: Faults,
     /// How long the process may be stopped.
     eventful: Span,
     /// How long everything takes to be in order afterwards.
@@ -130,7 +133,7 @@ fn a_renewal_survives_every_stop() {
 
 #[test]
 fn a_renewal_of_unknown_outcome_survives_every_stop() {
-    let scripts: [(&str, fn(Kind, usize) -> Fate); 2] = [
+    let scripts: [(&str, Faults); 2] = [
         ("a renewal that happened", |kind, _| if kind == Kind::Renew { Fate::DoneInDoubt } else { Fate::Fine }),
         ("a renewal that did not", |kind, _| if kind == Kind::Renew { Fate::NotDoneInDoubt } else { Fate::Fine }),
     ];
@@ -175,7 +178,7 @@ fn a_rollback_survives_every_stop() {
 
 #[test]
 fn a_lost_mint_survives_every_stop() {
-    let scripts: [(&str, fn(Kind, usize) -> Fate); 5] = [
+    let scripts: [(&str, Faults); 5] = [
         ("a mint that happened", |kind, count| match (kind, count) {
             (Kind::Mint, 2) => Fate::DoneInDoubt,
             _ => Fate::Fine,

@@ -186,7 +186,7 @@ impl Sim {
         }
         match decide(&self.context.situation(self.state(), &self.held.memo, self.now())) {
             Step::Rest(rest) => {
-                assert!(rest.until.is_none_or(|until| until > self.now()), "{rest:?} at {}", self.now())
+                assert!(rest.until.is_none_or(|until| until > self.now()), "{rest:?} at {}", self.now());
             }
             step => panic!("{step:?} after a rest, at {}", self.now()),
         }
@@ -203,7 +203,8 @@ impl Sim {
             let poll = polled + self.context.policy.account.poll_every;
             let next = rest.until.into_iter().chain([poll]).min().unwrap_or(poll);
             if next > end {
-                break self.clock.set(end);
+                self.clock.set(end);
+                return;
             }
             self.clock.set(next.max(self.now()));
             if next >= poll {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::Listing;
 use crate::clock::{Span, Time};
-use crate::names::{AccountName, HookKey, StoreKey};
+use crate::names::{AccountName, HookKey, RemoteId, StoreKey};
 use crate::provider::{Entry, Expiry, Minted, Remote, Subject, Want};
 use crate::rotation::decide::Abilities;
 use crate::secret::{Secret, SecretParts};
@@ -84,8 +84,8 @@ pub(super) struct Ledger {
     pub consumers: Vec<Consumer>,
     /// What must never happen and did.
     pub violations: Vec<String>,
-    /// Since when nobody knows whether a mint happened, without a listing since.
-    pub doubt: Option<Time>,
+    /// Nobody knows whether a mint happened: how often its token was looked for in vain.
+    pub doubt: Option<usize>,
     serial: usize,
 }
 
@@ -140,12 +140,9 @@ impl Ledger {
     }
 
     pub fn mint(&mut self, account: &AccountName, want: &Want, now: Time, born: Time) -> Minted {
-        if let Some(since) = self.doubt {
-            let limit = Span::minutes(5);
-            let can_look = self.abilities.can.lists && self.abilities.can.marks;
-            if can_look && now < since + limit {
-                self.violations.push(format!("a mint at {now} although one of {since} is in doubt"));
-            }
+        let can_look = self.abilities.can.lists && self.abilities.can.marks;
+        if let Some(looks) = self.doubt.filter(|looks| can_look && *looks < 3) {
+            self.violations.push(format!("a mint at {now} although one is in doubt that was looked for {looks} times"));
         }
         self.issue(account, Some(want.marker.as_str()), now, born)
     }
@@ -181,7 +178,7 @@ impl Ledger {
 
     /// Revokes what `subject` names; true where there was something to revoke.
     pub fn revoke(&mut self, account: &AccountName, subject: &Subject, now: Time) -> bool {
-        let id = subject.id.as_ref().map(|id| id.as_str());
+        let id = subject.id.as_ref().map(RemoteId::as_str);
         let secret = subject.secret.as_ref().map(|secret| secret.token().expose());
         let found = self.tokens.iter_mut().find(|token| {
             let named = token.marker.is_some() && token.marker.as_deref() == subject.name.as_deref();

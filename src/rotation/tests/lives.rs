@@ -100,7 +100,8 @@ fn a_token_that_never_ends_is_minted_once() {
 
 #[test]
 fn a_lasting_fault_does_not_cost_consumers_their_token() {
-    let cases: [(&str, Kind, fn(&mut TokenPolicy)); 5] = [
+    type Change = fn(&mut TokenPolicy);
+    let cases: [(&str, Kind, Change); 5] = [
         ("revocations are refused", Kind::Revoke, |_| {}),
         ("listings are refused", Kind::List, |_| {}),
         ("stores cannot be tested", Kind::Preflight, |_| {}),

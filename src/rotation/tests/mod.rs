@@ -5,6 +5,6 @@ mod crash;
 mod driver;
 mod ledger;
 mod lives;
-mod policy;
+pub(crate) mod policy;
 mod properties;
 mod world;

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use crate::clock::Span;
 use crate::inventory::{OnFailure, TokenPolicy};
+use crate::names::Marker;
 use crate::rotation::decide::Abilities;
 use crate::rotation::event::Event;
 
@@ -69,7 +70,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..3_u8).prop_map(|value| Happening::Params { value }),
         1 => Just(Happening::Drift),
         1 => Just(Happening::Kill),
-        1 => (-90..90_i64).prop_map(|seconds| Happening::Skew { seconds }),
+        1 => (0..90_i64).prop_map(|seconds| Happening::Skew { seconds }),
     ]
 }
 
@@ -132,7 +133,12 @@ fn wanted(rollback: bool) -> TokenPolicy {
 fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
     match happening {
         Happening::Time { minutes } => sim.run_for(Span::minutes(minutes)),
-        Happening::Jump { minutes } => sim.clock.set(sim.now() + Span::minutes(minutes)),
+        Happening::Jump { minutes } => {
+            // The provider's clock does not jump with ours.
+            let jump = Span::minutes(minutes);
+            sim.clock.set(sim.now() + jump);
+            sim.skew(sim.context.skew - jump);
+        }
         Happening::Request => {
             let (policy, now) = (Arc::clone(&sim.context.policy), sim.now());
             sim.held.note(&policy, now, Event::Requested {});
@@ -146,7 +152,11 @@ fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
                 sim.world.ledger(|ledger| ledger.consumers.retain(|consumer| consumer.store != added.key));
             } else {
                 let consumer = Consumer { store: added.key.clone(), hook: None, holds: None };
-                sim.world.ledger(|ledger| ledger.consumers.push(consumer));
+                let there = sim.there();
+                sim.world.ledger(|ledger| {
+                    ledger.consumers.push(consumer);
+                    ledger.read(|consumer| consumer.store == added.key, there);
+                });
                 sim.policy().stores.push(added);
             }
         }
@@ -172,12 +182,11 @@ fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
             let can = sim.context.abilities.can;
             let marker = sim.state().phase.current().and_then(|current| current.generation.marker.clone());
             if can.lists || can.verifies {
-                let of =
-                    |it: &&mut super::ledger::Issued| it.marker.as_deref() == marker.as_ref().map(|it| it.as_str());
+                let of = |it: &&mut super::ledger::Issued| it.marker.as_deref() == marker.as_ref().map(Marker::as_str);
                 sim.world.ledger(|ledger| ledger.tokens.iter_mut().find(of).map(|token| token.revoked = true));
             }
         }
-        Happening::Skew { seconds } => sim.skew(Span::seconds(seconds)),
+        Happening::Skew { seconds } => sim.skew(sim.context.skew + Span::seconds(seconds)),
     }
 }
 
@@ -195,8 +204,7 @@ fn story(service: Service, rollback: bool, happenings: &[Happening], faults: Vec
     if matches!(service, Service::Renewing) {
         sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
     }
-    let mut tape = tape(faults);
-    sim.world.script(move |kind, count| tape(kind, count));
+    sim.world.script(tape(faults));
     for happening in happenings {
         happen(&mut sim, rollback, *happening);
         sim.run();

@@ -179,7 +179,7 @@ impl Effects for Arc<World> {
             .effect(Kind::Mint, |ledger, fate, now| {
                 let born = if let Fate::DoneLate(span) = fate { now + span } else { now };
                 let outcome = outcome(fate, || ledger.mint(at.account, want, now, born));
-                ledger.doubt = Some(now);
+                ledger.doubt = Some(0);
                 outcome
             })
             .await;

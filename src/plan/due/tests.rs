@@ -1,0 +1,322 @@
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+
+use super::*;
+use crate::names::GenerationNo;
+use crate::outcome::{Failure, FailureCode};
+use crate::plan::cron::{Schedule, Window};
+use crate::provider::{Params, Remote};
+use crate::rotation::state::{Delivery, Generation, Noted};
+use crate::rotation::tests::policy;
+
+/// A token, what is known of it, and how much later than its mint it is looked at.
+struct Case {
+    policy: TokenPolicy,
+    state: TokenState,
+    current: Current,
+    renews: bool,
+    skew: Span,
+}
+
+impl Case {
+    /// Thirty days, due ten days before their end.
+    fn new() -> Self {
+        let minted = policy::start();
+        let generation = Generation {
+            number: GenerationNo(1),
+            account: "gps-account".parse().unwrap(),
+            params: Some(Params::new()),
+            revision: 0,
+            marker: None,
+            remote: Remote {
+                id: None,
+                expires: Expiry::At(minted + Span::days(30)),
+                refresh_expires: None,
+                renewable_until: None,
+                facts: BTreeMap::new(),
+            },
+            minted_at: minted,
+            issued_at: minted,
+            fingerprints: BTreeMap::new(),
+        };
+        let current = Current::new(generation, Delivery::default());
+        Self { policy: policy::token(), state: TokenState::default(), current, renews: false, skew: Span::zero() }
+    }
+
+    /// Access tokens of half an hour, renewable for ten hours, and that for ten days.
+    fn renewing() -> Self {
+        let mut case = Self::new();
+        let minted = policy::start();
+        case.renews = true;
+        case.policy.renew_before = RenewBefore::Share(0.4);
+        let remote = &mut case.current.generation.remote;
+        remote.expires = Expiry::At(minted + Span::minutes(30));
+        remote.refresh_expires = Some(minted + Span::hours(10));
+        remote.renewable_until = Some(minted + Span::days(10));
+        case
+    }
+
+    /// The rule that decides `after` the mint, with its times as hours and minutes since then.
+    fn decides(&self, after: Span) -> String {
+        let minted = policy::start();
+        let rules = rules(&self.policy, &self.state, &self.current, self.renews, self.skew);
+        let Some(due) = deciding(&rules, minted + after) else { return "nothing".into() };
+        let start = start(&self.policy, &due, minted + after);
+        let hours = |time: Time| {
+            if time == Time::MAX_UTC {
+                "never".into()
+            } else {
+                let minutes = (time - minted).num_minutes();
+                if minutes % 60 == 0 {
+                    (minutes / 60).to_string()
+                } else {
+                    format!("{}:{:02}", minutes / 60, minutes % 60)
+                }
+            }
+        };
+        let kind = if due.kind == Kind::Renewal { " (in place)" } else { "" };
+        let deadline = due.deadline.map_or(String::new(), |deadline| format!(", deadline {}", hours(deadline)));
+        let overridden = if start.overridden { " without its window" } else { "" };
+        format!("{}{kind} {}{deadline}, begins {}{overridden}", due.reason.code(), hours(due.at), hours(start.at))
+    }
+}
+
+fn check(sentence: &str, make: fn() -> Case, change: fn(&mut Case), after: Span, expected: &str) {
+    let mut case = make();
+    change(&mut case);
+    assert_eq!(case.decides(after), expected, "{sentence}");
+}
+
+fn open(case: &mut Case, expression: &str) {
+    let opens = Schedule::parse(expression, Tz::UTC).unwrap();
+    case.policy.window = Some(Window { opens, duration: Span::hours(2) });
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn a_token_falls_due_by_its_first_rule() {
+    type Row = (&'static str, fn(&mut Case), i64, &'static str);
+    let rows: [Row; 22] = [
+        ("ten days before thirty are over", |_| {}, 0, "renew-before 480, deadline 600, begins 480"),
+        ("when it is due, it begins now", |_| {}, 500, "renew-before 480, deadline 600, begins 500"),
+        (
+            "a share",
+            |c| c.policy.renew_before = RenewBefore::Share(0.5),
+            0,
+            "renew-before 360, deadline 540, begins 360",
+        ),
+        (
+            "longer than the life: a third of it",
+            |c| c.policy.renew_before = RenewBefore::Span(Span::days(30)),
+            0,
+            "renew-before 480, deadline 600, begins 480",
+        ),
+        ("by age", |c| c.policy.rotate_every = Some(Span::days(7)), 0, "rotate-every 168, deadline 600, begins 168"),
+        (
+            "by a schedule",
+            |c| c.policy.schedule = Some(Schedule::parse("0 0 3 * * Mon", Tz::UTC).unwrap()),
+            0,
+            "schedule 15, deadline 600, begins 15",
+        ),
+        ("a request", |c| c.state.requested = Some(policy::start()), 1, "requested 0, deadline 0, begins 1"),
+        ("dead at the provider", |c| dead(c, 5), 6, "dead 5, deadline 5, begins 6"),
+        (
+            "dead goes before a request",
+            |c| {
+                dead(c, 5);
+                c.state.requested = Some(policy::start() + Span::hours(6));
+            },
+            7,
+            "dead 5, deadline 5, begins 7",
+        ),
+        ("expired", |_| {}, 721, "expired 720, deadline 600, begins 721"),
+        (
+            "expired on the provider's clock, which is ahead",
+            |c| c.skew = Span::hours(2),
+            719,
+            "expired 718, deadline 598, begins 719",
+        ),
+        ("its secret is lost", |c| c.current.secret_lost = true, 1, "secret-lost 0, deadline 600, begins 1"),
+        (
+            "other parameters",
+            |c| _ = c.policy.params.insert("a".into(), 1.into()),
+            1,
+            "changed 0, deadline 600, begins 1",
+        ),
+        ("another account", |c| c.policy.account = policy::account("other"), 1, "changed 0, deadline 600, begins 1"),
+        ("it never expires", |c| c.current.generation.remote.expires = Expiry::Never, 9999, "nothing"),
+        (
+            "it expires in a thousand years and is rotated by age",
+            |c| {
+                c.current.generation.remote.expires = Expiry::At("3026-03-01T12:00:00Z".parse().unwrap());
+                c.policy.rotate_every = Some(Span::days(30));
+                c.policy.renew_before = RenewBefore::Share(0.33);
+            },
+            0,
+            "rotate-every 720, deadline 7319449:40, begins 720",
+        ),
+        (
+            "nobody tells its expiry: the lifetime asked for",
+            |c| c.current.generation.remote.expires = Expiry::Unknown,
+            0,
+            "renew-before 480, deadline 600, begins 480",
+        ),
+        (
+            "nobody can tell at all, but it was minted here",
+            |c| {
+                c.current.generation.remote.expires = Expiry::Unknown;
+                c.policy.lifetime = None;
+            },
+            9,
+            "nothing",
+        ),
+        (
+            "nobody can tell of an adopted one",
+            |c| {
+                c.current.generation.remote.expires = Expiry::Unknown;
+                c.current.generation.params = None;
+            },
+            9,
+            "expiry-unknown 0, begins 9",
+        ),
+        (
+            "an adopted one with a rhythm",
+            |c| {
+                c.current.generation.remote.expires = Expiry::Unknown;
+                c.current.generation.params = None;
+                c.policy.rotate_every = Some(Span::days(1));
+            },
+            9,
+            "rotate-every 24, begins 24",
+        ),
+        (
+            "it was minted expired",
+            |c| c.current.generation.remote.expires = Expiry::At(policy::start() - Span::hours(1)),
+            0,
+            "expired -1, deadline -1, begins 0",
+        ),
+        (
+            "jitter makes it earlier",
+            |c| c.policy.jitter = Span::days(1),
+            0,
+            "renew-before 473:43, deadline 600, begins 473:43",
+        ),
+    ];
+    for (sentence, change, after, expected) in rows {
+        check(sentence, Case::new, change, Span::hours(after), expected);
+    }
+}
+
+fn dead(case: &mut Case, hours: i64) {
+    let failure = Failure::new(FailureCode::Unauthorized, "");
+    case.current.dead = Some(Noted { at: policy::start() + Span::hours(hours), failure });
+}
+
+#[test]
+fn what_can_be_renewed_is_renewed() {
+    type Row = (&'static str, fn(&mut Case), i64, &'static str);
+    let rows: [Row; 7] = [
+        ("its access token is renewed in time", |_| {}, 0, "renewal (in place) 0:18, deadline 0:24, begins 0:18"),
+        ("a renewal that was missed comes first", |_| {}, 31, "renewal (in place) 0:18, deadline 0:24, begins 0:31"),
+        ("but consumers do not wait long for it", |_| {}, 34, "expired 0:33, deadline 0:33, begins 0:34"),
+        (
+            "a spent refresh token",
+            |c| c.current.renewal_spent = true,
+            1,
+            "renewal-in-doubt 0, deadline 0:24, begins 0:01",
+        ),
+        ("a dead one", |c| dead(c, 0), 1, "dead 0, deadline 0, begins 0:01"),
+        (
+            "a refresh token that dies first",
+            |c| c.current.generation.remote.refresh_expires = Some(policy::start() + Span::minutes(20)),
+            0,
+            "renew-before 0:18, deadline 0:24, begins 0:18",
+        ),
+        (
+            "the end of all renewals",
+            |c| renewed(c, Span::hours(160)),
+            160 * 60,
+            "renewable-until 144, deadline 192, begins 160",
+        ),
+    ];
+    for (sentence, change, after, expected) in rows {
+        check(sentence, Case::renewing, change, Span::minutes(after), expected);
+    }
+}
+
+/// Its access token was renewed last so long after the mint.
+fn renewed(case: &mut Case, after: Span) {
+    let issued = policy::start() + after;
+    case.current.generation.issued_at = issued;
+    case.current.generation.remote.expires = Expiry::At(issued + Span::minutes(30));
+    case.current.generation.remote.refresh_expires = Some(issued + Span::hours(10));
+}
+
+#[test]
+fn windows_delay_what_can_wait() {
+    // The first of March 2026 is a Sunday; tests begin at noon.
+    type Row = (&'static str, fn(&mut Case), i64, &'static str);
+    let rows: [Row; 8] = [
+        ("it is open", |c| open(c, "0 0 11 * * *"), 480, "renew-before 480, deadline 600, begins 480"),
+        ("it opens soon", |c| open(c, "0 0 15 * * *"), 480, "renew-before 480, deadline 600, begins 483"),
+        (
+            "it opens after the deadline",
+            |c| open(c, "0 0 0 1 4 *"),
+            480,
+            "renew-before 480, deadline 600, begins 600 without its window",
+        ),
+        (
+            "the deadline has passed",
+            |c| open(c, "0 0 0 1 4 *"),
+            650,
+            "renew-before 480, deadline 600, begins 650 without its window",
+        ),
+        (
+            "the deadline holds also for a rule that has none",
+            |c| {
+                open(c, "0 0 0 1 6 *");
+                c.policy.rotate_every = Some(Span::days(7));
+            },
+            500,
+            "rotate-every 168, deadline 600, begins 600 without its window",
+        ),
+        (
+            "a request does not wait",
+            |c| {
+                open(c, "0 0 0 1 4 *");
+                c.state.requested = Some(policy::start());
+            },
+            1,
+            "requested 0, deadline 0, begins 1",
+        ),
+        (
+            "nor does death",
+            |c| {
+                open(c, "0 0 0 1 4 *");
+                dead(c, 0);
+            },
+            1,
+            "dead 0, deadline 0, begins 1",
+        ),
+        (
+            "what never expires waits for ever",
+            |c| {
+                open(c, "0 0 0 1 1 * 2020");
+                c.policy.rotate_every = Some(Span::days(7));
+                c.current.generation.remote.expires = Expiry::Never;
+            },
+            200,
+            "rotate-every 168, begins never",
+        ),
+    ];
+    for (sentence, change, after, expected) in rows {
+        check(sentence, Case::new, change, Span::hours(after), expected);
+    }
+}
+
+#[test]
+#[should_panic(expected = "a sentence")]
+fn the_check_fails_for_another_rule() {
+    check("a sentence", Case::new, |_| {}, Span::zero(), "renew-before 481, deadline 600, begins 481");
+}
