@@ -108,6 +108,24 @@ impl<C: Clock> Accounts<C> {
     pub fn switch(&self, token: &TokenName, secret: SecretParts) {
         self.managed(token).send_replace(Some(Arc::new(secret)));
     }
+
+    /// As [`Self::switch`], unless they have a secret of it already, which can only be a newer one.
+    pub fn supply(&self, token: &TokenName, secret: SecretParts) {
+        let secret = Arc::new(secret);
+        self.managed(token).send_if_modified(|held| {
+            let lacking = held.is_none();
+            held.get_or_insert(secret);
+            lacking
+        });
+    }
+
+    /// Whether `credential` is a token that has no secret yet.
+    pub fn lacks(&self, credential: &Credential) -> bool {
+        match credential {
+            Credential::Token(token) => self.managed(token).borrow().is_none(),
+            Credential::Secret(_) | Credential::Basic { .. } => false,
+        }
+    }
 }
 
 impl<C: Clock> Member<C> {

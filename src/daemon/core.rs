@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::account::Listing;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::diff::{Change, diff};
-use crate::inventory::{Inventory, TokenPolicy};
+use crate::inventory::{Credential, Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::plan::backoff;
+use crate::plan::{Reason, backoff};
 use crate::rotation::decide::Rest;
 use crate::rotation::effects::Effects;
 use crate::rotation::run::{Context, Machine};
@@ -19,6 +19,7 @@ use crate::rotation::{Event, Phase, TokenState};
 use super::accounts::{Accounts, Member, unaccounted};
 use super::real::Real;
 use super::registry::{Registry, Token};
+use super::scheduler::Key;
 
 /// Tokens, accounts, and the machine that drives them. One per process.
 #[derive(Debug)]
@@ -82,10 +83,27 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 let failure = Failure::new(FailureCode::SecretUnreadable, "it was sealed with another key");
                 let number = generation.number;
                 held.note(&token.policy(), self.clock.now(), Event::SecretLost { number, failure });
-            } else if self.accounts.authenticate_with(&name)
-                && let Ok(Some(secret)) = self.machine.journal.secret(&slot).await
-            {
-                self.accounts.switch(&name, secret);
+            }
+        }
+        self.supply_accounts().await;
+    }
+
+    /// Gives accounts that authenticate with a managed token its current secret, where they have none of it yet: when
+    /// the process starts, and when an inventory comes into force in which they begin to do so.
+    pub async fn supply_accounts(&self) {
+        for (name, token) in self.tokens.all() {
+            if !self.accounts.authenticate_with(&name) {
+                continue;
+            }
+            let state = token.view().state;
+            let Some(generation) = state.phase.current().map(|current| &current.generation) else { continue };
+            let slot = SecretSlot { token: name.clone(), generation: generation.number, revision: generation.revision };
+            match self.machine.journal.secret(&slot).await {
+                Ok(Some(secret)) => self.accounts.supply(&name, secret),
+                Ok(None) => {}
+                Err(failure) => {
+                    tracing::error!(token = %name, error = %failure, "accounts that authenticate with this token have no secret of it");
+                }
             }
         }
     }
@@ -127,9 +145,36 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let token = self.tokens.get(name)?;
         let mut held = token.held.lock().await;
         let context = self.context(&token, held.state())?;
-        let rest = self.machine.run(&mut held, &context).await;
+        let rest = if self.waits_for_credential(&context.policy, held.state()) {
+            Rest { until: None, reason: Reason::CredentialMissing, next: None }
+        } else {
+            self.machine.run(&mut held, &context).await
+        };
         token.show_rest(rest, held.stuck().cloned());
         Some(rest)
+    }
+
+    /// Whether nothing can be done for a token but wait for the first secret of another one. Adopting needs none.
+    fn waits_for_credential(&self, policy: &TokenPolicy, state: &TokenState) -> bool {
+        let vacant = matches!(state.phase, Phase::Vacant) && state.remnants.is_empty();
+        let adopts = policy.initial.is_some() && state.last_number.0 == 0;
+        vacant && !adopts && self.accounts.lacks(&policy.account.credential)
+    }
+
+    /// What may have waited for the first secret of `name`.
+    pub fn dependents(&self, name: &TokenName) -> Vec<Key> {
+        if !self.accounts.authenticate_with(name) {
+            return Vec::new();
+        }
+        let inventory = self.inventory();
+        let managed = Credential::Token(name.clone());
+        let accounts = inventory.accounts.values().filter(|account| account.credential == managed);
+        let unpolled = accounts.filter(|account| !self.polls().contains_key(&account.name));
+        let polls: Vec<_> = unpolled.map(|account| Key::Poll(account.name.clone())).collect();
+        let tokens = self.tokens.all().into_iter().filter(|(_, token)| {
+            token.policy().account.credential == managed && matches!(token.view().state.phase, Phase::Vacant)
+        });
+        polls.into_iter().chain(tokens.map(|(name, _)| Key::Token(name))).collect()
     }
 
     /// What a decision about a token depends on, now. None where its account is unknown.
@@ -160,14 +205,14 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         true
     }
 
-    /// Asks what the provider knows of an account's tokens. Returns the tokens that should look at the answer, and when
+    /// Asks what the provider knows of an account's tokens; not before the account has a credential. Returns the tokens that should look at the answer, and when
     /// to ask again.
     pub async fn poll(&self, name: &AccountName) -> (Vec<TokenName>, Option<Time>) {
         let inventory = self.inventory();
         let (Some(member), Some(policy)) = (self.accounts.get(name), inventory.accounts.get(name)) else {
             return (Vec::new(), None);
         };
-        if !member.abilities.can.lists {
+        if !member.abilities.can.lists || self.accounts.lacks(&policy.credential) {
             return (Vec::new(), None);
         }
         let tokens: Vec<_> =

@@ -1,6 +1,7 @@
 //! The running process: start order, what runs side by side, stop order.
 
 pub mod accounts;
+pub mod attend;
 pub mod core;
 pub mod deadlines;
 pub mod real;

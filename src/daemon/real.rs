@@ -174,7 +174,11 @@ impl<C: Clock, J: Journal> Effects for Real<C, J> {
         tell(token, event, state);
         let switched = matches!(
             event,
-            Event::Adopted { .. } | Event::Activated { .. } | Event::Renewed { .. } | Event::RenewalVerified { .. }
+            Event::Adopted { .. }
+                | Event::Activated { .. }
+                | Event::ActivatedEarly { .. }
+                | Event::Renewed { .. }
+                | Event::RenewalVerified { .. }
         );
         if !switched || !self.accounts.authenticate_with(token) {
             return;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::clock::{Clock, Time};
 use crate::inventory::Loaded;
 use crate::inventory::diff::Change;
@@ -19,7 +21,7 @@ pub struct Reloader<C> {
     config: PathBuf,
     /// Held for the length of a reload: one at a time.
     busy: tokio::sync::Mutex<()>,
-    last: Mutex<Reload>,
+    last: watch::Sender<Reload>,
     watched: Mutex<Watched>,
 }
 
@@ -56,14 +58,19 @@ impl<C: Clock> Reloader<C> {
             waker,
             config: config.to_owned(),
             busy: tokio::sync::Mutex::default(),
-            last: Mutex::default(),
+            last: watch::Sender::default(),
             watched: Mutex::new(watched),
         }
     }
 
     /// What the last reload led to.
     pub fn last(&self) -> Reload {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.borrow().clone()
+    }
+
+    /// Tells of every reload.
+    pub fn follow(&self) -> watch::Receiver<Reload> {
+        self.last.subscribe()
     }
 
     /// The files that the inventory on disk consists of.
@@ -76,7 +83,7 @@ impl<C: Clock> Reloader<C> {
         let _busy = self.busy.lock().await;
         let at = self.core.clock.now();
         let reload = match read_inventory(&self.config, &self.core.clock).await {
-            Ok(loaded) => self.take(loaded, at),
+            Ok(loaded) => self.take(loaded, at).await,
             Err(error) => Reload { at: Some(at), changes: Vec::new(), problems: vec![error.to_string()] },
         };
         if !reload.problems.is_empty() {
@@ -88,11 +95,11 @@ impl<C: Clock> Reloader<C> {
                 "the changed inventory is invalid; the one before stays in force"
             );
         }
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = reload.clone();
+        self.last.send_replace(reload.clone());
         reload
     }
 
-    fn take(&self, loaded: Loaded, at: Time) -> Reload {
+    async fn take(&self, loaded: Loaded, at: Time) -> Reload {
         let Loaded { inventory, report, files, directories, .. } = loaded;
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Watched { files, directories };
         let lines: Vec<String> = report.problems().iter().map(|problem| report.line(problem)).collect();
@@ -101,6 +108,7 @@ impl<C: Clock> Reloader<C> {
         };
         lines.iter().for_each(|line| tracing::warn!("{line}"));
         let changes = self.core.apply(Arc::new(inventory));
+        self.core.supply_accounts().await;
         for change in &changes {
             tracing::info!("inventory reloaded: {change}");
         }

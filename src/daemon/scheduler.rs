@@ -68,8 +68,8 @@ pub struct Scheduler<C, J> {
 struct Done {
     key: Key,
     next: Option<Time>,
-    /// Tokens that have something new to look at.
-    wake: Vec<TokenName>,
+    /// What has something new to look at.
+    wake: Vec<Key>,
 }
 
 impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
@@ -161,11 +161,11 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
             match &task {
                 Key::Token(name) => {
                     let next = core.run_token(name).await.and_then(|rest| rest.until);
-                    Done { next, wake: Vec::new(), key: task }
+                    Done { next, wake: core.dependents(name), key: task }
                 }
                 Key::Poll(name) => {
                     let (wake, next) = core.poll(name).await;
-                    Done { next, wake, key: task }
+                    Done { next, wake: wake.into_iter().map(Key::Token).collect(), key: task }
                 }
             }
         });
@@ -184,7 +184,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
                 if let Some(next) = done.next {
                     self.deadlines.set(done.key, next);
                 }
-                done.wake.into_iter().for_each(|name| self.start(Key::Token(name)));
+                done.wake.into_iter().for_each(|key| self.start(key));
             }
             Err(error) => {
                 tracing::error!(key = ?key, %error, "a task ended abnormally; it is tried again in a minute");

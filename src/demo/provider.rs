@@ -14,7 +14,7 @@ use axum::http::header::DATE;
 use axum::http::{HeaderValue, Response};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
@@ -149,6 +149,11 @@ impl Loopback {
     /// Every request from now on, told when it arrives and before it is acted on.
     pub fn arrivals(&self) -> broadcast::Receiver<RequestRecord> {
         self.shared.log.follow()
+    }
+
+    /// Tells of every request that arrives and of every answer; the value means nothing but that it changed.
+    pub fn follow_requests(&self) -> watch::Receiver<u64> {
+        self.shared.log.changes()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::{Fault, Service};
 use crate::clock::Time;
@@ -40,6 +40,8 @@ pub struct RequestRecord {
 pub(super) struct RequestLog {
     state: Arc<Mutex<Log>>,
     arrivals: broadcast::Sender<RequestRecord>,
+    /// How often something was entered or answered.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +53,7 @@ struct Log {
 
 impl Default for RequestLog {
     fn default() -> Self {
-        Self { state: Arc::default(), arrivals: broadcast::Sender::new(FOLLOWED) }
+        Self { state: Arc::default(), arrivals: broadcast::Sender::new(FOLLOWED), changes: watch::Sender::default() }
     }
 }
 
@@ -67,6 +69,7 @@ impl RequestLog {
         // Without a follower there is nobody to tell.
         let _ = self.arrivals.send(record.clone());
         log.records.push_back(record);
+        self.changes.send_modify(|changes| *changes += 1);
         log.next - 1
     }
 
@@ -82,6 +85,11 @@ impl RequestLog {
         if let Some(record) = at.and_then(|at| log.records.get_mut(at)) {
             record.status = Some(status);
         }
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub(super) fn all(&self) -> Vec<RequestRecord> {

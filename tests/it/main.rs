@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the lint exempts test functions, but not what they share")]
 
 mod cli;
+mod daemon;
 mod kill;
 mod packaging;
 mod purity;

@@ -1,0 +1,103 @@
+//! What a running daemon notices on disk, and what it does about it: a changed inventory is taken into force, a changed
+//! credential gives what was refused another try.
+
+use std::path::PathBuf;
+
+use tokio::sync::mpsc;
+
+use crate::clock::{Clock, Time};
+use crate::inventory::{Credential, Inventory, SecretSource};
+
+use super::Running;
+use super::reload::Reload;
+use super::scheduler::Key;
+use super::watch::Watch;
+
+/// What changed on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// A file of the inventory.
+    Inventory,
+    /// A file that holds a credential or trust roots.
+    Credential,
+}
+
+/// Watches the files that a daemon depends on.
+#[derive(Debug)]
+pub struct Attendant {
+    inventory: Watch,
+    inventory_changed: mpsc::Receiver<()>,
+    credentials: Watch,
+    credential_changed: mpsc::Receiver<()>,
+}
+
+impl Attendant {
+    /// Watches what `running` was started from; what changed after `since` is noticed, too.
+    pub async fn new<C: Clock>(running: &Running<C>, since: Time) -> std::io::Result<Self> {
+        let watched = running.reloader.watched();
+        let (inventory, inventory_changed) = watch(watched.files, watched.directories, since).await?;
+        let (credentials, credential_changed) =
+            watch(credential_files(&running.core.inventory()), Vec::new(), since).await?;
+        Ok(Self { inventory, inventory_changed, credentials, credential_changed })
+    }
+
+    /// Waits until something changes on disk. Nothing is lost where the wait is given up.
+    pub async fn noticed(&mut self) -> Noticed {
+        tokio::select! {
+            Some(()) = self.inventory_changed.recv() => Noticed::Inventory,
+            Some(()) = self.credential_changed.recv() => Noticed::Credential,
+            // Both watches have ended: there is nothing left to notice.
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Does what a change of the inventory asks for, and watches what it consists of now.
+    pub async fn reload<C: Clock>(&self, running: &Running<C>) -> Reload {
+        let reload = running.reloader.reload().await;
+        let watched = running.reloader.watched();
+        self.inventory.retarget(&watched.files, &watched.directories);
+        self.credentials.retarget(&credential_files(&running.core.inventory()), &[]);
+        reload
+    }
+
+    /// Gives every token and every account another try.
+    pub fn retry<C: Clock>(&self, running: &Running<C>) {
+        tracing::info!("a credential or CA file changed");
+        let accounts = running.core.inventory().accounts.keys().cloned().map(Key::Poll).collect::<Vec<_>>();
+        let tokens = running.core.tokens.all().into_iter().map(|(name, _)| Key::Token(name));
+        running.waker.wake(accounts.into_iter().chain(tokens).collect());
+    }
+}
+
+/// A watch, set up where blocking is allowed.
+async fn watch(
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    since: Time,
+) -> std::io::Result<(Watch, mpsc::Receiver<()>)> {
+    let watch = tokio::task::spawn_blocking(move || Watch::new(&files, &directories, since)).await;
+    watch.map_err(std::io::Error::other)?
+}
+
+/// Files that hold credentials or trust roots: when one changes, accounts that were refused may be accepted.
+fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for account in inventory.accounts.values() {
+        let source = match &account.credential {
+            Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
+            Credential::Token(_) => None,
+        };
+        if let Some(SecretSource::File(path)) = source {
+            files.push(path.clone());
+        }
+        files.extend(account.ca_file.clone());
+    }
+    for token in inventory.tokens.values() {
+        if let Some(SecretSource::File(path)) = token.initial.as_ref().map(|initial| &initial.source) {
+            files.push(path.clone());
+        }
+    }
+    files.sort();
+    files.dedup();
+    files
+}

@@ -1,0 +1,107 @@
+//! Hooks that fail, hang, and are shared.
+
+use std::fs;
+
+use patrold::clock::Span;
+use patrold::daemon::rotate::Answer;
+use patrold::demo::Service;
+use patrold::names::GenerationNo;
+use patrold::outcome::FailureCode;
+use patrold::rotation::Phase;
+
+use super::world::{Daemon, World, name_of, now, sit_out, token};
+
+/// A daemon with one token, whose hook fails while the file `broken` exists.
+async fn with_hook(world: &World, more: &str) -> Daemon {
+    let hook = format!(
+        "rotate-every = \"30d\"\nhooks = [{{ run = [\"sh\", \"-c\", \"echo ran >> $DIR/hooks; ! test -e $DIR/broken\"]{more} }}]"
+    );
+    let daemon = world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, &hook)]).await;
+    daemon.steady("ci", 1).await;
+    daemon
+}
+
+async fn request(daemon: &Daemon) {
+    assert!(daemon.running.core.request(&name_of("ci")).await);
+    daemon.wake("ci");
+}
+
+#[tokio::test]
+async fn while_a_hook_fails_it_is_retried_and_the_old_generation_is_not_revoked() {
+    let world = World::new().await;
+    let daemon = with_hook(&world, "").await;
+    let old = world.stored("ci");
+    fs::write(world.path("broken"), "").unwrap();
+    request(&daemon).await;
+    let view = daemon
+        .until("ci", "the hook failed twice", |view| {
+            let Phase::Delivered { candidate, .. } = &view.state.phase else { return false };
+            candidate
+                .delivery
+                .hooks
+                .values()
+                .any(|it| matches!(it, patrold::rotation::state::Progress::Failed(retry) if retry.attempts >= 2))
+        })
+        .await;
+    assert_eq!(view.state.last_failure.as_ref().unwrap().failure.code, FailureCode::HookFailed);
+    sit_out(now() + Span::milliseconds(300)).await;
+    assert!(world.is_live(&old), "its grace has not even begun");
+    fs::remove_file(world.path("broken")).unwrap();
+    daemon.steady("ci", 2).await;
+    assert!(!world.is_live(&old));
+}
+
+#[tokio::test]
+async fn a_hook_can_have_the_rotation_rolled_back() {
+    let world = World::new().await;
+    let daemon = with_hook(&world, ", on-failure = \"rollback\"").await;
+    let old = world.stored("ci");
+    fs::write(world.path("broken"), "").unwrap();
+    request(&daemon).await;
+    daemon.until("ci", "it is being taken back", |view| matches!(view.state.phase, Phase::Undoing { .. })).await;
+    fs::remove_file(world.path("broken")).unwrap();
+    daemon.until("ci", "it was taken back", |view| view.state.failed_rotations == 1).await;
+    assert_eq!(world.stored("ci"), old);
+    assert_eq!(world.live(Service::Awx), [world.id_of(&old)]);
+    daemon.steady("ci", 3).await;
+    assert_eq!(world.live(Service::Awx), [world.id_of(&world.stored("ci"))]);
+}
+
+#[tokio::test]
+async fn a_hook_can_be_gone_on_without() {
+    let world = World::new().await;
+    let daemon = with_hook(&world, ", on-failure = \"continue\"").await;
+    fs::write(world.path("broken"), "").unwrap();
+    assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)));
+    daemon.steady("ci", 2).await;
+    assert_eq!(world.read("hooks").lines().count(), 2);
+}
+
+#[tokio::test]
+async fn a_hook_that_hangs_is_killed_with_everything_that_it_started() {
+    let world = World::new().await;
+    let script = "sleep 600 & echo $! > $DIR/child; test -e $DIR/go || wait";
+    let more =
+        format!("rotate-every = \"30d\"\nhooks = [{{ run = [\"sh\", \"-c\", \"{script}\"], timeout = \"300ms\" }}]");
+    let daemon = world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, &more)]).await;
+    let view = daemon.until("ci", "the hook failed", |view| view.state.last_failure.is_some()).await;
+    assert_eq!(view.state.last_failure.as_ref().unwrap().failure.code, FailureCode::HookTimeout);
+    let child: u32 = world.read("child").trim().parse().unwrap();
+    // The kernel forgets a killed process once its new parent has looked at it.
+    let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+    assert!(status.is_empty() || status.contains("State:\tZ"), "{status}");
+}
+
+#[tokio::test]
+async fn a_hook_that_several_tokens_share_runs_once_for_all_of_them() {
+    let world = World::new().await;
+    let more = "rotate-every = \"30d\"\nhooks = [{ run = [\"sh\", \"-c\", \"echo ran >> $DIR/hooks\"] }]";
+    let mut parts = vec![world.account(Service::Awx, "max-in-flight = 16")];
+    parts.extend((0..8).map(|number| token(&format!("ci-{number}"), Service::Awx, more)));
+    let daemon = world.start(&parts).await;
+    for number in 0..8 {
+        daemon.steady(&format!("ci-{number}"), 1).await;
+    }
+    let runs = world.read("hooks").lines().count();
+    assert!(runs < 8, "it ran {runs} times for 8 tokens");
+}

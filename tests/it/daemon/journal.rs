@@ -1,0 +1,105 @@
+//! Restarts, second daemons, lost keys and disks that fail.
+
+use std::fs;
+
+use patrold::clock::Span;
+use patrold::daemon::StartError;
+use patrold::demo::{Fault, Service};
+use patrold::provider::Operation::{Mint, Verify};
+use patrold::rotation::Phase;
+
+use super::world::{World, token};
+
+#[tokio::test]
+async fn a_restart_asks_the_provider_for_nothing_that_was_done() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    daemon.stop().await;
+    let from = world.count();
+    let daemon = world.resume().await;
+    daemon.steady("ci", 1).await;
+    assert!(world.changes(Service::Awx, from).is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_mint_under_way_and_the_next_start_goes_on() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    world.loopback.faults().next(Service::Awx, Mint, Fault::Slow { by: Span::milliseconds(700) });
+    let daemon = world.start(&parts).await;
+    daemon.until("ci", "the mint is under way", |view| matches!(view.state.phase, Phase::Intended { .. })).await;
+    daemon.stop().await;
+    assert_eq!(world.changes(Service::Awx, 0), [Mint], "nothing new is begun");
+    let daemon = world.resume().await;
+    daemon.steady("ci", 1).await;
+    assert_eq!(world.changes(Service::Awx, 0), [Mint, Verify]);
+}
+
+#[tokio::test]
+async fn a_second_daemon_refuses_to_start_and_names_the_first() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    let error = world.try_start().await.err().unwrap();
+    assert!(matches!(error, StartError::Journal(_)), "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains(&std::process::id().to_string()), "{message}");
+    assert!(message.contains(&world.path("state").display().to_string()), "{message}");
+    daemon.steady("ci", 1).await;
+}
+
+#[tokio::test]
+async fn with_a_new_sealing_key_every_token_is_rotated_once_and_nothing_is_orphaned() {
+    let world = World::new().await;
+    let parts = [
+        world.account(Service::Awx, ""),
+        token("ci", Service::Awx, "rotate-every = \"30d\""),
+        token("cd", Service::Awx, "rotate-every = \"30d\""),
+    ];
+    let daemon = world.start(&parts).await;
+    for name in ["ci", "cd"] {
+        daemon.steady(name, 1).await;
+    }
+    daemon.stop().await;
+    let key = fs::read_dir(world.path("state")).unwrap().map(|entry| entry.unwrap().path());
+    let key = key.into_iter().find(|path| path.to_string_lossy().contains("key")).unwrap();
+    fs::remove_file(&key).unwrap();
+    let daemon = world.resume().await;
+    for name in ["ci", "cd"] {
+        daemon.steady(name, 2).await;
+        assert!(world.is_live(&world.stored(name)));
+    }
+    assert_eq!(world.live(Service::Awx).len(), 2);
+    assert_eq!(world.minted(Service::Awx), 4);
+    daemon.stop().await;
+    let daemon = world.resume().await;
+    daemon.steady("ci", 2).await;
+}
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_made_is_a_clear_error() {
+    let world = World::new().await;
+    // Root may write everywhere, but nobody makes a directory below a file.
+    fs::write(world.path("state"), "").unwrap();
+    world.write(&[world.account(Service::Awx, "")]);
+    let error = world.try_start().await.err().unwrap();
+    assert!(error.to_string().contains(&world.path("state").display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_journal_of_which_a_part_is_gone_is_a_clear_error() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    daemon.stop().await;
+    let journal = fs::read_dir(world.path("state")).unwrap().map(|entry| entry.unwrap().path());
+    let journal =
+        journal.into_iter().find(|path| path.extension().is_some_and(|it| it == "db" || it == "sqlite")).unwrap();
+    let bytes = fs::read(&journal).unwrap();
+    fs::write(&journal, &bytes[..bytes.len() / 2]).unwrap();
+    let error = world.try_start().await.err().unwrap();
+    assert!(error.to_string().contains(&journal.display().to_string()), "{error}");
+}

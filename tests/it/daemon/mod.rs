@@ -1,0 +1,13 @@
+//! The whole daemon in one process, against the loopback provider that misbehaves on order: real HTTP, a real journal,
+//! real files.
+
+mod accounts;
+mod commvault;
+mod hooks;
+mod issue;
+mod journal;
+mod mints;
+mod reload;
+mod secrets;
+mod stores;
+mod world;

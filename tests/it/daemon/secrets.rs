@@ -1,0 +1,127 @@
+//! No secret is anywhere but in the stores that ask for it: not in logs, the journal's files, the status, what hooks see
+//! of themselves, or files that are left over.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use patrold::clock::Span;
+use patrold::daemon::rotate::Answer;
+use patrold::demo::{Fault, Options, Service};
+use patrold::names::GenerationNo;
+use patrold::provider::Operation::{List, Mint, Renew, Verify};
+
+use super::world::{World, files, token};
+
+/// A log that can be read again.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Every secret that the provider ever handed out or was given.
+fn secrets(world: &World) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for entry in world.loopback.ledger().all() {
+        for issue in entry.issues {
+            secrets.push(issue.secret.expose().to_owned());
+            secrets.extend(issue.refresh.map(|refresh| refresh.expose().to_owned()));
+        }
+    }
+    secrets.extend(world.loopback.operator().map(|user| user.password.expose().to_owned()));
+    secrets
+}
+
+fn contains(haystack: &[u8], needle: &str) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
+}
+
+#[tokio::test]
+async fn secrets_are_nowhere_but_in_their_stores() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    // With one subscriber alone, the library lets the first thread that passes a line decide for all threads whether it
+    // is logged; the threads of other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
+    // The test's runtime has one thread, so that every task of the daemon logs here.
+    let logging = tracing::subscriber::set_default(subscriber);
+    let options = Options { commvault_access_lifetime: Span::seconds(3), ..Options::default() };
+    let world = World::with(options).await;
+    // What a hook sees of itself, and what it prints of its token's store.
+    let hook = "hooks = [{ run = [\"sh\", \"-c\", \"cat /proc/self/environ /proc/$$/cmdline >> $DIR/seen; \
+                cat $DIR/stores/* >&2; test -e $DIR/once || { touch $DIR/once; exit 1; }\"] }]";
+    let more = format!("rotate-every = \"30d\"\n{hook}");
+    let parts = [
+        world.account(Service::Awx, "credential = { username = \"patrold\", password = { file = \"$DIR/password\" } }"),
+        world.account(Service::PointOne, ""),
+        world.account(Service::Commvault, ""),
+        token("ci", Service::Awx, &more),
+        token("gps", Service::PointOne, &more),
+        token("backup", Service::Commvault, &more),
+    ];
+    std::fs::write(world.path("password"), world.loopback.operator().unwrap().password.expose()).unwrap();
+    for service in Service::ALL {
+        for (operation, fault) in [
+            (Mint, Fault::WrongTypes),
+            (Mint, Fault::ServerErrorAfterActing(500)),
+            (Verify, Fault::Unauthorized),
+            (List, Fault::WrongTypes),
+            (Renew, Fault::Truncated),
+        ] {
+            world.loopback.faults().next(service, operation, fault);
+        }
+    }
+    let status = async {
+        let daemon = world.start(&parts).await;
+        for name in ["ci", "gps", "backup"] {
+            let view = daemon.until(name, "it is issued", |view| view.state.phase.current().is_some()).await;
+            let GenerationNo(number) = view.state.phase.current().unwrap().generation.number;
+            assert!(matches!(daemon.rotate(name).await, Answer::Rotated(_)), "{name} {number}");
+        }
+        let renewed = daemon.until("backup", "the pair was replaced after a renewal in doubt", |view| {
+            view.state.phase.current().is_some_and(|current| current.generation.number.0 >= 5)
+        });
+        renewed.await;
+        let status = serde_json::to_vec(&daemon.running.status()).unwrap();
+        daemon.stop().await;
+        status
+    }
+    .await;
+    drop(logging);
+
+    let log = log.0.lock().unwrap().clone();
+    assert!(contains(&log, "minted; the new secret is in the journal"), "the log is not the daemon's");
+    let secrets = secrets(&world);
+    assert!(secrets.len() > 10);
+    let stores: Vec<_> = ["stores", "awx", "pointone", "commvault", "password"].map(|name| world.path(name)).to_vec();
+    let left: Vec<_> = files(world.directory.path())
+        .into_iter()
+        .filter(|path| !stores.iter().any(|store| path.starts_with(store)))
+        .collect();
+    assert!(left.iter().any(|path| path.ends_with("seen")), "{left:?}");
+    for secret in &secrets {
+        let kind = world.loopback.ledger().entry_of(secret).map(|entry| entry.name);
+        assert!(!contains(&log, secret), "the log holds a secret of {kind:?}: {}", lines_with(&log, secret));
+        assert!(!contains(&status, secret), "the status holds a secret of {kind:?}");
+        for path in &left {
+            assert!(!contains(&std::fs::read(path).unwrap(), secret), "{} holds a secret of {kind:?}", path.display());
+        }
+    }
+    let kept: Vec<_> = files(&world.path("stores"));
+    assert_eq!(kept.len(), 3, "temporary files are left over: {kept:?}");
+}
+
+fn lines_with(log: &[u8], secret: &str) -> String {
+    let text = String::from_utf8_lossy(log);
+    text.lines().filter(|line| line.contains(secret)).take(3).collect::<Vec<_>>().join("\n")
+}
