@@ -1,20 +1,23 @@
 //! The rotation machine's effects on the real world.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::account::{Listing, credential};
 use crate::clock::{Clock, Time};
-use crate::hook::{self, HookEvent, HookRunner};
+use crate::hook::{self, HookEvent, HookRunner, Secrets};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
-use crate::names::{RotationId, TokenName};
+use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, Minted, Redactor, Subject, Verdict, Want};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
+use crate::rotation::state::Generation;
 use crate::rotation::{Event, TokenState};
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
 use crate::store::{self, drift};
@@ -43,23 +46,53 @@ impl<C: Clock, J: Journal> Real<C, J> {
     }
 }
 
-impl<C: Clock, J: Journal> Real<C, J> {
-    /// Strikes out every secret of `token` that a store may hold.
-    async fn redactor(&self, token: &TokenName) -> Redactor {
-        let mut redactor = Redactor::default();
-        let Some(state) = self.tokens.get(token).map(|token| token.view().state) else { return redactor };
-        let phase = &state.phase;
-        let candidate = phase.candidate().map(|it| &it.generation);
-        for generation in phase.current().map(|it| &it.generation).into_iter().chain(candidate) {
-            let slot =
-                SecretSlot { token: token.clone(), generation: generation.number, revision: generation.revision };
-            // A secret that cannot be read now was not read for a store either.
-            if let Ok(Some(parts)) = self.journal.secret(&slot).await {
-                parts.iter().for_each(|(_, secret)| redactor.add(secret));
-            }
-        }
-        redactor
+/// The secrets of every token that shares a hook: one of them may have it run, and it may print the stores of all.
+struct HookSecrets<J> {
+    tokens: Arc<Registry>,
+    journal: J,
+    hook: HookKey,
+}
+
+impl<J> fmt::Debug for HookSecrets<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HookSecrets").field("hook", &self.hook).finish_non_exhaustive()
     }
+}
+
+impl<J: Journal> Secrets for HookSecrets<J> {
+    fn redactor(&self) -> BoxFuture<'_, Redactor> {
+        Box::pin(async {
+            let mut redactor = Redactor::default();
+            for (name, token) in self.tokens.all() {
+                if !token.policy().hooks.iter().any(|hook| hook.key == self.hook) {
+                    continue;
+                }
+                for slot in slots(&name, &token.view().state) {
+                    // A secret that cannot be read now was not read for a store either.
+                    if let Ok(Some(parts)) = self.journal.secret(&slot).await {
+                        parts.iter().for_each(|(_, secret)| redactor.add(secret));
+                    }
+                }
+            }
+            redactor
+        })
+    }
+}
+
+/// Where the secrets are kept that the stores of a token may hold.
+fn slots(token: &TokenName, state: &TokenState) -> Vec<SecretSlot> {
+    let phase = &state.phase;
+    let generations = [
+        phase.current().map(|current| &current.generation),
+        phase.candidate().map(|candidate| &candidate.generation),
+        phase.retiring().map(|retiring| &retiring.generation),
+    ];
+    let slot = |generation: &Generation| SecretSlot {
+        token: token.clone(),
+        generation: generation.number,
+        revision: generation.revision,
+    };
+    generations.into_iter().flatten().map(slot).collect()
 }
 
 /// The account's client, or the way out with its failure.
@@ -76,7 +109,7 @@ macro_rules! client {
     }};
 }
 
-impl<C: Clock, J: Journal> Effects for Real<C, J> {
+impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     async fn adopt(&self, token: &TokenPolicy) -> Result<SecretParts, Failure> {
         let Some(initial) = &token.initial else {
             return Err(Failure::new(FailureCode::NoCredential, "the inventory names no initial secret"));
@@ -146,7 +179,11 @@ impl<C: Clock, J: Journal> Effects for Real<C, J> {
             rotation: occasion.rotation,
             attempt: occasion.attempt,
             event,
-            redactor: self.redactor(&occasion.token).await,
+            secrets: Arc::new(HookSecrets {
+                tokens: Arc::clone(&self.tokens),
+                journal: self.journal.clone(),
+                hook: hook.key.clone(),
+            }),
         };
         self.hooks.run(hook, occasion).await
     }

@@ -11,9 +11,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
+use std::fmt;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::process::{Invocation, Unsuccessful};
@@ -59,8 +62,21 @@ pub struct Occasion {
     /// Counted from 1.
     pub attempt: u32,
     pub event: HookEvent,
-    /// Struck out of what the hook says before it gets into a message: a hook may read a store and print it.
-    pub redactor: Redactor,
+    /// Struck out of what the hook says before it gets into a message: a hook may read stores and print them.
+    pub secrets: Arc<dyn Secrets>,
+}
+
+/// The secrets that a hook may come across. Asked only where a hook failed and said something: opening the secrets of
+/// many tokens takes its time.
+pub trait Secrets: fmt::Debug + Send + Sync {
+    /// Strikes them out.
+    fn redactor(&self) -> BoxFuture<'_, Redactor>;
+}
+
+impl Secrets for Redactor {
+    fn redactor(&self) -> BoxFuture<'_, Redactor> {
+        Box::pin(ready(self.clone()))
+    }
 }
 
 /// Runs hooks. Clones share everything.
@@ -197,7 +213,7 @@ impl Shared {
         let result = process::run(&invocation, self.stop.subscribe()).await;
         let outcome = match result {
             Ok(()) => Outcome::Done(()),
-            Err(unsuccessful) => Outcome::later(clean(unsuccessful, &batch)),
+            Err(unsuccessful) => Outcome::later(clean(unsuccessful, &batch).await),
         };
         for request in batch {
             // Whoever does not wait any more does not want to know.
@@ -248,9 +264,14 @@ fn invocation(batch: &[Request], variable: impl Fn(&str) -> Option<OsString>) ->
 }
 
 /// The failure with the end of what the hook said, without the secrets of anybody in the batch.
-fn clean(unsuccessful: Unsuccessful, batch: &[Request]) -> Failure {
-    let Unsuccessful { failure, said } = unsuccessful;
-    let said = batch.iter().fold(said, |said, request| request.occasion.redactor.clean(&said));
+async fn clean(unsuccessful: Unsuccessful, batch: &[Request]) -> Failure {
+    let Unsuccessful { failure, mut said } = unsuccessful;
+    if said.is_empty() {
+        return failure;
+    }
+    for request in batch {
+        said = request.occasion.secrets.redactor().await.clean(&said);
+    }
     // Control characters are gone before the cut, which then counts what is shown.
     let said = one_line(&said, usize::MAX / 4);
     let surplus = said.chars().count().saturating_sub(SAID);

@@ -29,7 +29,7 @@ fn occasion(token: &str) -> Occasion {
         rotation: RotationId::new([1, 2, 3, 4, 5, token.as_bytes()[0]]),
         attempt: 1,
         event: HookEvent::Delivered,
-        redactor,
+        secrets: Arc::new(redactor),
     }
 }
 
