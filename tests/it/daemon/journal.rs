@@ -1,14 +1,17 @@
 //! Restarts, second daemons, lost keys and disks that fail.
 
 use std::fs;
+use std::path::PathBuf;
 
 use patrold::clock::Span;
 use patrold::daemon::StartError;
 use patrold::demo::{Fault, Service};
-use patrold::provider::Operation::{Mint, Verify};
+use patrold::outcome::FailureCode;
+use patrold::plan::Reason;
+use patrold::provider::Operation::{Mint, Revoke, Verify};
 use patrold::rotation::Phase;
 
-use super::world::{World, token};
+use super::world::{World, name_of, token};
 
 #[tokio::test]
 async fn a_restart_asks_the_provider_for_nothing_that_was_done() {
@@ -95,11 +98,52 @@ async fn a_journal_of_which_a_part_is_gone_is_a_clear_error() {
     let daemon = world.start(&parts).await;
     daemon.steady("ci", 1).await;
     daemon.stop().await;
-    let journal = fs::read_dir(world.path("state")).unwrap().map(|entry| entry.unwrap().path());
-    let journal =
-        journal.into_iter().find(|path| path.extension().is_some_and(|it| it == "db" || it == "sqlite")).unwrap();
+    let journal = journal_of(&world);
     let bytes = fs::read(&journal).unwrap();
     fs::write(&journal, &bytes[..bytes.len() / 2]).unwrap();
     let error = world.try_start().await.err().unwrap();
     assert!(error.to_string().contains(&journal.display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn while_the_journal_cannot_be_written_nothing_is_minted_and_afterwards_it_goes_on() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    let (old, from) = (world.stored("ci"), world.count());
+    // Somebody else writes to it and takes his time.
+    let mut other = rusqlite::Connection::open(journal_of(&world)).unwrap();
+    let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    assert!(daemon.running.core.request(&name_of("ci")).await);
+    daemon.wake("ci");
+    let view = daemon.until("ci", "the journal is stuck", |view| view.stuck.is_some()).await;
+    assert_eq!(view.rest.unwrap().reason, Reason::JournalUnwritable);
+    assert_eq!(view.stuck.unwrap().code, FailureCode::Journal);
+    assert!(world.changes(Service::Awx, from).is_empty());
+    assert!(world.is_live(&old) && world.stored("ci") == old);
+    drop(lock);
+    daemon.steady("ci", 2).await;
+    assert_eq!(world.changes(Service::Awx, from), [Mint, Verify, Revoke, Verify]);
+}
+
+#[tokio::test]
+async fn a_minted_secret_that_could_not_be_noted_is_kept_and_no_second_mint_is_made() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    world.loopback.faults().next(Service::Awx, Mint, Fault::Slow { by: Span::milliseconds(800) });
+    let daemon = world.start(&parts).await;
+    daemon.until("ci", "the mint is under way", |view| matches!(view.state.phase, Phase::Intended { .. })).await;
+    let mut other = rusqlite::Connection::open(journal_of(&world)).unwrap();
+    let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    daemon.until("ci", "the journal is stuck", |view| view.stuck.is_some()).await;
+    assert_eq!(world.changes(Service::Awx, 0), [Mint], "nobody else learns of the secret");
+    drop(lock);
+    daemon.steady("ci", 1).await;
+    assert_eq!(world.changes(Service::Awx, 0), [Mint, Verify]);
+}
+
+fn journal_of(world: &World) -> PathBuf {
+    let files = fs::read_dir(world.path("state")).unwrap().map(|entry| entry.unwrap().path());
+    files.into_iter().find(|path| path.extension().is_some_and(|it| it == "db" || it == "sqlite")).unwrap()
 }

@@ -2,6 +2,7 @@
 //! real files.
 
 mod accounts;
+mod clock;
 mod commvault;
 mod hooks;
 mod issue;

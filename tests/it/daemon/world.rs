@@ -208,7 +208,9 @@ impl Daemon {
             tokio::time::timeout(PATIENCE, async { follow.wait_for(|reload| is(reload)).await.unwrap().clone() });
         match ended.await {
             Ok(reload) => reload,
-            Err(_) => panic!("no reload came to this: {what}; the last is {:#?}", self.running.reloader.last()),
+            Err(tokio::time::error::Elapsed { .. }) => {
+                panic!("no reload came to this: {what}; the last is {:#?}", self.running.reloader.last())
+            }
         }
     }
 
@@ -219,7 +221,9 @@ impl Daemon {
         let ended = tokio::time::timeout(PATIENCE, async { follow.wait_for(|view| is(view)).await.unwrap().clone() });
         match ended.await {
             Ok(view) => view,
-            Err(_) => panic!("it never came to this: {what}; the token is {:#?}", token.view()),
+            Err(tokio::time::error::Elapsed { .. }) => {
+                panic!("it never came to this: {what}; the token is {:#?}", token.view())
+            }
         }
     }
 
