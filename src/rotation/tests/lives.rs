@@ -229,3 +229,57 @@ fn a_lost_mint_that_turns_up_late_is_revoked() {
     assert_eq!(sim.state().remnants, []);
     assert_eq!(sim.state().last_number.0, 2);
 }
+
+#[test]
+fn a_lost_mint_that_turns_up_in_time_is_revoked_before_the_next() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.world.script(|kind, count| match (kind, count) {
+        (Kind::Mint, 1) => Fate::DoneLate(Span::seconds(20)),
+        _ => Fate::Fine,
+    });
+    while sim.state().last_number.0 < 2 {
+        sim.run_for(Span::seconds(1));
+    }
+    assert_eq!(sim.state().remnants, [], "nothing of it is left to look for");
+    sim.run_for(Span::hours(3));
+    check(&sim, "found in time");
+}
+
+#[test]
+fn a_store_that_was_set_back_gets_the_new_secret_before_the_old_one_dies() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::days(20));
+    let old = sim.world.ledger(|ledger| ledger.tokens[0].secret.clone());
+    while sim.state().phase.name() != "active" {
+        sim.run_for(Span::minutes(1));
+    }
+    let there = sim.there();
+    sim.world.ledger(|ledger| ledger.write(&store("a").key, &old, there));
+    sim.run_for(Span::days(1));
+    check(&sim, "somebody restored a backup");
+}
+
+#[test]
+fn an_old_secret_outlives_hooks_that_do_not_succeed() {
+    let mut sim = Sim::new(served(), abilities());
+    // The first generation never ends; the second lives for thirty days.
+    sim.world.ledger(|ledger| ledger.lifetime = None);
+    sim.run_for(Span::hours(2));
+    sim.world.ledger(|ledger| {
+        ledger.lifetime = Some(Span::days(30));
+        ledger.grace = Some(Span::hours(1));
+    });
+    sim.world.script(|kind, _| if kind == Kind::Hook { Fate::Later } else { Fate::Fine });
+    let (policy, now) = (std::sync::Arc::clone(&sim.context.policy), sim.now());
+    sim.held.note(&policy, now, Event::Requested {});
+    // The second becomes current although hooks are owed, and is rotated in its turn.
+    for day in 0..60 {
+        sim.run_for(Span::days(1));
+        assert_eq!(sim.violations(), Vec::<String>::new(), "after {day} days: {:?}", sim.state());
+    }
+    assert!(sim.state().last_number.0 > 2, "{:?}", sim.state());
+    assert!(sim.state().remnants.iter().any(|remnant| matches!(remnant, Remnant::Deferred { revoke_at: None, .. })));
+    sim.world.script(|_, _| Fate::Fine);
+    sim.run_for(Span::days(2));
+    check(&sim, "hooks succeed at last");
+}
