@@ -255,6 +255,10 @@ fn a_store_that_was_set_back_gets_the_new_secret_before_the_old_one_dies() {
     }
     let there = sim.there();
     sim.world.ledger(|ledger| ledger.write(&store("a").key, &old, there));
+    sim.world.script(|kind, _| if kind == Kind::Write { Fate::Later } else { Fate::Fine });
+    sim.run_for(Span::days(2));
+    assert_eq!(sim.state().phase.name(), "active", "the old one is all that consumers of this store have");
+    sim.world.script(|_, _| Fate::Fine);
     sim.run_for(Span::days(1));
     check(&sim, "somebody restored a backup");
 }
