@@ -2,9 +2,11 @@
 
 mod answers;
 mod definitions;
+mod fixtures;
 mod pages;
 mod requests;
 mod templates;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

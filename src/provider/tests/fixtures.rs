@@ -1,0 +1,469 @@
+//! Every shipped definition against its folder below `tests/data/definitions`: the requests that it makes, what it reads
+//! out of answers, and values that try to leave their place. The folder's README tells the form of the files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::told::Told;
+use super::*;
+use crate::document::Report;
+use crate::provider::spec::Style;
+
+/// With this variable set, golden requests and the `wanted` lines of answers are written anew, to be read in the diff.
+const REGENERATE: &str = "PATROLD_REGENERATE";
+
+const OPERATIONS: [Operation; 5] =
+    [Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
+
+/// `cases.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    given: BTreeMap<String, Circumstances>,
+    answer: Vec<Answer>,
+}
+
+/// What requests are made of. What is left out has a value that is good for most definitions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Circumstances {
+    url: Option<String>,
+    username: Option<String>,
+    lifetime: Option<String>,
+    #[serde(default = "empty")]
+    params: Value,
+    id: Option<String>,
+    name: Option<String>,
+    #[serde(default)]
+    facts: BTreeMap<String, String>,
+    /// The credential's secret, where it cannot be any text.
+    secret: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    to: String,
+    what: String,
+    #[serde(default = "usual")]
+    given: String,
+    /// The file of a recorded exchange; else status, headers and body stand here.
+    file: Option<String>,
+    #[serde(default)]
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+    wanted: String,
+}
+
+/// A definition with its folder.
+struct Fixture {
+    provider: Arc<Provider>,
+    folder: PathBuf,
+    cases: Cases,
+}
+
+fn empty() -> Value {
+    json!({})
+}
+
+fn usual() -> String {
+    "usual".to_owned()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/definitions")
+}
+
+/// The definitions as they stand in `config/providers`, so that an author sees his changes without compiling.
+fn shipped() -> Vec<Arc<Provider>> {
+    let mut report = Report::new();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
+    let definitions = Definitions::load(Some(&directory), &mut report);
+    assert_eq!(report.render(), "");
+    definitions.iter().map(Arc::clone).collect()
+}
+
+fn fixtures() -> Vec<Fixture> {
+    let load = |provider: Arc<Provider>| {
+        let folder = root().join(provider.name.as_str());
+        let path = folder.join("cases.toml");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let cases = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Fixture { provider, folder, cases }
+    };
+    shipped().into_iter().map(load).collect()
+}
+
+impl Fixture {
+    fn operations(&self) -> impl Iterator<Item = Operation> {
+        OPERATIONS.into_iter().filter(|operation| self.provider.has(*operation))
+    }
+
+    fn given(&self, name: &str) -> Given {
+        let path = self.folder.display();
+        let it = self.cases.given.get(name).unwrap_or_else(|| panic!("{path}: there is no [given.{name}]"));
+        let url = it.url.as_deref().or(self.provider.default_url().map(Url::as_str)).expect("a url");
+        for (param, value) in it.params.as_object().expect("params are a table") {
+            let spec = self.provider.params.get(param).unwrap_or_else(|| panic!("{path}: no parameter {param}"));
+            spec.accept(value).unwrap_or_else(|error| panic!("{path}: parameter {param} {error}"));
+        }
+        let mut given = Given::new(url, it.params.clone());
+        let identity = given.identity.as_mut().unwrap();
+        identity.username.clone_from(&it.username);
+        if let Some(secret) = &it.secret {
+            identity.secret = SecretParts::new(Secret::new(secret.as_str()));
+        }
+        given.want.lifetime = it.lifetime.as_ref().map(|text| {
+            Span::from_std(humantime::parse_duration(text).unwrap()).unwrap()
+        });
+        let parts = self.provider.secret_parts().into_iter().filter(|part| *part != crate::secret::TOKEN_PART);
+        given.subject = Subject {
+            id: Some(it.id.as_deref().unwrap_or("41").parse().unwrap()),
+            name: Some(it.name.as_deref().unwrap_or("old name").to_owned()),
+            facts: it.facts.clone(),
+            secret: Some(parts.fold(SecretParts::new(Secret::new(SUBJECT)), |secret, part| {
+                secret.with(part, Secret::new(format!("{part}-SECRET")))
+            })),
+        };
+        given
+    }
+
+    /// Every request, and where a listing has pages that it asks for by itself, that of a later page.
+    fn requests(&self) -> String {
+        let mut out = String::new();
+        for name in self.cases.given.keys() {
+            for operation in self.operations() {
+                let mut given = self.given(name);
+                let mut cursors = vec![None];
+                if operation == Operation::List {
+                    cursors.push(self.later_page());
+                }
+                for (nth, cursor) in cursors.into_iter().enumerate() {
+                    if nth > 0 && cursor.is_none() {
+                        continue;
+                    }
+                    given.page = cursor;
+                    let later = if nth > 0 { ", a later page" } else { "" };
+                    let text = match self.provider.render(operation, &given.values()) {
+                        Ok(request) => {
+                            assert_eq!(request.log_url, request.url.as_str());
+                            told::request(&request)
+                        }
+                        Err(failure) => format!("{}: {}", failure.code.code(), failure.detail),
+                    };
+                    let _ = write!(out, "=== {name}: {}{later}\n{text}\n\n", operation.word());
+                }
+            }
+        }
+        out
+    }
+
+    fn later_page(&self) -> Option<Cursor> {
+        let call = self.provider.call(Operation::List).unwrap();
+        match call.listing.as_ref().unwrap().style {
+            Style::Whole | Style::NextUrl(_) | Style::Link => None,
+            Style::Page { .. } => Some(Cursor::Number(7)),
+            Style::Offset { .. } => Some(Cursor::Offset(70)),
+            Style::Cursor(_) => Some(Cursor::Token("next page".to_owned())),
+        }
+    }
+
+    fn response(&self, case: &Answer) -> Response {
+        let Some(file) = &case.file else {
+            let mut response = answer(case.status, &[], &Value::String(case.body.clone()));
+            for (name, value) in &case.headers {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                response.headers.append(name, HeaderValue::from_str(value).unwrap());
+            }
+            return response;
+        };
+        recorded(&self.folder.join(format!("{file}.json")))
+    }
+
+    fn told(&self, case: &Answer) -> (Operation, Told) {
+        let operation = OPERATIONS.into_iter().find(|operation| operation.word() == case.to).unwrap_or_else(|| {
+            panic!("{}: \"{}\" answers no operation", self.folder.display(), case.what)
+        });
+        (operation, told::answer(&self.provider, operation, &self.given(&case.given), &self.response(case)))
+    }
+}
+
+/// The answer of a recorded exchange.
+pub(super) fn recorded(path: &Path) -> Response {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let exchange: Value = serde_json::from_slice(&text).unwrap();
+    let response = &exchange["response"];
+    let status = response["status"].as_u64().unwrap().try_into().unwrap();
+    let mut answer = answer(status, &[], &response["body"]);
+    for (name, value) in response["headers"].as_object().unwrap() {
+        let value = HeaderValue::from_str(value.as_str().unwrap()).unwrap();
+        answer.headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
+    }
+    answer
+}
+
+fn regenerating() -> bool {
+    std::env::var_os(REGENERATE).is_some()
+}
+
+#[test]
+fn every_file_of_a_definition_is_shipped_and_has_a_folder_of_fixtures() {
+    let names = |directory: &Path, suffix: &str| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = entries.map(|name| name.into_string().unwrap());
+        names.filter_map(|name| name.strip_suffix(suffix).map(str::to_owned)).collect()
+    };
+    let builtin = Definitions::builtin();
+    for provider in shipped() {
+        let same = builtin.get(provider.name.as_str()).is_some_and(|builtin| *builtin == *provider);
+        assert!(same, "{} is not among the built-in definitions", provider.name);
+    }
+    let shipped: BTreeSet<String> = builtin.names().map(str::to_owned).collect();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
+    assert_eq!(names(&directory, ".toml"), shipped, "files in config/providers and the list of built-in definitions");
+    let mut folders = names(&root(), "");
+    folders.remove("README.md");
+    assert_eq!(folders, shipped, "folders of fixtures and definitions");
+}
+
+#[test]
+fn requests_are_as_written_down() {
+    for fixture in fixtures() {
+        let path = fixture.folder.join("requests.golden");
+        let requests = fixture.requests();
+        if regenerating() {
+            std::fs::write(&path, &requests).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(requests, golden, "{} (written anew with {REGENERATE}=1)", path.display());
+    }
+}
+
+#[test]
+fn answers_come_to_what_is_wanted() {
+    let mut wrong = Vec::new();
+    for fixture in fixtures() {
+        let found: Vec<String> = fixture.cases.answer.iter().map(|case| fixture.told(case).1.line).collect();
+        for (case, found) in fixture.cases.answer.iter().zip(&found) {
+            if case.wanted != *found {
+                wrong.push(format!(
+                    "{}, {}, {}\n  wanted {}\n  found  {found}",
+                    fixture.provider.name, case.to, case.what, case.wanted
+                ));
+            }
+        }
+        if regenerating() {
+            rewrite(&fixture.folder.join("cases.toml"), &found);
+        }
+    }
+    assert!(wrong.is_empty() || regenerating(), "{}", wrong.join("\n"));
+}
+
+/// Puts `lines` in place of the `wanted` lines of a file of cases.
+fn rewrite(path: &Path, lines: &[String]) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut fresh = lines.iter();
+    let mut out = String::new();
+    for line in text.lines() {
+        if line.starts_with("wanted") {
+            let _ = writeln!(out, "wanted = {}", toml::Value::from(fresh.next().unwrap().as_str()));
+        } else {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    assert!(fresh.next().is_none(), "each answer of {} has a line that begins with `wanted`", path.display());
+    std::fs::write(path, out).unwrap();
+}
+
+#[test]
+fn each_operation_is_seen_to_succeed_and_to_fail() {
+    for fixture in fixtures() {
+        let mut seen = BTreeSet::new();
+        for case in &fixture.cases.answer {
+            let (operation, told) = fixture.told(case);
+            seen.insert((operation, told.well));
+            assert!(told.well || !told.line.contains("SECRET") || told.line.contains("objection"), "{}", told.line);
+        }
+        for operation in fixture.operations() {
+            for well in [true, false] {
+                let what = if well { "that does well" } else { "that fails" };
+                let wanted = seen.contains(&(operation, well));
+                assert!(wanted, "{}: no answer to {} {what}", fixture.provider.name, operation.word());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_not_accepted_is_dead_and_one_that_cannot_be_asked_about_is_not() {
+    for fixture in fixtures().iter().filter(|fixture| fixture.provider.has(Operation::Verify)) {
+        let verify = |response: &Response| {
+            told::answer(&fixture.provider, Operation::Verify, &fixture.given("usual"), response).line
+        };
+        let name = &fixture.provider.name;
+        for response in [
+            answer(401, &[], &json!("<html>proxy</html>")),
+            answer(500, &[], &json!({})),
+            answer(502, &[], &json!("<html>bad gateway</html>")),
+            answer(429, &[("retry-after", "9")], &json!("slow down")),
+            answer(302, &[("location", "/login")], &Value::Null),
+            answer(200, &[], &json!("<html>maintenance</html>")),
+        ] {
+            let line = verify(&response);
+            assert!(line.starts_with("later, "), "{name}: {} came to: {line}", response.status);
+        }
+    }
+}
+
+#[test]
+fn a_mint_without_a_clear_answer_is_in_doubt() {
+    for fixture in fixtures().iter().filter(|fixture| fixture.provider.has(Operation::Mint)) {
+        for response in [
+            answer(500, &[], &json!({})),
+            answer(504, &[], &json!("<html>gateway timeout</html>")),
+            answer(200, &[], &json!("<html>maintenance</html>")),
+            answer(200, &[], &Value::Null),
+            answer(201, &[], &json!({})),
+        ] {
+            let line = told::answer(&fixture.provider, Operation::Mint, &fixture.given("usual"), &response).line;
+            let name = &fixture.provider.name;
+            // An answer that lacks even the envelope of a success may count as a clear refusal by the definition.
+            let doubted = line.starts_with("ambiguous, ") || line.starts_with("refused, rejected: HTTP 201");
+            assert!(doubted, "{name}: {} came to: {line}", response.status);
+        }
+    }
+}
+
+/// What no value may change: where a request goes, how many pieces it has, and what they are called.
+fn shape(request: &Request) -> Value {
+    let segments = request.url.path_segments().map(Iterator::count);
+    let query: Vec<String> = request.url.query_pairs().map(|(key, _)| key.into_owned()).collect();
+    let headers: BTreeSet<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let body = request.body.as_ref().map(|body| match serde_json::from_slice::<Value>(body) {
+        Ok(json) => outline(&json),
+        Err(_) => url::form_urlencoded::parse(body).map(|(key, _)| key.into_owned()).collect(),
+    });
+    json!([request.method.as_str(), request.url.origin().ascii_serialization(), segments, query, headers, body])
+}
+
+fn outline(value: &Value) -> Value {
+    match value {
+        Value::Object(table) => table.iter().map(|(key, value)| (key.clone(), outline(value))).collect(),
+        Value::Array(items) => items.iter().map(outline).collect(),
+        Value::Null => Value::Null,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => json!("leaf"),
+    }
+}
+
+#[test]
+fn hostile_values_cannot_leave_their_place() {
+    let long = "x".repeat(10_000);
+    let hostile = [
+        "a/b", "../..", "..", ".", "?x=1&y=2", "#f", "\"q\"'", "bl ank", "\r\nX-Injected: y", "a\nb", "é🔑", "%2e%2e",
+        "%2F", "@evil.example.com", "{{ cred.secret }}", "\\", "a:b@c", "nul\0", "", long.as_str(),
+    ];
+    for fixture in fixtures() {
+        let provider = &fixture.provider;
+        let free = |spec: &ParamSpec| {
+            spec.choices.is_empty() && matches!(spec.kind, ParamKind::String | ParamKind::List)
+        };
+        for operation in fixture.operations() {
+            let Ok(plain) = provider.render(operation, &fixture.given("usual").values()) else { continue };
+            let plain = shape(&plain);
+            let check = |what: &str, given: &Given, text: &str| match provider.render(operation, &given.values()) {
+                Ok(request) => {
+                    let place = format!("{}: {} with {text:?} as {what}", provider.name, operation.word());
+                    assert_eq!(shape(&request), plain, "{place}");
+                }
+                Err(failure) => {
+                    assert_eq!(failure.code, crate::outcome::FailureCode::Request, "{failure}");
+                    assert!(!failure.detail.contains("SECRET"), "{failure}");
+                }
+            };
+            for text in hostile {
+                for (name, spec) in provider.params.iter().filter(|(_, spec)| free(spec)) {
+                    let mut given = fixture.given("usual");
+                    let Some(before) = given.params.get(name).or(spec.default.as_ref()) else { continue };
+                    let value = match before {
+                        Value::Array(items) => items.iter().map(|_| Value::from(text)).collect(),
+                        _ => Value::from(text),
+                    };
+                    given.params.insert(name.clone(), value);
+                    check(name, &given, text);
+                }
+                let mut given = fixture.given("usual");
+                given.subject.name = Some(text.to_owned());
+                for fact in given.subject.facts.values_mut() {
+                    text.clone_into(fact);
+                }
+                check("name", &given, text);
+                if let Ok(id) = text.parse() {
+                    given.subject.id = Some(id);
+                    check("id", &given, text);
+                }
+                let mut given = fixture.given("usual");
+                given.subject.secret = Some(SecretParts::new(Secret::new(text)));
+                if fixture.cases.given["usual"].secret.is_none() {
+                    let identity = given.identity.as_mut().unwrap();
+                    identity.secret = SecretParts::new(Secret::new(text));
+                    identity.username = identity.username.as_ref().map(|_| text.to_owned());
+                }
+                check("secret", &given, text);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_inventory_in_a_definitions_comment_is_one() {
+    for provider in shipped() {
+        let comment = provider.source().lines().take_while(|line| line.starts_with('#'));
+        let example: Vec<&str> = comment.filter_map(|line| line.strip_prefix("#   ").or((line == "#").then_some(""))).collect();
+        let example = example.join("\n");
+        let table: toml::Table = toml::from_str(&example).unwrap_or_else(|error| panic!("{}: {error}", provider.name));
+        let accounts = table["account"].as_table().unwrap();
+        let (_, account) = accounts.iter().next().unwrap();
+        assert_eq!(account["provider"].as_str(), Some(provider.name.as_str()));
+        assert!(account.get("url").is_some() || provider.default_url().is_some(), "{}: no address", provider.name);
+        let mut params: Params = BTreeMap::new();
+        let tokens = table.get("token").and_then(toml::Value::as_array).into_iter().flatten();
+        for holder in std::iter::once(account).chain(tokens) {
+            for (name, value) in holder.get("params").and_then(toml::Value::as_table).into_iter().flatten() {
+                params.insert(name.clone(), serde_json::to_value(value).unwrap());
+            }
+        }
+        for (name, value) in &params {
+            let spec = provider.params.get(name).unwrap_or_else(|| panic!("{}: no parameter {name}", provider.name));
+            spec.accept(value).unwrap_or_else(|error| panic!("{}: parameter {name} {error}", provider.name));
+        }
+        for (name, spec) in &provider.params {
+            let given = params.contains_key(name) || spec.default.is_some() || spec.optional;
+            assert!(given, "{}: the example lacks the parameter {name}", provider.name);
+        }
+    }
+}
+
+#[test]
+fn definitions_tell_what_people_need_to_know() {
+    for provider in shipped() {
+        let name = &provider.name;
+        assert!(!provider.docs.is_empty() && !provider.title.is_empty(), "{name}");
+        assert!(provider.docs.iter().all(|link| link.starts_with("https://")), "{name}");
+        assert!(!provider.credential.is_empty() && !provider.old_token.is_empty(), "{name}");
+        assert!(provider.params.values().all(|param| !param.about.is_empty()), "{name}");
+        let required = provider.params.values().filter(|param| param.default.is_none() && param.choices.is_empty());
+        for param in required {
+            assert!(param.example.is_some(), "{name}: a parameter without an example: {}", param.about);
+        }
+    }
+    let mut report = Report::new();
+    Definitions::load(None, &mut report);
+    assert_eq!(report.render(), "", "the built-in definitions are sound");
+}
