@@ -43,8 +43,10 @@ pub(super) struct CredentialCache {
 #[derive(Clone, Debug)]
 pub(super) struct Presented {
     pub identity: Arc<Identity>,
-    /// Tells whether the credential changed since.
+    /// Of what is presented.
     pub fingerprint: Fingerprint,
+    /// Of the credential that it was got with, which is itself as a rule; tells whether that changed since.
+    pub root: Fingerprint,
 }
 
 enum Origin {
@@ -122,9 +124,15 @@ impl CredentialCache {
         }
     }
 
+    /// The fingerprint of a secret that was got with this credential.
+    pub fn fingerprint(&self, secret: &Secret) -> Fingerprint {
+        self.fingerprinter.of(secret)
+    }
+
     fn with(&self, secret: SecretParts) -> Presented {
         let fingerprint = self.fingerprinter.of(secret.token());
-        Presented { identity: Arc::new(Identity { username: self.username.clone(), secret }), fingerprint }
+        let root = fingerprint.clone();
+        Presented { identity: Arc::new(Identity { username: self.username.clone(), secret }), fingerprint, root }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod observe;
 pub mod skew;
 
 mod client;
+mod session;
 mod tls;
 
 use std::fmt;
@@ -23,12 +24,13 @@ use self::client::{Exchange, HttpClient};
 use self::credential::{CredentialCache, Presented};
 use self::health::{Event, Record};
 use self::limit::{Admission, Limiter};
+use self::session::SessionCache;
 use self::skew::Skew;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::AccountPolicy;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{
-    self, Cursor, Gone, Minted, Operation, Params, Provider, Response, Role, Subject, Values, Verdict, Want,
+    Cursor, Gone, Minted, Operation, Params, Provider, Response, Role, Subject, Values, Verdict, Want,
 };
 use crate::secret::{Fingerprinter, SecretParts};
 
@@ -64,6 +66,7 @@ struct Inner<C> {
     clock: C,
     client: HttpClient,
     credential: CredentialCache,
+    session: tokio::sync::Mutex<SessionCache>,
     in_flight: Semaphore,
     state: Mutex<State>,
 }
@@ -83,6 +86,8 @@ struct Job<'a> {
     want: Option<&'a Want>,
     subject: Option<&'a Subject>,
     page: Option<&'a Cursor>,
+    /// A definition with another request for the operation than the account's.
+    step: Option<&'a Provider>,
     /// The latest time at which it may leave.
     latest: Time,
 }
@@ -118,6 +123,7 @@ impl<C: Clock> Account<C> {
         Ok(Self(Arc::new(Inner {
             client: HttpClient::new(&policy)?,
             credential,
+            session: tokio::sync::Mutex::default(),
             in_flight: Semaphore::new(policy.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             state: Mutex::new(State {
                 limiter: Limiter::new(policy.rate_limit),
@@ -176,6 +182,15 @@ impl<C: Clock> Account<C> {
 
     /// Takes back the token `subject`. Doing it twice does no harm, so an unclear end is `Later`.
     pub async fn revoke(&self, params: &Params, subject: &Subject) -> Outcome<Gone> {
+        for step in self.0.policy.provider.before_revocation() {
+            let job = Job { subject: Some(subject), step: Some(&step), ..self.job(Operation::Revoke, params) };
+            match self.send(job, Provider::read_revoke).await {
+                // A step that is refused may have been done before: what comes of it, the last request tells.
+                Outcome::Done(_) => {}
+                Outcome::Refused(failure) if failure.code != FailureCode::Unauthorized => {}
+                not_yet => return not_yet,
+            }
+        }
         let job = Job { subject: Some(subject), ..self.job(Operation::Revoke, params) };
         self.send(job, Provider::read_revoke).await
     }
@@ -188,7 +203,7 @@ impl<C: Clock> Account<C> {
 
     fn job<'a>(&self, operation: Operation, params: &'a Params) -> Job<'a> {
         let latest = self.0.clock.now() + PATIENCE;
-        Job { operation, params, want: None, subject: None, page: None, latest }
+        Job { operation, params, want: None, subject: None, page: None, step: None, latest }
     }
 
     /// Sends one request, once, when its turn has come, and reads the answer with `read`.
@@ -198,13 +213,17 @@ impl<C: Clock> Account<C> {
         read: impl FnOnce(&Provider, &Values<'_>, &Response, Time) -> Outcome<T>,
     ) -> Outcome<T> {
         let Inner { policy, clock, client, credential, .. } = &*self.0;
-        let provider = &*policy.provider;
+        let provider = job.step.unwrap_or(&policy.provider);
         if !provider.has(job.operation) {
             return Outcome::Refused(Failure::new(FailureCode::NoOperation, ""));
         }
         let presented = match provider.role(job.operation) {
             Role::Subject | Role::Nobody => None,
             Role::Account => match credential.present(clock.now()).await {
+                Ok(presented) if provider.logs_in() => match self.log_in(job, presented).await {
+                    Ok(session) => Some(session),
+                    Err(outcome) => return outcome,
+                },
                 Ok(presented) => Some(presented),
                 Err(failure) => return self.note(Outcome::later(failure), None).await,
             },
@@ -303,13 +322,12 @@ impl<C: Clock> Account<C> {
         }
         // A date in the header is one of the provider's clock.
         let skew = state.skew.span().unwrap_or_default();
-        let until = provider::retry_after(&response.headers, now + skew).map(|until| until - skew);
-        match (response.status, until) {
-            (429, until) | (503, until @ Some(_)) => {
-                state.limiter.block(now, until);
+        match self.0.policy.provider.limited(response, now + skew) {
+            Some(limited) => {
+                state.limiter.block(now, limited.until.map(|until| until - skew));
                 state.limiter.blocked_until(now)
             }
-            _ => {
+            None => {
                 state.limiter.answered();
                 None
             }
@@ -322,10 +340,15 @@ impl<C: Clock> Account<C> {
         let now = self.0.clock.now();
         let failure = match &outcome {
             Outcome::Done(_) => {
-                let mut state = self.state();
-                state.record.note(&Event::Succeeded { with_credential: presented.is_some() }, now);
-                if presented.is_some() {
-                    state.limiter.credential_accepted();
+                {
+                    let mut state = self.state();
+                    state.record.note(&Event::Succeeded { with_credential: presented.is_some() }, now);
+                    if presented.is_some() {
+                        state.limiter.credential_accepted();
+                    }
+                }
+                if let Some(presented) = presented {
+                    self.0.session.lock().await.accepted(&presented.fingerprint);
                 }
                 return outcome;
             }
@@ -333,13 +356,17 @@ impl<C: Clock> Account<C> {
         };
         match (failure.code, presented) {
             (FailureCode::Unauthorized, Some(presented)) => {
+                if self.0.session.lock().await.refused(&presented.fingerprint) {
+                    self.state().record.note(&Event::OperationFailed(&failure), now);
+                    return Outcome::later(failure);
+                }
                 self.0.credential.suspect().await;
-                if self.0.credential.present(now).await.is_ok_and(|new| new.fingerprint != presented.fingerprint) {
+                if self.0.credential.present(now).await.is_ok_and(|new| new.root != presented.root) {
                     self.state().record.note(&Event::OperationFailed(&failure), now);
                     return Outcome::later(failure);
                 }
                 let mut state = self.state();
-                state.limiter.credential_refused(now, presented.fingerprint.clone());
+                state.limiter.credential_refused(now, presented.root.clone());
                 state.record.note(&Event::AccountFailed(&failure), now);
             }
             (FailureCode::NoCredential | FailureCode::Connect | FailureCode::Tls, _) => {

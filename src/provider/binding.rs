@@ -18,6 +18,10 @@ use crate::secret::TOKEN_PART;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Auth,
+    /// The headers of a form that signs.
+    Signed,
+    /// The request that exchanges the credential for a session.
+    Login,
     Request(Operation),
     /// Compared with an answer, of any operation where none is named.
     Answer(Option<Operation>),
@@ -38,12 +42,13 @@ impl Binder<'_> {
         let (root, rest) = text.split_once('.').unwrap_or((text, ""));
         let operation = match stage {
             Stage::Request(operation) | Stage::Answer(Some(operation)) => Some(operation),
-            Stage::Auth | Stage::Answer(None) => None,
+            Stage::Auth | Stage::Signed | Stage::Login | Stage::Answer(None) => None,
         };
         let allowed = match root {
             "want" => matches!(operation, Some(Mint | Renew)),
             "old" => matches!(operation, Some(Verify | Renew | Revoke)),
             "page" => operation == Some(List),
+            "jwt" => stage == Stage::Signed,
             "cred" => !matches!(stage, Stage::Answer(_)),
             _ => true,
         };
@@ -54,6 +59,7 @@ impl Binder<'_> {
         let name = match (root, rest) {
             ("base_url", "") => Name::BaseUrl,
             ("now", "") => Name::Now,
+            ("jwt", "") => Name::Jwt,
             ("params", "") => return Err("write `params.NAME` in full".to_owned()),
             ("params", path) => return self.parameter(path),
             ("cred", "username") => Name::Username,
@@ -62,6 +68,7 @@ impl Binder<'_> {
             ("want", "name") => Name::WantName,
             ("want", "ttl") => Name::WantTtl,
             ("want", "expires") => Name::WantExpires,
+            ("want", "step") => Name::WantStep,
             ("old", "id") => Name::OldId,
             ("old", "name") => Name::OldName,
             ("old", _) if matches!(stage, Stage::Answer(_)) && part(rest) => {
@@ -92,7 +99,7 @@ impl Binder<'_> {
 
     fn unknown(&self, text: &str) -> String {
         let mut known: Vec<String> = ["base_url", "now", "cred.secret", "cred.username"].map(String::from).to_vec();
-        known.extend(["want.name", "want.ttl", "want.expires", "old.id", "old.name"].map(String::from));
+        known.extend(["want.name", "want.ttl", "want.expires", "want.step", "old.id", "old.name"].map(String::from));
         known.extend(["page.number", "page.offset", "page.cursor"].map(String::from));
         known.extend(self.parts.iter().chain(self.facts).map(|name| format!("old.{name}")));
         let help = nearest(text, known.iter().map(String::as_str));
@@ -116,7 +123,7 @@ impl Scope for Sample<'_> {
     }
 
     fn secret(&self, _name: &Name) -> Option<&str> {
-        Some("sample")
+        Some("sample\nsample")
     }
 }
 

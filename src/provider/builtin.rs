@@ -11,11 +11,42 @@ use super::resolve::read_definition;
 use crate::document::{Reader, Report, SourceId, Spot};
 use crate::names::ProviderName;
 
+/// The files of `config/providers`, each with the name that messages give it.
+macro_rules! files {
+    ($($name:literal,)*) => {
+        &[$((
+            concat!("built-in ", $name, ".toml"),
+            include_str!(concat!("../../config/providers/", $name, ".toml")),
+        ),)*]
+    };
+}
+
 /// Compiled in, so that a daemon without any file of definitions works.
-const BUILTIN: &[(&str, &str)] = &[
-    ("built-in awx.toml", include_str!("../../config/providers/awx.toml")),
-    ("built-in commvault.toml", include_str!("../../config/providers/commvault.toml")),
-    ("built-in pointone.toml", include_str!("../../config/providers/pointone.toml")),
+const BUILTIN: &[(&str, &str)] = files![
+    "aap-gateway",
+    "awx",
+    "bitbucket-dc-token",
+    "cloudflare-account-token",
+    "cloudflare-user-token",
+    "commvault",
+    "confluence-dc-pat",
+    "databricks-pat",
+    "datadog-pat",
+    "datadog-service-account-token",
+    "datahub-pat",
+    "foreman-pat",
+    "gitlab-deploy-token",
+    "gitlab-group-token",
+    "gitlab-project-token",
+    "gitlab-service-account-token",
+    "grafana-service-account-token",
+    "harbor-robot",
+    "hcp-terraform-team-token",
+    "hcp-terraform-user-token",
+    "jfrog-access-token",
+    "jira-dc-pat",
+    "pointone",
+    "sonarqube-token",
 ];
 
 /// Every provider definition that an inventory may name.

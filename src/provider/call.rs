@@ -1,11 +1,13 @@
 //! One operation's table: its request, and what its answer must be like.
 
+use std::sync::Arc;
+
 use reqwest::Method;
 
 use super::binding::{Binder, Stage, read_template, read_templates, read_tree};
 use super::capture::{check_pointer, read_captures, read_pointer, read_predicates};
-use super::resolve::{parse_span, read_headers};
-use super::spec::{Auth, Body, Call, Captures, Listing, Style, Tree};
+use super::resolve::{parse_span, read_classify, read_headers};
+use super::spec::{Auth, Body, Call, Listing, Style, Tree};
 use super::template::Template;
 use super::{OnTimeout, Operation, Role};
 use crate::document::{Found, Reader};
@@ -22,12 +24,7 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
     if role != Role::Nobody && auth.forms.is_empty() {
         table.report().error(table.spot(), format!("{} needs a form of authentication in [auth.form]", table.what()));
     }
-    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "LIST"];
-    let method = table.parsed("method", |text| match Method::from_bytes(text.as_bytes()) {
-        Ok(method) if methods.contains(&text) => Ok(method),
-        _ => Err(format!("one of {} is wanted", methods.join(", "))),
-    });
-    let method = method.map_or(Method::GET, |method| method.value);
+    let method = read_method(&table);
     table.required("url");
     let url = table.take("url").and_then(|found| {
         let template = read_template(&table, found, binder, stage)?;
@@ -43,25 +40,9 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
     let body = read_body(&table, binder, stage);
     let ok = read_statuses(&table, "ok");
     let expect = read_predicates(&table, "expect", binder, answer, FailureCode::Rejected);
-    let mut call = Call {
-        role,
-        method,
-        url: url?,
-        query,
-        headers: headers.unwrap_or_default(),
-        body,
-        ok,
-        gone_ok: Vec::new(),
-        gone_expect: Vec::new(),
-        expect,
-        matches: Vec::new(),
-        capture: Captures::default(),
-        listing: None,
-        on_timeout: OnTimeout::Retry,
-        settle: None,
-        lead: None,
-        overlap: false,
-    };
+    let classify = read_classify(&table, binder, answer);
+    let headers = headers.unwrap_or_default();
+    let mut call = Call { query, headers, ok, expect, classify, ..Call::new(role, method, url?, body) };
     match operation {
         Operation::Mint => {
             call.matches = read_predicates(&table, "match", binder, answer, FailureCode::WrongSubject);
@@ -75,6 +56,8 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
         Operation::Revoke => {
             call.gone_ok = read_statuses(&table, "gone-ok");
             call.gone_expect = read_predicates(&table, "gone-expect", binder, answer, FailureCode::NotUnderstood);
+            let before = table.tables("before", "an item of [[revoke.before]]").into_iter();
+            call.before = before.filter_map(|step| read_call(step, operation, binder, auth).map(Arc::new)).collect();
         }
         Operation::List => call.listing = Some(read_listing(&table, binder, answer)?),
     }
@@ -89,6 +72,15 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
     }
     table.finish();
     Some(call)
+}
+
+pub(super) fn read_method(table: &Reader<'_>) -> Method {
+    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "LIST"];
+    let method = table.parsed("method", |text| match Method::from_bytes(text.as_bytes()) {
+        Ok(method) if methods.contains(&text) => Ok(method),
+        _ => Err(format!("one of {} is wanted", methods.join(", "))),
+    });
+    method.map_or(Method::GET, |method| method.value)
 }
 
 fn check_url(table: &Reader<'_>, found: Found<'_>, url: &Template) -> bool {
@@ -107,7 +99,7 @@ fn check_url(table: &Reader<'_>, found: Found<'_>, url: &Template) -> bool {
     false
 }
 
-fn read_body(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Body {
+pub(super) fn read_body(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Body {
     let json = table.take("json").and_then(|found| read_tree(table, found, binder, stage));
     let form = table.table("form", "`form`").map(|form| read_templates(&form, binder, stage));
     let graphql = table.table("graphql", "`graphql`").map(|graphql| {
@@ -122,7 +114,7 @@ fn read_body(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Body {
     json.map(Body::Json).or(form.map(Body::Form)).or(graphql).unwrap_or(Body::None)
 }
 
-fn read_statuses(table: &Reader<'_>, key: &'static str) -> Vec<u16> {
+pub(super) fn read_statuses(table: &Reader<'_>, key: &'static str) -> Vec<u16> {
     let mut statuses = Vec::new();
     for found in table.array(key).unwrap_or_default() {
         match found.to_json().as_u64().and_then(|status| u16::try_from(status).ok()) {
@@ -147,10 +139,11 @@ fn read_on_timeout(table: &Reader<'_>, operation: Operation) -> OnTimeout {
 fn read_listing(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Option<Listing> {
     let items = read_pointer(table, "items");
     let null_is_empty = table.bool("null-is-empty").is_some_and(|flag| flag.value);
+    let absent_is_empty = table.bool("absent-is-empty").is_some_and(|flag| flag.value);
     let keep = read_predicates(table, "keep", binder, stage, FailureCode::NotUnderstood);
     let dead = read_predicates(table, "dead", binder, stage, FailureCode::NotUnderstood);
     let style = table.table("page", "[list.page]").map_or(Some(Style::Whole), read_style);
-    Some(Listing { items: items?, null_is_empty, keep, dead, style: style? })
+    Some(Listing { items: items?, null_is_empty, absent_is_empty, keep, dead, style: style? })
 }
 
 fn read_style(table: Reader<'_>) -> Option<Style> {

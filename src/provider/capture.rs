@@ -5,7 +5,7 @@ use reqwest::header::HeaderName;
 use super::Operation;
 use super::binding::{Binder, Stage, read_tree};
 use super::resolve::CODES;
-use super::spec::{Captures, ExpirySource, Moment, Never, Place, Predicate, Source, Test, Tree};
+use super::spec::{Captures, ExpirySource, Moment, Never, Piece, Place, Predicate, Source, Test, Tree};
 use super::time::Format;
 use crate::document::{Found, Located, Reader};
 use crate::outcome::FailureCode;
@@ -151,7 +151,7 @@ fn place_from(table: &Reader<'_>, key: &str, found: Found<'_>) -> Option<Place> 
         return place;
     };
     match check_pointer(text) {
-        Ok(pointer) => Some(Place { source: Source::Body(pointer), optional: false }),
+        Ok(pointer) => Some(Place { source: Source::Body(pointer), optional: false, base64: false }),
         Err(error) => {
             table.report().error(found.spot(), error);
             None
@@ -161,8 +161,25 @@ fn place_from(table: &Reader<'_>, key: &str, found: Found<'_>) -> Option<Place> 
 
 fn place_of(reader: &Reader<'_>) -> Option<Place> {
     let optional = reader.bool("optional").is_some_and(|flag| flag.value);
+    let base64 = reader.choice("decode", &[("base64", true)]).is_some();
     let header = reader.parsed("header", str::parse::<HeaderName>);
-    let at = if header.is_none() { read_pointer(reader, "at") } else { None };
-    let source = header.map(|header| Source::Header(header.value)).or(at.map(Source::Body));
-    Some(Place { source: source?, optional })
+    let joined = reader.take("join").map(|found| {
+        let pieces = found.items().map(|piece| match piece.value().as_str() {
+            Some(text) => Some(Piece::Text(text.to_owned())),
+            None => place_from(reader, "join", piece).map(Piece::Place),
+        });
+        pieces.collect::<Option<Vec<_>>>()
+    });
+    let source = match (header, joined) {
+        (Some(header), None) => Source::Header(header.value),
+        (None, Some(pieces)) => Source::Joined(pieces?),
+        (None, None) => Source::Body(read_pointer(reader, "at")?),
+        (Some(_), Some(_)) => {
+            reader
+                .report()
+                .error(reader.spot(), format!("{} has more than one of `at`, `header`, `join`", reader.what()));
+            return None;
+        }
+    };
+    Some(Place { source, optional, base64 })
 }

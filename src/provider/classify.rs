@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::definition::Provider;
 use super::extract::{Content, Wiped};
 use super::request::{Scoped, add_forms, redactor};
-use super::spec::Call;
+use super::spec::{Call, Predicate, ResetUnit};
 use super::{Operation, Response, Values, time};
 use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
@@ -38,6 +38,27 @@ impl Setback {
             RateLimited | Redirect => Outcome::Later { not_before: self.not_before, failure: self.failure },
             _ if makes => Outcome::Ambiguous(self.failure),
             _ => Outcome::Later { not_before: self.not_before, failure: self.failure },
+        }
+    }
+}
+
+/// The provider had too many requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// When it wants more, at most 24 hours ahead, if it said so.
+    pub until: Option<Time>,
+}
+
+impl ResetUnit {
+    fn read(self, text: &str, now: Time) -> Option<Time> {
+        match self {
+            Self::Epoch => chrono::DateTime::from_timestamp(text.parse().ok()?, 0),
+            Self::Delta => {
+                let seconds: f64 = text.parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
+                #[expect(clippy::cast_possible_truncation, reason = "rounded up, and bounded on both sides")]
+                let seconds = seconds.ceil().clamp(0.0, 1e9) as i64;
+                now.checked_add_signed(Span::try_seconds(seconds)?)
+            }
         }
     }
 }
@@ -77,6 +98,19 @@ impl Provider {
         now: Time,
     ) -> Result<Wiped, Setback> {
         let call = self.call(operation).map_err(|failure| Setback { failure, not_before: None })?;
+        self.judge_call(call, operation, &self.rules.answers.expect, values, response, now)
+    }
+
+    /// The same for one call, `common` being what answers to all calls must be like.
+    pub(super) fn judge_call(
+        &self,
+        call: &Call,
+        operation: Operation,
+        common: &[Predicate],
+        values: &Values<'_>,
+        response: &Response,
+        now: Time,
+    ) -> Result<Wiped, Setback> {
         let scope = Scoped::new(self, call, values);
         let content = response.content();
         let understood = match &content {
@@ -91,9 +125,13 @@ impl Provider {
             Setback::new(code, detail)
         };
         if !wanted {
-            let code = self.exception(understood, response.status, &scope);
-            let code = code.unwrap_or_else(|| usual_meaning(response, operation));
-            let not_before = retry_after(&response.headers, now);
+            let code = self.exception(call, understood, response.status, &scope);
+            let limited = self.limited(response, now);
+            let code = match &limited {
+                Some(_) => FailureCode::RateLimited,
+                None => code.unwrap_or_else(|| usual_meaning(response, operation)),
+            };
+            let not_before = limited.map_or_else(|| retry_after(&response.headers, now), |limited| limited.until);
             return Err(Setback { not_before, ..explain(code, "") });
         }
         // No Content has no body, and a revocation that succeeded has nothing to say.
@@ -105,9 +143,9 @@ impl Provider {
                 return Err(explain(FailureCode::NotUnderstood, "JSON was expected"));
             }
         };
-        let mut predicates = self.rules.answers.expect.iter().chain(&call.expect);
+        let mut predicates = common.iter().chain(&call.expect);
         if let Some(predicate) = predicates.find(|predicate| !predicate.holds(body, &scope)) {
-            let code = self.exception(Some(body), response.status, &scope).unwrap_or(predicate.otherwise);
+            let code = self.exception(call, Some(body), response.status, &scope).unwrap_or(predicate.otherwise);
             return Err(explain(code, &predicate.wants()));
         }
         match content {
@@ -116,9 +154,31 @@ impl Provider {
         }
     }
 
+    /// Whether an answer says that there were too many requests, and until when no more are wanted, if it says so.
+    pub fn limited(&self, response: &Response, now: Time) -> Option<Limited> {
+        let limit = &self.rules.answers.limit;
+        let after = retry_after(&response.headers, now);
+        let none_left = || {
+            let left = limit.remaining.as_ref().and_then(|name| response.headers.get(name));
+            left.is_some_and(|left| left.as_bytes().trim_ascii() == b"0")
+        };
+        let limited = match response.status {
+            429 => true,
+            503 => after.is_some(),
+            status => limit.statuses.contains(&status) && (after.is_some() || none_left()),
+        };
+        let reset = || {
+            let (name, unit) = limit.reset.as_ref()?;
+            let latest = now.checked_add_signed(LONGEST_WAIT)?;
+            let text = response.headers.get(name)?.to_str().ok()?.trim();
+            unit.read(text, now).map(|time| time.clamp(now, latest))
+        };
+        limited.then(|| Limited { until: after.or_else(reset) })
+    }
+
     /// What a failure means by the definition's exceptions.
-    fn exception(&self, body: Option<&Value>, status: u16, scope: &Scoped<'_>) -> Option<FailureCode> {
-        let fits = self.rules.answers.classify.iter().find(|exception| {
+    fn exception(&self, call: &Call, body: Option<&Value>, status: u16, scope: &Scoped<'_>) -> Option<FailureCode> {
+        let fits = call.classify.iter().chain(&self.rules.answers.classify).find(|exception| {
             exception.status.is_none_or(|wanted| wanted == status)
                 && exception
                     .predicate
@@ -140,6 +200,9 @@ impl Provider {
         quiet: bool,
     ) -> String {
         let mut redactor = redactor(values);
+        if let Some(signed) = self.signed(call, values) {
+            add_forms(&mut redactor, &signed);
+        }
         let said = match content {
             Substance::Empty => "no content".to_owned(),
             Substance::Html => "an HTML page".to_owned(),
@@ -150,7 +213,7 @@ impl Provider {
             Substance::Json(body) => {
                 let places = call.capture.secret.iter().chain(call.capture.parts.iter().map(|(_, place)| place));
                 let found = Content { body, headers: &response.headers };
-                places.filter_map(|place| found.secret(place)).for_each(|secret| add_forms(&mut redactor, &secret));
+                places.flat_map(|place| found.traces(place)).for_each(|secret| add_forms(&mut redactor, &secret));
                 let message = self.rules.answers.message.iter().find_map(|pointer| message_at(body, pointer));
                 message.unwrap_or_else(|| if quiet { String::new() } else { body.to_string() })
             }

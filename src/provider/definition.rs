@@ -153,6 +153,7 @@ pub(super) struct Rules {
     pub(super) auth: Arc<Auth>,
     pub(super) answers: Arc<Answers>,
     pub(super) calls: BTreeMap<Operation, Arc<Call>>,
+    pub(super) login: Option<Arc<Call>>,
 }
 
 impl PartialEq for Provider {
@@ -186,8 +187,9 @@ impl Provider {
         let named = mint.is_some_and(|mint| mint.says(|name| *name == Name::WantName));
         let told = calls.values().flat_map(|call| &call.capture.expires);
         Capabilities {
-            chooses_lifetime: mint
-                .is_some_and(|mint| mint.says(|name| matches!(name, Name::WantTtl | Name::WantExpires))),
+            chooses_lifetime: mint.is_some_and(|mint| {
+                mint.says(|name| matches!(name, Name::WantTtl | Name::WantExpires | Name::WantStep))
+            }),
             lists: list.is_some(),
             marks: named && list.is_some_and(|list| list.capture.name.is_some()),
             has_id: mint.is_some_and(|mint| mint.capture.id.is_some()),
@@ -211,15 +213,13 @@ impl Provider {
     pub fn listing_params(&self) -> BTreeSet<String> {
         let Some(list) = self.rules.calls.get(&Operation::List) else { return BTreeSet::new() };
         let auth = &self.rules.auth;
-        let headers = auth.forms.values().flat_map(|form| match form {
-            Form::Basic => &[],
-            Form::Headers(headers) => headers.as_slice(),
-        });
+        let headers = auth.forms.values().flat_map(Form::headers);
         let mut templates = list.request_templates();
         templates.extend(list.answer_templates());
         templates.extend(self.rules.answers.templates());
         templates.extend(headers.map(|(_, template)| template));
         templates.extend(auth.account.iter().chain(&auth.subject));
+        templates.extend(self.rules.login.iter().flat_map(|login| login.request_templates()));
         let params = templates.into_iter().flat_map(Template::names).filter_map(|name| match name {
             Name::Param(name) => Some(name.clone()),
             _ => None,

@@ -4,14 +4,15 @@ use std::ops::Deref;
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::request::tree_value;
-use super::spec::{Captures, ExpirySource, Moment, Never, Place, Predicate, Source, Test};
+use super::spec::{Captures, ExpirySource, Moment, Never, Piece, Place, Predicate, Source, Test};
 use super::template::Scope;
 use super::{Expiry, Remote, time};
 use crate::clock::{Span, Time};
 use crate::names::RemoteId;
+use crate::secret::Secret;
 
 /// JSON that may hold a secret: its texts are wiped when it is dropped.
 #[derive(Debug)]
@@ -49,12 +50,27 @@ pub(super) struct Content<'a> {
 impl Content<'_> {
     /// The value at `place`, as JSON.
     fn find(&self, place: &Place) -> Option<Value> {
-        match &place.source {
+        let found = match &place.source {
             Source::Body(pointer) => self.body.pointer(pointer).cloned(),
             Source::Header(name) => {
                 self.headers.get(name).and_then(|value| value.to_str().ok()).map(|text| Value::from(text.trim()))
             }
+            Source::Joined(pieces) => {
+                let texts = pieces.iter().map(|piece| match piece {
+                    Piece::Text(text) => Some(Zeroizing::new(text.clone())),
+                    Piece::Place(place) => self.text(place).map(Zeroizing::new),
+                });
+                let texts: Option<Vec<_>> = texts.collect();
+                texts.map(|texts| Value::from(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().concat()))
+            }
+        }?;
+        if !place.base64 {
+            return Some(found);
         }
+        use base64::Engine as _;
+        let encoded = Wiped(found);
+        let bytes = base64::engine::general_purpose::STANDARD.decode(encoded.as_str()?.trim()).ok()?;
+        String::from_utf8(bytes).ok().map(Value::from)
     }
 
     /// The text at `place`; numbers count as text.
@@ -67,11 +83,27 @@ impl Content<'_> {
     }
 
     /// The secret at `place`: a text that is not blank.
-    pub(super) fn secret(&self, place: &Place) -> Option<crate::secret::Secret> {
+    pub(super) fn secret(&self, place: &Place) -> Option<Secret> {
         match self.find(place)? {
-            Value::String(text) => Some(crate::secret::Secret::new(text)).filter(|secret| !secret.is_blank()),
+            Value::String(text) => Some(Secret::new(text)).filter(|secret| !secret.is_blank()),
             _ => None,
         }
+    }
+
+    /// The secret at `place` in every form in which the answer has it: as it is used, as it is written, in pieces.
+    pub(super) fn traces(&self, place: &Place) -> Vec<Secret> {
+        let mut traces: Vec<Secret> = self.secret(place).into_iter().collect();
+        if place.base64 {
+            traces.extend(self.secret(&Place { base64: false, ..place.clone() }));
+        }
+        if let Source::Joined(pieces) = &place.source {
+            let places = pieces.iter().filter_map(|piece| match piece {
+                Piece::Place(place) => Some(place),
+                Piece::Text(_) => None,
+            });
+            traces.extend(places.flat_map(|place| self.traces(place)));
+        }
+        traces
     }
 
     /// The moment, where the answer has one; what cannot be read is noted in `unread` under the name `what`.
@@ -161,6 +193,7 @@ impl std::fmt::Display for Source {
             Self::Body(pointer) if pointer.is_empty() => f.write_str("the top of the answer"),
             Self::Body(pointer) => f.write_str(pointer),
             Self::Header(name) => write!(f, "header {name}"),
+            Self::Joined(_) => f.write_str("the places that it is joined from"),
         }
     }
 }

@@ -32,6 +32,13 @@ pub(super) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine.add_filter("json", |value: Dynamic| {
         serde_json::to_string(&value).map_err(|error| wrong(format!("cannot be written as JSON: {error}")))
     });
+    engine.add_filter("line", |value: Dynamic, number: usize| line(&value, number));
+    engine.add_filter("last_segment", |value: Dynamic| {
+        text(&value, |text| text.rsplit('/').next().unwrap_or_default().to_owned())
+    });
+    // As SQL wants them: the quote is doubled within.
+    engine.add_filter("sql_ident", |value: Dynamic| text(&value, |text| format!("\"{}\"", text.replace('"', "\"\""))));
+    engine.add_filter("sql_string", |value: Dynamic| text(&value, |text| format!("'{}'", text.replace('\'', "''"))));
     engine.add_filter("raw", |value: Dynamic| text(&value, |text| Dynamic::from_safe_string(text.to_owned())));
     engine
 });
@@ -51,6 +58,10 @@ pub(super) const FILTERS: &[&str] = &[
     "b64",
     "b64url",
     "json",
+    "line",
+    "last_segment",
+    "sql_ident",
+    "sql_string",
     "raw",
 ];
 
@@ -104,6 +115,13 @@ fn text<T: Into<Dynamic>>(value: &Dynamic, f: impl FnOnce(&str) -> T) -> Dynamic
     }
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     f(&text).into()
+}
+
+/// One line of a text, counted from 1: credentials of two secrets have one on each.
+fn line(value: &Dynamic, number: usize) -> Result<Dynamic, Error> {
+    let Some(text) = value.as_str() else { return Ok(value.clone()) };
+    let line = number.checked_sub(1).and_then(|index| text.lines().nth(index));
+    line.map(|line| Dynamic::from(line.trim())).ok_or_else(|| wrong(format!("has no line {number}")))
 }
 
 fn encode(text: &str, url: bool) -> String {

@@ -10,6 +10,8 @@ mod classify;
 mod definition;
 mod extract;
 mod filters;
+mod jwt;
+mod login;
 mod page;
 mod request;
 mod resolve;
@@ -21,8 +23,9 @@ mod time;
 mod tests;
 
 pub use builtin::Definitions;
-pub use classify::retry_after;
+pub use classify::{Limited, retry_after};
 pub use definition::{Capabilities, Checked, OnTimeout, ParamKind, ParamSpec, Provider};
+pub use login::Session;
 pub use request::redactor;
 
 use std::collections::BTreeMap;

@@ -129,6 +129,7 @@ fn items<'a>(listing: &Listing, body: &'a Value) -> Result<&'a [Value], String> 
     match body.pointer(&listing.items) {
         Some(Value::Array(items)) => Ok(items),
         Some(Value::Null) if listing.null_is_empty => Ok(&[]),
+        None if listing.absent_is_empty && body.is_object() => Ok(&[]),
         _ => Err(format!("there is no list at \"{}\"", listing.items)),
     }
 }

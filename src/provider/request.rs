@@ -11,7 +11,7 @@ use super::extract::Wiped;
 use super::filters::dynamic_time;
 use super::spec::{Body, Call, Form, Style, Tree};
 use super::template::{Name, Scope, Template};
-use super::{Cursor, Operation, Redactor, Request, Role, Values};
+use super::{Cursor, Operation, Redactor, Request, Role, Values, jwt};
 use crate::names::RemoteId;
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::{Secret, SecretParts};
@@ -21,11 +21,12 @@ pub(super) struct Scoped<'a> {
     provider: &'a Provider,
     call: &'a Call,
     values: &'a Values<'a>,
+    jwt: Option<Secret>,
 }
 
 impl<'a> Scoped<'a> {
     pub(super) fn new(provider: &'a Provider, call: &'a Call, values: &'a Values<'a>) -> Self {
-        Self { provider, call, values }
+        Self { provider, call, values, jwt: None }
     }
 
     /// The secret that authenticates, and its user name.
@@ -33,8 +34,22 @@ impl<'a> Scoped<'a> {
         match self.call.role {
             Role::Account => self.values.identity.map(|identity| (identity.username.as_deref(), &identity.secret)),
             Role::Subject => self.subject_secret().map(|secret| (None, secret)),
+            // A login carries the credential in its body.
+            Role::Nobody if self.is_login() => self.values.identity.map(|it| (it.username.as_deref(), &it.secret)),
             Role::Nobody => None,
         }
+    }
+
+    fn is_login(&self) -> bool {
+        self.provider.rules.login.as_deref().is_some_and(|login| std::ptr::eq(login, self.call))
+    }
+
+    /// Where the request may go: the account's own host, or, for a login, the one that a parameter names.
+    fn home(&self) -> Result<url::Origin, String> {
+        let Some(name) = self.call.url.first_param() else { return Ok(self.values.base_url.origin()) };
+        let url = self.parameter(name);
+        let url = url.as_str().and_then(|url| Url::parse(url).ok());
+        url.map(|url| url.origin()).ok_or_else(|| format!("`params.{name}` is no address"))
     }
 
     fn subject_secret(&self) -> Option<&'a SecretParts> {
@@ -76,6 +91,10 @@ impl Scope for Scoped<'_> {
                 let expires = lifetime.and_then(|span| self.values.now.checked_add_signed(span));
                 expires.map_or_else(|| Dynamic::from(()), dynamic_time)
             }
+            Name::WantStep => {
+                let step = lifetime.and_then(|span| self.provider.rules.lifetime.step(span));
+                text(step.map(|(word, _)| word.as_str()))
+            }
             Name::OldId => text(subject.and_then(|subject| subject.id.as_ref()).map(RemoteId::as_str)),
             Name::OldName => text(subject.and_then(|subject| subject.name.as_deref())),
             Name::OldFact(name) => text(subject.and_then(|subject| subject.facts.get(name)).map(String::as_str)),
@@ -91,7 +110,7 @@ impl Scope for Scoped<'_> {
                 Some(Cursor::Token(cursor)) => Dynamic::from(cursor.as_str()),
                 _ => Dynamic::from(()),
             },
-            Name::CredentialPart(_) | Name::OldPart(_) => Dynamic::from(()),
+            Name::CredentialPart(_) | Name::OldPart(_) | Name::Jwt => Dynamic::from(()),
         }
     }
 
@@ -99,6 +118,7 @@ impl Scope for Scoped<'_> {
         let (secret, part) = match name {
             Name::CredentialPart(part) => (self.credential()?.1, part),
             Name::OldPart(part) => (self.subject_secret()?, part),
+            Name::Jwt => return self.jwt.as_ref().map(Secret::expose),
             _ => return None,
         };
         secret.part(part).map(Secret::expose)
@@ -115,15 +135,20 @@ impl Provider {
     /// Fails with [`FailureCode::NoOperation`] where the definition lacks it, [`FailureCode::NoCredential`] where
     /// nothing authenticates it, and [`FailureCode::Request`] where a value is missing or does not fit its place.
     pub fn render(&self, operation: Operation, values: &Values<'_>) -> Result<Request, Failure> {
-        let call = self.call(operation)?;
-        let scope = Scoped::new(self, call, values);
+        self.render_call(self.call(operation)?, operation.word(), values)
+    }
+
+    /// The request of `call`, which messages name `what`.
+    pub(super) fn render_call(&self, call: &Call, what: &str, values: &Values<'_>) -> Result<Request, Failure> {
+        let mut scope = Scoped::new(self, call, values);
         if call.role != Role::Nobody && scope.credential().is_none() {
-            return Err(Failure::new(FailureCode::NoCredential, format!("nothing authenticates {}", operation.word())));
+            return Err(Failure::new(FailureCode::NoCredential, format!("nothing authenticates {what}")));
         }
         let failed = |error: String| {
             let error = redactor(values).clean(&error);
-            Failure::new(FailureCode::Request, format!("{} of {}: {error}", operation.word(), self.name))
+            Failure::new(FailureCode::Request, format!("{what} of {}: {error}", self.name))
         };
+        scope.jwt = self.try_signed(call, &scope).map_err(failed)?;
         let url = url(call, &scope, values).map_err(failed)?;
         let body = body(&call.body, &scope).map_err(failed)?;
         let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
@@ -140,9 +165,36 @@ impl Provider {
     }
 
     fn auth_headers(&self, call: &Call, scope: &Scoped<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+        match self.form(call, scope)? {
+            None => Ok(Vec::new()),
+            Some(Form::Headers(headers) | Form::Signed { headers, .. }) => fill_headers(headers, scope),
+            Some(Form::Basic) => {
+                let (username, secret) = scope.credential().ok_or("nothing authenticates the request")?;
+                let pair = basic_pair(username.unwrap_or_default(), secret.token());
+                let value = header_value(&Zeroizing::new(format!("Basic {}", *pair)), true)?;
+                Ok(vec![(AUTHORIZATION, value)])
+            }
+        }
+    }
+
+    /// What the credential signs for `call`, where it signs anything.
+    fn try_signed(&self, call: &Call, scope: &Scoped<'_>) -> Result<Option<Secret>, String> {
+        let Some(Form::Signed { claims, .. }) = self.form(call, scope)? else { return Ok(None) };
+        let (_, key) = scope.credential().ok_or("nothing authenticates the request")?;
+        let signed = jwt::sign(claims, scope, key.token(), scope.values.now)?;
+        Ok(Some(Secret::new(signed.as_str())))
+    }
+
+    /// What was signed for `call`, to be struck out of messages.
+    pub(super) fn signed(&self, call: &Call, values: &Values<'_>) -> Option<Secret> {
+        self.try_signed(call, &Scoped::new(self, call, values)).ok().flatten()
+    }
+
+    /// How `call` authenticates; `None` where it does not.
+    fn form(&self, call: &Call, scope: &Scoped<'_>) -> Result<Option<&Form>, String> {
         let auth = &self.rules.auth;
         let chooser = match call.role {
-            Role::Nobody => return Ok(Vec::new()),
+            Role::Nobody => return Ok(None),
             Role::Account => auth.account.as_ref(),
             Role::Subject => auth.subject.as_ref(),
         };
@@ -156,15 +208,7 @@ impl Provider {
             }
             None => auth.forms.values().next().ok_or("the definition has no form of authentication")?,
         };
-        match form {
-            Form::Headers(headers) => fill_headers(headers, scope),
-            Form::Basic => {
-                let (username, secret) = scope.credential().ok_or("nothing authenticates the request")?;
-                let pair = basic_pair(username.unwrap_or_default(), secret.token());
-                let value = header_value(&Zeroizing::new(format!("Basic {}", *pair)), true)?;
-                Ok(vec![(AUTHORIZATION, value)])
-            }
-        }
+        Ok(Some(form))
     }
 }
 
@@ -186,7 +230,7 @@ pub(super) fn url(call: &Call, scope: &Scoped<'_>, values: &Values<'_>) -> Resul
     }
     let text = call.url.encoded(scope)?;
     let mut url = Url::parse(&text).map_err(|error| format!("\"{}\" is no address: {error}", *text))?;
-    if url.origin() != values.base_url.origin() || !url.username().is_empty() || url.password().is_some() {
+    if url.origin() != scope.home()? || !url.username().is_empty() || url.password().is_some() {
         return Err("the address would lead to another host".to_owned());
     }
     // Parsing tidies addresses up: a value of `..` takes a directory away, a raw `?` begins a query. Whatever changed
@@ -305,7 +349,8 @@ pub(super) fn add_forms(redactor: &mut Redactor, secret: &Secret) {
     let quoted = Zeroizing::new(serde_json::to_string(secret.expose()).unwrap_or_default());
     let encoded: Zeroizing<String> =
         Zeroizing::new(url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect());
-    for form in [quoted.trim_matches('"'), encoded.as_str()] {
+    let lines = secret.expose().lines().map(str::trim).filter(|line| line.len() >= 8);
+    for form in [quoted.trim_matches('"'), encoded.as_str()].into_iter().chain(lines) {
         if form != secret.expose() {
             redactor.add(&Secret::new(form));
         }

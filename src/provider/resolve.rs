@@ -8,11 +8,12 @@ use reqwest::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENC
 use url::Url;
 
 use super::Operation;
-use super::binding::{Binder, Stage, read_template};
-use super::call::read_call;
+use super::binding::{Binder, Stage, read_template, read_templates};
+use super::call::{read_call, read_statuses};
 use super::capture::read_predicate;
 use super::definition::{Checked, ParamKind, ParamSpec, Provider, Rules, digest};
-use super::spec::{Answers, Auth, Call, Exception, Form, Lifetime};
+use super::login::read_login;
+use super::spec::{Answers, Auth, Call, Claims, Exception, Form, Lifetime, Limit, ResetUnit};
 use super::template::is_identifier;
 use crate::clock::Span;
 use crate::document::{Found, Reader};
@@ -77,6 +78,7 @@ pub(super) fn read_definition(file: &Reader<'_>, source: &str) -> Option<Provide
     check_names(file, &parts, &facts);
     let auth = file.table("auth", "[auth]").map(|table| read_auth(&table, &binder)).unwrap_or_default();
     let answers = file.table("answer", "[answer]").map(|table| read_answers(table, &binder)).unwrap_or_default();
+    let login = file.table("login", "[login]").and_then(|table| read_login(table, &binder)).map(Arc::new);
     let calls = read_calls(file, &binder, &auth);
     for (operation, call) in &calls {
         check_expiry_sources(file, *operation, call, &calls);
@@ -97,7 +99,7 @@ pub(super) fn read_definition(file: &Reader<'_>, source: &str) -> Option<Provide
         notes,
         params,
         default_url,
-        rules: Rules { lifetime, unique_name, overlap, parts, facts, auth, answers, calls },
+        rules: Rules { lifetime, unique_name, overlap, parts, facts, auth, answers, calls, login },
         source: source.into(),
         digest: digest(&[source]),
     })
@@ -222,8 +224,20 @@ fn read_lifetime(table: Reader<'_>) -> Lifetime {
     let default = table.parsed("default", parse_span).map(|span| span.value);
     let units = [("day", Span::days(1)), ("hour", Span::hours(1)), ("second", Span::seconds(1))];
     let round = table.choice("round", &units).map(|unit| unit.value);
+    let min = table.parsed("min", parse_span).map(|span| span.value);
+    let max = table.parsed("max", parse_span).map(|span| span.value);
+    let mut ladder = Vec::new();
+    if let Some(steps) = table.table("ladder", "`ladder`") {
+        for (word, found) in steps.entries() {
+            match parse_span(found.value().as_str().unwrap_or_default()) {
+                Ok(span) => ladder.push((word.value.to_owned(), span)),
+                Err(error) => steps.report().error(found.spot(), error),
+            }
+        }
+        ladder.sort_by_key(|(_, span)| *span);
+    }
     table.finish();
-    Lifetime { default, round }
+    Lifetime { default, round, min, max, ladder }
 }
 
 fn read_auth(table: &Reader<'_>, binder: &Binder<'_>) -> Auth {
@@ -235,11 +249,18 @@ fn read_auth(table: &Reader<'_>, binder: &Binder<'_>) -> Auth {
             let what = format!("[auth.form.{}]", name.value);
             let Some(reader) = Reader::from_value(table.report(), found, what) else { continue };
             let basic = reader.bool("basic").is_some_and(|flag| flag.value);
-            let headers = reader.table("headers", "`headers`").map(|table| read_headers(&table, binder, Stage::Auth));
-            match (basic, headers) {
-                (true, None) => drop(forms.insert(name.value.to_owned(), Form::Basic)),
-                (false, Some(headers)) => drop(forms.insert(name.value.to_owned(), Form::Headers(headers))),
-                _ => reader.report().error(reader.spot(), "a form has either `headers` or `basic = true`"),
+            let claims = reader.table("jwt", "`jwt`").map(|table| read_claims(table, binder));
+            let stage = if claims.is_some() { Stage::Signed } else { Stage::Auth };
+            let headers = reader.table("headers", "`headers`").map(|table| read_headers(&table, binder, stage));
+            let form = match (basic, headers, claims) {
+                (true, None, None) => Some(Form::Basic),
+                (false, Some(headers), None) => Some(Form::Headers(headers)),
+                (false, Some(headers), Some(claims)) => Some(Form::Signed { claims, headers }),
+                _ => None,
+            };
+            match form {
+                Some(form) => drop(forms.insert(name.value.to_owned(), form)),
+                None => reader.report().error(reader.spot(), "a form has either `headers` or `basic = true`"),
             }
             reader.finish();
         }
@@ -261,6 +282,16 @@ fn read_auth(table: &Reader<'_>, binder: &Binder<'_>) -> Auth {
         }
     });
     Auth { forms, account, subject }
+}
+
+/// What is signed, and for how long it holds.
+fn read_claims(table: Reader<'_>, binder: &Binder<'_>) -> Claims {
+    let given = table.table("claims", "`claims`").map(|claims| read_templates(&claims, binder, Stage::Auth));
+    table.required("ttl");
+    let ttl = table.parsed("ttl", parse_span).map_or(Span::zero(), |span| span.value);
+    let backdate = table.parsed("backdate", parse_span).map_or(Span::zero(), |span| span.value);
+    table.finish();
+    Claims { given: given.unwrap_or_default(), ttl, backdate }
 }
 
 /// A table of headers.
@@ -287,6 +318,14 @@ fn read_answers(table: Reader<'_>, binder: &Binder<'_>) -> Answers {
     let expect = table.tables("expect", "an item of `expect`").into_iter().filter_map(read).collect();
     let message = table.strings("message").map(|list| list.value).unwrap_or_default();
     let message = message.into_iter().map(|pointer| pointer.value).collect();
+    let classify = read_classify(&table, binder, Stage::Answer(None));
+    let limit = table.table("limit", "[answer.limit]").map(read_limit).unwrap_or_default();
+    table.finish();
+    Answers { expect, message, classify, limit }
+}
+
+/// Failures that mean something else than their status says.
+pub(super) fn read_classify(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Vec<Exception> {
     let mut classify = Vec::new();
     for reader in table.tables("classify", "an item of `classify`") {
         reader.required("as");
@@ -294,7 +333,7 @@ fn read_answers(table: Reader<'_>, binder: &Binder<'_>) -> Answers {
         let status = reader.integer("status").and_then(|status| u16::try_from(status.value).ok());
         let has_predicate = reader.has("at");
         let predicate = if has_predicate {
-            read_predicate(reader, binder, Stage::Answer(None), FailureCode::Rejected)
+            read_predicate(reader, binder, stage, FailureCode::Rejected)
         } else {
             if status.is_none() {
                 reader.report().error(reader.spot(), "an item of `classify` needs `status` or `at`");
@@ -306,8 +345,21 @@ fn read_answers(table: Reader<'_>, binder: &Binder<'_>) -> Answers {
             classify.push(Exception { status, predicate, code });
         }
     }
+    classify
+}
+
+fn read_limit(table: Reader<'_>) -> Limit {
+    let header = |key| table.parsed(key, str::parse::<HeaderName>).map(|name| name.value);
+    let reset = header("reset");
+    let remaining = header("remaining");
+    let units = [("epoch", ResetUnit::Epoch), ("delta", ResetUnit::Delta)];
+    let unit = table.choice("unit", &units).map(|unit| unit.value);
+    if reset.is_some() != unit.is_some() {
+        table.report().error(table.spot(), "[answer.limit] needs `reset` and `unit` together");
+    }
+    let statuses = read_statuses(&table, "statuses");
     table.finish();
-    Answers { expect, message, classify }
+    Limit { reset: reset.zip(unit), remaining, statuses }
 }
 
 /// A span such as `"60s"`.

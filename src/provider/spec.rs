@@ -1,6 +1,7 @@
 //! The elements of a definition: what its tables say, with names bound and templates compiled.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reqwest::Method;
 use reqwest::header::HeaderName;
@@ -28,24 +29,65 @@ pub(super) enum Form {
     /// User name and secret, as RFC 7617 has it.
     Basic,
     Headers(Vec<(HeaderName, Template)>),
+    /// Headers that may name a JSON web token, which the secret, an RSA key, signs for each request.
+    Signed {
+        claims: Claims,
+        headers: Vec<(HeaderName, Template)>,
+    },
+}
+
+impl Form {
+    pub(super) fn headers(&self) -> &[(HeaderName, Template)] {
+        match self {
+            Self::Basic => &[],
+            Self::Headers(headers) | Self::Signed { headers, .. } => headers,
+        }
+    }
+}
+
+/// What a signed token claims.
+#[derive(Debug)]
+pub(super) struct Claims {
+    /// Besides `iat` and `exp`.
+    pub(super) given: Vec<(String, Template)>,
+    /// From `now` to `exp`.
+    pub(super) ttl: Span,
+    /// How long before `now` it is dated, for providers whose clock is behind.
+    pub(super) backdate: Span,
 }
 
 /// `[lifetime]`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lifetime {
     /// What is asked for where the inventory is silent.
     pub(super) default: Option<Span>,
     /// Lifetimes are whole multiples of this, rounded down, at least one.
     pub(super) round: Option<Span>,
+    /// What is asked for in place of anything shorter.
+    pub(super) min: Option<Span>,
+    /// What is asked for in place of anything longer.
+    pub(super) max: Option<Span>,
+    /// The only lifetimes there are, each with the provider's word for it, shortest first.
+    pub(super) ladder: Vec<(String, Span)>,
 }
 
 impl Lifetime {
     /// The lifetime that a request really asks for.
-    pub(super) fn of(self, wanted: Option<Span>) -> Option<Span> {
+    pub(super) fn of(&self, wanted: Option<Span>) -> Option<Span> {
         let wanted = wanted.or(self.default)?;
+        let wanted = self.min.map_or(wanted, |min| wanted.max(min));
+        let wanted = self.max.map_or(wanted, |max| wanted.min(max));
+        if let Some((_, step)) = self.step(wanted) {
+            return Some(*step);
+        }
         let Some(unit) = self.round.map(|unit| unit.num_seconds()) else { return Some(wanted) };
         let units = (wanted.num_seconds() / unit).max(1);
         Some(units.checked_mul(unit).and_then(Span::try_seconds).unwrap_or(wanted))
+    }
+
+    /// The longest step of the ladder that is not longer than `wanted`, else the shortest of all.
+    pub(super) fn step(&self, wanted: Span) -> Option<&(String, Span)> {
+        self.ladder.iter().rev().find(|(_, step)| *step <= wanted).or_else(|| self.ladder.first())
     }
 }
 
@@ -58,6 +100,28 @@ pub(super) struct Answers {
     pub(super) message: Vec<String>,
     /// Exceptions to the usual meaning of failures; the first that fits counts.
     pub(super) classify: Vec<Exception>,
+    /// How the provider says that there were too many requests.
+    pub(super) limit: Limit,
+}
+
+/// `[answer.limit]`.
+#[derive(Debug, Default)]
+pub(super) struct Limit {
+    /// Header that tells when requests are welcome again, where there is no `Retry-After`.
+    pub(super) reset: Option<(HeaderName, ResetUnit)>,
+    /// Header with the number of requests that are left.
+    pub(super) remaining: Option<HeaderName>,
+    /// Statuses besides 429 that mean it, if none are left or `Retry-After` is there.
+    pub(super) statuses: Vec<u16>,
+}
+
+/// What a reset header counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ResetUnit {
+    /// Seconds since 1970.
+    Epoch,
+    /// Seconds from now on, perhaps with a fraction.
+    Delta,
 }
 
 impl Answers {
@@ -92,6 +156,8 @@ pub(super) struct Call {
     /// Must hold for an answer of `gone_ok` to mean it.
     pub(super) gone_expect: Vec<Predicate>,
     pub(super) expect: Vec<Predicate>,
+    /// Exceptions that go before those of `[answer]`.
+    pub(super) classify: Vec<Exception>,
     /// Must hold for a new token to be the one that was meant.
     pub(super) matches: Vec<Predicate>,
     pub(super) capture: Captures,
@@ -103,12 +169,15 @@ pub(super) struct Call {
     pub(super) lead: Option<Span>,
     /// Renew: the old secret goes on working.
     pub(super) overlap: bool,
+    /// Revoke: what is to be asked for before, in this order.
+    pub(super) before: Vec<Arc<Call>>,
 }
 
 impl Call {
     /// Every template of the request itself.
     pub(super) fn request_templates(&self) -> Vec<&Template> {
         let mut all = vec![&self.url];
+        all.extend(self.before.iter().flat_map(|call| call.request_templates()));
         all.extend(self.query.iter().map(|(_, template)| template));
         all.extend(self.headers.iter().map(|(_, template)| template));
         match &self.body {
@@ -209,6 +278,8 @@ pub(super) struct Place {
     pub(super) source: Source,
     /// It may be missing without a warning.
     pub(super) optional: bool,
+    /// The text there is base64.
+    pub(super) base64: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -216,6 +287,14 @@ pub(super) enum Source {
     /// JSON pointer.
     Body(String),
     Header(HeaderName),
+    /// Put together from several places and fixed texts.
+    Joined(Vec<Piece>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    Text(String),
+    Place(Place),
 }
 
 /// A moment in an answer.
@@ -275,6 +354,8 @@ pub(super) struct Listing {
     pub(super) items: String,
     /// Null in place of the list means that there is nothing.
     pub(super) null_is_empty: bool,
+    /// No list at all means that there is nothing.
+    pub(super) absent_is_empty: bool,
     /// All must hold, or the item is another user's and does not count.
     pub(super) keep: Vec<Predicate>,
     /// Any that holds says that the token is dead although it is listed.

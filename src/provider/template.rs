@@ -13,6 +13,7 @@ use minijinja::{Error, Expression};
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::definition::{ParamKind, ParamSpec};
 use super::filters::{ENGINE, FILTERS};
 use crate::document::nearest;
 
@@ -30,6 +31,10 @@ pub(super) enum Name {
     /// Seconds.
     WantTtl,
     WantExpires,
+    /// The provider's word for the lifetime.
+    WantStep,
+    /// What the credential signed for this request.
+    Jwt,
     OldId,
     OldName,
     OldFact(String),
@@ -43,7 +48,7 @@ pub(super) enum Name {
 impl Name {
     /// Whether its value must not be seen.
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Self::CredentialPart(_) | Self::OldPart(_))
+        matches!(self, Self::CredentialPart(_) | Self::OldPart(_) | Self::Jwt)
     }
 }
 
@@ -132,6 +137,20 @@ impl Template {
     /// Whether it begins with the account's address.
     pub(super) fn begins_with_base_url(&self) -> bool {
         matches!(self.0.first(), Some(Part::Name(_, Name::BaseUrl)))
+    }
+
+    /// Whether it begins with a parameter that is an address.
+    pub(super) fn begins_with_url(&self, params: &BTreeMap<String, ParamSpec>) -> bool {
+        let spec = self.first_param().and_then(|name| params.get(name));
+        spec.is_some_and(|spec| spec.kind == ParamKind::Url)
+    }
+
+    /// The parameter that it begins with.
+    pub(super) fn first_param(&self) -> Option<&str> {
+        match self.0.first() {
+            Some(Part::Name(_, Name::Param(name))) => Some(name),
+            _ => None,
+        }
     }
 
     /// Its value: of any type where it is one expression, text otherwise.

@@ -77,7 +77,7 @@ fn faults_are_reported_where_they_stand() {
             "unknown filter",
             "want.name",
             "want.name | uper",
-            "10:17: the template does not work: there is no filter `uper` (known: rfc3339, date, naive_utc, utc_text, epoch, epoch_ms, plus_days, seconds, hours, days, b64, b64url, json, raw)",
+            "10:17: the template does not work: there is no filter `uper` (known: rfc3339, date, naive_utc, utc_text, epoch, epoch_ms, plus_days, seconds, hours, days, b64, b64url, json, line, last_segment, sql_ident, sql_string, raw)",
         ),
         (
             "misspelt filter",

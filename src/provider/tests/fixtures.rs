@@ -119,9 +119,8 @@ impl Fixture {
         if let Some(secret) = &it.secret {
             identity.secret = SecretParts::new(Secret::new(secret.as_str()));
         }
-        given.want.lifetime = it.lifetime.as_ref().map(|text| {
-            Span::from_std(humantime::parse_duration(text).unwrap()).unwrap()
-        });
+        given.want.lifetime =
+            it.lifetime.as_ref().map(|text| Span::from_std(humantime::parse_duration(text).unwrap()).unwrap());
         let parts = self.provider.secret_parts().into_iter().filter(|part| *part != crate::secret::TOKEN_PART);
         given.subject = Subject {
             id: Some(it.id.as_deref().unwrap_or("41").parse().unwrap()),
@@ -187,9 +186,10 @@ impl Fixture {
     }
 
     fn told(&self, case: &Answer) -> (Operation, Told) {
-        let operation = OPERATIONS.into_iter().find(|operation| operation.word() == case.to).unwrap_or_else(|| {
-            panic!("{}: \"{}\" answers no operation", self.folder.display(), case.what)
-        });
+        let operation = OPERATIONS
+            .into_iter()
+            .find(|operation| operation.word() == case.to)
+            .unwrap_or_else(|| panic!("{}: \"{}\" answers no operation", self.folder.display(), case.what));
         (operation, told::answer(&self.provider, operation, &self.given(&case.given), &self.response(case)))
     }
 }
@@ -366,14 +366,31 @@ fn outline(value: &Value) -> Value {
 fn hostile_values_cannot_leave_their_place() {
     let long = "x".repeat(10_000);
     let hostile = [
-        "a/b", "../..", "..", ".", "?x=1&y=2", "#f", "\"q\"'", "bl ank", "\r\nX-Injected: y", "a\nb", "é🔑", "%2e%2e",
-        "%2F", "@evil.example.com", "{{ cred.secret }}", "\\", "a:b@c", "nul\0", "", long.as_str(),
+        "a/b",
+        "../..",
+        "..",
+        ".",
+        "?x=1&y=2",
+        "#f",
+        "\"q\"'",
+        "bl ank",
+        "\r\nX-Injected: y",
+        "a\nb",
+        "é🔑",
+        "%2e%2e",
+        "%2F",
+        "@evil.example.com",
+        "{{ cred.secret }}",
+        "\\",
+        "a:b@c",
+        "nul\0",
+        "",
+        long.as_str(),
     ];
     for fixture in fixtures() {
         let provider = &fixture.provider;
-        let free = |spec: &ParamSpec| {
-            spec.choices.is_empty() && matches!(spec.kind, ParamKind::String | ParamKind::List)
-        };
+        let free =
+            |spec: &ParamSpec| spec.choices.is_empty() && matches!(spec.kind, ParamKind::String | ParamKind::List);
         for operation in fixture.operations() {
             let Ok(plain) = provider.render(operation, &fixture.given("usual").values()) else { continue };
             let plain = shape(&plain);
@@ -425,7 +442,8 @@ fn hostile_values_cannot_leave_their_place() {
 fn the_inventory_in_a_definitions_comment_is_one() {
     for provider in shipped() {
         let comment = provider.source().lines().take_while(|line| line.starts_with('#'));
-        let example: Vec<&str> = comment.filter_map(|line| line.strip_prefix("#   ").or((line == "#").then_some(""))).collect();
+        let example: Vec<&str> =
+            comment.filter_map(|line| line.strip_prefix("#   ").or((line == "#").then_some(""))).collect();
         let example = example.join("\n");
         let table: toml::Table = toml::from_str(&example).unwrap_or_else(|error| panic!("{}: {error}", provider.name));
         let accounts = table["account"].as_table().unwrap();

@@ -1,0 +1,121 @@
+//! Sessions of accounts whose credential has to be exchanged before it can do anything: one is kept until shortly before
+//! it ends, its credential changes, or the provider refuses it.
+
+use std::sync::Arc;
+
+use super::client::Exchange;
+use super::credential::Presented;
+use super::{Account, Inner, Job, put_off};
+use crate::clock::{Clock, Span, Time};
+use crate::outcome::Outcome;
+use crate::provider::{Identity, Session, Values};
+use crate::secret::{Fingerprint, SecretParts};
+
+/// A session is given up this long before its end, so that none ends on the way.
+const MARGIN: Span = Span::seconds(30);
+
+/// How long a session is kept whose end nobody told.
+const USUAL: Span = Span::minutes(10);
+
+/// The newest session of an account.
+#[derive(Debug, Default)]
+pub(super) struct SessionCache(Option<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    /// Of the credential that it was got with, and the address where.
+    root: (Fingerprint, String),
+    presented: Presented,
+    from: Time,
+    until: Time,
+    /// The provider accepted it.
+    proven: bool,
+}
+
+impl SessionCache {
+    /// The session that `root` was exchanged for, if it is still good.
+    pub(super) fn get(&self, root: &(Fingerprint, String), now: Time) -> Option<Presented> {
+        let kept = self.0.as_ref().filter(|kept| kept.root == *root)?;
+        // A clock that was set back makes the end unknown.
+        (kept.from <= now && now < kept.until).then(|| kept.presented.clone())
+    }
+
+    /// Keeps `session`, got at `now`, and returns it in the form of a credential.
+    pub(super) fn keep(
+        &mut self,
+        root: (Fingerprint, String),
+        session: Session,
+        fingerprint: Fingerprint,
+        now: Time,
+    ) -> Presented {
+        let identity = Identity { username: None, secret: SecretParts::new(session.secret) };
+        let presented = Presented { identity: Arc::new(identity), fingerprint, root: root.0.clone() };
+        let until = session.until.map_or(now + USUAL, |until| until - MARGIN);
+        self.0 = Some(Kept { root, presented: presented.clone(), from: now, until, proven: false });
+        presented
+    }
+
+    /// The provider accepted the session with this fingerprint.
+    pub(super) fn accepted(&mut self, fingerprint: &Fingerprint) {
+        if let Some(kept) = self.0.as_mut().filter(|kept| kept.presented.fingerprint == *fingerprint) {
+            kept.proven = true;
+        }
+    }
+
+    /// The provider refused the session with this fingerprint, which is kept no longer. Whether it had been accepted
+    /// before, so that another login promises to help.
+    pub(super) fn refused(&mut self, fingerprint: &Fingerprint) -> bool {
+        self.0.take_if(|kept| kept.presented.fingerprint == *fingerprint).is_some_and(|kept| kept.proven)
+    }
+}
+
+impl<C: Clock> Account<C> {
+    /// The session for which the credential `root` is exchanged, a new one where there is none.
+    pub(super) async fn log_in<T>(&self, job: Job<'_>, root: Presented) -> Result<Presented, Outcome<T>> {
+        let Inner { policy, clock, client, .. } = &*self.0;
+        let provider = &*policy.provider;
+        let values = Values {
+            now: clock.now(),
+            base_url: &policy.url,
+            params: job.params,
+            identity: Some(&root.identity),
+            want: None,
+            subject: None,
+            page: None,
+        };
+        let request = provider.render_login(&values).map_err(|failure| self.failed(failure))?;
+        // Held across the exchange: who comes second gets the session of who came first.
+        let mut cache = self.0.session.lock().await;
+        let key = (root.fingerprint.clone(), request.log_url.clone());
+        if let Some(session) = cache.get(&key, clock.now()) {
+            return Ok(session);
+        }
+        let permit = self.turn(job.latest, Some(&root)).await?;
+        self.state().record.requests += 1;
+        let sent_at = clock.now();
+        let sent = client.send(request).await;
+        drop(permit);
+        let now = clock.now();
+        let outcome = match sent {
+            Exchange::Answered(response) => {
+                let until = self.heed(&response, sent_at, now);
+                put_off(provider.read_login(&values, &response, now), until)
+            }
+            Exchange::NotSent(failure) | Exchange::Unclear(failure) => Outcome::later(failure),
+        };
+        match outcome {
+            Outcome::Done(session) => {
+                let fingerprint = self.0.credential.fingerprint(&session.secret);
+                Ok(cache.keep(key, session, fingerprint, now))
+            }
+            Outcome::Later { not_before, failure } => {
+                drop(cache);
+                Err(self.note(Outcome::Later { not_before, failure }, Some(&root)).await)
+            }
+            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
+                drop(cache);
+                Err(self.note(Outcome::Refused(failure), Some(&root)).await)
+            }
+        }
+    }
+}
