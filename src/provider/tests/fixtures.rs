@@ -18,6 +18,9 @@ const REGENERATE: &str = "PATROLD_REGENERATE";
 const OPERATIONS: [Operation; 5] =
     [Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
 
+/// What answers to a login are called.
+const LOGIN: &str = "login";
+
 /// `cases.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,30 +136,38 @@ impl Fixture {
         given
     }
 
-    /// Every request, and where a listing has pages that it asks for by itself, that of a later page.
+    /// Every request: a login first, a later page of a listing that asks for pages by itself, the steps before a
+    /// revocation.
     fn requests(&self) -> String {
         let mut out = String::new();
         for name in self.cases.given.keys() {
-            for operation in self.operations() {
-                let mut given = self.given(name);
-                let mut cursors = vec![None];
-                if operation == Operation::List {
-                    cursors.push(self.later_page());
-                }
-                for (nth, cursor) in cursors.into_iter().enumerate() {
-                    if nth > 0 && cursor.is_none() {
-                        continue;
+            let mut given = self.given(name);
+            let mut write = |what: &str, request: Result<Request, crate::outcome::Failure>| {
+                let text = match request {
+                    Ok(request) => {
+                        assert_eq!(request.log_url, request.url.as_str());
+                        told::request(&request)
                     }
-                    given.page = cursor;
-                    let later = if nth > 0 { ", a later page" } else { "" };
-                    let text = match self.provider.render(operation, &given.values()) {
-                        Ok(request) => {
-                            assert_eq!(request.log_url, request.url.as_str());
-                            told::request(&request)
-                        }
-                        Err(failure) => format!("{}: {}", failure.code.code(), failure.detail),
-                    };
-                    let _ = write!(out, "=== {name}: {}{later}\n{text}\n\n", operation.word());
+                    Err(failure) => format!("{}: {}", failure.code.code(), failure.detail),
+                };
+                let _ = write!(out, "=== {name}: {what}\n{text}\n\n");
+            };
+            if self.provider.logs_in() {
+                write("login", self.provider.render_login(&given.values()));
+            }
+            for operation in self.operations() {
+                if operation == Operation::Revoke {
+                    for step in self.provider.before_revocation() {
+                        write("before revoke", step.render(operation, &given.values()));
+                    }
+                }
+                write(operation.word(), self.provider.render(operation, &given.values()));
+                if operation == Operation::List
+                    && let Some(later) = self.later_page()
+                {
+                    given.page = Some(later);
+                    write("list, a later page", self.provider.render(operation, &given.values()));
+                    given.page = None;
                 }
             }
         }
@@ -185,12 +196,15 @@ impl Fixture {
         recorded(&self.folder.join(format!("{file}.json")))
     }
 
-    fn told(&self, case: &Answer) -> (Operation, Told) {
-        let operation = OPERATIONS
-            .into_iter()
-            .find(|operation| operation.word() == case.to)
-            .unwrap_or_else(|| panic!("{}: \"{}\" answers no operation", self.folder.display(), case.what));
-        (operation, told::answer(&self.provider, operation, &self.given(&case.given), &self.response(case)))
+    fn told(&self, case: &Answer) -> Told {
+        let (given, response) = (self.given(&case.given), self.response(case));
+        if case.to == LOGIN {
+            return told::login(&self.provider, &given, &response);
+        }
+        let operation = OPERATIONS.into_iter().find(|operation| operation.word() == case.to);
+        let operation =
+            operation.unwrap_or_else(|| panic!("{}: \"{}\" answers no operation", self.folder.display(), case.what));
+        told::answer(&self.provider, operation, &given, &response)
     }
 }
 
@@ -249,7 +263,7 @@ fn requests_are_as_written_down() {
 fn answers_come_to_what_is_wanted() {
     let mut wrong = Vec::new();
     for fixture in fixtures() {
-        let found: Vec<String> = fixture.cases.answer.iter().map(|case| fixture.told(case).1.line).collect();
+        let found: Vec<String> = fixture.cases.answer.iter().map(|case| fixture.told(case).line).collect();
         for (case, found) in fixture.cases.answer.iter().zip(&found) {
             if case.wanted != *found {
                 wrong.push(format!(
@@ -287,15 +301,15 @@ fn each_operation_is_seen_to_succeed_and_to_fail() {
     for fixture in fixtures() {
         let mut seen = BTreeSet::new();
         for case in &fixture.cases.answer {
-            let (operation, told) = fixture.told(case);
-            seen.insert((operation, told.well));
+            let told = fixture.told(case);
+            seen.insert((case.to.as_str(), told.well));
             assert!(told.well || !told.line.contains("SECRET") || told.line.contains("objection"), "{}", told.line);
         }
-        for operation in fixture.operations() {
+        let login = fixture.provider.logs_in().then_some(LOGIN);
+        for word in fixture.operations().map(Operation::word).chain(login) {
             for well in [true, false] {
                 let what = if well { "that does well" } else { "that fails" };
-                let wanted = seen.contains(&(operation, well));
-                assert!(wanted, "{}: no answer to {} {what}", fixture.provider.name, operation.word());
+                assert!(seen.contains(&(word, well)), "{}: no answer to {word} {what}", fixture.provider.name);
             }
         }
     }

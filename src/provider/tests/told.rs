@@ -43,6 +43,14 @@ pub(super) fn answer(provider: &Provider, operation: Operation, given: &Given, r
     }
 }
 
+/// What `provider` makes of an answer to a login.
+pub(super) fn login(provider: &Provider, given: &Given, response: &Response) -> Told {
+    told(provider.read_login(&given.values(), response, now()), |session| {
+        let until = session.until.map_or_else(|| "until unknown".to_owned(), |time| until(Expiry::At(time)));
+        (format!("session={} {until}", session.secret.expose()), true)
+    })
+}
+
 fn told<T>(outcome: Outcome<T>, done: impl FnOnce(T) -> (String, bool)) -> Told {
     let (line, well) = match outcome {
         Outcome::Done(value) => done(value),
