@@ -132,7 +132,7 @@ impl Context<'_> {
             Some(name) => format!("did you mean \"{name}\"?"),
             None if valid.len() == 0 => "there is none".to_owned(),
             None if valid.len() <= FEW => format!("valid: {}", valid.collect::<Vec<_>>().join(", ")),
-            None => format!("none of the {} that there are is similar", valid.len()),
+            None => "none of those that there are is similar".to_owned(),
         }
     }
 }

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::told::Told;
 use super::*;
-use crate::document::Report;
+use crate::document::{Problem, Report};
+use crate::inventory::Environment;
 use crate::provider::spec::Style;
 
 /// With this variable set, golden requests and the `wanted` lines of answers are written anew, to be read in the diff.
@@ -454,31 +455,29 @@ fn hostile_values_cannot_leave_their_place() {
 
 #[test]
 fn the_inventory_in_a_definitions_comment_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().display();
+    let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
     for provider in shipped() {
         let comment = provider.source().lines().take_while(|line| line.starts_with('#'));
-        let example: Vec<&str> =
-            comment.filter_map(|line| line.strip_prefix("#   ").or((line == "#").then_some(""))).collect();
-        let example = example.join("\n");
-        let table: toml::Table = toml::from_str(&example).unwrap_or_else(|error| panic!("{}: {error}", provider.name));
-        let accounts = table["account"].as_table().unwrap();
-        let (_, account) = accounts.iter().next().unwrap();
-        assert_eq!(account["provider"].as_str(), Some(provider.name.as_str()));
-        assert!(account.get("url").is_some() || provider.default_url().is_some(), "{}: no address", provider.name);
-        let mut params: Params = BTreeMap::new();
-        let tokens = table.get("token").and_then(toml::Value::as_array).into_iter().flatten();
-        for holder in std::iter::once(account).chain(tokens) {
-            for (name, value) in holder.get("params").and_then(toml::Value::as_table).into_iter().flatten() {
-                params.insert(name.clone(), serde_json::to_value(value).unwrap());
-            }
-        }
-        for (name, value) in &params {
-            let spec = provider.params.get(name).unwrap_or_else(|| panic!("{}: no parameter {name}", provider.name));
-            spec.accept(value).unwrap_or_else(|error| panic!("{}: parameter {name} {error}", provider.name));
-        }
-        for (name, spec) in &provider.params {
-            let given = params.contains_key(name) || spec.default.is_some() || spec.optional;
-            assert!(given, "{}: the example lacks the parameter {name}", provider.name);
-        }
+        let example = comment.filter_map(|line| line.strip_prefix("#   ").or((line == "#").then_some("")));
+        let example = example.collect::<Vec<_>>().join("\n");
+        let path = directory.path().join("patrold.toml");
+        let daemon = format!("[daemon]\nproviders = \"{}\"\nstate-dir = \"{state}\"\n", definitions.display());
+        std::fs::write(&path, format!("{example}\n{daemon}control = \"{state}/control\"\n")).unwrap();
+        let loaded = crate::inventory::load(&path, &Environment::default(), now());
+        let problems = loaded.report.problems();
+        // The examples leave out who gets the token, and some need no rule besides the expiry.
+        let fine = |problem: &&Problem| {
+            let help = problem.help.as_deref().unwrap_or_default();
+            problem.message.contains("has no store") || help.starts_with("its expiry will be read from provider")
+        };
+        let told = problems.iter().filter(|problem| !fine(problem));
+        let told: Vec<_> = told.map(|problem| loaded.report.line(problem)).collect();
+        assert!(told.is_empty(), "{}: {told:#?}", provider.name);
+        let inventory = loaded.inventory.unwrap();
+        let mut tokens = inventory.tokens.values();
+        assert!(tokens.next().is_some() && tokens.all(|token| token.account.provider.name == provider.name));
     }
 }
 

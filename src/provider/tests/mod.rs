@@ -1,6 +1,7 @@
 //! The shipped definitions, their requests and their answers.
 
 mod answers;
+mod authors;
 mod definitions;
 mod fixtures;
 mod pages;
