@@ -322,16 +322,12 @@ impl<C: Clock> Account<C> {
         }
         // A date in the header is one of the provider's clock.
         let skew = state.skew.span().unwrap_or_default();
-        match self.0.policy.provider.limited(response, now + skew) {
-            Some(limited) => {
-                state.limiter.block(now, limited.until.map(|until| until - skew));
-                state.limiter.blocked_until(now)
-            }
-            None => {
-                state.limiter.answered();
-                None
-            }
-        }
+        let Some(limited) = self.0.policy.provider.limited(response, now + skew) else {
+            state.limiter.answered();
+            return None;
+        };
+        state.limiter.block(now, limited.until.map(|until| until - skew));
+        state.limiter.blocked_until(now)
     }
 
     /// Takes note of how an operation ended. One that was refused because its credential had just been replaced may be

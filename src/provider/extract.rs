@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use base64::Engine as _;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -67,7 +68,6 @@ impl Content<'_> {
         if !place.base64 {
             return Some(found);
         }
-        use base64::Engine as _;
         let encoded = Wiped(found);
         let bytes = base64::engine::general_purpose::STANDARD.decode(encoded.as_str()?.trim()).ok()?;
         String::from_utf8(bytes).ok().map(Value::from)

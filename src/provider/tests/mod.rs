@@ -4,6 +4,7 @@ mod answers;
 mod authors;
 mod definitions;
 mod fixtures;
+mod hostile;
 mod pages;
 mod requests;
 mod templates;
