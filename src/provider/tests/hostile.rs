@@ -115,7 +115,7 @@ fn pointers(source: &str) -> Vec<&str> {
 fn put(mut value: &mut Value, pointer: &str, leaf: Value) {
     for step in pointer.split('/').skip(1) {
         if step == "0" {
-            if !value.as_array().is_some_and(|items| !items.is_empty()) {
+            if value.as_array().is_none_or(Vec::is_empty) {
                 *value = json!([null]);
             }
             value = &mut value[0];
