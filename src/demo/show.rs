@@ -71,9 +71,10 @@ pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Res
     stage.watch(out, live, end).await?;
 
     loopback.faults().stop();
-    let summary = stage.verdict();
     server.abort();
+    // A renewal under way reaches its consumers before the daemon stops: judged in mid-air, they would hold a dead secret.
     let drained = daemon.stop(Duration::from_secs(10)).await;
+    let summary = stage.verdict();
     stage.summarise(out, &summary, drained)?;
     Ok(summary.holds() && drained && stage.rotations() > 0)
 }
