@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::account::{Account, AccountError, Listing};
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::{AccountPolicy, Credential, Inventory};
-use crate::names::{AccountName, Marker, TokenName};
+use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Params;
 use crate::rotation::decide::Abilities;
@@ -204,14 +204,4 @@ impl<C: Clock> Member<C> {
             }
         }
     }
-}
-
-/// Markers of this installation that a listing shows alive and that no token accounts for.
-pub fn unaccounted<'a>(
-    listing: &'a Listing,
-    instance: crate::names::InstanceId,
-    known: &std::collections::HashSet<&str>,
-) -> Vec<&'a str> {
-    let names = listing.entries().iter().filter(|entry| !entry.dead).filter_map(|entry| entry.name.as_deref());
-    names.map(str::trim).filter(|name| Marker::is_of(instance, name) && !known.contains(name)).collect()
 }

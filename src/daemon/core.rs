@@ -8,7 +8,7 @@ use crate::clock::{Clock, Span, Time};
 use crate::inventory::diff::{Change, diff};
 use crate::inventory::{Credential, Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
-use crate::names::{AccountName, TokenName};
+use crate::names::{AccountName, Marker, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::plan::{Reason, backoff};
 use crate::rotation::decide::Rest;
@@ -16,7 +16,7 @@ use crate::rotation::effects::Effects;
 use crate::rotation::run::{Context, Machine};
 use crate::rotation::{Event, Phase, TokenState};
 
-use super::accounts::{Accounts, Member, unaccounted};
+use super::accounts::{Accounts, Member};
 use super::real::Real;
 use super::registry::{Registry, Token};
 use super::scheduler::Key;
@@ -123,12 +123,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let changes = diff(&self.inventory(), &inventory);
         self.accounts.update(&inventory);
         for (name, policy) in &inventory.tokens {
-            match self.tokens.get(name) {
-                Some(token) => token.want(Arc::clone(policy)),
-                None => {
-                    let token = Token::new(Arc::clone(policy), true, TokenState::default());
-                    self.tokens.insert(name.clone(), Arc::new(token));
-                }
+            if let Some(token) = self.tokens.get(name) {
+                token.want(Arc::clone(policy));
+            } else {
+                let token = Token::new(Arc::clone(policy), true, TokenState::default());
+                self.tokens.insert(name.clone(), Arc::new(token));
             }
         }
         for (name, token) in self.tokens.all() {
@@ -181,7 +180,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     pub fn context(&self, token: &Token, state: &TokenState) -> Option<Context> {
         let policy = token.policy();
         let member = self.accounts.get(&policy.account.name)?;
-        let listing = self.listing_for(&member, &policy, state);
+        let listing = listing_for(&member, &policy, state);
         Some(Context {
             wanted: token.wanted(),
             abilities: Arc::clone(&member.abilities),
@@ -189,12 +188,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             listing,
             policy,
         })
-    }
-
-    fn listing_for(&self, member: &Member<C>, policy: &TokenPolicy, state: &TokenState) -> Option<Arc<Listing>> {
-        let generation = state.phase.current().map(|current| &current.generation);
-        let params = generation.and_then(|generation| generation.params.as_ref()).unwrap_or(&policy.params);
-        member.newest(&member.listing_key(params))
     }
 
     /// Notes that an operator asked for a rotation of `name`. False where there is no such token in the inventory.
@@ -218,6 +211,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let tokens: Vec<_> =
             self.tokens.all().into_iter().filter(|(_, it)| it.policy().account.name == *name).collect();
         let begun = self.clock.now();
+        // What was accounted for when the listing began may have ended by the time it is compared.
+        let mut states: Vec<_> = tokens.iter().map(|(_, token)| token.view().state).collect();
         let mut failure = None;
         let mut asked = HashSet::new();
         for (_, token) in &tokens {
@@ -230,7 +225,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 };
             }
         }
-        let orphans = self.orphans(&member, &tokens);
+        states.extend(tokens.iter().map(|(_, token)| token.view().state));
+        let orphans = self.orphans(&member, &states);
         let now = self.clock.now();
         let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
         let poll = polls.entry(name.clone()).or_default();
@@ -257,14 +253,22 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         (tokens.into_iter().map(|(name, _)| name).collect(), next)
     }
 
-    /// Live tokens with a marker of this installation that no state accounts for.
-    fn orphans(&self, member: &Member<C>, tokens: &[(TokenName, Arc<Token>)]) -> BTreeSet<String> {
-        let views: Vec<_> = tokens.iter().map(|(_, token)| token.view().state).collect();
-        let known: HashSet<&str> = views.iter().flat_map(|state| state.markers()).collect();
+    /// Live tokens with a marker of this installation that none of `states` accounts for.
+    fn orphans(&self, member: &Member<C>, states: &[Arc<TokenState>]) -> BTreeSet<String> {
+        let known: HashSet<&str> = states.iter().flat_map(|state| state.markers()).collect();
         let listings = member.listings();
-        let unknown = listings.iter().flat_map(|listing| unaccounted(listing, self.machine.instance, &known));
-        unknown.map(str::to_owned).collect()
+        let names = listings.iter().flat_map(|listing| listing.entries()).filter(|entry| !entry.dead);
+        let ours = names.filter_map(|entry| entry.name.as_deref()).map(str::trim);
+        let ours = ours.filter(|name| Marker::is_of(self.machine.instance, name) && !known.contains(name));
+        ours.map(str::to_owned).collect()
     }
+}
+
+/// The newest listing that would show the current generation.
+fn listing_for<C: Clock>(member: &Member<C>, policy: &TokenPolicy, state: &TokenState) -> Option<Arc<Listing>> {
+    let generation = state.phase.current().map(|current| &current.generation);
+    let params = generation.and_then(|generation| generation.params.as_ref()).unwrap_or(&policy.params);
+    member.newest(&member.listing_key(params))
 }
 
 /// A policy for a token that is in the journal and no longer in the inventory: enough to take back or retire what its

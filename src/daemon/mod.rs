@@ -120,7 +120,8 @@ async fn sweep<C: Clock>(core: &Core<C, FileJournal>) {
                 match crate::store::sweep(store) {
                     Ok(0) => {}
                     Ok(count) => {
-                        tracing::info!(directory = %directory.display(), count, "removed temporary files of an earlier run")
+                        let directory = directory.display();
+                        tracing::info!(%directory, count, "removed temporary files of an earlier run");
                     }
                     Err(failure) => tracing::debug!(directory = %directory.display(), error = %failure, "not swept"),
                 }

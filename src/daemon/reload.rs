@@ -106,7 +106,9 @@ impl<C: Clock> Reloader<C> {
         let Some(inventory) = inventory else {
             return Reload { at: Some(at), changes: Vec::new(), problems: lines };
         };
-        lines.iter().for_each(|line| tracing::warn!("{line}"));
+        for line in &lines {
+            tracing::warn!("{line}");
+        }
         let changes = self.core.apply(Arc::new(inventory));
         self.core.supply_accounts().await;
         for change in &changes {

@@ -10,7 +10,7 @@ use crate::document::{Located, Reader, Spot};
 use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
 use crate::inventory::{AccountPolicy, Credential, RateLimit, Timeouts, defaults};
 use crate::names::AccountName;
-use crate::provider::Provider;
+use crate::provider::{Operation, Provider};
 
 use super::{Accounts, Context, params};
 
@@ -88,10 +88,21 @@ fn provider(
         context.report.error_with_help(name.spot, message, context.hint(&name.value, names.into_iter()));
         return None;
     };
-    let Some(table) = operations else { return Some(provider) };
-    let provider = provider.with_operations(&table).map(Arc::new);
-    table.finish();
-    provider
+    let provider = match operations {
+        None => Some(provider),
+        Some(table) => {
+            let supplied = provider.with_operations(&table).map(Arc::new);
+            table.finish();
+            supplied
+        }
+    }?;
+    if !provider.has(Operation::Mint) {
+        let message = format!("{what} cannot mint: the definition \"{}\" has no such operation", name.value);
+        let help = format!("supply [account.{}.operations.mint]", spec.name.value);
+        context.report.error_with_help(name.spot, message, help);
+        return None;
+    }
+    Some(provider)
 }
 
 fn credential(

@@ -179,7 +179,7 @@ impl World {
     /// The ids of the marked tokens of `service` that are alive.
     pub fn live(&self, service: Service) -> Vec<u64> {
         let live = self.loopback.ledger().live_tokens(service, now());
-        live.into_iter().filter(|entry| entry.is_marked()).map(|entry| entry.id).collect()
+        live.into_iter().filter(patrold::demo::LedgerEntry::is_marked).map(|entry| entry.id).collect()
     }
 
     pub fn minted(&self, service: Service) -> usize {
