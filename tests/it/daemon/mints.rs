@@ -38,7 +38,8 @@ async fn rotate_under(service: Service, fault: Fault, number: u32) -> (World, Da
         })
         .await;
     assert_eq!(world.loopback.faults().pending(), 0, "the fault was not met");
-    let story = world.story(service, from);
+    // A poll may come at any time, also before it all.
+    let story = world.story(service, from).into_iter().skip_while(|operation| *operation == List).collect();
     (world, daemon, story)
 }
 
@@ -111,8 +112,11 @@ async fn a_mint_that_was_refused_for_certain_is_repeated_without_a_search() {
     ];
     join_all(faults.map(|fault| async move {
         let (world, daemon, story) = rotate_under(Service::Awx, fault.clone(), 3).await;
-        assert_eq!(story, [Mint, Mint, Verify, Revoke, Verify], "{fault:?}");
+        let changes: Vec<_> = story.iter().copied().filter(|it| *it != List).collect();
+        assert_eq!(changes, [Mint, Mint, Verify, Revoke, Verify], "{fault:?}");
         assert_eq!(world.minted(Service::Awx), 2, "{fault:?}");
+        let remnants = &daemon.view("ci").state.remnants;
+        assert!(remnants.is_empty(), "{fault:?}: nothing was in doubt: {remnants:#?}");
         assert!(daemon.view("ci").state.last_failure.is_none(), "{fault:?}: a handover ends it");
     }))
     .await;
