@@ -1,0 +1,199 @@
+//! Large inventories: loading, planning, and a reload that changes one token of a hundred thousand.
+
+mod measure;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use patrold::clock::{Span, SystemClock};
+use patrold::daemon;
+use patrold::demo::{Loopback, Options};
+use patrold::inventory::diff::diff;
+use patrold::inventory::{Inventory, TokenPolicy};
+use patrold::journal::key::KeySource;
+use patrold::journal::sqlite::SqliteJournal;
+use patrold::journal::{Commit, Journal as _};
+use patrold::names::{GenerationNo, TokenName};
+use patrold::plan::Reason;
+use patrold::provider::{Expiry, Remote};
+use patrold::rotation::run::Held;
+use patrold::rotation::state::Generation;
+use patrold::rotation::{Event, TokenState};
+use patrold::secret::{Fingerprint, Fingerprinter, Secret};
+use patrold::view::Paint;
+use patrold::view::plan::Plan;
+
+use measure::{Site, heading, inventory, median, millis, now, ratio};
+
+const SMALL: usize = 10_000;
+const LARGE: usize = 100_000;
+const ACCOUNTS: usize = 100;
+const RUNS: usize = 5;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let loopback = runtime.block_on(Loopback::start(SystemClock, Options::default())).expect("a port is free");
+    heading("Inventories: medians of 5 runs, by number of tokens", "plan");
+    let small = sizes(&loopback, SMALL);
+    let large = sizes(&loopback, LARGE);
+    println!("{:<44} {SMALL:>12} {LARGE:>12} {:>8}", "", "ratio");
+    for ((what, small), (_, large)) in small.iter().zip(&large) {
+        println!("{what:<44} {:>12} {:>12} {:>7.1}x", millis(*small), millis(*large), ratio(*large, *small));
+    }
+    runtime.block_on(reload(&loopback));
+}
+
+/// How long each step takes for an inventory of this size.
+fn sizes(loopback: &Loopback, tokens: usize) -> Vec<(&'static str, Duration)> {
+    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    let site = Site { directory: directory.path(), loopback, accounts: ACCOUNTS, tokens, in_flight: 4, plain: false };
+    let config = site.write();
+    let loaded = inventory(&config);
+    assert_eq!(loaded.tokens.len(), tokens);
+    let fingerprint = Fingerprinter::new(&[7; 32]).of(&Secret::new("secret"));
+    let states = loaded.tokens.values().map(|token| (token.name.clone(), settled(token, &fingerprint))).collect();
+    let at = now();
+    let plan = Plan::new(&loaded, &states, at);
+    vec![
+        ("load and validate", median(RUNS, || drop(black_box(inventory(&config))))),
+        ("compare with another of the same content", compare(&config, &loaded)),
+        ("plan", median(RUNS, || drop(black_box(Plan::new(&loaded, &states, at))))),
+        ("print the plan as JSON", median(RUNS, || drop(black_box(serde_json::to_vec(&plan))))),
+        ("print the plan as a table", median(RUNS, || plan.write(Paint::Plain, &mut Vec::new()).expect("memory"))),
+    ]
+}
+
+fn compare(config: &Path, loaded: &Inventory) -> Duration {
+    let again = inventory(config);
+    median(RUNS, || assert!(diff(black_box(loaded), black_box(&again)).is_empty()))
+}
+
+/// The state of a token whose one generation has been delivered, with an expiry that is weeks away.
+fn settled(token: &TokenPolicy, fingerprint: &Fingerprint) -> TokenState {
+    let at = now();
+    let spread = Span::minutes(i64::try_from(token.name.as_str().len()).unwrap_or(0));
+    let generation = Generation {
+        number: GenerationNo::ADOPTED,
+        account: token.account.name.clone(),
+        params: Some(token.params.clone()),
+        revision: 0,
+        marker: None,
+        remote: Remote {
+            id: "1".parse().ok(),
+            expires: Expiry::At(at + Span::days(40) + spread),
+            refresh_expires: None,
+            renewable_until: None,
+            facts: BTreeMap::new(),
+        },
+        minted_at: at,
+        issued_at: at,
+        fingerprints: BTreeMap::from([("token".to_owned(), fingerprint.clone())]),
+    };
+    let mut held = Held::new(TokenState::default());
+    held.note(token, at, Event::Adopted { generation });
+    for store in &token.stores {
+        held.note(token, at, Event::StoreWritten { store: store.key.clone() });
+    }
+    for hook in &token.hooks {
+        held.note(token, at, Event::HookSucceeded { hook: hook.key.clone() });
+    }
+    held.note(token, at, Event::Redelivered {});
+    TokenState::clone(held.state())
+}
+
+/// Lets a running daemon of a hundred thousand tokens reload an inventory in which one token differs.
+async fn reload(loopback: &Loopback) {
+    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    let site =
+        Site { directory: directory.path(), loopback, accounts: ACCOUNTS, tokens: LARGE, in_flight: 4, plain: true };
+    let config = site.write();
+    fill(&config).await;
+    let begun = Instant::now();
+    let running = daemon::start(&config, SystemClock).await.expect("the daemon starts");
+    let tokens = running.core.tokens.all();
+    let mut views: Vec<_> = tokens.iter().map(|(_, token)| token.follow()).collect();
+    for view in &mut views {
+        // Ends as soon as the token has been looked at for the first time.
+        let at_rest = view.wait_for(|view| view.rest.is_some_and(|rest| rest.reason == Reason::NotDue)).await;
+        drop(at_rest.expect("the daemon runs"));
+    }
+    // The listing of each account, and the look at it, are part of the start.
+    while running.core.polls().len() < ACCOUNTS {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let started = begun.elapsed();
+    // What a poll wakes is looked at within this, however busy the machine is.
+    loop {
+        views.iter_mut().for_each(|view| view.mark_unchanged());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        if views.iter().all(|view| view.has_changed().is_ok_and(|changed| !changed)) {
+            break;
+        }
+    }
+    let requests = loopback.requests().len();
+
+    let changed = fs::read_to_string(&config).expect("it was just written");
+    let changed = changed.replacen("rotate-every = \"30d\"", "rotate-every = \"31d\"", 1);
+    fs::write(&config, changed).expect("it was just written");
+    let before = running.core.inventory();
+    let after = inventory(&config);
+    let comparing = median(RUNS, || assert_eq!(diff(&before, black_box(&after)).len(), 1));
+    let begun = Instant::now();
+    let reload = running.reloader.reload().await;
+    let whole = begun.elapsed();
+    // Long enough for whatever the reload has set going.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let woken = views.iter().filter(|view| view.has_changed().unwrap_or(true)).count();
+    let requests = loopback.requests().len() - requests;
+
+    println!("\nA reload of {LARGE} tokens in a running daemon\n");
+    for (what, value) in [
+        ("start, until every token was looked at", millis(started)),
+        ("reload in all: read, validate, compare, swap", millis(whole)),
+        ("of that: compare", millis(comparing)),
+        ("changes", reload.changes.join("; ")),
+        ("tokens that were looked at again", woken.to_string()),
+        ("requests to providers", requests.to_string()),
+    ] {
+        println!("{what:<46} {value}");
+    }
+    running.stop(Duration::from_secs(10)).await;
+}
+
+/// Fills the journal and the stores as if every token had been delivered before.
+async fn fill(config: &Path) {
+    let loaded = inventory(config);
+    let (journal, opened) =
+        SqliteJournal::open(&loaded.daemon.state_dir, &KeySource::StateDirectory, now()).expect("a journal");
+    let journal = Arc::new(journal);
+    let secret = Secret::new("a secret of about forty characters or so");
+    let fingerprint = opened.fingerprinter.of(&secret);
+    let mut names: HashSet<TokenName> = HashSet::new();
+    let tokens: Vec<_> = loaded.tokens.values().collect();
+    for group in tokens.chunks(512) {
+        let commits = group.iter().map(|token| {
+            let path = &token.stores[0].file().path;
+            write_private(path, secret.expose());
+            let state = serde_json::to_string(&settled(token, &fingerprint)).expect("states are JSON");
+            let commit =
+                Commit { token: token.name.clone(), at: now(), records: Vec::new(), state, secrets: Vec::new() };
+            names.insert(token.name.clone());
+            let journal = Arc::clone(&journal);
+            async move { journal.commit(commit).await }
+        });
+        for result in futures_util::future::join_all(commits).await {
+            result.expect("the journal can be written");
+        }
+    }
+    assert_eq!(names.len(), LARGE);
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, text).expect("the directory is ours");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o640)).expect("the file is ours");
+}
