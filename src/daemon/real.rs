@@ -204,7 +204,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         self.stopping.load(Ordering::Acquire)
     }
 
-    async fn announce(&self, token: &TokenName, _at: Time, event: &Event, state: &TokenState) {
+    async fn announce(&self, token: &TokenName, _at: Time, event: &Event, state: &Arc<TokenState>) {
         if let Some(token) = self.tokens.get(token) {
             token.show_state(state);
         }

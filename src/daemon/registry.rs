@@ -36,11 +36,12 @@ pub struct View {
 impl Token {
     /// A token whose journal ends in `state`.
     pub fn new(policy: Arc<TokenPolicy>, wanted: bool, state: TokenState) -> Self {
-        let view = View { state: Arc::new(state.clone()), rest: None, stuck: None };
+        let held = Held::new(state);
+        let view = View { state: Arc::clone(held.state()), rest: None, stuck: None };
         Self {
             policy: Mutex::new(policy),
             wanted: AtomicBool::new(wanted),
-            held: tokio::sync::Mutex::new(Held::new(state)),
+            held: tokio::sync::Mutex::new(held),
             view: watch::Sender::new(view),
         }
     }
@@ -76,9 +77,9 @@ impl Token {
         self.view.subscribe()
     }
 
-    pub(super) fn show_state(&self, state: &TokenState) {
+    pub(super) fn show_state(&self, state: &Arc<TokenState>) {
         self.view.send_modify(|view| {
-            view.state = Arc::new(state.clone());
+            view.state = Arc::clone(state);
             view.rest = None;
             view.stuck = None;
         });

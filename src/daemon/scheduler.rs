@@ -106,18 +106,25 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
     /// Runs what is due until `stop` completes; then starts nothing more and returns when what runs has ended.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
+        let clock = self.core.clock.clone();
+        let mut alarm = std::pin::pin!(wait(&clock, None));
+        let mut armed = None;
         loop {
-            let now = self.core.clock.now();
+            let now = clock.now();
             while let Some(key) = self.deadlines.pop_due(now) {
                 self.start(key);
             }
             let next = self.deadlines.next();
+            if next != armed {
+                alarm.set(wait(&clock, next));
+                armed = next;
+            }
             tokio::select! {
                 biased;
                 () = &mut stop => break,
                 Some(keys) = self.woken.recv() => keys.into_iter().for_each(|key| self.start(key)),
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.ended(ended),
-                () = wait(&self.core.clock, next), if next.is_some() => {}
+                () = &mut alarm, if armed.is_some() => armed = None,
             }
         }
         while let Some(ended) = self.tasks.join_next_with_id().await {

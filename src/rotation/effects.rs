@@ -98,6 +98,6 @@ pub trait Effects: Send + Sync + 'static {
         token: &TokenName,
         at: Time,
         event: &Event,
-        state: &TokenState,
+        state: &Arc<TokenState>,
     ) -> impl Future<Output = ()> + Send;
 }

@@ -1,8 +1,10 @@
 //! The loop: decide, journal the intent, act, journal the outcome, apply, until there is nothing to do.
 //!
-//! Whatever was noted is durable before the next effect begins. A commit that fails keeps what it holds, a new secret
-//! above all, in memory and is tried again before anything else is done.
+//! Whatever was noted is durable before the next effect begins. Looking at something is no effect: what such a look is
+//! preceded by is committed together with what it finds. A commit that fails keeps what it holds, a new secret above
+//! all, in memory and is tried again before anything else is done.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -32,7 +34,7 @@ const SHORTEST_REST: Span = Span::milliseconds(100);
 /// One token as this process holds it: its state, and what is not durable yet.
 #[derive(Debug, Default)]
 pub struct Held {
-    pub(super) state: TokenState,
+    pub(super) state: Arc<TokenState>,
     pub memo: Memo,
     /// Noted, applied, and to be committed before the next effect.
     pending: Vec<(Time, Event)>,
@@ -45,11 +47,11 @@ pub struct Held {
 impl Held {
     /// A token whose journal ends in `state`.
     pub fn new(state: TokenState) -> Self {
-        Self { state, ..Self::default() }
+        Self { state: Arc::new(state), ..Self::default() }
     }
 
     /// The state, pending notes included.
-    pub fn state(&self) -> &TokenState {
+    pub fn state(&self) -> &Arc<TokenState> {
         &self.state
     }
 
@@ -64,7 +66,7 @@ impl Held {
         self.secrets.extend(erased.into_iter().map(|(generation, revision)| SecretChange::Erase {
             slot: SecretSlot { token: token.name.clone(), generation, revision },
         }));
-        apply(&mut self.state, at, &event);
+        apply(Arc::make_mut(&mut self.state), at, &event);
         self.pending.push((at, event));
     }
 
@@ -102,10 +104,10 @@ impl Context {
 
 /// A record's body. Stored state.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Line {
+pub struct Line<'a> {
     pub at: Time,
     #[serde(flatten)]
-    pub event: Event,
+    pub event: Cow<'a, Event>,
 }
 
 /// Drives tokens: the one implementation of a rotation's steps.
@@ -130,11 +132,13 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 held.note(&context.policy, now, event);
                 continue;
             }
-            if self.flush(held, context).await.is_err() {
+            let stopping = self.effects.stopping();
+            let looks = matches!(&step, Step::Act(action) if action.only_looks());
+            if (stopping || !looks) && self.flush(held, context).await.is_err() {
                 return self.stuck(held);
             }
             match step {
-                Step::Act(action) if self.effects.stopping() && !finishes(&held.state.phase, &action) => {
+                Step::Act(action) if stopping && !finishes(&held.state.phase, &action) => {
                     return Rest { until: None, reason: Reason::Stopping, next: None };
                 }
                 Step::Act(action) => self.act(held, context, action).await,
@@ -159,7 +163,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
         let token = &context.policy.name;
         let records = held.pending.iter().map(|(at, event)| draft(*at, event)).collect::<Result<_, _>>();
-        let state = serde_json::to_string(&held.state);
+        let state = serde_json::to_string(&*held.state);
         let commit = match (records, state) {
             (Ok(records), Ok(state)) => Ok(Commit {
                 token: token.clone(),
@@ -230,6 +234,6 @@ fn erased(state: &TokenState, event: &Event) -> Vec<(GenerationNo, u32)> {
 }
 
 fn draft(at: Time, event: &Event) -> Result<Draft, serde_json::Error> {
-    let body = serde_json::to_string(&Line { at, event: event.clone() })?;
+    let body = serde_json::to_string(&Line { at, event: Cow::Borrowed(event) })?;
     Ok(Draft { kind: event.name(), body })
 }

@@ -216,6 +216,15 @@ pub enum Action {
     Reap(Remnant, Remote),
 }
 
+impl Action {
+    /// Whether it changes nothing anywhere, so that a crash in the middle of it is as if it had not begun, even where
+    /// what was noted just before is lost as well. The request for a rotation and a revocation that was acknowledged
+    /// are such notes: the former has not been answered yet, the latter is asked for again and found done.
+    pub(super) fn only_looks(&self) -> bool {
+        matches!(self, Self::Begin(_) | Self::Prove)
+    }
+}
+
 /// What comes next.
 pub fn decide(s: &Situation<'_>) -> Step {
     if let Some(over) = s.state.remnants.iter().find(|remnant| upkeep::is_over(s, remnant)) {

@@ -274,7 +274,7 @@ impl Effects for Arc<World> {
         0.5
     }
 
-    async fn announce(&self, _token: &TokenName, _at: Time, event: &Event, state: &TokenState) {
+    async fn announce(&self, _token: &TokenName, _at: Time, event: &Event, state: &Arc<TokenState>) {
         if let (Event::Activated { .. } | Event::ActivatedEarly { .. }, Some(current)) = (event, state.phase.current())
         {
             let marker = current.generation.marker.as_ref().map(|marker| marker.as_str().to_owned());
