@@ -32,6 +32,10 @@ const COMMAND_MAX_AGE: Span = Span::minutes(5);
 /// A file that was written this recently may be written again without its times telling: they tick coarsely.
 const SETTLED: Span = Span::seconds(2);
 
+/// The times of a file are looked at this often at most, unless the provider refuses what it held: each look takes its
+/// turn on another thread, and all requests of the account wait for it.
+const LOOK_EVERY: Span = Span::milliseconds(100);
+
 /// An account's credential with the latest secret known.
 pub(super) struct CredentialCache {
     username: Option<String>,
@@ -57,6 +61,7 @@ enum Origin {
 struct Latest {
     presented: Presented,
     read_at: Time,
+    looked_at: Time,
     stamp: Option<Stamp>,
     suspect: bool,
 }
@@ -102,16 +107,20 @@ impl CredentialCache {
             Origin::Source { source, latest } => (source, latest),
         };
         let mut latest = latest.lock().await;
+        if let Some(known) = latest.as_ref().filter(|known| known.was_just_looked_at(now)) {
+            return Ok(known.presented.clone());
+        }
         let stamp = match file_of(source)? {
             Some(path) => Stamp::of(&path).await,
             None => None,
         };
-        if let Some(known) = latest.as_ref().filter(|known| known.is_fresh(source, stamp, now)) {
+        if let Some(known) = latest.as_mut().filter(|known| known.is_fresh(source, stamp, now)) {
+            known.looked_at = now;
             return Ok(known.presented.clone());
         }
         // The stamp was taken before the content: a write in between shows as a changed stamp next time.
         let presented = self.with(SecretParts::new(read(source).await?));
-        *latest = Some(Latest { presented: presented.clone(), read_at: now, stamp, suspect: false });
+        *latest = Some(Latest { presented: presented.clone(), read_at: now, looked_at: now, stamp, suspect: false });
         Ok(presented)
     }
 
@@ -137,6 +146,11 @@ impl CredentialCache {
 }
 
 impl Latest {
+    fn was_just_looked_at(&self, now: Time) -> bool {
+        let age = now - self.looked_at;
+        !self.suspect && age >= Span::zero() && age < LOOK_EVERY
+    }
+
     fn is_fresh(&self, source: &SecretSource, stamp: Option<Stamp>, now: Time) -> bool {
         match source {
             SecretSource::File(_) | SecretSource::SystemdCredential(_) => {

@@ -112,14 +112,19 @@ async fn a_file_is_read_again_when_it_changed() {
     let first = cache.present(now).await.unwrap().fingerprint;
     // In place, the same size, perhaps within one tick of the file system's clock.
     fs::write(&path, "two").unwrap();
+    assert_eq!(present(&cache, now).await, "one", "it was looked at just now");
+    let now = now + LOOK_EVERY;
     assert_eq!(present(&cache, now).await, "two");
     // Replaced, as editors and Kubernetes do it.
     fs::write(directory.path().join("new"), "three").unwrap();
     fs::rename(directory.path().join("new"), &path).unwrap();
+    // The provider refused what it held before: no waiting.
+    cache.suspect().await;
     let third = cache.present(now).await.unwrap();
     assert_eq!(third.identity.secret.token().expose(), "three");
     assert_ne!(third.fingerprint, first);
     fs::remove_file(&path).unwrap();
+    let now = now + LOOK_EVERY;
     assert!(cache.present(now).await.is_err(), "a credential that was taken away is not used any more");
 }
 
@@ -133,6 +138,7 @@ async fn a_file_that_has_not_changed_for_a_while_is_not_read_again() {
     let latest = |read_at| Latest {
         presented: cache(SecretSource::File(path.clone())).with(SecretParts::new(Secret::new("one"))),
         read_at,
+        looked_at: read_at,
         stamp,
         suspect: false,
     };
