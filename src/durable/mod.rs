@@ -39,8 +39,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, StatxAttributes, StatxFlags, flock, fstat, fstatvfs,
-    openat, statat, statx, unlinkat,
+    AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat, StatxAttributes, StatxFlags, fallocate,
+    flock, fstat, fstatvfs, openat, statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -180,14 +180,19 @@ impl Target {
             return Err(at(Phase::Write, Errno::NOSPC.into()));
         }
         self.check_replaceable().map_err(|cause| at(Phase::Rename, cause))?;
-        // Zeros can be written as a hole by some file systems; these bytes need their blocks.
-        let filler = vec![b'#'; size];
-        match self.replace_checked(&filler, attributes, |phase| match phase {
-            Phase::Rename => Err(Cause::Changed),
-            _ => Ok(()),
-        }) {
-            Err(error) if error.is_changed() => Ok(()),
-            other => other,
+        self.inspect(attributes).map_err(|cause| at(Phase::Inspect, cause))?;
+        let mut temporary = Temporary::create(&self.directory).map_err(|error| at(Phase::Create, error.into()))?;
+        temporary.own(attributes).map_err(|error| at(Phase::Own, error.into()))?;
+        match fallocate(&temporary.file, FallocateFlags::empty(), 0, size as u64) {
+            Ok(()) => Ok(()),
+            // Where space cannot be reserved, it is used. Zeros can be written as a hole by some file systems; these
+            // bytes need their blocks, and some file systems look for those when the file is synced.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let written = temporary.file.write_all(&vec![b'#'; size]);
+                written.map_err(|error| at(Phase::Write, error.into()))?;
+                temporary.file.sync_all().map_err(|error| at(Phase::Sync, error.into()))
+            }
+            Err(error) => Err(at(Phase::Write, error.into())),
         }
     }
 

@@ -12,7 +12,7 @@ use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -39,7 +39,7 @@ pub const DATABASE: &str = "journal.db";
 pub struct SqliteJournal {
     sealer: Sealer,
     path: PathBuf,
-    reader: Arc<Mutex<Connection>>,
+    reader: Mutex<Connection>,
     /// `None` only while it is dropped.
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -91,7 +91,7 @@ impl SqliteJournal {
         let unreadable = unreadable(&connection, &path, &sealer)?;
         let states = read::states(&connection, &path)?;
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(database)?;
-        reader.busy_timeout(schema::PATIENCE).map_err(database)?;
+        schema::prepare_reader(&reader).map_err(database)?;
 
         let (jobs, queue) = mpsc::channel();
         let writer = Writer::new(connection, path.clone(), instance);
@@ -102,7 +102,7 @@ impl SqliteJournal {
 
         notes.extend(key_notes(origin, &unreadable));
         let fingerprinter = sealer.fingerprinter().clone();
-        let reader = Arc::new(Mutex::new(reader));
+        let reader = Mutex::new(reader);
         let journal = Self { sealer, path, reader, jobs: Some(jobs), writer: Some(writer), _lock: lock };
         Ok((journal, Opened { instance, states, fingerprinter, key: origin, unreadable, notes }))
     }
@@ -124,22 +124,15 @@ impl SqliteJournal {
         })
     }
 
-    /// The sealed bytes in `slot`.
-    async fn sealed(&self, slot: &SecretSlot) -> Result<Option<Vec<u8>>, Failure> {
-        let reader = Arc::clone(&self.reader);
-        let slot = slot.clone();
-        let read = move || {
-            // A read leaves nothing half done that a panic could have spoilt.
-            let connection = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            connection
-                .prepare_cached("SELECT sealed FROM secrets WHERE token = ?1 AND generation = ?2 AND revision = ?3")?
-                .query_row(params![slot.token.as_str(), slot.generation.0, slot.revision], |row| row.get(0))
-                .optional()
-        };
-        match tokio::task::spawn_blocking(read).await {
-            Ok(result) => result.map_err(|error| error::failure(&self.path, &error)),
-            Err(_) => Err(Failure::new(FailureCode::Journal, "the read did not end, the daemon is stopping")),
-        }
+    /// The sealed bytes in `slot`. Blocks, for less time than it takes to have it done by another thread: one look-up
+    /// in pages that the system has in memory, and a reader of a write-ahead log does not wait for syncs.
+    fn sealed(&self, slot: &SecretSlot) -> rusqlite::Result<Option<Vec<u8>>> {
+        // A read leaves nothing half done that a panic could have spoilt.
+        let connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        connection
+            .prepare_cached("SELECT sealed FROM secrets WHERE token = ?1 AND generation = ?2 AND revision = ?3")?
+            .query_row(params![slot.token.as_str(), slot.generation.0, slot.revision], |row| row.get(0))
+            .optional()
     }
 
     #[cfg(test)]
@@ -158,7 +151,8 @@ impl Journal for SqliteJournal {
     }
 
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
-        let Some(sealed) = self.sealed(slot).await? else {
+        let sealed = self.sealed(slot).map_err(|error| error::failure(&self.path, &error))?;
+        let Some(sealed) = sealed else {
             return Ok(None);
         };
         self.sealer.open(slot, &sealed).map(Some).map_err(|error| {

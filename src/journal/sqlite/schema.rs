@@ -57,11 +57,18 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The settings of the connection that writes. `FULL`: a commit is on the disk when it returns. `secure_delete`: an
 /// erased secret is overwritten in the database file.
 pub(super) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
+    prepare_reader(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "foreign_keys", "ON")
+}
+
+/// The settings of every connection. Its own cache of pages is small: the system keeps them, too.
+pub(super) fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
+    const CACHE_KIB: i64 = 512;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)
 }
 
 /// Refuses what is not a journal, or one of a version that is not known. Gives the version; 0 is an empty database.

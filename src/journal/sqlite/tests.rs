@@ -1,4 +1,5 @@
 use std::fs;
+use std::sync::Arc;
 
 use chrono::DateTime;
 use tempfile::TempDir;
@@ -206,7 +207,7 @@ async fn an_erased_secret_leaves_no_bytes_behind() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());
     journal.commit(commit(0, "active", vec![keep(0, 1, "hunter2")])).await.unwrap();
-    let sealed = journal.sealed(&slot(0, 1)).await.unwrap().unwrap();
+    let sealed = journal.sealed(&slot(0, 1)).unwrap().unwrap();
     let remains = || {
         fs::read_dir(dir.path()).unwrap().any(|entry| {
             let bytes = fs::read(entry.unwrap().path()).unwrap();
