@@ -60,7 +60,8 @@ pub struct Reader<'d> {
     range: Range<usize>,
     /// What this table is called in messages: `[daemon]`, `token "gps"`.
     what: String,
-    asked: RefCell<BTreeSet<&'static str>>,
+    /// In the order of asking, with repetitions: a large inventory has more tables than anything else.
+    asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'d> Reader<'d> {
@@ -114,7 +115,7 @@ impl<'d> Reader<'d> {
 
     /// Takes `key`, whatever it is.
     pub fn take(&self, key: &'static str) -> Option<Found<'d>> {
-        self.asked.borrow_mut().insert(key);
+        self.asked.borrow_mut().push(key);
         self.table.get(key).map(|value| Found { value, source: self.source })
     }
 
@@ -218,7 +219,7 @@ impl<'d> Reader<'d> {
     /// Reports `key` where it is missing.
     pub fn required(&self, key: &'static str) -> bool {
         if !self.has(key) {
-            self.asked.borrow_mut().insert(key);
+            self.asked.borrow_mut().push(key);
             self.report.error(self.spot(), format!("{} lacks `{key}`", self.what));
         }
         self.has(key)
@@ -229,12 +230,13 @@ impl<'d> Reader<'d> {
         let asked = self.asked.borrow();
         for (name, value) in self.table {
             let key: &str = name.get_ref();
-            if asked.contains(key) {
+            if asked.contains(&key) {
                 continue;
             }
-            let help = match nearest(key, asked.iter().copied()) {
+            let valid = BTreeSet::from_iter(asked.iter().copied());
+            let help = match nearest(key, valid.iter().copied()) {
                 Some(valid) => format!("did you mean `{valid}`?"),
-                None => format!("valid keys: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
+                None => format!("valid keys: {}", valid.into_iter().collect::<Vec<_>>().join(", ")),
             };
             if sounds_secret(key) {
                 self.report.conceal(Spot::new(self.source, value.span()));
