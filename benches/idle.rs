@@ -18,7 +18,6 @@ use patrold::demo::{Loopback, Options};
 use measure::{Site, heading, token_name};
 
 const TOKENS: usize = 1000;
-const ACCOUNTS: usize = 1;
 
 /// Connections and helper threads that idle are given up within this.
 const SETTLE: Duration = Duration::from_secs(15);
@@ -31,7 +30,7 @@ fn main() {
     let site = Site {
         directory: directory.path(),
         loopback: &loopback,
-        accounts: ACCOUNTS,
+        accounts: 1,
         tokens: TOKENS,
         in_flight: 8,
         plain: true,
@@ -41,7 +40,7 @@ fn main() {
     println!("{:<34} {:>10} {:>10} {:>10}", "", "memory", "threads", "wake-ups");
     let mut daemon = Daemon::start(&config);
     let begun = Instant::now();
-    let delivered = || (0..TOKENS).all(|number| site.stores(number % ACCOUNTS).join(token_name(number)).exists());
+    let delivered = || (0..TOKENS).all(|number| site.stores(0).join(token_name(number)).exists());
     while !delivered() {
         assert!(begun.elapsed() < Duration::from_secs(300), "every token is delivered within five minutes");
         sleep(Duration::from_millis(100));
@@ -70,20 +69,20 @@ impl Daemon {
         sleep(WATCH);
         let after = self.wake_ups();
         assert!(self.0.try_wait().is_ok_and(|ended| ended.is_none()), "the daemon still runs");
-        let memory = self.status("VmRSS:") as f64 / 1024.0;
+        let memory = f64::from(self.status("VmRSS:")) / 1024.0;
         let threads = self.status("Threads:");
         println!("{what:<34} {memory:>6.1} MiB {threads:>10} {:>10}", after - before);
     }
 
     /// How often all of its threads together have gone to sleep so far.
-    fn wake_ups(&self) -> u64 {
+    fn wake_ups(&self) -> u32 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("the daemon runs");
         // A thread that ends meanwhile has nothing more to tell.
         let statuses = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
         statuses.map(|status| field(&status, "voluntary_ctxt_switches:")).sum()
     }
 
-    fn status(&self, name: &str) -> u64 {
+    fn status(&self, name: &str) -> u32 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("the daemon runs");
         field(&status, name)
     }
@@ -97,7 +96,7 @@ impl Daemon {
 }
 
 /// The first number behind `name`, at the beginning of a line.
-fn field(status: &str, name: &str) -> u64 {
+fn field(status: &str, name: &str) -> u32 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }

@@ -128,7 +128,9 @@ async fn reload(loopback: &Loopback) {
     let started = begun.elapsed();
     // What a poll wakes is looked at within this, however busy the machine is.
     loop {
-        views.iter_mut().for_each(|view| view.mark_unchanged());
+        for view in &mut views {
+            view.mark_unchanged();
+        }
         tokio::time::sleep(Duration::from_secs(5)).await;
         if views.iter().all(|view| view.has_changed().is_ok_and(|changed| !changed)) {
             break;

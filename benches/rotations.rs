@@ -85,7 +85,7 @@ async fn rate<F: Future<Output = usize> + Send + 'static>(concurrency: usize, wo
     }
     #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
     let done = done as f64;
-    let cost = (processor_time() - used).as_secs_f64() * 1000.0 / done;
+    let cost = processor_time().saturating_sub(used).as_secs_f64() * 1000.0 / done;
     Rate { per_second: done / begun.elapsed().as_secs_f64(), cost }
 }
 

@@ -72,22 +72,22 @@ impl Site<'_> {
             text.push_str("]\n");
             return;
         }
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let _ =
                 write!(text, ", {{ kind = \"env-file\", path = \"{stores}/{name}.env\", key = \"AWX_OAUTH_TOKEN\" }}");
         }
         text.push_str("]\n");
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             text.push_str("hooks = [{ run = [\"systemctl\", \"reload\", \"consumer.service\"], timeout = \"10s\" }]\n");
         }
-        if number % 5 == 0 {
-            let _ = write!(
+        if number.is_multiple_of(5) {
+            let _ = writeln!(
                 text,
-                "window = {{ cron = \"0 0 {hour} * * *\", duration = \"2h\", timezone = \"Europe/Berlin\" }}\n",
+                "window = {{ cron = \"0 0 {hour} * * *\", duration = \"2h\", timezone = \"Europe/Berlin\" }}",
                 hour = number % 24
             );
         }
-        if number % 7 == 0 {
+        if number.is_multiple_of(7) {
             text.push_str("params = { scope = \"read\" }\ngrace = \"2h\"\n");
         }
     }

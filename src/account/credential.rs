@@ -53,6 +53,7 @@ pub(super) struct Presented {
     pub root: Fingerprint,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one for each account")]
 enum Origin {
     Source { source: SecretSource, latest: Mutex<Option<Latest>> },
     Managed(watch::Receiver<Option<Arc<SecretParts>>>),

@@ -233,7 +233,7 @@ impl<'d> Reader<'d> {
             if asked.contains(&key) {
                 continue;
             }
-            let valid = BTreeSet::from_iter(asked.iter().copied());
+            let valid: BTreeSet<_> = asked.iter().copied().collect();
             let help = match nearest(key, valid.iter().copied()) {
                 Some(valid) => format!("did you mean `{valid}`?"),
                 None => format!("valid keys: {}", valid.into_iter().collect::<Vec<_>>().join(", ")),
