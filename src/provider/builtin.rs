@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use toml::de::DeTable;
 
@@ -11,13 +11,10 @@ use super::resolve::read_definition;
 use crate::document::{Reader, Report, SourceId, Spot};
 use crate::names::ProviderName;
 
-/// The files of `config/providers`, each with the name that messages give it.
+/// The files of `config/providers`, each with the name of its definition.
 macro_rules! files {
     ($($name:literal,)*) => {
-        &[$((
-            concat!("built-in ", $name, ".toml"),
-            include_str!(concat!("../../config/providers/", $name, ".toml")),
-        ),)*]
+        &[$(($name, include_str!(concat!("../../config/providers/", $name, ".toml"))),)*]
     };
 }
 
@@ -72,20 +69,44 @@ const BUILTIN: &[(&str, &str)] = files![
 ];
 
 /// Every provider definition that an inventory may name.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Definitions(BTreeMap<ProviderName, Arc<Provider>>);
+#[derive(Clone, Debug, Default)]
+pub struct Definitions(BTreeMap<ProviderName, Entry>);
+
+#[derive(Clone, Debug)]
+enum Entry {
+    /// Compiled at first demand: an inventory names a few of them, and their templates take memory.
+    BuiltIn {
+        name: &'static str,
+        text: &'static str,
+        compiled: OnceLock<Arc<Provider>>,
+    },
+    Own(Arc<Provider>),
+}
+
+impl Entry {
+    fn provider(&self) -> &Arc<Provider> {
+        match self {
+            Self::BuiltIn { name, text, compiled } => compiled.get_or_init(|| {
+                let name = format!("built-in {name}.toml");
+                let provider = Provider::parse(&name, text, &mut Report::new());
+                Arc::new(provider.expect("tests read every built-in definition"))
+            }),
+            Self::Own(provider) => provider,
+        }
+    }
+}
 
 impl Definitions {
     /// The built-in definitions, with those of the files `*.toml` in `directory` added or put in their place.
     /// What is wrong with a file goes to `report`, and its definition is missing from the result.
     pub fn load(directory: Option<&Path>, report: &mut Report) -> Self {
-        let mut definitions = BTreeMap::new();
-        for (name, text) in BUILTIN {
-            let source = report.add_source(*name, *text);
-            if let Some(provider) = parse(report, source) {
-                definitions.insert(provider.name.clone(), Arc::new(provider));
-            }
-        }
+        let mut definitions: BTreeMap<_, _> = BUILTIN
+            .iter()
+            .map(|(name, text)| {
+                let entry = Entry::BuiltIn { name, text, compiled: OnceLock::new() };
+                (name.parse().expect("tests read every built-in definition"), entry)
+            })
+            .collect();
         let mut places = BTreeMap::new();
         for path in directory.map(|directory| definition_files(directory, report)).unwrap_or_default() {
             let name = path.display().to_string();
@@ -102,7 +123,7 @@ impl Definitions {
                 let message = format!("the provider `{}` is defined in {first} already", provider.name);
                 report.error(Spot::top(source), message);
             }
-            definitions.insert(provider.name.clone(), Arc::new(provider));
+            definitions.insert(provider.name.clone(), Entry::Own(Arc::new(provider)));
         }
         Self(definitions)
     }
@@ -114,7 +135,7 @@ impl Definitions {
 
     /// The definition called `name`.
     pub fn get(&self, name: &str) -> Option<Arc<Provider>> {
-        self.0.iter().find(|(known, _)| known.as_str() == name).map(|(_, provider)| Arc::clone(provider))
+        self.0.iter().find(|(known, _)| known.as_str() == name).map(|(_, entry)| Arc::clone(entry.provider()))
     }
 
     /// Every name, in alphabetical order.
@@ -124,7 +145,7 @@ impl Definitions {
 
     /// Every definition, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
-        self.0.values()
+        self.0.values().map(Entry::provider)
     }
 }
 

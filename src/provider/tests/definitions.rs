@@ -200,6 +200,14 @@ fn an_operator_can_supply_what_a_definition_lacks() {
 }
 
 #[test]
+fn built_in_definitions_can_be_read_and_are_called_like_their_files() {
+    let builtin = Definitions::builtin();
+    for name in builtin.names() {
+        assert_eq!(builtin.get(name).unwrap().name.as_str(), name);
+    }
+}
+
+#[test]
 fn files_of_a_directory_add_and_replace() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
