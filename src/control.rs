@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `GET /status` | the status, as `status --json` prints it |
 //! | `POST /rotate` with [`RotateRequest`] | [`RotateAnswer`] |
+//! | `GET /explain?token=NAME` | an explanation, as `explain --json` prints it; `null` where there is no such token |
 //! | `POST /reload` | [`ReloadAnswer`] |
 //!
 //! What cannot be done at all is answered with a status that is no success and a [`Refusal`]. Names are stable: a
@@ -16,6 +17,8 @@ use crate::names::{AccountName, GenerationNo, TokenName};
 
 /// The path of the status.
 pub const STATUS: &str = "/status";
+/// The path of explanations.
+pub const EXPLAIN: &str = "/explain";
 /// The path of rotations.
 pub const ROTATE: &str = "/rotate";
 /// The path of reloads.
@@ -92,6 +95,13 @@ pub struct RotateResult {
 pub struct RotateAnswer {
     /// One for each token that was meant, in the order of names.
     pub results: Vec<RotateResult>,
+}
+
+/// Explain one token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExplainRequest {
+    pub token: TokenName,
 }
 
 /// What a reload led to.

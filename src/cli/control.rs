@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use crate::control::{ROTATE, Refusal, RotateAnswer, RotateRequest, STATUS};
+use crate::control::{EXPLAIN, ROTATE, Refusal, RotateAnswer, RotateRequest, STATUS};
+use crate::names::TokenName;
+use crate::view::explain::Explanation;
 use crate::view::status::Status;
 
 use super::Complaint;
@@ -51,6 +53,12 @@ impl Client {
     /// The status of the daemon.
     pub(super) fn status(&self) -> Result<Option<Status>, Complaint> {
         self.ask(Method::GET, STATUS, None::<&()>, PATIENCE)
+    }
+
+    /// Why a token is or is not rotated now; `Some(None)`: the daemon knows no such token.
+    pub(super) fn explain(&self, token: &TokenName) -> Result<Option<Option<Explanation>>, Complaint> {
+        // Nothing in a name has a meaning in a URL.
+        self.ask(Method::GET, &format!("{EXPLAIN}?token={token}"), None::<&()>, PATIENCE)
     }
 
     /// Rotates tokens, waiting as long as `request` says.

@@ -6,11 +6,15 @@ mod complaint;
 mod console;
 mod control;
 mod demo;
+mod explain;
+mod history;
+mod journal;
 mod plan;
 mod provider;
 mod reading;
 mod rotate;
 mod run;
+mod shell;
 mod status;
 
 use std::io::Write as _;
@@ -81,6 +85,12 @@ enum Command {
     /// what only the provider knows, such as a token that was deleted there, does not show.
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(plan::PlanArgs),
+    /// Explain why a token is or is not rotated now
+    ///
+    /// Every rule with its time, the one that decides, what comes next, and what is in the way. Asks the running
+    /// daemon. Where none runs, explains what the journal says.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(explain::ExplainArgs),
     /// Show tokens, generations, expiry, errors and what comes next
     ///
     /// Asks the running daemon. Where none runs, shows what the journal says, and tells so.
@@ -91,6 +101,14 @@ enum Command {
     /// Asks the running daemon. Where none runs, does it in this process. The old generation lives on for its grace.
     #[command(after_help = ROTATE_EXAMPLES)]
     Rotate(rotate::RotateArgs),
+    /// Show what happened to a token, or check that the journal is whole
+    ///
+    /// Reads the journal's records, oldest first. Each carries the hash of the one before it: `--verify` follows them
+    /// all, and names the first that was changed, left out or slipped in.
+    #[command(after_help = HISTORY_EXAMPLES)]
+    History(history::HistoryArgs),
+    /// Look after the journal
+    Journal(journal::JournalArgs),
     /// Show provider definitions
     Provider(provider::ProviderArgs),
     /// Watch the daemon at work, on loopback, without any account
@@ -98,6 +116,12 @@ enum Command {
     /// Starts a provider on loopback that speaks three token APIs, the daemon, and a consumer for each file that it
     /// writes. Tokens live for seconds. The exit status is 0 only if every guarantee held.
     Demo(demo::DemoArgs),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(shell::ManArgs),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -125,6 +149,30 @@ Examples:
   patrold status gps-ingest     everything about one token
   patrold status --json | jq -r '.tokens[] | select(.condition != \"fine\") | .name'";
 
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  patrold explain gps-ingest
+  patrold explain gps-ingest --json | jq -r '.rules[] | select(.decides) | .rule'";
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  patrold history gps-ingest             every record of one token
+  patrold history gps-ingest --last 20   the latest ones
+  patrold history --verify               whether all records are what was written
+
+Exit status of --verify: 0 they are, 1 the first that is not is named.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  patrold completions bash > /usr/share/bash-completion/completions/patrold
+  patrold completions zsh > /usr/share/zsh/site-functions/_patrold
+  patrold completions fish > ~/.config/fish/completions/patrold.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  patrold man | man -l -                             read it
+  patrold man --directory /usr/local/share/man/man1  a page for each command";
+
 const ROTATE_EXAMPLES: &str = "\
 Examples:
   patrold rotate gps-ingest gps-admin
@@ -140,6 +188,11 @@ pub fn run(args: &Args) -> Exit {
         Command::Check(check) => check::run(check, &args.config, &mut console),
         Command::Run(run) => run::run(run, &args.config),
         Command::Plan(plan) => plan::run(plan, &args.config, &mut console),
+        Command::Explain(explain) => explain::run(explain, &args.config, &mut console),
+        Command::History(history) => history::run(history, &args.config, &mut console),
+        Command::Journal(journal) => journal::run(journal, &args.config, &mut console),
+        Command::Completions(completions) => shell::completions(completions, &mut console),
+        Command::Man(man) => shell::man(man, &mut console),
         Command::Status(status) => status::run(status, &args.config, &mut console),
         Command::Rotate(rotate) => rotate::run(rotate, &args.config, &mut console),
         Command::Provider(provider) => provider::run(provider, &args.config, &mut console),

@@ -57,7 +57,17 @@ impl Journaled {
     }
 }
 
-fn unreadable(error: &OpenError) -> Complaint {
+/// The journal in `state_dir`, which must be there.
+pub(super) fn open_journal(state_dir: &Path) -> Result<ReadOnly, Complaint> {
+    ReadOnly::open(state_dir).map_err(|error| match error {
+        OpenError::Missing(_) => Complaint::failed(format!("there is no journal in {}", state_dir.display()))
+            .with_help("`patrold run` makes it"),
+        error => unreadable(&error),
+    })
+}
+
+/// A complaint about a journal that cannot be read.
+pub(super) fn unreadable(error: &OpenError) -> Complaint {
     Complaint::failed(error.to_string()).with_help("run this as the user that patrold runs as")
 }
 

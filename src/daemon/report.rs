@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::control::ReloadAnswer;
-use crate::names::AccountName;
-use crate::view::status::{self, AccountFacts, DaemonStatus, JournalStatus, Progress, ReloadStatus, Status, Subject};
+use crate::inventory::{AccountPolicy, TokenPolicy};
+use crate::names::{AccountName, TokenName};
+use crate::view::explain::Explanation;
+use crate::view::status::{
+    self, AccountFacts, AccountStatus, DaemonStatus, JournalStatus, Progress, ReloadStatus, Status, Subject,
+};
 
 use super::Running;
+use super::core::Poll;
+use super::registry::View;
 
 impl<C: Clock> Running<C> {
     /// Everything at this moment. Waits for nobody: what is busy is shown as busy.
@@ -22,29 +28,14 @@ impl<C: Clock> Running<C> {
             if wanted {
                 *counts.entry(policy.account.name.clone()).or_default() += 1;
             }
-            let progress = match &view.rest {
-                Some(rest) => Progress::Resting { rest, stuck: view.stuck.as_ref() },
-                None => Progress::Busy,
-            };
-            let subject = Subject { name: &name, policy: Some(&policy), wanted, state: &view.state, progress };
+            let subject = subject(&name, &policy, wanted, &view);
             tokens.push(status::token(&subject, now));
             journal_failure = journal_failure.or(view.stuck);
         }
         let polls = self.core.polls();
-        let none = super::core::Poll::default();
-        let accounts = inventory.accounts.iter().map(|(name, policy)| {
-            let member = self.core.accounts.get(name);
-            let client = member.as_ref().map(|member| member.client());
-            let health = client.as_ref().and_then(|client| client.as_ref().ok()).map(|client| client.health());
-            let poll = polls.get(name).unwrap_or(&none);
-            let unusable = client.and_then(Result::err);
-            let facts = AccountFacts {
-                health: health.as_ref(),
-                failure: unusable.as_ref().or(poll.failure.as_ref()),
-                last_listing: poll.last,
-                orphans: &poll.orphans,
-            };
-            status::account(policy, Some(&facts), counts.get(name).copied().unwrap_or_default(), now)
+        let accounts = inventory.accounts.values().map(|policy| {
+            let tokens = counts.get(&policy.name).copied().unwrap_or_default();
+            self.account(policy, polls.get(&policy.name), tokens, now)
         });
         let accounts = accounts.collect();
         let journal = JournalStatus {
@@ -53,6 +44,37 @@ impl<C: Clock> Running<C> {
             unreadable: Vec::new(),
         };
         Status { at: now, daemon: Some(self.process()), journal, accounts, tokens }
+    }
+
+    /// Why a token is or is not rotated now. None where nobody knows the token.
+    pub fn explain(&self, name: &TokenName) -> Option<Explanation> {
+        let now = self.core.clock.now();
+        let token = self.core.tokens.get(name)?;
+        let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
+        let subject = subject(name, &policy, wanted, &view);
+        let member = self.core.accounts.get(&policy.account.name);
+        let skew = member.as_ref().map(|member| member.skew()).unwrap_or_default();
+        let tokens = self.core.tokens.all().into_iter();
+        let tokens = tokens.filter(|(_, it)| it.wanted() && it.policy().account.name == policy.account.name).count();
+        let account = self.account(&policy.account, self.core.polls().get(&policy.account.name), tokens, now);
+        let abilities = member.as_ref().map(|member| member.abilities.as_ref());
+        Some(Explanation::new(&subject, abilities, skew, Some(account), now))
+    }
+
+    fn account(&self, policy: &AccountPolicy, poll: Option<&Poll>, tokens: usize, now: Time) -> AccountStatus {
+        let member = self.core.accounts.get(&policy.name);
+        let client = member.as_ref().map(|member| member.client());
+        let health = client.as_ref().and_then(|client| client.as_ref().ok()).map(|client| client.health());
+        let none = Poll::default();
+        let poll = poll.unwrap_or(&none);
+        let unusable = client.and_then(Result::err);
+        let facts = AccountFacts {
+            health: health.as_ref(),
+            failure: unusable.as_ref().or(poll.failure.as_ref()),
+            last_listing: poll.last,
+            orphans: &poll.orphans,
+        };
+        status::account(policy, Some(&facts), tokens, now)
     }
 
     fn process(&self) -> DaemonStatus {
@@ -69,4 +91,13 @@ impl<C: Clock> Running<C> {
             reload,
         }
     }
+}
+
+/// A token of a running daemon, as its view shows it.
+fn subject<'a>(name: &'a TokenName, policy: &'a TokenPolicy, wanted: bool, view: &'a View) -> Subject<'a> {
+    let progress = match &view.rest {
+        Some(rest) => Progress::Resting { rest, stuck: view.stuck.as_ref() },
+        None => Progress::Busy,
+    };
+    Subject { name, policy: Some(policy), wanted, state: &view.state, progress }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -17,9 +17,11 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::clock::Clock;
 use crate::control::{
-    RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome, RotateRequest, RotateResult, STATUS,
+    EXPLAIN, ExplainRequest, RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome, RotateRequest,
+    RotateResult, STATUS,
 };
 use crate::names::TokenName;
+use crate::view::explain::Explanation;
 use crate::view::status::Status;
 
 use super::Running;
@@ -82,6 +84,7 @@ impl Socket {
         let Some(listener) = self.listener.take() else { return Ok(()) };
         let router = Router::new()
             .route(STATUS, get(status::<C>))
+            .route(EXPLAIN, get(explain::<C>))
             .route(ROTATE, post(rotate::<C>))
             .route(RELOAD, post(reload::<C>))
             .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
@@ -99,6 +102,13 @@ impl Drop for Socket {
 
 async fn status<C: Clock>(State(served): State<Served<C>>) -> Json<Status> {
     Json(served.running.status())
+}
+
+async fn explain<C: Clock>(
+    State(served): State<Served<C>>,
+    Query(request): Query<ExplainRequest>,
+) -> Json<Option<Explanation>> {
+    Json(served.running.explain(&request.token))
 }
 
 async fn rotate<C: Clock>(

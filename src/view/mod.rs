@@ -1,6 +1,9 @@
 //! What people and programs get to see: pure functions from inventory, journal and time to values, text and JSON.
 
 pub mod check;
+pub mod explain;
+pub mod exported;
+pub mod history;
 pub mod outlook;
 mod paint;
 pub mod plan;

@@ -26,6 +26,8 @@ fn help_is_as_documented() {
         ("help-plan", &["plan", "--help"]),
         ("help-status", &["status", "--help"]),
         ("help-rotate", &["rotate", "--help"]),
+        ("help-explain", &["explain", "--help"]),
+        ("help-history", &["history", "--help"]),
         ("help-provider-show", &["provider", "show", "--help"]),
     ] {
         expect(name, &world, args, 0);
@@ -44,6 +46,10 @@ fn bad_usage_ends_with_2() {
         &["plan", "--until", "tomorrow"],
         &["status", "no such name"],
         &["provider", "show"],
+        &["explain"],
+        &["history"],
+        &["journal"],
+        &["completions", "tcsh"],
         &["run", "--log-format", "xml"],
         &["run", "--log-level", "patrold=loud"],
     ] {
@@ -95,7 +101,15 @@ fn every_broken_inventory_is_reported() {
 fn an_invalid_inventory_stops_every_command_that_needs_it() {
     let world = World::new("[[token]]\nname = \"ci\"\nacount = \"a\"\n");
     expect("check-invalid", &world, &["check"], 2);
-    for args in [&["plan"][..], &["status"], &["rotate", "ci"], &["run"]] {
+    for args in [
+        &["plan"][..],
+        &["status"],
+        &["explain", "ci"],
+        &["history", "--verify"],
+        &["journal", "export"],
+        &["rotate", "ci"],
+        &["run"],
+    ] {
         let output = world.run(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         let text = String::from_utf8(output.stderr).unwrap();
@@ -130,6 +144,81 @@ fn plans_and_statuses_come_from_the_journal_where_no_daemon_runs() {
 }
 
 #[test]
+fn explanations_and_histories_come_from_the_journal_where_no_daemon_runs() {
+    let world = World::new(world::TWO_TOKENS);
+    world.rotate_in_journal("gps", 1);
+    expect("explain-vacant", &world, &["explain", "ci"], 0);
+    // Whether a window is open depends on the time of day.
+    let json = world.json(&["explain", "gps", "--json"], 0);
+    assert_eq!((&json["daemon"], &json["window"]["cron"]), (&Value::from(false), &Value::from("0 0 2 * * *")));
+    expect("history", &world, &["history", "gps"], 0);
+    expect("history-verify", &world, &["history", "--verify"], 0);
+    let json = world.json(&["history", "gps", "--json", "--last", "2"], 0);
+    let events: Vec<_> = json["records"].as_array().unwrap().iter().map(|record| &record["event"]).collect();
+    assert_eq!(events, ["delivered", "activated"]);
+    assert_eq!(world.json(&["history", "--verify", "--json"], 0)["last"], 6);
+
+    let export = String::from_utf8(world.run(&["journal", "export"]).stdout).unwrap();
+    let records: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.iter().map(|record| record["seq"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(records[1]["body"]["candidate"]["generation"]["number"], 1);
+    let none = world.run(&["journal", "export", "--token", "ci"]);
+    assert!(none.status.success() && none.stdout.is_empty());
+    world.rotate_in_journal("ci", 3);
+    expect("explain", &world, &["explain", "ci"], 0);
+    expect("explain-json", &world, &["explain", "ci", "--json"], 0);
+}
+
+#[test]
+fn without_a_journal_there_is_no_history() {
+    let world = World::new(world::TWO_TOKENS);
+    for args in [&["history", "ci"][..], &["history", "--verify"], &["journal", "export"]] {
+        let output = world.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("there is no journal in"), "{args:?}");
+    }
+}
+
+#[test]
+fn the_first_record_that_was_tampered_with_is_named() {
+    let world = World::new(world::TWO_TOKENS);
+    world.rotate_in_journal("gps", 1);
+    world.tamper("UPDATE records SET body = replace(body, 'patrold-', 'patrolx-') WHERE seq = 2");
+    expect("history-tampered", &world, &["history", "--verify"], 1);
+    let json = world.json(&["history", "--verify", "--json"], 1);
+    assert_eq!((&json["valid"], &json["broken"]["seq"]), (&Value::from(false), &Value::from(2)));
+    world.tamper("DELETE FROM records WHERE seq = 1");
+    let json = world.json(&["history", "--verify", "--json"], 1);
+    assert_eq!(json["broken"]["seq"], 1);
+}
+
+#[test]
+fn shells_and_man_know_every_command() {
+    let world = World::new("");
+    let help = String::from_utf8(world.run(&["--help"]).stdout).unwrap();
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<_> = listed.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"rotate") && commands.contains(&"man"), "{commands:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = world.run(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("patrold"), "{shell}");
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not know {command}");
+        }
+    }
+    let page = String::from_utf8(world.run(&["man"]).stdout).unwrap();
+    assert!(page.contains(".TH patrold 1"), "{page}");
+    let pages = world.path().join("pages");
+    assert!(world.run(&["man", "--directory", pages.to_str().unwrap()]).status.success());
+    for command in commands {
+        assert!(page.contains(&format!("patrold\\-{command}(1)")), "{command}: {page}");
+        assert!(pages.join(format!("patrold-{command}.1")).exists(), "{command}");
+    }
+    assert!(pages.join("patrold-journal-export.1").exists());
+}
+
+#[test]
 fn a_state_that_cannot_be_read_hides_its_own_token_only() {
     let world = World::new(world::TWO_TOKENS);
     world.rotate_in_journal("ci", 1);
@@ -149,6 +238,8 @@ fn names_that_do_not_exist_get_a_hint() {
     for (args, hint) in [
         (&["plan", "gsp"][..], "did you mean \"gps\"?"),
         (&["status", "gsp"], "did you mean \"gps\"?"),
+        (&["explain", "gsp"], "did you mean \"gps\"?"),
+        (&["history", "gsp"], "did you mean \"gps\"?"),
         (&["provider", "show", "axw"], "did you mean \"awx\"?"),
         (&["rotate", "--account", "nobody"], "the inventory has no account \"nobody\""),
     ] {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row};
 
 use super::error::{OpenError, VerifyError};
 use super::{DATABASE, schema};
@@ -54,6 +54,33 @@ impl ReadOnly {
                 .collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(|source| self.failed(source))
+    }
+
+    /// Hands every record to `look`, oldest first, only those of `token` where one is given, without holding them in
+    /// memory. Ends early where `look` answers false.
+    pub fn each(&self, token: Option<&TokenName>, mut look: impl FnMut(&Record) -> bool) -> Result<(), OpenError> {
+        let failed = |source| self.failed(source);
+        let filter = if token.is_some() { "WHERE token = ?1" } else { "WHERE ?1 IS NULL" };
+        let mut statement = self.connection.prepare(&format!("{RECORDS} {filter} ORDER BY seq")).map_err(failed)?;
+        let mut rows = statement.query([token.map(TokenName::as_str)]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            if !look(&record(row).map_err(failed)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The record at `seq`, where there is one.
+    pub fn record(&self, seq: i64) -> Result<Option<Record>, OpenError> {
+        let found = self.connection.query_row(&format!("{RECORDS} WHERE seq = ?1"), [seq], record).optional();
+        found.map_err(|source| self.failed(source))
+    }
+
+    /// The number of the oldest record that is there.
+    pub fn first(&self) -> Result<Option<i64>, OpenError> {
+        let first = self.connection.query_row("SELECT min(seq) FROM records", (), |row| row.get(0));
+        first.map_err(|source| self.failed(source))
     }
 
     /// Follows the chain of all records without holding them in memory; gives how many there are.

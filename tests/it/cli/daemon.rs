@@ -58,6 +58,10 @@ fn a_running_daemon_answers() {
     let text = String::from_utf8(world.run(&["status"]).stdout).unwrap();
     assert!(text.starts_with("patrold "), "{text}");
 
+    let explained = world.json(&["explain", "ci", "--json"], 0);
+    assert_eq!((&explained["daemon"], &explained["rules"][0]["rule"]), (&true.into(), &"first-issue".into()));
+    assert_eq!(world.run(&["explain", "nobody"]).status.code(), Some(2));
+
     let output = world.run(&["rotate", "ci", "--timeout", "30s"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();

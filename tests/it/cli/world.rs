@@ -1,5 +1,6 @@
 //! A directory with an inventory, and the program started in it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,6 +13,7 @@ use patrold::journal::sqlite::SqliteJournal;
 use patrold::journal::{Commit, Draft, Journal as _};
 use patrold::names::{GenerationNo, InstanceId, Marker, RotationId, TokenName};
 use patrold::provider::{Expiry, Remote};
+use patrold::rotation::run::Line;
 use patrold::rotation::state::{Candidate, Delivery, Generation, Intent};
 use patrold::rotation::{Event, TokenState, apply};
 use serde_json::Value;
@@ -98,19 +100,35 @@ impl World {
         let inventory = loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
         let policy = &inventory.tokens[&name.parse::<TokenName>().unwrap()];
         let mut state = TokenState::default();
+        let mut records = Vec::new();
         for event in rotation(policy, number, at) {
             apply(&mut state, at, &event);
+            let kind = event.name();
+            let body = serde_json::to_string(&Line { at, event: Cow::Owned(event) }).unwrap();
+            records.push(Draft { kind, body });
         }
-        self.commit(name, serde_json::to_string(&state).unwrap());
+        self.write(name, at, records, serde_json::to_string(&state).unwrap());
     }
 
     /// Writes the state of a token to the journal.
     pub fn commit(&self, name: &str, state: String) {
+        let records = vec![Draft { kind: "retired", body: "{}".to_owned() }];
+        self.write(name, SystemClock.now(), records, state);
+    }
+
+    /// Changes the database behind the journal's back.
+    pub fn tamper(&self, sql: &str) {
+        let database = rusqlite::Connection::open(self.path().join("state/journal.db")).unwrap();
+        database.execute_batch("DROP TRIGGER IF EXISTS records_are_not_changed").unwrap();
+        database.execute_batch("DROP TRIGGER IF EXISTS records_are_not_deleted").unwrap();
+        database.execute_batch(sql).unwrap();
+    }
+
+    fn write(&self, name: &str, at: Time, records: Vec<Draft>, state: String) {
         let now = SystemClock.now();
         let (journal, _) = SqliteJournal::open(&self.path().join("state"), &KeySource::StateDirectory, now).unwrap();
         let journal = Arc::new(journal);
-        let records = vec![Draft { kind: "retired", body: "{}".to_owned() }];
-        let commit = Commit { token: name.parse().unwrap(), at: now, records, state, secrets: Vec::new() };
+        let commit = Commit { token: name.parse().unwrap(), at, records, state, secrets: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(journal.commit(commit)).unwrap();
     }

@@ -1,0 +1,70 @@
+//! `patrold explain`.
+
+use std::path::Path;
+
+use clap::Args;
+
+use crate::clock::{Clock as _, Span, SystemClock};
+use crate::exit::Exit;
+use crate::inventory::Inventory;
+use crate::names::TokenName;
+use crate::rotation::TokenState;
+use crate::rotation::decide::Abilities;
+use crate::view::explain::Explanation;
+use crate::view::status::{Progress, Subject};
+
+use super::control::Client;
+use super::reading::{Journaled, inventory, unknown_token};
+use super::{Complaint, Console};
+
+/// Arguments of `patrold explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// The token
+    #[arg(value_name = "NAME")]
+    name: TokenName,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Explains one token: as the running daemon sees it, or else as the journal does.
+pub(super) fn run(args: &ExplainArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let inventory = inventory(config, SystemClock.now(), console)?;
+    let explanation = match Client::new(&inventory.daemon.control)?.explain(&args.name)? {
+        Some(explanation) => explanation,
+        None => from_journal(&inventory, &args.name, console)?,
+    };
+    let Some(explanation) = explanation else { return Err(unknown_token(&args.name, inventory.tokens.keys())) };
+    if args.json {
+        console.json(&explanation)?;
+    } else {
+        explanation.write(console.out_paint, &mut console.out)?;
+    }
+    Ok(Exit::Fine)
+}
+
+fn from_journal(
+    inventory: &Inventory,
+    name: &TokenName,
+    console: &mut Console,
+) -> Result<Option<Explanation>, Complaint> {
+    let mut journal = Journaled::read(&inventory.daemon.state_dir)?;
+    if let Some((_, why)) = journal.unreadable.iter().find(|(token, _)| token == name) {
+        return Err(Complaint::failed(why));
+    }
+    let policy = inventory.tokens.get(name);
+    let state = journal.states.remove(name);
+    if policy.is_none() && state.is_none() {
+        return Ok(None);
+    }
+    console.note("no daemon is running; showing what the journal says")?;
+    let state: TokenState = state.unwrap_or_default();
+    let abilities = policy.map(|policy| Abilities::of(&policy.account.provider));
+    let progress = abilities.as_ref().map_or(Progress::Busy, Progress::Asleep);
+    let subject =
+        Subject { name, policy: policy.map(AsRef::as_ref), wanted: policy.is_some(), state: &state, progress };
+    let now = SystemClock.now();
+    let explanation = Explanation::new(&subject, abilities.as_ref(), Span::zero(), None, now);
+    Ok(Some(Explanation { daemon: false, ..explanation }))
+}

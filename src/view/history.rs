@@ -1,0 +1,233 @@
+//! What the journal holds of one token: its records, oldest first, and the chain that they are part of.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::Time;
+use crate::journal::record::Record;
+use crate::names::{GenerationNo, TokenName, hex};
+use crate::outcome::Failure;
+use crate::rotation::Event;
+use crate::rotation::run::Line;
+use crate::rotation::state::Remnant;
+
+use super::table::{Table, Tint};
+use super::{Paint, words};
+
+/// The records of one token. Part of `history --json`: names are stable.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct History {
+    pub token: TokenName,
+    pub records: Vec<Entry>,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Entry {
+    /// Counts all records of the journal.
+    pub seq: i64,
+    /// `None`: the record is damaged.
+    pub at: Option<Time>,
+    /// The stable name of what happened.
+    pub event: String,
+    pub version: u32,
+    pub generation: Option<GenerationNo>,
+    /// What else there is to say, in one line; may be empty.
+    pub detail: String,
+    /// The record itself. Holds no secret.
+    pub body: Value,
+    /// In hex digits.
+    pub hash: String,
+}
+
+/// Whether the chain of all records is whole. Part of `history --verify --json`: names are stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChainView {
+    pub valid: bool,
+    /// The first record that is there; `None`: there is none, or the chain is broken.
+    pub first: Option<i64>,
+    pub last: Option<i64>,
+    /// The first record that is not what was written.
+    pub broken: Option<SuspectView>,
+}
+
+/// A record that does not fit the one before it, as far as it can be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SuspectView {
+    pub seq: i64,
+    pub found: bool,
+    pub at: Option<Time>,
+    pub token: Option<String>,
+    pub event: Option<String>,
+}
+
+impl History {
+    /// The history that `records` tell.
+    pub fn new(token: TokenName, records: &[Record]) -> Self {
+        Self { token, records: records.iter().map(Entry::new).collect() }
+    }
+
+    /// Writes it as a table.
+    pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        let mut table = Table::new(&["SEQ", "AT", "EVENT", "GEN", "DETAIL"]);
+        for entry in &self.records {
+            table.row(
+                tint(&entry.event),
+                vec![
+                    entry.seq.to_string(),
+                    entry.at.map_or_else(|| "-".to_owned(), words::moment),
+                    entry.event.clone(),
+                    entry.generation.map_or_else(|| "-".to_owned(), |number| number.to_string()),
+                    if entry.detail.is_empty() { "-".to_owned() } else { entry.detail.clone() },
+                ],
+            );
+        }
+        table.write(paint, out)
+    }
+}
+
+impl Entry {
+    /// A record as something to print. What a newer version wrote is shown as far as it is understood.
+    pub fn new(record: &Record) -> Self {
+        let body = serde_json::from_str(&record.body).unwrap_or_else(|_| Value::String(record.body.clone()));
+        let (generation, detail) = match serde_json::from_str::<Line<'_>>(&record.body) {
+            Ok(line) => detail(&line.event),
+            Err(_) => (None, "this version does not understand it".to_owned()),
+        };
+        Self {
+            seq: record.seq,
+            at: record.at(),
+            event: record.kind.clone(),
+            version: record.version,
+            generation,
+            detail,
+            body,
+            hash: hex(&record.hash),
+        }
+    }
+}
+
+impl ChainView {
+    /// The result in one sentence, where the chain is whole.
+    pub fn sentence(&self) -> String {
+        match (self.first, self.last) {
+            (Some(first), Some(last)) => format!("the records {first} to {last} are what was written"),
+            _ => "the journal has no records yet".to_owned(),
+        }
+    }
+}
+
+impl SuspectView {
+    /// The record at `seq`, as far as it was `found`.
+    pub fn new(seq: i64, found: Option<&Record>) -> Self {
+        Self {
+            seq,
+            found: found.is_some(),
+            at: found.and_then(Record::at),
+            token: found.map(|record| record.token.clone()),
+            event: found.map(|record| record.kind.clone()),
+        }
+    }
+
+    /// What is wrong, in one sentence.
+    pub fn sentence(&self) -> String {
+        let Self { seq, token, event, .. } = self;
+        let what = match (token, event) {
+            (Some(token), Some(event)) => {
+                let at = self.at.map(|at| format!(" of {}", words::moment(at))).unwrap_or_default();
+                format!("(`{event}` of token {token}{at}) is not what was written")
+            }
+            _ => "is missing".to_owned(),
+        };
+        format!("the record {seq} {what}; everything before it is intact")
+    }
+}
+
+/// Events that something failed in stand out.
+fn tint(event: &str) -> Tint {
+    match event {
+        "found-dead" | "undo-begun" | "found-alive" | "renewal-rejected" | "secret-lost" => Tint::Error,
+        event if event.ends_with("-failed") || event.ends_with("-refused") || event.ends_with("-doubted") => {
+            Tint::Warning
+        }
+        "postponed" | "renewal-postponed" | "revocation-deferred" | "left-to-expire" => Tint::Warning,
+        _ => Tint::Plain,
+    }
+}
+
+/// The generation that an event is about, where it says so, and the rest of it in words.
+fn detail(event: &Event) -> (Option<GenerationNo>, String) {
+    let again = |failure: &Failure, next: &Time| format!("{failure}; again at {}", words::moment(*next));
+    let not_before = |at: &Time| format!("revoked not before {}", words::moment(*at));
+    match event {
+        Event::Adopted { generation } => (Some(generation.number), String::new()),
+        Event::Intended { intent } | Event::RenewalIntended { intent } => {
+            (Some(intent.number), format!("{}; marker {}", intent.reason, intent.marker))
+        }
+        Event::Minted { candidate } => {
+            let generation = &candidate.generation;
+            let id = generation.remote.id.as_ref().map(|id| format!("id {id}")).unwrap_or_default();
+            (Some(generation.number), id)
+        }
+        Event::Renewed { generation } => (Some(generation.number), format!("revision {}", generation.revision)),
+        Event::Postponed { failure, next }
+        | Event::MintRefused { failure, next }
+        | Event::FoundAlive { failure, next }
+        | Event::RenewalPostponed { failure, next }
+        | Event::RenewalRefused { failure, next, .. } => (None, again(failure, next)),
+        Event::MintDoubted { failure }
+        | Event::UndoBegun { why: failure, .. }
+        | Event::RenewalDoubted { failure }
+        | Event::RenewalRejected { failure }
+        | Event::FoundDead { failure }
+        | Event::RenewalExamined { dead: Some(failure) } => (None, failure.to_string()),
+        Event::SecretLost { number, failure } => (Some(*number), failure.to_string()),
+        Event::StoreWritten { store } => (None, store.to_string()),
+        Event::StoreFailed { store, failure, next } => (None, format!("{store}: {}", again(failure, next))),
+        Event::HookSucceeded { hook } => (None, hook.to_string()),
+        Event::HookFailed { hook, failure, next } => (None, format!("{hook}: {}", again(failure, next))),
+        Event::HookWaived { hook, failure } => (None, format!("{hook}: {failure}")),
+        Event::StoreOwed { store, found, .. } => (None, format!("{store}: {found}")),
+        Event::Activated { revoke_at } | Event::ActivatedEarly { revoke_at } | Event::StillUsed { revoke_at } => {
+            (None, format!("the old one is {}", not_before(revoke_at)))
+        }
+        Event::Verified { proven, .. } | Event::RenewalVerified { proven } | Event::Retired { proven } => {
+            (None, if *proven { String::new() } else { "not proven".to_owned() })
+        }
+        Event::Revoked { already } => {
+            (None, if *already { "the provider did not know it any more".to_owned() } else { String::new() })
+        }
+        Event::OrphanFound { remote } => (None, remote.id.as_ref().map(|id| format!("id {id}")).unwrap_or_default()),
+        Event::Observed { id, .. } => (None, id.as_ref().map(|id| format!("id {id}")).unwrap_or_default()),
+        Event::SearchEnded { remnant, .. }
+        | Event::RevocationDeferred { remnant }
+        | Event::LeftToExpire { remnant }
+        | Event::Undone { remnant: Some(remnant), .. }
+        | Event::RemnantEnded { remnant, .. } => of_remnant(remnant),
+        Event::ReapFailed { remnant, failure, next } => {
+            let (number, name) = of_remnant(remnant);
+            (number, format!("{name}: {}", again(failure, next)))
+        }
+        Event::Requested {}
+        | Event::OrphanRevoked { .. }
+        | Event::Delivered {}
+        | Event::Undone { remnant: None, .. }
+        | Event::RenewalExamined { dead: None }
+        | Event::Redelivered {} => (None, String::new()),
+    }
+}
+
+fn of_remnant(remnant: &Remnant) -> (Option<GenerationNo>, String) {
+    let number = match remnant {
+        Remnant::Unrevocable { number, .. } => Some(*number),
+        Remnant::LostMint { .. } => None,
+        Remnant::Deferred { generation, .. } => Some(generation.number),
+    };
+    (number, remnant.marker().map(ToString::to_string).unwrap_or_default())
+}
