@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /status` | the status, as `status --json` prints it |
 //! | `POST /rotate` with [`RotateRequest`] | [`RotateAnswer`] |
-//! | `GET /explain?token=NAME` | an explanation, as `explain --json` prints it; `null` where there is no such token |
+//! | `GET /explain?token=NAME` | [`ExplainAnswer`] |
 //! | `POST /reload` | [`ReloadAnswer`] |
 //!
 //! What cannot be done at all is answered with a status that is no success and a [`Refusal`]. Names are stable: a
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inventory::Inventory;
 use crate::names::{AccountName, GenerationNo, TokenName};
+use crate::view::explain::Explanation;
 
 /// The path of the status.
 pub const STATUS: &str = "/status";
@@ -102,6 +103,14 @@ pub struct RotateAnswer {
 #[serde(rename_all = "kebab-case")]
 pub struct ExplainRequest {
     pub token: TokenName,
+}
+
+/// The answer to [`ExplainRequest`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExplainAnswer {
+    /// As `explain --json` prints it; `None`: nobody knows the token.
+    pub explanation: Option<Explanation>,
 }
 
 /// What a reload led to.

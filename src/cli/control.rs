@@ -12,9 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use crate::control::{EXPLAIN, ROTATE, Refusal, RotateAnswer, RotateRequest, STATUS};
+use crate::control::{EXPLAIN, ExplainAnswer, ROTATE, Refusal, RotateAnswer, RotateRequest, STATUS};
 use crate::names::TokenName;
-use crate::view::explain::Explanation;
 use crate::view::status::Status;
 
 use super::Complaint;
@@ -55,8 +54,8 @@ impl Client {
         self.ask(Method::GET, STATUS, None::<&()>, PATIENCE)
     }
 
-    /// Why a token is or is not rotated now; `Some(None)`: the daemon knows no such token.
-    pub(super) fn explain(&self, token: &TokenName) -> Result<Option<Option<Explanation>>, Complaint> {
+    /// Why a token is or is not rotated now.
+    pub(super) fn explain(&self, token: &TokenName) -> Result<Option<ExplainAnswer>, Complaint> {
         // Nothing in a name has a meaning in a URL.
         self.ask(Method::GET, &format!("{EXPLAIN}?token={token}"), None::<&()>, PATIENCE)
     }

@@ -32,7 +32,7 @@ pub struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
     let inventory = inventory(config, SystemClock.now(), console)?;
     let explanation = match Client::new(&inventory.daemon.control)?.explain(&args.name)? {
-        Some(explanation) => explanation,
+        Some(answer) => answer.explanation,
         None => from_journal(&inventory, &args.name, console)?,
     };
     let Some(explanation) = explanation else { return Err(unknown_token(&args.name, inventory.tokens.keys())) };

@@ -78,12 +78,10 @@ fn verify(journal: &ReadOnly, json: bool, console: &mut Console) -> Result<Exit,
         console.json(&view)?;
         return Ok(if view.valid { Exit::Fine } else { Exit::Failed });
     }
-    match &view.broken {
-        Some(broken) => Err(Complaint::failed(broken.sentence())
-            .with_help("keep a copy of the state directory, and restore a backup of it if the records matter")),
-        None => {
-            writeln!(console.out, "{}", view.sentence())?;
-            Ok(Exit::Fine)
-        }
+    if let Some(broken) = &view.broken {
+        let help = "keep a copy of the state directory, and restore a backup of it if the records matter";
+        return Err(Complaint::failed(broken.sentence()).with_help(help));
     }
+    writeln!(console.out, "{}", view.sentence())?;
+    Ok(Exit::Fine)
 }

@@ -17,11 +17,10 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::clock::Clock;
 use crate::control::{
-    EXPLAIN, ExplainRequest, RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome, RotateRequest,
-    RotateResult, STATUS,
+    EXPLAIN, ExplainAnswer, ExplainRequest, RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome,
+    RotateRequest, RotateResult, STATUS,
 };
 use crate::names::TokenName;
-use crate::view::explain::Explanation;
 use crate::view::status::Status;
 
 use super::Running;
@@ -107,8 +106,8 @@ async fn status<C: Clock>(State(served): State<Served<C>>) -> Json<Status> {
 async fn explain<C: Clock>(
     State(served): State<Served<C>>,
     Query(request): Query<ExplainRequest>,
-) -> Json<Option<Explanation>> {
-    Json(served.running.explain(&request.token))
+) -> Json<ExplainAnswer> {
+    Json(ExplainAnswer { explanation: served.running.explain(&request.token) })
 }
 
 async fn rotate<C: Clock>(
