@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::ops::Range;
+use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -59,32 +61,37 @@ pub struct Reader<'d> {
     table: &'d DeTable<'d>,
     range: Range<usize>,
     /// What this table is called in messages: `[daemon]`, `token "gps"`.
-    what: String,
+    what: Rc<str>,
     /// In the order of asking, with repetitions: a large inventory has more tables than anything else.
     asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'d> Reader<'d> {
     /// Reads `table`, which messages call `what`.
-    pub fn new(report: &'d Report, source: SourceId, table: &'d Spanned<DeTable<'d>>, what: impl Into<String>) -> Self {
+    pub fn new(
+        report: &'d Report,
+        source: SourceId,
+        table: &'d Spanned<DeTable<'d>>,
+        what: impl Into<Rc<str>>,
+    ) -> Self {
         let range = table.span();
-        Self { report, source, table: table.get_ref(), range, what: what.into(), asked: RefCell::default() }
+        Self { report, source, table: table.get_ref(), range, what: what.into(), asked: asked() }
     }
 
     /// Reads `found` as a table; reports what else it is.
-    pub fn from_value(report: &'d Report, found: Found<'d>, what: impl Into<String>) -> Option<Self> {
+    pub fn from_value(report: &'d Report, found: Found<'d>, what: impl Into<Rc<str>>) -> Option<Self> {
         let what = what.into();
         let Some(table) = found.value().as_table() else {
             report.error(found.spot(), format!("{what} must be a table, not {}", kind(found.value())));
             return None;
         };
         let range = found.value.span();
-        Some(Self { report, source: found.source, table, range, what, asked: RefCell::default() })
+        Some(Self { report, source: found.source, table, range, what, asked: asked() })
     }
 
     /// The same table, called `what` from now on: once its own name is known.
     #[must_use]
-    pub fn named(self, what: impl Into<String>) -> Self {
+    pub fn named(self, what: impl Into<Rc<str>>) -> Self {
         Self { what: what.into(), ..self }
     }
 
@@ -206,14 +213,15 @@ impl<'d> Reader<'d> {
     }
 
     /// Takes `key` as a table, which messages call `what`.
-    pub fn table(&self, key: &'static str, what: impl Into<String>) -> Option<Reader<'d>> {
-        Reader::from_value(self.report, self.take(key)?, what)
+    pub fn table(&self, key: &'static str, what: impl Display) -> Option<Reader<'d>> {
+        Reader::from_value(self.report, self.take(key)?, what.to_string())
     }
 
     /// Takes `key` as a list of tables, each called `what`.
-    pub fn tables(&self, key: &'static str, what: &str) -> Vec<Reader<'d>> {
-        let items = self.array(key).unwrap_or_default();
-        items.into_iter().filter_map(|item| Reader::from_value(self.report, item, what)).collect()
+    pub fn tables(&self, key: &'static str, what: impl Display) -> Vec<Reader<'d>> {
+        let Some(items) = self.array(key) else { return Vec::new() };
+        let what: Rc<str> = what.to_string().into();
+        items.into_iter().filter_map(|item| Reader::from_value(self.report, item, Rc::clone(&what))).collect()
     }
 
     /// Reports `key` where it is missing.
@@ -301,6 +309,11 @@ fn json(value: &DeValue<'_>) -> serde_json::Value {
             table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref()))).collect()
         }
     }
+}
+
+/// Room for the keys that most tables are asked for.
+fn asked() -> RefCell<Vec<&'static str>> {
+    RefCell::new(Vec::with_capacity(16))
 }
 
 #[cfg(test)]

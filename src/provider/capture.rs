@@ -49,7 +49,7 @@ pub(super) fn read_predicates(
     stage: Stage,
     otherwise: FailureCode,
 ) -> Vec<Predicate> {
-    let items = table.tables(key, &format!("an item of `{key}`"));
+    let items = table.tables(key, format_args!("an item of `{key}`"));
     items.into_iter().filter_map(|item| read_predicate(item, binder, stage, otherwise)).collect()
 }
 

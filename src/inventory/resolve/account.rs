@@ -1,6 +1,7 @@
 //! `[account.NAME]`.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ fn account(
     let url = spec.url.as_ref().map(|text| url(text, spec.allow_plaintext, &what, context));
     let credential =
         spec.credential.as_ref().and_then(|credential| self::credential(credential, tokens, &what, context));
-    let ca_file = spec.ca_file.as_ref().map(|text| absolute(text, &format!("`ca-file` of {what}"), context));
+    let ca_file = spec.ca_file.as_ref().map(|text| absolute(text, format_args!("`ca-file` of {what}"), context));
     let operations = spec.operations.take();
     let provider = provider(&spec, operations, &what, context);
     if let Some(provider) = &provider {
@@ -189,7 +190,7 @@ fn without_slash(mut url: Url) -> Url {
 }
 
 /// An absolute path; `what` says whose it is.
-pub(super) fn absolute(text: &Located<String>, what: &str, context: &Context<'_>) -> Option<PathBuf> {
+pub(super) fn absolute(text: &Located<String>, what: impl fmt::Display, context: &Context<'_>) -> Option<PathBuf> {
     let path = PathBuf::from(&text.value);
     let (problem, help) = if text.value.chars().any(char::is_control) {
         ("holds a control character", "remove it")

@@ -1,6 +1,8 @@
 //! Stores: paths, owners, and targets that collide.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use crate::document::{Located, Spot};
@@ -15,7 +17,8 @@ use super::account::absolute;
 /// Every file that some store writes, by its normalised path.
 pub(super) struct Targets<'c> {
     context: &'c Context<'c>,
-    taken: HashMap<PathBuf, Target>,
+    /// As plain text: paths are hashed component by component.
+    taken: HashMap<OsString, Target>,
 }
 
 /// Who writes a file.
@@ -40,8 +43,13 @@ struct Writer {
 
 impl<'c> Targets<'c> {
     pub(super) fn new(context: &'c Context<'c>) -> Self {
-        let taken = context.around.files.iter().map(|path| (normalised(path), Target::Inventory)).collect();
-        Self { context, taken }
+        let files = context.around.files.iter();
+        Self { context, taken: files.map(|path| (normalised(path).into(), Target::Inventory)).collect() }
+    }
+
+    /// Makes room for about so many stores.
+    pub(super) fn reserve(&mut self, stores: usize) {
+        self.taken.reserve(stores);
     }
 
     /// The policy of one store of the token that messages call `what`; `parts` are those that its definition yields.
@@ -95,7 +103,7 @@ impl<'c> Targets<'c> {
         let group = with_user.or_else(|| spec.group.as_ref().map(|group| (group.spot, group.value.as_str())));
         let group = group.and_then(|(spot, group)| self.number(group, spot, Kind::Group, what));
 
-        let path = absolute(&spec.path, &format!("`path` of a store of {what}"), self.context)?;
+        let path = absolute(&spec.path, format_args!("`path` of a store of {what}"), self.context)?;
         if path.file_name().is_none() || spec.path.value.ends_with(['/']) || spec.path.value.ends_with("/.") {
             let message = format!("`path` of a store of {what} is a directory");
             report.error_with_help(spec.path.spot, message, "name a file in it");
@@ -137,12 +145,16 @@ impl<'c> Targets<'c> {
     }
 
     fn claim_file(&mut self, path: PathBuf, writer: Writer) -> Option<()> {
-        let Some(target) = self.taken.get(&path) else {
-            self.taken.insert(path, Target::File(writer));
-            return Some(());
-        };
-        self.collision(&path, target, &writer);
-        None
+        match self.taken.entry(path.into()) {
+            Entry::Vacant(free) => {
+                free.insert(Target::File(writer));
+                Some(())
+            }
+            Entry::Occupied(taken) => {
+                self.context.collision(Path::new(taken.key()), taken.get(), &writer);
+                None
+            }
+        }
     }
 
     fn claim_key(
@@ -154,14 +166,17 @@ impl<'c> Targets<'c> {
         writer: Writer,
     ) -> Option<()> {
         let context = self.context;
-        let Some(target) = self.taken.get_mut(&path) else {
-            let keys = HashMap::from([(key.to_owned(), writer.clone())]);
-            self.taken.insert(path, Target::EnvFile { first: writer, dialect, file: file.clone(), keys });
-            return Some(());
+        let mut taken = match self.taken.entry(path.into()) {
+            Entry::Vacant(free) => {
+                let keys = HashMap::from([(key.to_owned(), writer.clone())]);
+                free.insert(Target::EnvFile { first: writer, dialect, file: file.clone(), keys });
+                return Some(());
+            }
+            Entry::Occupied(taken) => taken,
         };
-        let Target::EnvFile { first, dialect: agreed, file: known, keys } = target else {
-            let target = &self.taken[&path];
-            self.collision(&path, target, &writer);
+        let path = &file.path;
+        let Target::EnvFile { first, dialect: agreed, file: known, keys } = taken.get_mut() else {
+            context.collision(Path::new(taken.key()), taken.get(), &writer);
             return None;
         };
         if let Some(other) = keys.get(key) {
@@ -181,19 +196,6 @@ impl<'c> Targets<'c> {
         keys.insert(key.to_owned(), writer);
         Some(())
     }
-
-    fn collision(&self, path: &Path, target: &Target, writer: &Writer) {
-        let first = match target {
-            Target::Inventory => {
-                let message = format!("{} would overwrite {}, a file of this inventory", writer.what, path.display());
-                self.context.report.error_with_help(writer.spot, message, "choose another path");
-                return;
-            }
-            Target::File(first) | Target::EnvFile { first, .. } => first,
-        };
-        let message = twice(writer, &path.display().to_string(), first);
-        self.context.clash(writer.spot, message, first.spot);
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -203,6 +205,19 @@ enum Kind {
 }
 
 impl Context<'_> {
+    fn collision(&self, path: &Path, target: &Target, writer: &Writer) {
+        let first = match target {
+            Target::Inventory => {
+                let message = format!("{} would overwrite {}, a file of this inventory", writer.what, path.display());
+                self.report.error_with_help(writer.spot, message, "choose another path");
+                return;
+            }
+            Target::File(first) | Target::EnvFile { first, .. } => first,
+        };
+        let message = twice(writer, &path.display().to_string(), first);
+        self.clash(writer.spot, message, first.spot);
+    }
+
     fn clash(&self, spot: Spot, message: String, first: Spot) {
         self.report.error_with_help(spot, message, format!("the other one is at {}", self.report.place(first)));
     }

@@ -36,6 +36,8 @@ impl<'c> Resolver<'c> {
     }
 
     pub(super) fn resolve(mut self, specs: &[TokenSpec]) -> BTreeMap<TokenName, Arc<TokenPolicy>> {
+        // Most have one.
+        self.targets.reserve(specs.len());
         specs.iter().filter_map(|spec| self.token(spec)).map(|token| (token.name.clone(), Arc::new(token))).collect()
     }
 

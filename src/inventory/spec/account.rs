@@ -44,7 +44,7 @@ pub struct RateLimitSpec {
 impl<'d> AccountSpec<'d> {
     /// Takes an account apart.
     pub fn decode(name: Located<AccountName>, reader: Reader<'d>) -> Self {
-        let timeouts = reader.table("timeouts", format!("`timeouts` of {}", reader.what()));
+        let timeouts = reader.table("timeouts", format_args!("`timeouts` of {}", reader.what()));
         let timeout = |key| timeouts.as_ref()?.parsed(key, values::timer).map(|found| found.value);
         let (connect, headers, body) = (timeout("connect"), timeout("headers"), timeout("body"));
         let spec = Self {
@@ -64,7 +64,7 @@ impl<'d> AccountSpec<'d> {
             body,
             max_response: max_response(&reader),
             max_in_flight: count(&reader, "max-in-flight").and_then(|n| usize::try_from(n).ok()),
-            operations: reader.table("operations", format!("`operations` of {}", reader.what())),
+            operations: reader.table("operations", format_args!("`operations` of {}", reader.what())),
         };
         timeouts.into_iter().for_each(Reader::finish);
         reader.finish();
@@ -73,7 +73,7 @@ impl<'d> AccountSpec<'d> {
 }
 
 fn rate_limit(reader: &Reader<'_>) -> Option<RateLimitSpec> {
-    let table = reader.table("rate-limit", format!("`rate-limit` of {}", reader.what()))?;
+    let table = reader.table("rate-limit", format_args!("`rate-limit` of {}", reader.what()))?;
     table.required("requests");
     let requests = count(&table, "requests");
     table.required("per");
@@ -83,7 +83,7 @@ fn rate_limit(reader: &Reader<'_>) -> Option<RateLimitSpec> {
 }
 
 fn ca_file(reader: &Reader<'_>) -> Option<Located<String>> {
-    let table = reader.table("tls", format!("`tls` of {}", reader.what()))?;
+    let table = reader.table("tls", format_args!("`tls` of {}", reader.what()))?;
     let file = table.string("ca-file");
     table.finish();
     file

@@ -118,7 +118,7 @@ fn account_name(file: &Reader<'_>, name: &Located<&str>) -> Option<Located<Accou
 
 /// Takes `params`: any keys, any values.
 fn params(reader: &Reader<'_>) -> ParamsSpec {
-    let Some(table) = reader.table("params", format!("`params` of {}", reader.what())) else {
+    let Some(table) = reader.table("params", format_args!("`params` of {}", reader.what())) else {
         return Vec::new();
     };
     let entry = |(name, found): (Located<&str>, Found<'_>)| {

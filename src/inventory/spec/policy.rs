@@ -61,7 +61,7 @@ fn schedule(reader: &Reader<'_>) -> Option<ScheduleSpec> {
         let cron = Located { value: text.to_owned(), spot: found.spot() };
         return Some(ScheduleSpec { cron, timezone: None });
     }
-    let table = reader.table("schedule", format!("`schedule` of {}", reader.what()))?;
+    let table = reader.table("schedule", format_args!("`schedule` of {}", reader.what()))?;
     let spec = cron(&table);
     table.finish();
     spec
@@ -69,7 +69,7 @@ fn schedule(reader: &Reader<'_>) -> Option<ScheduleSpec> {
 
 /// `window = { cron, duration, timezone }`.
 fn window(reader: &Reader<'_>) -> Option<WindowSpec> {
-    let table = reader.table("window", format!("`window` of {}", reader.what()))?;
+    let table = reader.table("window", format_args!("`window` of {}", reader.what()))?;
     let opens = cron(&table);
     table.required("duration");
     let duration = table.parsed("duration", values::positive);

@@ -89,12 +89,12 @@ impl TokenSpec {
             params: params(&reader),
             initial: initial(&reader),
             stores: reader
-                .tables("stores", &format!("a store of {}", reader.what()))
+                .tables("stores", format_args!("a store of {}", reader.what()))
                 .into_iter()
                 .filter_map(store)
                 .collect(),
             hooks: reader
-                .tables("hooks", &format!("a hook of {}", reader.what()))
+                .tables("hooks", format_args!("a hook of {}", reader.what()))
                 .into_iter()
                 .filter_map(hook)
                 .collect(),
