@@ -64,7 +64,12 @@ pub struct Reader<'d> {
     what: Rc<str>,
     /// In the order of asking, with repetitions: a large inventory has more tables than anything else.
     asked: RefCell<Vec<&'static str>>,
+    /// Tables, perhaps of other files, that have the keys that this one lacks; the nearest first.
+    beneath: Vec<Layer<'d>>,
 }
+
+/// A table and the file that it stands in.
+type Layer<'d> = (SourceId, &'d DeTable<'d>);
 
 impl<'d> Reader<'d> {
     /// Reads `table`, which messages call `what`.
@@ -74,8 +79,8 @@ impl<'d> Reader<'d> {
         table: &'d Spanned<DeTable<'d>>,
         what: impl Into<Rc<str>>,
     ) -> Self {
-        let range = table.span();
-        Self { report, source, table: table.get_ref(), range, what: what.into(), asked: asked() }
+        let (range, table) = (table.span(), table.get_ref());
+        Self { report, source, table, range, what: what.into(), asked: asked(), beneath: Vec::new() }
     }
 
     /// Reads `found` as a table; reports what else it is.
@@ -86,7 +91,15 @@ impl<'d> Reader<'d> {
             return None;
         };
         let range = found.value.span();
-        Some(Self { report, source: found.source, table, range, what, asked: asked() })
+        Some(Self { report, source: found.source, table, range, what, asked: asked(), beneath: Vec::new() })
+    }
+
+    /// The same table, with the keys of `base` where it has none of its own.
+    #[must_use]
+    pub fn over(mut self, base: Self) -> Self {
+        self.beneath.push((base.source, base.table));
+        self.beneath.extend(base.beneath);
+        self
     }
 
     /// The same table, called `what` from now on: once its own name is known.
@@ -112,27 +125,42 @@ impl<'d> Reader<'d> {
 
     /// Whether `key` is there, without taking it.
     pub fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+        self.layers().any(|(_, table)| table.contains_key(key))
+    }
+
+    /// The value of `key`, without taking it.
+    pub fn peek(&self, key: &str) -> Option<Found<'d>> {
+        self.layers().find_map(|(source, table)| table.get(key).map(|value| Found { value, source }))
+    }
+
+    fn layers(&self) -> impl Iterator<Item = Layer<'d>> {
+        std::iter::once((self.source, self.table)).chain(self.beneath.iter().copied())
     }
 
     /// Where `key` stands, or the table where it is missing.
     pub fn key_spot(&self, key: &str) -> Spot {
-        self.table.get_key_value(key).map_or_else(|| self.spot(), |(name, _)| Spot::new(self.source, name.span()))
+        let place =
+            |(source, table): Layer<'d>| table.get_key_value(key).map(|(name, _)| Spot::new(source, name.span()));
+        self.layers().find_map(place).unwrap_or_else(|| self.spot())
     }
 
     /// Takes `key`, whatever it is.
     pub fn take(&self, key: &'static str) -> Option<Found<'d>> {
         self.asked.borrow_mut().push(key);
-        self.table.get(key).map(|value| Found { value, source: self.source })
+        self.peek(key)
     }
 
     /// Every key of the table with its place and its value: for tables whose keys are names. All count as taken.
     pub fn entries(&self) -> impl Iterator<Item = (Located<&'d str>, Found<'d>)> + use<'d> {
-        let source = self.source;
-        self.table.iter().map(move |(name, value)| {
-            let spot = Spot::new(source, name.span());
-            (Located { value: name.get_ref().as_ref(), spot }, Found { value, source })
-        })
+        let mut entries = Vec::with_capacity(self.table.len());
+        for (depth, (source, table)) in self.layers().enumerate() {
+            let covered = |key: &str| self.layers().take(depth).any(|(_, above)| above.contains_key(key));
+            for (name, value) in table.iter().filter(|(name, _)| !covered(name.get_ref())) {
+                let spot = Spot::new(source, name.span());
+                entries.push((Located { value: name.get_ref().as_ref(), spot }, Found { value, source }));
+            }
+        }
+        entries.into_iter()
     }
 
     /// Takes `key` as text.
@@ -217,6 +245,32 @@ impl<'d> Reader<'d> {
         Reader::from_value(self.report, self.take(key)?, what.to_string())
     }
 
+    /// Takes `key` as a table that is put together, key by key, from all tables that this one is over. One that has
+    /// the key `whole` takes the place of those beneath it.
+    pub fn merged(&self, key: &'static str, what: impl Into<Rc<str>>, whole: Option<&str>) -> Option<Reader<'d>> {
+        self.asked.borrow_mut().push(key);
+        self.merged_entry(key, what, whole)
+    }
+
+    /// The same for one of the [`Reader::entries`], whose keys are names.
+    pub fn merged_entry(&self, key: &str, what: impl Into<Rc<str>>, whole: Option<&str>) -> Option<Reader<'d>> {
+        let what: Rc<str> = what.into();
+        let mut merged: Option<Self> = None;
+        for (source, table) in self.layers() {
+            let Some(value) = table.get(key) else { continue };
+            let next = Self::from_value(self.report, Found { value, source }, Rc::clone(&what))?;
+            let ends = whole.is_some_and(|whole| next.has(whole));
+            merged = Some(match merged {
+                None => next,
+                Some(above) => above.over(next),
+            });
+            if ends {
+                break;
+            }
+        }
+        merged
+    }
+
     /// Takes `key` as a list of tables, each called `what`.
     pub fn tables(&self, key: &'static str, what: impl Display) -> Vec<Reader<'d>> {
         let Some(items) = self.array(key) else { return Vec::new() };
@@ -236,7 +290,8 @@ impl<'d> Reader<'d> {
     /// Reports every key that nobody asked for, with the nearest one that would have been understood.
     pub fn finish(self) {
         let asked = self.asked.borrow();
-        for (name, value) in self.table {
+        let entries = self.layers().flat_map(|(source, table)| table.iter().map(move |entry| (source, entry)));
+        for (source, (name, value)) in entries {
             let key: &str = name.get_ref();
             if asked.contains(&key) {
                 continue;
@@ -247,9 +302,9 @@ impl<'d> Reader<'d> {
                 None => format!("valid keys: {}", valid.into_iter().collect::<Vec<_>>().join(", ")),
             };
             if sounds_secret(key) {
-                self.report.conceal(Spot::new(self.source, value.span()));
+                self.report.conceal(Spot::new(source, value.span()));
             }
-            let spot = Spot::new(self.source, name.span());
+            let spot = Spot::new(source, name.span());
             self.report.error_with_help(spot, format!("unknown key `{key}` in {}", self.what), help);
         }
     }

@@ -28,6 +28,11 @@ impl Spot {
         Self { source, start: 0, end: 0 }
     }
 
+    /// The file that it is in.
+    pub fn source(self) -> SourceId {
+        self.source
+    }
+
     /// Where it begins, as a byte offset.
     pub fn start(self) -> usize {
         self.start as usize

@@ -1,14 +1,11 @@
 //! The definitions that come with patrold, and those that the operator adds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use toml::de::DeTable;
-
-use super::Provider;
-use super::resolve::read_definition;
-use crate::document::{Reader, Report, SourceId, Spot};
+use super::{Provider, lineage};
+use crate::document::{Report, Spot};
 use crate::names::ProviderName;
 
 /// The files of `config/providers`, each with the name of its definition.
@@ -87,8 +84,7 @@ impl Entry {
     fn provider(&self) -> &Arc<Provider> {
         match self {
             Self::BuiltIn { name, text, compiled } => compiled.get_or_init(|| {
-                let name = format!("built-in {name}.toml");
-                let provider = Provider::parse(&name, text, &mut Report::new());
+                let provider = Provider::parse(&source_name(name), text, &mut Report::new());
                 Arc::new(provider.expect("tests read every built-in definition"))
             }),
             Self::Own(provider) => provider,
@@ -107,22 +103,23 @@ impl Definitions {
                 (name.parse().expect("tests read every built-in definition"), entry)
             })
             .collect();
-        let mut places = BTreeMap::new();
+        let mut own = Vec::new();
+        let mut extended = BTreeSet::new();
         for path in directory.map(|directory| definition_files(directory, report)).unwrap_or_default() {
             let name = path.display().to_string();
-            let text = match std::fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(error) => {
-                    unreadable(report, name, &error);
-                    continue;
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    extended.extend(lineage::extended(&text));
+                    own.push(report.add_source(name, text));
                 }
-            };
-            let source = report.add_source(name.clone(), text);
-            let Some(provider) = parse(report, source) else { continue };
-            if let Some(first) = places.insert(provider.name.clone(), name) {
-                let message = format!("the provider `{}` is defined in {first} already", provider.name);
-                report.error(Spot::top(source), message);
+                Err(error) => unreadable(report, name, &error),
             }
+        }
+        // The built-in ones stand alone, and are sound: only those that somebody extends are read here.
+        let bases = BUILTIN.iter().filter(|(name, _)| extended.contains(*name));
+        let bases: Vec<_> = bases.map(|(name, text)| report.add_source(source_name(name), *text)).collect();
+        let names: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
+        for provider in lineage::read(report, &own, &bases, &names) {
             definitions.insert(provider.name.clone(), Entry::Own(Arc::new(provider)));
         }
         Self(definitions)
@@ -151,27 +148,16 @@ impl Definitions {
 
 impl Provider {
     /// Reads a definition from `text`, which messages call `name`. `None` where it cannot be used; `report` says why.
+    /// It stands alone: only files of a directory extend others.
     pub fn parse(name: &str, text: &str, report: &mut Report) -> Option<Self> {
         let source = report.add_source(name, text);
-        parse(report, source)
+        lineage::read(report, &[source], &[], &[]).pop()
     }
 }
 
-fn parse(report: &Report, source: SourceId) -> Option<Provider> {
-    let text = report.text(source);
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let spot = error.span().map_or_else(|| Spot::top(source), |span| Spot::new(source, span));
-        report.error(spot, error.message());
-    }
-    if !errors.is_empty() {
-        return None;
-    }
-    let file = Reader::new(report, source, &table, "the definition");
-    let before = report.errors();
-    let provider = read_definition(&file, text);
-    file.finish();
-    provider.filter(|_| report.errors() == before)
+/// What messages call the file of a built-in definition.
+fn source_name(name: &str) -> String {
+    format!("built-in {name}.toml")
 }
 
 /// The files of `directory` in the order of their names.

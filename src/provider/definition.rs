@@ -12,7 +12,7 @@ use super::template::{Name, Template};
 use super::{Operation, Role};
 use crate::clock::Span;
 use crate::document::Reader;
-use crate::names::ProviderName;
+use crate::names::{ProviderName, hex};
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::TOKEN_PART;
 
@@ -42,6 +42,8 @@ pub enum OnTimeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each shown as one line of a table")]
 pub struct Capabilities {
+    /// New tokens can be made. Where they cannot, tokens are watched only.
+    pub mints: bool,
     /// The caller chooses how long a new token lives.
     pub chooses_lifetime: bool,
     /// Tokens can be listed.
@@ -133,11 +135,13 @@ pub struct Provider {
     pub old_token: String,
     /// Further things to know.
     pub notes: Vec<String>,
+    /// The definition that this one extends; empty where it stands alone.
+    pub extends: String,
     pub params: BTreeMap<String, ParamSpec>,
     pub(super) default_url: Option<Url>,
     pub(super) rules: Rules,
     pub(super) source: Arc<str>,
-    /// Of the source and of supplied operations.
+    /// Of the source, of the sources that it extends, and of supplied operations.
     pub(super) digest: [u8; 32],
 }
 
@@ -187,6 +191,7 @@ impl Provider {
         let named = mint.is_some_and(|mint| mint.says(|name| *name == Name::WantName));
         let told = calls.values().flat_map(|call| &call.capture.expires);
         Capabilities {
+            mints: mint.is_some(),
             chooses_lifetime: mint.is_some_and(|mint| {
                 mint.says(|name| matches!(name, Name::WantTtl | Name::WantExpires | Name::WantStep))
             }),
@@ -251,7 +256,7 @@ impl Provider {
         self.rules.calls.get(&operation).map_or(OnTimeout::NeverRetry, |call| call.on_timeout)
     }
 
-    /// The text of the definition.
+    /// The text of the definition, without what it extends.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -263,7 +268,8 @@ impl Provider {
         let rules = read_supplement(self, table)?;
         let supplied: Vec<String> =
             table.entries().map(|(key, found)| format!("{} = {}", key.value, found.to_json())).collect();
-        let mut sources = vec![self.source()];
+        let before = hex(&self.digest);
+        let mut sources = vec![before.as_str()];
         sources.extend(supplied.iter().map(String::as_str));
         Some(Self { rules, digest: digest(&sources), ..self.clone() })
     }

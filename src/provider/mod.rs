@@ -11,6 +11,7 @@ mod definition;
 mod extract;
 mod filters;
 mod jwt;
+mod lineage;
 mod login;
 mod page;
 mod request;

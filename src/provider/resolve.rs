@@ -25,6 +25,9 @@ use crate::secret::TOKEN_PART;
 const OPERATIONS: &[Operation] =
     &[Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
 
+/// An operation that has this key takes the place of the one that it would extend; one without changes single keys of it.
+const WHOLE: Option<&str> = Some("url");
+
 /// Headers that frame a message: a wrong one would make one request into two.
 const FRAMING: &[HeaderName] = &[HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 
@@ -40,14 +43,21 @@ pub(super) const CODES: &[(&str, FailureCode)] = &[
 ];
 
 /// Reads a whole definition. `None` where it cannot be used; the report then says why.
-pub(super) fn read_definition(file: &Reader<'_>, source: &str) -> Option<Provider> {
+///
+/// `file` stands over the files that it extends; `sources` are the texts of all of them, its own first.
+pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Provider> {
     let errors = file.report().errors();
-    let head = file.table("provider", "[provider]");
+    let head = file.merged("provider", "[provider]", None);
     if head.is_none() && !file.has("provider") {
         file.required("provider");
     }
     let head = head?;
-    let name = head.required_string("name");
+    // What the file says of itself. The name, and how far it was checked, are not those of what it extends.
+    let own = |key: &str| head.peek(key).is_some_and(|found| found.spot().source() == head.spot().source());
+    if !own("name") {
+        file.report().error(head.spot(), "[provider] lacks `name`");
+    }
+    let name = head.string("name").filter(|_| own("name"));
     let name = name.and_then(|name| match name.value.parse::<ProviderName>() {
         Ok(parsed) => Some(parsed),
         Err(error) => {
@@ -63,23 +73,28 @@ pub(super) fn read_definition(file: &Reader<'_>, source: &str) -> Option<Provide
     let checked = [("docs", Checked::Docs), ("mock", Checked::Mock), ("live", Checked::Live)];
     let title = text("title");
     let docs = list("docs");
-    let checked = head.choice("checked", &checked).map_or(Checked::Docs, |checked| checked.value);
+    let checked = head.choice("checked", &checked).filter(|_| own("checked"));
+    let checked = checked.map_or(Checked::Docs, |checked| checked.value);
+    let extends = head.string("extends").filter(|_| own("extends")).map(|base| base.value);
+    let without = read_without(&head);
     let (credential, old_token, notes) = (text("credential"), text("old-token"), list("notes"));
     let default_url = head.parsed("url", parse_url).map(|url| url.value);
     let unique_name = head.bool("unique-name").is_some_and(|flag| flag.value);
     let overlap = head.bool("overlap").is_none_or(|flag| flag.value);
     head.finish();
 
-    let params = file.table("params", "[params]").map(|table| read_params(&table)).unwrap_or_default();
-    let lifetime = file.table("lifetime", "[lifetime]").map(read_lifetime).unwrap_or_default();
-    let parts = captured_names(file, "parts");
-    let facts = captured_names(file, "facts");
+    let params = file.merged("params", "[params]", None).map(|table| read_params(&table)).unwrap_or_default();
+    let lifetime = file.merged("lifetime", "[lifetime]", None).map(read_lifetime).unwrap_or_default();
+    let mut tables = operation_tables(file);
+    tables.retain(|(operation, _)| !without.contains(operation));
+    let parts = captured_names(&tables, "parts");
+    let facts = captured_names(&tables, "facts");
     let binder = Binder { params: &params, parts: &parts, facts: &facts };
     check_names(file, &parts, &facts);
-    let auth = file.table("auth", "[auth]").map(|table| read_auth(&table, &binder)).unwrap_or_default();
-    let answers = file.table("answer", "[answer]").map(|table| read_answers(table, &binder)).unwrap_or_default();
-    let login = file.table("login", "[login]").and_then(|table| read_login(table, &binder)).map(Arc::new);
-    let calls = read_calls(file, &binder, &auth);
+    let auth = file.merged("auth", "[auth]", None).map(|table| read_auth(&table, &binder)).unwrap_or_default();
+    let answers = file.merged("answer", "[answer]", None).map(|table| read_answers(table, &binder)).unwrap_or_default();
+    let login = file.merged("login", "[login]", WHOLE).and_then(|table| read_login(table, &binder)).map(Arc::new);
+    let calls = read_calls(tables, &binder, &auth);
     for (operation, call) in &calls {
         check_expiry_sources(file, *operation, call, &calls);
     }
@@ -100,9 +115,26 @@ pub(super) fn read_definition(file: &Reader<'_>, source: &str) -> Option<Provide
         params,
         default_url,
         rules: Rules { lifetime, unique_name, overlap, parts, facts, auth, answers, calls, login },
-        source: source.into(),
-        digest: digest(&[source]),
+        extends: extends.unwrap_or_default(),
+        source: sources.first().copied().unwrap_or_default().into(),
+        digest: digest(sources),
     })
+}
+
+/// The operations that a definition does not take over from the one that it extends.
+fn read_without(head: &Reader<'_>) -> Vec<Operation> {
+    let words: Vec<_> = OPERATIONS.iter().map(|operation| (operation.word(), *operation)).collect();
+    let given = head.strings("without").map(|list| list.value).unwrap_or_default();
+    let mut without = Vec::new();
+    for word in given {
+        if let Some((_, operation)) = words.iter().find(|(known, _)| *known == word.value) {
+            without.push(*operation);
+        } else {
+            let message = format!("`without` of [provider] names \"{}\", which is no operation", word.value);
+            head.report().error_with_help(word.spot, message, "valid: mint, list, verify, renew, revoke");
+        }
+    }
+    without
 }
 
 /// Reads operations that the operator supplies for `provider`.
@@ -110,11 +142,12 @@ pub(super) fn read_supplement(provider: &Provider, table: &Reader<'_>) -> Option
     let errors = table.report().errors();
     let own = &provider.rules;
     let (mut parts, mut facts) = (own.parts.clone(), own.facts.clone());
-    parts.extend(captured_names(table, "parts"));
-    facts.extend(captured_names(table, "facts"));
+    let tables = operation_tables(table);
+    parts.extend(captured_names(&tables, "parts"));
+    facts.extend(captured_names(&tables, "facts"));
     check_names(table, &parts, &facts);
     let binder = Binder { params: &provider.params, parts: &parts, facts: &facts };
-    let supplied = read_calls(table, &binder, &own.auth);
+    let supplied = read_calls(tables, &binder, &own.auth);
     let mut calls = own.calls.clone();
     calls.extend(supplied.iter().map(|(operation, call)| (*operation, Arc::clone(call))));
     for (operation, call) in &supplied {
@@ -123,25 +156,30 @@ pub(super) fn read_supplement(provider: &Provider, table: &Reader<'_>) -> Option
     (table.report().errors() == errors).then(|| Rules { parts, facts, calls, ..own.clone() })
 }
 
-fn read_calls(file: &Reader<'_>, binder: &Binder<'_>, auth: &Auth) -> BTreeMap<Operation, Arc<Call>> {
-    let mut calls = BTreeMap::new();
-    for operation in OPERATIONS.iter().copied() {
+/// The tables of the operations that there are.
+fn operation_tables<'d>(file: &Reader<'d>) -> Vec<(Operation, Reader<'d>)> {
+    let table = |operation: &Operation| {
         let key = operation.word();
-        let Some(table) = file.table(key, format!("[{key}]")) else { continue };
-        if let Some(call) = read_call(table, operation, binder, auth) {
-            calls.insert(operation, Arc::new(call));
-        }
-    }
-    calls
+        Some((*operation, file.merged(key, format!("[{key}]"), WHOLE)?))
+    };
+    OPERATIONS.iter().filter_map(table).collect()
+}
+
+fn read_calls(
+    tables: Vec<(Operation, Reader<'_>)>,
+    binder: &Binder<'_>,
+    auth: &Auth,
+) -> BTreeMap<Operation, Arc<Call>> {
+    let read = |(operation, table)| Some((operation, Arc::new(read_call(table, operation, binder, auth)?)));
+    tables.into_iter().filter_map(read).collect()
 }
 
 /// The names of the parts or facts that any operation captures: templates of all of them may use these names.
-fn captured_names(file: &Reader<'_>, kind: &str) -> BTreeSet<String> {
+fn captured_names(tables: &[(Operation, Reader<'_>)], kind: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let tables = file.entries().filter(|(key, _)| OPERATIONS.iter().any(|operation| operation.word() == key.value));
     for (_, operation) in tables {
         for capture in ["capture", "item"] {
-            let found = operation.value().get(capture).and_then(|capture| capture.get_ref().get(kind));
+            let found = operation.peek(capture).and_then(|capture| capture.value().get(kind));
             let Some(table) = found.and_then(|found| found.get_ref().as_table()) else { continue };
             names.extend(table.keys().map(|name| name.get_ref().to_string()));
         }
@@ -184,14 +222,13 @@ fn read_params(table: &Reader<'_>) -> BTreeMap<String, ParamSpec> {
         ("json", ParamKind::Json),
     ];
     let mut params = BTreeMap::new();
-    for (name, found) in table.entries() {
+    for (name, _) in table.entries() {
         if !is_identifier(name.value) {
             let message = format!("`{}` is no name for a parameter: use a-z, 0-9 and `_`", name.value);
             table.report().error(name.spot, message);
         }
-        let Some(reader) = Reader::from_value(table.report(), found, format!("[params.{}]", name.value)) else {
-            continue;
-        };
+        let what = format!("[params.{}]", name.value);
+        let Some(reader) = table.merged_entry(name.value, what, Some("type")) else { continue };
         reader.required("type");
         let kind = reader.choice("type", &kinds);
         let default = reader.take("default");
@@ -244,7 +281,7 @@ fn read_auth(table: &Reader<'_>, binder: &Binder<'_>) -> Auth {
     let mut forms = BTreeMap::new();
     let account = table.take("account").and_then(|found| read_template(table, found, binder, Stage::Auth));
     let subject = table.take("subject").and_then(|found| read_template(table, found, binder, Stage::Auth));
-    if let Some(named) = table.table("form", "[auth.form]") {
+    if let Some(named) = table.merged("form", "[auth.form]", None) {
         for (name, found) in named.entries() {
             let what = format!("[auth.form.{}]", name.value);
             let Some(reader) = Reader::from_value(table.report(), found, what) else { continue };

@@ -20,6 +20,8 @@ pub struct ProviderView {
     pub name: ProviderName,
     pub title: String,
     pub checked: &'static str,
+    /// The definition that it extends.
+    pub extends: Option<String>,
     pub capabilities: BTreeMap<&'static str, bool>,
     pub default_url: Option<String>,
     /// The parts of a secret.
@@ -52,6 +54,7 @@ impl ProviderView {
             name: provider.name.clone(),
             title: provider.title.clone(),
             checked: checked(provider.checked).0,
+            extends: Some(provider.extends.clone()).filter(|base| !base.is_empty()),
             capabilities: capabilities(&provider.capabilities()).map(|(name, _, has)| (name, has)).into(),
             default_url: provider.default_url().map(ToString::to_string),
             parts: provider.secret_parts().into_iter().map(str::to_owned).collect(),
@@ -86,10 +89,14 @@ pub fn write_list<'a>(
     let mut table = Table::new(&["NAME", "CHECKED", "CAN", "TITLE"]);
     for provider in providers {
         let can = provider.capabilities();
-        let operations =
-            [("list", can.lists), ("verify", can.verifies), ("renew", can.renews), ("revoke", can.revokes)];
-        let operations = operations.into_iter().filter(|(_, has)| *has).map(|(name, _)| name);
-        let operations: Vec<_> = std::iter::once("mint").chain(operations).collect();
+        let operations = [
+            ("mint", can.mints),
+            ("list", can.lists),
+            ("verify", can.verifies),
+            ("renew", can.renews),
+            ("revoke", can.revokes),
+        ];
+        let operations: Vec<_> = operations.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect();
         let cells = vec![
             provider.name.to_string(),
             checked(provider.checked).0.to_owned(),
@@ -107,6 +114,9 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}  {}", paint.bold(provider.name.as_str()), provider.title);
     let _ = writeln!(out, "\n  checked       {}", checked(provider.checked).1);
+    if !provider.extends.is_empty() {
+        let _ = writeln!(out, "  extends       {}", provider.extends);
+    }
     let url = provider.default_url().map_or("must be given", url::Url::as_str);
     let _ = writeln!(out, "  url           {url}");
     let _ = writeln!(out, "  credential    {}", provider.credential);
@@ -185,9 +195,10 @@ fn checked(checked: Checked) -> (&'static str, &'static str) {
 }
 
 /// Every capability: its name in JSON, a sentence, and whether it is there.
-fn capabilities(can: &Capabilities) -> [(&'static str, &'static str, bool); 12] {
+fn capabilities(can: &Capabilities) -> [(&'static str, &'static str, bool); 13] {
     // Taken apart, so that a new capability cannot be forgotten here.
     let Capabilities {
+        mints,
         chooses_lifetime,
         lists,
         marks,
@@ -202,6 +213,7 @@ fn capabilities(can: &Capabilities) -> [(&'static str, &'static str, bool); 12] 
         last_used,
     } = *can;
     [
+        ("mints", "new tokens can be made; otherwise they are watched only", mints),
         ("chooses-lifetime", "the caller chooses how long a new token lives", chooses_lifetime),
         ("has-id", "a new token comes with an id", has_id),
         ("expiry-known", "some answer tells when a token expires", expiry_known),

@@ -5,6 +5,7 @@ mod authors;
 mod definitions;
 mod fixtures;
 mod hostile;
+mod lineage;
 mod pages;
 mod requests;
 mod templates;

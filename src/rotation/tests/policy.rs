@@ -79,6 +79,7 @@ pub(crate) fn hook(name: &str, on_failure: OnFailure) -> HookPolicy {
 pub(crate) fn abilities() -> Abilities {
     Abilities {
         can: Capabilities {
+            mints: true,
             chooses_lifetime: true,
             lists: true,
             marks: true,

@@ -4,6 +4,7 @@
 mod accounts;
 mod clock;
 mod commvault;
+mod definitions;
 mod hooks;
 mod issue;
 mod journal;

@@ -71,8 +71,15 @@ impl World {
 
     /// Writes the inventory. `$DIR` stands for the world's directory.
     pub fn write(&self, parts: &[String]) {
-        let head = "[daemon]\nstate-dir = \"$DIR/state\"\ncontrol = \"$DIR/control.sock\"\n\
-                    [defaults]\ngrace = \"200ms\"\nverify-timeout = \"1s\"\n";
+        self.write_with("", parts);
+    }
+
+    /// The same, with more keys in `[daemon]`.
+    pub fn write_with(&self, settings: &str, parts: &[String]) {
+        let head = format!(
+            "[daemon]\nstate-dir = \"$DIR/state\"\ncontrol = \"$DIR/control.sock\"\n{settings}\n\
+             [defaults]\ngrace = \"200ms\"\nverify-timeout = \"1s\"\n"
+        );
         let text =
             format!("{head}\n{}", parts.join("\n")).replace("$DIR", &self.directory.path().display().to_string());
         let hidden = self.path(".patrold.toml.new");
@@ -103,6 +110,12 @@ impl World {
     /// Writes the inventory and starts a daemon on it.
     pub async fn start(&self, parts: &[String]) -> Daemon {
         self.write(parts);
+        self.resume().await
+    }
+
+    /// The same, with more keys in `[daemon]`.
+    pub async fn start_with(&self, settings: &str, parts: &[String]) -> Daemon {
+        self.write_with(settings, parts);
         self.resume().await
     }
 

@@ -1,0 +1,172 @@
+//! How a token that exists already is taken over, and the one that an operator brings in its place.
+
+use std::collections::BTreeMap;
+
+use crate::clock::{Clock, Time};
+use crate::journal::Journal;
+use crate::names::GenerationNo;
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::{Expiry, Remote, Subject, Verdict};
+use crate::rotation::effects::{Address, Effects};
+use crate::rotation::event::Event;
+use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::state::Generation;
+use crate::secret::SecretParts;
+
+use super::slot;
+
+/// Why nothing was taken over.
+struct Setback {
+    not_before: Option<Time>,
+    failure: Failure,
+    /// Trying again will not help.
+    certain: bool,
+}
+
+impl Setback {
+    fn later(failure: Failure) -> Self {
+        Self { not_before: None, failure, certain: false }
+    }
+
+    fn certain(failure: Failure) -> Self {
+        Self { not_before: None, failure, certain: true }
+    }
+}
+
+impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
+    pub(super) async fn adopt(&self, held: &mut Held, context: &Context) {
+        // A token that is only watched may have been adopted before, and be gone since.
+        let number = if held.state.last_number == GenerationNo::ADOPTED && held.state.adopted.is_empty() {
+            GenerationNo::ADOPTED
+        } else {
+            held.state.last_number.next()
+        };
+        match self.found(context).await {
+            Ok((remote, parts)) => self.adopted(held, context, number, remote, parts),
+            Err(Setback { not_before, failure, .. }) => self.postpone(held, context, not_before, failure),
+        }
+    }
+
+    /// Takes over the secret that an operator brought, where it is another than the one that was adopted last.
+    pub(super) async fn readopt(&self, held: &mut Held, context: &Context) {
+        held.memo.sought = Some(self.clock.now());
+        let Some(current) = held.state.phase.current() else { return };
+        let account = &context.policy.account.name;
+        let same_place = current.generation.account == *account && !current.secret_lost;
+        // What cannot be read now is looked at again.
+        let Ok(parts) = self.effects.adopt(&context.policy).await else { return };
+        let fingerprints = self.effects.fingerprints(&parts);
+        if same_place && fingerprints == held.state.adopted {
+            held.memo.refused = None;
+            return;
+        }
+        let number = held.state.last_number.next();
+        match self.proven(context, Some(parts)).await {
+            Ok((remote, parts)) => {
+                held.memo.refused = None;
+                self.adopted(held, context, number, remote, parts);
+            }
+            Err(setback) if setback.certain && held.memo.refused.as_ref() != Some(&fingerprints) => {
+                held.memo.refused = Some(fingerprints);
+                self.note(held, context, Event::ReplacementRefused { failure: setback.failure });
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn adopted(
+        &self,
+        held: &mut Held,
+        context: &Context,
+        number: GenerationNo,
+        remote: Remote,
+        parts: Option<SecretParts>,
+    ) {
+        let policy = &context.policy;
+        let now = self.clock.now();
+        let generation = Generation {
+            number,
+            account: policy.account.name.clone(),
+            params: None,
+            revision: 0,
+            marker: None,
+            remote,
+            minted_at: now,
+            issued_at: now,
+            fingerprints: parts.as_ref().map(|parts| self.effects.fingerprints(parts)).unwrap_or_default(),
+        };
+        if let Some(parts) = parts {
+            held.keep(slot(policy, &generation), parts);
+        }
+        self.note(held, context, Event::Adopted { generation });
+    }
+
+    /// The token that the inventory names, as far as the provider confirms it.
+    async fn found(&self, context: &Context) -> Result<(Remote, Option<SecretParts>), Setback> {
+        let initial = context.policy.initial.as_ref();
+        let has_secret = initial.is_none_or(|initial| initial.source.is_some());
+        let parts =
+            if has_secret { Some(self.effects.adopt(&context.policy).await.map_err(Setback::later)?) } else { None };
+        self.proven(context, parts).await
+    }
+
+    /// Asks the provider about the token that the inventory names: with its secret, where there is one, else by id or name.
+    async fn proven(
+        &self,
+        context: &Context,
+        parts: Option<SecretParts>,
+    ) -> Result<(Remote, Option<SecretParts>), Setback> {
+        let policy = &context.policy;
+        let initial = policy.initial.as_ref();
+        let mut remote = Remote {
+            id: initial.and_then(|initial| initial.id.clone()),
+            expires: initial.and_then(|initial| initial.expires).map_or(Expiry::Unknown, Expiry::At),
+            refresh_expires: None,
+            renewable_until: None,
+            facts: BTreeMap::new(),
+        };
+        let address = Address { account: &policy.account.name, params: &policy.params };
+        let asks = context.abilities.can.verifies;
+        if let Some(parts) = parts.as_ref().filter(|_| asks) {
+            let subject = Subject { secret: Some(parts.clone()), ..Subject::default() };
+            match self.effects.verify(address, &subject).await {
+                Outcome::Done(Verdict::Alive { id, expires }) => {
+                    remote.id = remote.id.or(id);
+                    if remote.expires == Expiry::Unknown {
+                        remote.expires = expires.unwrap_or(Expiry::Unknown);
+                    }
+                }
+                Outcome::Done(Verdict::Dead(failure)) => return Err(Setback::certain(failure)),
+                Outcome::Refused(failure) | Outcome::Ambiguous(failure) => return Err(Setback::later(failure)),
+                Outcome::Later { not_before, failure } => {
+                    return Err(Setback { not_before, failure, certain: false });
+                }
+            }
+        }
+        let name = initial.and_then(|initial| initial.name.as_deref());
+        let looks = name.is_some_and(|_| remote.id.is_none()) || parts.is_none() && remote.id.is_some();
+        if !looks || !context.abilities.can.lists {
+            return Ok((remote, parts));
+        }
+        let listing = match self.effects.list(address, self.clock.now()).await {
+            Outcome::Done(listing) => listing,
+            Outcome::Later { not_before, failure } => return Err(Setback { not_before, failure, certain: false }),
+            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => return Err(Setback::later(failure)),
+        };
+        let by_id = remote.id.as_ref().map(|id| listing.with_id(id).filter(|entry| !entry.dead).collect::<Vec<_>>());
+        let named = || name.map(|name| listing.named(name).filter(|entry| !entry.dead).collect()).unwrap_or_default();
+        let entries = by_id.unwrap_or_else(named);
+        let wrong = |detail| Setback::later(Failure::new(FailureCode::NotFound, detail));
+        match entries[..] {
+            [entry] => {
+                remote.id = remote.id.or(entry.remote.id.clone());
+                if remote.expires == Expiry::Unknown {
+                    remote.expires = entry.remote.expires;
+                }
+                Ok((remote, parts))
+            }
+            [] => Err(wrong("the listing does not contain the token that `initial` names")),
+            _ => Err(wrong("the listing contains several tokens that `initial` may mean: give its `id`")),
+        }
+    }
+}

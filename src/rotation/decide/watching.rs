@@ -1,0 +1,39 @@
+//! Tokens that are only watched: their provider cannot mint, so that somebody has to bring the next one.
+
+use crate::clock::{Span, Time};
+use crate::plan::Reason;
+use crate::plan::due::{self, Due, Kind};
+use crate::rotation::state::Current;
+
+use super::{Situation, later};
+
+/// The rules that mean something for a token that nobody can mint: an operator's wish changes nothing about it, and
+/// that its expiry is unknown is no reason to replace it.
+pub(super) fn sensible(s: &Situation<'_>, mut rules: Vec<Due>) -> Vec<Due> {
+    if !s.abilities.can.mints {
+        rules.retain(|due| !matches!(due.reason, Reason::Requested | Reason::ExpiryUnknown));
+    }
+    rules
+}
+
+/// The rule by which a watched token is due for a replacement, where nobody was told of it yet.
+pub(super) fn overdue(s: &Situation<'_>, current: &Current, rules: &[Due]) -> Option<Due> {
+    if s.abilities.can.mints {
+        return None;
+    }
+    let rotations: Vec<_> = rules.iter().filter(|due| due.kind == Kind::Rotation).copied().collect();
+    let due = due::deciding(&rotations, s.now).filter(|due| due.at <= s.now)?;
+    (current.replacement.as_deref() != Some(due.reason.code())).then_some(due)
+}
+
+/// When it is looked next whether an operator brought another secret for a watched token. None: it is never looked.
+pub(super) fn next_look(s: &Situation<'_>, current: &Current) -> Option<Time> {
+    let source = s.policy.initial.as_ref().is_some_and(|initial| initial.source.is_some());
+    // What patrold minted while the provider could is not given up for what was there before.
+    let adopted = current.generation.params.is_none() && !s.state.adopted.is_empty();
+    if s.abilities.can.mints || !s.wanted || !source || !adopted {
+        return None;
+    }
+    let last = s.memo.sought.filter(|sought| *sought <= s.now);
+    Some(last.map_or(s.now, |sought| later(sought, s.policy.account.poll_every.max(Span::seconds(1)))))
+}
