@@ -21,6 +21,8 @@
 //!          account: mint, verify, renew, revoke     store: files, env files     hook: tell the consumers
 //! ```
 //!
+//! Beside this stands [`trial`], the test of a definition at a live account: the same `account`, and a journal of its own.
+//!
 //! # Words
 //!
 //! One verb means one thing: `parse` makes a spec of text, `resolve` a runtime type of a spec, `decide` says what comes
@@ -63,6 +65,7 @@ pub mod account;
 pub mod journal;
 pub mod plan;
 pub mod rotation;
+pub mod trial;
 
 // Where secrets go.
 pub mod durable;

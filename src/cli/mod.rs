@@ -16,6 +16,7 @@ mod rotate;
 mod run;
 mod shell;
 mod status;
+mod trial;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -109,7 +110,7 @@ enum Command {
     History(history::HistoryArgs),
     /// Look after the journal
     Journal(journal::JournalArgs),
-    /// Show provider definitions
+    /// Show provider definitions, or test one at a live account
     Provider(provider::ProviderArgs),
     /// Watch the daemon at work, on loopback, without any account
     ///

@@ -13,6 +13,7 @@ use crate::inventory::{self, Environment};
 use crate::provider::{Definitions, Provider};
 use crate::view::provider::{ProviderView, render, write_list};
 
+use super::trial::{self, TestArgs};
 use super::{Complaint, Console};
 
 /// Arguments of `patrold provider`.
@@ -41,12 +42,29 @@ enum ProviderCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Test a provider definition at a live account of the inventory
+    ///
+    /// Mints two short-lived tokens, finds, verifies, renews and revokes them, and sees that they are dead: whatever
+    /// the definition has. Prints what the provider was seen to do. What was minted is taken back also when the test
+    /// fails or is stopped half-way; what a killed test left is taken back by the next one. A running daemon is not
+    /// disturbed.
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
 }
 
-/// Shows provider definitions: the built-in ones, and those of the configured inventory where there is one.
+const TEST_EXAMPLES: &str = "\
+Examples:
+  patrold provider test awx --account controller --param user_id=7
+  patrold provider test pointone --account gps --lifetime 1d
+  patrold provider test awx --account controller --json | jq '.findings[] | select(.seen == \"no\")'
+
+Exit status: 0 all that the definition claims was seen to hold, and nothing is left; 1 otherwise.";
+
+/// Shows provider definitions, the built-in ones and those of the configured inventory where there is one; or tests one.
 pub(super) fn run(args: &ProviderArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
     let definitions = definitions(config);
     match &args.command {
+        ProviderCommand::Test(test) => return trial::run(test, config, console),
         ProviderCommand::List { json: true } => {
             let views: Vec<_> = definitions.iter().map(|provider| ProviderView::new(provider)).collect();
             console.json(&views)?;

@@ -237,7 +237,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
 ///
 /// Panics where the system has none: markers that repeat would make one token's orphan another's, so that stopping is
 /// the only safe answer.
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the kernel has random numbers: the journal was opened with some");
     bytes

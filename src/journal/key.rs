@@ -64,6 +64,15 @@ impl KeySource {
         }
     }
 
+    /// Reads the key of the journal in `state_dir`; makes none.
+    pub(super) fn existing(&self, state_dir: &Path) -> Result<Sealer, KeyError> {
+        let source = match self {
+            Self::StateDirectory => &Self::File(state_dir.join(FILE)),
+            other => other,
+        };
+        source.load(state_dir, true).map(|(sealer, _)| sealer)
+    }
+
     /// Reads the key, or makes it. Called under the lock of the state directory. `has_journal`: whether there already is
     /// a journal, which then had a key.
     pub(super) fn load(&self, state_dir: &Path, has_journal: bool) -> Result<(Sealer, KeyOrigin), KeyError> {

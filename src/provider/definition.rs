@@ -95,6 +95,21 @@ pub struct ParamSpec {
 }
 
 impl ParamSpec {
+    /// The value that `text` of a command line means; the error completes "parameter `x` …".
+    pub fn parse(&self, text: &str) -> Result<Value, String> {
+        let value = match self.kind {
+            ParamKind::Url | ParamKind::String => Value::String(text.to_owned()),
+            // What is not JSON is not of these kinds either: `accept` says what is.
+            ParamKind::Integer | ParamKind::Bool | ParamKind::List => {
+                serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+            }
+            ParamKind::Json => {
+                serde_json::from_str(text).map_err(|error| format!("must be JSON, quotes included: {error}"))?
+            }
+        };
+        self.accept(&value).map(|()| value)
+    }
+
     /// Whether the inventory may give `value`; the error completes "parameter `x` …".
     pub fn accept(&self, value: &Value) -> Result<(), String> {
         let wanted = match (self.kind, value) {

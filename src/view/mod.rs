@@ -11,6 +11,7 @@ pub mod provider;
 pub mod rotated;
 pub mod status;
 pub mod table;
+pub mod trial;
 pub mod words;
 
 pub use paint::Paint;

@@ -6,6 +6,7 @@
 
 mod daemon;
 mod golden;
+mod trial;
 mod world;
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -29,6 +30,7 @@ fn help_is_as_documented() {
         ("help-explain", &["explain", "--help"]),
         ("help-history", &["history", "--help"]),
         ("help-provider-show", &["provider", "show", "--help"]),
+        ("help-provider-test", &["provider", "test", "--help"]),
     ] {
         expect(name, &world, args, 0);
     }

@@ -129,10 +129,7 @@ impl SqliteJournal {
     fn sealed(&self, slot: &SecretSlot) -> rusqlite::Result<Option<Vec<u8>>> {
         // A read leaves nothing half done that a panic could have spoilt.
         let connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        connection
-            .prepare_cached("SELECT sealed FROM secrets WHERE token = ?1 AND generation = ?2 AND revision = ?3")?
-            .query_row(params![slot.token.as_str(), slot.generation.0, slot.revision], |row| row.get(0))
-            .optional()
+        sealed(&connection, slot)
     }
 
     #[cfg(test)]
@@ -171,6 +168,14 @@ impl Drop for SqliteJournal {
             let _ = writer.join();
         }
     }
+}
+
+/// The sealed bytes in `slot`.
+fn sealed(connection: &Connection, slot: &SecretSlot) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT sealed FROM secrets WHERE token = ?1 AND generation = ?2 AND revision = ?3")?
+        .query_row(params![slot.token.as_str(), slot.generation.0, slot.revision], |row| row.get(0))
+        .optional()
 }
 
 /// Makes the state directory, private whatever the umask is. One that is there keeps its mode, since somebody chose it;

@@ -1,13 +1,16 @@
-//! The journal for those who only look: the command line, while the daemon runs or not. Secrets stay sealed.
+//! The journal for those who only look: the command line, while the daemon runs or not.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row};
 
 use super::error::{OpenError, VerifyError};
-use super::{DATABASE, schema};
+use super::{DATABASE, schema, sealed};
+use crate::journal::SecretSlot;
+use crate::journal::key::KeySource;
 use crate::journal::record::{Broken, Chain, Record};
 use crate::names::{InstanceId, TokenName};
+use crate::secret::SecretParts;
 
 /// A journal opened for reading.
 #[derive(Debug)]
@@ -43,6 +46,18 @@ impl ReadOnly {
     /// The state of every token, as JSON, by name.
     pub fn states(&self) -> Result<Vec<(TokenName, String)>, OpenError> {
         states(&self.connection, &self.path)
+    }
+
+    /// The secret in `slot`, opened with the key from `source`, which is never made here. `None`: there is none.
+    pub fn secret(&self, slot: &SecretSlot, source: &KeySource) -> Result<Option<SecretParts>, OpenError> {
+        let state_dir = self.path.parent().unwrap_or(Path::new("/"));
+        let sealer = source.existing(state_dir)?;
+        let sealed = sealed(&self.connection, slot).map_err(|source| self.failed(source))?;
+        let Some(sealed) = sealed else { return Ok(None) };
+        sealer.open(slot, &sealed).map(Some).map_err(|error| OpenError::Damaged {
+            path: self.path.clone(),
+            what: format!("the secret of {} generation {} ({error})", slot.token, slot.generation),
+        })
     }
 
     /// Every record of `token`, oldest first.

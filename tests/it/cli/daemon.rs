@@ -9,12 +9,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::world::{self, World};
 
 /// A daemon that was started and is ready.
-struct Daemon {
+pub struct Daemon {
     child: Child,
 }
 
 impl Daemon {
-    fn start(world: &World) -> Self {
+    pub fn start(world: &World) -> Self {
         // The daemon tells a service manager when it is ready: no need to guess.
         let path = world.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
@@ -32,7 +32,7 @@ impl Daemon {
     }
 
     /// Asks it to stop; gives exit status and log.
-    fn stop(mut self) -> (Option<i32>, String) {
+    pub fn stop(mut self) -> (Option<i32>, String) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).unwrap();
         let log = std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
