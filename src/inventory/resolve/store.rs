@@ -60,14 +60,14 @@ impl<'c> Targets<'c> {
         let writer = Writer { what: what.to_owned(), spot: spec.path.spot };
         let (key, kind) = match &spec.kind {
             StoreKindSpec::File { .. } => {
-                self.claim_file(normal.clone(), writer)?;
+                self.claim_file(&normal, writer)?;
                 (format!("file:{}", normal.display()), StoreKind::File(file))
             }
             StoreKindSpec::EnvFile { key, dialect } => {
                 let dialect = dialect.as_ref().map_or(defaults::DIALECT, |dialect| dialect.value);
                 self.check_key(key, what)?;
                 let writer = Writer { spot: key.spot, ..writer };
-                self.claim_key(normal.clone(), &key.value, dialect, &file, writer)?;
+                self.claim_key(&normal, &key.value, dialect, &file, writer)?;
                 let kind = StoreKind::EnvFile { file, key: key.value.clone(), dialect };
                 (format!("env-file:{}#{}", normal.display(), key.value), kind)
             }
@@ -144,29 +144,22 @@ impl<'c> Targets<'c> {
         None
     }
 
-    fn claim_file(&mut self, path: PathBuf, writer: Writer) -> Option<()> {
-        match self.taken.entry(path.into()) {
+    fn claim_file(&mut self, path: &Path, writer: Writer) -> Option<()> {
+        match self.taken.entry(path.as_os_str().to_owned()) {
             Entry::Vacant(free) => {
                 free.insert(Target::File(writer));
                 Some(())
             }
             Entry::Occupied(taken) => {
-                self.context.collision(Path::new(taken.key()), taken.get(), &writer);
+                self.context.collision(path, taken.get(), &writer);
                 None
             }
         }
     }
 
-    fn claim_key(
-        &mut self,
-        path: PathBuf,
-        key: &str,
-        dialect: Dialect,
-        file: &FilePolicy,
-        writer: Writer,
-    ) -> Option<()> {
+    fn claim_key(&mut self, path: &Path, key: &str, dialect: Dialect, file: &FilePolicy, writer: Writer) -> Option<()> {
         let context = self.context;
-        let mut taken = match self.taken.entry(path.into()) {
+        let mut taken = match self.taken.entry(path.as_os_str().to_owned()) {
             Entry::Vacant(free) => {
                 let keys = HashMap::from([(key.to_owned(), writer.clone())]);
                 free.insert(Target::EnvFile { first: writer, dialect, file: file.clone(), keys });
@@ -174,9 +167,8 @@ impl<'c> Targets<'c> {
             }
             Entry::Occupied(taken) => taken,
         };
-        let path = &file.path;
         let Target::EnvFile { first, dialect: agreed, file: known, keys } = taken.get_mut() else {
-            context.collision(Path::new(taken.key()), taken.get(), &writer);
+            context.collision(path, taken.get(), &writer);
             return None;
         };
         if let Some(other) = keys.get(key) {
