@@ -96,7 +96,7 @@ pub fn one_line(text: &str, limit: usize) -> String {
 }
 
 macro_rules! failure_codes {
-    ($($(#[$doc:meta])* $name:ident = $code:literal, $sentence:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $sentence:literal, $remedy:literal;)*) => {
         /// The kinds of failure that a human or a metric sees. Stored state: codes are never reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum FailureCode {
@@ -116,63 +116,99 @@ macro_rules! failure_codes {
             pub fn sentence(self) -> &'static str {
                 match self { $(Self::$name => $sentence,)* }
             }
+
+            /// What an operator does about it, as an imperative.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)* }
+            }
+
+            /// The kind of failure with this code.
+            pub fn named(code: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.code() == code)
+            }
         }
     };
 }
 
 failure_codes! {
     /// No connection: nothing was sent.
-    Connect = "connect", "cannot connect to the provider";
+    Connect = "connect", "cannot connect to the provider",
+        "check that the account's url is right and reachable from here; patrold goes on trying";
     /// The provider's certificate was not accepted: nothing was sent.
-    Tls = "tls", "no secure connection to the provider";
+    Tls = "tls", "no secure connection to the provider",
+        "check the server's certificate, and `tls` of the account: ca-file names roots of your own";
     /// No complete answer in time.
-    Timeout = "timeout", "no complete answer in time";
+    Timeout = "timeout", "no complete answer in time",
+        "nothing, unless it goes on: then look at the provider and the network between; `timeouts` of the account bound the wait";
     /// The connection broke before the answer was complete.
-    Reset = "reset", "the connection broke before the answer was complete";
+    Reset = "reset", "the connection broke before the answer was complete",
+        "nothing, unless it goes on: then look at the provider and what lies between";
     /// HTTP 429, or 503 with Retry-After.
-    RateLimited = "rate-limited", "the provider asks for patience";
+    RateLimited = "rate-limited", "the provider asks for patience",
+        "nothing, unless it goes on: then lower `rate-limit` of the account, or raise `poll-every`";
     /// 401, or what the definition says means the same.
-    Unauthorized = "unauthorized", "the provider does not accept the credential";
+    Unauthorized = "unauthorized", "the provider does not accept the credential",
+        "check the account's credential; a changed credential file is noticed by itself";
     /// 403, or what the definition says means the same.
-    Forbidden = "forbidden", "the provider does not permit this";
+    Forbidden = "forbidden", "the provider does not permit this",
+        "give the account's credential the permission at the provider; `patrold provider show` says what a definition needs";
     /// 404 or 410.
-    NotFound = "not-found", "the provider does not know it";
+    NotFound = "not-found", "the provider does not know it",
+        "check `url` of the account and `params` of the token";
     /// Another 4xx, or a body that says no.
-    Rejected = "rejected", "the provider refused";
+    Rejected = "rejected", "the provider refused",
+        "read what the provider says; it is about `params`, `lifetime` or the provider's own limits";
     /// 5xx.
-    ServerError = "server-error", "the provider had an error of its own";
+    ServerError = "server-error", "the provider had an error of its own",
+        "nothing, unless it goes on: then ask whoever runs the provider";
     /// An answer that does not fit its definition.
-    NotUnderstood = "not-understood", "the answer does not fit the provider definition";
+    NotUnderstood = "not-understood", "the answer does not fit the provider definition",
+        "the provider may be of another version than its definition: compare with `patrold provider show NAME --source`, and supply one of your own";
     /// More bytes than allowed.
-    TooLarge = "too-large", "the answer is larger than allowed";
+    TooLarge = "too-large", "the answer is larger than allowed",
+        "check that `url` names the API, or raise `max-response` of the account";
     /// A redirect: never followed with a credential.
-    Redirect = "redirect", "the provider answered with a redirect, which is not followed";
+    Redirect = "redirect", "the provider answered with a redirect, which is not followed",
+        "put the address that the redirect names into `url` of the account, if it is one of the provider's";
     /// The request could not be made from its template.
-    Request = "request", "the request cannot be built";
+    Request = "request", "the request cannot be built",
+        "check `params` of the token against `patrold provider show`";
     /// The account has no usable credential.
-    NoCredential = "no-credential", "the account has no usable credential";
+    NoCredential = "no-credential", "the account has no usable credential",
+        "supply the credential that the inventory names for the account";
     /// The definition lacks the operation.
-    NoOperation = "no-operation", "the provider definition has no such operation";
+    NoOperation = "no-operation", "the provider definition has no such operation",
+        "do by hand what the definition cannot, or supply a definition that can";
     /// The journal holds the secret, but the key that seals it is another.
-    SecretUnreadable = "secret-unreadable", "the journal's copy of the secret cannot be opened";
+    SecretUnreadable = "secret-unreadable", "the journal's copy of the secret cannot be opened",
+        "supply the key that sealed the journal; otherwise the token is rotated once and nothing else is needed";
     /// The journal cannot commit.
-    Journal = "journal", "the journal cannot be written";
+    Journal = "journal", "the journal cannot be written",
+        "make room on the disk of the state directory and check its permissions; nothing is begun until it can be written";
     /// A store cannot be written.
-    StoreUnwritable = "store-unwritable", "the store cannot be written";
+    StoreUnwritable = "store-unwritable", "the store cannot be written",
+        "check that the directory exists and that the daemon may write there; under systemd see ReadWritePaths= in a drop-in";
     /// The store's format cannot hold this value.
-    StoreRefused = "store-refused", "the store cannot hold this value";
+    StoreRefused = "store-refused", "the store cannot hold this value",
+        "give the token a store of another kind or format";
     /// What was read back is not what was written.
-    StoreMismatch = "store-mismatch", "the store does not hold what was written";
+    StoreMismatch = "store-mismatch", "the store does not hold what was written",
+        "find out what else writes to that place";
     /// A hook ended with a failure.
-    HookFailed = "hook-failed", "the hook failed";
+    HookFailed = "hook-failed", "the hook failed",
+        "run the hook's command by hand as the daemon's user and look at what it says";
     /// A hook took too long and was killed.
-    HookTimeout = "hook-timeout", "the hook took too long and was killed";
+    HookTimeout = "hook-timeout", "the hook took too long and was killed",
+        "find out why the hook hangs, or raise its `timeout`";
     /// The token is still accepted after it was revoked.
-    StillAlive = "still-alive", "the provider still accepts the token after its revocation";
+    StillAlive = "still-alive", "the provider still accepts the token after its revocation",
+        "if it goes on, revoke the token at the provider by hand";
     /// The new token belongs to somebody else than was meant.
-    WrongSubject = "wrong-subject", "the new token is not what was asked for";
+    WrongSubject = "wrong-subject", "the new token is not what was asked for",
+        "check `params` of the token and whom the account's credential belongs to";
     /// An operator stopped it, or the inventory changed.
-    Withdrawn = "withdrawn", "the rotation was withdrawn";
+    Withdrawn = "withdrawn", "the rotation was withdrawn",
+        "nothing, if that was the intention";
 }
 
 #[cfg(test)]

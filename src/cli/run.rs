@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::daemon::serve::{Ended, serve};
 use crate::exit::Exit;
 use crate::inventory::{DaemonSettings, LogFormat};
+use crate::telemetry::event;
 use crate::telemetry::log::{Choice, Logger, VARIABLE};
 
 use super::{Complaint, runtime};
@@ -48,7 +49,7 @@ pub(super) fn run(args: &RunArgs, config: &Path) -> Result<Exit, Complaint> {
     let runtime = runtime()?;
     let follow = |settings: &DaemonSettings| {
         if let Err(error) = logger.follow(&settings.log_level, settings.log_format) {
-            tracing::warn!(%error, "the inventory's log level is not used");
+            tracing::warn!(event = event::LOG_LEVEL_UNUSABLE, %error, "the inventory's log level is not used");
         }
     };
     match runtime.block_on(serve(config, follow)) {

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Time};
 use crate::inventory::{Credential, Inventory, SecretSource};
+use crate::telemetry::event;
 
 use super::Running;
 use super::reload::Reload;
@@ -62,7 +63,7 @@ impl Attendant {
 
     /// Gives every token and every account another try.
     pub fn retry<C: Clock>(&self, running: &Running<C>) {
-        tracing::info!("a credential or CA file changed");
+        tracing::info!(event = event::CREDENTIAL_CHANGED, "a credential or CA file changed");
         let accounts = running.core.inventory().accounts.keys().cloned().map(Key::Poll).collect::<Vec<_>>();
         let tokens = running.core.tokens.all().into_iter().map(|(name, _)| Key::Token(name));
         running.waker.wake(accounts.into_iter().chain(tokens).collect());

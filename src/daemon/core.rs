@@ -15,6 +15,7 @@ use crate::rotation::decide::Rest;
 use crate::rotation::effects::Effects;
 use crate::rotation::run::{Context, Machine};
 use crate::rotation::{Event, Phase, TokenState};
+use crate::telemetry::event;
 
 use super::accounts::{Accounts, Member};
 use super::real::Real;
@@ -102,7 +103,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 Ok(Some(secret)) => self.accounts.supply(&name, secret),
                 Ok(None) => {}
                 Err(failure) => {
-                    tracing::error!(token = %name, error = %failure, "accounts that authenticate with this token have no secret of it");
+                    tracing::error!(
+                        event = event::MANAGED_SECRET_LACKING,
+                        token = %name,
+                        code = failure.code.code(),
+                        error = %failure,
+                        "accounts that authenticate with this token have no secret of it"
+                    );
                 }
             }
         }
@@ -149,6 +156,14 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         } else {
             self.machine.run(&mut held, &context).await
         };
+        if let Some(failure) = held.stuck() {
+            tracing::error!(
+                event = event::JOURNAL_STUCK,
+                code = failure.code.code(),
+                error = %failure,
+                "the journal cannot be written; nothing is begun until it can"
+            );
+        }
         token.show_rest(rest, held.stuck().cloned());
         Some(rest)
     }
@@ -231,19 +246,35 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
         let poll = polls.entry(name.clone()).or_default();
         for marker in orphans.difference(&poll.orphans) {
-            tracing::warn!(account = %name, marker, "a live token with a marker of this installation belongs to no token: an orphan");
+            tracing::warn!(
+                event = event::ORPHAN_LISTED,
+                account = %name,
+                marker,
+                "a live token with a marker of this installation belongs to no token: an orphan"
+            );
         }
         poll.orphans = orphans;
         let next = match failure {
             None => {
+                if poll.failure.is_some() {
+                    tracing::info!(
+                        event = event::LISTING_RESUMED,
+                        account = %name,
+                        "the account's tokens can be listed again"
+                    );
+                }
                 *poll = Poll { last: Some(now), orphans: std::mem::take(&mut poll.orphans), ..Poll::default() };
                 now.checked_add_signed(policy.poll_every)
             }
             Some((failure, not_before)) => {
                 poll.attempts = poll.attempts.saturating_add(1);
-                if poll.failure.as_ref().map(|failure| failure.code) != Some(failure.code) {
-                    tracing::warn!(account = %name, error = %failure, "cannot list the account's tokens");
-                }
+                tracing::warn!(
+                    event = event::LISTING_FAILED,
+                    account = %name,
+                    code = failure.code.code(),
+                    error = %failure,
+                    "cannot list the account's tokens; what is known of them stays in use"
+                );
                 poll.failure = Some(failure);
                 let wait = backoff::next(poll.attempts, Some(policy.poll_every * 10), self.machine.effects.draw());
                 let wait = wait.max(Span::seconds(1)).min(policy.poll_every.max(Span::seconds(1)));

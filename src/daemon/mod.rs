@@ -35,6 +35,7 @@ use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::names::TokenName;
 use crate::rotation::TokenState;
 use crate::rotation::run::Machine;
+use crate::telemetry::event;
 
 use self::accounts::Accounts;
 use self::core::Core;
@@ -84,7 +85,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     let (journal, opened) = opened.map_err(std::io::Error::other)??;
     let Opened { instance, states, fingerprinter, unreadable, notes, .. } = opened;
     for note in notes {
-        tracing::warn!("{note}");
+        tracing::warn!(event = event::JOURNAL_NOTE, "{note}");
     }
     let states = states
         .into_iter()
@@ -121,15 +122,18 @@ async fn sweep<C: Clock>(core: &Core<C, FileJournal>) {
                     Ok(0) => {}
                     Ok(count) => {
                         let directory = directory.display();
-                        tracing::info!(%directory, count, "removed temporary files of an earlier run");
+                        tracing::info!(event = event::SWEPT, %directory, count, "removed temporary files of an earlier run");
                     }
-                    Err(failure) => tracing::debug!(directory = %directory.display(), error = %failure, "not swept"),
+                    Err(failure) => {
+                        let directory = directory.display();
+                        tracing::debug!(event = event::SWEEP_FAILED, %directory, error = %failure, "not swept");
+                    }
                 }
             }
         }
     });
     if let Err(error) = swept.await {
-        tracing::error!(%error, "sweeping ended abnormally");
+        tracing::error!(event = event::SWEEP_FAILED, %error, "sweeping ended abnormally");
     }
 }
 
@@ -158,7 +162,7 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
     let Loaded { inventory, report, files, directories, .. } = read_inventory(config, &clock).await?;
     let Some(inventory) = inventory else { return Err(StartError::Inventory(report.render())) };
     for problem in report.problems() {
-        tracing::warn!("{}", report.line(&problem));
+        tracing::warn!(event = event::INVENTORY_NOTE, "{}", report.line(&problem));
     }
     let Opening { core, stopping } = open(Arc::new(inventory), clock).await?;
     let scheduler = Scheduler::new(Arc::clone(&core));
@@ -168,7 +172,14 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
     let scheduler = tokio::spawn(scheduler.run(async move { stopped.notified().await }));
     let reloader = Arc::new(reload::Reloader::new(Arc::clone(&core), waker.clone(), config, files, directories));
     let inventory = core.inventory();
-    tracing::info!(tokens = inventory.tokens.len(), accounts = inventory.accounts.len(), state_dir = %inventory.daemon.state_dir.display(), "patrold {} has started", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        event = event::STARTED,
+        tokens = inventory.tokens.len(),
+        accounts = inventory.accounts.len(),
+        state_dir = %inventory.daemon.state_dir.display(),
+        "patrold {} has started",
+        env!("CARGO_PKG_VERSION")
+    );
     let started = core.clock.now();
     Ok(Running { core, waker, reloader, started, stopping, stop, scheduler: Mutex::new(Some(scheduler)) })
 }

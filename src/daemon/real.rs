@@ -21,6 +21,7 @@ use crate::rotation::state::Generation;
 use crate::rotation::{Event, TokenState};
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
 use crate::store::{self, drift};
+use crate::telemetry::event;
 
 use super::accounts::{Accounts, Member};
 use super::registry::Registry;
@@ -126,7 +127,12 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         let outcome = client!(self, at => member).mint(at.params, want).await;
         if let Outcome::Done(minted) = &outcome {
             for unread in &minted.unread {
-                tracing::warn!(account = %at.account, marker = %want.marker, "the answer to the mint was not understood in part: {unread}");
+                tracing::warn!(
+                    event = event::ANSWER_UNREAD,
+                    account = %at.account,
+                    marker = %want.marker,
+                    "the answer to the mint was not understood in part: {unread}"
+                );
             }
         }
         outcome
@@ -227,7 +233,13 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             Ok(Some(secret)) => self.accounts.switch(token, secret),
             Ok(None) => {}
             Err(failure) => {
-                tracing::error!(%token, error = %failure, "accounts that authenticate with this token keep its old secret");
+                tracing::error!(
+                    event = event::MANAGED_SECRET_STALE,
+                    %token,
+                    code = failure.code.code(),
+                    error = %failure,
+                    "accounts that authenticate with this token keep its old secret"
+                );
             }
         }
     }

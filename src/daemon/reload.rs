@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Time};
 use crate::inventory::Loaded;
 use crate::inventory::diff::Change;
+use crate::telemetry::event;
 
 use super::core::Core;
 use super::scheduler::{Key, Waker};
@@ -88,9 +89,10 @@ impl<C: Clock> Reloader<C> {
         };
         if !reload.problems.is_empty() {
             for problem in &reload.problems {
-                tracing::error!("{problem}");
+                tracing::error!(event = event::INVENTORY_PROBLEM, "{problem}");
             }
             tracing::error!(
+                event = event::INVENTORY_REFUSED,
                 problems = reload.problems.len(),
                 "the changed inventory is invalid; the one before stays in force"
             );
@@ -107,15 +109,15 @@ impl<C: Clock> Reloader<C> {
             return Reload { at: Some(at), changes: Vec::new(), problems: lines };
         };
         for line in &lines {
-            tracing::warn!("{line}");
+            tracing::warn!(event = event::INVENTORY_NOTE, "{line}");
         }
         let changes = self.core.apply(Arc::new(inventory));
         self.core.supply_accounts().await;
         for change in &changes {
-            tracing::info!("inventory reloaded: {change}");
+            tracing::info!(event = event::INVENTORY_CHANGED, "inventory reloaded: {change}");
         }
         if changes.is_empty() {
-            tracing::info!("inventory reloaded: nothing changed");
+            tracing::info!(event = event::INVENTORY_UNCHANGED, "inventory reloaded: nothing changed");
         }
         self.waker.wake(self.affected(&changes));
         Reload { at: Some(at), changes: changes.iter().map(ToString::to_string).collect(), problems: Vec::new() }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
 use crate::names::{AccountName, TokenName};
+use crate::telemetry::event;
 
 use super::core::Core;
 use super::deadlines::Deadlines;
@@ -129,7 +130,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         }
         while let Some(ended) = self.tasks.join_next_with_id().await {
             if let Err(error) = ended {
-                tracing::error!(%error, "a task ended abnormally");
+                tracing::error!(event = event::TASK_DIED, %error, "a task ended abnormally");
             }
         }
     }
@@ -194,7 +195,12 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
                 done.wake.into_iter().for_each(|key| self.start(key));
             }
             Err(error) => {
-                tracing::error!(key = ?key, %error, "a task ended abnormally; it is tried again in a minute");
+                tracing::error!(
+                    event = event::TASK_DIED,
+                    key = ?key,
+                    %error,
+                    "a task ended abnormally; it is tried again in a minute"
+                );
                 self.deadlines.set(key.clone(), self.core.clock.now() + AFTER_PANIC);
             }
         }

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clock::{Clock, SystemClock};
 use crate::inventory::{DaemonSettings, Inventory};
+use crate::telemetry::event;
 
 use super::attend::{Attendant, Noticed};
 use super::server::Socket;
@@ -90,18 +91,22 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
     };
 
     let patience = running.core.inventory().daemon.drain_timeout;
-    tracing::info!(signal = why, "stopping: steps under way are brought to their next record");
+    tracing::info!(event = event::STOPPING, signal = why, "stopping: steps under way are brought to their next record");
     systemd.stopping(patience);
     server.abort();
     watchdog.abort();
     let drained = tokio::select! {
         drained = running.stop(patience) => drained,
         signal = signals.stop() => {
-            tracing::warn!(signal, "stopping at once; the journal tells the next start what was under way");
+            tracing::warn!(
+                event = event::STOP_FORCED,
+                signal,
+                "stopping at once; the journal tells the next start what was under way"
+            );
             false
         }
     };
-    tracing::info!(drained, "stopped");
+    tracing::info!(event = event::STOPPED, drained, "stopped");
     Ok(if drained { Ended::Drained } else { Ended::Aborted })
 }
 

@@ -3,12 +3,18 @@
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
+use crate::telemetry::event;
+
 /// Shelters the memory of this process. Programs that it starts have what limits they had before, should they want them.
 pub fn take() {
     let limit = Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum };
     let results = [setrlimit(Resource::Core, limit), set_dumpable_behavior(DumpableBehavior::NotDumpable)];
     for error in results.into_iter().filter_map(Result::err) {
-        tracing::warn!(%error, "a crash may write secrets to a core dump: the system does not let this be ruled out");
+        tracing::warn!(
+            event = event::CORE_DUMP_POSSIBLE,
+            %error,
+            "a crash may write secrets to a core dump: the system does not let this be ruled out"
+        );
     }
 }
 

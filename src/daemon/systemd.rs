@@ -19,6 +19,8 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
+use crate::telemetry::event;
+
 /// How long a notice may wait for room in the manager's queue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -47,7 +49,10 @@ impl Systemd {
         let socket = get("NOTIFY_SOCKET").and_then(|name| {
             let address = address(&name);
             if let Err(error) = &address {
-                debug!("no notices to the service manager: $NOTIFY_SOCKET cannot be used: {error}");
+                debug!(
+                    event = event::NOTICE_UNSENT,
+                    "no notices to the service manager: $NOTIFY_SOCKET cannot be used: {error}"
+                );
             }
             address.ok()
         });
@@ -64,7 +69,7 @@ impl Systemd {
         // Both in one datagram: a manager from version 253 on fails a reload without the time.
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now]),
-            Err(error) => warn!("the service manager was not told of the reload: {error}"),
+            Err(error) => warn!(event = event::NOTICE_UNSENT, %error, "the service manager was not told of the reload"),
         }
     }
 
@@ -93,7 +98,10 @@ impl Systemd {
                 self.send(&[NotifyState::Watchdog]);
             } else if !stuck {
                 stuck = true;
-                warn!("no progress: the watchdog gets no ping, and the service manager will restart the daemon");
+                warn!(
+                    event = event::WATCHDOG_SILENT,
+                    "no progress: the watchdog gets no ping, and the service manager will restart the daemon"
+                );
             }
         }
     }
@@ -106,7 +114,8 @@ impl Systemd {
             let _ = writeln!(message, "{notice}");
         }
         if let Err(error) = deliver(socket, message.as_bytes()) {
-            warn!("the service manager was not told {}: {error}", message.trim_end().replace('\n', " "));
+            let notice = message.trim_end().replace('\n', " ");
+            warn!(event = event::NOTICE_UNSENT, notice, %error, "the service manager was not told something");
         }
     }
 }

@@ -6,12 +6,17 @@
 //!
 //! Libraries that patrold is built on may print whole requests when they are asked for details, and requests carry
 //! secrets. Whatever the directives say, such details of other crates are not logged.
+//!
+//! Every line names its event ([`crate::telemetry::event`]); a warning or error says what to do about it, and is not
+//! repeated more often than somebody would read it.
 
 mod line;
+mod repeat;
 
 use std::io::{self, IsTerminal as _};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError};
@@ -24,9 +29,13 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use crate::inventory::{LogFormat, defaults};
 
 use self::line::Lines;
+use self::repeat::Repetition;
 
 /// The environment variable with a level or directives; it goes before the inventory.
 pub const VARIABLE: &str = "PATROLD_LOG";
+
+/// Set by systemd to device and inode of the journal's socket, for whoever was connected to it.
+const JOURNAL: &str = "JOURNAL_STREAM";
 
 /// Why the logger was not set up or changed.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +79,11 @@ impl Logger {
             // Would panic where standard error is closed.
             .log_internal_errors(false)
             .fmt_fields(JsonFields::new())
-            .event_format(Lines { json: Arc::clone(&json) });
+            .event_format(Lines {
+                json: Arc::clone(&json),
+                priorities: std::env::var(JOURNAL).is_ok_and(|stream| is_stream(io::stderr(), &stream)),
+                repetition: Mutex::new(Repetition::default()),
+            });
         let guard = FilterFn::new(may_be_logged);
         Registry::default().with(filter).with(guard).with(lines).try_init()?;
         Ok(Self { choice, filter: handle, json })
@@ -98,6 +111,12 @@ fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || is_own(metadata.target())
 }
 
+/// Whether `file` is the one that `stream` names as `DEVICE:INODE`: a process that redirects its standard error still has
+/// the variable.
+fn is_stream(file: impl AsFd, stream: &str) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
 fn is_own(target: &str) -> bool {
     target == "patrold" || target.starts_with("patrold::")
 }
@@ -118,13 +137,21 @@ mod tests {
 
     /// What is logged of `events` under the directives `level`.
     fn logged(level: &str, json: bool, events: impl FnOnce()) -> String {
+        logged_to(level, json, false, events)
+    }
+
+    fn logged_to(level: &str, json: bool, priorities: bool, events: impl FnOnce()) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&written);
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(move || Shared(Arc::clone(&writer)))
             .with_ansi(false)
             .fmt_fields(JsonFields::new())
-            .event_format(Lines { json: Arc::new(AtomicBool::new(json)) });
+            .event_format(Lines {
+                json: Arc::new(AtomicBool::new(json)),
+                priorities,
+                repetition: Mutex::new(Repetition::default()),
+            });
         let subscriber =
             Registry::default().with(filter(level).unwrap()).with(FilterFn::new(may_be_logged)).with(lines);
         tracing::subscriber::with_default(subscriber, events);
@@ -159,8 +186,8 @@ mod tests {
                 tracing::info!(target: "hyper", "other-info");
                 tracing::warn!(target: "hyper", "other-warn");
             });
-            let messages: Vec<_> = text.lines().filter_map(|line| line.split("  ").last()).collect();
-            let messages: Vec<_> = messages.iter().filter_map(|line| line.split(' ').next_back()).collect();
+            let lines = text.lines().filter_map(|line| line.split("  event=").next());
+            let messages: Vec<_> = lines.filter_map(|line| line.split(' ').next_back()).collect();
             assert_eq!(messages.join(" "), expected, "{sentence}");
         }
     }
@@ -187,6 +214,46 @@ mod tests {
             tracing::info!(path = "/a b", count = 3, error = %"two\nlines", "handed\nover");
         });
         assert!(text.ends_with("  INFO handed over  path=\"/a b\" count=3 error=\"two\\nlines\"\n"), "{text}");
+    }
+
+    #[test]
+    fn a_complaint_says_what_to_do_and_is_not_repeated() {
+        let text = logged("info", true, || {
+            for _ in 0..3 {
+                tracing::warn!(event = "mint-refused", token = "gps", code = "unauthorized", "no");
+            }
+            tracing::info!(event = "retired", token = "gps", "done");
+            tracing::warn!(event = "mint-refused", token = "gps", code = "unauthorized", help = "own words", "no");
+            tracing::warn!(target: "hyper", "odd");
+        });
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[0]["help"].as_str().unwrap().starts_with("check the account's credential"), "{text}");
+        assert!(lines[1]["help"].is_null(), "{text}");
+        assert_eq!(lines[2]["help"], "own words");
+        assert_eq!(lines[3]["event"], "library");
+    }
+
+    #[test]
+    fn the_journal_of_systemd_gets_priorities() {
+        let text = logged_to("trace", false, true, || {
+            tracing::error!("a");
+            tracing::warn!("b");
+            tracing::info!("c");
+            tracing::debug!("d");
+        });
+        let begins: Vec<_> = text.lines().map(|line| &line[..5]).collect();
+        assert_eq!(begins, ["<3>20", "<4>20", "<6>20", "<7>20"]);
+    }
+
+    #[test]
+    fn only_the_stream_that_is_named_is_the_journal() {
+        let (file, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let stat = rustix::fs::fstat(&file).unwrap();
+        let stream = format!("{}:{}", stat.st_dev, stat.st_ino);
+        assert!(is_stream(&file, &stream));
+        assert!(!is_stream(&other, &stream), "standard error was sent elsewhere");
+        assert!(!is_stream(&file, "9"), "nonsense");
     }
 
     #[test]

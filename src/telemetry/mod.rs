@@ -1,3 +1,4 @@
 //! What the process tells about itself.
 
+pub mod event;
 pub mod log;

@@ -4,6 +4,7 @@
 
 mod cli;
 mod daemon;
+mod events;
 mod kill;
 mod packaging;
 mod purity;

@@ -83,7 +83,7 @@ fn the_wall_clock_is_read_in_one_place() {
 }
 
 /// The file, or all files below the folder, without tests.
-fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if fs::metadata(path)?.is_file() {
         return Ok(vec![path.to_owned()]);
     }
@@ -122,7 +122,7 @@ fn names(line: &str, word: &str) -> bool {
 }
 
 /// `source` with comments and the insides of string and character literals blanked out; lines stay lines.
-fn without_texts(source: &str) -> String {
+pub(super) fn without_texts(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
@@ -167,7 +167,7 @@ fn literal(text: &str) -> Option<usize> {
 }
 
 /// `source` with every item blanked out that is compiled for tests only.
-fn without_tests(source: &str) -> String {
+pub(super) fn without_tests(source: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut out = String::with_capacity(source.len());
     let mut rest = source;

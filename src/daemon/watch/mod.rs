@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::clock::Time;
+use crate::telemetry::event;
 
 use kernel::Kernel;
 use reach::Reach;
@@ -208,12 +209,15 @@ impl Worker {
     fn settle(&mut self) {
         match self.kernel.settle(&self.target) {
             Ok(()) if self.blind => {
-                info!("the kernel reports changes of all watched files again");
+                info!(event = event::WATCH_RESTORED, "the kernel reports changes of all watched files again");
                 self.blind = false;
             }
             Err(problem) if !self.blind => {
                 let seconds = self.timing.unaided.as_secs();
-                warn!("changes of some watched files are noticed after up to {seconds} s only: {problem}");
+                warn!(
+                    event = event::WATCH_DEGRADED,
+                    "changes of some watched files are noticed after up to {seconds} s only: {problem}"
+                );
                 self.blind = true;
             }
             Ok(()) | Err(_) => {}

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::SecondsFormat;
 use serde::Serialize;
@@ -17,7 +17,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::{Clock as _, SystemClock, Time};
 use crate::outcome::one_line;
+use crate::telemetry::event;
 use crate::view::{Paint, words};
+
+use super::is_own;
+use super::repeat::{Repetition, Subject};
 
 /// No message is longer, in characters.
 const LONGEST: usize = 4000;
@@ -29,6 +33,21 @@ const RESERVED: [&str; 4] = ["timestamp", "level", "target", "message"];
 #[derive(Debug)]
 pub(super) struct Lines {
     pub json: Arc<AtomicBool>,
+    /// Begin each line with its priority, as systemd's journal reads it.
+    pub priorities: bool,
+    pub repetition: Mutex<Repetition>,
+}
+
+impl Lines {
+    /// Whether the line is logged at all; told how many like it were left out before.
+    fn admits(&self, line: &mut Line<'_>) -> bool {
+        let mut repetition = self.repetition.lock().unwrap_or_else(PoisonError::into_inner);
+        let left_out = repetition.judge(line.subject(), line.level <= Level::WARN, line.at);
+        if let Some(count) = left_out.filter(|count| *count > 0) {
+            line.add(Cow::Borrowed("repeated"), count.into());
+        }
+        left_out.is_some()
+    }
 }
 
 /// An event, taken apart.
@@ -66,6 +85,13 @@ where
             fields.into_iter().flatten().for_each(|(name, value)| line.add(Cow::Owned(name), value));
         }
         event.record(&mut line);
+        line.complete(is_own(target));
+        if !self.admits(&mut line) {
+            return Ok(());
+        }
+        if self.priorities {
+            write!(out, "<{}>", priority(line.level))?;
+        }
         if self.json.load(Ordering::Relaxed) {
             out.write_str(&serde_json::to_string(&line).map_err(|_| fmt::Error)?)?;
         } else {
@@ -83,6 +109,39 @@ impl Line<'_> {
             Some((_, known)) => *known = value,
             None => self.fields.push((name, value)),
         }
+    }
+
+    /// Adds what follows from what is there: which event it is, where a library does not know, and what to do about it.
+    fn complete(&mut self, own: bool) {
+        if !own {
+            self.add(Cow::Borrowed("event"), event::LIBRARY.into());
+        }
+        if self.level <= Level::WARN && self.text("help").is_empty() {
+            let code = Some(self.text("code")).filter(|code| !code.is_empty());
+            if let Some(remedy) = event::remedy(self.text("event"), code) {
+                self.add(Cow::Borrowed("help"), remedy.into());
+            }
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        let text = |name| self.text(name).to_owned();
+        Subject {
+            event: text("event"),
+            token: text("token"),
+            account: text("account"),
+            store: text("store"),
+            hook: text("hook"),
+            marker: text("marker"),
+            code: text("code"),
+            message: self.message.clone(),
+        }
+    }
+
+    /// A field that is a text; empty where there is none.
+    fn text(&self, name: &str) -> &str {
+        let field = self.fields.iter().find(|(known, _)| known == name);
+        field.and_then(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
     /// `2026-01-20 02:00:00Z  INFO handed over  token=gps generation=3`.
@@ -107,6 +166,16 @@ impl Line<'_> {
             blanks = " ";
         }
         text
+    }
+}
+
+/// The priority of syslog(3) that systemd's journal gives a line.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
     }
 }
 
