@@ -72,6 +72,9 @@ enum Command {
     /// Keeps every token of the inventory fresh until SIGTERM or SIGINT; a second signal stops at once. A changed
     /// inventory is taken into force by itself, or at SIGHUP; an invalid one never replaces a valid one. Logs go to
     /// standard error.
+    ///
+    /// With --once, everything that is due is done in this process, what is under way is finished, and nothing else is
+    /// waited for: grace and retries are left to the next run.
     #[command(after_help = RUN_EXAMPLES)]
     Run(run::RunArgs),
     /// Validate an inventory and the provider definitions it names
@@ -128,7 +131,10 @@ enum Command {
 const RUN_EXAMPLES: &str = "\
 Examples:
   patrold run                                      with /etc/patrold/patrold.toml
-  patrold --config dev.toml run --log-level debug  in a terminal";
+  patrold --config dev.toml run --log-level debug  in a terminal
+  patrold --config dev.toml run --once             what is due now, from a timer
+
+Exit status with --once: 0 what was due is done, 3 some of it, 1 nothing.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -1,9 +1,11 @@
 //! `patrold run`: the daemon.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::daemon::once::{Tally, once};
 use crate::daemon::serve::{Ended, serve};
 use crate::exit::Exit;
 use crate::inventory::{DaemonSettings, LogFormat};
@@ -21,6 +23,12 @@ pub struct RunArgs {
     /// How log lines look; goes before the inventory
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<Format>,
+    /// Do what is due now, and end: for timers and pipelines, where no daemon runs
+    #[arg(long)]
+    once: bool,
+    /// With --once: how long what is under way may take
+    #[arg(long, requires = "once", value_name = "SPAN", default_value = "10m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
 }
 
 /// How log lines look.
@@ -42,7 +50,7 @@ impl From<Format> for LogFormat {
     }
 }
 
-/// Runs the daemon until a signal ends it.
+/// Runs the daemon until a signal ends it, or does what is due.
 pub(super) fn run(args: &RunArgs, config: &Path) -> Result<Exit, Complaint> {
     let choice = Choice { level: args.log_level.clone(), format: args.log_format.map(Into::into) };
     let logger = Logger::install(choice).map_err(|error| Complaint::invalid(error.to_string()))?;
@@ -52,9 +60,20 @@ pub(super) fn run(args: &RunArgs, config: &Path) -> Result<Exit, Complaint> {
             tracing::warn!(event = event::LOG_LEVEL_UNUSABLE, %error, "the inventory's log level is not used");
         }
     };
+    if args.once {
+        return Ok(verdict(runtime.block_on(once(config, args.timeout, follow))?));
+    }
     match runtime.block_on(serve(config, follow)) {
         Ok(Ended::Drained) => Ok(Exit::Fine),
         Ok(Ended::Aborted) => Ok(Exit::Failed),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn verdict(tally: Tally) -> Exit {
+    match tally {
+        Tally { failed: 0, .. } => Exit::Fine,
+        Tally { done: 0, .. } => Exit::Failed,
+        Tally { .. } => Exit::Partly,
     }
 }

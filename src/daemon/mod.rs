@@ -4,6 +4,8 @@ pub mod accounts;
 pub mod attend;
 pub mod core;
 pub mod deadlines;
+mod guard;
+pub mod once;
 pub mod real;
 pub mod registry;
 pub mod reload;

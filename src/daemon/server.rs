@@ -1,6 +1,7 @@
 //! The control socket: what the command line may ask a running daemon. See [`crate::control`] for the protocol.
 //!
-//! The socket belongs to the daemon's user and to nobody else: its mode is 0600 before anybody can connect.
+//! The socket belongs to the daemon's user and to nobody else: its mode is 0600 before anybody can connect. Who connects
+//! all the same, and how much is taken from whom, is the business of [`super::guard`].
 
 use std::fs::Permissions;
 use std::io;
@@ -24,6 +25,7 @@ use crate::names::TokenName;
 use crate::view::status::Status;
 
 use super::Running;
+use super::guard::{self, Limits};
 use super::reload::Reloader;
 use super::rotate::Answer;
 
@@ -32,6 +34,15 @@ const LARGEST_REQUEST: usize = 8 << 20;
 
 /// Nobody waits longer for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// More than an operator with a few scripts needs, and less than would hurt.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    head: Duration::from_secs(10),
+    body: Duration::from_secs(30),
+    size: LARGEST_REQUEST,
+    whole: LONGEST_WAIT.saturating_add(Duration::from_secs(300)),
+};
 
 /// What requests need.
 #[derive(Debug)]
@@ -88,7 +99,8 @@ impl Socket {
             .route(RELOAD, post(reload::<C>))
             .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
             .with_state(Served { running });
-        axum::serve(listener, router).await
+        guard::serve(listener, router, LIMITS).await;
+        Ok(())
     }
 }
 

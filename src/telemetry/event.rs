@@ -87,8 +87,6 @@ lines! {
         "find out who connects: `ss -xp` shows them; only the daemon's user and root may";
     CONTROL_DISTURBED = "control-disturbed", "The control socket could not take a connection, and goes on",
         "raise LimitNOFILE= of the unit where the daemon is out of file descriptors";
-    CONTROL_ENDED = "control-ended", "The control socket has ended; commands cannot ask the daemon any more",
-        "restart the daemon";
     NOTICE_UNSENT = "notice-unsent", "The service manager was not told something",
         "nothing, unless systemd then reports a timeout: check NotifyAccess= of the unit";
     WATCHDOG_SILENT = "watchdog-silent", "The scheduler makes no progress; the watchdog gets no ping",
@@ -193,7 +191,7 @@ mod tests {
         }
     }
 
-    /// `docs/events.md` is this table; PATROLD_REGENERATE=1 writes it.
+    /// `docs/events.md` is this table; `PATROLD_REGENERATE=1` writes it.
     #[test]
     fn the_documentation_is_this_list() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");

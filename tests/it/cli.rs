@@ -4,6 +4,7 @@
 //! `PATROLD_REGENERATE=1 cargo test --test it cli::` writes these files anew; look at the difference before you commit
 //! it.
 
+mod abuse;
 mod daemon;
 mod golden;
 mod trial;

@@ -21,7 +21,7 @@ fn named(source: &str) -> Vec<Result<String, usize>> {
                 continue;
             }
             let call = arguments(&code[at + level.len()..]);
-            let line = code[..at].lines().count();
+            let line = code[..at].matches('\n').count() + 1;
             let constant = call
                 .split_once("event = event::")
                 .map(|(_, rest)| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>());
@@ -69,7 +69,7 @@ fn the_check_can_fail() {
     for (sentence, source, expected) in [
         ("named", "fn f() { tracing::warn!(event = event::STOPPED, \"x\"); }", vec![Ok("STOPPED".to_owned())]),
         ("over lines", "info!(\n    event = event::SWEPT,\n    count,\n);", vec![Ok("SWEPT".to_owned())]),
-        ("nameless", "\nerror!(%error, \"event = event::STOPPED\")", vec![Err(1)]),
+        ("nameless", "\nerror!(%error, \"event = event::STOPPED\")", vec![Err(2)]),
         ("the next one's", "warn!(f(1)); info!(event = event::SWEPT)", vec![Ok("SWEPT".to_owned()), Err(1)]),
         ("another macro", "my_error!(1); $log!(2)", vec![]),
     ] {

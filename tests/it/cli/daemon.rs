@@ -31,6 +31,10 @@ impl Daemon {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to stop; gives exit status and log.
     pub fn stop(mut self) -> (Option<i32>, String) {
         let pid = Pid::from_child(&self.child);
@@ -44,6 +48,28 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         // Stopped already, unless the test failed.
         let _ = self.child.kill();
+    }
+}
+
+#[test]
+fn under_systemd_each_line_begins_with_its_priority() {
+    let world = World::new(world::TWO_TOKENS);
+    let file = world.path().join("journal");
+    let journal = std::fs::File::options().create(true).append(true).open(&file).unwrap();
+    let stat = rustix::fs::fstat(&journal).unwrap();
+    // Both tokens lack their credential: there is something to complain about.
+    for (stream, expected) in [(format!("{}:{}", stat.st_dev, stat.st_ino), true), ("8:1".to_owned(), false)] {
+        journal.set_len(0).unwrap();
+        let mut command = world.command(&["run", "--once", "--timeout", "1s"]);
+        let status = command.env("JOURNAL_STREAM", stream).stderr(journal.try_clone().unwrap()).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+        let log = std::fs::read_to_string(&file).unwrap();
+        assert!(log.contains("{\"timestamp\""), "{log}");
+        for line in log.lines() {
+            let level = ["<3>{", "<4>{", "<6>{"].iter().find(|prefix| line.starts_with(**prefix));
+            assert_eq!(level.is_some(), expected, "{line}");
+        }
+        assert_eq!(log.lines().last().unwrap().starts_with("<3>"), expected, "the last line is an error: {log}");
     }
 }
 

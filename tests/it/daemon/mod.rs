@@ -9,6 +9,7 @@ mod hooks;
 mod issue;
 mod journal;
 mod mints;
+mod once;
 mod reload;
 mod secrets;
 mod stores;
