@@ -49,6 +49,7 @@ const BUILTIN: &[(&str, &str)] = files![
     "jfrog-access-token",
     "jira-dc-pat",
     "jupyterhub-token",
+    "keystone-application-credential",
     "kubernetes-service-account-token",
     "linode-pat",
     "nautobot-token",
@@ -63,6 +64,7 @@ const BUILTIN: &[(&str, &str)] = files![
     "tailscale-auth-key",
     "unleash-pat",
     "vault-token",
+    "verdaccio-token",
 ];
 
 /// Every provider definition that an inventory may name.

@@ -1,0 +1,61 @@
+//! Plain HTTP: how a test asks a server what is so.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+
+/// A client that knows nothing of patrold.
+#[derive(Clone, Debug)]
+pub struct Wire(Client);
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// Null where it is no JSON.
+    pub body: Value,
+}
+
+impl Reply {
+    /// The body of an answer that has to be a success.
+    #[track_caller]
+    pub fn good(self) -> Value {
+        assert!((200..300).contains(&self.status), "HTTP {}: {}", self.status, self.body);
+        self.body
+    }
+}
+
+impl Wire {
+    pub fn new() -> Self {
+        static TLS: Once = Once::new();
+        // The client wants one, although no address here is https.
+        TLS.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        let policy = reqwest::redirect::Policy::none();
+        let client = Client::builder().no_proxy().redirect(policy).timeout(Duration::from_secs(60));
+        Self(client.build().unwrap())
+    }
+
+    /// A request with these headers.
+    pub async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> Reply {
+        self.finish(self.request(method, url, headers)).await
+    }
+
+    /// A request with a JSON body.
+    pub async fn send_json(&self, method: Method, url: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let request = self.request(method, url, headers).header("Content-Type", "application/json");
+        self.finish(request.body(body.to_string())).await
+    }
+
+    fn request(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> RequestBuilder {
+        headers.iter().fold(self.0.request(method, url), |request, (name, value)| request.header(*name, *value))
+    }
+
+    async fn finish(&self, request: RequestBuilder) -> Reply {
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.unwrap();
+        Reply { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+    }
+}
