@@ -1,4 +1,4 @@
-//! JupyterHub: tokens of a user, minted by a service.
+//! The hub of Jupyter: tokens of a user, minted by a service.
 
 use reqwest::Method;
 

@@ -1,5 +1,5 @@
-//! OpenStack Keystone: application credentials. The account logs in for a session that comes in a header, times have no
-//! zone, names are unique.
+//! Keystone of `OpenStack`: application credentials. The account logs in for a session that comes in a header, times have
+//! no zone, names are unique.
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! OpenBao, which speaks for HashiCorp Vault as well. Accessors can be listed, but not by name: a token whose secret was
+//! `OpenBao`, which speaks for Vault as well. Accessors can be listed, but not by name: a token whose secret was
 //! lost lives until it expires, and patrold has to say so.
 
 use reqwest::Method;

@@ -20,6 +20,9 @@ key_repository = $work/fernet
 key_repository = $work/credential
 [cache]
 enabled = false
+[identity]
+# Hashes as cheap as it allows: nobody attacks this one.
+password_hash_rounds = 4
 CONFIG
   cp "$cache/empty.sqlite" keystone.sqlite
   mkdir -m 700 fernet credential
