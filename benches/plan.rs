@@ -92,6 +92,7 @@ fn settled(token: &TokenPolicy, fingerprint: &Fingerprint) -> TokenState {
         minted_at: at,
         issued_at: at,
         fingerprints: BTreeMap::from([("token".to_owned(), fingerprint.clone())]),
+        compromised: None,
     };
     let mut held = Held::new(TokenState::default());
     held.note(token, at, Event::Adopted { generation });

@@ -3,7 +3,9 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /status` | the status, as `status --json` prints it |
-//! | `POST /rotate` with [`RotateRequest`] | [`RotateAnswer`] |
+//! | `POST /rotate` with [`RotateRequest`] | [`RotateAnswer`]; with `follow`, lines of JSON: [`Expected`], then a [`RotateResult`] as soon as it is there |
+//! | `POST /adopt?` with the fields of [`AdoptRequest`], the secret as body | [`RotateAnswer`] of one token |
+//! | `POST /rollback` with [`RollbackRequest`] | [`RotateAnswer`] of one token |
 //! | `GET /explain?token=NAME` | [`ExplainAnswer`] |
 //! | `POST /reload` | [`ReloadAnswer`] |
 //!
@@ -12,9 +14,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Time;
 use crate::inventory::Inventory;
-use crate::names::{AccountName, GenerationNo, TokenName};
+use crate::names::{AccountName, GenerationNo, RemoteId, TokenName};
 use crate::view::explain::Explanation;
+
+/// The media type of lines of JSON.
+pub const LINES: &str = "application/x-ndjson";
 
 /// The path of the status.
 pub const STATUS: &str = "/status";
@@ -22,6 +28,10 @@ pub const STATUS: &str = "/status";
 pub const EXPLAIN: &str = "/explain";
 /// The path of rotations.
 pub const ROTATE: &str = "/rotate";
+/// The path of adoptions.
+pub const ADOPT: &str = "/adopt";
+/// The path of rollbacks.
+pub const ROLLBACK: &str = "/rollback";
 /// The path of reloads.
 pub const RELOAD: &str = "/reload";
 
@@ -62,6 +72,39 @@ pub struct RotateRequest {
     pub tokens: Selection,
     /// How long the daemon waits for handovers before it answers. The rotations go on afterwards.
     pub timeout_seconds: u64,
+    /// Others have the secrets: no grace, and the daemon waits for the end of the old generations.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub compromised: bool,
+    /// Results are told one by one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub follow: bool,
+}
+
+/// How many results will follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Expected {
+    pub expected: usize,
+}
+
+/// Take over a secret. The secret itself is no part of this: it is the body of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AdoptRequest {
+    pub token: TokenName,
+    /// The provider's id, where the operator knows it.
+    pub id: Option<RemoteId>,
+    /// When it expires, where the operator knows it.
+    pub expires: Option<Time>,
+    pub timeout_seconds: u64,
+}
+
+/// Make the generation before current again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RollbackRequest {
+    pub token: TokenName,
+    pub timeout_seconds: u64,
 }
 
 /// What became of a rotation so far.
@@ -74,6 +117,8 @@ pub enum RotateOutcome {
     Failed,
     /// It is under way, or waits for something.
     Waiting,
+    /// It cannot be done; nothing was begun.
+    Refused,
     /// The inventory has no token of that name.
     UnknownToken,
 }
@@ -88,6 +133,9 @@ pub struct RotateResult {
     pub generation: Option<GenerationNo>,
     /// Why it failed, or what it waits for, in one line; may be empty.
     pub detail: String,
+    /// What is left to do, or to know, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
 }
 
 /// The answer to [`RotateRequest`].
@@ -125,6 +173,11 @@ pub struct ReloadAnswer {
     pub problems: Vec<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// Why a request was not answered as meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,7 +199,7 @@ mod tests {
             (Selection::Account("gps".parse().unwrap()), json!({ "account": "gps", "timeout-seconds": 9 })),
             (Selection::All(true), json!({ "all": true, "timeout-seconds": 9 })),
         ] {
-            let request = RotateRequest { tokens, timeout_seconds: 9 };
+            let request = RotateRequest { tokens, timeout_seconds: 9, compromised: false, follow: false };
             assert_eq!(serde_json::to_value(&request).unwrap(), expected);
             assert_eq!(serde_json::from_value::<RotateRequest>(expected).unwrap(), request);
         }
@@ -159,6 +212,7 @@ mod tests {
             outcome: RotateOutcome::UnknownToken,
             generation: None,
             detail: String::new(),
+            left: Vec::new(),
         };
         let expected = json!({ "token": "a", "outcome": "unknown-token", "generation": null, "detail": "" });
         assert_eq!(serde_json::to_value(result).unwrap(), expected);

@@ -209,6 +209,9 @@ failure_codes! {
     /// An operator stopped it, or the inventory changed.
     Withdrawn = "withdrawn", "the rotation was withdrawn",
         "nothing, if that was the intention";
+    /// An operator wants the generation before.
+    Recalled = "recalled", "an operator asked for the generation before",
+        "find out what was wrong with the new one; the token is rotated again in a day, or when its deadline comes";
 }
 
 #[cfg(test)]

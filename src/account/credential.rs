@@ -229,7 +229,7 @@ async fn read_within(source: &SecretSource, timeout: Duration) -> Result<Secret,
 }
 
 /// The secret in the bytes of its source, or why they hold none.
-fn parse(content: &[u8]) -> Result<Secret, &'static str> {
+pub fn parse(content: &[u8]) -> Result<Secret, &'static str> {
     if content.len() > LARGEST {
         return Err("it has more than 64 KiB");
     }

@@ -7,13 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use crate::control::{EXPLAIN, ExplainAnswer, ROTATE, Refusal, RotateAnswer, RotateRequest, STATUS};
+use crate::control::{
+    ADOPT, AdoptRequest, EXPLAIN, Expected, ExplainAnswer, LINES, ROLLBACK, ROTATE, Refusal, RollbackRequest,
+    RotateAnswer, RotateRequest, RotateResult, STATUS,
+};
 use crate::names::TokenName;
+use crate::secret::Secret;
 use crate::view::status::Status;
 
 use super::Complaint;
@@ -51,52 +56,119 @@ impl Client {
 
     /// The status of the daemon.
     pub(super) fn status(&self) -> Result<Option<Status>, Complaint> {
-        self.ask(Method::GET, STATUS, None::<&()>, PATIENCE)
+        self.ask(Method::GET, STATUS, None, PATIENCE)
     }
 
     /// Why a token is or is not rotated now.
     pub(super) fn explain(&self, token: &TokenName) -> Result<Option<ExplainAnswer>, Complaint> {
         // Nothing in a name has a meaning in a URL.
-        self.ask(Method::GET, &format!("{EXPLAIN}?token={token}"), None::<&()>, PATIENCE)
+        self.ask(Method::GET, &format!("{EXPLAIN}?token={token}"), None, PATIENCE)
     }
 
-    /// Rotates tokens, waiting as long as `request` says.
-    pub(super) fn rotate(&self, request: &RotateRequest) -> Result<Option<RotateAnswer>, Complaint> {
+    /// Rotates tokens, waiting as long as `request` says. `each` is told of every result as soon as it is there, and of
+    /// how many there will be.
+    pub(super) fn rotate(
+        &self,
+        request: &RotateRequest,
+        mut each: impl FnMut(usize, &RotateResult),
+    ) -> Result<Option<RotateAnswer>, Complaint> {
         let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
-        self.ask(Method::POST, ROTATE, Some(request), patience)
+        self.runtime.block_on(async {
+            let Some(mut answer) = self.send(Method::POST, ROTATE, Some(Payload::json(request)?), patience).await?
+            else {
+                return Ok(None);
+            };
+            let streams = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == LINES);
+            if !streams {
+                let body = answer.bytes().await.map_err(|error| self.failed(&error))?;
+                return understood(&body).map(Some);
+            }
+            let (mut expected, mut results, mut buffer) = (None, Vec::new(), Vec::new());
+            while let Some(chunk) = answer.chunk().await.map_err(|error| self.failed(&error))? {
+                buffer.extend_from_slice(&chunk);
+                while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = buffer.drain(..=end).collect();
+                    if let Some(Expected { expected }) = expected {
+                        let result = understood(&line)?;
+                        each(expected, &result);
+                        results.push(result);
+                    } else {
+                        expected = Some(understood::<Expected>(&line)?);
+                    }
+                }
+            }
+            if expected.is_none_or(|Expected { expected }| expected != results.len()) {
+                return Err(Complaint::failed("the daemon ended in the middle of its answer")
+                    .with_help("what was asked for is in the journal: `patrold status` tells how it goes"));
+            }
+            results.sort_by(|one, other| one.token.cmp(&other.token));
+            Ok(Some(RotateAnswer { results }))
+        })
+    }
+
+    /// Gives the daemon a secret to take over.
+    pub(super) fn adopt(&self, request: &AdoptRequest, secret: &Secret) -> Result<Option<RotateAnswer>, Complaint> {
+        let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
+        let AdoptRequest { token, id, expires, timeout_seconds } = request;
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("token", token.as_str()).append_pair("timeout-seconds", &timeout_seconds.to_string());
+        if let Some(id) = id {
+            query.append_pair("id", id.as_str());
+        }
+        if let Some(expires) = expires {
+            query.append_pair("expires", &expires.to_rfc3339());
+        }
+        let body = Payload { kind: "application/octet-stream", body: secret.expose().as_bytes().to_vec() };
+        self.ask(Method::POST, &format!("{ADOPT}?{}", query.finish()), Some(body), patience)
+    }
+
+    /// Makes the generation before current again.
+    pub(super) fn rollback(&self, request: &RollbackRequest) -> Result<Option<RotateAnswer>, Complaint> {
+        let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
+        self.ask(Method::POST, ROLLBACK, Some(Payload::json(request)?), patience)
     }
 
     fn ask<A: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        body: Option<&impl Serialize>,
+        payload: Option<Payload>,
         patience: Duration,
     ) -> Result<Option<A>, Complaint> {
+        self.runtime.block_on(async {
+            let Some(answer) = self.send(method, path, payload, patience).await? else { return Ok(None) };
+            let body = answer.bytes().await.map_err(|error| self.failed(&error))?;
+            understood(&body).map(Some)
+        })
+    }
+
+    /// An answer that is no refusal; its body is still to come.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        payload: Option<Payload>,
+        patience: Duration,
+    ) -> Result<Option<reqwest::Response>, Complaint> {
         // The host means nothing on a socket; the library wants one.
         let mut request = self.http.request(method, format!("http://patrold{path}")).timeout(patience);
-        if let Some(body) = body {
-            let body = serde_json::to_vec(body).map_err(io::Error::from)?;
-            request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+        if let Some(Payload { kind, body }) = payload {
+            request = request.header(CONTENT_TYPE, kind).body(body);
         }
-        self.runtime.block_on(async {
-            let answer = match request.send().await {
-                Ok(answer) => answer,
-                Err(error) if is_absence(&error) => return Ok(None),
-                Err(error) => return Err(self.failed(&error)),
-            };
-            let status = answer.status();
-            let body = answer.bytes().await.map_err(|error| self.failed(&error))?;
-            if !status.is_success() {
-                let refusal = serde_json::from_slice::<Refusal>(&body).map(|refusal| refusal.error);
-                let refusal = refusal.unwrap_or_else(|_| format!("it answers {status} to {path}"));
-                return Err(Complaint::failed(format!("the daemon refuses: {refusal}")));
-            }
-            serde_json::from_slice(&body).map(Some).map_err(|error| {
-                Complaint::failed(format!("the daemon's answer is not understood: {error}"))
-                    .with_help("the daemon may be of another version: restart it")
-            })
-        })
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if is_absence(&error) => return Ok(None),
+            Err(error) => return Err(self.failed(&error)),
+        };
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Some(answer));
+        }
+        let body = answer.bytes().await.map_err(|error| self.failed(&error))?;
+        let refusal = serde_json::from_slice::<Refusal>(&body).map(|refusal| refusal.error);
+        let path = path.split('?').next().unwrap_or(path);
+        let refusal = refusal.unwrap_or_else(|_| format!("it answers {status} to {path}"));
+        Err(Complaint::failed(format!("the daemon refuses: {refusal}")))
     }
 
     fn failed(&self, error: &reqwest::Error) -> Complaint {
@@ -108,6 +180,26 @@ impl Client {
             _ => complaint,
         }
     }
+}
+
+/// What is sent with a request.
+struct Payload {
+    kind: &'static str,
+    body: Vec<u8>,
+}
+
+impl Payload {
+    fn json(value: &impl Serialize) -> Result<Self, Complaint> {
+        let body = serde_json::to_vec(value).map_err(io::Error::from)?;
+        Ok(Self { kind: "application/json", body })
+    }
+}
+
+fn understood<A: DeserializeOwned>(body: &[u8]) -> Result<A, Complaint> {
+    serde_json::from_slice(body).map_err(|error| {
+        Complaint::failed(format!("the daemon's answer is not understood: {error}"))
+            .with_help("the daemon may be of another version: restart it")
+    })
 }
 
 /// Whether nobody listens: there is no socket, or one that a killed daemon left behind.
@@ -137,7 +229,7 @@ mod tests {
     use crate::exit::Exit;
 
     fn request() -> RotateRequest {
-        RotateRequest { tokens: Selection::All(true), timeout_seconds: 1 }
+        RotateRequest { tokens: Selection::All(true), timeout_seconds: 1, compromised: false, follow: false }
     }
 
     /// A client of a daemon that gives `answer` to the first request.
@@ -157,7 +249,7 @@ mod tests {
             write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
             String::from_utf8(request).unwrap()
         });
-        let result = Client::new(&socket).unwrap().rotate(&request());
+        let result = Client::new(&socket).unwrap().rotate(&request(), |_, _| {});
         let request = server.join().unwrap();
         assert!(request.starts_with("POST /rotate HTTP/1.1\r\n"), "{request}");
         assert!(request.ends_with("{\"all\":true,\"timeout-seconds\":1}"), "{request}");
@@ -190,12 +282,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("control.sock");
         let client = Client::new(&socket).unwrap();
-        assert_eq!(client.rotate(&request()).unwrap(), None, "no socket");
+        assert_eq!(client.rotate(&request(), |_, _| {}).unwrap(), None, "no socket");
         drop(UnixListener::bind(&socket).unwrap());
-        assert_eq!(client.rotate(&request()).unwrap(), None, "a socket that was left behind");
+        assert_eq!(client.rotate(&request(), |_, _| {}).unwrap(), None, "a socket that was left behind");
         std::fs::remove_file(&socket).unwrap();
         std::fs::write(directory.path().join("file"), "").unwrap();
         let client = Client::new(&directory.path().join("file/control.sock")).unwrap();
-        assert!(client.rotate(&request()).is_err(), "a path that cannot be");
+        assert!(client.rotate(&request(), |_, _| {}).is_err(), "a path that cannot be");
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: what each command is asked, and what it prints. Decisions and texts are made elsewhere, in pure
 //! code; here is only the shell around them.
 
+mod adopt;
 mod check;
 mod complaint;
 mod console;
@@ -10,8 +11,10 @@ mod explain;
 mod history;
 mod journal;
 mod plan;
+mod progress;
 mod provider;
 mod reading;
+mod rollback;
 mod rotate;
 mod run;
 mod shell;
@@ -102,9 +105,23 @@ enum Command {
     Status(status::StatusArgs),
     /// Rotate tokens now, window or not
     ///
-    /// Asks the running daemon. Where none runs, does it in this process. The old generation lives on for its grace.
+    /// Asks the running daemon. Where none runs, does it in this process. The old generation lives on for its grace. With
+    /// --compromised it does not: it is revoked as soon as stores and hooks are done, and what is left to do is told.
     #[command(after_help = ROTATE_EXAMPLES)]
     Rotate(rotate::RotateArgs),
+    /// Make the generation before current again
+    ///
+    /// While the old generation is still valid, it goes back into every store, hooks run, and the newer one is revoked
+    /// after its grace. While a new one is still on its way to the consumers, it is taken back. For a day afterwards the
+    /// token is not rotated again, unless its deadline comes first or somebody asks.
+    #[command(after_help = ROLLBACK_EXAMPLES)]
+    Rollback(rollback::RollbackArgs),
+    /// Take an existing secret under management, without rotating it
+    ///
+    /// The secret is proven at the provider before it becomes current and is delivered. It is also the way out where a
+    /// token has died that its own account authenticates with. A generation that it replaces is revoked after its grace.
+    #[command(after_help = ADOPT_EXAMPLES)]
+    Adopt(adopt::AdoptArgs),
     /// Show what happened to a token, or check that the journal is whole
     ///
     /// Reads the journal's records, oldest first. Each carries the hash of the one before it: `--verify` follows them
@@ -185,8 +202,22 @@ Examples:
   patrold rotate gps-ingest gps-admin
   patrold rotate --account gps --timeout 10m
   patrold rotate --all --json
+  patrold rotate --compromised --account gps   its secrets have leaked
 
-Exit status: 0 all were rotated, 3 some, 1 none.";
+Exit status: 0 all were rotated, 3 some, 1 none. With --compromised, 3 also where an old one may still be valid.";
+
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  patrold rollback gps-ingest
+
+Exit status: 0 it is current again, 1 it is not.";
+
+const ADOPT_EXAMPLES: &str = "\
+Examples:
+  pass show gps/admin | patrold adopt gps-admin
+  patrold adopt ci-runner --file /root/token --id 4711 --expires 2027-01-01T00:00:00Z
+
+Exit status: 0 it is current, 1 it is not, and what was there stays.";
 
 /// Does what `args` ask for; errors are told on standard error.
 pub fn run(args: &Args) -> Exit {
@@ -195,6 +226,8 @@ pub fn run(args: &Args) -> Exit {
         Command::Check(check) => check::run(check, &args.config, &mut console),
         Command::Run(run) => run::run(run, &args.config),
         Command::Plan(plan) => plan::run(plan, &args.config, &mut console),
+        Command::Adopt(adopt) => adopt::run(adopt, &args.config, &mut console),
+        Command::Rollback(rollback) => rollback::run(rollback, &args.config, &mut console),
         Command::Explain(explain) => explain::run(explain, &args.config, &mut console),
         Command::History(history) => history::run(history, &args.config, &mut console),
         Command::Journal(journal) => journal::run(journal, &args.config, &mut console),

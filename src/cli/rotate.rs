@@ -1,5 +1,6 @@
 //! `patrold rotate`.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::control::{RotateAnswer, RotateOutcome, RotateRequest, Selection};
-use crate::daemon::rotate::rotate_without_daemon;
+use crate::control::{RotateAnswer, RotateOutcome, RotateRequest, RotateResult, Selection};
+use crate::daemon::rotate::{Granted, Wish, grant_without_daemon};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::{AccountName, TokenName};
@@ -16,6 +17,7 @@ use crate::telemetry::log::{Choice, Logger};
 use crate::view::rotated;
 
 use super::control::Client;
+use super::progress::{Progress, Shown};
 use super::reading::inventory;
 use super::{Complaint, Console, runtime};
 
@@ -24,6 +26,9 @@ use super::{Complaint, Console, runtime};
 pub struct RotateArgs {
     #[command(flatten)]
     which: Which,
+    /// Others have the secrets: no grace, the old ones are revoked first thing after the handover
+    #[arg(long)]
+    compromised: bool,
     /// How long to wait for the handovers; they go on afterwards where a daemon runs
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -59,44 +64,74 @@ impl Which {
 /// Rotates tokens now, through the daemon where one runs.
 pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
     let inventory = inventory(config, SystemClock.now(), console)?;
-    let timeout_seconds = args.timeout.as_secs().max(1);
-    let request = RotateRequest { tokens: args.which.selection(), timeout_seconds };
-    let answer = match Client::new(&inventory.daemon.control)?.rotate(&request)? {
-        Some(answer) => answer,
-        None => without_daemon(inventory, &request, console)?,
+    let request = RotateRequest {
+        tokens: args.which.selection(),
+        timeout_seconds: args.timeout.as_secs().max(1),
+        compromised: args.compromised,
+        follow: true,
     };
+    let client = Client::new(&inventory.daemon.control)?;
+    let progress = RefCell::new(Progress::new(if args.json { Shown::Never } else { Shown::WhereUseful }));
+    let answer = client.rotate(&request, |expected, result| progress.borrow_mut().tell(expected, result))?;
+    let answer = if let Some(answer) = answer {
+        answer
+    } else {
+        let names = request.tokens.resolve(&inventory).map_err(|refusal| Complaint::invalid(refusal.error))?;
+        let wish = if args.compromised { Wish::Replace } else { Wish::Rotate };
+        let each = |result: &RotateResult| progress.borrow_mut().tell(names.len(), result);
+        without_daemon(inventory, &names, wish, args.timeout, each, console)?
+    };
+    progress.into_inner().end();
     if answer.results.is_empty() {
         return Err(Complaint::failed("there is no such token"));
     }
-    if args.json {
-        console.json(&answer)?;
-    } else {
-        rotated::write(&answer, console.out_paint, &mut console.out)?;
-    }
-    Ok(verdict(&answer))
+    tell(&answer, args.json, args.compromised, console)
 }
 
 /// Does in this process what a daemon would do, under the same lock.
-fn without_daemon(
+pub(super) fn without_daemon(
     inventory: Inventory,
-    request: &RotateRequest,
+    names: &[TokenName],
+    wish: Wish,
+    timeout: Duration,
+    each: impl Fn(&RotateResult),
     console: &mut Console,
 ) -> Result<RotateAnswer, Complaint> {
-    let names = request.tokens.resolve(&inventory).map_err(|refusal| Complaint::invalid(refusal.error))?;
-    console.note("no daemon is running; rotating in this process")?;
+    console.note("no daemon is running; working in this process")?;
     let level = std::env::var(crate::telemetry::log::VARIABLE).unwrap_or_else(|_| "warn".to_owned());
     Logger::install(Choice { level: Some(level), format: None })
         .map_err(|error| Complaint::invalid(error.to_string()))?;
-    let patience = Duration::from_secs(request.timeout_seconds);
-    let rotated = rotate_without_daemon(Arc::new(inventory), SystemClock, &names, patience);
-    let results = runtime()?.block_on(rotated)?.into_iter().map(|(token, answer)| answer.tell(token));
+    crate::daemon::shelter::take();
+    let granted = grant_without_daemon(
+        Arc::new(inventory),
+        SystemClock,
+        names,
+        wish,
+        timeout.max(Duration::from_secs(1)),
+        |granted| each(&granted.clone().tell()),
+    );
+    let results = runtime()?.block_on(granted)?.into_iter().map(Granted::tell);
     Ok(RotateAnswer { results: results.collect() })
 }
 
-fn verdict(answer: &RotateAnswer) -> Exit {
-    match answer.results.iter().filter(|result| result.outcome == RotateOutcome::Rotated).count() {
-        0 => Exit::Failed,
-        rotated if rotated == answer.results.len() => Exit::Fine,
-        _ => Exit::Partly,
+/// Prints what became of it. `strictly`: where something is left to do, it is done in part.
+pub(super) fn tell(
+    answer: &RotateAnswer,
+    json: bool,
+    strictly: bool,
+    console: &mut Console,
+) -> Result<Exit, Complaint> {
+    if json {
+        console.json(answer)?;
+    } else {
+        rotated::write(answer, console.out_paint, &mut console.out)?;
     }
+    let of = |result: &&RotateResult| result.outcome == RotateOutcome::Rotated;
+    let whole = |result: &&RotateResult| of(result) && (result.left.is_empty() || !strictly);
+    let (rotated, whole) = (answer.results.iter().filter(of).count(), answer.results.iter().filter(whole).count());
+    Ok(match (rotated, whole) {
+        (0, _) => Exit::Failed,
+        (_, whole) if whole == answer.results.len() => Exit::Fine,
+        _ => Exit::Partly,
+    })
 }

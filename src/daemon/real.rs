@@ -210,6 +210,12 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         self.stopping.load(Ordering::Acquire)
     }
 
+    fn lend(&self, token: &TokenName, secret: &SecretParts) {
+        if self.accounts.authenticate_with(token) {
+            self.accounts.switch(token, secret.clone());
+        }
+    }
+
     async fn announce(&self, token: &TokenName, _at: Time, event: &Event, state: &Arc<TokenState>) {
         if let Some(token) = self.tokens.get(token) {
             token.show_state(state);
@@ -222,6 +228,8 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
                 | Event::ActivatedEarly { .. }
                 | Event::Renewed { .. }
                 | Event::RenewalVerified { .. }
+                // Accounts may have been lent what was taken back.
+                | Event::Undone { .. }
         );
         if !switched || !self.accounts.authenticate_with(token) {
             return;

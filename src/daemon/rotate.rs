@@ -1,4 +1,4 @@
-//! Rotations that an operator asks for: in the daemon, or without one.
+//! What an operator asks of tokens: rotations above all, in the daemon or without one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,27 @@ use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::names::{GenerationNo, TokenName};
 use crate::plan::Reason;
+use crate::rotation::act::operator::Offer;
+use crate::rotation::{Event, TokenState};
+use crate::view::leftover;
 
 use super::core::Core;
-use super::registry::View;
+use super::registry::{Token, View};
 use super::scheduler::{Key, Waker};
 use super::{StartError, open};
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// A rotation now.
+    Rotate,
+    /// The same, without grace: others have the secret.
+    Replace,
+    /// That this secret is taken over.
+    Adopt(Box<Offer>),
+    /// That the generation before is current again.
+    Recall,
+}
 
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,97 +41,199 @@ pub enum Answer {
     Failed(String),
     /// It waits; for what, in words.
     Waiting(String),
+    /// It cannot be done; why, in words. Nothing was begun.
+    Refused(String),
     /// The inventory has no such token.
     Unknown,
+}
+
+/// What became of one wish, and what is left to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    pub token: TokenName,
+    pub answer: Answer,
+    /// What somebody should know or do, a line each.
+    pub left: Vec<String>,
 }
 
 impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// Rotates tokens through a running scheduler, and waits until each is handed over, has failed, or `patience` is
     /// over.
     pub async fn rotate(&self, waker: &Waker, names: &[TokenName], patience: Duration) -> Vec<(TokenName, Answer)> {
-        let rotations = names.iter().map(|name| async {
-            let Some(token) = self.tokens.get(name) else { return (name.clone(), Answer::Unknown) };
-            let before = number(&token.view());
-            let mut follow = token.follow();
-            if !self.request(name).await {
-                return (name.clone(), Answer::Unknown);
-            }
-            waker.wake(vec![Key::Token(name.clone())]);
-            follow.mark_unchanged();
-            let mut last = Answer::Waiting("nothing has happened yet".to_owned());
-            let ended = tokio::time::timeout(patience, async {
-                loop {
-                    // The token lives as long as the core does.
-                    if follow.changed().await.is_err() {
-                        return;
-                    }
-                    if let Some(answer) = answer(&follow.borrow_and_update(), before) {
-                        let over = !matches!(answer, Answer::Waiting(_));
-                        last = answer;
-                        if over {
-                            return;
-                        }
-                    }
-                }
-            });
-            // Out of patience: what is known by now is the answer.
-            let _ = ended.await;
-            (name.clone(), last)
-        });
-        join_all(rotations).await
+        let granted = names.iter().map(|name| self.grant(Some(waker), name, Wish::Rotate, patience));
+        join_all(granted).await.into_iter().map(|granted| (granted.token, granted.answer)).collect()
     }
 
-    /// Rotates tokens without a scheduler, one run after the other, until each is handed over, has failed, or
-    /// `patience` is over.
-    pub async fn rotate_alone(&self, names: &[TokenName], patience: Duration) -> Vec<(TokenName, Answer)> {
-        let rotations = names.iter().map(|name| async {
-            let Some(token) = self.tokens.get(name) else { return (name.clone(), Answer::Unknown) };
-            let before = number(&token.view());
-            if !self.request(name).await {
-                return (name.clone(), Answer::Unknown);
+    /// Does what `wish` asks of a token, through a running scheduler where there is one, and waits until it is done, has
+    /// failed, or `patience` is over.
+    pub async fn grant(&self, waker: Option<&Waker>, name: &TokenName, wish: Wish, patience: Duration) -> Granted {
+        let unknown = || Granted { token: name.clone(), answer: Answer::Unknown, left: Vec::new() };
+        let Some(token) = self.tokens.get(name).filter(|token| token.wanted()) else { return unknown() };
+        let before = number(&token.view());
+        let replaces = matches!(wish, Wish::Replace);
+        let adopts = matches!(wish, Wish::Adopt(_));
+        let follow = token.follow();
+        if let Err(why) = self.begin(&token, wish).await {
+            return Granted { token: name.clone(), answer: Answer::Refused(why), left: Vec::new() };
+        }
+        let judge = |view: &View| answer(view, before, replaces);
+        let last = match waker {
+            Some(waker) => {
+                waker.wake(vec![Key::Token(name.clone())]);
+                watch(follow, judge, patience).await
             }
-            let mut last = Answer::Waiting("nothing has happened yet".to_owned());
-            let ended = tokio::time::timeout(patience, async {
-                while let Some(rest) = self.run_token(name).await {
-                    if let Some(answer) = answer(&token.view(), before) {
-                        last = answer;
-                    }
-                    match (&last, rest.until) {
-                        (Answer::Waiting(_), Some(until)) => self.clock.wait_until(until).await,
-                        _ => return,
-                    }
+            None => self.run_alone(name, &token, judge, patience).await,
+        };
+        let last = match (last, number(&token.view())) {
+            // It is handed over, and only the end of the old one is waited for.
+            (Answer::Waiting(_), Some(now))
+                if replaces && Some(now) != before && !is_compromised(&token.view().state) =>
+            {
+                Answer::Rotated(now)
+            }
+            (last, _) => last,
+        };
+        let account = token.policy().account.name.clone();
+        if adopts && matches!(last, Answer::Rotated(_)) {
+            // A listing may tell what the secret itself does not: when it expires.
+            if let Some(waker) = waker {
+                waker.wake(vec![Key::Poll(account)]);
+            } else {
+                self.poll(&account).await;
+                self.run_token(name).await;
+            }
+        }
+        let view = token.view();
+        let left = if replaces {
+            leftover::of_compromised(&view.state)
+        } else if adopts {
+            leftover::of_adopted(&token.policy(), &view.state)
+        } else {
+            Vec::new()
+        };
+        Granted { token: name.clone(), answer: last, left }
+    }
+
+    async fn begin(&self, token: &Token, wish: Wish) -> Result<(), String> {
+        let mut held = token.held.lock().await;
+        let now = self.clock.now();
+        let context = self.context(token, held.state());
+        let context = || context.as_ref().ok_or_else(|| "its account is not in the inventory".to_owned());
+        match wish {
+            Wish::Rotate => held.note(&token.policy(), now, Event::Requested {}),
+            Wish::Replace => held.note(&token.policy(), now, Event::Compromised {}),
+            Wish::Adopt(offer) => {
+                self.machine.offer(&mut held, context()?, *offer).map_err(|objection| objection.to_string())?;
+            }
+            Wish::Recall => {
+                self.machine.recall(&mut held, context()?).map_err(|objection| objection.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a token without a scheduler until `judge` has an answer.
+    async fn run_alone(
+        &self,
+        name: &TokenName,
+        token: &Token,
+        judge: impl Fn(&View) -> Option<Answer>,
+        patience: Duration,
+    ) -> Answer {
+        let mut last = Answer::Waiting("nothing has happened yet".to_owned());
+        let ended = tokio::time::timeout(patience, async {
+            while let Some(rest) = self.run_token(name).await {
+                if let Some(answer) = judge(&token.view()) {
+                    last = answer;
                 }
-            });
-            let _ = ended.await;
-            (name.clone(), last)
+                match (&last, rest.until) {
+                    (Answer::Waiting(_), Some(until)) => self.clock.wait_until(until).await,
+                    _ => return,
+                }
+            }
         });
-        join_all(rotations).await
+        // Out of patience: what is known by now is the answer.
+        let _ = ended.await;
+        last
     }
 }
 
-/// Rotates tokens of `inventory` in this process, where no daemon runs. What waits for its grace afterwards is left to the
-/// next daemon.
-pub async fn rotate_without_daemon<C: Clock>(
+/// Follows a token until `judge` has an answer.
+async fn watch(
+    mut follow: tokio::sync::watch::Receiver<View>,
+    judge: impl Fn(&View) -> Option<Answer>,
+    patience: Duration,
+) -> Answer {
+    follow.mark_unchanged();
+    let mut last = Answer::Waiting("nothing has happened yet".to_owned());
+    let ended = tokio::time::timeout(patience, async {
+        loop {
+            // The token lives as long as the core does.
+            if follow.changed().await.is_err() {
+                return;
+            }
+            if let Some(answer) = judge(&follow.borrow_and_update()) {
+                let over = !matches!(answer, Answer::Waiting(_));
+                last = answer;
+                if over {
+                    return;
+                }
+            }
+        }
+    });
+    // Out of patience: what is known by now is the answer.
+    let _ = ended.await;
+    last
+}
+
+/// Does what `wish` asks of tokens of `inventory` in this process, where no daemon runs. What waits for its grace
+/// afterwards is left to the next daemon. `each` is told of every result as soon as it is there.
+pub async fn grant_without_daemon<C: Clock>(
     inventory: Arc<Inventory>,
     clock: C,
     names: &[TokenName],
+    wish: Wish,
     patience: Duration,
-) -> Result<Vec<(TokenName, Answer)>, StartError> {
+    each: impl Fn(&Granted),
+) -> Result<Vec<Granted>, StartError> {
     let opening = open(inventory, clock).await?;
-    let answers = opening.core.rotate_alone(names, patience).await;
+    let each = &each;
+    let granted = names.iter().map(|name| {
+        let (core, wish) = (&opening.core, wish.clone());
+        async move {
+            let granted = core.grant(None, name, wish, patience).await;
+            each(&granted);
+            granted
+        }
+    });
+    let granted = join_all(granted).await;
     opening.core.machine.effects.hooks.close(patience).await;
-    Ok(answers)
+    Ok(granted)
+}
+
+/// Whether others have the secret that consumers use.
+fn is_compromised(state: &TokenState) -> bool {
+    state.phase.current().is_some_and(|current| current.generation.compromised.is_some())
 }
 
 fn number(view: &View) -> Option<GenerationNo> {
     view.state.phase.current().map(|current| current.generation.number)
 }
 
-/// What a view says about a rotation that was asked for when `before` was current; None while it is under way.
-fn answer(view: &View, before: Option<GenerationNo>) -> Option<Answer> {
+/// What a view says about what was asked for when `before` was current; None while it is under way. `replaces`: it is not
+/// done before the old generation is dealt with, too.
+fn answer(view: &View, before: Option<GenerationNo>, replaces: bool) -> Option<Answer> {
     let rest = view.rest?;
-    if let Some(number) = number(view).filter(|number| Some(*number) != before) {
-        return Some(Answer::Rotated(number));
+    let unfinished = replaces && is_compromised(&view.state);
+    if let Some(number) = number(view).filter(|number| Some(*number) != before && !unfinished) {
+        let revoking = replaces && view.state.phase.retiring().is_some() && view.state.retry.is_none();
+        let patient =
+            rest.until.is_some() && view.state.phase.current().is_some_and(|it| it.delivery.settled.is_some());
+        return Some(if revoking && patient {
+            Answer::Waiting(rest.reason.sentence().to_owned())
+        } else {
+            Answer::Rotated(number)
+        });
     }
     if let Some(failure) = &view.stuck {
         return Some(Answer::Failed(failure.to_string()));

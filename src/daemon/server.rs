@@ -3,6 +3,7 @@
 //! The socket belongs to the daemon's user and to nobody else: its mode is 0600 before anybody can connect. Who connects
 //! all the same, and how much is taken from whom, is the business of [`super::guard`].
 
+use std::convert::Infallible;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -10,24 +11,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::future::join_all;
+use futures_util::stream;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
+use crate::account::credential;
 use crate::clock::Clock;
 use crate::control::{
-    EXPLAIN, ExplainAnswer, ExplainRequest, RELOAD, ROTATE, Refusal, ReloadAnswer, RotateAnswer, RotateOutcome,
-    RotateRequest, RotateResult, STATUS,
+    ADOPT, AdoptRequest, EXPLAIN, Expected, ExplainAnswer, ExplainRequest, LINES, RELOAD, ROLLBACK, ROTATE, Refusal,
+    ReloadAnswer, RollbackRequest, RotateAnswer, RotateOutcome, RotateRequest, RotateResult, STATUS,
 };
 use crate::names::TokenName;
+use crate::rotation::act::operator::Offer;
+use crate::secret::SecretParts;
 use crate::view::status::Status;
 
 use super::Running;
 use super::guard::{self, Limits};
 use super::reload::Reloader;
-use super::rotate::Answer;
+use super::rotate::{Answer, Granted, Wish};
 
 /// No request is longer than the names of all tokens of a large inventory.
 const LARGEST_REQUEST: usize = 8 << 20;
@@ -96,6 +106,8 @@ impl Socket {
             .route(STATUS, get(status::<C>))
             .route(EXPLAIN, get(explain::<C>))
             .route(ROTATE, post(rotate::<C>))
+            .route(ADOPT, post(adopt::<C>))
+            .route(ROLLBACK, post(rollback::<C>))
             .route(RELOAD, post(reload::<C>))
             .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
             .with_state(Served { running });
@@ -125,13 +137,65 @@ async fn explain<C: Clock>(
 async fn rotate<C: Clock>(
     State(served): State<Served<C>>,
     Json(request): Json<RotateRequest>,
-) -> Result<Json<RotateAnswer>, (StatusCode, Json<Refusal>)> {
+) -> Result<Response, (StatusCode, Json<Refusal>)> {
     let running = &served.running;
     let names = request.tokens.resolve(&running.core.inventory());
     let names = names.map_err(|refusal| (StatusCode::NOT_FOUND, Json(refusal)))?;
-    let patience = Duration::from_secs(request.timeout_seconds).min(LONGEST_WAIT);
-    let answers = running.core.rotate(&running.waker, &names, patience).await;
-    Ok(Json(RotateAnswer { results: answers.into_iter().map(|(token, answer)| answer.tell(token)).collect() }))
+    let wish = if request.compromised { Wish::Replace } else { Wish::Rotate };
+    if request.follow {
+        return Ok(follow(served, names, wish, request.timeout_seconds));
+    }
+    let granted = names.iter().map(|name| served.grant(name, wish.clone(), request.timeout_seconds));
+    Ok(Json(RotateAnswer { results: join_all(granted).await }).into_response())
+}
+
+/// Answers with the number of results, and then with each result once it is there, a line of JSON each.
+fn follow<C: Clock>(served: Served<C>, names: Vec<TokenName>, wish: Wish, timeout: u64) -> Response {
+    let (sender, lines) = mpsc::unbounded_channel();
+    // Who asked may have gone away. What they asked for is done all the same.
+    let tell = move |line: serde_json::Result<String>| drop(line.map(|line| sender.send(line + "\n")));
+    tell(serde_json::to_string(&Expected { expected: names.len() }));
+    tokio::spawn(async move {
+        let each = names.iter().map(|name| async {
+            let result = served.grant(name, wish.clone(), timeout).await;
+            tell(serde_json::to_string(&result));
+        });
+        join_all(each).await;
+    });
+    let lines = stream::unfold(lines, |mut lines| async move {
+        let line = lines.recv().await?;
+        Some((Ok::<_, Infallible>(line), lines))
+    });
+    ([(CONTENT_TYPE, LINES)], Body::from_stream(lines)).into_response()
+}
+
+async fn adopt<C: Clock>(
+    State(served): State<Served<C>>,
+    Query(request): Query<AdoptRequest>,
+    body: Bytes,
+) -> Result<Json<RotateAnswer>, (StatusCode, Json<Refusal>)> {
+    let secret = credential::parse(&body).map_err(|why| {
+        let error = format!("the secret cannot be used: {why}");
+        (StatusCode::UNPROCESSABLE_ENTITY, Json(Refusal { error }))
+    })?;
+    let offer = Offer { secret: SecretParts::new(secret), id: request.id, expires: request.expires };
+    let result = served.grant(&request.token, Wish::Adopt(Box::new(offer)), request.timeout_seconds).await;
+    Ok(Json(RotateAnswer { results: vec![result] }))
+}
+
+async fn rollback<C: Clock>(
+    State(served): State<Served<C>>,
+    Json(request): Json<RollbackRequest>,
+) -> Json<RotateAnswer> {
+    let result = served.grant(&request.token, Wish::Recall, request.timeout_seconds).await;
+    Json(RotateAnswer { results: vec![result] })
+}
+
+impl<C: Clock> Served<C> {
+    async fn grant(&self, name: &TokenName, wish: Wish, timeout_seconds: u64) -> RotateResult {
+        let patience = Duration::from_secs(timeout_seconds).min(LONGEST_WAIT);
+        self.running.core.grant(Some(&self.running.waker), name, wish, patience).await.tell()
+    }
 }
 
 async fn reload<C: Clock>(State(served): State<Served<C>>) -> Json<ReloadAnswer> {
@@ -140,16 +204,17 @@ async fn reload<C: Clock>(State(served): State<Served<C>>) -> Json<ReloadAnswer>
     Json(ReloadAnswer { applied: reload.problems.is_empty(), changes: reload.changes, problems: reload.problems })
 }
 
-impl Answer {
-    /// The answer as the command line gets it.
-    pub fn tell(self, token: TokenName) -> RotateResult {
-        let (outcome, generation, detail) = match self {
-            Self::Rotated(number) => (RotateOutcome::Rotated, Some(number), String::new()),
-            Self::Failed(detail) => (RotateOutcome::Failed, None, detail),
-            Self::Waiting(detail) => (RotateOutcome::Waiting, None, detail),
-            Self::Unknown => (RotateOutcome::UnknownToken, None, "the inventory has no such token".to_owned()),
+impl Granted {
+    /// The result as the command line gets it.
+    pub fn tell(self) -> RotateResult {
+        let (outcome, generation, detail) = match self.answer {
+            Answer::Rotated(number) => (RotateOutcome::Rotated, Some(number), String::new()),
+            Answer::Failed(detail) => (RotateOutcome::Failed, None, detail),
+            Answer::Waiting(detail) => (RotateOutcome::Waiting, None, detail),
+            Answer::Refused(detail) => (RotateOutcome::Refused, None, detail),
+            Answer::Unknown => (RotateOutcome::UnknownToken, None, "the inventory has no such token".to_owned()),
         };
-        RotateResult { token, outcome, generation, detail }
+        RotateResult { token: self.token, outcome, generation, detail, left: self.left }
     }
 }
 

@@ -100,6 +100,17 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
             Line { id: generation.remote.id.as_ref(), ..Line::info("adopted the initial secret as generation 0") }
         }
         Event::Requested {} => Line::info("an operator asked for a rotation"),
+        Event::Compromised {} => {
+            Line::new(Level::WARN, "an operator says that others have its secret; replacing it without grace")
+        }
+        Event::Offered { candidate } => Line {
+            generation: Some(candidate.generation.number),
+            ..Line::info("an operator brought a secret to take over; proving it")
+        },
+        Event::Recalled { candidate, .. } => Line {
+            generation: Some(candidate.generation.number),
+            ..Line::info("an operator asked for the generation before; proving it")
+        },
         Event::Postponed { failure, next } => Line {
             detail: Some(state.phase.name().to_owned()),
             ..Line::warn("the next step failed and is tried again; nothing is lost", failure).again(*next)

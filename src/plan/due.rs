@@ -9,6 +9,10 @@ use super::Reason;
 use super::cron::WindowState;
 use super::jitter::jitter;
 
+/// Who asked for an older generation instead of a newer one has so much time to find out what was wrong with that, before
+/// another is minted.
+const RECALL_HOLD: Span = Span::days(1);
+
 /// How a due token is dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -101,6 +105,13 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
     let adopted = generation.params.is_none();
     if adopted && expires.is_none() && remote.expires == Expiry::Unknown && !has_rhythm(policy) {
         rules.push(rotation(Reason::ExpiryUnknown, generation.minted_at, None));
+    }
+    if let Some(preferred) = current.preferred {
+        // What made the newer one be minted holds for this one as well. It presses again at its deadline.
+        let until = later(preferred, RECALL_HOLD);
+        for due in rules.iter_mut().filter(|due| due.kind == Kind::Rotation && !due.urgent) {
+            due.at = due.at.max(due.deadline.unwrap_or(until).min(until));
+        }
     }
     rules
 }

@@ -28,6 +28,7 @@ pub use classify::{Limited, retry_after};
 pub use definition::{Capabilities, Checked, OnTimeout, ParamKind, ParamSpec, Provider};
 pub use login::Session;
 pub use request::redactor;
+pub use time::claimed_expiry;
 
 use std::collections::BTreeMap;
 use std::fmt;

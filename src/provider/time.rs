@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Timel
 use serde_json::Value;
 
 use crate::clock::{Span, Time};
+use crate::secret::Secret;
 
 /// How an answer writes a moment. The variants are the words of `format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +129,11 @@ pub(super) fn to_rfc3339(time: Time, digits: u32) -> String {
     let fraction = format!("{:09}", time.nanosecond().min(999_999_999));
     let digits = digits.min(9) as usize;
     format!("{}.{}Z", whole.trim_end_matches('Z'), &fraction[..digits])
+}
+
+/// When `secret` expires by its own account, where it is a JSON web token.
+pub fn claimed_expiry(secret: &Secret) -> Option<Time> {
+    jwt_expiry(secret.expose())
 }
 
 /// The moment in the `exp` claim of a JSON web token, where `token` is one that decodes cleanly (RFC 7519).

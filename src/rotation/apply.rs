@@ -4,12 +4,13 @@
 
 use crate::clock::Time;
 use crate::names::{RemoteId, StoreKey};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Expiry, Remote};
 
 use super::event::Event;
 use super::state::{
-    Candidate, Current, Delivery, Intent, Noted, Phase, Progress, Remnant, Retiring, Retry, Search, TokenState, Undo,
+    Candidate, Current, Delivery, Intent, Noted, Origin, Phase, Progress, Remnant, Retiring, Retry, Search, TokenState,
+    Undo,
 };
 
 /// `state` after `event` happened at `at`.
@@ -21,6 +22,11 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
             // Whoever asks by hand does not want to wait for a backoff.
             state.requested = Some(at);
             state.retry = None;
+        }
+        Event::Compromised {} => {
+            state.requested = Some(at);
+            state.retry = None;
+            compromise(state, at);
         }
         Event::RemnantEnded { remnant, .. } => state.remnants.retain(|known| known != remnant),
         Event::ReapFailed { remnant, failure, next } => {
@@ -154,6 +160,14 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             Phase::Minted { current, candidate: candidate.as_ref().clone() }
         }
 
+        // A secret that an operator brought, or asked for again.
+        (Phase::Vacant, Event::Offered { candidate }) => offered(state, None, candidate),
+        (Phase::Steady { current }, Event::Offered { candidate }) => offered(state, Some(current), candidate),
+        (Phase::Active { current, .. } | Phase::Steady { current }, Event::Recalled { candidate, remnant }) => {
+            state.remnants.retain(|known| Some(known) != remnant.as_ref());
+            Phase::Minted { current: Some(current), candidate: candidate.as_ref().clone() }
+        }
+
         // From the proof to the handover.
         (Phase::Minted { current, mut candidate }, Event::Verified { id, expires, .. }) => {
             learn(&mut candidate.generation.remote, id.as_ref(), *expires);
@@ -177,16 +191,37 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             | Phase::Delivered { current, candidate },
             Event::UndoBegun { why, restore },
         ) => {
+            if why.code == FailureCode::Recalled {
+                // Who asked for a rotation before has changed their mind.
+                state.requested = None;
+            }
             let undo = Undo { why: why.clone(), restore: *restore, restored: Delivery::default() };
             Phase::Undoing { current, candidate, undo }
         }
-        (Phase::Undoing { mut current, undo, .. }, Event::Undone { remnant, .. }) => {
+        (Phase::Undoing { mut current, undo, candidate }, Event::Undone { remnant, revoke_at, .. }) => {
             state.remnants.extend(remnant.clone());
-            if let Some(current) = current.as_mut().filter(|_| undo.restore) {
-                // What was not restored holds the new secret, or nobody knows what.
-                current.delivery = undo.restored;
+            if let Some(current) = current.as_mut() {
+                if undo.restore {
+                    // What was not restored holds the new secret, or nobody knows what.
+                    current.delivery = undo.restored;
+                }
+                if undo.why.code == FailureCode::Recalled {
+                    current.preferred = Some(at);
+                }
             }
-            settled(current)
+            match (candidate, current, remnant) {
+                (
+                    Candidate {
+                        generation, rotation, origin: Origin::Recalled { handed_over, revoke_at: before }, ..
+                    },
+                    Some(current),
+                    None,
+                ) => {
+                    let revoke_at = revoke_at.unwrap_or(before);
+                    Phase::Active { current, retiring: Retiring { generation, rotation, handed_over, revoke_at } }
+                }
+                (_, current, _) => settled(current),
+            }
         }
 
         // The end of the old generation.
@@ -333,6 +368,27 @@ fn intended(state: &mut TokenState, current: Option<Current>, intent: &Intent) -
     Phase::Intended { current, intent: intent.clone() }
 }
 
+fn offered(state: &mut TokenState, current: Option<Current>, candidate: &Candidate) -> Phase {
+    state.last_number = state.last_number.max(candidate.generation.number);
+    Phase::Minted { current, candidate: candidate.clone() }
+}
+
+/// Others have the secret of everything that exists now. What is handed over already has no grace any more.
+fn compromise(state: &mut TokenState, at: Time) {
+    for generation in state.phase.generations_mut() {
+        generation.compromised.get_or_insert(at);
+    }
+    if let Some(retiring) = state.phase.retiring_mut() {
+        retiring.revoke_at = retiring.revoke_at.min(at);
+    }
+    for remnant in &mut state.remnants {
+        if let Remnant::Deferred { generation, revoke_at, .. } = remnant {
+            generation.compromised.get_or_insert(at);
+            *revoke_at = revoke_at.map(|revoke_at| revoke_at.min(at));
+        }
+    }
+}
+
 /// The candidate becomes current, and what was current begins to retire.
 fn activate(
     state: &mut TokenState,
@@ -342,9 +398,12 @@ fn activate(
     revoke_at: Time,
 ) -> Phase {
     // Whoever asked while the rotation was under way has what they asked for; a mint that failed did not answer them.
-    state.requested = None;
-    let Candidate { generation, rotation, delivery, .. } = candidate;
-    let new = Current::new(generation, delivery);
+    // What was compromised on its way is no answer either.
+    let answers = candidate.generation.compromised.is_none();
+    state.requested = state.requested.filter(|_| !answers);
+    let Candidate { generation, rotation, delivery, origin, .. } = candidate;
+    let preferred = matches!(origin, Origin::Recalled { .. }).then_some(at);
+    let new = Current { preferred, ..Current::new(generation, delivery) };
     match current {
         Some(old) => {
             let retiring = Retiring { generation: old.generation, rotation, handed_over: at, revoke_at };

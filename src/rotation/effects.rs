@@ -91,6 +91,9 @@ pub trait Effects: Send + Sync + 'static {
         false
     }
 
+    /// Lets accounts that authenticate with `token` try `secret`, which is not current: what they had does not work.
+    fn lend(&self, token: &TokenName, secret: &SecretParts);
+
     /// Tells that `event` happened at `at` and is durable; `state` is what it led to. Returns once whoever
     /// authenticates with this token uses its new secret.
     fn announce(

@@ -36,6 +36,13 @@ events! {
     Adopted { generation: Generation } = "adopted";
     /// An operator asked for a rotation.
     Requested {} = "requested";
+    /// An operator said that others have the secret: every generation is replaced, and revoked without grace.
+    Compromised {} = "compromised";
+    /// An operator brought a secret to take over; it is in the journal, and proven next.
+    Offered { candidate: Box<Candidate> } = "offered";
+    /// An operator asked for the generation before the current one; it is proven next. `remnant`: it was waiting for a
+    /// revocation that had been left for later.
+    Recalled { candidate: Box<Candidate>, remnant: Option<Remnant> } = "recalled";
     /// The step that comes next failed and will be tried again; nothing happened at the provider.
     Postponed { failure: Failure, next: Time } = "postponed";
     /// A mint is about to be asked for.
@@ -84,8 +91,9 @@ events! {
     LeftToExpire { remnant: Remnant } = "left-to-expire";
     /// The new generation is taken back.
     UndoBegun { why: Failure, restore: bool } = "undo-begun";
-    /// The new generation was taken back; `remnant`: it could not be revoked.
-    Undone { remnant: Option<Remnant>, next: Time } = "undone";
+    /// The new generation was taken back; `remnant`: it could not be revoked. `revoke_at`: one that was recalled goes on
+    /// retiring, and is not revoked before this.
+    Undone { remnant: Option<Remnant>, next: Time, revoke_at: Option<Time> } = "undone";
     /// A renewal in place is about to be asked for.
     RenewalIntended { intent: Intent } = "renewal-intended";
     /// A renewal in place could not be begun.

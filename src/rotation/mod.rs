@@ -27,7 +27,7 @@
 //! `decide` looks at a state and says what comes next; `run` does it through [`effects::Effects`], journals what
 //! happened, and lets `apply` make the next state of it. Daemon, command line and tests drive the same `run`.
 
-mod act;
+pub mod act;
 pub mod apply;
 pub mod decide;
 pub mod effects;

@@ -146,6 +146,42 @@ impl Phase {
         }
     }
 
+    /// The old generation, to be changed.
+    pub(crate) fn retiring_mut(&mut self) -> Option<&mut Retiring> {
+        match self {
+            Self::Active { retiring, .. } | Self::Revoked { retiring, .. } => Some(retiring),
+            Self::Renewing { retiring, .. } | Self::Doubted { retiring, .. } | Self::Renewed { retiring, .. } => {
+                retiring.as_mut()
+            }
+            _ => None,
+        }
+    }
+
+    /// Every generation that this phase holds.
+    pub(crate) fn generations_mut(&mut self) -> impl Iterator<Item = &mut Generation> {
+        let (current, candidate, retiring) = match self {
+            Self::Vacant => (None, None, None),
+            Self::Intended { current, .. } | Self::Searching { current, .. } => (current.as_mut(), None, None),
+            Self::Minted { current, candidate }
+            | Self::Verified { current, candidate }
+            | Self::Delivered { current, candidate }
+            | Self::Undoing { current, candidate, .. } => (current.as_mut(), Some(candidate), None),
+            Self::Steady { current } => (Some(current), None, None),
+            Self::Active { current, retiring } | Self::Revoked { current, retiring } => {
+                (Some(current), None, Some(retiring))
+            }
+            Self::Renewing { current, retiring, .. }
+            | Self::Doubted { current, retiring, .. }
+            | Self::Renewed { current, retiring, .. } => (Some(current), None, retiring.as_mut()),
+        };
+        let generations = [
+            current.map(|current| &mut current.generation),
+            candidate.map(|candidate| &mut candidate.generation),
+            retiring.map(|retiring| &mut retiring.generation),
+        ];
+        generations.into_iter().flatten()
+    }
+
     /// The mint or renewal whose end is not known yet.
     pub fn intent(&self) -> Option<&Intent> {
         match self {
@@ -202,6 +238,9 @@ pub struct Generation {
     pub issued_at: Time,
     /// Keyed hashes of its secret's parts, by part.
     pub fingerprints: BTreeMap<String, Fingerprint>,
+    /// An operator said then that others have its secret: it is replaced, and revoked without grace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compromised: Option<Time>,
 }
 
 impl Generation {
@@ -244,12 +283,23 @@ pub struct Current {
     /// fails does not hold up a renewal, nor the other way round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal_retry: Option<Retry>,
+    /// An operator asked for this generation instead of a newer one then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred: Option<Time>,
 }
 
 impl Current {
     /// A generation that is just beginning to be used.
     pub fn new(generation: Generation, delivery: Delivery) -> Self {
-        Self { generation, delivery, dead: None, renewal_spent: false, secret_lost: false, renewal_retry: None }
+        Self {
+            generation,
+            delivery,
+            dead: None,
+            renewal_spent: false,
+            secret_lost: false,
+            renewal_retry: None,
+            preferred: None,
+        }
     }
 
     /// True where consumers certainly cannot use it: the provider said so, or its time is over.
@@ -266,6 +316,28 @@ pub struct Candidate {
     pub delivery: Delivery,
     /// The answer to its mint shows that it is not what was asked for.
     pub objection: Option<Failure>,
+    /// Where it comes from.
+    #[serde(default, skip_serializing_if = "Origin::is_mint")]
+    pub origin: Origin,
+}
+
+/// How a candidate came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Origin {
+    /// Minted for this rotation: where it is not handed over, it is revoked.
+    #[default]
+    Minted,
+    /// An operator brought it: where it is not handed over, it is forgotten, and stays theirs.
+    Adopted,
+    /// It was current before, and an operator asked for it again: where it is not handed over, it goes on retiring.
+    Recalled { handed_over: Time, revoke_at: Time },
+}
+
+impl Origin {
+    fn is_mint(&self) -> bool {
+        *self == Self::Minted
+    }
 }
 
 /// An old generation on its way out. Holds what is needed to revoke it.

@@ -100,6 +100,10 @@ entries! {
     TOKEN:
     "adopted", "The initial secret was taken over as generation 0", "";
     "requested", "An operator asked for a rotation", "";
+    "compromised", "An operator says that others have the secret: every generation is replaced, and revoked without grace",
+        "see that the lines `retired` follow; `patrold rotate --compromised` tells what is left to do";
+    "offered", "An operator brought a secret to take over; it is proven next", "";
+    "recalled", "An operator asked for the generation before; it is proven next", "";
     "postponed", "The next step failed and is tried again; nothing is lost", "";
     "intended", "A new generation is about to be minted", "";
     "mint-refused", "No new token was minted; the old one stays in force", "";

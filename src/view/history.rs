@@ -170,7 +170,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         Event::Intended { intent } | Event::RenewalIntended { intent } => {
             (Some(intent.number), format!("{}; marker {}", intent.reason, intent.marker))
         }
-        Event::Minted { candidate } => {
+        Event::Minted { candidate } | Event::Offered { candidate } | Event::Recalled { candidate, .. } => {
             let generation = &candidate.generation;
             let id = generation.remote.id.as_ref().map(|id| format!("id {id}")).unwrap_or_default();
             (Some(generation.number), id)
@@ -215,6 +215,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
             (number, format!("{name}: {}", again(failure, next)))
         }
         Event::Requested {}
+        | Event::Compromised {}
         | Event::OrphanRevoked { .. }
         | Event::Delivered {}
         | Event::Undone { remnant: None, .. }

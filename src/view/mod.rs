@@ -4,6 +4,7 @@ pub mod check;
 pub mod explain;
 pub mod exported;
 pub mod history;
+pub mod leftover;
 pub mod outlook;
 mod paint;
 pub mod plan;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::control::{RotateAnswer, RotateOutcome};
+use crate::control::{RotateAnswer, RotateOutcome, RotateResult};
 
 use super::Paint;
 use super::table::{Table, Tint};
@@ -15,11 +15,33 @@ pub fn write(answer: &RotateAnswer, paint: Paint, out: &mut impl Write) -> io::R
             RotateOutcome::Rotated => ("rotated", Tint::Plain),
             RotateOutcome::Waiting => ("waiting", Tint::Warning),
             RotateOutcome::Failed => ("failed", Tint::Error),
+            RotateOutcome::Refused => ("refused", Tint::Error),
             RotateOutcome::UnknownToken => ("unknown", Tint::Error),
         };
         let generation = result.generation.map_or_else(|| "-".to_owned(), |generation| generation.to_string());
         let detail = if result.detail.is_empty() { "-".to_owned() } else { result.detail.clone() };
         table.row(tint, vec![result.token.to_string(), word.to_owned(), generation, detail]);
     }
-    table.write(paint, out)
+    table.write(paint, out)?;
+    let left: Vec<_> =
+        answer.results.iter().flat_map(|result| result.left.iter().map(move |it| (result, it))).collect();
+    if !left.is_empty() {
+        writeln!(out, "\nleft to do:")?;
+    }
+    for (result, what) in left {
+        writeln!(out, "{} {}: {what}", paint.yellow("!"), result.token)?;
+    }
+    Ok(())
+}
+
+/// One result in a few words: `rotated, generation 4`.
+pub fn word(result: &RotateResult) -> String {
+    match (result.outcome, result.generation) {
+        (RotateOutcome::Rotated, Some(generation)) => format!("generation {generation} is current"),
+        (RotateOutcome::Rotated, None) => "rotated".to_owned(),
+        (RotateOutcome::Waiting, _) => format!("waiting: {}", result.detail),
+        (RotateOutcome::Failed, _) => format!("failed: {}", result.detail),
+        (RotateOutcome::Refused, _) => format!("refused: {}", result.detail),
+        (RotateOutcome::UnknownToken, _) => "unknown".to_owned(),
+    }
 }

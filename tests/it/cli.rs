@@ -29,6 +29,8 @@ fn help_is_as_documented() {
         ("help-status", &["status", "--help"]),
         ("help-rotate", &["rotate", "--help"]),
         ("help-explain", &["explain", "--help"]),
+        ("help-adopt", &["adopt", "--help"]),
+        ("help-rollback", &["rollback", "--help"]),
         ("help-history", &["history", "--help"]),
         ("help-provider-show", &["provider", "show", "--help"]),
         ("help-provider-test", &["provider", "test", "--help"]),
@@ -241,6 +243,8 @@ fn names_that_do_not_exist_get_a_hint() {
     for (args, hint) in [
         (&["plan", "gsp"][..], "did you mean \"gps\"?"),
         (&["status", "gsp"], "did you mean \"gps\"?"),
+        (&["adopt", "gsp"], "did you mean \"gps\"?"),
+        (&["rollback", "gsp"], "did you mean \"gps\"?"),
         (&["explain", "gsp"], "did you mean \"gps\"?"),
         (&["history", "gsp"], "did you mean \"gps\"?"),
         (&["provider", "show", "axw"], "did you mean \"awx\"?"),
@@ -274,7 +278,7 @@ fn rotations_without_a_daemon_tell_how_they_went() {
     let output = world.run(&["rotate", "ci", "nobody", "--timeout", "30s", "--json"]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("no daemon is running; rotating in this process"), "{text}");
+    assert!(text.contains("no daemon is running; working in this process"), "{text}");
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let results = json["results"].as_array().unwrap();
     let outcomes: Vec<_> = results.iter().map(|result| (&result["token"], &result["outcome"])).collect();

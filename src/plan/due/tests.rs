@@ -39,6 +39,7 @@ impl Case {
             minted_at: minted,
             issued_at: minted,
             fingerprints: BTreeMap::new(),
+            compromised: None,
         };
         let current = Current::new(generation, Delivery::default());
         Self { policy: policy::token(), state: TokenState::default(), current, renews: false, skew: Span::zero() }

@@ -12,7 +12,7 @@ use crate::rotation::decide::reached_consumers;
 use crate::rotation::effects::{Condition, Effects, Occasion};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Current, Delivery, Generation, Phase, Progress};
+use crate::rotation::state::{Current, Delivery, Generation, Origin, Phase, Progress};
 
 use super::{address, subject};
 
@@ -27,7 +27,15 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
             Err(failure) => return self.postpone(held, context, None, failure),
         };
-        let overdue = self.clock.now() >= generation.minted_at + context.policy.verify_timeout;
+        let waited = self.clock.now() >= generation.minted_at + context.policy.verify_timeout;
+        // The timeout is for new tokens that are not known everywhere yet.
+        let overdue = waited || candidate.origin != Origin::Minted;
+        let unproven = waited && candidate.origin != Origin::Adopted;
+        if candidate.origin == Origin::Adopted
+            && held.state.phase.current().is_none_or(|_| self.without_secret(held, context))
+        {
+            self.effects.lend(&context.policy.name, &secret);
+        }
         match self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await {
             Outcome::Done(Verdict::Alive { id, expires }) => {
                 let id = id.filter(|_| generation.remote.id.is_none());
@@ -43,7 +51,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 self.note(held, context, Event::UndoBegun { why, restore: false });
             }
             // What consumers have is certainly dead: one that nobody can prove now is better than that.
-            Outcome::Later { .. } | Outcome::Ambiguous(_) if overdue && self.without_secret(held, context) => {
+            Outcome::Later { .. } | Outcome::Ambiguous(_) if unproven && self.without_secret(held, context) => {
                 self.note(held, context, Event::Verified { proven: false, id: None, expires: None });
             }
             Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
@@ -157,7 +165,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }))
         .await;
         let revoke_at = match held.state.phase {
-            Phase::Active { .. } => now.checked_add_signed(context.policy.grace),
+            Phase::Active { ref retiring, .. } if retiring.generation.compromised.is_none() => {
+                now.checked_add_signed(context.policy.grace)
+            }
             _ => None,
         };
         let mut fine = true;

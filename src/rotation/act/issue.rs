@@ -15,7 +15,7 @@ use crate::rotation::decide::{lost_mint, search_settled};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Phase};
+use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin, Phase};
 
 use super::{failures, named, slot};
 
@@ -66,6 +66,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             minted_at: now,
             issued_at: now,
             fingerprints: self.effects.fingerprints(&parts),
+            compromised: None,
         };
         held.keep(slot(policy, &generation), parts);
         self.note(held, context, Event::Adopted { generation });
@@ -133,6 +134,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             minted_at: now,
             issued_at: now,
             fingerprints: self.effects.fingerprints(&minted.secret),
+            compromised: None,
         };
         held.keep(slot(&context.policy, &generation), minted.secret);
         let candidate = Candidate {
@@ -140,6 +142,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             rotation: intent.rotation,
             delivery: Delivery::default(),
             objection: minted.objection,
+            origin: Origin::Minted,
         };
         self.note(held, context, Event::Minted { candidate: Box::new(candidate) });
     }

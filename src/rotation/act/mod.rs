@@ -2,6 +2,7 @@
 
 mod consumers;
 mod issue;
+pub mod operator;
 mod renewal;
 mod revocation;
 

@@ -15,8 +15,10 @@ use super::{PROOFS, address, failures, named, subject};
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn revoke(&self, held: &mut Held, context: &Context) {
-        // A consumer whose store was set back to the old secret must get the new one before the old one dies.
-        if context.wanted && !self.inspect(held, context).await {
+        // A consumer whose store was set back to the old secret must get the new one before the old one dies; unless
+        // others have the old one as well.
+        let compromised = held.state.phase.retiring().is_some_and(|it| it.generation.compromised.is_some());
+        if context.wanted && !compromised && !self.inspect(held, context).await {
             return;
         }
         if self.still_used(held, context).await {
@@ -94,7 +96,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Taken::NotYet { not_before, failure } => return self.postpone(held, context, not_before, failure),
         };
         let next = self.next_rotation(held, None);
-        self.note(held, context, Event::Undone { remnant, next });
+        self.note(held, context, Event::Undone { remnant, next, revoke_at: None });
     }
 
     pub(super) async fn reap(&self, held: &mut Held, context: &Context, remnant: Remnant, remote: Remote) {

@@ -5,7 +5,7 @@ use crate::inventory::OnFailure;
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Reason;
 use crate::rotation::event::Event;
-use crate::rotation::state::{Candidate, Current, Delivery, Generation, Phase, Progress, Remnant, Undo};
+use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Phase, Progress, Remnant, Undo};
 
 use super::delivery::{self, Delivering};
 use super::{Action, Situation, Step, act_or_wait, earliest, later, rest};
@@ -74,7 +74,7 @@ pub(super) fn delivered(s: &Situation<'_>, current: Option<&Current>, candidate:
     match delivery::hooks(s, &candidate.delivery) {
         Delivering::Now(step) => step,
         Delivering::At(time) => wait_for_delivery(s, current, candidate, time),
-        Delivering::Done => Step::Note(Event::Activated { revoke_at: later(s.now, s.policy.grace) }),
+        Delivering::Done => Step::Note(Event::Activated { revoke_at: s.end_of_grace(current) }),
     }
 }
 
@@ -94,7 +94,7 @@ fn refused_by_hook(s: &Situation<'_>, current: Option<&Current>, delivery: &Deli
 /// rotated or renewed itself, while what is owed stays owed and keeps the old generation alive.
 fn wait_for_delivery(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate, next: Time) -> Step {
     if s.near_end(&candidate.generation) {
-        return Step::Note(Event::ActivatedEarly { revoke_at: later(s.now, s.policy.grace) });
+        return Step::Note(Event::ActivatedEarly { revoke_at: s.end_of_grace(current) });
     }
     let ends = [&candidate.generation].into_iter().chain(current.map(|current| &current.generation));
     let ends = ends.map(|generation| generation.near_end().map(|end| s.here(end)));
@@ -109,7 +109,13 @@ fn forgotten(s: &Situation<'_>, candidate: &Candidate) -> Step {
 pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate, undo: &Undo) -> Step {
     let generation = &candidate.generation;
     let gone = generation.over(s.there());
-    let undone = |remnant| Step::Note(Event::Undone { remnant, next: s.next_rotation() });
+    let revoke_at = match candidate.origin {
+        // Where consumers had it again, its grace begins anew.
+        Origin::Recalled { revoke_at, .. } if undo.restore => Some(revoke_at.max(later(s.now, s.policy.grace))),
+        Origin::Recalled { revoke_at, .. } => Some(revoke_at),
+        Origin::Minted | Origin::Adopted => None,
+    };
+    let undone = |remnant| Step::Note(Event::Undone { remnant, next: s.next_rotation(), revoke_at });
     if undo.restore && !gone {
         if !s.restorable(current) {
             // It is all that some consumers have.
@@ -124,7 +130,8 @@ pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &
             Delivering::Done => {}
         }
     }
-    if gone {
+    // What was not minted for this rotation is not taken back: it goes on retiring, or stays whose it was.
+    if gone || candidate.origin != Origin::Minted {
         return undone(None);
     }
     if !s.can_revoke(generation) {

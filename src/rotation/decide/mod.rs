@@ -86,6 +86,12 @@ impl Situation<'_> {
         self.unusable(current) || self.near_end(&current.generation)
     }
 
+    /// When the current generation may be revoked, once a new one takes its place now.
+    fn end_of_grace(&self, current: Option<&Current>) -> Time {
+        let compromised = current.is_some_and(|current| current.generation.compromised.is_some());
+        if compromised { self.now } else { later(self.now, self.policy.grace) }
+    }
+
     /// Whether consumers can be led back to it.
     fn restorable(&self, current: Option<&Current>) -> bool {
         current.is_some_and(|it| !self.unusable(it) && !it.secret_lost && self.abilities.can.overlap)

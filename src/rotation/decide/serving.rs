@@ -207,6 +207,9 @@ fn revoke_time(s: &Situation<'_>, retiring: &Retiring) -> (Time, Reason) {
 /// When an old generation that was last used then will have gone unused for the grace, where that is after its time and
 /// worth waiting for.
 pub(in crate::rotation) fn used_until(s: &Situation<'_>, retiring: &Retiring, last_used: Option<Time>) -> Option<Time> {
+    if retiring.generation.compromised.is_some() {
+        return None;
+    }
     let used = last_used.map(|used| s.here(used)).filter(|used| *used > retiring.handed_over)?;
     let cap = later(retiring.handed_over, s.policy.grace_cap).max(retiring.revoke_at);
     Some(later(used, s.policy.grace).min(cap)).filter(|quiet| *quiet > retiring.revoke_at)

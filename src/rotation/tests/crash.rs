@@ -13,6 +13,9 @@ use super::world::{Fate, Kind};
 /// The fate of the nth effect of a kind.
 type Faults = fn(Kind, usize) -> Fate;
 
+/// Something that an operator does.
+type Act = fn(&mut Sim);
+
 /// What happens before the process is stopped, and what goes wrong besides.
 struct Scenario {
     sentence: &'static str,
@@ -22,6 +25,8 @@ struct Scenario {
     calm: Span,
     /// An operator asks for a rotation then.
     asked: bool,
+    /// What else happens then.
+    act: Act,
     /// Faults from then on; effects are counted from the beginning.
     script: Faults,
     /// How long the process may be stopped.
@@ -38,6 +43,7 @@ impl Default for Scenario {
             provider: |_| {},
             calm: Span::minutes(5),
             asked: true,
+            act: |_| {},
             script: |_, _| Fate::Fine,
             eventful: Span::minutes(90),
             recovery: Span::hours(4),
@@ -63,6 +69,7 @@ impl Scenario {
             let (policy, now) = (std::sync::Arc::clone(&sim.context.policy), sim.now());
             sim.held.note(&policy, now, Event::Requested {});
         }
+        (self.act)(&mut sim);
         sim.world.script(self.script);
         sim
     }
@@ -204,6 +211,99 @@ fn a_lost_mint_survives_every_stop() {
     for (sentence, script) in scripts {
         let scenario = Scenario { sentence, script, eventful: Span::minutes(30), ..Scenario::default() };
         assert!(scenario.run() > 30);
+    }
+}
+
+/// The second generation is current, and the first waits for its end.
+fn rotate(sim: &mut Sim) {
+    sim.note(Event::Requested {});
+    sim.run();
+    assert_eq!(sim.state().phase.name(), "active");
+}
+
+#[test]
+fn an_adoption_survives_every_stop() {
+    let begins: [(&str, Span, Act); 3] = [
+        ("a secret that an operator brings", Span::minutes(5), |sim| assert!(sim.adopt())),
+        ("the first one", Span::zero(), |sim| assert!(sim.adopt())),
+        ("one that does not work", Span::minutes(5), |sim| {
+            assert!(sim.adopt());
+            sim.world.ledger(|ledger| ledger.tokens.iter_mut().next_back().unwrap().revoked = true);
+        }),
+    ];
+    for (sentence, calm, act) in begins {
+        let scenario = Scenario { sentence, calm, asked: false, act, ..Scenario::default() };
+        assert!(scenario.run() > 4, "{sentence}");
+    }
+    let scenario = Scenario {
+        sentence: "a hook that refuses what an operator brought",
+        change: |policy, _| policy.hooks = vec![hook("reload", OnFailure::Rollback)],
+        asked: false,
+        act: |sim| assert!(sim.adopt()),
+        script: |kind, count| if kind == Kind::Hook && count == 2 { Fate::DoneInDoubt } else { Fate::Fine },
+        ..Scenario::default()
+    };
+    assert!(scenario.run() > 20);
+}
+
+#[test]
+fn a_recall_survives_every_stop() {
+    let begins: [(&str, Act); 3] = [
+        ("the generation before", |sim| {
+            rotate(sim);
+            sim.recall().unwrap();
+        }),
+        ("one that is dead meanwhile", |sim| {
+            rotate(sim);
+            sim.world.ledger(|ledger| ledger.tokens[0].revoked = true);
+            sim.recall().unwrap();
+        }),
+        ("while the new one is on its way", |sim| {
+            sim.world.script(|kind, _| if kind == Kind::Hook { Fate::Later } else { Fate::Fine });
+            sim.note(Event::Requested {});
+            sim.run();
+            assert_eq!(sim.state().phase.name(), "delivered");
+            sim.recall().unwrap();
+        }),
+    ];
+    for (sentence, act) in begins {
+        let scenario = Scenario { sentence, asked: false, act, ..Scenario::default() };
+        assert!(scenario.run() > 5, "{sentence}");
+    }
+    let scenario = Scenario {
+        sentence: "a hook that refuses the generation before",
+        change: |policy, _| policy.hooks = vec![hook("reload", OnFailure::Rollback)],
+        asked: false,
+        act: |sim| {
+            rotate(sim);
+            sim.recall().unwrap();
+        },
+        script: |kind, count| if kind == Kind::Hook && count == 3 { Fate::DoneInDoubt } else { Fate::Fine },
+        ..Scenario::default()
+    };
+    assert!(scenario.run() > 20);
+}
+
+#[test]
+fn a_replacement_of_compromised_secrets_survives_every_stop() {
+    let begins: [(&str, Act); 3] = [
+        ("at rest", |sim| sim.note(Event::Compromised {})),
+        ("in the grace of the one before", |sim| {
+            rotate(sim);
+            sim.note(Event::Compromised {});
+        }),
+        ("while a new one is on its way", |sim| {
+            sim.world.script(|kind, _| if kind == Kind::Hook { Fate::Later } else { Fate::Fine });
+            sim.note(Event::Requested {});
+            sim.run();
+            sim.note(Event::Compromised {});
+        }),
+    ];
+    for (sentence, act) in begins {
+        // Nothing has a grace here.
+        let provider: fn(&mut Ledger) = |ledger| ledger.grace = None;
+        let scenario = Scenario { sentence, asked: false, act, provider, ..Scenario::default() };
+        assert!(scenario.run() > 20, "{sentence}");
     }
 }
 

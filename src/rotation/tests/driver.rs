@@ -8,17 +8,19 @@ use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{Commit, Journal, SecretSlot};
-use crate::names::InstanceId;
+use crate::names::{GenerationNo, InstanceId};
 use crate::outcome::{Failure, FailureCode};
+use crate::rotation::act::operator::{Objection, Offer};
 use crate::rotation::apply;
 use crate::rotation::decide::{Abilities, Rest, Step, decide};
+use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Line, Machine};
-use crate::rotation::state::{Generation, Phase, Remnant, TokenState};
-use crate::secret::SecretParts;
+use crate::rotation::state::{Generation, Origin, Phase, Remnant, TokenState};
+use crate::secret::{Secret, SecretParts, TOKEN_PART};
 
 use super::ledger::{Consumer, Issued, Ledger};
 use super::policy;
-use super::world::{Fate, Kind, World};
+use super::world::{Fate, Kind, World, fingerprinter};
 
 /// A journal in memory that fails and stops as the world decides, and that checks what it is given.
 #[derive(Debug)]
@@ -52,13 +54,21 @@ impl Watched {
         let mut folded = self.folded.lock().unwrap();
         for record in &commit.records {
             let line: Line = serde_json::from_str(&record.body).unwrap();
+            let brought = folded.phase.candidate().filter(|candidate| candidate.origin == Origin::Adopted).cloned();
             apply(&mut folded, line.at, &line.event);
+            let (theirs, generation) = match (&*line.event, brought) {
+                (Event::Offered { candidate }, _) => (false, candidate.generation.clone()),
+                (Event::Undone { remnant: None, .. }, Some(candidate)) => (true, candidate.generation),
+                _ => continue,
+            };
+            ledger.tokens.iter_mut().filter(|it| has_secret(&generation, it)).for_each(|it| it.operators = theirs);
         }
         let stored: TokenState = serde_json::from_str(&commit.state).unwrap();
         if *folded != stored {
             ledger.violations.push(format!("replaying the records gives {folded:?} and not {stored:?}"));
         }
-        let forgotten: Vec<_> = ledger.tokens.iter().filter(|it| it.lives(now) && !accounts_for(&stored, it)).collect();
+        let forgotten: Vec<_> =
+            ledger.tokens.iter().filter(|it| it.lives(now) && !it.operators && !accounts_for(&stored, it)).collect();
         let forgotten: Vec<_> = forgotten.into_iter().map(|it| format!("nobody knows of {} at {now}", it.id)).collect();
         ledger.violations.extend(forgotten);
     }
@@ -71,16 +81,23 @@ pub(super) fn accounts_for(state: &TokenState, issued: &Issued) -> bool {
         state.phase.candidate().map(|it| &it.generation),
         state.phase.retiring().map(|it| &it.generation),
     ];
-    let adopted = |it: &Generation| it.marker.is_none();
     match &issued.marker {
         Some(marker) => state.markers().any(|known| known == marker),
         // An adopted secret has no marker.
         None => {
             state.phase == Phase::Vacant
-                || generations.into_iter().flatten().any(adopted)
-                || state.remnants.iter().any(|remnant| remnant.marker().is_none())
+                || generations.into_iter().flatten().any(|it| has_secret(it, issued))
+                || state.remnants.iter().any(|remnant| match remnant {
+                    Remnant::Deferred { generation, .. } => has_secret(generation, issued),
+                    remnant => remnant.marker().is_none(),
+                })
         }
     }
+}
+
+fn has_secret(generation: &Generation, issued: &Issued) -> bool {
+    let fingerprint = fingerprinter().of(&Secret::new(issued.secret.clone()));
+    generation.fingerprints.get(TOKEN_PART) == Some(&fingerprint)
 }
 
 /// One token, its process, and the world around it.
@@ -214,6 +231,29 @@ impl Sim {
         }
     }
 
+    /// An operator brings a secret that nobody knew of. False: it is not taken.
+    pub fn adopt(&mut self) -> bool {
+        let (there, account) = (self.there(), self.context.policy.account.name.clone());
+        let secret = self.world.ledger(|ledger| {
+            let minted = ledger.issue(&account, None, there, there);
+            ledger.tokens.iter_mut().next_back().unwrap().operators = true;
+            Secret::new(minted.secret.token().expose())
+        });
+        let offer = Offer { secret: SecretParts::new(secret), id: None, expires: None };
+        self.machine.offer(&mut self.held, &self.context, offer).is_ok()
+    }
+
+    /// An operator wants the generation before.
+    pub fn recall(&mut self) -> Result<GenerationNo, Objection> {
+        self.machine.recall(&mut self.held, &self.context)
+    }
+
+    /// Something that needs no answer happens.
+    pub fn note(&mut self, event: Event) {
+        let (policy, now) = (Arc::clone(&self.context.policy), self.now());
+        self.held.note(&policy, now, event);
+    }
+
     /// A new listing.
     pub fn poll(&mut self) {
         if !self.context.abilities.can.lists {
@@ -243,7 +283,12 @@ impl Sim {
         let unserved = self.world.ledger(|ledger| format!("{:?}", ledger.unserved(now)));
         complain(unserved == "[]", format!("unserved: {unserved}"));
         let live: Vec<_> = self.world.ledger(|ledger| {
-            ledger.tokens.iter().filter(|it| it.lives(now)).map(|it| (it.id.clone(), accounts_for(state, it))).collect()
+            ledger
+                .tokens
+                .iter()
+                .filter(|it| it.lives(now) && !it.operators)
+                .map(|it| (it.id.clone(), accounts_for(state, it)))
+                .collect()
         });
         let known = live.iter().all(|(_, known)| *known);
         complain(known, format!("live tokens that nobody knows of: {live:?}"));

@@ -24,6 +24,8 @@ pub(super) struct Issued {
     pub revoked: bool,
     /// It was made current once.
     pub handed_over: bool,
+    /// An operator has it, and patrold does not answer for it.
+    pub operators: bool,
     /// When the last consumer let go of it.
     pub released: Option<Time>,
 }
@@ -127,6 +129,7 @@ impl Ledger {
             refresh_expires: renews.then(|| now + self.refresh_lifetime),
             revoked: false,
             handed_over: false,
+            operators: false,
             released: None,
         };
         let minted = self.minted(&issued);

@@ -2,7 +2,9 @@
 
 use crate::clock::Span;
 use crate::inventory::{Initial, OnFailure, RenewBefore, SecretSource, TokenPolicy};
+use crate::names::GenerationNo;
 use crate::provider::Expiry;
+use crate::rotation::act::operator::Objection;
 use crate::rotation::decide::Abilities;
 use crate::rotation::event::Event;
 use crate::rotation::state::{Phase, Remnant};
@@ -286,4 +288,121 @@ fn an_old_secret_outlives_hooks_that_do_not_succeed() {
     sim.world.script(|_, _| Fate::Fine);
     sim.run_for(Span::days(2));
     check(&sim, "hooks succeed at last");
+}
+
+#[test]
+fn what_an_operator_brings_is_current_once_it_is_proven() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::hours(3));
+    assert!(sim.adopt());
+    sim.run();
+    let current = sim.state().phase.current().unwrap().clone();
+    assert_eq!((current.generation.number.0, current.generation.params), (2, None));
+    assert!(current.generation.remote.id.is_some(), "its verification tells its id");
+    assert_eq!(sim.recall().map(|number| number.0), Ok(1), "it can be taken back");
+    sim.run();
+    sim.run_for(Span::hours(3));
+    check(&sim, "taken back");
+    // The next one has a number of its own, and is rotated when its time comes.
+    assert!(sim.adopt());
+    sim.run_for(Span::hours(3));
+    assert_eq!(sim.state().phase.current().unwrap().generation.number.0, 3);
+    live(&mut sim, 40, "adopted");
+    assert!(sim.state().last_number.0 > 3);
+}
+
+#[test]
+fn a_secret_that_is_not_proven_does_not_become_current() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::hours(3));
+    sim.world.script(|kind, _| if kind == Kind::Verify { Fate::Later } else { Fate::Fine });
+    assert!(sim.adopt());
+    sim.run_for(Span::hours(3));
+    assert_eq!(sim.state().phase.name(), "minted", "nobody can tell yet");
+    assert!(!sim.adopt(), "one at a time");
+    sim.world.script(|kind, _| if kind == Kind::Verify { Fate::Refused } else { Fate::Fine });
+    sim.run_for(Span::hours(2));
+    sim.world.script(|_, _| Fate::Fine);
+    assert_eq!(sim.state().phase.current().unwrap().generation.number.0, 1);
+    sim.run_for(Span::hours(3));
+    check(&sim, "refused");
+}
+
+#[test]
+fn a_dead_token_is_replaced_by_what_an_operator_brings_although_nothing_can_be_minted() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::hours(3));
+    sim.world.ledger(|ledger| ledger.tokens[0].revoked = true);
+    sim.world.script(|kind, _| if kind == Kind::Mint { Fate::Refused } else { Fate::Fine });
+    sim.run_for(Span::hours(5));
+    assert!(sim.state().phase.current().unwrap().dead.is_some());
+    assert!(sim.adopt());
+    sim.run_for(Span::hours(2));
+    assert_eq!(sim.state().phase.name(), "steady");
+    assert!(sim.state().phase.current().unwrap().dead.is_none());
+    sim.world.script(|_, _| Fate::Fine);
+    check(&sim, "adopted");
+}
+
+#[test]
+fn what_was_rolled_back_is_not_rotated_again_at_once() {
+    let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::days(20));
+    while sim.state().phase.name() != "active" {
+        sim.run_for(Span::minutes(1));
+    }
+    assert_eq!(sim.recall().map(|number| number.0), Ok(1));
+    sim.run_for(Span::hours(20));
+    let state = sim.state();
+    assert_eq!((state.phase.name(), state.phase.current().unwrap().generation.number.0), ("steady", 1));
+    check(&sim, "rolled back");
+    sim.run_for(Span::hours(10));
+    assert_eq!(sim.state().phase.current().unwrap().generation.number.0, 3, "its expiry is still near");
+    sim.run_for(Span::hours(10));
+    check(&sim, "rotated again");
+}
+
+#[test]
+fn compromised_secrets_have_no_grace() {
+    let mut policy = served();
+    policy.grace = Span::days(3);
+    policy.paused = true;
+    let mut sim = Sim::new(policy, abilities());
+    sim.policy().paused = false;
+    sim.run_for(Span::hours(3));
+    sim.policy().paused = true;
+    let began = sim.now();
+    sim.note(Event::Compromised {});
+    sim.run();
+    assert_eq!(sim.now(), began);
+    assert!(sim.world.ledger(|ledger| ledger.tokens[0].revoked), "revoked as soon as the new one is delivered");
+    check(&sim, "replaced");
+    // A hook that does not succeed keeps the old one alive: a consumer may still use it.
+    sim.world.script(|kind, _| if kind == Kind::Hook { Fate::Later } else { Fate::Fine });
+    sim.note(Event::Compromised {});
+    sim.run_for(Span::hours(1));
+    assert!(!sim.world.ledger(|ledger| ledger.tokens[1].revoked));
+    sim.world.script(|_, _| Fate::Fine);
+    sim.run_for(Span::hours(2));
+    assert!(sim.world.ledger(|ledger| ledger.tokens[1].revoked));
+    check(&sim, "replaced in the end");
+}
+
+#[test]
+fn what_cannot_be_rolled_back_says_why() {
+    let mut sim = Sim::new(served(), abilities());
+    assert_eq!(sim.recall(), Err(Objection::NoneBefore), "nothing exists");
+    sim.run_for(Span::hours(3));
+    assert_eq!(sim.recall(), Err(Objection::NoneBefore), "there is only one");
+    sim.note(Event::Compromised {});
+    sim.world.script(|kind, _| if kind == Kind::Revoke { Fate::Later } else { Fate::Fine });
+    sim.run();
+    assert_eq!(sim.state().phase.name(), "active");
+    assert_eq!(sim.recall(), Err(Objection::Compromised(GenerationNo(1))));
+    sim.world.script(|_, _| Fate::Fine);
+    sim.run_for(Span::hours(3));
+    sim.note(Event::Requested {});
+    sim.run();
+    std::sync::Arc::make_mut(&mut sim.context.abilities).can.overlap = false;
+    assert_eq!(sim.recall(), Err(Objection::Ended(GenerationNo(2))));
 }

@@ -2,7 +2,6 @@
 //! must never happen, and in the end everything is in order.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,6 +28,12 @@ enum Happening {
         minutes: i64,
     },
     Request,
+    /// Others have the secret.
+    Compromise,
+    /// An operator brings a secret.
+    Adopt,
+    /// An operator wants the generation before.
+    Recall,
     Restart,
     /// A store is added, or taken away again.
     Store,
@@ -61,6 +66,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (1..15_i64).prop_map(|days| Happening::Time { minutes: days * 1440 }),
         1 => (-300..300_i64).prop_map(|minutes| Happening::Jump { minutes }),
         2 => Just(Happening::Request),
+        1 => Just(Happening::Compromise),
+        1 => Just(Happening::Adopt),
+        1 => Just(Happening::Recall),
         1 => Just(Happening::Restart),
         1 => Just(Happening::Store),
         1 => (0..8_i64).prop_map(|hours| Happening::Grace { hours }),
@@ -139,10 +147,10 @@ fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
             sim.clock.set(sim.now() + jump);
             sim.skew(sim.context.skew - jump);
         }
-        Happening::Request => {
-            let (policy, now) = (Arc::clone(&sim.context.policy), sim.now());
-            sim.held.note(&policy, now, Event::Requested {});
-        }
+        Happening::Request => sim.note(Event::Requested {}),
+        Happening::Compromise => sim.note(Event::Compromised {}),
+        Happening::Adopt => drop(sim.adopt()),
+        Happening::Recall => drop(sim.recall()),
         Happening::Restart => sim.restart(),
         Happening::Store if !sim.context.wanted => {}
         Happening::Store => {

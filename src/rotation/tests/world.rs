@@ -158,7 +158,7 @@ fn outcome<T>(fate: Fate, act: impl FnOnce() -> T) -> Outcome<T> {
     }
 }
 
-fn fingerprinter() -> Fingerprinter {
+pub(super) fn fingerprinter() -> Fingerprinter {
     Fingerprinter::new(&[7; 32])
 }
 
@@ -273,6 +273,8 @@ impl Effects for Arc<World> {
     fn draw(&self) -> f64 {
         0.5
     }
+
+    fn lend(&self, _token: &TokenName, _secret: &SecretParts) {}
 
     async fn announce(&self, _token: &TokenName, _at: Time, event: &Event, state: &Arc<TokenState>) {
         if let (Event::Activated { .. } | Event::ActivatedEarly { .. }, Some(current)) = (event, state.phase.current())

@@ -26,6 +26,7 @@ fn generation(number: u32, age: Span) -> Generation {
         minted_at,
         issued_at: minted_at,
         fingerprints: std::collections::BTreeMap::new(),
+        compromised: None,
     }
 }
 

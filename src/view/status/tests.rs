@@ -12,7 +12,7 @@ use crate::inventory::{self, Environment, Inventory, TokenPolicy};
 use crate::names::{InstanceId, RotationId, StoreKey};
 use crate::provider::Remote;
 use crate::rotation::decide::Abilities;
-use crate::rotation::state::{Candidate, Delivery, Generation, Intent};
+use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin};
 use crate::rotation::{Event, TokenState, apply};
 use crate::view::Paint;
 use crate::view::outlook::Deed;
@@ -102,10 +102,12 @@ fn candidate(policy: &TokenPolicy, number: u32, at: Time) -> Box<Candidate> {
             minted_at: at,
             issued_at: at,
             fingerprints: BTreeMap::new(),
+            compromised: None,
         },
         rotation: intent.rotation,
         delivery: Delivery::default(),
         objection: None,
+        origin: Origin::Minted,
     })
 }
 

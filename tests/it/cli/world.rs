@@ -14,7 +14,7 @@ use patrold::journal::{Commit, Draft, Journal as _};
 use patrold::names::{GenerationNo, InstanceId, Marker, RotationId, TokenName};
 use patrold::provider::{Expiry, Remote};
 use patrold::rotation::run::Line;
-use patrold::rotation::state::{Candidate, Delivery, Generation, Intent};
+use patrold::rotation::state::{Candidate, Delivery, Generation, Intent, Origin};
 use patrold::rotation::{Event, TokenState, apply};
 use serde_json::Value;
 
@@ -155,8 +155,10 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         minted_at: at,
         issued_at: at,
         fingerprints: BTreeMap::new(),
+        compromised: None,
     };
-    let candidate = Candidate { generation, rotation, delivery: Delivery::default(), objection: None };
+    let candidate =
+        Candidate { generation, rotation, delivery: Delivery::default(), objection: None, origin: Origin::Minted };
     let store = policy.stores[0].key.clone();
     vec![
         Event::Intended {

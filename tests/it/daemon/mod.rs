@@ -10,6 +10,7 @@ mod issue;
 mod journal;
 mod mints;
 mod once;
+mod operator;
 mod reload;
 mod secrets;
 mod stores;

@@ -11,7 +11,7 @@ use crate::inventory::{HookPolicy, Initial, OnFailure, SecretSource};
 use crate::names::{GenerationNo, Marker, RemoteId};
 use crate::outcome::FailureCode;
 use crate::provider::{Entry, Expiry, Params};
-use crate::rotation::state::{Candidate, Delivery, Intent, Noted, Progress, Retiring, Search, Undo};
+use crate::rotation::state::{Candidate, Delivery, Intent, Noted, Origin, Progress, Retiring, Search, Undo};
 use crate::rotation::tests::policy;
 
 /// A token and everything that a decision about it depends on. Times are hours since its first mint.
@@ -64,6 +64,7 @@ fn generation(number: u32, hours: i64) -> Generation {
         minted_at: at(hours),
         issued_at: at(hours),
         fingerprints: BTreeMap::new(),
+        compromised: None,
     }
 }
 
@@ -82,7 +83,13 @@ fn first() -> Current {
 
 fn candidate(hours: i64) -> Candidate {
     let rotation = RotationId::new([2; 6]);
-    Candidate { generation: generation(2, hours), rotation, delivery: Delivery::default(), objection: None }
+    Candidate {
+        generation: generation(2, hours),
+        rotation,
+        delivery: Delivery::default(),
+        objection: None,
+        origin: Origin::Minted,
+    }
 }
 
 fn intent() -> Intent {

@@ -1,0 +1,88 @@
+//! `patrold adopt`.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use zeroize::Zeroizing;
+
+use crate::account::credential;
+use crate::clock::{Clock as _, SystemClock, Time};
+use crate::control::AdoptRequest;
+use crate::daemon::rotate::Wish;
+use crate::exit::Exit;
+use crate::names::{RemoteId, TokenName};
+use crate::rotation::act::operator::Offer;
+use crate::secret::{Secret, SecretParts};
+
+use super::control::Client;
+use super::reading::{inventory, unknown_token};
+use super::rotate::{tell, without_daemon};
+use super::{Complaint, Console};
+
+/// More than any credential has; one byte more is refused.
+const LARGEST: u64 = 64 * 1024 + 1;
+
+/// Arguments of `patrold adopt`.
+#[derive(Clone, Debug, Args)]
+pub struct AdoptArgs {
+    /// The token of the inventory that the secret is for
+    #[arg(value_name = "NAME")]
+    name: TokenName,
+    /// The file that holds the secret; without it, standard input, which must not be a terminal
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The provider's id of the secret, where patrold cannot find it out
+    #[arg(long, value_name = "ID")]
+    id: Option<RemoteId>,
+    /// When it expires (RFC 3339), where patrold cannot find it out
+    #[arg(long, value_name = "TIME")]
+    expires: Option<Time>,
+    /// How long to wait for the handover; it goes on afterwards where a daemon runs
+    #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Takes an existing secret under management, through the daemon where one runs.
+pub(super) fn run(args: &AdoptArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let inventory = inventory(config, SystemClock.now(), console)?;
+    if !inventory.tokens.contains_key(&args.name) {
+        return Err(unknown_token(&args.name, inventory.tokens.keys()));
+    }
+    let secret = read(args.file.as_deref())?;
+    let request = AdoptRequest {
+        token: args.name.clone(),
+        id: args.id.clone(),
+        expires: args.expires,
+        timeout_seconds: args.timeout.as_secs().max(1),
+    };
+    let answer = if let Some(answer) = Client::new(&inventory.daemon.control)?.adopt(&request, &secret)? {
+        answer
+    } else {
+        let offer = Offer { secret: SecretParts::new(secret), id: request.id, expires: request.expires };
+        let (names, wish) = ([args.name.clone()], Wish::Adopt(Box::new(offer)));
+        without_daemon(inventory, &names, wish, args.timeout, |_| {}, console)?
+    };
+    tell(&answer, args.json, false, console)
+}
+
+/// The secret in the file, or on standard input. Nothing of it is ever shown.
+fn read(file: Option<&Path>) -> Result<Secret, Complaint> {
+    let place = file.map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
+    let failed = |error: io::Error| Complaint::invalid(format!("{place} cannot be read: {error}"));
+    let mut content = Zeroizing::new(Vec::with_capacity(1 << 17));
+    match file {
+        Some(file) => File::open(file).map_err(failed)?.take(LARGEST).read_to_end(&mut content).map_err(failed)?,
+        None if io::stdin().is_terminal() => {
+            return Err(Complaint::invalid("standard input is a terminal, which would show the secret")
+                .with_help("name a file with --file, or pipe the secret in from where it is kept"));
+        }
+        None => io::stdin().take(LARGEST).read_to_end(&mut content).map_err(failed)?,
+    };
+    credential::parse(&content).map_err(|why| Complaint::invalid(format!("{place} holds no secret: {why}")))
+}

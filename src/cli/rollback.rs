@@ -1,0 +1,47 @@
+//! `patrold rollback`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::control::RollbackRequest;
+use crate::daemon::rotate::Wish;
+use crate::exit::Exit;
+use crate::names::TokenName;
+
+use super::control::Client;
+use super::reading::{inventory, unknown_token};
+use super::rotate::{tell, without_daemon};
+use super::{Complaint, Console};
+
+/// Arguments of `patrold rollback`.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// The token
+    #[arg(value_name = "NAME")]
+    name: TokenName,
+    /// How long to wait until the consumers have it; it goes on afterwards where a daemon runs
+    #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes the generation before current again, through the daemon where one runs.
+pub(super) fn run(args: &RollbackArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let inventory = inventory(config, SystemClock.now(), console)?;
+    if !inventory.tokens.contains_key(&args.name) {
+        return Err(unknown_token(&args.name, inventory.tokens.keys()));
+    }
+    let request = RollbackRequest { token: args.name.clone(), timeout_seconds: args.timeout.as_secs().max(1) };
+    let answer = match Client::new(&inventory.daemon.control)?.rollback(&request)? {
+        Some(answer) => answer,
+        None => {
+            without_daemon(inventory, std::slice::from_ref(&args.name), Wish::Recall, args.timeout, |_| {}, console)?
+        }
+    };
+    tell(&answer, args.json, false, console)
+}

@@ -1,0 +1,166 @@
+//! What an operator may begin with a token besides asking for a rotation: bring a secret to take over, ask for the
+//! generation before, or stop a rotation that is under way. What follows is the way of every candidate.
+
+use crate::clock::{Clock, Time};
+use crate::journal::Journal;
+use crate::names::{GenerationNo, RemoteId};
+use crate::outcome::{Failure, FailureCode};
+use crate::provider::{Expiry, Remote, claimed_expiry};
+use crate::rotation::decide::reached_consumers;
+use crate::rotation::effects::Effects;
+use crate::rotation::event::Event;
+use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::state::{Candidate, Delivery, Generation, Origin, Phase, Remnant};
+use crate::secret::{SecretParts, TOKEN_PART};
+
+use super::slot;
+
+/// A secret that an operator brings, and what they know of it.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    pub secret: SecretParts,
+    /// The provider's id.
+    pub id: Option<RemoteId>,
+    /// When it expires.
+    pub expires: Option<Time>,
+}
+
+/// Why what an operator asked for cannot be begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Objection {
+    #[error("it is not in the inventory")]
+    Unwanted,
+    #[error("a rotation is under way (it is {0}): try again when it is over")]
+    Busy(&'static str),
+    #[error("this secret is the current one already")]
+    Current,
+    #[error("this secret is the one of generation {0}, which waits for its revocation: roll back to it")]
+    Retiring(GenerationNo),
+    #[error("the store {store} wants the part `{part}` of a secret, and this one has none: rotate it instead")]
+    MissingPart { store: String, part: String },
+    #[error("there is no generation before the current one that could still be valid")]
+    NoneBefore,
+    #[error("the generation before, {0}, has expired")]
+    Over(GenerationNo),
+    #[error("the provider ended generation {0} when it minted the one after it")]
+    Ended(GenerationNo),
+    #[error("the generation before, {0}, is marked as compromised")]
+    Compromised(GenerationNo),
+    #[error("generation {0} was revoked already")]
+    Revoked(GenerationNo),
+    #[error("there is no current generation to go back to")]
+    NoCurrent,
+}
+
+impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
+    /// Notes that an operator brought `offer`, with its secret. It is proven and delivered by the next run. Gives its
+    /// number.
+    pub fn offer(&self, held: &mut Held, context: &Context, offer: Offer) -> Result<GenerationNo, Objection> {
+        let policy = &context.policy;
+        if !context.wanted {
+            return Err(Objection::Unwanted);
+        }
+        let fingerprints = self.effects.fingerprints(&offer.secret);
+        let is_same = |generation: &Generation| {
+            generation.fingerprints.get(TOKEN_PART).is_some_and(|it| Some(it) == fingerprints.get(TOKEN_PART))
+        };
+        if let Some(retiring) = held.state.phase.retiring().filter(|retiring| is_same(&retiring.generation)) {
+            return Err(Objection::Retiring(retiring.generation.number));
+        }
+        if held.state.phase.current().is_some_and(|current| is_same(&current.generation)) {
+            return Err(Objection::Current);
+        }
+        if !matches!(held.state.phase, Phase::Vacant | Phase::Steady { .. }) {
+            return Err(Objection::Busy(held.state.phase.name()));
+        }
+        if let Some(store) = policy.stores.iter().find(|store| offer.secret.part(&store.part).is_none()) {
+            return Err(Objection::MissingPart { store: store.key.to_string(), part: store.part.clone() });
+        }
+        // Nothing was ever known of the token: what is adopted first has the number 0.
+        let first = held.state.phase == Phase::Vacant && held.state.last_number == GenerationNo::ADOPTED;
+        let number = if first { GenerationNo::ADOPTED } else { held.state.last_number.next() };
+        let now = self.clock.now();
+        let expires = offer.expires.or_else(|| claimed_expiry(offer.secret.token()));
+        let remote = Remote {
+            id: offer.id,
+            expires: expires.map_or(Expiry::Unknown, Expiry::At),
+            refresh_expires: None,
+            renewable_until: None,
+            facts: std::collections::BTreeMap::new(),
+        };
+        let generation = Generation {
+            number,
+            account: policy.account.name.clone(),
+            params: None,
+            revision: 0,
+            marker: None,
+            remote,
+            minted_at: now,
+            issued_at: now,
+            fingerprints,
+            compromised: None,
+        };
+        held.keep(slot(policy, &generation), offer.secret);
+        let candidate = self.candidate(generation, Origin::Adopted);
+        self.note(held, context, Event::Offered { candidate });
+        Ok(number)
+    }
+
+    /// Notes that an operator wants the generation before the current one; or, while a new one is on its way to the
+    /// consumers, that they keep the current one. Gives the number of the one that consumers will have.
+    pub fn recall(&self, held: &mut Held, context: &Context) -> Result<GenerationNo, Objection> {
+        if !context.wanted {
+            return Err(Objection::Unwanted);
+        }
+        if let Phase::Minted { current, .. } | Phase::Verified { current, .. } | Phase::Delivered { current, .. } =
+            &held.state.phase
+        {
+            let current = current.as_ref().ok_or(Objection::NoCurrent)?;
+            let number = current.generation.number;
+            if current.unusable(self.clock.now()) {
+                return Err(Objection::Over(number));
+            }
+            let why = Failure::new(FailureCode::Recalled, "");
+            let restore = reached_consumers(&held.state.phase);
+            self.note(held, context, Event::UndoBegun { why, restore });
+            return Ok(number);
+        }
+        let now = self.clock.now();
+        let (generation, origin, remnant) = match &held.state.phase {
+            Phase::Active { retiring, .. } => {
+                let origin = Origin::Recalled { handed_over: retiring.handed_over, revoke_at: retiring.revoke_at };
+                (retiring.generation.clone(), origin, None)
+            }
+            Phase::Revoked { retiring, .. } => return Err(Objection::Revoked(retiring.generation.number)),
+            Phase::Steady { .. } => {
+                let deferred = held.state.remnants.iter().rev().find_map(|remnant| match remnant {
+                    Remnant::Deferred { generation, revoke_at, .. } => Some((remnant, generation, revoke_at)),
+                    Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+                });
+                let (remnant, generation, revoke_at) = deferred.ok_or(Objection::NoneBefore)?;
+                let origin = Origin::Recalled { handed_over: now, revoke_at: revoke_at.unwrap_or(now) };
+                (generation.as_ref().clone(), origin, Some(remnant.clone()))
+            }
+            Phase::Vacant => return Err(Objection::NoneBefore),
+            phase => return Err(Objection::Busy(phase.name())),
+        };
+        let number = generation.number;
+        if generation.account == context.policy.account.name && !context.abilities.can.overlap {
+            return Err(Objection::Ended(number));
+        }
+        if generation.compromised.is_some() {
+            return Err(Objection::Compromised(number));
+        }
+        if generation.expired(now.checked_add_signed(context.skew).unwrap_or(now)) {
+            return Err(Objection::Over(number));
+        }
+        let candidate = self.candidate(generation, origin);
+        self.note(held, context, Event::Recalled { candidate, remnant });
+        Ok(number)
+    }
+
+    fn candidate(&self, generation: Generation, origin: Origin) -> Box<Candidate> {
+        let (rotation, delivery) = (self.effects.rotation_id(), Delivery::default());
+        Box::new(Candidate { generation, rotation, delivery, objection: None, origin })
+    }
+}

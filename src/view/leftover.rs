@@ -1,0 +1,85 @@
+//! What is left to do, or to know, after an operator's command.
+
+use crate::inventory::TokenPolicy;
+use crate::provider::Expiry;
+use crate::rotation::TokenState;
+use crate::rotation::state::{Generation, Phase, Progress, Remnant};
+
+use super::words;
+
+/// What of a compromised token may still be valid, and why, a line each. Empty: all of it is over.
+pub fn of_compromised(state: &TokenState) -> Vec<String> {
+    let mut left = Vec::new();
+    let why = state.retry.as_ref().map(|retry| format!(": {}", retry.failure)).unwrap_or_default();
+    let lives = |generation: &Generation| {
+        let id = generation.remote.id.as_ref().map(|id| format!(" (id {id})")).unwrap_or_default();
+        format!("generation {}{id}", generation.number)
+    };
+    if let Some(current) = state.phase.current().filter(|current| current.generation.compromised.is_some()) {
+        left.push(format!("{} is still in use{why}", lives(&current.generation)));
+    }
+    if let Some(candidate) = state.phase.candidate().filter(|candidate| candidate.generation.compromised.is_some()) {
+        left.push(format!("{} is still on its way to the consumers", lives(&candidate.generation)));
+    }
+    if let Phase::Active { current, retiring } = &state.phase {
+        let owed = owed(&current.delivery);
+        let why = if owed.is_empty() { why } else { format!(": {}", owed.join("; ")) };
+        left.push(format!("{} is not revoked yet{why}", lives(&retiring.generation)));
+    } else if let Some(retiring) = state.phase.retiring() {
+        left.push(format!("nobody has proven yet that {} is dead{why}", lives(&retiring.generation)));
+    }
+    for remnant in &state.remnants {
+        let until = match remnant.until() {
+            Some(until) => format!("it lives until {}", words::moment(until)),
+            None => "nobody knows until when it lives".to_owned(),
+        };
+        left.push(match remnant {
+            Remnant::Unrevocable { number, id, .. } => {
+                let id = id.as_ref().map(|id| format!(" (id {id})")).unwrap_or_default();
+                format!(
+                    "generation {number}{id} cannot be revoked by patrold: revoke it at the provider by hand; {until}"
+                )
+            }
+            Remnant::LostMint { marker, .. } => {
+                format!("a token named {marker} may exist whose mint was never answered; {until}")
+            }
+            Remnant::Deferred { generation, .. } => {
+                format!("{} is revoked as soon as consumers do without it; {until}", lives(generation))
+            }
+        });
+    }
+    left
+}
+
+/// What an operator should know of a secret that was just adopted, a line each.
+pub fn of_adopted(policy: &TokenPolicy, state: &TokenState) -> Vec<String> {
+    let Some(current) = state.phase.current().filter(|current| current.generation.params.is_none()) else {
+        return Vec::new();
+    };
+    let remote = &current.generation.remote;
+    let mut left = Vec::new();
+    let has_rhythm = policy.rotate_every.is_some() || policy.schedule.is_some();
+    if remote.expires == Expiry::Unknown && !has_rhythm {
+        left.push(
+            "nobody can tell when it expires, so it is rotated at once: give --expires, or set `rotate-every`"
+                .to_owned(),
+        );
+    }
+    if remote.id.is_none() {
+        left.push(
+            "its id at the provider is not known, so it may not be possible to revoke it later: give --id".to_owned(),
+        );
+    }
+    left
+}
+
+/// Stores and hooks that were tried in vain, in words.
+fn owed(delivery: &crate::rotation::state::Delivery) -> Vec<String> {
+    let stores = delivery.stores.iter().map(|(key, progress)| (key.as_str(), progress));
+    let hooks = delivery.hooks.iter().map(|(key, progress)| (key.as_str(), progress));
+    let failed = stores.chain(hooks).filter_map(|(key, progress)| match progress {
+        Progress::Done { .. } => None,
+        Progress::Failed(retry) => Some(format!("{key} is owed, {}", retry.failure)),
+    });
+    failed.collect()
+}
