@@ -7,6 +7,8 @@
 //! | `POST /adopt?` with the fields of [`AdoptRequest`], the secret as body | [`RotateAnswer`] of one token |
 //! | `POST /rollback` with [`RollbackRequest`] | [`RotateAnswer`] of one token |
 //! | `GET /explain?token=NAME` | [`ExplainAnswer`] |
+//! | `POST /audit` with [`AuditRequest`] | an audit, as `audit --json` prints it |
+//! | `POST /prune` with [`PruneRequest`] | [`PruneAnswer`] |
 //! | `POST /reload` | [`ReloadAnswer`] |
 //!
 //! What cannot be done at all is answered with a status that is no success and a [`Refusal`]. Names are stable: a
@@ -32,6 +34,10 @@ pub const ROTATE: &str = "/rotate";
 pub const ADOPT: &str = "/adopt";
 /// The path of rollbacks.
 pub const ROLLBACK: &str = "/rollback";
+/// The path of audits.
+pub const AUDIT: &str = "/audit";
+/// The path of removals of old records.
+pub const PRUNE: &str = "/prune";
 /// The path of reloads.
 pub const RELOAD: &str = "/reload";
 
@@ -97,6 +103,33 @@ pub struct AdoptRequest {
     /// When it expires, where the operator knows it.
     pub expires: Option<Time>,
     pub timeout_seconds: u64,
+}
+
+/// Hold what providers list against the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AuditRequest {
+    /// Only this account.
+    pub account: Option<AccountName>,
+    /// Markers of orphans that are to be revoked.
+    #[serde(default)]
+    pub reap: Vec<String>,
+}
+
+/// Remove old records from the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PruneRequest {
+    pub before: Time,
+}
+
+/// The answer to [`PruneRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PruneAnswer {
+    pub removed: u64,
+    /// The oldest record that is left; `None`: there are no records.
+    pub first: Option<i64>,
 }
 
 /// Make the generation before current again.

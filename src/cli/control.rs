@@ -14,17 +14,21 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 use crate::control::{
-    ADOPT, AdoptRequest, EXPLAIN, Expected, ExplainAnswer, LINES, ROLLBACK, ROTATE, Refusal, RollbackRequest,
-    RotateAnswer, RotateRequest, RotateResult, STATUS,
+    ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, LINES, PRUNE, PruneAnswer,
+    PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateAnswer, RotateRequest, RotateResult, STATUS,
 };
 use crate::names::TokenName;
 use crate::secret::Secret;
+use crate::view::audit::Audit;
 use crate::view::status::Status;
 
 use super::Complaint;
 
 /// A daemon answers what it knows at once.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Listings of many pages, and the revocation of orphans, take their time.
+const LONG_PATIENCE: Duration = Duration::from_secs(1800);
 
 /// Asks a daemon. Each question answers `None` where no daemon runs.
 pub(super) struct Client {
@@ -120,6 +124,16 @@ impl Client {
         }
         let body = Payload { kind: "application/octet-stream", body: secret.expose().as_bytes().to_vec() };
         self.ask(Method::POST, &format!("{ADOPT}?{}", query.finish()), Some(body), patience)
+    }
+
+    /// Holds what providers list against the journal.
+    pub(super) fn audit(&self, request: &AuditRequest) -> Result<Option<Audit>, Complaint> {
+        self.ask(Method::POST, AUDIT, Some(Payload::json(request)?), LONG_PATIENCE)
+    }
+
+    /// Removes old records from the journal.
+    pub(super) fn prune(&self, request: &PruneRequest) -> Result<Option<PruneAnswer>, Complaint> {
+        self.ask(Method::POST, PRUNE, Some(Payload::json(request)?), LONG_PATIENCE)
     }
 
     /// Makes the generation before current again.

@@ -2,6 +2,7 @@
 //! code; here is only the shell around them.
 
 mod adopt;
+mod audit;
 mod check;
 mod complaint;
 mod console;
@@ -122,6 +123,12 @@ enum Command {
     /// token has died that its own account authenticates with. A generation that it replaces is revoked after its grace.
     #[command(after_help = ADOPT_EXAMPLES)]
     Adopt(adopt::AdoptArgs),
+    /// Hold what providers list against the journal
+    ///
+    /// Finds orphans (tokens with a marker of this installation that no generation accounts for), tokens that nobody
+    /// manages, that never expire, or that have expired. With --reap, orphans are revoked, and nothing else.
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit(audit::AuditArgs),
     /// Show what happened to a token, or check that the journal is whole
     ///
     /// Reads the journal's records, oldest first. Each carries the hash of the one before it: `--verify` follows them
@@ -212,6 +219,14 @@ Examples:
 
 Exit status: 0 it is current again, 1 it is not.";
 
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  patrold audit --account gps
+  patrold audit --reap                   shows the orphans, and asks before it revokes them
+  patrold audit --json | jq '.accounts[].findings[] | select(.\"never-expires\")'
+
+Exit status: 0 all accounts were listed, 3 some, or an orphan is left after --reap, 1 none.";
+
 const ADOPT_EXAMPLES: &str = "\
 Examples:
   pass show gps/admin | patrold adopt gps-admin
@@ -226,6 +241,7 @@ pub fn run(args: &Args) -> Exit {
         Command::Check(check) => check::run(check, &args.config, &mut console),
         Command::Run(run) => run::run(run, &args.config),
         Command::Plan(plan) => plan::run(plan, &args.config, &mut console),
+        Command::Audit(audit) => audit::run(audit, &args.config, &mut console),
         Command::Adopt(adopt) => adopt::run(adopt, &args.config, &mut console),
         Command::Rollback(rollback) => rollback::run(rollback, &args.config, &mut console),
         Command::Explain(explain) => explain::run(explain, &args.config, &mut console),

@@ -88,6 +88,16 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
     tell(&answer, args.json, args.compromised, console)
 }
 
+/// Prepares this process for what a daemon would do otherwise.
+pub(super) fn alone(console: &mut Console) -> Result<(), Complaint> {
+    console.note("no daemon is running; working in this process")?;
+    let level = std::env::var(crate::telemetry::log::VARIABLE).unwrap_or_else(|_| "warn".to_owned());
+    Logger::install(Choice { level: Some(level), format: None })
+        .map_err(|error| Complaint::invalid(error.to_string()))?;
+    crate::daemon::shelter::take();
+    Ok(())
+}
+
 /// Does in this process what a daemon would do, under the same lock.
 pub(super) fn without_daemon(
     inventory: Inventory,
@@ -97,11 +107,7 @@ pub(super) fn without_daemon(
     each: impl Fn(&RotateResult),
     console: &mut Console,
 ) -> Result<RotateAnswer, Complaint> {
-    console.note("no daemon is running; working in this process")?;
-    let level = std::env::var(crate::telemetry::log::VARIABLE).unwrap_or_else(|_| "warn".to_owned());
-    Logger::install(Choice { level: Some(level), format: None })
-        .map_err(|error| Complaint::invalid(error.to_string()))?;
-    crate::daemon::shelter::take();
+    alone(console)?;
     let granted = grant_without_daemon(
         Arc::new(inventory),
         SystemClock,

@@ -2,12 +2,14 @@
 
 pub mod accounts;
 pub mod attend;
+pub mod audit;
 pub mod core;
 pub mod deadlines;
 mod guard;
 pub mod once;
 pub mod real;
 pub mod registry;
+pub mod rekey;
 pub mod reload;
 mod report;
 pub mod rotate;

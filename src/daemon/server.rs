@@ -26,12 +26,15 @@ use tokio::sync::mpsc;
 use crate::account::credential;
 use crate::clock::Clock;
 use crate::control::{
-    ADOPT, AdoptRequest, EXPLAIN, Expected, ExplainAnswer, ExplainRequest, LINES, RELOAD, ROLLBACK, ROTATE, Refusal,
-    ReloadAnswer, RollbackRequest, RotateAnswer, RotateOutcome, RotateRequest, RotateResult, STATUS,
+    ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, ExplainRequest, LINES, PRUNE,
+    PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, ReloadAnswer, RollbackRequest, RotateAnswer,
+    RotateOutcome, RotateRequest, RotateResult, STATUS,
 };
+use crate::journal::sqlite::Pruned;
 use crate::names::TokenName;
 use crate::rotation::act::operator::Offer;
 use crate::secret::SecretParts;
+use crate::view::audit::Audit;
 use crate::view::status::Status;
 
 use super::Running;
@@ -108,6 +111,8 @@ impl Socket {
             .route(ROTATE, post(rotate::<C>))
             .route(ADOPT, post(adopt::<C>))
             .route(ROLLBACK, post(rollback::<C>))
+            .route(AUDIT, post(audit::<C>))
+            .route(PRUNE, post(prune::<C>))
             .route(RELOAD, post(reload::<C>))
             .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
             .with_state(Served { running });
@@ -196,6 +201,21 @@ impl<C: Clock> Served<C> {
         let patience = Duration::from_secs(timeout_seconds).min(LONGEST_WAIT);
         self.running.core.grant(Some(&self.running.waker), name, wish, patience).await.tell()
     }
+}
+
+async fn audit<C: Clock>(State(served): State<Served<C>>, Json(request): Json<AuditRequest>) -> Json<Audit> {
+    let running = &served.running;
+    Json(running.core.audit(request.account.as_ref(), &request.reap, Some(&running.waker)).await)
+}
+
+async fn prune<C: Clock>(
+    State(served): State<Served<C>>,
+    Json(request): Json<PruneRequest>,
+) -> Result<Json<PruneAnswer>, (StatusCode, Json<Refusal>)> {
+    let pruned = served.running.core.machine.journal.prune(request.before).await;
+    let Pruned { removed, first } =
+        pruned.map_err(|failure| (StatusCode::INTERNAL_SERVER_ERROR, Json(Refusal { error: failure.to_string() })))?;
+    Ok(Json(PruneAnswer { removed, first }))
 }
 
 async fn reload<C: Clock>(State(served): State<Served<C>>) -> Json<ReloadAnswer> {

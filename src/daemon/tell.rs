@@ -233,6 +233,8 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
         Event::ReapFailed { remnant, failure, next } => {
             Line::warn("a leftover credential was not revoked; it is tried again", failure).of(remnant).again(*next)
         }
+        Event::ReapRequested { remnant } => Line::info("an operator wants an orphan revoked").of(remnant),
+        Event::Resealed { .. } => Line::info("the secrets are sealed with a new key"),
         Event::SecretLost { number, failure } => Line {
             generation: Some(*number),
             ..Line::error("the secret cannot be read from the journal; the token will be rotated", failure)

@@ -35,6 +35,75 @@ pub enum KeySource {
     StateDirectory,
 }
 
+/// The key that `rekey` is about to bring into force, in the state directory.
+pub const NEXT: &str = "seal.key.new";
+
+/// Where a new key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewKey {
+    /// Made, and kept in the state directory as the one before.
+    Made,
+    /// This file; where the daemon gets it from afterwards is the operator's to say.
+    File(PathBuf),
+}
+
+/// A new key that is not in force yet.
+#[derive(Debug)]
+pub struct Prepared {
+    sealer: Sealer,
+    /// Where the key lies that has to get into its place.
+    made: Option<PathBuf>,
+}
+
+impl NewKey {
+    /// Makes or reads the key. One that is made is on the disk before anything is sealed with it.
+    pub fn prepare(&self, state_dir: &Path) -> Result<Prepared, KeyError> {
+        match self {
+            Self::Made => {
+                let path = state_dir.join(NEXT);
+                let sealer = sealer(path.display(), &make(state_dir, NEXT)?)?;
+                Ok(Prepared { sealer, made: Some(state_dir.to_owned()) })
+            }
+            Self::File(path) => Ok(Prepared { sealer: sealer(path.display(), &read(path)?)?, made: None }),
+        }
+    }
+}
+
+impl Prepared {
+    /// Seals and opens with the new key.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// The journal is sealed with it: puts it where the daemon looks for it.
+    pub fn settle(&self) -> Result<(), KeyError> {
+        self.made.as_deref().map_or(Ok(()), settle)
+    }
+}
+
+/// The key that a `rekey` prepared and was killed over, where there is one.
+pub(super) fn next(state_dir: &Path) -> Result<Option<Sealer>, KeyError> {
+    let path = state_dir.join(NEXT);
+    match read(&path) {
+        Ok(material) => sealer(path.display(), &material).map(Some),
+        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts the key that a `rekey` prepared in the place of the one before. Done twice it does no harm.
+pub(super) fn settle(state_dir: &Path) -> Result<(), KeyError> {
+    let material = read(&state_dir.join(NEXT))?;
+    durable::replace(&state_dir.join(FILE), &material, Attributes::PRIVATE).map_err(KeyError::Make)?;
+    discard(state_dir)
+}
+
+/// Removes what a `rekey` prepared.
+pub(super) fn discard(state_dir: &Path) -> Result<(), KeyError> {
+    let path = state_dir.join(NEXT);
+    std::fs::remove_file(&path).map_err(|source| KeyError::Io { path, source })
+}
+
 /// How a key came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOrigin {
@@ -88,7 +157,7 @@ impl KeySource {
                 match read(&path) {
                     Ok(material) => Ok((sealer(path.display(), &material)?, KeyOrigin::Found)),
                     Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                        let material = make(state_dir)?;
+                        let material = make(state_dir, FILE)?;
                         let origin = if has_journal { KeyOrigin::MadeAnew } else { KeyOrigin::Made };
                         Ok((sealer(path.display(), &material)?, origin))
                     }
@@ -127,10 +196,10 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     std::fs::read(path).map(Zeroizing::new).map_err(|source| KeyError::Io { path: path.to_owned(), source })
 }
 
-/// Makes `seal.key`: 32 random bytes in hex, so that an editor or a secret manager can carry them. Complete or not
+/// Makes a key in the file `name`: 32 random bytes in hex, so that an editor or a secret manager can carry them. Complete or not
 /// there, also after a power cut: secrets sealed under a key that did not reach the disk would be lost.
-fn make(state_dir: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let path = state_dir.join(FILE);
+fn make(state_dir: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let path = state_dir.join(name);
     let mut random = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(random.as_mut_slice()).map_err(|_| KeyError::NoRandomness)?;
     let mut text = Zeroizing::new(hex(random.as_slice()).into_bytes());

@@ -28,6 +28,21 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
             state.retry = None;
             compromise(state, at);
         }
+        Event::ReapRequested { remnant } => {
+            if !state.remnants.iter().any(|known| known.marker() == remnant.marker()) {
+                state.remnants.push(remnant.clone());
+            }
+        }
+        Event::Resealed { fingerprints } => {
+            let deferred = state.remnants.iter_mut().filter_map(|remnant| match remnant {
+                Remnant::Deferred { generation, .. } => Some(generation.as_mut()),
+                Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+            });
+            for generation in state.phase.generations_mut().chain(deferred) {
+                // A secret that the journal does not hold has none under the new key.
+                generation.fingerprints = fingerprints.get(&generation.number).cloned().unwrap_or_default();
+            }
+        }
         Event::RemnantEnded { remnant, .. } => state.remnants.retain(|known| known != remnant),
         Event::ReapFailed { remnant, failure, next } => {
             let known = state.remnants.iter_mut().find(|known| *known == remnant);

@@ -2,6 +2,8 @@
 //!
 //! Stored state: events are added, never renamed or reused; old ones stay readable.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::state::{Candidate, Generation, Intent, Remnant};
@@ -9,6 +11,7 @@ use crate::clock::Time;
 use crate::names::{GenerationNo, HookKey, RemoteId, StoreKey};
 use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};
+use crate::secret::Fingerprint;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident $({ $($field:ident: $type:ty),* $(,)? })? = $name:literal;)*) => {
@@ -122,6 +125,10 @@ events! {
     RemnantEnded { remnant: Remnant, revoked: bool } = "remnant-ended";
     /// A remnant could not be revoked.
     ReapFailed { remnant: Remnant, failure: Failure, next: Time } = "reap-failed";
+    /// An operator wants an orphan revoked: it is remembered like a lost mint that turned up.
+    ReapRequested { remnant: Remnant } = "reap-requested";
+    /// The journal has a new key: the fingerprints of the secrets that it holds, by generation and part.
+    Resealed { fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> } = "resealed";
     /// The journal's copy of a generation's secret cannot be opened.
     SecretLost { number: GenerationNo, failure: Failure } = "secret-lost";
 }

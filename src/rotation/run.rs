@@ -236,7 +236,8 @@ fn erased(state: &TokenState, event: &Event) -> Vec<(GenerationNo, u32)> {
     ended.into_iter().collect()
 }
 
-fn draft(at: Time, event: &Event) -> Result<Draft, serde_json::Error> {
+/// `event` as a record of the journal.
+pub fn draft(at: Time, event: &Event) -> Result<Draft, serde_json::Error> {
     let body = serde_json::to_string(&Line { at, event: Cow::Borrowed(event) })?;
     Ok(Draft { kind: event.name(), body })
 }

@@ -151,6 +151,8 @@ entries! {
     "redelivered", "Every store and hook is done again", "";
     "remnant-ended", "A leftover credential is over", "";
     "reap-failed", "A leftover credential was not revoked; it is tried again", "";
+    "reap-requested", "An operator wants an orphan revoked; it is revoked as soon as it is listed again", "";
+    "resealed", "The journal's secrets are sealed with a new key", "";
     "secret-lost", "The secret cannot be read from the journal; the token will be rotated", "";
 }
 

@@ -207,6 +207,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         Event::Observed { id, .. } => (None, id.as_ref().map(|id| format!("id {id}")).unwrap_or_default()),
         Event::SearchEnded { remnant, .. }
         | Event::RevocationDeferred { remnant }
+        | Event::ReapRequested { remnant }
         | Event::LeftToExpire { remnant }
         | Event::Undone { remnant: Some(remnant), .. }
         | Event::RemnantEnded { remnant, .. } => of_remnant(remnant),
@@ -220,7 +221,8 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::Delivered {}
         | Event::Undone { remnant: None, .. }
         | Event::RenewalExamined { dead: None }
-        | Event::Redelivered {} => (None, String::new()),
+        | Event::Redelivered {}
+        | Event::Resealed { .. } => (None, String::new()),
     }
 }
 

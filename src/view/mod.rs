@@ -1,5 +1,6 @@
 //! What people and programs get to see: pure functions from inventory, journal and time to values, text and JSON.
 
+pub mod audit;
 pub mod check;
 pub mod explain;
 pub mod exported;

@@ -29,6 +29,9 @@ fn help_is_as_documented() {
         ("help-status", &["status", "--help"]),
         ("help-rotate", &["rotate", "--help"]),
         ("help-explain", &["explain", "--help"]),
+        ("help-audit", &["audit", "--help"]),
+        ("help-journal-prune", &["journal", "prune", "--help"]),
+        ("help-journal-rekey", &["journal", "rekey", "--help"]),
         ("help-adopt", &["adopt", "--help"]),
         ("help-rollback", &["rollback", "--help"]),
         ("help-history", &["history", "--help"]),
@@ -54,6 +57,10 @@ fn bad_usage_ends_with_2() {
         &["explain"],
         &["history"],
         &["journal"],
+        &["journal", "prune"],
+        &["audit", "--yes"],
+        &["audit", "--account", "nobody"],
+        &["adopt", "ci", "--expires", "soon"],
         &["completions", "tcsh"],
         &["run", "--log-format", "xml"],
         &["run", "--log-level", "patrold=loud"],
@@ -195,6 +202,30 @@ fn the_first_record_that_was_tampered_with_is_named() {
     world.tamper("DELETE FROM records WHERE seq = 1");
     let json = world.json(&["history", "--verify", "--json"], 1);
     assert_eq!(json["broken"]["seq"], 1);
+}
+
+#[test]
+fn old_records_are_removed_and_the_rest_can_still_be_verified() {
+    let world = World::new(world::TWO_TOKENS);
+    world.rotate_in_journal("gps", 1);
+    world.rotate_in_journal("ci", 1);
+    let prune = |span: &str| world.json(&["journal", "prune", "--older-than", span, "--json"], 0);
+    assert_eq!(prune("30d"), serde_json::json!({ "removed": 0, "first": 1 }), "nothing is that old");
+    assert_eq!(prune("1d"), serde_json::json!({ "removed": 11, "first": 12 }), "the last one stays");
+    let whole = world.json(&["history", "--verify", "--json"], 0);
+    assert_eq!((&whole["first"], &whole["last"]), (&Value::from(12), &Value::from(12)));
+    world.rotate_in_journal("gps", 2);
+    assert_eq!(world.json(&["history", "--verify", "--json"], 0)["last"], 18);
+    assert_eq!(world.json(&["status", "gps", "--json"], 0)["tokens"][0]["current"]["number"], 2);
+    assert_eq!(prune("1d"), serde_json::json!({ "removed": 6, "first": 18 }), "from one checkpoint to the next");
+    world.rotate_in_journal("ci", 2);
+    world.tamper("UPDATE records SET body = '{}' WHERE seq = 20");
+    let output = world.run(&["journal", "prune", "--older-than", "1d"]);
+    assert_eq!(output.status.code(), Some(1), "what was tampered with is not removed");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the record 20"), "{output:?}");
+    assert_eq!(world.json(&["history", "--verify", "--json"], 1)["broken"]["seq"], 20);
+    world.tamper("UPDATE meta SET value = 17 WHERE key = 'checkpoint-seq'; DELETE FROM records WHERE seq = 18");
+    assert_eq!(world.json(&["history", "--verify", "--json"], 1)["broken"]["seq"], 18);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! they reach that thread and opened by a connection of their own, so that a read never waits for a sync.
 
 mod error;
+mod prune;
 mod read;
 mod schema;
 mod writer;
@@ -19,11 +20,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use tokio::sync::oneshot;
 
 pub use self::error::{OpenError, VerifyError};
+pub use self::prune::Pruned;
 pub use self::read::ReadOnly;
 use self::writer::{Job, Sealed, Writer};
-use super::key::{KeyOrigin, KeySource};
+use super::key::{self, KeyOrigin, KeySource};
 use super::lock::StateLock;
-use super::seal::Sealer;
+use super::seal::{KeyId, Sealer};
 use super::{Commit, Journal, SecretChange, SecretSlot};
 use crate::clock::Time;
 use crate::names::{GenerationNo, InstanceId, TokenName};
@@ -88,6 +90,10 @@ impl SqliteJournal {
         schema::prepare_writer(&connection).map_err(database)?;
         schema::migrate(&mut connection, version).map_err(database)?;
         let instance = schema::instance(&connection, &path)?;
+        let sealer = match interrupted(&connection, &path, &state_dir, key, origin)? {
+            Some(new) => new,
+            None => sealer,
+        };
         let unreadable = unreadable(&connection, &path, &sealer)?;
         let states = read::states(&connection, &path)?;
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(database)?;
@@ -107,21 +113,45 @@ impl SqliteJournal {
         Ok((journal, Opened { instance, states, fingerprinter, key: origin, unreadable, notes }))
     }
 
-    fn seal(&self, commit: Commit) -> Result<Sealed, Failure> {
-        let seal = |change| match change {
-            SecretChange::Keep { slot, parts } => match self.sealer.seal(&slot, &parts) {
-                Ok(sealed) => Ok((slot, Some(sealed))),
-                Err(error) => Err(Failure::new(FailureCode::Journal, format!("the secret was not sealed: {error}"))),
-            },
-            SecretChange::Erase { slot } => Ok((slot, None)),
+    /// Which key seals the secrets.
+    pub fn key_id(&self) -> KeyId {
+        self.sealer.key_id()
+    }
+
+    /// Where secrets are kept.
+    pub fn slots(&self) -> Result<Vec<SecretSlot>, OpenError> {
+        let connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || {
+            connection
+                .prepare("SELECT token, generation, revision FROM secrets")?
+                .query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<rusqlite::Result<Vec<(String, u32, u32)>>>()
         };
-        Ok(Sealed {
-            token: commit.token,
-            at: commit.at,
-            records: commit.records,
-            state: commit.state,
-            secrets: commit.secrets.into_iter().map(seal).collect::<Result<_, _>>()?,
-        })
+        let rows = read().map_err(|source| OpenError::Database { path: self.path.clone(), source })?;
+        let slot = |(token, generation, revision): (String, u32, u32)| {
+            let token = read::name(&token, &self.path)?;
+            Ok(SecretSlot { token, generation: GenerationNo(generation), revision })
+        };
+        rows.into_iter().map(slot).collect()
+    }
+
+    /// Commits all of `commits` or none, their secrets sealed with another key. This journal cannot open them afterwards.
+    pub async fn reseal(&self, commits: Vec<Commit>, sealer: &Sealer) -> Result<(), Failure> {
+        let commits = commits.into_iter().map(|commit| seal(commit, sealer)).collect::<Result<_, _>>()?;
+        self.ask(|answer| Job::All(commits, answer)).await
+    }
+
+    /// Removes records that are older than `before`; the chain of the others begins at a checkpoint from then on.
+    pub async fn prune(&self, before: Time) -> Result<Pruned, Failure> {
+        self.ask(|answer| Job::Prune(before.timestamp_micros(), answer)).await
+    }
+
+    /// Has the writer do a job, and waits for its answer.
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Job) -> Result<T, Failure> {
+        let stopped = || Failure::new(FailureCode::Journal, "the journal's writer has stopped: restart the daemon");
+        let (answer, result) = oneshot::channel();
+        self.jobs.as_ref().and_then(|jobs| jobs.send(job(answer)).ok()).ok_or_else(stopped)?;
+        result.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// The sealed bytes in `slot`. Blocks, for less time than it takes to have it done by another thread: one look-up
@@ -140,11 +170,8 @@ impl SqliteJournal {
 
 impl Journal for SqliteJournal {
     async fn commit(&self, commit: Commit) -> Result<(), Failure> {
-        let stopped = || Failure::new(FailureCode::Journal, "the journal's writer has stopped: restart the daemon");
-        let (answer, result) = oneshot::channel();
-        let job = Job::Commit(self.seal(commit)?, answer);
-        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(stopped)?;
-        result.await.unwrap_or_else(|_| Err(stopped()))
+        let sealed = seal(commit, &self.sealer)?;
+        self.ask(|answer| Job::Commit(sealed, answer)).await
     }
 
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
@@ -176,6 +203,52 @@ fn sealed(connection: &Connection, slot: &SecretSlot) -> rusqlite::Result<Option
         .prepare_cached("SELECT sealed FROM secrets WHERE token = ?1 AND generation = ?2 AND revision = ?3")?
         .query_row(params![slot.token.as_str(), slot.generation.0, slot.revision], |row| row.get(0))
         .optional()
+}
+
+/// `commit` with its secrets sealed.
+fn seal(commit: Commit, sealer: &Sealer) -> Result<Sealed, Failure> {
+    let seal = |change| match change {
+        SecretChange::Keep { slot, parts } => match sealer.seal(&slot, &parts) {
+            Ok(sealed) => Ok((slot, Some(sealed))),
+            Err(error) => Err(Failure::new(FailureCode::Journal, format!("the secret was not sealed: {error}"))),
+        },
+        SecretChange::Erase { slot } => Ok((slot, None)),
+    };
+    Ok(Sealed {
+        token: commit.token,
+        at: commit.at,
+        records: commit.records,
+        state: commit.state,
+        secrets: commit.secrets.into_iter().map(seal).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Finishes a change of the key in the state directory that was interrupted: where the secrets are sealed with the new
+/// one, it gets into its place; otherwise it is removed.
+fn interrupted(
+    connection: &Connection,
+    path: &Path,
+    state_dir: &Path,
+    source: &KeySource,
+    origin: KeyOrigin,
+) -> Result<Option<Sealer>, OpenError> {
+    if *source != KeySource::StateDirectory {
+        return Ok(None);
+    }
+    let Some(next) = key::next(state_dir)? else { return Ok(None) };
+    let head: Option<Vec<u8>> = connection
+        .query_row("SELECT substr(sealed, 1, 9) FROM secrets LIMIT 1", (), |row| row.get(0))
+        .optional()
+        .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+    // All secrets are sealed anew in one transaction: one tells for all. Without any, the one before may stay, unless
+    // there was none.
+    let in_force = head.map_or(origin != KeyOrigin::Found, |head| next.fits(&head) == Ok(true));
+    if in_force {
+        key::settle(state_dir)?;
+        return Ok(Some(next));
+    }
+    key::discard(state_dir)?;
+    Ok(None)
 }
 
 /// Makes the state directory, private whatever the umask is. One that is there keeps its mode, since somebody chose it;

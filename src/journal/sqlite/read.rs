@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row};
 
 use super::error::{OpenError, VerifyError};
-use super::{DATABASE, schema, sealed};
+use super::{DATABASE, prune, schema, sealed};
 use crate::journal::SecretSlot;
 use crate::journal::key::KeySource;
-use crate::journal::record::{Broken, Chain, Record};
+use crate::journal::record::{Broken, Record};
 use crate::names::{InstanceId, TokenName};
 use crate::secret::SecretParts;
 
@@ -105,7 +105,7 @@ impl ReadOnly {
         let transaction = self.connection.unchecked_transaction().map_err(failed)?;
         let last: i64 =
             transaction.query_row("SELECT ifnull(max(seq), 0) FROM states", (), |row| row.get(0)).map_err(failed)?;
-        let mut chain = Chain::new(self.instance);
+        let mut chain = prune::start(&transaction, self.instance).map_err(failed)?;
         let mut statement = transaction.prepare(&format!("{RECORDS} ORDER BY seq")).map_err(failed)?;
         let mut rows = statement.query(()).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
@@ -125,9 +125,9 @@ impl ReadOnly {
     }
 }
 
-const RECORDS: &str = "SELECT seq, at, token, kind, version, body, hash FROM records";
+pub(super) const RECORDS: &str = "SELECT seq, at, token, kind, version, body, hash FROM records";
 
-fn record(row: &Row) -> rusqlite::Result<Record> {
+pub(super) fn record(row: &Row) -> rusqlite::Result<Record> {
     Ok(Record {
         seq: row.get(0)?,
         at_micros: row.get(1)?,

@@ -17,12 +17,13 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
 use super::error::failure;
+use super::prune::{self, PruneError, Pruned};
 use super::schema::{self, PATIENCE};
 use crate::clock::Time;
 use crate::journal::record::Chain;
 use crate::journal::{Draft, SecretSlot};
 use crate::names::{InstanceId, TokenName};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureCode};
 
 /// The most commits in one transaction: bounds how long the first of them waits for the last.
 const LARGEST_GROUP: usize = 512;
@@ -47,6 +48,10 @@ pub(super) struct Sealed {
 /// What the writer is asked to do.
 pub(super) enum Job {
     Commit(Sealed, oneshot::Sender<Result<(), Failure>>),
+    /// All of them or none.
+    All(Vec<Sealed>, oneshot::Sender<Result<(), Failure>>),
+    /// Removes records that are older, in microseconds since 1970.
+    Prune(i64, oneshot::Sender<Result<Pruned, Failure>>),
     /// Lets a test break or mend the connection.
     #[cfg(test)]
     Tamper(Box<dyn FnOnce(&Connection) + Send>),
@@ -71,6 +76,7 @@ impl Writer {
         while let Some(job) = self.wait(jobs) {
             let mut commits = Vec::new();
             let mut answers = Vec::new();
+            let mut others = Vec::new();
             for job in std::iter::once(job).chain(jobs.try_iter()).take(LARGEST_GROUP) {
                 match job {
                     Job::Commit(commit, answer) => {
@@ -79,15 +85,49 @@ impl Writer {
                     }
                     #[cfg(test)]
                     Job::Tamper(tamper) => tamper(&self.connection),
+                    other => others.push(other),
                 }
             }
             for (answer, result) in answers.into_iter().zip(self.commit(&commits)) {
                 // Whoever asked may have been cancelled; the commit stands all the same.
                 let _ = answer.send(result);
             }
+            for job in others {
+                self.serve(job);
+            }
         }
         // Best effort: the next start reads the log as well.
         let _ = self.truncate();
+    }
+
+    /// Does what happens rarely, and alone.
+    fn serve(&mut self, job: Job) {
+        match job {
+            Job::All(commits, answer) => {
+                let result = self.transact(&commits).map_err(|error| failure(&self.path, &error));
+                // Whoever asked may have been cancelled; what was done stands all the same.
+                let _ = answer.send(result);
+            }
+            Job::Prune(before, answer) => {
+                let _ = answer.send(self.prune(before));
+            }
+            Job::Commit(..) => {}
+            #[cfg(test)]
+            Job::Tamper(_) => {}
+        }
+    }
+
+    fn prune(&mut self, before: i64) -> Result<Pruned, Failure> {
+        let failed = |error| failure(&self.path, &error);
+        let number = schema::transactions(&self.connection).map_err(failed)? + 1;
+        match prune::prune(&mut self.connection, self.instance, before, number) {
+            Ok(pruned) => {
+                self.truncate_at.get_or_insert_with(|| Instant::now() + TRUNCATE_EVERY);
+                Ok(pruned)
+            }
+            Err(PruneError::Database(error)) => Err(failure(&self.path, &error)),
+            Err(broken) => Err(Failure::new(FailureCode::Journal, broken.to_string())),
+        }
     }
 
     /// The next job; truncates the log meanwhile when that is due. `None`: there will be no more.

@@ -14,6 +14,7 @@ use patrold::names::GenerationNo;
 use patrold::provider::Operation::{Revoke, Verify};
 use patrold::rotation::act::operator::Offer;
 use patrold::secret::SecretParts;
+use patrold::view::audit::{Reaped, Standing};
 use serde_json::Value;
 
 use super::world::{Daemon, World, bare, name_of, now, token};
@@ -238,4 +239,139 @@ async fn commands_do_it_themselves_where_no_daemon_runs() {
     assert!(!told.contains(brought.token().expose()) && !told.contains(&minted));
     let whole = run(&world, &["history", "--verify"], "").await;
     assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
+}
+
+/// A live token that carries a marker of the world's journal and that nobody knows of.
+fn orphan(world: &World, daemon: &Daemon, token: &str) -> (String, String) {
+    let marker = format!("patrold-{}-{token}-g9-070707070707", daemon.running.core.machine.instance);
+    let secret = world.loopback.issue(Service::Awx, &marker, Span::days(9));
+    (marker, secret.token().expose().to_owned())
+}
+
+#[tokio::test]
+async fn an_audit_finds_orphans_and_revokes_them_only_when_it_is_told_to() {
+    let world = World::new().await;
+    let more = "rotate-every = \"30d\"\nparams = { scope = \"write\" }";
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, more), token("cd", Service::Awx, more)];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    daemon.steady("cd", 1).await;
+    let (marker, lost) = orphan(&world, &daemon, "cd");
+    let (_, forgotten) = orphan(&world, &daemon, "left-long-ago");
+    let by_hand = world.loopback.issue(Service::Awx, "by hand", Span::days(9));
+    let core = &daemon.running.core;
+
+    let audit = core.audit(None, &[], Some(&daemon.running.waker)).await;
+    let found = |standing| audit.accounts[0].findings.iter().filter(move |it| it.standing == standing).count();
+    assert_eq!((found(Standing::Orphan), audit.accounts[0].managed), (2, 2), "{audit:#?}");
+    assert!(found(Standing::Unmanaged) >= 1, "{audit:#?}");
+    assert!(world.is_live(&lost) && world.is_live(&forgotten), "looking changes nothing");
+
+    let audit = core.audit(None, std::slice::from_ref(&marker), Some(&daemon.running.waker)).await;
+    let reaped: Vec<_> = audit.accounts[0].findings.iter().filter_map(|it| it.reaped.clone()).collect();
+    assert_eq!(reaped, [Reaped::Revoked], "{audit:#?}");
+    assert!(!world.is_live(&lost) && world.is_live(&forgotten), "only what was named");
+
+    let socket = Socket::bind(&world.path("control.sock")).await.unwrap();
+    let server = tokio::spawn(socket.serve(Arc::clone(&daemon.running)));
+    let asked = run(&world, &["audit", "--reap"], "").await;
+    assert_eq!(asked.status.code(), Some(2), "nobody is there to be asked: {}", text(&asked));
+    let done = run(&world, &["audit", "--reap", "--yes"], "").await;
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+    assert!(text(&done).contains("revoked"), "{}", text(&done));
+    assert!(!world.is_live(&forgotten) && world.is_live(by_hand.token().expose()));
+    assert!(world.is_live(&world.stored("ci")) && world.is_live(&world.stored("cd")));
+
+    let pruned = run(&world, &["journal", "prune", "--older-than", "0s"], "").await;
+    assert_eq!(pruned.status.code(), Some(0), "{}", text(&pruned));
+    assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)), "the journal goes on");
+    let whole = run(&world, &["history", "--verify"], "").await;
+    assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
+    server.abort();
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_orphan_is_revoked_without_a_daemon_too() {
+    let world = World::new().await;
+    let daemon =
+        world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")]).await;
+    daemon.steady("ci", 1).await;
+    let (_, lost) = orphan(&world, &daemon, "ci");
+    daemon.stop().await;
+    let looked = run(&world, &["audit", "--json"], "").await;
+    let json: Value = serde_json::from_slice(&looked.stdout).unwrap();
+    assert_eq!(json["accounts"][0]["findings"][0]["standing"], "orphan", "{json:#}");
+    let done = run(&world, &["audit", "--reap", "--yes"], "").await;
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+    assert!(!world.is_live(&lost) && world.is_live(&world.stored("ci")));
+    assert!(text(&run(&world, &["history", "ci"], "").await).contains("reap-requested"));
+}
+
+#[tokio::test]
+async fn a_new_key_opens_every_secret_and_no_store_seems_to_have_drifted() {
+    let world = World::new().await;
+    let more = "rotate-every = \"30d\"\ngrace = \"1h\"";
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, more)];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)));
+    let socket = Socket::bind(&world.path("control.sock")).await.unwrap();
+    let running = run(&world, &["journal", "rekey"], "").await;
+    assert_eq!(running.status.code(), Some(1), "a daemon runs: {}", text(&running));
+    assert!(text(&running).contains("stop the daemon first"), "{}", text(&running));
+    drop(socket);
+    daemon.stop().await;
+
+    let key = world.path("state/seal.key");
+    let (old, old_journal) = (std::fs::read(&key).unwrap(), std::fs::read(world.path("state/journal.db")).unwrap());
+    let done = run(&world, &["journal", "rekey"], "").await;
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+    assert!(text(&done).contains("2 secrets sealed with the new key"), "{}", text(&done));
+    let new = std::fs::read(&key).unwrap();
+    assert_ne!(old, new);
+    assert!(!world.path("state/seal.key.new").exists());
+
+    // Killed after the journal was sealed anew, and before the key was in its place.
+    std::fs::write(&key, &old).unwrap();
+    std::fs::write(world.path("state/seal.key.new"), &new).unwrap();
+    let daemon = world.resume().await;
+    assert_eq!(std::fs::read(&key).unwrap(), new);
+    assert!(!world.path("state/seal.key.new").exists());
+    let back = grant(&daemon, "ci", Wish::Recall).await;
+    assert_eq!(back.answer, Answer::Rotated(GenerationNo(1)), "the secret of the old generation can be read");
+    daemon.stop().await;
+    let told = text(&run(&world, &["history", "ci"], "").await);
+    assert!(told.contains("resealed") && !told.contains("store-owed") && !told.contains("secret-lost"), "{told}");
+    assert_eq!(run(&world, &["history", "--verify"], "").await.status.code(), Some(0));
+
+    // Killed before the journal was sealed anew.
+    for left in ["journal.db-wal", "journal.db-shm"] {
+        let _ = std::fs::remove_file(world.path("state").join(left));
+    }
+    std::fs::write(world.path("state/journal.db"), &old_journal).unwrap();
+    std::fs::write(&key, &old).unwrap();
+    std::fs::write(world.path("state/seal.key.new"), &new).unwrap();
+    let daemon = world.resume().await;
+    assert!(!daemon.view("ci").state.phase.current().unwrap().secret_lost);
+    assert_eq!(std::fs::read(&key).unwrap(), old);
+    assert!(!world.path("state/seal.key.new").exists());
+    daemon.stop().await;
+
+    // A key that the operator keeps elsewhere.
+    std::fs::write(world.path("key"), "a key that nobody can guess, of enough bytes").unwrap();
+    let file = world.path("key").display().to_string();
+    let done = run(&world, &["journal", "rekey", "--to", &file], "").await;
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+    let again = run(&world, &["journal", "rekey", "--to", &file, "--from", &file], "").await;
+    assert!(text(&again).contains("the one that the journal has"), "{}", text(&again));
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    std::fs::write(
+        world.config(),
+        config.replace("[daemon]", &format!("[daemon]\nseal-key = {{ file = \"{file}\" }}")),
+    )
+    .unwrap();
+    let daemon = world.resume().await;
+    assert!(!daemon.view("ci").state.phase.current().unwrap().secret_lost);
+    daemon.stop().await;
 }

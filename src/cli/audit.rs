@@ -1,0 +1,114 @@
+//! `patrold audit`.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::control::AuditRequest;
+use crate::daemon::audit::audit_without_daemon;
+use crate::exit::Exit;
+use crate::inventory::Inventory;
+use crate::names::AccountName;
+use crate::view::audit::{Audit, Reaped};
+use crate::view::words;
+
+use super::control::Client;
+use super::reading::inventory;
+use super::rotate::alone;
+use super::{Complaint, Console, runtime};
+
+/// Arguments of `patrold audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// Only this account
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<AccountName>,
+    /// Revoke the orphans that are found
+    #[arg(long)]
+    reap: bool,
+    /// Do not ask before revoking
+    #[arg(long, requires = "reap")]
+    yes: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Holds what providers list against the journal, through the daemon where one runs.
+pub(super) fn run(args: &AuditArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let inventory = inventory(config, SystemClock.now(), console)?;
+    if let Some(account) = args.account.as_ref().filter(|name| !inventory.accounts.contains_key(*name)) {
+        return Err(Complaint::invalid(format!("the inventory has no account \"{account}\"")));
+    }
+    if args.reap && !args.yes && !io::stdin().is_terminal() {
+        return Err(Complaint::invalid("nobody is there to be asked before orphans are revoked")
+            .with_help("look at them without --reap first, and then add --yes"));
+    }
+    let client = Client::new(&inventory.daemon.control)?;
+    let inventory = Arc::new(inventory);
+    let mut noted = false;
+    let mut ask = |reap: Vec<String>, console: &mut Console| {
+        let request = AuditRequest { account: args.account.clone(), reap };
+        match client.audit(&request)? {
+            Some(audit) => Ok(audit),
+            None => without_daemon(&inventory, &request, &mut noted, console),
+        }
+    };
+    let mut audit = ask(Vec::new(), console)?;
+    let orphans = audit.orphans();
+    if args.reap && !orphans.is_empty() && (args.yes || consents(&audit, console)?) {
+        // Only what was shown: an orphan that turns up meanwhile is for the next time.
+        audit = ask(orphans, console)?;
+    }
+    if args.json {
+        console.json(&audit)?;
+    } else {
+        audit.write(console.out_paint, &mut console.out)?;
+    }
+    Ok(verdict(&audit, args.reap))
+}
+
+/// Does in this process what a daemon would do, under the same lock.
+fn without_daemon(
+    inventory: &Arc<Inventory>,
+    request: &AuditRequest,
+    noted: &mut bool,
+    console: &mut Console,
+) -> Result<Audit, Complaint> {
+    if !std::mem::replace(noted, true) {
+        alone(console)?;
+    }
+    let audit = audit_without_daemon(Arc::clone(inventory), SystemClock, request.account.as_ref(), &request.reap);
+    Ok(runtime()?.block_on(audit)?)
+}
+
+/// Whether somebody at the terminal wants the orphans revoked.
+fn consents(audit: &Audit, console: &mut Console) -> Result<bool, Complaint> {
+    audit.write(console.out_paint, &mut console.out)?;
+    console.out.flush()?;
+    let count = words::count(audit.orphans().len(), "orphan");
+    write!(console.err, "revoke {count}? If the journal was restored from a backup, consumers may use them. [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Fine where every account was listed and, with `reap`, no orphan is left.
+fn verdict(audit: &Audit, reap: bool) -> Exit {
+    // What a definition cannot do is no failure, unless there is nothing else.
+    let able = audit.accounts.iter().filter(|account| account.lists).count();
+    let failed = audit.accounts.iter().filter(|account| account.lists && account.failure.is_some()).count();
+    let findings = audit.accounts.iter().flat_map(|account| &account.findings);
+    let left = reap
+        && findings
+            .filter(|it| it.standing == crate::view::audit::Standing::Orphan)
+            .any(|it| it.reaped != Some(Reaped::Revoked));
+    match failed {
+        failed if failed == able => Exit::Failed,
+        0 if !left => Exit::Fine,
+        _ => Exit::Partly,
+    }
+}
