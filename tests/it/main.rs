@@ -8,3 +8,4 @@ mod events;
 mod kill;
 mod packaging;
 mod purity;
+mod upgrade;

@@ -14,4 +14,4 @@ mod operator;
 mod reload;
 mod secrets;
 mod stores;
-mod world;
+pub(crate) mod world;
