@@ -92,6 +92,7 @@ impl CredentialCache {
         let (username, origin) = match credential {
             Credential::Secret(secret) => (None, source(secret)),
             Credential::Basic { username, password } => (Some(username.clone()), source(password)),
+            Credential::Nothing => (None, Origin::Managed(watch::channel(None).1)),
             Credential::Token(name) => (None, Origin::Managed(managed.ok_or_else(|| name.clone())?)),
         };
         Ok(Self { username, origin, fingerprinter })
@@ -102,7 +103,8 @@ impl CredentialCache {
         let (source, latest) = match &self.origin {
             Origin::Managed(receiver) => {
                 let secret = receiver.borrow().clone();
-                let secret = secret.ok_or_else(|| no_credential("the token that it refers to has no secret yet"))?;
+                let secret = secret
+                    .ok_or_else(|| no_credential("there is none, or the token that it refers to has no secret yet"))?;
                 return Ok(self.with(SecretParts::clone(&secret)));
             }
             Origin::Source { source, latest } => (source, latest),

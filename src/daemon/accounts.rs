@@ -71,7 +71,7 @@ impl<C: Clock> Accounts<C> {
     fn member(&self, policy: &Arc<AccountPolicy>) -> Member<C> {
         let managed = match &policy.credential {
             Credential::Token(token) => Some(self.managed(token).subscribe()),
-            Credential::Secret(_) | Credential::Basic { .. } => None,
+            Credential::Secret(_) | Credential::Basic { .. } | Credential::Nothing => None,
         };
         let client = Account::new(Arc::clone(policy), self.clock.clone(), managed);
         Member {
@@ -123,7 +123,7 @@ impl<C: Clock> Accounts<C> {
     pub fn lacks(&self, credential: &Credential) -> bool {
         match credential {
             Credential::Token(token) => self.managed(token).borrow().is_none(),
-            Credential::Secret(_) | Credential::Basic { .. } => false,
+            Credential::Secret(_) | Credential::Basic { .. } | Credential::Nothing => false,
         }
     }
 }

@@ -64,6 +64,7 @@ impl Attendant {
     /// Gives every token and every account another try.
     pub fn retry<C: Clock>(&self, running: &Running<C>) {
         tracing::info!(event = event::CREDENTIAL_CHANGED, "a credential or CA file changed");
+        running.core.look_again();
         let accounts = running.core.inventory().accounts.keys().cloned().map(Key::Poll).collect::<Vec<_>>();
         let tokens = running.core.tokens.all().into_iter().map(|(name, _)| Key::Token(name));
         running.waker.wake(accounts.into_iter().chain(tokens).collect());
@@ -86,7 +87,7 @@ fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
     for account in inventory.accounts.values() {
         let source = match &account.credential {
             Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
-            Credential::Token(_) => None,
+            Credential::Token(_) | Credential::Nothing => None,
         };
         if let Some(SecretSource::File(path)) = source {
             files.push(path.clone());
@@ -94,7 +95,7 @@ fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
         files.extend(account.ca_file.clone());
     }
     for token in inventory.tokens.values() {
-        if let Some(SecretSource::File(path)) = token.initial.as_ref().map(|initial| &initial.source) {
+        if let Some(SecretSource::File(path)) = token.initial.as_ref().and_then(|initial| initial.source.as_ref()) {
             files.push(path.clone());
         }
     }

@@ -1,6 +1,7 @@
 //! What a daemon, a single command and a test have in common: tokens, accounts, and the machine that drives them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::account::Listing;
@@ -32,6 +33,8 @@ pub struct Core<C, J> {
     inventory: RwLock<Arc<Inventory>>,
     /// Per account: consecutive failed polls, the last failure, and markers that nobody accounts for.
     polls: RwLock<BTreeMap<AccountName, Poll>>,
+    /// How often a file changed that a secret may come from.
+    changes: AtomicU64,
 }
 
 /// What polling an account led to.
@@ -57,8 +60,15 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let accounts = Arc::clone(&machine.effects.accounts);
         let tokens = Arc::clone(&machine.effects.tokens);
         accounts.update(&inventory);
-        let core =
-            Self { clock, machine, accounts, tokens, inventory: RwLock::new(inventory), polls: RwLock::default() };
+        let core = Self {
+            clock,
+            machine,
+            accounts,
+            tokens,
+            inventory: RwLock::new(inventory),
+            polls: RwLock::default(),
+            changes: AtomicU64::new(0),
+        };
         core.adopt_states(states, unreadable).await;
         core
     }
@@ -151,6 +161,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let token = self.tokens.get(name)?;
         let mut held = token.held.lock().await;
         let context = self.context(&token, held.state())?;
+        let changes = self.changes.load(Ordering::Relaxed);
+        if held.changes != changes {
+            held.changes = changes;
+            held.memo.sought = None;
+        }
         let rest = if self.waits_for_credential(&context.policy, held.state()) {
             Rest { until: None, reason: Reason::CredentialMissing, next: None }
         } else {
@@ -173,6 +188,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let vacant = matches!(state.phase, Phase::Vacant) && state.remnants.is_empty();
         let adopts = policy.initial.is_some() && state.last_number.0 == 0;
         vacant && !adopts && self.accounts.lacks(&policy.account.credential)
+    }
+
+    /// A file that a secret may come from has changed: tokens that are only watched look for another one.
+    pub fn look_again(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What may have waited for the first secret of `name`.

@@ -112,10 +112,10 @@ macro_rules! client {
 
 impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     async fn adopt(&self, token: &TokenPolicy) -> Result<SecretParts, Failure> {
-        let Some(initial) = &token.initial else {
+        let Some(source) = token.initial.as_ref().and_then(|initial| initial.source.as_ref()) else {
             return Err(Failure::new(FailureCode::NoCredential, "the inventory names no initial secret"));
         };
-        credential::read(&initial.source).await.map(SecretParts::new)
+        credential::read(source).await.map(SecretParts::new)
     }
 
     async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {
@@ -224,6 +224,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         let switched = matches!(
             event,
             Event::Adopted { .. }
+                | Event::Replaced { .. }
                 | Event::Activated { .. }
                 | Event::ActivatedEarly { .. }
                 | Event::Renewed { .. }

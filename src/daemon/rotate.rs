@@ -115,6 +115,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     }
 
     async fn begin(&self, token: &Token, wish: Wish) -> Result<(), String> {
+        if let (Wish::Rotate | Wish::Replace, Some(why)) = (&wish, unrotatable(&token.policy())) {
+            return Err(why);
+        }
         let mut held = token.held.lock().await;
         let now = self.clock.now();
         let context = self.context(token, held.state());
@@ -214,6 +217,17 @@ pub async fn grant_without_daemon<C: Clock>(
 /// Whether others have the secret that consumers use.
 fn is_compromised(state: &TokenState) -> bool {
     state.phase.current().is_some_and(|current| current.generation.compromised.is_some())
+}
+
+/// Why a token is never rotated, where its provider cannot mint.
+fn unrotatable(policy: &TokenPolicy) -> Option<String> {
+    let provider = &policy.account.provider;
+    (!provider.has(Operation::Mint)).then(|| {
+        format!(
+            "provider \"{}\" cannot mint, so the token is only watched: make a new one there and put it where `initial` says",
+            provider.name
+        )
+    })
 }
 
 fn number(view: &View) -> Option<GenerationNo> {

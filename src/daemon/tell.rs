@@ -96,8 +96,31 @@ impl<'a> Line<'a> {
 #[expect(clippy::too_many_lines, reason = "one arm for each event")]
 fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
     match event {
-        Event::Adopted { generation } => {
-            Line { id: generation.remote.id.as_ref(), ..Line::info("adopted the initial secret as generation 0") }
+        Event::Adopted { generation } => Line {
+            generation: Some(generation.number),
+            id: generation.remote.id.as_ref(),
+            at: generation.remote.expires.time(),
+            ..Line::info("adopted the token that the inventory names")
+        },
+        Event::ReplacementDue { reason } => Line {
+            at: state.phase.current().and_then(|current| current.generation.remote.expires.time()),
+            detail: Some(reason.clone()),
+            ..current(
+                state,
+                Line::new(
+                    Level::ERROR,
+                    "it is time for a new token, and its provider cannot mint: make one and put it where `initial` says",
+                ),
+            )
+        },
+        Event::Replaced { generation, revoke_at, .. } => Line {
+            generation: Some(generation.number),
+            id: generation.remote.id.as_ref(),
+            ..Line::info("an operator brought a new token: it goes to the consumers, and the old one retires")
+                .again(*revoke_at)
+        },
+        Event::ReplacementRefused { failure } => {
+            Line::error("the provider does not accept the new secret; the one before stays", failure)
         }
         Event::Requested {} => Line::info("an operator asked for a rotation"),
         Event::Compromised {} => {
@@ -215,7 +238,7 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
             Line::error("the renewed secret is not accepted; replacing the token", failure)
         }
         Event::FoundDead { failure } => {
-            Line::error("the provider does not accept the current secret any more; rotating at once", failure)
+            Line::error("the provider does not accept the current secret any more; it needs a new one at once", failure)
         }
         Event::Observed { id, expires } => Line {
             id: id.as_ref(),

@@ -99,6 +99,8 @@ pub enum Credential {
     Basic { username: String, password: SecretSource },
     /// A token that patrold itself keeps fresh.
     Token(TokenName),
+    /// Nothing: the provider's definition has no request that the account makes itself.
+    Nothing,
 }
 
 /// Where a secret comes from. The secret itself never stands in the inventory.
@@ -211,12 +213,15 @@ pub enum RenewBefore {
     Share(f64),
 }
 
-/// A secret to adopt.
+/// A token that exists already, to adopt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Initial {
-    pub source: SecretSource,
+    /// Its secret. `None` only where tokens are watched and nobody needs it.
+    pub source: Option<SecretSource>,
     /// The provider's id of that token, without which it cannot be revoked later.
     pub id: Option<RemoteId>,
+    /// What the provider lists it as, where the id is not known.
+    pub name: Option<String>,
     /// When it expires, where nobody else can tell.
     pub expires: Option<Time>,
 }

@@ -21,6 +21,7 @@ const BUILTIN: &[(&str, &str)] = files![
     "awx",
     "azure-devops-pat",
     "bitbucket-dc-token",
+    "buildkite-access-token",
     "buildkite-agent-token",
     "cloudflare-account-token",
     "cloudflare-user-token",
@@ -38,6 +39,7 @@ const BUILTIN: &[(&str, &str)] = files![
     "gcp-service-account-key",
     "gitea-token",
     "github-app-token",
+    "github-pat",
     "gitlab-deploy-token",
     "gitlab-group-token",
     "gitlab-project-token",
@@ -65,6 +67,7 @@ const BUILTIN: &[(&str, &str)] = files![
     "unleash-pat",
     "vault-token",
     "verdaccio-token",
+    "watch-only",
 ];
 
 /// Every provider definition that an inventory may name.

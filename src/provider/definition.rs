@@ -48,6 +48,8 @@ pub struct Capabilities {
     pub chooses_lifetime: bool,
     /// Tokens can be listed.
     pub lists: bool,
+    /// A listing shows what tokens are called.
+    pub names: bool,
     /// A listing shows the marker, so a token whose secret was lost can be found.
     pub marks: bool,
     /// A new token comes with an id.
@@ -211,6 +213,7 @@ impl Provider {
                 mint.says(|name| matches!(name, Name::WantTtl | Name::WantExpires | Name::WantStep))
             }),
             lists: list.is_some(),
+            names: list.is_some_and(|list| list.capture.name.is_some()),
             marks: named && list.is_some_and(|list| list.capture.name.is_some()),
             has_id: mint.is_some_and(|mint| mint.capture.id.is_some()),
             verifies: self.has(Operation::Verify),
@@ -287,6 +290,11 @@ impl Provider {
         let mut sources = vec![before.as_str()];
         sources.extend(supplied.iter().map(String::as_str));
         Some(Self { rules, digest: digest(&sources), ..self.clone() })
+    }
+
+    /// Whether the account itself makes any request.
+    pub fn needs_credential(&self) -> bool {
+        self.logs_in() || self.rules.calls.values().any(|call| call.role == Role::Account)
     }
 
     /// The call of `operation`.

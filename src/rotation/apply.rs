@@ -93,8 +93,13 @@ fn note_failure(state: &mut TokenState, at: Time, event: &Event) {
         | Event::UndoBegun { why: failure, .. }
         | Event::RenewalRejected { failure }
         | Event::FoundDead { failure }
+        | Event::ReplacementRefused { failure }
         | Event::SecretLost { failure, .. } => {
             state.last_failure = Some(Noted { at, failure: failure.clone() });
+        }
+        Event::Adopted { .. } | Event::Replaced { .. } => {
+            state.retry = None;
+            state.last_failure = None;
         }
         Event::Activated { .. } | Event::ActivatedEarly { .. } => {
             state.failed_rotations = 0;
@@ -153,7 +158,16 @@ fn settled(current: Option<Current>) -> Phase {
 fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase {
     match (phase, event) {
         (Phase::Vacant, Event::Adopted { generation }) => {
+            state.last_number = state.last_number.max(generation.number);
+            state.adopted.clone_from(&generation.fingerprints);
             Phase::Steady { current: Current::new(generation.clone(), Delivery::default()) }
+        }
+        (Phase::Steady { current: old }, Event::Replaced { generation, rotation, revoke_at }) => {
+            state.last_number = state.last_number.max(generation.number);
+            state.adopted.clone_from(&generation.fingerprints);
+            let current = Current::new(generation.as_ref().clone(), Delivery::default());
+            let (generation, rotation, revoke_at) = (old.generation, *rotation, *revoke_at);
+            Phase::Active { current, retiring: Retiring { generation, rotation, handed_over: at, revoke_at } }
         }
 
         // A mint, from its intent to its outcome.
@@ -339,8 +353,14 @@ fn in_place(phase: &mut Phase, at: Time, event: &Event) {
         }
     } else if let (Event::FoundDead { failure }, Some(current)) = (event, phase.current_mut()) {
         current.dead = Some(Noted { at, failure: failure.clone() });
+    } else if let (Event::ReplacementDue { reason }, Some(current)) = (event, phase.current_mut()) {
+        current.replacement = Some(reason.clone());
     } else if let (Event::Observed { id, expires }, Some(current)) = (event, phase.current_mut()) {
         learn(&mut current.generation.remote, id.as_ref(), *expires);
+        // It may have been given more time.
+        if expires.is_some() {
+            current.replacement = None;
+        }
     } else if let (Event::SecretLost { number, .. }, Some(current)) = (event, phase.current_mut())
         && current.generation.number == *number
     {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{Candidate, Generation, Intent, Remnant};
 use crate::clock::Time;
-use crate::names::{GenerationNo, HookKey, RemoteId, StoreKey};
+use crate::names::{GenerationNo, HookKey, RemoteId, RotationId, StoreKey};
 use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};
 use crate::secret::Fingerprint;
@@ -37,6 +37,13 @@ macro_rules! events {
 events! {
     /// An existing secret was taken over as generation 0.
     Adopted { generation: Generation } = "adopted";
+    /// The current generation is due for a replacement that nobody but an operator can bring: its provider cannot mint.
+    /// `reason`: the stable code of the rule that says so.
+    ReplacementDue { reason: String } = "replacement-due";
+    /// An operator brought another token in place of the current one, which retires.
+    Replaced { generation: Box<Generation>, rotation: RotationId, revoke_at: Time } = "replaced";
+    /// A secret that an operator brought in place of the current one is not accepted by the provider.
+    ReplacementRefused { failure: Failure } = "replacement-refused";
     /// An operator asked for a rotation.
     Requested {} = "requested";
     /// An operator said that others have the secret: every generation is replaced, and revoked without grace.

@@ -36,6 +36,8 @@ const SHORTEST_REST: Span = Span::milliseconds(100);
 pub struct Held {
     pub(super) state: Arc<TokenState>,
     pub memo: Memo,
+    /// How many changes of files that secrets may come from this token has looked at.
+    pub changes: u64,
     /// Noted, applied, and to be committed before the next effect.
     pending: Vec<(Time, Event)>,
     /// Secrets to be kept or erased with the pending records.

@@ -32,6 +32,10 @@ pub struct TokenState {
     pub requested: Option<Time>,
     /// When a new secret was last handed over.
     pub last_success: Option<Time>,
+    /// Keyed hashes of the secret that was adopted last: another one in its place is adopted, too, where the provider
+    /// cannot mint.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub adopted: BTreeMap<String, Fingerprint>,
     /// Live credentials that no variant of `phase` holds: they end by themselves, or are revoked when that is possible.
     pub remnants: Vec<Remnant>,
 }
@@ -244,6 +248,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Whether there is a secret of it at all: a token that is only watched may be known by its id alone.
+    pub fn has_secret(&self) -> bool {
+        self.params.is_some() || !self.fingerprints.is_empty()
+    }
+
     /// True once its own expiry has passed.
     pub fn expired(&self, now: Time) -> bool {
         self.remote.expires.time().is_some_and(|expires| expires <= now)
@@ -286,6 +295,9 @@ pub struct Current {
     /// An operator asked for this generation instead of a newer one then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred: Option<Time>,
+    /// The code of the rule by which its replacement was last asked for, where the provider cannot mint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<String>,
 }
 
 impl Current {
@@ -299,6 +311,7 @@ impl Current {
             secret_lost: false,
             renewal_retry: None,
             preferred: None,
+            replacement: None,
         }
     }
 

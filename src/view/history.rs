@@ -156,7 +156,9 @@ fn tint(event: &str) -> Tint {
         event if event.ends_with("-failed") || event.ends_with("-refused") || event.ends_with("-doubted") => {
             Tint::Warning
         }
-        "postponed" | "renewal-postponed" | "revocation-deferred" | "left-to-expire" => Tint::Warning,
+        "replacement-due" | "postponed" | "renewal-postponed" | "revocation-deferred" | "left-to-expire" => {
+            Tint::Warning
+        }
         _ => Tint::Plain,
     }
 }
@@ -186,8 +188,13 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::RenewalDoubted { failure }
         | Event::RenewalRejected { failure }
         | Event::FoundDead { failure }
+        | Event::ReplacementRefused { failure }
         | Event::RenewalExamined { dead: Some(failure) } => (None, failure.to_string()),
         Event::SecretLost { number, failure } => (Some(*number), failure.to_string()),
+        Event::Replaced { generation, revoke_at, .. } => {
+            (Some(generation.number), format!("the old one is {}", not_before(revoke_at)))
+        }
+        Event::ReplacementDue { reason } => (None, reason.clone()),
         Event::StoreWritten { store } => (None, store.to_string()),
         Event::StoreFailed { store, failure, next } => (None, format!("{store}: {}", again(failure, next))),
         Event::HookSucceeded { hook } => (None, hook.to_string()),

@@ -17,6 +17,8 @@ use crate::rotation::{Phase, TokenState, apply};
 pub enum Deed {
     /// An existing secret is taken over.
     Adopt,
+    /// Somebody has to bring a new token: the provider cannot mint.
+    Replace,
     /// A new generation is minted.
     Rotate,
     /// The present generation gets a new secret in place.
@@ -44,6 +46,7 @@ impl Deed {
     pub fn word(self) -> &'static str {
         match self {
             Self::Adopt => "adopt",
+            Self::Replace => "replace",
             Self::Rotate => "rotate",
             Self::Renew => "renew",
             Self::Search => "search",
@@ -165,6 +168,7 @@ impl Outlook {
                 Self { overridden: true, ..outlook }.held_by(Reason::WindowOverridden)
             }
             Reason::NotDue => outlook,
+            Reason::WatchOnly => Self { action: Deed::Replace, at: Some(due.at), ..outlook }.held_by(Reason::WatchOnly),
             Reason::Paused => Self { action: Deed::Nothing, at: None, ..outlook }.held_by(Reason::Paused),
             Reason::Delivering => Self { action: Deed::Deliver, at: rest.until, ..outlook }.held_by(Reason::Delivering),
             hold => Self { overridden: start.overridden, ..outlook }.held_by(hold),
@@ -191,7 +195,7 @@ impl Outlook {
     fn of_action(action: &Action, situation: &Situation<'_>) -> Self {
         let now = Some(situation.now);
         match action {
-            Action::Adopt => Self::new(Deed::Adopt, now, Reason::FirstIssue),
+            Action::Adopt | Action::Readopt => Self::new(Deed::Adopt, now, Reason::FirstIssue),
             Action::Begin(Reason::WindowOverridden) => match deciding(situation) {
                 Some(due) => {
                     let outlook = Self::new(Deed::Rotate, now, due.reason).with_due(&due);
@@ -221,7 +225,7 @@ impl Outlook {
 
 /// Stores and provider were just looked at, and nothing was found: what comes next is about rotations.
 pub fn undisturbed(now: Time) -> Memo {
-    Memo { fresh: None, inspected: Some(now), examined: Some(now) }
+    Memo { inspected: Some(now), examined: Some(now), sought: Some(now), ..Memo::default() }
 }
 
 fn of_begin(deed: Deed, reason: Reason, situation: &Situation<'_>) -> Outlook {

@@ -171,6 +171,7 @@ impl<'i> Planner<'i> {
         let old = match outlook.action {
             Deed::Revoke => retiring.map(|old| replaced(old, &situation)),
             Deed::Renew => current.map(|old| renewed(old, abilities)),
+            Deed::Replace => None,
             Deed::Nothing if outlook.due.is_none() => None,
             _ => current.map(|old| replaced(old, &situation)),
         };

@@ -195,10 +195,11 @@ fn checked(checked: Checked) -> (&'static str, &'static str) {
 }
 
 /// Every capability: its name in JSON, a sentence, and whether it is there.
-fn capabilities(can: &Capabilities) -> [(&'static str, &'static str, bool); 13] {
+fn capabilities(can: &Capabilities) -> [(&'static str, &'static str, bool); 14] {
     // Taken apart, so that a new capability cannot be forgotten here.
     let Capabilities {
         mints,
+        names,
         chooses_lifetime,
         lists,
         marks,
@@ -218,6 +219,7 @@ fn capabilities(can: &Capabilities) -> [(&'static str, &'static str, bool); 13] 
         ("has-id", "a new token comes with an id", has_id),
         ("expiry-known", "some answer tells when a token expires", expiry_known),
         ("lists", "tokens can be listed", lists),
+        ("names", "listings show what tokens are called", names),
         ("marks", "listings show the marker, so a token whose secret was lost can be found", marks),
         ("last-used", "listings tell when a token was last used", last_used),
         ("verifies", "a new token can be proven before it is handed over", verifies),

@@ -117,6 +117,8 @@ pub enum Condition {
     Busy,
     /// Something failed and is tried again; consumers have a secret that works.
     Failing,
+    /// Somebody has to replace it by hand before it ends: its provider cannot mint.
+    Due,
     /// It is in the inventory, and no secret was ever handed over.
     Missing,
     /// What consumers have does not work.

@@ -11,7 +11,7 @@ use crate::document::{Located, Reader, Spot};
 use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
 use crate::inventory::{AccountPolicy, Credential, RateLimit, Timeouts, defaults};
 use crate::names::AccountName;
-use crate::provider::{Operation, Provider};
+use crate::provider::Provider;
 
 use super::{Accounts, Context, params};
 
@@ -42,15 +42,18 @@ fn account(
 ) -> Option<AccountPolicy> {
     let what = format!("account \"{}\"", spec.name.value);
     let url = spec.url.as_ref().map(|text| url(text, spec.allow_plaintext, &what, context));
-    let credential =
-        spec.credential.as_ref().and_then(|credential| self::credential(credential, tokens, &what, context));
+    let credential = spec.credential.as_ref().map(|credential| self::credential(credential, tokens, &what, context));
     let ca_file = spec.ca_file.as_ref().map(|text| absolute(text, format_args!("`ca-file` of {what}"), context));
     let operations = spec.operations.take();
     let provider = provider(&spec, operations, &what, context);
     if let Some(provider) = &provider {
         params::check(&spec.params, provider, &what, context);
     }
+    if !spec.has_credential && provider.as_ref().is_none_or(|provider| provider.needs_credential()) {
+        context.report.error(spec.spot, format!("{what} lacks `credential`"));
+    }
     let provider = provider?;
+    let credential = credential.unwrap_or(Some(Credential::Nothing));
     let url = match url {
         Some(url) => url?,
         None => default_url(&provider, &what, spec.spot, context)?,
@@ -89,21 +92,10 @@ fn provider(
         context.report.error_with_help(name.spot, message, context.hint(&name.value, names.into_iter()));
         return None;
     };
-    let provider = match operations {
-        None => Some(provider),
-        Some(table) => {
-            let supplied = provider.with_operations(&table).map(Arc::new);
-            table.finish();
-            supplied
-        }
-    }?;
-    if !provider.has(Operation::Mint) {
-        let message = format!("{what} cannot mint: the definition \"{}\" has no such operation", name.value);
-        let help = format!("supply [account.{}.operations.mint]", spec.name.value);
-        context.report.error_with_help(name.spot, message, help);
-        return None;
-    }
-    Some(provider)
+    let Some(table) = operations else { return Some(provider) };
+    let supplied = provider.with_operations(&table).map(Arc::new);
+    table.finish();
+    supplied
 }
 
 fn credential(

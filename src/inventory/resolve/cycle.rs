@@ -38,7 +38,7 @@ impl Edges {
                 spot: name.spot,
                 token: name.value.clone(),
                 account: issuer.value.clone(),
-                has_initial: token.initial.is_some(),
+                has_initial: token.initial.as_ref().is_some_and(|initial| initial.source.is_some()),
             });
         }
         edges

@@ -89,7 +89,10 @@ impl<'c> Resolver<'c> {
             spec.stores.iter().filter_map(|store| self.targets.store(store, parts.as_deref(), &what)).collect();
         let name = spec.name.as_ref();
         let hooks = self.hooks(&spec.hooks, &what);
-        self.warn_without_consumer(spec, &what);
+        self.warn_without_consumer(spec, &what, account.as_deref());
+        if let Some(account) = &account {
+            self.check_initial(spec, account, &what);
+        }
 
         Some(TokenPolicy {
             name: name?.value.clone(),
@@ -111,7 +114,8 @@ impl<'c> Resolver<'c> {
             paused: spec.paused,
             initial: spec.initial.as_ref().map(|initial| Initial {
                 source: initial.source.clone(),
-                id: initial.id.clone(),
+                id: initial.id.as_ref().map(|id| id.value.clone()),
+                name: initial.name.as_ref().map(|name| name.value.clone()),
                 expires: initial.expires.as_ref().map(|expires| expires.value),
             }),
             stores,
@@ -176,6 +180,9 @@ impl<'c> Resolver<'c> {
     /// Nothing says when the token is to be rotated: fine where the provider tells its expiry.
     fn warn_without_rule(&self, spec: &TokenSpec, what: &str, account: Option<&AccountPolicy>) {
         let Some(account) = account else { return };
+        if spec.initial.as_ref().is_some_and(|initial| initial.expires.is_some()) {
+            return;
+        }
         let message = format!("{what} has neither `lifetime` nor `rotate-every` nor `schedule`");
         let help = if account.provider.capabilities().expiry_known {
             format!(
@@ -188,8 +195,56 @@ impl<'c> Resolver<'c> {
         self.context.report.warning(spec.spot, message, help);
     }
 
-    fn warn_without_consumer(&self, spec: &TokenSpec, what: &str) {
+    /// A token that its provider can mint may have an initial secret; one that is only watched must have something to
+    /// be found by.
+    fn check_initial(&self, spec: &TokenSpec, account: &AccountPolicy, what: &str) {
+        let report = self.context.report;
+        let can = account.provider.capabilities();
+        let provider = &account.provider.name;
+        let Some(initial) = &spec.initial else {
+            if !can.mints && spec.sound {
+                let message =
+                    format!("{what} has no `initial`: provider \"{provider}\" cannot mint, so it is only watched");
+                let help = format!(
+                    "say which one it is: initial = {{ file = \"/path\" }}, {{ id = \"…\" }}, {{ name = \"…\" }} or {{ expires = … }}; \
+                     or supply [account.{}.operations.mint]",
+                    account.name
+                );
+                report.error_with_help(spec.spot, message, help);
+            }
+            return;
+        };
+        if let Some(name) = initial.name.as_ref().filter(|_| !can.lists || !can.names) {
+            let message = format!("`initial` of {what} has a `name`, and provider \"{provider}\" does not list names");
+            report.error_with_help(name.spot, message, "remove it, and give its `id` or its secret");
+        }
+        if initial.source.is_some() {
+            return;
+        }
+        let used = spec.name.as_ref().is_some_and(|name| self.used.contains(name.value.as_str()));
+        let wanted = if can.mints {
+            Some("its provider mints: only a secret can be taken over")
+        } else if used {
+            Some("an account authenticates with it")
+        } else if !spec.stores.is_empty() || !spec.hooks.is_empty() {
+            Some("it has stores or hooks")
+        } else {
+            None
+        };
+        if let Some(why) = wanted {
+            let message = format!("`initial` of {what} names no secret, and {why}");
+            report.error_with_help(initial.spot, message, "give one of `file`, `env`, `systemd-credential`, `command`");
+        } else if let Some(id) = initial.id.as_ref().filter(|_| !can.lists && initial.expires.is_none()) {
+            let message = format!("`initial` of {what} cannot be watched: provider \"{provider}\" lists nothing");
+            report.error_with_help(id.spot, message, "give its secret, or say when it `expires`");
+        }
+    }
+
+    fn warn_without_consumer(&self, spec: &TokenSpec, what: &str, account: Option<&AccountPolicy>) {
         let Some(name) = &spec.name else { return };
+        if account.is_some_and(|account| !account.provider.capabilities().mints) {
+            return;
+        }
         if spec.sound && spec.stores.is_empty() && !self.used.contains(name.value.as_str()) {
             let message = format!("{what} has no store, and no account authenticates with it: nobody gets its secret");
             self.context.report.warning(name.spot, message, "add a [[token.stores]]");

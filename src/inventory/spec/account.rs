@@ -20,6 +20,8 @@ pub struct AccountSpec<'d> {
     pub url: Option<Located<String>>,
     pub allow_plaintext: bool,
     pub credential: Option<Located<CredentialSpec>>,
+    /// There is one, be it understood or not.
+    pub has_credential: bool,
     pub params: ParamsSpec,
     pub poll_every: Option<Span>,
     pub settle: Option<Span>,
@@ -53,6 +55,7 @@ impl<'d> AccountSpec<'d> {
             provider: reader.required_string("provider"),
             url: reader.string("url"),
             allow_plaintext: reader.bool("allow-plaintext").is_some_and(|allow| allow.value),
+            has_credential: reader.has("credential"),
             credential: source::credential(&reader),
             params: params(&reader),
             poll_every: reader.parsed("poll-every", values::positive).map(|found| found.value),

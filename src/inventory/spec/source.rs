@@ -21,7 +21,7 @@ pub enum CredentialSpec {
 const LITERALS: [&str; 7] = ["password", "secret", "value", "token-value", "literal", "text", "key"];
 
 /// What a secret may come from, in the order in which messages list it.
-const SOURCES: [&str; 4] = ["file", "env", "systemd-credential", "command"];
+pub(super) const SOURCES: [&str; 4] = ["file", "env", "systemd-credential", "command"];
 
 const REMEDY: &str = "say where it is: { file = \"/path\" }, { env = \"NAME\" }, { systemd-credential = \"name\" } or { command = [\"program\"] }";
 
@@ -38,9 +38,8 @@ pub(super) fn secret(
     source.map(|value| Located { value, spot: found.spot() })
 }
 
-/// Takes `credential` of an account.
+/// Takes `credential` of an account. Whether it may be missing, its provider tells.
 pub(super) fn credential(reader: &Reader<'_>) -> Option<Located<CredentialSpec>> {
-    reader.required("credential");
     let found = reader.take("credential")?;
     let table = place_table(reader, "credential", found)?;
     let value = if table.has("username") {

@@ -9,7 +9,7 @@ use crate::document::{Located, Reader, Spot};
 use crate::inventory::{Dialect, OnFailure, SecretSource, values};
 use crate::names::{RemoteId, TokenName};
 
-use super::source::{argv, place_table, source};
+use super::source::{SOURCES, argv, place_table, source};
 use super::{ParamsSpec, PolicySpec, params};
 
 /// One token.
@@ -29,11 +29,13 @@ pub struct TokenSpec {
     pub sound: bool,
 }
 
-/// `initial = { file, id, expires }`.
+/// `initial = { file, id, name, expires }`.
 #[derive(Debug)]
 pub struct InitialSpec {
-    pub source: SecretSource,
-    pub id: Option<RemoteId>,
+    pub spot: Spot,
+    pub source: Option<SecretSource>,
+    pub id: Option<Located<RemoteId>>,
+    pub name: Option<Located<String>>,
     pub expires: Option<Located<Time>>,
 }
 
@@ -119,11 +121,16 @@ fn name(reader: &Reader<'_>, text: &Located<String>) -> Option<Located<TokenName
 
 fn initial(reader: &Reader<'_>) -> Option<InitialSpec> {
     let table = place_table(reader, "initial", reader.take("initial")?)?;
-    let id = table.parsed("id", str::parse::<RemoteId>).map(|id| id.value);
+    let spot = table.spot();
+    let id = table.parsed("id", str::parse::<RemoteId>);
+    let name = table.string("name");
     let expires = expires(&table);
-    let source = source(&table, &["file", "env", "systemd-credential", "command"], &[]);
+    // A token that is only watched needs no secret; a key that nobody knows may be a misspelt source.
+    let marks = ["id", "name", "expires"];
+    let secretless = table.entries().next().is_some() && table.entries().all(|(key, _)| marks.contains(&key.value));
+    let source = if secretless { None } else { source(&table, &SOURCES, &[]) };
     table.finish();
-    Some(InitialSpec { source: source?, id, expires })
+    (secretless || source.is_some()).then_some(InitialSpec { spot, source, id, name, expires })
 }
 
 /// RFC 3339, as text or as TOML's own date.

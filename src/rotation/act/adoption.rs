@@ -42,7 +42,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             held.state.last_number.next()
         };
         match self.found(context).await {
-            Ok((remote, parts)) => self.adopted(held, context, number, remote, parts),
+            Ok((remote, parts)) => {
+                let generation = self.taken_over(held, context, number, remote, parts);
+                self.note(held, context, Event::Adopted { generation });
+            }
             Err(Setback { not_before, failure, .. }) => self.postpone(held, context, not_before, failure),
         }
     }
@@ -61,10 +64,15 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return;
         }
         let number = held.state.last_number.next();
-        match self.proven(context, Some(parts)).await {
+        let old = current.generation.remote.clone();
+        match self.proven(context, Some(parts), Some(&old)).await {
             Ok((remote, parts)) => {
                 held.memo.refused = None;
-                self.adopted(held, context, number, remote, parts);
+                let generation = Box::new(self.taken_over(held, context, number, remote, parts));
+                let now = self.clock.now();
+                let revoke_at = now.checked_add_signed(context.policy.grace).unwrap_or(Time::MAX_UTC);
+                let rotation = self.effects.rotation_id();
+                self.note(held, context, Event::Replaced { generation, rotation, revoke_at });
             }
             Err(setback) if setback.certain && held.memo.refused.as_ref() != Some(&fingerprints) => {
                 held.memo.refused = Some(fingerprints);
@@ -74,14 +82,15 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
     }
 
-    fn adopted(
+    /// A generation of what was found, whose secret is kept with the next note.
+    fn taken_over(
         &self,
         held: &mut Held,
         context: &Context,
         number: GenerationNo,
         remote: Remote,
         parts: Option<SecretParts>,
-    ) {
+    ) -> Generation {
         let policy = &context.policy;
         let now = self.clock.now();
         let generation = Generation {
@@ -94,11 +103,12 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             minted_at: now,
             issued_at: now,
             fingerprints: parts.as_ref().map(|parts| self.effects.fingerprints(parts)).unwrap_or_default(),
+            compromised: None,
         };
         if let Some(parts) = parts {
             held.keep(slot(policy, &generation), parts);
         }
-        self.note(held, context, Event::Adopted { generation });
+        generation
     }
 
     /// The token that the inventory names, as far as the provider confirms it.
@@ -107,20 +117,28 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let has_secret = initial.is_none_or(|initial| initial.source.is_some());
         let parts =
             if has_secret { Some(self.effects.adopt(&context.policy).await.map_err(Setback::later)?) } else { None };
-        self.proven(context, parts).await
+        self.proven(context, parts, None).await
     }
 
-    /// Asks the provider about the token that the inventory names: with its secret, where there is one, else by id or name.
+    /// Asks the provider about the token that the inventory names: with its secret, where there is one, else by id or
+    /// name. What the inventory says of the one that it takes the place of, `old`, says nothing of this one.
     async fn proven(
         &self,
         context: &Context,
         parts: Option<SecretParts>,
+        old: Option<&Remote>,
     ) -> Result<(Remote, Option<SecretParts>), Setback> {
         let policy = &context.policy;
         let initial = policy.initial.as_ref();
         let mut remote = Remote {
-            id: initial.and_then(|initial| initial.id.clone()),
-            expires: initial.and_then(|initial| initial.expires).map_or(Expiry::Unknown, Expiry::At),
+            id: initial
+                .and_then(|initial| initial.id.clone())
+                .filter(|id| old.is_none_or(|old| old.id.as_ref() != Some(id))),
+            expires: initial
+                .and_then(|initial| initial.expires)
+                .map(Expiry::At)
+                .filter(|expires| old.is_none_or(|old| old.expires != *expires))
+                .unwrap_or(Expiry::Unknown),
             refresh_expires: None,
             renewable_until: None,
             facts: BTreeMap::new(),
@@ -143,7 +161,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 }
             }
         }
-        let name = initial.and_then(|initial| initial.name.as_deref());
+        let name = initial.and_then(|initial| initial.name.as_deref()).filter(|_| old.is_none());
         let looks = name.is_some_and(|_| remote.id.is_none()) || parts.is_none() && remote.id.is_some();
         if !looks || !context.abilities.can.lists {
             return Ok((remote, parts));

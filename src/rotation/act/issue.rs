@@ -1,16 +1,13 @@
-//! How a generation comes to be: adopted, or minted, or looked for after a mint of unknown outcome.
-
-use std::collections::BTreeMap;
+//! How a generation comes to be: minted, or looked for after a mint of unknown outcome.
 
 use futures_util::future::join_all;
 
 use crate::clock::{Clock, Span};
 use crate::inventory::TokenPolicy;
 use crate::journal::Journal;
-use crate::names::GenerationNo;
 use crate::outcome::{Failure, Outcome};
 use crate::plan::Reason;
-use crate::provider::{Expiry, Minted, Remote, Subject, Verdict, Want};
+use crate::provider::{Minted, Remote, Want};
 use crate::rotation::decide::{lost_mint, search_settled};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
@@ -23,55 +20,6 @@ use super::{failures, named, slot};
 const SHORTEST_SEARCH: Span = Span::milliseconds(100);
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
-    pub(super) async fn adopt(&self, held: &mut Held, context: &Context) {
-        let policy = &context.policy;
-        let parts = match self.effects.adopt(policy).await {
-            Ok(parts) => parts,
-            Err(failure) => return self.postpone(held, context, None, failure),
-        };
-        let initial = policy.initial.as_ref();
-        let mut remote = Remote {
-            id: initial.and_then(|initial| initial.id.clone()),
-            expires: initial.and_then(|initial| initial.expires).map_or(Expiry::Unknown, Expiry::At),
-            refresh_expires: None,
-            renewable_until: None,
-            facts: BTreeMap::new(),
-        };
-        if context.abilities.can.verifies {
-            let address = Address { account: &policy.account.name, params: &policy.params };
-            let subject = Subject { secret: Some(parts.clone()), ..Subject::default() };
-            match self.effects.verify(address, &subject).await {
-                Outcome::Done(Verdict::Alive { id, expires }) => {
-                    remote.id = remote.id.or(id);
-                    remote.expires = if remote.expires == Expiry::Unknown {
-                        expires.unwrap_or(Expiry::Unknown)
-                    } else {
-                        remote.expires
-                    };
-                }
-                Outcome::Done(Verdict::Dead(failure)) | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
-                    return self.postpone(held, context, None, failure);
-                }
-                Outcome::Later { not_before, failure } => return self.postpone(held, context, not_before, failure),
-            }
-        }
-        let now = self.clock.now();
-        let generation = Generation {
-            number: GenerationNo::ADOPTED,
-            account: policy.account.name.clone(),
-            params: None,
-            revision: 0,
-            marker: None,
-            remote,
-            minted_at: now,
-            issued_at: now,
-            fingerprints: self.effects.fingerprints(&parts),
-            compromised: None,
-        };
-        held.keep(slot(policy, &generation), parts);
-        self.note(held, context, Event::Adopted { generation });
-    }
-
     /// The stores that could not be written now, with the reason of the first.
     pub(super) async fn preflight(&self, policy: &TokenPolicy) -> (usize, Option<Failure>) {
         let tested = join_all(policy.stores.iter().map(|store| async {

@@ -1,5 +1,6 @@
 //! What each action does, and what its outcome makes happen. The loop that calls them is [`super::run`].
 
+mod adoption;
 mod consumers;
 mod issue;
 pub mod operator;
@@ -9,10 +10,10 @@ mod revocation;
 use crate::clock::{Clock, Time};
 use crate::inventory::TokenPolicy;
 use crate::journal::{Journal, SecretSlot};
-use crate::names::{GenerationNo, Marker, RotationId};
+use crate::names::{GenerationNo, Marker, RemoteId, RotationId};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::plan::{Reason, backoff};
-use crate::provider::{Remote, Subject, Verdict};
+use crate::provider::{Expiry, Remote, Subject, Verdict};
 use crate::secret::SecretParts;
 
 use super::decide::{Action, Situation};
@@ -28,6 +29,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn act(&self, held: &mut Held, context: &Context, action: Action) {
         match action {
             Action::Adopt => self.adopt(held, context).await,
+            Action::Readopt => self.readopt(held, context).await,
             Action::Begin(reason) => self.begin(held, context, reason).await,
             Action::Mint => self.mint(held, context).await,
             Action::Search => self.search(held, context).await,
@@ -108,7 +110,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     async fn examine(&self, held: &mut Held, context: &Context, suspicion: Failure) {
-        if !context.abilities.can.verifies {
+        // Of a token that is only watched, there may be no secret to ask with.
+        let asks = held.state.phase.current().is_some_and(|current| current.generation.has_secret());
+        if !context.abilities.can.verifies || !asks {
             return self.note(held, context, Event::FoundDead { failure: suspicion });
         }
         // Not before the listing that raised the suspicion, also when the clock was set back since.
@@ -117,10 +121,19 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         match self.ask(held, context).await {
             Outcome::Done(Verdict::Dead(failure)) => self.note(held, context, Event::FoundDead { failure }),
             // Alive in spite of the listing, or nobody can tell now: looked at again after the next listing.
-            Outcome::Done(Verdict::Alive { .. })
-            | Outcome::Later { .. }
-            | Outcome::Refused(_)
-            | Outcome::Ambiguous(_) => {}
+            Outcome::Done(Verdict::Alive { id, expires }) => self.observe(held, context, id, expires),
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => {}
+        }
+    }
+
+    /// Notes what an answer tells of the current generation that is not known yet. Where listings tell, they count.
+    fn observe(&self, held: &mut Held, context: &Context, id: Option<RemoteId>, expires: Option<Expiry>) {
+        let Some(current) = held.state.phase.current().filter(|_| !context.abilities.can.lists) else { return };
+        let known = &current.generation.remote;
+        let id = id.filter(|_| known.id.is_none());
+        let expires = expires.filter(|told| super::decide::differs(*told, known.expires));
+        if id.is_some() || expires.is_some() {
+            self.note(held, context, Event::Observed { id, expires });
         }
     }
 

@@ -7,13 +7,17 @@ mod delivery;
 mod intent;
 mod serving;
 mod upkeep;
+mod watching;
 
 pub(super) use candidate::reached_consumers;
 pub(super) use intent::{lost_mint, search_settled};
 pub(super) use serving::used_until;
+pub(super) use upkeep::differs;
 
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeMap;
 
 use crate::account::Listing;
 use crate::clock::{Span, Time};
@@ -23,6 +27,7 @@ use crate::outcome::Failure;
 use crate::plan::due::{self, Due};
 use crate::plan::{Reason, backoff, jitter};
 use crate::provider::{Capabilities, Operation, Provider, Remote, Role};
+use crate::secret::Fingerprint;
 
 use super::event::Event;
 use super::state::{Current, Generation, Phase, Remnant, Retry, TokenState};
@@ -159,6 +164,10 @@ pub struct Memo {
     pub inspected: Option<Time>,
     /// When the provider was last asked whether it accepts the current secret.
     pub examined: Option<Time>,
+    /// When it was last looked whether an operator brought another secret.
+    pub sought: Option<Time>,
+    /// What came of it, where the provider did not accept it.
+    pub refused: Option<BTreeMap<String, Fingerprint>>,
 }
 
 /// The next step.
@@ -187,6 +196,8 @@ pub struct Rest {
 pub enum Action {
     /// Take over an existing secret as generation 0.
     Adopt,
+    /// Take over the secret that an operator brought in place of the current one, if there is another.
+    Readopt,
     /// Test the stores, then intend a mint.
     Begin(Reason),
     Mint,

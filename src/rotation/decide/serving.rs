@@ -10,6 +10,7 @@ use crate::rotation::state::{Current, Remnant, Retiring};
 use super::candidate::set_aside;
 use super::delivery::{Delivering, deliver, next_inspection};
 use super::upkeep::{next_examination, next_remnant, reap, upkeep};
+use super::watching;
 use super::{Action, Rest, Situation, Step, act_or_wait, earliest, later, rest};
 
 pub(super) fn vacant(s: &Situation<'_>) -> Step {
@@ -20,13 +21,14 @@ pub(super) fn vacant(s: &Situation<'_>) -> Step {
     if !s.wanted {
         return rest(Reason::LeftInventory, wake);
     }
-    let adopts = s.policy.initial.is_some() && s.state.last_number.0 == 0;
+    let adopts = s.policy.initial.is_some() && (s.state.last_number.0 == 0 || !s.abilities.can.mints);
     if s.policy.paused && !adopts {
         return rest(Reason::Paused, wake);
     }
     match s.waiting(s.state.retry.as_ref()) {
         Some(next) => rest(Reason::BackingOff, earliest(s.now, [Some(next), wake])),
         None if adopts => Step::Act(Action::Adopt),
+        None if !s.abilities.can.mints => rest(Reason::WatchOnly, wake),
         None => Step::Act(Action::Begin(Reason::FirstIssue)),
     }
 }
@@ -40,13 +42,23 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
         Delivering::At(time) => Some(time),
         Delivering::Done => None,
     };
-    let wake = [owed, next_remnant(s, Some(current)), next_inspection(s, current), next_examination(s, current)];
+    let seeks = watching::next_look(s, current);
+    let wake = [owed, next_remnant(s, Some(current)), next_inspection(s, current), next_examination(s, current), seeks];
     let wake = earliest(s.now, wake);
     if !s.wanted {
         return rest(Reason::LeftInventory, wake);
     }
+    if let Some(expires) = watching::told(s, current) {
+        return Step::Note(Event::Observed { id: None, expires: Some(expires) });
+    }
+    if seeks.is_some_and(|at| at <= s.now) {
+        return Step::Act(Action::Readopt);
+    }
     let idle = if owed.is_some() { Reason::Delivering } else { Reason::NotDue };
-    let rules = due::rules(s.policy, s.state, current, s.renews(current), s.skew);
+    let rules = watching::sensible(s, due::rules(s.policy, s.state, current, s.renews(current), s.skew));
+    if let Some(due) = watching::overdue(s, current, &rules) {
+        return Step::Note(Event::ReplacementDue { reason: due.reason.code().to_owned() });
+    }
     let of_kind = |kind| rules.iter().filter(move |due| due.kind == kind).copied().collect::<Vec<_>>();
     let rotation = due::deciding(&of_kind(Kind::Rotation), s.now).map(|due| (due, rotation(s, current, &due)));
     if let Some((_, Begin::Now(reason))) = rotation {
@@ -84,6 +96,9 @@ enum Begin {
 fn rotation(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
     let start = due::start(s.policy, due, s.now);
     let not_before = |at: Time, reason| Begin::At(Start { at, ..start }, reason);
+    if !s.abilities.can.mints {
+        return not_before(if due.at > s.now { due.at } else { Time::MAX_UTC }, Reason::WatchOnly);
+    }
     if s.policy.paused && due.reason != Reason::Requested {
         return not_before(Time::MAX_UTC, Reason::Paused);
     }
@@ -154,7 +169,8 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
     }
     let retry = s.waiting(s.state.retry.as_ref());
     let rotations: Vec<_> = rules.into_iter().filter(|due| due.kind == Kind::Rotation).collect();
-    let must_begin = due::deciding(&rotations, s.now).filter(|_| s.wanted && !s.policy.paused).map(|due| {
+    let begins = s.wanted && !s.policy.paused && s.abilities.can.mints;
+    let must_begin = due::deciding(&rotations, s.now).filter(|_| begins).map(|due| {
         // Who asks by hand waits for the grace, but not for a provider that does not revoke.
         if due.reason == Reason::Requested { retiring.revoke_at } else { due.deadline.unwrap_or(Time::MAX_UTC) }
     });

@@ -49,7 +49,7 @@ fn listing<'a>(s: &Situation<'a>, current: &Current) -> Option<&'a Listing> {
 pub(super) fn next_examination(s: &Situation<'_>, current: &Current) -> Option<Time> {
     let generation = &current.generation;
     let asks = !s.abilities.can.lists && s.abilities.can.verifies && !s.foreign(&generation.account);
-    if !asks || current.secret_lost || s.unusable(current) {
+    if !asks || !generation.has_secret() || current.secret_lost || s.unusable(current) {
         return None;
     }
     let last = s.memo.examined.filter(|examined| *examined <= s.now).unwrap_or(generation.issued_at);
@@ -68,7 +68,7 @@ fn learned(lacks_id: bool, known: &Remote, entry: &Entry) -> Option<Step> {
 
 /// Whether a listing tells another expiry than is known; fractions of a second are rounded differently from answer to
 /// answer.
-fn differs(told: Expiry, known: Expiry) -> bool {
+pub(in crate::rotation) fn differs(told: Expiry, known: Expiry) -> bool {
     match (told, known) {
         (Expiry::Unknown, _) => false,
         (Expiry::At(told), Expiry::At(known)) => (told - known).abs() > Span::seconds(1),

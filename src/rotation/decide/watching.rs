@@ -3,6 +3,7 @@
 use crate::clock::{Span, Time};
 use crate::plan::Reason;
 use crate::plan::due::{self, Due, Kind};
+use crate::provider::Expiry;
 use crate::rotation::state::Current;
 
 use super::{Situation, later};
@@ -24,6 +25,14 @@ pub(super) fn overdue(s: &Situation<'_>, current: &Current, rules: &[Due]) -> Op
     let rotations: Vec<_> = rules.iter().filter(|due| due.kind == Kind::Rotation).copied().collect();
     let due = due::deciding(&rotations, s.now).filter(|due| due.at <= s.now)?;
     (current.replacement.as_deref() != Some(due.reason.code())).then_some(due)
+}
+
+/// When the inventory says that an adopted token ends, where that is something else than is known and nobody but the
+/// inventory can tell.
+pub(super) fn told(s: &Situation<'_>, current: &Current) -> Option<Expiry> {
+    let expires = s.policy.initial.as_ref()?.expires.map(Expiry::At)?;
+    let silent = !s.abilities.can.mints && !s.abilities.can.expiry_known && s.wanted;
+    (silent && current.generation.params.is_none() && current.generation.remote.expires != expires).then_some(expires)
 }
 
 /// When it is looked next whether an operator brought another secret for a watched token. None: it is never looked.

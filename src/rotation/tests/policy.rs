@@ -82,6 +82,7 @@ pub(crate) fn abilities() -> Abilities {
             mints: true,
             chooses_lifetime: true,
             lists: true,
+            names: true,
             marks: true,
             has_id: true,
             verifies: true,

@@ -179,6 +179,7 @@ fn condition(subject: &Subject<'_>, owes: bool, now: Time) -> Condition {
         Some(false) => Condition::Down,
         None => Condition::Missing,
         Some(true) if failing => Condition::Failing,
+        Some(true) if state.phase.current().is_some_and(|current| current.replacement.is_some()) => Condition::Due,
         Some(true) => match state.phase {
             // An old generation that waits for its end is no work for now.
             Phase::Steady { .. } | Phase::Active { .. } => Condition::Fine,

@@ -91,7 +91,7 @@ fn account_troubles(account: &AccountStatus, now: Time) -> Vec<String> {
 fn tint(condition: Condition) -> Tint {
     match condition {
         Condition::Fine | Condition::Busy => Tint::Plain,
-        Condition::Failing | Condition::Missing => Tint::Warning,
+        Condition::Failing | Condition::Due | Condition::Missing => Tint::Warning,
         Condition::Down => Tint::Error,
         Condition::Left => Tint::Dim,
     }
@@ -102,6 +102,7 @@ fn word(condition: Condition) -> &'static str {
         Condition::Fine => "fine",
         Condition::Busy => "busy",
         Condition::Failing => "failing",
+        Condition::Due => "due",
         Condition::Missing => "missing",
         Condition::Down => "down",
         Condition::Left => "left",

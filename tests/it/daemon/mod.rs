@@ -14,4 +14,5 @@ mod operator;
 mod reload;
 mod secrets;
 mod stores;
+mod watching;
 pub(crate) mod world;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 mod candidate;
 mod serving;
+mod watching;
 
 use super::*;
 use crate::account::Listing;
