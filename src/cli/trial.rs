@@ -268,11 +268,11 @@ async fn managed(inventory: &Inventory, token: &TokenName, key: &KeySource) -> R
         Err(error) => return Err(failed(&error)),
     }
     let initial = inventory.tokens.get(token).and_then(|policy| policy.initial.as_ref());
-    let Some(initial) = initial else {
+    let Some(source) = initial.and_then(|initial| initial.source.as_ref()) else {
         return Err(Complaint::failed(format!(
             "the account authenticates with the token {token}, which has no secret yet"
         ))
         .with_help(format!("start the daemon, or run `patrold rotate {token}`")));
     };
-    credential::read(&initial.source).await.map(SecretParts::new).map_err(|failure| failed(&failure))
+    credential::read(source).await.map(SecretParts::new).map_err(|failure| failed(&failure))
 }

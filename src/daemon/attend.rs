@@ -95,9 +95,11 @@ fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
         files.extend(account.ca_file.clone());
     }
     for token in inventory.tokens.values() {
-        if let Some(SecretSource::File(path)) = token.initial.as_ref().and_then(|initial| initial.source.as_ref()) {
-            files.push(path.clone());
-        }
+        let sources = token.initial.iter().flat_map(|initial| initial.source.iter().chain(initial.parts.values()));
+        files.extend(sources.filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.clone()),
+            _ => None,
+        }));
     }
     files.sort();
     files.dedup();

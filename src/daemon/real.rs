@@ -115,7 +115,11 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         let Some(source) = token.initial.as_ref().and_then(|initial| initial.source.as_ref()) else {
             return Err(Failure::new(FailureCode::NoCredential, "the inventory names no initial secret"));
         };
-        credential::read(source).await.map(SecretParts::new)
+        let mut secret = SecretParts::new(credential::read(source).await?);
+        for (name, source) in token.initial.iter().flat_map(|initial| &initial.parts) {
+            secret = secret.with(name, credential::read(source).await?);
+        }
+        Ok(secret)
     }
 
     async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {

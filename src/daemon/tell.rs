@@ -219,9 +219,10 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
             Line::warn("not renewed; it is tried again", failure).again(*next)
         }
         Event::RenewalRefused { failure, .. } => Line::error("it cannot be renewed any more; replacing it", failure),
-        Event::RenewalDoubted { failure } => {
-            Line::error("nobody knows whether it was renewed; it is not renewed again but replaced", failure)
-        }
+        Event::RenewalDoubted { failure } => Line::error(
+            "nobody knows whether it was renewed; the secret at hand is tried before anything else",
+            failure,
+        ),
         Event::RenewalExamined { dead: None } => {
             Line::new(Level::WARN, "after a renewal of unknown outcome the secret at hand still works; replacing it")
         }

@@ -218,6 +218,8 @@ pub enum RenewBefore {
 pub struct Initial {
     /// Its secret. `None` only where tokens are watched and nobody needs it.
     pub source: Option<SecretSource>,
+    /// Further parts of the secret, such as a refresh token, by name.
+    pub parts: BTreeMap<String, SecretSource>,
     /// The provider's id of that token, without which it cannot be revoked later.
     pub id: Option<RemoteId>,
     /// What the provider lists it as, where the id is not known.

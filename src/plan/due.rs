@@ -103,7 +103,12 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
         rules.push(rotation(Reason::Schedule, later(next, jitter(&policy.name, policy.jitter)), expires));
     }
     let adopted = generation.params.is_none();
-    if adopted && expires.is_none() && remote.expires == Expiry::Unknown && !has_rhythm(policy) {
+    let unknown = adopted && expires.is_none() && remote.expires == Expiry::Unknown && !has_rhythm(policy);
+    if unknown && renews && generation.revision == 0 {
+        // The answer tells when the next one ends.
+        let at = generation.issued_at;
+        rules.push(Due { kind: Kind::Renewal, reason: Reason::ExpiryUnknown, at, deadline: None, urgent: true });
+    } else if unknown {
         rules.push(rotation(Reason::ExpiryUnknown, generation.minted_at, None));
     }
     if let Some(preferred) = current.preferred {

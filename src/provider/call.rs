@@ -62,6 +62,11 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
         Operation::List => call.listing = Some(read_listing(&table, binder, answer)?),
     }
     call.on_timeout = read_on_timeout(&table, operation);
+    if operation == Operation::Renew && call.overlap && call.on_timeout == OnTimeout::ListFirst {
+        let message =
+            "`on-timeout` of [renew] cannot be \"list-first\": with `overlap` an old secret that works proves nothing";
+        table.report().error_with_help(table.key_spot("on-timeout"), message, "write \"never-retry\"");
+    }
     let (key, what) = if operation == Operation::List { ("item", "[list.item]") } else { ("capture", "`capture`") };
     if operation != Operation::Revoke {
         let captured = table.table(key, what).map(|places| read_captures(places, operation));

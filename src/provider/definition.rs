@@ -209,8 +209,8 @@ impl Provider {
         let told = calls.values().flat_map(|call| &call.capture.expires);
         Capabilities {
             mints: mint.is_some(),
-            chooses_lifetime: mint.is_some_and(|mint| {
-                mint.says(|name| matches!(name, Name::WantTtl | Name::WantExpires | Name::WantStep))
+            chooses_lifetime: mint.or(calls.get(&Operation::Renew)).is_some_and(|call| {
+                call.says(|name| matches!(name, Name::WantTtl | Name::WantExpires | Name::WantStep))
             }),
             lists: list.is_some(),
             names: list.is_some_and(|list| list.capture.name.is_some()),

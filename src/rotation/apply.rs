@@ -271,7 +271,10 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         (Phase::Active { current, retiring }, Event::RenewalIntended { intent }) => {
             Phase::Renewing { current, retiring: Some(retiring), intent: intent.clone() }
         }
-        (Phase::Renewing { mut current, retiring, .. }, Event::RenewalRefused { failure, next, spent }) => {
+        (
+            Phase::Renewing { mut current, retiring, .. } | Phase::Doubted { mut current, retiring, .. },
+            Event::RenewalRefused { failure, next, spent },
+        ) => {
             current.renewal_spent |= *spent;
             current.renewal_retry = Some(again(current.renewal_retry.take(), at, failure, *next));
             renewed(current, retiring)

@@ -53,7 +53,10 @@ fn account(
         context.report.error(spec.spot, format!("{what} lacks `credential`"));
     }
     let provider = provider?;
-    let credential = credential.unwrap_or(Some(Credential::Nothing));
+    let credential = match credential {
+        None if !spec.has_credential => Some(Credential::Nothing),
+        credential => credential.flatten(),
+    };
     let url = match url {
         Some(url) => url?,
         None => default_url(&provider, &what, spec.spot, context)?,

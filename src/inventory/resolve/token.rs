@@ -114,6 +114,7 @@ impl<'c> Resolver<'c> {
             paused: spec.paused,
             initial: spec.initial.as_ref().map(|initial| Initial {
                 source: initial.source.clone(),
+                parts: initial.parts.iter().map(|(name, source)| (name.value.clone(), source.clone())).collect(),
                 id: initial.id.as_ref().map(|id| id.value.clone()),
                 name: initial.name.as_ref().map(|name| name.value.clone()),
                 expires: initial.expires.as_ref().map(|expires| expires.value),
@@ -217,6 +218,21 @@ impl<'c> Resolver<'c> {
         if let Some(name) = initial.name.as_ref().filter(|_| !can.lists || !can.names) {
             let message = format!("`initial` of {what} has a `name`, and provider \"{provider}\" does not list names");
             report.error_with_help(name.spot, message, "remove it, and give its `id` or its secret");
+        }
+        if can.renews && !can.renewal_overlaps && !can.mints {
+            let message =
+                format!("{what} is renewed in place: its old secret dies before its consumers have the new one");
+            let help =
+                "make sure that they read it again, or use a kind of token that can be minted beside the old one";
+            report.warning(spec.spot, message, help);
+        }
+        let known = account.provider.secret_parts();
+        for (name, _) in initial.parts.iter().filter(|(name, _)| !known[1..].contains(&name.value.as_str())) {
+            let message = format!(
+                "`parts` of `initial` of {what} has \"{}\", which is no part of a secret of provider \"{provider}\"",
+                name.value
+            );
+            report.error_with_help(name.spot, message, self.context.hint(&name.value, known[1..].iter().copied()));
         }
         if initial.source.is_some() {
             return;

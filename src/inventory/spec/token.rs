@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::clock::Time;
-use crate::document::{Located, Reader, Spot};
+use crate::document::{Found, Located, Reader, Spot};
 use crate::inventory::{Dialect, OnFailure, SecretSource, values};
 use crate::names::{RemoteId, TokenName};
 
@@ -34,6 +34,7 @@ pub struct TokenSpec {
 pub struct InitialSpec {
     pub spot: Spot,
     pub source: Option<SecretSource>,
+    pub parts: Vec<(Located<String>, SecretSource)>,
     pub id: Option<Located<RemoteId>>,
     pub name: Option<Located<String>>,
     pub expires: Option<Located<Time>>,
@@ -125,12 +126,25 @@ fn initial(reader: &Reader<'_>) -> Option<InitialSpec> {
     let id = table.parsed("id", str::parse::<RemoteId>);
     let name = table.string("name");
     let expires = expires(&table);
+    let parts = parts(&table);
     // A token that is only watched needs no secret; a key that nobody knows may be a misspelt source.
     let marks = ["id", "name", "expires"];
     let secretless = table.entries().next().is_some() && table.entries().all(|(key, _)| marks.contains(&key.value));
     let source = if secretless { None } else { source(&table, &SOURCES, &[]) };
     table.finish();
-    (secretless || source.is_some()).then_some(InitialSpec { spot, source, id, name, expires })
+    (secretless || source.is_some()).then_some(InitialSpec { spot, source, parts, id, name, expires })
+}
+
+/// `parts = { refresh_token = { file = "/path" } }`.
+fn parts(table: &Reader<'_>) -> Vec<(Located<String>, SecretSource)> {
+    let Some(named) = table.table("parts", format_args!("`parts` of {}", table.what())) else { return Vec::new() };
+    let part = |(name, found): (Located<&str>, Found<'_>)| {
+        let place = place_table(&named, "a part", found)?;
+        let source = source(&place, &SOURCES, &[]);
+        place.finish();
+        Some((name.map(str::to_owned), source?))
+    };
+    named.entries().filter_map(part).collect()
 }
 
 /// RFC 3339, as text or as TOML's own date.

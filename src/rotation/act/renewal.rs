@@ -80,7 +80,18 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     pub(super) async fn examine_renewal(&self, held: &mut Held, context: &Context) {
         let tried = held.state.phase.current().map_or(0, renewal_failures);
+        let asked = held.state.phase.intent().map_or_else(|| self.clock.now(), |intent| intent.at);
+        let settled = asked.checked_add_signed(context.abilities.settle).unwrap_or(Time::MAX_UTC);
         match self.ask(held, context).await {
+            // The renewal would have ended the old secret: it did not happen, once it cannot happen any more.
+            Outcome::Done(Verdict::Alive { .. }) if context.abilities.renewal_repeats => {
+                let failure = Failure::new(FailureCode::Reset, "the old secret still works: it was not renewed");
+                if self.clock.now() < settled {
+                    return self.note(held, context, Event::RenewalPostponed { failure, next: settled });
+                }
+                let next = self.next_renewal(held, None);
+                self.note(held, context, Event::RenewalRefused { failure, next, spent: false });
+            }
             Outcome::Done(Verdict::Alive { .. }) => self.note(held, context, Event::RenewalExamined { dead: None }),
             Outcome::Done(Verdict::Dead(failure)) => {
                 self.note(held, context, Event::RenewalExamined { dead: Some(failure) });

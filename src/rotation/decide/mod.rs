@@ -26,7 +26,7 @@ use crate::names::{AccountName, HookKey, RotationId, StoreKey};
 use crate::outcome::Failure;
 use crate::plan::due::{self, Due};
 use crate::plan::{Reason, backoff, jitter};
-use crate::provider::{Capabilities, Operation, Provider, Remote, Role};
+use crate::provider::{Capabilities, OnTimeout, Operation, Provider, Remote, Role};
 use crate::secret::Fingerprint;
 
 use super::event::Event;
@@ -137,7 +137,9 @@ pub struct Abilities {
     pub can: Capabilities,
     /// A revocation is authenticated by the token that it revokes.
     pub revokes_self: bool,
-    /// How long a lost mint may still turn up in a listing.
+    /// A renewal whose answer was lost may be asked for again once the old secret is proven to work still.
+    pub renewal_repeats: bool,
+    /// How long a lost mint may still turn up in a listing, and a lost renewal take effect.
     pub settle: Span,
     /// The parts of a whole secret.
     pub parts: Vec<String>,
@@ -149,6 +151,8 @@ impl Abilities {
         Self {
             can: provider.capabilities(),
             revokes_self: provider.has(Operation::Revoke) && provider.role(Operation::Revoke) == Role::Subject,
+            renewal_repeats: provider.has(Operation::Verify)
+                && provider.on_timeout(Operation::Renew) != OnTimeout::NeverRetry,
             settle: provider.mint_settle(),
             parts: provider.secret_parts().into_iter().map(str::to_owned).collect(),
         }

@@ -12,7 +12,8 @@ use super::{Situation, later};
 /// that its expiry is unknown is no reason to replace it.
 pub(super) fn sensible(s: &Situation<'_>, mut rules: Vec<Due>) -> Vec<Due> {
     if !s.abilities.can.mints {
-        rules.retain(|due| !matches!(due.reason, Reason::Requested | Reason::ExpiryUnknown));
+        let moot = |due: &Due| matches!(due.reason, Reason::Requested | Reason::ExpiryUnknown);
+        rules.retain(|due| due.kind == Kind::Renewal || !moot(due));
     }
     rules
 }

@@ -1,5 +1,7 @@
 //! Whole lives of tokens, without faults or with one that lasts.
 
+use std::collections::BTreeMap;
+
 use crate::clock::Span;
 use crate::inventory::{Initial, OnFailure, RenewBefore, SecretSource, TokenPolicy};
 use crate::names::GenerationNo;
@@ -79,7 +81,13 @@ fn access_tokens_of_minutes_are_renewed_in_place() {
 #[test]
 fn an_adopted_secret_is_replaced_when_its_time_comes() {
     let mut policy = served();
-    policy.initial = Some(Initial { source: Some(SecretSource::Env("X".into())), id: None, name: None, expires: None });
+    policy.initial = Some(Initial {
+        source: Some(SecretSource::Env("X".into())),
+        parts: BTreeMap::new(),
+        id: None,
+        name: None,
+        expires: None,
+    });
     let mut sim = Sim::new(policy, abilities());
     let (now, account) = (sim.now(), sim.context.policy.account.name.clone());
     sim.world.ledger(|ledger| ledger.issue(&account, None, now, now));

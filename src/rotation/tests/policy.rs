@@ -95,6 +95,7 @@ pub(crate) fn abilities() -> Abilities {
             last_used: false,
         },
         revokes_self: false,
+        renewal_repeats: false,
         settle: Span::seconds(30),
         parts: vec!["token".into()],
     }

@@ -80,3 +80,35 @@ async fn a_pair_is_replaced_before_it_can_be_renewed_no_longer() {
     assert_eq!(world.loopback.ledger().counters(Service::Commvault).chains_invalidated, 0);
     assert!(world.story(Service::Commvault, 0).contains(&List));
 }
+
+/// Commvault as if its definition trusted the old secret to tell whether a lost renewal took place.
+const LOOKS_FIRST: &str = "[provider]\nname = \"own\"\nextends = \"commvault\"\n[renew]\non-timeout = \"list-first\"\n";
+
+#[tokio::test]
+async fn a_lost_renewal_is_repeated_only_where_the_old_secret_proves_that_it_did_not_happen() {
+    for (fault, story) in [
+        (Fault::LoseRequest, [Renew, Verify, Verify, Renew, Verify]),
+        (Fault::LoseAnswer, [Renew, Verify, Mint, Verify, Revoke]),
+    ] {
+        let world = World::with(short_lived()).await;
+        std::fs::create_dir(world.path("definitions")).unwrap();
+        std::fs::write(world.path("definitions/own.toml"), LOOKS_FIRST).unwrap();
+        let account = world.account(Service::Commvault, "").replace("provider = \"commvault\"", "provider = \"own\"");
+        let token = token("backup", Service::Commvault, "rotate-every = \"1h\"");
+        world.loopback.faults().next(Service::Commvault, Renew, fault.clone());
+        let daemon = world.start_with("providers = \"$DIR/definitions\"", &[account, token]).await;
+        daemon
+            .until("backup", "it was renewed, or minted anew and the first one is over", |view| {
+                let Some(current) = view.state.phase.current() else { return false };
+                let served = current.delivery.settled.is_some() && view.state.phase.retiring().is_none();
+                served && current.generation.number.0 + current.generation.revision > 1
+            })
+            .await;
+        let changes = world.changes(Service::Commvault, 0);
+        let first = changes.iter().position(|change| *change == Renew).unwrap();
+        assert!(changes[first..].starts_with(&story), "{fault:?}: {changes:?}");
+        assert!(world.is_live(&world.stored("backup")), "{fault:?}");
+        assert_eq!(world.loopback.ledger().counters(Service::Commvault).chains_invalidated, 0, "{fault:?}");
+        daemon.stop().await;
+    }
+}

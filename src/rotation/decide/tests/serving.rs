@@ -30,7 +30,7 @@ fn a_vacant_token() {
 }
 
 fn initial() -> Initial {
-    Initial { source: Some(SecretSource::Env("X".into())), id: None, name: None, expires: None }
+    Initial { source: Some(SecretSource::Env("X".into())), parts: BTreeMap::new(), id: None, name: None, expires: None }
 }
 
 #[test]

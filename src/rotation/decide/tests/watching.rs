@@ -10,8 +10,13 @@ use crate::secret::{Fingerprinter, Secret};
 fn watched() -> Case {
     let mut case = Case::steady();
     case.abilities.can.mints = false;
-    case.policy.initial =
-        Some(Initial { source: Some(SecretSource::Env("X".into())), id: None, name: None, expires: None });
+    case.policy.initial = Some(Initial {
+        source: Some(SecretSource::Env("X".into())),
+        parts: BTreeMap::new(),
+        id: None,
+        name: None,
+        expires: None,
+    });
     case.current().generation.params = None;
     case.current().generation.marker = None;
     let fingerprint = Fingerprinter::new(&[0; 32]).of(&Secret::new("by hand"));
