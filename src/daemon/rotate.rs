@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::clock::Clock;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, TokenPolicy};
 use crate::journal::Journal;
 use crate::names::{GenerationNo, TokenName};
 use crate::plan::Reason;
+use crate::provider::Operation;
 use crate::rotation::act::operator::Offer;
 use crate::rotation::{Event, TokenState};
 use crate::view::leftover;

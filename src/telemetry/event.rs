@@ -98,7 +98,12 @@ lines! {
 entries! {
     /// What happens to a token, under the names of the journal's events, in the order of a life.
     TOKEN:
-    "adopted", "The initial secret was taken over as generation 0", "";
+    "adopted", "The token that the inventory names was taken over", "";
+    "replacement-due", "It is time for another token, and its provider cannot mint",
+        "make one at the provider, and put its secret to the place that `initial` names";
+    "replaced", "An operator brought another token in place of the current one, which retires", "";
+    "replacement-refused", "The provider does not accept the secret that an operator brought; the one before stays",
+        "put a secret that works to the place that `initial` names";
     "requested", "An operator asked for a rotation", "";
     "compromised", "An operator says that others have the secret: every generation is replaced, and revoked without grace",
         "see that the lines `retired` follow; `patrold rotate --compromised` tells what is left to do";

@@ -100,7 +100,8 @@ async fn a_lost_renewal_is_repeated_only_where_the_old_secret_proves_that_it_did
         daemon
             .until("backup", "it was renewed, or minted anew and the first one is over", |view| {
                 let Some(current) = view.state.phase.current() else { return false };
-                let served = current.delivery.settled.is_some() && view.state.phase.retiring().is_none();
+                let phase = &view.state.phase;
+                let served = current.delivery.settled.is_some() && phase.retiring().is_none() && !phase.renews();
                 served && current.generation.number.0 + current.generation.revision > 1
             })
             .await;
