@@ -25,6 +25,10 @@ pub struct AccountHealth {
     pub last_failure: Option<FailureAt>,
     /// Requests sent since the account was loaded, failed ones included.
     pub requests: u64,
+    /// Requests that the inventory's `rate-limit` would let leave at this moment.
+    pub quota_left: Option<u64>,
+    /// Requests that the provider still takes, by its last answer that told.
+    pub allowance: Option<u64>,
 }
 
 /// Whether an account can be used.
@@ -157,6 +161,8 @@ mod tests {
             last_success: Some(at(1)),
             last_failure: Some(FailureAt { at: at(2), failure }),
             requests: 3,
+            quota_left: Some(4),
+            allowance: None,
         };
         let expected = serde_json::json!({
             "state": "degraded",
@@ -168,6 +174,8 @@ mod tests {
             "last-success": "1970-01-01T00:00:01Z",
             "last-failure": { "at": "1970-01-01T00:00:02Z", "code": "unauthorized", "detail": "401" },
             "requests": 3,
+            "quota-left": 4,
+            "allowance": null,
         });
         assert_eq!(serde_json::to_value(health).unwrap(), expected);
     }

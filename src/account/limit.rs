@@ -65,6 +65,12 @@ impl Quota {
         slot
     }
 
+    /// How many slots are free at `now`.
+    pub fn left(&self, now: Time) -> usize {
+        let taken = self.slots.iter().filter(|slot| **slot + self.per > now).count();
+        self.requests.saturating_sub(taken)
+    }
+
     /// Moves every slot by `span`, after the clock was set back by as much.
     fn shift(&mut self, span: Span) {
         for slot in &mut self.slots {
@@ -135,6 +141,11 @@ impl Limiter {
     /// Until when the provider wants nothing from this account.
     pub fn blocked_until(&self, now: Time) -> Option<Time> {
         self.blocked_until.filter(|until| *until > now)
+    }
+
+    /// How many requests the limit lets leave at `now`, where there is one.
+    pub fn left(&self, now: Time) -> Option<u64> {
+        self.quota.as_ref().map(|quota| quota.left(now) as u64)
     }
 
     /// The provider asked for patience, until `until` where it said so.
@@ -210,6 +221,21 @@ mod tests {
         let mut quota = Quota::new(limit(2, 10));
         let slots: Vec<_> = [0, 1, 1, 1, 30, 30, 30].map(|now| quota.take(at(now))).to_vec();
         assert_eq!(slots, [0, 1, 10, 11, 30, 30, 40].map(at));
+    }
+
+    #[test]
+    fn what_is_left_comes_back_when_its_span_is_over() {
+        let mut quota = Quota::new(limit(2, 10));
+        let left: Vec<_> = [(0, true), (1, true), (1, false), (10, false), (11, false)]
+            .into_iter()
+            .map(|(now, takes)| {
+                if takes {
+                    quota.take(at(now));
+                }
+                quota.left(at(now))
+            })
+            .collect();
+        assert_eq!(left, [1, 0, 0, 1, 2]);
     }
 
     proptest! {

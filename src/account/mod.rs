@@ -9,6 +9,7 @@ pub mod health;
 pub mod limit;
 pub mod observe;
 pub mod skew;
+pub mod traffic;
 
 mod client;
 mod session;
@@ -26,11 +27,12 @@ use self::health::{Event, Record};
 use self::limit::{Admission, Limiter};
 use self::session::SessionCache;
 use self::skew::Skew;
+use self::traffic::{Ending, Errand, Traffic};
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::AccountPolicy;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{
-    Cursor, Gone, Minted, Operation, Params, Provider, Response, Role, Subject, Values, Verdict, Want,
+    Cursor, Gone, Minted, Operation, Params, Provider, Request, Response, Role, Subject, Values, Verdict, Want,
 };
 use crate::secret::{Fingerprinter, SecretParts};
 
@@ -76,6 +78,9 @@ struct State {
     limiter: Limiter,
     record: Record,
     skew: Skew,
+    traffic: Traffic,
+    /// What the provider said last of the requests that it still takes.
+    allowance: Option<u64>,
 }
 
 /// One request, before anything is known of credentials and times.
@@ -129,6 +134,8 @@ impl<C: Clock> Account<C> {
                 limiter: Limiter::new(policy.rate_limit),
                 record: Record::default(),
                 skew: Skew::default(),
+                traffic: Traffic::default(),
+                allowance: None,
             }),
             clock,
             policy,
@@ -152,7 +159,14 @@ impl<C: Clock> Account<C> {
             last_success: state.record.last_success,
             last_failure: state.record.last_failure.clone(),
             requests: state.record.requests,
+            quota_left: state.limiter.left(now),
+            allowance: state.allowance,
         }
+    }
+
+    /// What was asked of the provider so far.
+    pub fn traffic(&self) -> Traffic {
+        self.state().traffic.clone()
     }
 
     /// The provider's clock minus ours, once an answer told.
@@ -212,7 +226,7 @@ impl<C: Clock> Account<C> {
         job: Job<'_>,
         read: impl FnOnce(&Provider, &Values<'_>, &Response, Time) -> Outcome<T>,
     ) -> Outcome<T> {
-        let Inner { policy, clock, client, credential, .. } = &*self.0;
+        let Inner { policy, clock, credential, .. } = &*self.0;
         let provider = job.step.unwrap_or(&policy.provider);
         if !provider.has(job.operation) {
             return Outcome::Refused(Failure::new(FailureCode::NoOperation, ""));
@@ -249,10 +263,7 @@ impl<C: Clock> Account<C> {
             }
             Err(failure) => return self.failed(failure),
         };
-        self.state().record.requests += 1;
-        let sent_at = clock.now();
-        let sent = client.send(request).await;
-        let now = clock.now();
+        let (sent, sent_at, now) = self.exchange(Errand::Operation(job.operation), request).await;
         let outcome = match sent {
             Exchange::Answered(response) => {
                 let until = self.heed(&response, sent_at, now);
@@ -265,6 +276,22 @@ impl<C: Clock> Account<C> {
             },
         };
         self.note(outcome, presented.as_ref()).await
+    }
+
+    /// Sends a request whose turn has come; tells what became of it, when it left and when that was known.
+    async fn exchange(&self, errand: Errand, request: Request) -> (Exchange, Time, Time) {
+        let Inner { clock, client, .. } = &*self.0;
+        self.state().record.requests += 1;
+        let sent_at = clock.now();
+        let sent = client.send(request).await;
+        let now = clock.now();
+        let ending = match &sent {
+            Exchange::Answered(response) => Ending::of_status(response.status),
+            Exchange::NotSent(_) => Ending::NotSent,
+            Exchange::Unclear(_) => Ending::Unclear,
+        };
+        self.state().traffic.note(errand, ending, now - sent_at);
+        (sent, sent_at, now)
     }
 
     /// Waits until a request may leave; holds nobody beyond `latest`, however the clock is set meanwhile.
@@ -322,7 +349,9 @@ impl<C: Clock> Account<C> {
         }
         // A date in the header is one of the provider's clock.
         let skew = state.skew.span().unwrap_or_default();
-        let Some(limited) = self.0.policy.provider.limited(response, now + skew) else {
+        let provider = &self.0.policy.provider;
+        state.allowance = provider.allowance(response).or(state.allowance);
+        let Some(limited) = provider.limited(response, now + skew) else {
             state.limiter.answered();
             return None;
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::client::Exchange;
 use super::credential::Presented;
+use super::traffic::Errand;
 use super::{Account, Inner, Job, put_off};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::Outcome;
@@ -72,7 +73,7 @@ impl SessionCache {
 impl<C: Clock> Account<C> {
     /// The session for which the credential `root` is exchanged, a new one where there is none.
     pub(super) async fn log_in<T>(&self, job: Job<'_>, root: Presented) -> Result<Presented, Outcome<T>> {
-        let Inner { policy, clock, client, .. } = &*self.0;
+        let Inner { policy, clock, .. } = &*self.0;
         let provider = &*policy.provider;
         let values = Values {
             now: clock.now(),
@@ -91,11 +92,8 @@ impl<C: Clock> Account<C> {
             return Ok(session);
         }
         let permit = self.turn(job.latest, Some(&root)).await?;
-        self.state().record.requests += 1;
-        let sent_at = clock.now();
-        let sent = client.send(request).await;
+        let (sent, sent_at, now) = self.exchange(Errand::LogIn, request).await;
         drop(permit);
-        let now = clock.now();
         let outcome = match sent {
             Exchange::Answered(response) => {
                 let until = self.heed(&response, sent_at, now);

@@ -19,7 +19,7 @@ use super::watch::Watch;
 pub enum Noticed {
     /// A file of the inventory.
     Inventory,
-    /// A file that holds a credential or trust roots.
+    /// A file that holds a credential, a certificate or trust roots.
     Credential,
 }
 
@@ -81,7 +81,8 @@ async fn watch(
     watch.map_err(std::io::Error::other)?
 }
 
-/// Files that hold credentials or trust roots: when one changes, accounts that were refused may be accepted.
+/// Files that hold credentials or trust roots: when one changes, accounts that were refused may be accepted. Those of the
+/// HTTP server, too.
 fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for account in inventory.accounts.values() {
@@ -97,6 +98,13 @@ fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
     for token in inventory.tokens.values() {
         let sources = token.initial.iter().flat_map(|initial| initial.source.iter().chain(initial.parts.values()));
         files.extend(sources.filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.clone()),
+            _ => None,
+        }));
+    }
+    if let Some(listen) = &inventory.daemon.listen {
+        files.extend(listen.tls.as_ref().map(|tls| tls.cert.clone()));
+        files.extend(listen.secrets().filter_map(|source| match source {
             SecretSource::File(path) => Some(path.clone()),
             _ => None,
         }));

@@ -97,6 +97,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             }
         }
         self.supply_accounts().await;
+        let views: Vec<_> = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state)).collect();
+        let mut tally = self.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.recall(views.iter().map(|(name, state)| (name, &**state)));
     }
 
     /// Gives accounts that authenticate with a managed token its current secret, where they have none of it yet: when

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod core;
 pub mod deadlines;
 mod guard;
+pub mod http;
 pub mod once;
 pub mod real;
 pub mod registry;
@@ -106,6 +107,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
         journal: Arc::clone(&journal),
         hooks: HookRunner::new(hook::COALESCE),
         fingerprinter,
+        tally: Mutex::default(),
         stopping: Arc::clone(&stopping),
     };
     let machine = Machine { effects, journal, clock, instance };

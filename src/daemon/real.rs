@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -22,6 +22,7 @@ use crate::rotation::{Event, TokenState};
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
 use crate::store::{self, drift};
 use crate::telemetry::event;
+use crate::telemetry::steps::Tally;
 
 use super::accounts::{Accounts, Member};
 use super::registry::Registry;
@@ -35,6 +36,8 @@ pub struct Real<C, J> {
     pub journal: J,
     pub hooks: HookRunner,
     pub fingerprinter: Fingerprinter,
+    /// What happened since the start.
+    pub tally: Mutex<Tally>,
     pub stopping: Arc<AtomicBool>,
 }
 
@@ -220,9 +223,11 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         }
     }
 
-    async fn announce(&self, token: &TokenName, _at: Time, event: &Event, state: &Arc<TokenState>) {
-        if let Some(token) = self.tokens.get(token) {
-            token.show_state(state);
+    async fn announce(&self, token: &TokenName, at: Time, event: &Event, state: &Arc<TokenState>) {
+        if let Some(known) = self.tokens.get(token) {
+            known.show_state(state);
+            let account = &known.policy().account.name;
+            self.tally.lock().unwrap_or_else(PoisonError::into_inner).note(account, token, at, event, state);
         }
         tell(token, event, state);
         let switched = matches!(

@@ -42,6 +42,8 @@ pub struct Reload {
     pub changes: Vec<String>,
     /// Why the inventory on disk is not in force, as `file:line:column: sentence` each. Empty: it is.
     pub problems: Vec<String>,
+    /// When an inventory was last taken into force by a reload. None: the one of the start is in force.
+    pub in_force_since: Option<Time>,
 }
 
 impl<C: Clock> Reloader<C> {
@@ -83,9 +85,9 @@ impl<C: Clock> Reloader<C> {
     pub async fn reload(&self) -> Reload {
         let _busy = self.busy.lock().await;
         let at = self.core.clock.now();
-        let reload = match read_inventory(&self.config, &self.core.clock).await {
+        let mut reload = match read_inventory(&self.config, &self.core.clock).await {
             Ok(loaded) => self.take(loaded, at).await,
-            Err(error) => Reload { at: Some(at), changes: Vec::new(), problems: vec![error.to_string()] },
+            Err(error) => Reload { at: Some(at), problems: vec![error.to_string()], ..Reload::default() },
         };
         if !reload.problems.is_empty() {
             for problem in &reload.problems {
@@ -97,6 +99,7 @@ impl<C: Clock> Reloader<C> {
                 "the changed inventory is invalid; the one before stays in force"
             );
         }
+        reload.in_force_since = reload.in_force_since.or(self.last.borrow().in_force_since);
         self.last.send_replace(reload.clone());
         reload
     }
@@ -106,7 +109,7 @@ impl<C: Clock> Reloader<C> {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Watched { files, directories };
         let lines: Vec<String> = report.problems().iter().map(|problem| report.line(problem)).collect();
         let Some(inventory) = inventory else {
-            return Reload { at: Some(at), changes: Vec::new(), problems: lines };
+            return Reload { at: Some(at), problems: lines, ..Reload::default() };
         };
         for line in &lines {
             tracing::warn!(event = event::INVENTORY_NOTE, "{line}");
@@ -120,7 +123,8 @@ impl<C: Clock> Reloader<C> {
             tracing::info!(event = event::INVENTORY_UNCHANGED, "inventory reloaded: nothing changed");
         }
         self.waker.wake(self.affected(&changes));
-        Reload { at: Some(at), changes: changes.iter().map(ToString::to_string).collect(), problems: Vec::new() }
+        let changes = changes.iter().map(ToString::to_string).collect();
+        Reload { at: Some(at), changes, in_force_since: Some(at), ..Reload::default() }
     }
 
     /// What has something new to look at; nothing else is touched.

@@ -1,12 +1,14 @@
 //! What a running daemon tells of itself: the status, gathered from what others may look at.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use crate::clock::{Clock, Time};
 use crate::control::ReloadAnswer;
 use crate::inventory::{AccountPolicy, TokenPolicy};
 use crate::names::{AccountName, TokenName};
 use crate::view::explain::Explanation;
+use crate::view::metrics::Measures;
 use crate::view::status::{
     self, AccountFacts, AccountStatus, DaemonStatus, JournalStatus, Progress, ReloadStatus, Status, Subject,
 };
@@ -75,6 +77,22 @@ impl<C: Clock> Running<C> {
             orphans: &poll.orphans,
         };
         status::account(policy, Some(&facts), tokens, now)
+    }
+
+    /// What is measured besides the status. `heartbeat`: when the scheduler last gave a sign of life; `refused`: whom the
+    /// HTTP server refused.
+    pub fn measures(&self, heartbeat: Time, refused: Vec<(&'static str, u64)>) -> Measures {
+        let last = self.reloader.last();
+        let members = self.core.accounts.all().into_iter();
+        let traffic = members.filter_map(|(name, member)| Some((name, member.client().ok()?.traffic())));
+        Measures {
+            heartbeat,
+            read: last.at.unwrap_or(self.started),
+            in_force_since: last.in_force_since.unwrap_or(self.started),
+            steps: self.core.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner).steps.clone(),
+            traffic: traffic.collect(),
+            refused,
+        }
     }
 
     fn process(&self) -> DaemonStatus {

@@ -6,8 +6,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Span, Time};
@@ -35,13 +36,28 @@ pub enum Key {
 
 /// Wakes keys of a running scheduler.
 #[derive(Clone, Debug)]
-pub struct Waker(mpsc::UnboundedSender<Vec<Key>>);
+pub struct Waker {
+    keys: mpsc::UnboundedSender<Vec<Key>>,
+    /// When the scheduler last looked for something to do.
+    beat: watch::Receiver<Time>,
+}
 
 impl Waker {
     /// Makes keys due now. Nothing happens where the scheduler has ended.
     pub fn wake(&self, keys: Vec<Key>) {
         // A scheduler that has ended has nothing to be woken for.
-        let _ = self.0.send(keys);
+        let _ = self.keys.send(keys);
+    }
+
+    /// Asks the scheduler for a sign of life and waits for it up to `patience`. Tells when the last one came, and whether
+    /// it came now. One that has nothing to do sleeps, so that the age of its last turn alone says nothing.
+    pub async fn heartbeat(&self, patience: Duration) -> (Time, bool) {
+        let mut beat = self.beat.clone();
+        beat.mark_unchanged();
+        self.wake(Vec::new());
+        let answered = matches!(tokio::time::timeout(patience, beat.changed()).await, Ok(Ok(())));
+        let last = *beat.borrow();
+        (last, answered)
     }
 }
 
@@ -50,6 +66,7 @@ impl Waker {
 pub struct Scheduler<C, J> {
     core: Arc<Core<C, J>>,
     waker: Waker,
+    beat: watch::Sender<Time>,
     woken: mpsc::UnboundedReceiver<Vec<Key>>,
     deadlines: Deadlines<Key>,
     running: HashSet<Key>,
@@ -79,6 +96,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         let (sender, woken) = mpsc::unbounded_channel();
         let mut deadlines = Deadlines::default();
         let now = core.clock.now();
+        let (beat, beaten) = watch::channel(now);
         for (name, _) in core.tokens.all() {
             deadlines.set(Key::Token(name), now);
         }
@@ -87,7 +105,8 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         }
         Self {
             core,
-            waker: Waker(sender),
+            waker: Waker { keys: sender, beat: beaten },
+            beat,
             woken,
             deadlines,
             running: HashSet::new(),
@@ -112,6 +131,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         let mut armed = None;
         loop {
             let now = clock.now();
+            self.beat.send_replace(now);
             while let Some(key) = self.deadlines.pop_due(now) {
                 self.start(key);
             }

@@ -10,6 +10,7 @@ use crate::inventory::{DaemonSettings, Inventory};
 use crate::telemetry::event;
 
 use super::attend::{Attendant, Noticed};
+use super::http::Front;
 use super::server::Socket;
 use super::systemd::Systemd;
 use super::{StartError, start};
@@ -60,6 +61,7 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
     let socket = Socket::bind(&control).await.map_err(|source| StartError::Control { path: control, source })?;
     let server = tokio::spawn(socket.serve(Arc::clone(&running)));
 
+    let front = Front::start(Arc::clone(&running));
     let mut attendant = Attendant::new(&running, read).await?;
     systemd.ready(&summary(&inventory));
     let heart = Arc::clone(&running);
@@ -75,7 +77,10 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
             noticed = attendant.noticed() => noticed,
         };
         match noticed {
-            Noticed::Credential => attendant.retry(&running),
+            Noticed::Credential => {
+                attendant.retry(&running);
+                front.refresh();
+            }
             Noticed::Inventory => {
                 systemd.reloading();
                 let reload = attendant.reload(&running).await;
@@ -93,6 +98,7 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
     let patience = running.core.inventory().daemon.drain_timeout;
     tracing::info!(event = event::STOPPING, signal = why, "stopping: steps under way are brought to their next record");
     systemd.stopping(patience);
+    drop(front);
     server.abort();
     watchdog.abort();
     let drained = tokio::select! {

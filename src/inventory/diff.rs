@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::names::{AccountName, TokenName};
 
-use super::{AccountPolicy, DaemonSettings, Inventory, TokenPolicy};
+use super::{AccountPolicy, DaemonSettings, Inventory, Listen, TokenPolicy};
 
 /// One difference between two inventories.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,14 +88,20 @@ fn differing<const N: usize>(comparisons: [(&'static str, bool); N]) -> Vec<&'st
 
 fn daemon(old: &DaemonSettings, new: &DaemonSettings) -> Vec<Change> {
     // Taken apart, so that a new setting cannot be forgotten here.
-    let DaemonSettings { state_dir, control, log_level, log_format, seal_key, providers, drain_timeout } = old;
+    let DaemonSettings { state_dir, control, listen, log_level, log_format, seal_key, providers, drain_timeout } = old;
     let fixed = differing([
         ("state-dir", *state_dir == new.state_dir),
         ("control", *control == new.control),
         ("log-format", *log_format == new.log_format),
         ("seal-key", *seal_key == new.seal_key),
     ]);
+    let address = |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.address);
+    let tls = |listen: &Option<Listen>| listen.as_ref().and_then(|listen| listen.tls.clone());
+    let auth = |listen: &Option<Listen>| listen.as_ref().and_then(|listen| listen.auth.clone());
     let live = differing([
+        ("listen", address(listen) == address(&new.listen)),
+        ("listen-tls", tls(listen) == tls(&new.listen)),
+        ("listen-auth", auth(listen) == auth(&new.listen)),
         ("log-level", *log_level == new.log_level),
         ("providers", *providers == new.providers),
         ("drain-timeout", *drain_timeout == new.drain_timeout),

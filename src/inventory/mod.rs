@@ -5,6 +5,7 @@
 
 pub mod defaults;
 pub mod diff;
+mod listen;
 mod load;
 mod owners;
 mod resolve;
@@ -24,6 +25,7 @@ use crate::names::{AccountName, HookKey, RemoteId, StoreKey, TokenName};
 use crate::plan::cron::{Schedule, Window};
 use crate::provider::{Params, Provider};
 
+pub use listen::{Listen, ListenAuth, ListenTls};
 pub use load::{Environment, Loaded, load};
 
 /// Everything that the files ask for.
@@ -44,6 +46,8 @@ pub struct DaemonSettings {
     pub state_dir: PathBuf,
     /// The control socket.
     pub control: PathBuf,
+    /// Where health, metrics and the status page are served; `None`: nowhere.
+    pub listen: Option<Listen>,
     /// `error`, `warn`, `info`, `debug`, `trace`, or tracing's directives.
     pub log_level: String,
     /// How log lines look.

@@ -2,6 +2,7 @@
 //!
 //! Errors complete the sentence "`grace` of token \"gps\": …".
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::clock::Span;
@@ -84,6 +85,18 @@ pub fn log_level(text: &str) -> Result<String, String> {
         }
     }
     if text.trim().is_empty() { Err("it is empty; write for example \"info\"".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Reads an address to listen on: `127.0.0.1:9847`, `[::1]:9847`, `localhost:9847`. Names are not looked up: what they
+/// stand for may change, and with it who can connect.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    Err(format!("\"{text}\" is no address with a port; write for example \"127.0.0.1:9847\" or \"[::1]:9847\""))
 }
 
 /// Whether `name` can be the name of an environment variable.

@@ -176,6 +176,12 @@ impl Provider {
         limited.then(|| Limited { until: after.or_else(reset) })
     }
 
+    /// How many more requests the provider takes, where the definition names the header and the answer has it.
+    pub fn allowance(&self, response: &Response) -> Option<u64> {
+        let name = self.rules.answers.limit.remaining.as_ref()?;
+        response.headers.get(name)?.to_str().ok()?.trim().parse().ok()
+    }
+
     /// What a failure means by the definition's exceptions.
     fn exception(&self, call: &Call, body: Option<&Value>, status: u16, scope: &Scoped<'_>) -> Option<FailureCode> {
         let fits = call.classify.iter().chain(&self.rules.answers.classify).find(|exception| {

@@ -13,6 +13,9 @@ use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};
 use crate::secret::Fingerprint;
 
+/// What was found of a store that the inventory named after the delivery: not drift.
+pub const ADDED: &str = "added to the inventory";
+
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident $({ $($field:ident: $type:ty),* $(,)? })? = $name:literal;)*) => {
         /// One thing that happened to one token.

@@ -87,6 +87,13 @@ lines! {
         "find out who connects: `ss -xp` shows them; only the daemon's user and root may";
     CONTROL_DISTURBED = "control-disturbed", "The control socket could not take a connection, and goes on",
         "raise LimitNOFILE= of the unit where the daemon is out of file descriptors";
+    HTTP_LISTENS = "http-listens", "The status page, health and metrics are served at the address in the line", "";
+    HTTP_DOWN = "http-down", "The HTTP server cannot listen as the inventory says; the daemon goes on without it, or with it as it was",
+        "correct what the line names; it is tried again every half minute, and at once when a file changes";
+    HTTP_REFUSED = "http-refused", "The HTTP server refused a connection or a request; `code` says why, `peer` whom",
+        "find out who asks, where it is not you; every refusal is counted in patrold_http_refused_total";
+    HTTP_DISTURBED = "http-disturbed", "The HTTP server could not take a connection or make an answer, and goes on",
+        "raise LimitNOFILE= of the unit where the daemon is out of file descriptors";
     NOTICE_UNSENT = "notice-unsent", "The service manager was not told something",
         "nothing, unless systemd then reports a timeout: check NotifyAccess= of the unit";
     WATCHDOG_SILENT = "watchdog-silent", "The scheduler makes no progress; the watchdog gets no ping",

@@ -78,6 +78,20 @@ pub enum AccountCondition {
     Degraded,
 }
 
+impl AccountCondition {
+    /// Every condition.
+    pub const ALL: [Self; 3] = [Self::Unknown, Self::Fine, Self::Degraded];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Fine => "fine",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
 /// One account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,6 +117,12 @@ pub struct AccountStatus {
     pub orphans: Vec<String>,
     /// Requests sent since the account was loaded.
     pub requests: u64,
+    /// Requests that the inventory's `rate-limit` would let leave now.
+    #[serde(default)]
+    pub quota_left: Option<u64>,
+    /// Requests that the provider still takes, by its last answer that told.
+    #[serde(default)]
+    pub allowance: Option<u64>,
     /// How many tokens of the inventory it has.
     pub tokens: usize,
 }
@@ -125,6 +145,25 @@ pub enum Condition {
     Down,
     /// It is not in the inventory any more.
     Left,
+}
+
+impl Condition {
+    /// Every condition.
+    pub const ALL: [Self; 7] =
+        [Self::Fine, Self::Busy, Self::Failing, Self::Due, Self::Missing, Self::Down, Self::Left];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fine => "fine",
+            Self::Busy => "busy",
+            Self::Failing => "failing",
+            Self::Due => "due",
+            Self::Missing => "missing",
+            Self::Down => "down",
+            Self::Left => "left",
+        }
+    }
 }
 
 /// One token.

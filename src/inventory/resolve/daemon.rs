@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::document::Located;
-use crate::inventory::spec::DaemonSpec;
-use crate::inventory::{DaemonSettings, defaults};
+use crate::inventory::spec::{DaemonSpec, ListenSpec};
+use crate::inventory::{DaemonSettings, Listen, ListenTls, defaults};
 
 use super::Context;
 
@@ -24,8 +24,10 @@ pub(super) fn resolve(spec: Option<&DaemonSpec>, context: &Context<'_>) -> Optio
     check_socket(spec, control.as_ref(), context);
     let default_control = || around.runtime_dir.or(state_dir.as_deref()).map(|dir| dir.join(defaults::CONTROL_NAME));
     let control = control.or_else(default_control);
+    let listen = spec.and_then(|spec| listen(&spec.listen, context));
     Some(DaemonSettings {
         control: control?,
+        listen,
         state_dir: state_dir?,
         log_level: spec
             .and_then(|spec| spec.log_level.as_ref())
@@ -37,6 +39,47 @@ pub(super) fn resolve(spec: Option<&DaemonSpec>, context: &Context<'_>) -> Optio
             .and_then(|spec| spec.drain_timeout.as_ref())
             .map_or(defaults::DRAIN_TIMEOUT, |timeout| timeout.value),
     })
+}
+
+/// Where to listen. Beyond loopback, whoever listens on the wire must not read what is sent, and strangers get nothing.
+fn listen(spec: &ListenSpec, context: &Context<'_>) -> Option<Listen> {
+    const ADD_TLS: &str = "listen-tls = { cert = \"/path/cert.pem\", key = { file = \"/path/key.pem\" } }";
+    const ADD_AUTH: &str = "listen-auth = { bearer = { file = \"/path/secret\" } }";
+    let tls = spec.tls.as_ref().map(|tls| {
+        let cert = super::account::absolute(&tls.value.cert, "`cert` of `listen-tls` of [daemon]", context);
+        cert.map(|cert| ListenTls { cert, key: tls.value.key.clone() })
+    });
+    let auth = spec.auth.as_ref().map(|auth| auth.value.clone());
+    if spec.broken {
+        return None;
+    }
+    let Some(address) = &spec.address else {
+        let tls = spec.tls.as_ref().map(|tls| ("listen-tls", tls.spot));
+        let useless = tls.or(spec.auth.as_ref().map(|auth| ("listen-auth", auth.spot)));
+        if let Some((key, spot)) = useless {
+            let message = format!("`{key}` of [daemon] has nothing to protect without `listen`");
+            context.report.error_with_help(spot, message, "write listen = \"127.0.0.1:9847\", or remove it");
+        }
+        return None;
+    };
+    if !address.value.ip().to_canonical().is_loopback() {
+        let missing = match (&tls, &auth) {
+            (None, None) => Some(("both TLS and authentication", format!("{ADD_TLS} and {ADD_AUTH}"))),
+            (None, Some(_)) => Some(("TLS", ADD_TLS.to_owned())),
+            (Some(_), None) => Some(("authentication", ADD_AUTH.to_owned())),
+            (Some(_), Some(_)) => None,
+        };
+        if let Some((what, remedy)) = missing {
+            let message = format!("`listen` of [daemon]: {} is not loopback, and needs {what}", address.value);
+            let help = format!("add {remedy}; or listen on 127.0.0.1:{}", address.value.port());
+            context.report.error_with_help(address.spot, message, help);
+            return None;
+        }
+    }
+    match tls {
+        Some(None) => None,
+        tls => Some(Listen { address: address.value, tls: tls.flatten(), auth }),
+    }
 }
 
 /// Neither the inventory nor the environment names a state directory: a service without `StateDirectory=`, without a

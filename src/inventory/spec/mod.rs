@@ -4,6 +4,7 @@
 //! reports whatever is wrong and goes on; a value that could not be understood is absent.
 
 mod account;
+mod listen;
 mod policy;
 mod source;
 mod token;
@@ -12,6 +13,7 @@ use crate::document::{Found, Located, Reader, Spot};
 use crate::names::AccountName;
 
 pub use account::{AccountSpec, RateLimitSpec};
+pub use listen::ListenSpec;
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
 pub use source::CredentialSpec;
 pub use token::{HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
@@ -37,6 +39,7 @@ pub struct DaemonSpec {
     pub spot: Spot,
     pub state_dir: Option<Located<String>>,
     pub control: Option<Located<String>>,
+    pub listen: ListenSpec,
     pub log_level: Option<Located<String>>,
     pub log_format: Option<Located<LogFormat>>,
     pub seal_key: Option<Located<SecretSource>>,
@@ -97,6 +100,7 @@ fn daemon(reader: Reader<'_>) -> DaemonSpec {
         spot: reader.spot(),
         state_dir: reader.string("state-dir"),
         control: reader.string("control"),
+        listen: ListenSpec::decode(&reader),
         log_level: reader.parsed("log-level", values::log_level),
         log_format: reader.choice("log-format", &FORMATS),
         seal_key: source::secret(&reader, "seal-key", &["file", "env", "systemd-credential"]),

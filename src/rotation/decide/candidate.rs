@@ -4,7 +4,7 @@ use crate::clock::Time;
 use crate::inventory::OnFailure;
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Reason;
-use crate::rotation::event::Event;
+use crate::rotation::event::{ADDED, Event};
 use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Phase, Progress, Remnant, Undo};
 
 use super::delivery::{self, Delivering};
@@ -65,7 +65,7 @@ pub(super) fn delivered(s: &Situation<'_>, current: Option<&Current>, candidate:
         return Step::Note(Event::UndoBegun { why, restore: true });
     }
     if let Some(added) = s.policy.stores.iter().find(|store| !candidate.delivery.has_store(&store.key)) {
-        let found = "added to the inventory".to_owned();
+        let found = ADDED.to_owned();
         return Step::Note(Event::StoreOwed { store: added.key.clone(), found, revoke_at: None });
     }
     if let Some(why) = refused_by_hook(s, current, &candidate.delivery) {

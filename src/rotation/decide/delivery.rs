@@ -1,7 +1,7 @@
 //! Stores and hooks: what is owed to consumers, and when it is tried.
 
 use crate::clock::Time;
-use crate::rotation::event::Event;
+use crate::rotation::event::{ADDED, Event};
 use crate::rotation::state::{Current, Delivery, Progress};
 
 use super::{Action, Situation, Step, later};
@@ -20,7 +20,7 @@ pub(super) fn deliver(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
     if delivery.settled.is_some() {
         let added = s.policy.stores.iter().find(|store| !delivery.has_store(&store.key));
         return added.map_or(Delivering::Done, |store| {
-            let found = "added to the inventory".to_owned();
+            let found = ADDED.to_owned();
             Delivering::Now(Step::Note(Event::StoreOwed { store: store.key.clone(), found, revoke_at: None }))
         });
     }

@@ -14,8 +14,15 @@ const INTERVAL: Span = Span::minutes(10);
 const MOST: usize = 10_000;
 
 /// Lines about neither a token nor an account that come as often as somebody else, or every token, causes them.
-const PROVOKED: &[&str] =
-    &[event::JOURNAL_STUCK, event::CONTROL_REFUSED, event::CONTROL_DISTURBED, event::NOTICE_UNSENT, event::LIBRARY];
+const PROVOKED: &[&str] = &[
+    event::JOURNAL_STUCK,
+    event::CONTROL_REFUSED,
+    event::CONTROL_DISTURBED,
+    event::HTTP_REFUSED,
+    event::HTTP_DISTURBED,
+    event::NOTICE_UNSENT,
+    event::LIBRARY,
+];
 
 /// After these, what went wrong with the token or account before is over.
 const SETTLED: &[&str] =

@@ -112,6 +112,8 @@ pub fn account(policy: &AccountPolicy, facts: Option<&AccountFacts<'_>>, tokens:
         last_listing: facts.and_then(|facts| facts.last_listing),
         orphans: facts.map(|facts| facts.orphans.iter().cloned().collect()).unwrap_or_default(),
         requests: health.map_or(0, |health| health.requests),
+        quota_left: health.and_then(|health| health.quota_left),
+        allowance: health.and_then(|health| health.allowance),
         tokens,
     }
 }

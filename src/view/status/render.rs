@@ -97,18 +97,6 @@ fn tint(condition: Condition) -> Tint {
     }
 }
 
-fn word(condition: Condition) -> &'static str {
-    match condition {
-        Condition::Fine => "fine",
-        Condition::Busy => "busy",
-        Condition::Failing => "failing",
-        Condition::Due => "due",
-        Condition::Missing => "missing",
-        Condition::Down => "down",
-        Condition::Left => "left",
-    }
-}
-
 fn cells(token: &TokenStatus, now: Time) -> Vec<String> {
     let none = || "-".to_owned();
     let error = token.last_error.as_ref().map(|error| {
@@ -119,7 +107,7 @@ fn cells(token: &TokenStatus, now: Time) -> Vec<String> {
     vec![
         token.name.to_string(),
         token.account.as_ref().map_or_else(none, ToString::to_string),
-        word(token.condition).to_owned(),
+        token.condition.word().to_owned(),
         token.phase.clone(),
         token.current.as_ref().map_or_else(none, |current| current.number.to_string()),
         token.current.as_ref().map_or_else(none, |current| expires(current, now)),
@@ -151,7 +139,7 @@ fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let when = |at: Time| format!("{} ({})", words::relative(at, now), words::moment(at));
     let paused = if token.paused { ", paused" } else { "" };
-    lines.push(("state", format!("{} ({}{paused})", word(token.condition), token.phase)));
+    lines.push(("state", format!("{} ({}{paused})", token.condition.word(), token.phase)));
     if let Some(account) = &token.account {
         let provider = token.provider.as_ref().map(|provider| format!(" ({provider})")).unwrap_or_default();
         lines.push(("account", format!("{account}{provider}")));

@@ -277,6 +277,8 @@ fn full() -> Status {
         last_success: Some(now - days(2)),
         last_failure: Some(FailureAt { at: now, failure: failure() }),
         requests: 12,
+        quota_left: Some(3),
+        allowance: Some(4999),
     };
     let orphans = BTreeSet::from(["patrold-01020304-ci-g3-070707070707".to_owned()]);
     let facts = AccountFacts { health: Some(&health), failure: None, last_listing: Some(now), orphans: &orphans };

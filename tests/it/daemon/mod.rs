@@ -6,6 +6,7 @@ mod clock;
 mod commvault;
 mod definitions;
 mod hooks;
+mod http;
 mod issue;
 mod journal;
 mod mints;

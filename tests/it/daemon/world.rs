@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 /// Nothing that a test waits for takes longer, not even on a machine that has better things to do.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One provider and one directory. Dropping it ends everything.
 pub struct World {

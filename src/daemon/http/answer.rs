@@ -1,0 +1,158 @@
+//! The answers: what a request asks for, rendered from the daemon's status.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderValue, Request, Response, StatusCode};
+
+use crate::clock::Clock;
+use crate::daemon::Running;
+use crate::telemetry::event;
+use crate::view::metrics;
+use crate::view::readiness::Readiness;
+
+use super::access::Guard;
+use super::refusals::{Refusals, Refused};
+use super::route::{Asked, Denied, route};
+use super::shared::Shared;
+
+/// How long the scheduler may take to give a sign of life.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    pub peer: SocketAddr,
+    /// It came to a loopback address.
+    pub loopback: bool,
+    pub guard: Option<Arc<Guard>>,
+}
+
+/// Everything that answers are made of.
+pub struct Hall<C> {
+    running: Arc<Running<C>>,
+    refusals: Arc<Refusals>,
+    metrics: Shared,
+    status: Shared,
+}
+
+impl<C> fmt::Debug for Hall<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hall").field("refusals", &self.refusals).finish_non_exhaustive()
+    }
+}
+
+impl<C: Clock> Hall<C> {
+    /// The answers of one daemon.
+    pub fn new(running: Arc<Running<C>>) -> Self {
+        Self { running, refusals: Arc::default(), metrics: Shared::default(), status: Shared::default() }
+    }
+
+    /// Counts that `peer` was refused.
+    pub fn refuse(&self, why: Refused, peer: SocketAddr, detail: &str) {
+        self.refusals.note(why, peer, detail);
+    }
+
+    /// Answers a request; its body is never looked at.
+    pub async fn answer<B>(&self, request: &Request<B>, visitor: &Visitor) -> Response<Body> {
+        let guard = visitor.guard.as_deref();
+        let asked = route(request.method(), request.uri(), request.headers(), guard, visitor.loopback);
+        let mut answer = match asked {
+            Ok(asked) => self.serve(asked).await,
+            Err(denied) => {
+                self.refuse(denied.why, visitor.peer, &format!("{} {}", request.method(), request.uri().path()));
+                refusal(&denied, guard)
+            }
+        };
+        for (name, value) in HARDENING {
+            answer.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
+        }
+        answer
+    }
+
+    async fn serve(&self, asked: Asked) -> Response<Body> {
+        let running = Arc::clone(&self.running);
+        match asked {
+            Asked::Live => {
+                let (_, alive) = running.waker.heartbeat(PATIENCE).await;
+                let (status, text) = if alive {
+                    (StatusCode::OK, "alive\n")
+                } else {
+                    (StatusCode::SERVICE_UNAVAILABLE, "the scheduler does not answer\n")
+                };
+                respond(status, TEXT, text)
+            }
+            Asked::Ready { strict, known } => {
+                let (_, alive) = running.waker.heartbeat(PATIENCE).await;
+                let readiness = Readiness::judge(&running.status(), alive);
+                let ready = readiness.is_ready(strict);
+                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                if known {
+                    respond(status, TEXT, readiness.text(strict))
+                } else {
+                    respond(status, TEXT, if ready { "ready\n" } else { "not ready\n" })
+                }
+            }
+            Asked::Metrics => {
+                let (heartbeat, _) = running.waker.heartbeat(PATIENCE).await;
+                let refusals = Arc::clone(&self.refusals);
+                let make = move || metrics::render(&running.status(), &running.measures(heartbeat, refusals.counts()));
+                made(self.metrics.get(make).await, METRICS)
+            }
+            Asked::Status => {
+                // A status has nothing that JSON could not hold.
+                let make = move || serde_json::to_string_pretty(&running.status()).unwrap_or_default() + "\n";
+                made(self.status.get(make).await, JSON)
+            }
+        }
+    }
+}
+
+/// Goes with every answer: nothing is kept, guessed, embedded or told to other sites.
+const HARDENING: [(HeaderName, &str); 6] = [
+    (CACHE_CONTROL, "no-store"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+fn made(text: std::io::Result<Bytes>, kind: &'static str) -> Response<Body> {
+    match text {
+        Ok(text) => respond(StatusCode::OK, kind, text),
+        Err(error) => {
+            tracing::error!(event = event::HTTP_DISTURBED, %error, "an answer of the HTTP server could not be made");
+            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the answer could not be made: see the log\n")
+        }
+    }
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut answer = Response::new(Body::from(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+fn refusal(denied: &Denied, guard: Option<&Guard>) -> Response<Body> {
+    let mut answer = respond(denied.status, TEXT, format!("{}\n", denied.text));
+    if denied.status == StatusCode::METHOD_NOT_ALLOWED {
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    if let (StatusCode::UNAUTHORIZED, Some(guard)) = (denied.status, guard) {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, guard.challenge());
+    }
+    answer
+}

@@ -1,0 +1,258 @@
+//! Steps of rotations by their result, counted from the journal's records: for metrics, and for what a person wants to
+//! see of the last hours. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::clock::Time;
+use crate::names::{AccountName, TokenName};
+use crate::rotation::event::ADDED;
+use crate::rotation::{Event, Phase, TokenState};
+
+/// So many happenings are kept for people.
+const KEPT: usize = 40;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name { $($(#[$of])* $variant,)* }
+
+        impl $name {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word for it; stable.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+words! {
+    /// A step of a rotation, of a renewal or of the upkeep in between.
+    StepName {
+        /// An existing secret is taken over.
+        Adopt = "adopt",
+        /// A new generation is minted.
+        Mint = "mint",
+        /// The marker of a lost mint is looked for.
+        Search = "search",
+        /// A new secret is proven.
+        Verify = "verify",
+        /// A store is written.
+        Write = "write",
+        /// A hook is run.
+        Hook = "hook",
+        /// The new generation becomes current.
+        HandOver = "hand-over",
+        /// An old generation is revoked.
+        Revoke = "revoke",
+        /// A request with the old secret shows that it is dead.
+        Prove = "prove",
+        /// A new generation is taken back.
+        Undo = "undo",
+        /// A generation gets a new secret in place.
+        Renew = "renew",
+        /// The provider is asked whether it accepts the present secret.
+        Examine = "examine",
+        /// A store is compared with what was delivered.
+        Inspect = "inspect",
+        /// A credential that was left behind is revoked.
+        Reap = "reap",
+    }
+}
+
+words! {
+    /// How a step ended.
+    StepResult {
+        Ok = "ok",
+        /// It is tried again, or something else is done instead.
+        Failed = "failed",
+        /// Nobody knows whether it happened.
+        Unclear = "unclear",
+        /// The store did not hold what was delivered.
+        Drifted = "drifted",
+    }
+}
+
+/// The step that `event` ends, and how; `None` where it ends none. `state`: what it led to.
+pub fn step(event: &Event, state: &TokenState) -> Option<(StepName, StepResult)> {
+    use StepName as S;
+    use StepResult::{Drifted, Failed, Ok, Unclear};
+    Some(match event {
+        Event::Adopted { .. } | Event::Offered { .. } | Event::Replaced { .. } => (S::Adopt, Ok),
+        Event::Minted { .. } => (S::Mint, Ok),
+        Event::MintRefused { .. } => (S::Mint, Failed),
+        Event::MintDoubted { .. } => (S::Mint, Unclear),
+        Event::OrphanFound { .. } | Event::SearchEnded { .. } => (S::Search, Ok),
+        Event::Verified { .. } | Event::RenewalVerified { .. } => (S::Verify, Ok),
+        Event::RenewalRejected { .. } | Event::ReplacementRefused { .. } => (S::Verify, Failed),
+        Event::StoreWritten { .. } => (S::Write, Ok),
+        Event::StoreFailed { .. } => (S::Write, Failed),
+        Event::HookSucceeded { .. } => (S::Hook, Ok),
+        Event::HookFailed { .. } | Event::HookWaived { .. } => (S::Hook, Failed),
+        Event::Activated { .. } | Event::ActivatedEarly { .. } => (S::HandOver, Ok),
+        Event::UndoBegun { .. } => (S::HandOver, Failed),
+        Event::Revoked { .. } | Event::OrphanRevoked { .. } => (S::Revoke, Ok),
+        Event::LeftToExpire { .. } | Event::RevocationDeferred { .. } => (S::Revoke, Failed),
+        Event::Retired { proven: true } => (S::Prove, Ok),
+        Event::FoundAlive { .. } => (S::Prove, Failed),
+        Event::Undone { remnant: None, .. } => (S::Undo, Ok),
+        Event::Undone { remnant: Some(_), .. } => (S::Undo, Failed),
+        Event::Renewed { .. } => (S::Renew, Ok),
+        Event::RenewalRefused { .. } | Event::RenewalPostponed { .. } => (S::Renew, Failed),
+        Event::RenewalDoubted { .. } => (S::Renew, Unclear),
+        Event::RenewalExamined { dead: None } => (S::Examine, Ok),
+        Event::RenewalExamined { dead: Some(_) } | Event::FoundDead { .. } => (S::Examine, Failed),
+        Event::StoreOwed { found, .. } if found != ADDED => (S::Inspect, Drifted),
+        Event::RemnantEnded { revoked: true, .. } => (S::Reap, Ok),
+        Event::ReapFailed { .. } => (S::Reap, Failed),
+        Event::Postponed { .. } => (postponed(&state.phase), Failed),
+        Event::Requested {}
+        | Event::Compromised {}
+        | Event::Recalled { .. }
+        | Event::ReapRequested { .. }
+        | Event::Resealed { .. }
+        | Event::ReplacementDue { .. }
+        | Event::Intended { .. }
+        | Event::Delivered {}
+        | Event::StillUsed { .. }
+        | Event::Retired { proven: false }
+        | Event::RenewalIntended { .. }
+        | Event::Observed { .. }
+        | Event::StoreOwed { .. }
+        | Event::Redelivered {}
+        | Event::RemnantEnded { revoked: false, .. }
+        | Event::SecretLost { .. } => return None,
+    })
+}
+
+/// What was to come next where nothing came of it.
+fn postponed(phase: &Phase) -> StepName {
+    match phase {
+        Phase::Vacant | Phase::Steady { .. } | Phase::Intended { .. } => StepName::Mint,
+        Phase::Searching { .. } => StepName::Search,
+        Phase::Minted { .. } | Phase::Renewed { .. } => StepName::Verify,
+        Phase::Verified { .. } => StepName::Write,
+        Phase::Delivered { .. } => StepName::Hook,
+        Phase::Active { .. } => StepName::Revoke,
+        Phase::Revoked { .. } => StepName::Prove,
+        Phase::Undoing { .. } => StepName::Undo,
+        Phase::Renewing { .. } => StepName::Renew,
+        Phase::Doubted { .. } => StepName::Examine,
+    }
+}
+
+/// One thing that happened, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    pub at: Time,
+    pub token: TokenName,
+    pub good: bool,
+    /// A sentence without a full stop.
+    pub what: String,
+}
+
+/// What is worth telling people of `event`: ends of rotations, and what kept one from ending.
+pub fn happening(token: &TokenName, at: Time, event: &Event, state: &TokenState) -> Option<Happening> {
+    let number = state.phase.current().map(|current| current.generation.number.to_string()).unwrap_or_default();
+    let (good, what) = match event {
+        Event::Adopted { .. } => (true, "adopted the initial secret as generation 0".to_owned()),
+        Event::Activated { .. } => (true, format!("generation {number} handed over")),
+        Event::ActivatedEarly { .. } => (false, format!("generation {number} is current; stores or hooks are owed")),
+        Event::Retired { .. } => (true, "the old generation is over".to_owned()),
+        Event::LeftToExpire { .. } => (false, "the old generation cannot be revoked and is left to expire".to_owned()),
+        Event::RenewalVerified { .. } => (true, format!("generation {number} renewed in place")),
+        Event::MintRefused { failure, .. } => (false, format!("not minted: {failure}")),
+        Event::MintDoubted { failure } => (false, format!("nobody knows whether it was minted: {failure}")),
+        Event::UndoBegun { why, .. } => (false, format!("the new generation is taken back: {why}")),
+        Event::RenewalRefused { failure, .. } => (false, format!("not renewed: {failure}")),
+        Event::RenewalDoubted { failure } => (false, format!("nobody knows whether it was renewed: {failure}")),
+        Event::FoundDead { failure } => (false, format!("the provider does not accept it any more: {failure}")),
+        Event::StoreOwed { store, found, .. } if found != ADDED => {
+            (false, format!("store {store} is written again: {found}"))
+        }
+        _ => return None,
+    };
+    Some(Happening { at, token: token.clone(), good, what })
+}
+
+/// Counters by account, step and result.
+pub type Steps = BTreeMap<(AccountName, StepName, StepResult), u64>;
+
+/// What happened since the process started.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub steps: Steps,
+    /// The newest last.
+    pub happenings: VecDeque<Happening>,
+}
+
+impl Tally {
+    /// Takes note of `event`, which happened to `token` of `account` at `at` and led to `state`.
+    pub fn note(&mut self, account: &AccountName, token: &TokenName, at: Time, event: &Event, state: &TokenState) {
+        if let Some((step, result)) = step(event, state) {
+            *self.steps.entry((account.clone(), step, result)).or_default() += 1;
+        }
+        if let Some(happening) = happening(token, at, event, state) {
+            self.happenings.push_back(happening);
+            while self.happenings.len() > KEPT {
+                self.happenings.pop_front();
+            }
+        }
+    }
+
+    /// What is known of times before: when tokens were last handed over.
+    pub fn recall<'t>(&mut self, tokens: impl Iterator<Item = (&'t TokenName, &'t TokenState)>) {
+        let past = tokens.filter_map(|(token, state)| {
+            let number = state.phase.current()?.generation.number;
+            let what = format!("generation {number} handed over");
+            Some(Happening { at: state.last_success?, token: token.clone(), good: true, what })
+        });
+        let mut past: Vec<_> = past.collect();
+        past.sort_by_key(|happening| happening.at);
+        let surplus = past.len().saturating_sub(KEPT);
+        self.happenings = past.into_iter().skip(surplus).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Failure, FailureCode};
+
+    fn owed(found: &str) -> Event {
+        Event::StoreOwed { store: "file:/a".parse().unwrap(), found: found.to_owned(), revoke_at: None }
+    }
+
+    #[test]
+    fn steps_end_as_events_tell() {
+        let failure = || Failure::new(FailureCode::Connect, "refused");
+        let state = TokenState::default();
+        let next = Time::UNIX_EPOCH;
+        for (sentence, event, expected) in [
+            ("refused", Event::MintRefused { failure: failure(), next }, Some((StepName::Mint, StepResult::Failed))),
+            ("lost", Event::MintDoubted { failure: failure() }, Some((StepName::Mint, StepResult::Unclear))),
+            ("put off", Event::Postponed { failure: failure(), next }, Some((StepName::Mint, StepResult::Failed))),
+            ("drift", owed("is empty"), Some((StepName::Inspect, StepResult::Drifted))),
+            ("a new store is no drift", owed(ADDED), None),
+            ("a request is no step", Event::Requested {}, None),
+        ] {
+            assert_eq!(step(&event, &state), expected, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn people_see_the_newest_only() {
+        let (account, token) = ("a".parse().unwrap(), "t".parse().unwrap());
+        let mut tally = Tally::default();
+        for second in 0..100 {
+            let at = Time::UNIX_EPOCH + crate::clock::Span::seconds(second);
+            tally.note(&account, &token, at, &owed("is empty"), &TokenState::default());
+        }
+        assert_eq!(tally.happenings.len(), KEPT);
+        assert_eq!(tally.happenings.back().unwrap().at.timestamp(), 99);
+        assert_eq!(tally.steps[&(account, StepName::Inspect, StepResult::Drifted)], 100);
+    }
+}

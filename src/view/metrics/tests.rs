@@ -1,0 +1,86 @@
+//! The list against its documentation, and what a status looks like in numbers.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
+
+/// `PATROLD_REGENERATE=1 cargo test --lib view::metrics` writes the table of the document anew.
+#[test]
+fn the_document_has_every_metric() {
+    let row = |metric: &&Metric| {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind.word(), labels.join(", "), metric.help)
+    };
+    let rows: String = METRICS.iter().map(row).collect();
+    let (before, table) = DOCUMENT.split_once("| --- | --- | --- | --- |\n").expect("the head of the table");
+    let end = table.find("\n\n").map_or(table.len(), |at| at + 1);
+    if std::env::var_os("PATROLD_REGENERATE").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        std::fs::write(path, format!("{before}| --- | --- | --- | --- |\n{rows}{}", &table[end..])).unwrap();
+    } else {
+        assert_eq!(&table[..end], rows, "set PATROLD_REGENERATE=1 if rightly so");
+    }
+}
+
+#[test]
+fn names_follow_the_conventions() {
+    let mut names = BTreeSet::new();
+    for Metric { name, kind, labels, help } in METRICS {
+        assert!(name.starts_with("patrold_") && names.insert(name), "{name}: prefix, and once");
+        assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}: counters and nothing else are totals");
+        assert!(!help.ends_with('.') && !help.contains(['\\', '\n', '|']), "{name}: {help}");
+        assert!(!labels.contains(&"le"), "{name}: histograms have that label anyway");
+    }
+}
+
+#[test]
+fn a_status_becomes_numbers() {
+    let status: Status = serde_json::from_str(include_str!("tests/status.json")).unwrap();
+    let at = status.at;
+    let account: AccountName = "gps".parse().unwrap();
+    let steps =
+        [((account.clone(), crate::telemetry::steps::StepName::Mint, crate::telemetry::steps::StepResult::Failed), 3)];
+    let measures = Measures {
+        heartbeat: at,
+        read: at,
+        in_force_since: at,
+        steps: steps.into(),
+        traffic: [(account, Traffic::default())].into(),
+        refused: vec![("too-many-connections", 7)],
+    };
+    let text = render(&status, &measures);
+    for line in [
+        "patrold_build_info{version=\"0.1.0\"} 1",
+        "patrold_scheduler_heartbeat_timestamp_seconds 1773144000",
+        "patrold_journal_writable 1",
+        "patrold_inventory_reload_successful 0",
+        "patrold_tokens{state=\"failing\"} 1",
+        "patrold_tokens{state=\"missing\"} 1",
+        "patrold_token_info{token=\"gps-ingest\",account=\"gps\",provider=\"pointone\"} 1",
+        "patrold_token_state{token=\"gps-ingest\",state=\"failing\"} 1",
+        "patrold_token_state{token=\"gps-ingest\",state=\"fine\"} 0",
+        "patrold_token_expiry_timestamp_seconds{token=\"gps-ingest\"} 1773748800",
+        "patrold_token_due_timestamp_seconds{token=\"gps-ingest\"} 1773144000.5",
+        "patrold_token_last_attempt_timestamp_seconds{token=\"gps-ingest\"} 1773143940",
+        "patrold_token_consecutive_failures{token=\"gps-ingest\"} 3",
+        "patrold_token_live_generations{token=\"gps-ingest\"} 3",
+        "patrold_token_owed{token=\"gps-ingest\",kind=\"hook\"} 1",
+        "patrold_steps_total{account=\"gps\",step=\"mint\",result=\"failed\"} 3",
+        "patrold_account_state{account=\"gps\",state=\"degraded\"} 1",
+        "patrold_account_orphans{account=\"gps\"} 1",
+        "patrold_account_quota_remaining{account=\"gps\",source=\"inventory\"} 5",
+        "patrold_account_clock_skew_seconds{account=\"gps\"} -12.5",
+        "patrold_provider_request_duration_seconds_bucket{account=\"gps\",le=\"+Inf\"} 0",
+        "patrold_http_refused_total{reason=\"too-many-connections\"} 7",
+    ] {
+        assert!(text.lines().any(|had| had == line), "{line} is not in\n{text}");
+    }
+    for never in ["patrold_token_expiry_timestamp_seconds{token=\"new\"}", "wire-7", "070707", "id-1"] {
+        assert!(!text.contains(never), "{never} is in\n{text}");
+    }
+    let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let listed: Vec<_> = METRICS.iter().map(|metric| format!("{} {}", metric.name, metric.kind.word())).collect();
+    assert_eq!(families, listed, "every family once, in the order of the list");
+}

@@ -1,0 +1,160 @@
+//! Whether a daemon can do its job, judged from its status.
+//!
+//! Not ready is a daemon whose promise does not hold at this moment: consumers of a token have no secret that works, the
+//! journal cannot be written, what stands on disk is not what is in force, or nothing moves at all. What delays nobody
+//! yet, such as an account that is degraded while its tokens still live, is a warning: it is told, and counts only for
+//! those who ask for it.
+
+use std::fmt::Write as _;
+
+use super::status::{AccountCondition, Condition, Status};
+use super::words;
+
+/// So many names of tokens are told.
+const NAMES: usize = 5;
+
+/// What a probe is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Why it is not ready, a line each.
+    pub reasons: Vec<String>,
+    /// What somebody should look at although it is ready, a line each.
+    pub warnings: Vec<String>,
+}
+
+impl Readiness {
+    /// The judgement. `alive`: the scheduler gave a sign of life when it was asked.
+    pub fn judge(status: &Status, alive: bool) -> Self {
+        let mut reasons = Vec::new();
+        if !alive {
+            reasons.push("the scheduler does not answer".to_owned());
+        }
+        if let Some(failure) = &status.journal.failure {
+            reasons.push(format!("the journal cannot be written: {failure}"));
+        }
+        let reload = status.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref());
+        if let Some(reload) = reload.filter(|reload| !reload.answer.applied) {
+            let problem = reload.answer.problems.first().map_or("", String::as_str);
+            let problems = words::count(reload.answer.problems.len(), "problem");
+            reasons.push(format!("the inventory on disk is invalid ({problems}): {problem}"));
+        }
+        let named = |condition, paused| {
+            let tokens =
+                status.tokens.iter().filter(move |token| token.condition == condition && token.paused <= paused);
+            tokens.map(|token| &token.name).collect::<Vec<_>>()
+        };
+        let tell = |names: &[_], what: &str| {
+            let some = words::some(names, NAMES);
+            (!names.is_empty()).then(|| format!("{} {what}: {some}", words::count(names.len(), "token")))
+        };
+        // Whoever pauses a token before its first secret knows that there is none.
+        reasons.extend(tell(&named(Condition::Missing, false), "without a first secret"));
+        reasons.extend(tell(&named(Condition::Down, true), "whose secret does not work"));
+        let mut warnings = Vec::new();
+        let degraded = status.accounts.iter().filter(|account| account.condition == AccountCondition::Degraded);
+        for account in degraded {
+            let why = account.last_error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+            warnings.push(format!("account {} is degraded{why}", account.name));
+        }
+        for account in status.accounts.iter().filter(|account| !account.orphans.is_empty()) {
+            warnings.push(format!("account {} has {}", account.name, words::count(account.orphans.len(), "orphan")));
+        }
+        warnings.extend(tell(&named(Condition::Failing, true), "failing, with a secret that still works"));
+        Self { reasons, warnings }
+    }
+
+    /// Whether it is ready; `strict`: warnings count, too.
+    pub fn is_ready(&self, strict: bool) -> bool {
+        self.reasons.is_empty() && (!strict || self.warnings.is_empty())
+    }
+
+    /// The judgement as text.
+    pub fn text(&self, strict: bool) -> String {
+        let mut text = if self.is_ready(strict) { "ready\n" } else { "not ready\n" }.to_owned();
+        for (word, lines) in [("reason", &self.reasons), ("warning", &self.warnings)] {
+            for line in lines {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{word}: {line}");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Failure, FailureCode};
+
+    /// A status in which nothing is the matter.
+    fn fine() -> Status {
+        let mut status: Status = serde_json::from_str(include_str!("metrics/tests/status.json")).unwrap();
+        status.daemon.as_mut().unwrap().reload = None;
+        status.tokens.iter_mut().for_each(|token| token.condition = Condition::Fine);
+        status.accounts.iter_mut().for_each(|account| {
+            account.condition = AccountCondition::Fine;
+            account.orphans.clear();
+        });
+        status
+    }
+
+    fn check(sentence: &str, change: impl FnOnce(&mut Status), alive: bool, expected: &str) {
+        let mut status = fine();
+        change(&mut status);
+        assert_eq!(Readiness::judge(&status, alive).text(false), expected, "{sentence}");
+    }
+
+    #[test]
+    fn what_breaks_the_promise_is_not_ready() {
+        check("nothing is the matter", |_| {}, true, "ready\n");
+        check("stuck", |_| {}, false, "not ready\nreason: the scheduler does not answer\n");
+        check(
+            "the disk is full",
+            |status| status.journal.failure = Some(Failure::new(FailureCode::Journal, "full")),
+            true,
+            "not ready\nreason: the journal cannot be written: the journal cannot be written: full\n",
+        );
+        check(
+            "no secret at all",
+            |status| status.tokens[0].condition = Condition::Missing,
+            true,
+            "not ready\nreason: 1 token without a first secret: gps-ingest\n",
+        );
+        check(
+            "paused before the first",
+            |status| {
+                status.tokens[0].condition = Condition::Missing;
+                status.tokens[0].paused = true;
+            },
+            true,
+            "ready\n",
+        );
+        check(
+            "a dead one, paused or not",
+            |status| {
+                status.tokens[0].condition = Condition::Down;
+                status.tokens[0].paused = true;
+            },
+            true,
+            "not ready\nreason: 1 token whose secret does not work: gps-ingest\n",
+        );
+    }
+
+    #[test]
+    fn an_invalid_inventory_is_named_with_its_place() {
+        let status: Status = serde_json::from_str(include_str!("metrics/tests/status.json")).unwrap();
+        let text = Readiness::judge(&status, true).text(false);
+        assert!(text.contains("reason: the inventory on disk is invalid (1 problem): patrold.toml:3:1: "), "{text}");
+    }
+
+    #[test]
+    fn what_delays_nobody_is_a_warning() {
+        let mut status = fine();
+        status.accounts[0].condition = AccountCondition::Degraded;
+        status.tokens[0].condition = Condition::Failing;
+        let readiness = Readiness::judge(&status, true);
+        assert!(readiness.is_ready(false) && !readiness.is_ready(true), "{readiness:?}");
+        assert_eq!(readiness.warnings.len(), 2, "{readiness:?}");
+        assert!(readiness.text(true).starts_with("not ready\nwarning: account gps is degraded: "), "{readiness:?}");
+    }
+}
