@@ -76,7 +76,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     async fn adopt_states(&self, mut states: BTreeMap<TokenName, TokenState>, unreadable: &[SecretSlot]) {
         let inventory = self.inventory();
         for (name, policy) in &inventory.tokens {
-            let state = states.remove(name).unwrap_or_default();
+            let mut state = states.remove(name).unwrap_or_default();
+            let params = state.phase.generations_mut().filter_map(|generation| generation.params.as_mut());
+            params.for_each(|params| params.share(&policy.params));
             self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::clone(policy), true, state)));
         }
         for (name, state) in states {

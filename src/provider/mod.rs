@@ -14,6 +14,7 @@ mod jwt;
 mod lineage;
 mod login;
 mod page;
+mod params;
 mod request;
 mod resolve;
 mod spec;
@@ -27,6 +28,7 @@ pub use builtin::Definitions;
 pub use classify::{Limited, retry_after};
 pub use definition::{Capabilities, Checked, OnTimeout, ParamKind, ParamSpec, Provider};
 pub use login::Session;
+pub use params::Params;
 pub use request::redactor;
 pub use time::claimed_expiry;
 
@@ -42,9 +44,6 @@ use zeroize::Zeroizing;
 use crate::clock::{Span, Time};
 use crate::names::{Marker, RemoteId};
 use crate::secret::{Secret, SecretParts};
-
-/// Parameters of an account or token, by the names that the definition gives them.
-pub type Params = BTreeMap<String, serde_json::Value>;
 
 /// When a token ends. Stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -85,8 +85,10 @@ impl<'c> Resolver<'c> {
         let grace_cap = self.grace_cap(own.grace_cap.as_ref().or(shared.grace_cap.as_ref()), grace, &what);
 
         let parts = account.as_ref().map(|account| account.provider.secret_parts());
-        let stores =
+        let mut stores: Vec<_> =
             spec.stores.iter().filter_map(|store| self.targets.store(store, parts.as_deref(), &what)).collect();
+        // Held for as long as the daemon runs, and mostly one.
+        stores.shrink_to_fit();
         let name = spec.name.as_ref();
         let hooks = self.hooks(&spec.hooks, &what);
         self.warn_without_consumer(spec, &what, account.as_deref());
