@@ -11,7 +11,7 @@ use super::jitter::jitter;
 
 /// Who asked for an older generation instead of a newer one has so much time to find out what was wrong with that, before
 /// another is minted.
-const RECALL_HOLD: Span = Span::days(1);
+pub const RECALL_HOLD: Span = Span::days(1);
 
 /// How a due token is dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,11 @@
 //!     └ Renewed (renewal verified)
 //! ```
 //!
+//! An operator may bring a candidate: Vacant or Steady ──offered──▶ Minted, with a secret that already exists; Active or
+//! Steady ──recalled──▶ Minted, with the generation before. From there on it goes the way of every candidate. Where it is
+//! not handed over, one that was brought is forgotten, and one that was recalled goes on retiring: Undoing ──undone──▶
+//! Active.
+//!
 //! Shortcuts out of steps that cannot be finished, taken only when waiting would leave consumers without a usable secret:
 //! Verified or Delivered ──activated early──▶ Active, with stores or hooks still owed; Active ──revocation deferred──▶
 //! Steady and Undoing ──undone──▶ Steady, with a generation that is remembered as a [`remnant`] and revoked later.

@@ -69,7 +69,7 @@ pub struct WindowNow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Obstacle {
-    /// A stable code: of a [`Reason`], or `account`.
+    /// A stable code: of a [`Reason`], the name of a phase, or `account`, `recalled`, `compromised`.
     pub code: String,
     /// When it is over, or looked at again; `None`: when something else happens.
     pub until: Option<Time>,
@@ -321,6 +321,18 @@ fn of_token(
             };
             add(by(code), Some(start.at).filter(|at| *at < Time::MAX_UTC), words.to_owned());
         }
+    }
+    let preferred = state.phase.current().and_then(|current| current.preferred);
+    if let Some(until) = preferred.and_then(|at| at.checked_add_signed(due::RECALL_HOLD)).filter(|until| *until > now) {
+        let words = "an operator rolled back to it: only its deadline, its death or a request comes before";
+        add("recalled", Some(until), words.to_owned());
+    }
+    if state.phase.current().is_some_and(|current| current.generation.compromised.is_some()) {
+        add(
+            "compromised",
+            None,
+            "an operator said that others have its secret: it is replaced without grace".to_owned(),
+        );
     }
     for owed in &token.owed {
         let kind = match owed.kind {

@@ -236,7 +236,10 @@ impl Sim {
         let (there, account) = (self.there(), self.context.policy.account.name.clone());
         let secret = self.world.ledger(|ledger| {
             let minted = ledger.issue(&account, None, there, there);
-            ledger.tokens.iter_mut().next_back().unwrap().operators = true;
+            let issued = ledger.tokens.iter_mut().next_back().unwrap();
+            issued.operators = true;
+            // Only the secret itself is brought: nothing can be renewed with it.
+            (issued.refresh, issued.refresh_expires) = (None, None);
             Secret::new(minted.secret.token().expose())
         });
         let offer = Offer { secret: SecretParts::new(secret), id: None, expires: None };

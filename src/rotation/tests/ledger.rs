@@ -20,7 +20,7 @@ pub(super) struct Issued {
     spent: BTreeSet<String>,
     pub born: Time,
     pub expires: Expiry,
-    refresh_expires: Option<Time>,
+    pub refresh_expires: Option<Time>,
     pub revoked: bool,
     /// It was made current once.
     pub handed_over: bool,

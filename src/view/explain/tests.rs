@@ -82,6 +82,18 @@ fn the_rule_that_decides_and_what_is_in_its_way_are_named() {
     check("due and its window is closed", 21, Some(&window), |_, _| {}, "renew-before", &["window-closed"]);
     check("its window opens too late", 21, Some(&never), |_, _| {}, "renew-before", &["window-overridden"]);
     check("paused", 21, None, |policy, _| policy.paused = true, "renew-before", &["paused"]);
+    check(
+        "rolled back to",
+        21,
+        None,
+        |_, state| {
+            if let Phase::Steady { current } = &mut state.phase {
+                current.preferred = Some(sample::start() - Span::hours(1));
+            }
+        },
+        "renew-before",
+        &["recalled"],
+    );
     check("asked for", 5, Some(&window), |_, state| state.requested = Some(sample::start()), "requested", &[]);
     check(
         "dead, and the account does not mint",
