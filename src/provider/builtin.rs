@@ -55,6 +55,7 @@ const BUILTIN: &[(&str, &str)] = files![
     "keystone-application-credential",
     "kubernetes-service-account-token",
     "linode-pat",
+    "matrix-session",
     "nautobot-token",
     "netbox-token",
     "newrelic-user-key",

@@ -200,6 +200,14 @@ impl Provider {
         self.rules.calls.get(&operation).map_or(Role::Nobody, |call| call.role)
     }
 
+    /// Whether a revocation takes the secret of the token: it authenticates by it, or names it (RFC 7009).
+    pub fn revokes_by_secret(&self) -> bool {
+        self.rules
+            .calls
+            .get(&Operation::Revoke)
+            .is_some_and(|revoke| revoke.role == Role::Subject || revoke.says(|name| matches!(name, Name::OldPart(_))))
+    }
+
     /// What the provider can do, as far as the definition says.
     pub fn capabilities(&self) -> Capabilities {
         let calls = &self.rules.calls;

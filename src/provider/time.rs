@@ -28,6 +28,8 @@ pub(super) enum Format {
     EpochMs,
     /// Seconds from now on.
     Seconds,
+    /// Milliseconds from now on.
+    Milliseconds,
     /// RFC 3339, else a moment without offset, else seconds or milliseconds since 1970.
     Auto,
 }
@@ -43,6 +45,7 @@ impl Format {
         ("epoch", Self::Epoch),
         ("epoch_ms", Self::EpochMs),
         ("seconds", Self::Seconds),
+        ("milliseconds", Self::Milliseconds),
         ("auto", Self::Auto),
     ];
 
@@ -58,6 +61,7 @@ impl Format {
             Self::Epoch => DateTime::from_timestamp(integer(value)?, 0),
             Self::EpochMs => DateTime::from_timestamp_millis(integer(value)?),
             Self::Seconds => now.checked_add_signed(Span::try_seconds(integer(value)?)?),
+            Self::Milliseconds => now.checked_add_signed(Span::try_milliseconds(integer(value)?)?),
             Self::Auto => match text {
                 Some(text) => rfc3339(text).or_else(|| naive(text)).or_else(|| guess_epoch(integer(value)?)),
                 None => guess_epoch(integer(value)?),
@@ -183,6 +187,7 @@ mod tests {
             ("epoch beyond 2262", "epoch", json!(33_325_337_739_i64), "3026-01-14T22:15:39Z"),
             ("epoch in ms", "epoch_ms", json!(1_893_553_445_000_i64), "2030-01-02T03:04:05Z"),
             ("seconds from now", "seconds", json!(3600), "2030-01-02T04:04:05Z"),
+            ("milliseconds from now", "milliseconds", json!(600_500), "2030-01-02T03:14:05.5Z"),
             ("auto with offset", "auto", json!("2030-01-02T03:04:05.5Z"), "2030-01-02T03:04:05.5Z"),
             ("auto without offset", "auto", json!("2030-01-02T03:04:05"), "2030-01-02T03:04:05Z"),
             ("auto seconds", "auto", json!(1_893_553_445), "2030-01-02T03:04:05Z"),

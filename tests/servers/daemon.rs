@@ -19,8 +19,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// With a token of a provider at `url`; `account` and `token` are further lines of the tables.
-    pub fn set(url: &str, credential: &str, account: &str, token: &str) -> Self {
+    /// With a token of `provider` at `url`; `account` and `token` are further lines of the tables.
+    pub fn set(provider: &str, url: &str, credential: &str, account: &str, token: &str) -> Self {
         let site = Self { directory: tempfile::Builder::new().prefix("patrold-server-").tempdir().unwrap() };
         let root = site.directory.path().display();
         // No trailing newline: nobody has to know whether one is stripped.
@@ -38,15 +38,16 @@ grace          = "1s"
 verify-timeout = "20s"
 
 [account.{NAME}]
+provider   = "{provider}"
 url        = "{url}"
 poll-every = "2s"
 settle     = "1s"
 {account}
 
 [[token]]
-name   = "{NAME}"
+name    = "{NAME}"
 account = "{NAME}"
-stores = [{{ kind = "file", path = "{root}/secret" }}]
+stores  = [{{ kind = "file", path = "{root}/secret" }}]
 {token}
 "#
         );

@@ -11,13 +11,16 @@ struct JupyterHub(Facts);
 
 impl Service for JupyterHub {
     const NAME: &'static str = "jupyterhub";
+    const DEFINITION: &'static str = "jupyterhub-token";
+    const ABILITIES: &'static [&'static str] =
+        &["authenticate", "mint", "id", "expiry", "listing", "marker", "verify", "overlap", "revoke", "dead"];
 
     fn new(facts: Facts) -> Self {
         Self(facts)
     }
 
     fn account(&self) -> String {
-        "provider = \"jupyterhub-token\"\ncredential = { file = \"DIRECTORY/credential\" }".to_owned()
+        "credential = { file = \"DIRECTORY/credential\" }\nparams = { user = \"alice\" }".to_owned()
     }
 
     fn credential(&self) -> &str {
@@ -25,7 +28,7 @@ impl Service for JupyterHub {
     }
 
     fn token(&self) -> String {
-        "lifetime = \"1h\"\nparams = { user = \"alice\" }".to_owned()
+        "lifetime = \"1h\"".to_owned()
     }
 
     fn mint(&self) -> String {

@@ -19,6 +19,9 @@ impl Keystone {
 
 impl Service for Keystone {
     const NAME: &'static str = "keystone";
+    const DEFINITION: &'static str = "keystone-application-credential";
+    const ABILITIES: &'static [&'static str] =
+        &["authenticate", "mint", "id", "expiry", "listing", "marker", "verify", "overlap", "revoke", "dead"];
 
     fn new(facts: Facts) -> Self {
         Self(facts)
@@ -26,8 +29,7 @@ impl Service for Keystone {
 
     fn account(&self) -> String {
         format!(
-            "provider = \"keystone-application-credential\"
-credential = {{ username = \"ci\", password = {{ file = \"DIRECTORY/credential\" }} }}
+            "credential = {{ username = \"ci\", password = {{ file = \"DIRECTORY/credential\" }} }}
 params     = {{ user_id = \"{}\", project = \"admin\" }}",
             self.0.get("user")
         )

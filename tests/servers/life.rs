@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use patrold::view::status::{RemnantKind, TokenStatus};
 
+use serde_json::{Value, json};
+
 use crate::daemon::{Daemon, Site};
 use crate::facts::Facts;
 use crate::proxy::{Loss, Proxy};
@@ -21,11 +23,12 @@ pub async fn live<S: Service>() {
     let target: SocketAddr = facts.url().trim_start_matches("http://").parse().unwrap();
     let service = S::new(facts);
     let proxy = Proxy::before(target).await;
-    let site = Site::set(&proxy.url(), service.credential(), &service.account(), &service.token());
+    let site = Site::set(S::DEFINITION, &proxy.url(), service.credential(), &service.account(), &service.token());
     let wire = Wire::new();
     let before = service.live(&wire).await;
     let mut life = Life { service, proxy, site, wire, before, daemon: None, dead: Vec::new() };
     life.site.succeed(&["check"]);
+    life.keeps_what_its_definition_claims();
     life.is_issued().await;
     life.is_rotated().await;
     life.survives_a_lost_answer().await;
@@ -46,6 +49,18 @@ struct Life<S> {
 }
 
 impl<S: Service> Life<S> {
+    /// `patrold provider test` finds what is known of the service, and leaves nothing behind.
+    fn keeps_what_its_definition_claims(&self) {
+        let output = self.site.run(&["provider", "test", S::DEFINITION, "--account", "ci", "--json"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+        assert_eq!(output.status.code(), Some(0), "{report:#}\n{said}");
+        assert_eq!((&report["held"], &report["left"]), (&json!(true), &json!([])), "{report:#}");
+        let seen = report["findings"].as_array().unwrap().iter().filter(|finding| finding["seen"] == "yes");
+        let seen: Vec<_> = seen.map(|finding| finding["ability"].as_str().unwrap()).collect();
+        assert_eq!(seen, S::ABILITIES, "{report:#}");
+    }
+
     async fn is_issued(&mut self) {
         self.daemon = Some(self.site.start());
         self.comes_to_rest(1).await;

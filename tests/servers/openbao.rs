@@ -13,6 +13,9 @@ struct OpenBao(Facts);
 
 impl Service for OpenBao {
     const NAME: &'static str = "openbao";
+    const DEFINITION: &'static str = "vault-token";
+    const ABILITIES: &'static [&'static str] =
+        &["authenticate", "mint", "id", "expiry", "verify", "overlap", "revoke", "dead"];
     const FINDS_LOST_ONES: bool = false;
 
     fn new(facts: Facts) -> Self {
@@ -20,7 +23,7 @@ impl Service for OpenBao {
     }
 
     fn account(&self) -> String {
-        "provider = \"vault-token\"\ncredential = { file = \"DIRECTORY/credential\" }".to_owned()
+        "credential = { file = \"DIRECTORY/credential\" }\nparams = { policies = [\"default\"] }".to_owned()
     }
 
     fn credential(&self) -> &str {
@@ -28,7 +31,7 @@ impl Service for OpenBao {
     }
 
     fn token(&self) -> String {
-        "lifetime = \"1h\"\nparams = { policies = [\"default\"] }".to_owned()
+        "lifetime = \"1h\"".to_owned()
     }
 
     fn mint(&self) -> String {

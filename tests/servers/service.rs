@@ -28,6 +28,12 @@ pub trait Service: Sync {
     /// Of its recipe.
     const NAME: &'static str;
 
+    /// The provider definition.
+    const DEFINITION: &'static str;
+
+    /// What `patrold provider test` sees of it, in the words of its JSON.
+    const ABILITIES: &'static [&'static str];
+
     /// How long the server goes on accepting a token that was revoked.
     const LINGERING: Duration = Duration::from_secs(10);
 
@@ -36,7 +42,7 @@ pub trait Service: Sync {
 
     fn new(facts: Facts) -> Self;
 
-    /// The lines of `[account.NAME]`, without its address; secrets are in files of this directory.
+    /// The lines of `[account.NAME]`, without provider and address. `DIRECTORY` stands for that of the file `credential`.
     fn account(&self) -> String;
 
     /// What the file `credential` holds.

@@ -13,6 +13,9 @@ struct Unleash(Facts);
 
 impl Service for Unleash {
     const NAME: &'static str = "unleash";
+    const DEFINITION: &'static str = "unleash-pat";
+    const ABILITIES: &'static [&'static str] =
+        &["authenticate", "mint", "id", "expiry", "listing", "marker", "verify", "overlap", "revoke", "dead"];
     /// It was seen to accept deleted tokens for 61 s.
     const LINGERING: Duration = Duration::from_secs(90);
 
@@ -21,7 +24,7 @@ impl Service for Unleash {
     }
 
     fn account(&self) -> String {
-        "provider = \"unleash-pat\"\ncredential = { file = \"DIRECTORY/credential\" }".to_owned()
+        "credential = { file = \"DIRECTORY/credential\" }".to_owned()
     }
 
     fn credential(&self) -> &str {

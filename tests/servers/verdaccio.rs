@@ -11,6 +11,9 @@ struct Verdaccio(Facts);
 
 impl Service for Verdaccio {
     const NAME: &'static str = "verdaccio";
+    const DEFINITION: &'static str = "verdaccio-token";
+    const ABILITIES: &'static [&'static str] =
+        &["authenticate", "mint", "id", "expiry", "listing", "verify", "overlap", "revoke", "dead"];
     const FINDS_LOST_ONES: bool = false;
 
     fn new(facts: Facts) -> Self {
@@ -18,9 +21,7 @@ impl Service for Verdaccio {
     }
 
     fn account(&self) -> String {
-        "provider = \"verdaccio-token\"
-credential = { username = \"ci\", password = { file = \"DIRECTORY/credential\" } }"
-            .to_owned()
+        "credential = { username = \"ci\", password = { file = \"DIRECTORY/credential\" } }".to_owned()
     }
 
     fn credential(&self) -> &str {

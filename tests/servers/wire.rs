@@ -48,6 +48,12 @@ impl Wire {
         self.finish(request.body(body.to_string())).await
     }
 
+    /// A form, as its encoded text.
+    pub async fn send_form(&self, url: &str, form: String) -> Reply {
+        let request = self.request(Method::POST, url, &[("Content-Type", "application/x-www-form-urlencoded")]);
+        self.finish(request.body(form)).await
+    }
+
     fn request(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> RequestBuilder {
         headers.iter().fold(self.0.request(method, url), |request, (name, value)| request.header(*name, *value))
     }

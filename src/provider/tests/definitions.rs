@@ -166,6 +166,28 @@ fn faults_are_reported_where_they_stand() {
 }
 
 #[test]
+fn a_revocation_takes_the_secret_where_it_authenticates_by_it_or_names_it() {
+    let revoke = |lines: &str| {
+        let text = format!("[revoke]\nmethod = \"POST\"\nurl = \"{{{{ base_url }}}}/revoke\"\n{lines}\n");
+        let mut report = Report::new();
+        let source = report.add_source("patrold.toml", text);
+        let (table, _) = DeTable::parse_recoverable(report.text(source));
+        let reader = Reader::new(&report, source, &table, "operations of account \"gps\"");
+        let supplied = provider("oauth2-client-credentials").with_operations(&reader);
+        supplied.unwrap_or_else(|| panic!("{lines}: {}", report.render()))
+    };
+    for (lines, wanted) in [
+        ("auth = \"subject\"", true),
+        ("form = { token = \"{{ old.token }}\" }", true),
+        ("form = { token = \"{{ old.id }}\" }", false),
+        ("form = { secret = \"{{ cred.secret }}\", name = \"{{ old.name }}\" }", false),
+    ] {
+        assert_eq!(revoke(lines).revokes_by_secret(), wanted, "{lines}");
+    }
+    assert!(!provider("oauth2-client-credentials").revokes_by_secret(), "it has no revocation");
+}
+
+#[test]
 fn an_operator_can_supply_what_a_definition_lacks() {
     let supply = |text: &str| {
         let mut report = Report::new();

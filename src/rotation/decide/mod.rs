@@ -26,7 +26,7 @@ use crate::names::{AccountName, HookKey, RotationId, StoreKey};
 use crate::outcome::Failure;
 use crate::plan::due::{self, Due};
 use crate::plan::{Reason, backoff, jitter};
-use crate::provider::{Capabilities, OnTimeout, Operation, Provider, Remote, Role};
+use crate::provider::{Capabilities, OnTimeout, Operation, Provider, Remote};
 use crate::secret::Fingerprint;
 
 use super::event::Event;
@@ -135,7 +135,7 @@ impl Situation<'_> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Abilities {
     pub can: Capabilities,
-    /// A revocation is authenticated by the token that it revokes.
+    /// A revocation takes the secret of the token that it revokes.
     pub revokes_self: bool,
     /// A renewal whose answer was lost may be asked for again once the old secret is proven to work still.
     pub renewal_repeats: bool,
@@ -150,7 +150,7 @@ impl Abilities {
     pub fn of(provider: &Provider) -> Self {
         Self {
             can: provider.capabilities(),
-            revokes_self: provider.has(Operation::Revoke) && provider.role(Operation::Revoke) == Role::Subject,
+            revokes_self: provider.revokes_by_secret(),
             renewal_repeats: provider.has(Operation::Verify)
                 && provider.on_timeout(Operation::Renew) != OnTimeout::NeverRetry,
             settle: provider.mint_settle(),
