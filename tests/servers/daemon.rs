@@ -40,7 +40,7 @@ verify-timeout = "20s"
 [account.{NAME}]
 provider   = "{provider}"
 url        = "{url}"
-poll-every = "2s"
+poll-every = "5s"
 settle     = "1s"
 {account}
 

@@ -33,7 +33,7 @@ impl Wire {
         // The client wants one, although no address here is https.
         TLS.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
         let policy = reqwest::redirect::Policy::none();
-        let client = Client::builder().no_proxy().redirect(policy).timeout(Duration::from_secs(60));
+        let client = Client::builder().no_proxy().redirect(policy).timeout(Duration::from_secs(120));
         Self(client.build().unwrap())
     }
 
