@@ -12,6 +12,8 @@ pub mod skew;
 pub mod traffic;
 
 mod client;
+mod gate;
+mod probe;
 mod session;
 mod tls;
 
@@ -19,12 +21,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, watch};
 
 use self::client::{Exchange, HttpClient};
-use self::credential::{CredentialCache, Presented};
+use self::credential::CredentialCache;
 use self::health::{Event, Record};
-use self::limit::{Admission, Limiter};
+use self::limit::Limiter;
 use self::session::SessionCache;
 use self::skew::Skew;
 use self::traffic::{Ending, Errand, Traffic};
@@ -39,12 +41,10 @@ use crate::secret::{Fingerprinter, SecretParts};
 pub use self::client::ClientError;
 pub use self::health::{AccountHealth, AccountState, FailureAt};
 pub use self::observe::Listing;
+pub use self::probe::Proof;
 
 /// How long a caller is held for its turn. Who would have to wait longer is told when to come back instead.
 const PATIENCE: Span = Span::seconds(5);
-
-/// How long a caller is held while as many requests as allowed are under way.
-const QUEUE_PATIENCE: Span = Span::seconds(30);
 
 /// Why an account cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -294,134 +294,10 @@ impl<C: Clock> Account<C> {
         (sent, sent_at, now)
     }
 
-    /// Waits until a request may leave; holds nobody beyond `latest`, however the clock is set meanwhile.
-    async fn turn<T>(&self, latest: Time, presented: Option<&Presented>) -> Result<SemaphorePermit<'_>, Outcome<T>> {
-        let clock = &self.0.clock;
-        let patience = (latest - clock.now()).max(Span::zero());
-        // What can leave now may leave, however long it took until here.
-        let latest = |now: Time| latest.clamp(now, now + patience);
-        let fingerprint = presented.map(|presented| &presented.fingerprint);
-        let turned_away = {
-            let mut state = self.state();
-            let now = clock.now();
-            state.limiter.turns_away(now, latest(now), fingerprint)
-        };
-        if let Some(refusal) = turned_away {
-            return Err(self.later(refusal));
-        }
-        let queue_end = clock.now() + QUEUE_PATIENCE;
-        let permit = tokio::select! {
-            biased;
-            permit = self.0.in_flight.acquire() => permit.expect("the semaphore is never closed"),
-            () = clock.wait_until(queue_end) => {
-                let failure = Failure::new(FailureCode::RateLimited, "as many requests as allowed are under way");
-                return Err(Outcome::later(failure));
-            }
-        };
-        // The slot is taken with the permit in hand: a slot that waited for one could leave too close to the next.
-        loop {
-            // The clock is read under the lock, so that its times reach the limiter in order.
-            let (admission, slot_from) = {
-                let mut state = self.state();
-                let now = clock.now();
-                (state.limiter.admit(now, latest(now), fingerprint), now)
-            };
-            let slot = match admission {
-                Admission::At(slot) => slot,
-                refusal => return Err(self.later(refusal)),
-            };
-            // A wait ends early when the clock was set. Set back, the slot is far away: ask anew.
-            while clock.now() < slot && clock.now() >= slot_from {
-                clock.wait_until(slot).await;
-            }
-            let now = clock.now();
-            if now >= slot && self.state().limiter.blocked_until(now).is_none() {
-                return Ok(permit);
-            }
-        }
-    }
-
-    /// Takes from an answer what concerns the whole account; returns until when the provider wants no more requests.
-    fn heed(&self, response: &Response, sent_at: Time, now: Time) -> Option<Time> {
-        let mut state = self.state();
-        if let Some(sample) = skew::sample(&response.headers, sent_at, now) {
-            state.skew = state.skew.with(sample);
-        }
-        // A date in the header is one of the provider's clock.
-        let skew = state.skew.span().unwrap_or_default();
-        let provider = &self.0.policy.provider;
-        state.allowance = provider.allowance(response).or(state.allowance);
-        let Some(limited) = provider.limited(response, now + skew) else {
-            state.limiter.answered();
-            return None;
-        };
-        state.limiter.block(now, limited.until.map(|until| until - skew));
-        state.limiter.blocked_until(now)
-    }
-
-    /// Takes note of how an operation ended. One that was refused because its credential had just been replaced may be
-    /// tried again at once.
-    async fn note<T>(&self, outcome: Outcome<T>, presented: Option<&Presented>) -> Outcome<T> {
-        let now = self.0.clock.now();
-        let failure = match &outcome {
-            Outcome::Done(_) => {
-                {
-                    let mut state = self.state();
-                    state.record.note(&Event::Succeeded { with_credential: presented.is_some() }, now);
-                    if presented.is_some() {
-                        state.limiter.credential_accepted();
-                    }
-                }
-                if let Some(presented) = presented {
-                    self.0.session.lock().await.accepted(&presented.fingerprint);
-                }
-                return outcome;
-            }
-            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => failure.clone(),
-        };
-        match (failure.code, presented) {
-            (FailureCode::Unauthorized, Some(presented)) => {
-                if self.0.session.lock().await.refused(&presented.fingerprint) {
-                    self.state().record.note(&Event::OperationFailed(&failure), now);
-                    return Outcome::later(failure);
-                }
-                self.0.credential.suspect().await;
-                if self.0.credential.present(now).await.is_ok_and(|new| new.root != presented.root) {
-                    self.state().record.note(&Event::OperationFailed(&failure), now);
-                    return Outcome::later(failure);
-                }
-                let mut state = self.state();
-                state.limiter.credential_refused(now, presented.root.clone());
-                state.record.note(&Event::AccountFailed(&failure), now);
-            }
-            (FailureCode::NoCredential | FailureCode::Connect | FailureCode::Tls, _) => {
-                self.state().record.note(&Event::AccountFailed(&failure), now);
-            }
-            _ => self.state().record.note(&Event::OperationFailed(&failure), now),
-        }
-        outcome
-    }
-
     /// A failure for which nothing was sent, or that no further request can mend.
     fn failed<T>(&self, failure: Failure) -> Outcome<T> {
         self.state().record.note(&Event::OperationFailed(&failure), self.0.clock.now());
         Outcome::Refused(failure)
-    }
-
-    fn later<T>(&self, refusal: Admission) -> Outcome<T> {
-        match refusal {
-            Admission::At(time) | Admission::NotBefore(time) => Outcome::Later {
-                not_before: Some(time),
-                failure: Failure::new(FailureCode::RateLimited, "the account's requests have to wait"),
-            },
-            Admission::CredentialRefused(time) => Outcome::Later {
-                not_before: Some(time),
-                failure: match &self.state().record.state {
-                    AccountState::Degraded { failure, .. } => failure.clone(),
-                    AccountState::Unknown | AccountState::Fine => Failure::new(FailureCode::Unauthorized, ""),
-                },
-            },
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -7,12 +7,13 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock, Time};
 use crate::exit::Exit;
-use crate::inventory::{self, Environment, Loaded};
+use crate::inventory::{self, Environment, Inventory, Loaded};
 use crate::journal::key::KeySource;
 use crate::view::check::{Check, Checks, render_report};
+use crate::view::online::Online;
 use crate::view::words;
 
-use super::{Complaint, Console};
+use super::{Complaint, Console, online, runtime};
 
 /// Arguments of `patrold check`.
 #[derive(Clone, Debug, Args)]
@@ -20,6 +21,10 @@ pub struct CheckArgs {
     /// Inventories to check instead of the configured one; of a directory, every *.toml in it, each on its own
     #[arg(value_name = "FILE_OR_DIR")]
     paths: Vec<PathBuf>,
+    /// Also authenticate each account and test that each store can be written, changing nothing; run it as the user
+    /// that patrold runs as
+    #[arg(long)]
+    online: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -32,9 +37,18 @@ pub(super) fn run(args: &CheckArgs, config: &Path, console: &mut Console) -> Res
     let mut checks = Vec::with_capacity(mains.len());
     for main in &mains {
         let loaded = inventory::load(main, &Environment::of_process(), now);
-        let check = check(main, &loaded, now);
+        let key = loaded.inventory.as_ref().and_then(key);
+        let mut check = check(main, &loaded, key.as_ref(), now);
         if !args.json {
             print(&loaded, &check, now, console)?;
+        }
+        if let Some(inventory) = loaded.inventory.as_ref().filter(|_| args.online) {
+            let online = runtime()?.block_on(online::run(inventory, key.as_ref(), console))?;
+            if !args.json {
+                online.write(console.out_paint, &mut console.out)?;
+                console.out.flush()?;
+            }
+            check.online = Some(online);
         }
         checks.push(check);
     }
@@ -50,16 +64,22 @@ pub(super) fn run(args: &CheckArgs, config: &Path, console: &mut Console) -> Res
         let errors = words::count(checks.errors, "error");
         console.note(format_args!("{summary}{errors}, {}", words::count(checks.warnings, "warning")))?;
     }
-    Ok(if checks.valid { Exit::Fine } else { Exit::Invalid })
+    let failures: usize = checks.inventories.iter().filter_map(|check| check.online.as_ref()).map(Online::failures).sum();
+    Ok(match (checks.valid, failures) {
+        (false, _) => Exit::Invalid,
+        (true, 0) => Exit::Fine,
+        (true, _) => Exit::Failed,
+    })
 }
 
-fn check(main: &Path, loaded: &Loaded, now: Time) -> Check {
-    let inventory = loaded.inventory.as_ref();
-    // A source that is not there now (a systemd credential, mostly) may well be there when the daemon starts.
-    let key = inventory.and_then(|inventory| {
-        KeySource::resolve(inventory.daemon.seal_key.as_ref(), |name| std::env::var_os(name)).ok()
-    });
-    Check::new(main.display().to_string(), &loaded.report, inventory, key.as_ref(), now)
+/// Where the sealing key comes from. A source that is not there now (a systemd credential, mostly) may well be there
+/// when the daemon starts.
+fn key(inventory: &Inventory) -> Option<KeySource> {
+    KeySource::resolve(inventory.daemon.seal_key.as_ref(), |name| std::env::var_os(name)).ok()
+}
+
+fn check(main: &Path, loaded: &Loaded, key: Option<&KeySource>, now: Time) -> Check {
+    Check::new(main.display().to_string(), &loaded.report, loaded.inventory.as_ref(), key, now)
 }
 
 fn print(loaded: &Loaded, check: &Check, now: Time, console: &mut Console) -> Result<(), Complaint> {

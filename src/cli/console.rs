@@ -49,6 +49,12 @@ impl Console {
         Ok(writeln!(self.err, "{text}")?)
     }
 
+    /// Tells how far something is, without a new line.
+    pub fn progress(&mut self, text: impl fmt::Display) -> Result<(), Complaint> {
+        write!(self.err, "{text}")?;
+        Ok(self.err.flush()?)
+    }
+
     /// Tells something that somebody should look at.
     pub fn warn(&mut self, text: impl fmt::Display) -> Result<(), Complaint> {
         Ok(writeln!(self.err, "{}: {text}", self.err_paint.yellow("warning"))?)

@@ -7,10 +7,12 @@ mod check;
 mod complaint;
 mod console;
 mod control;
+mod credentials;
 mod demo;
 mod explain;
 mod history;
 mod journal;
+mod online;
 mod plan;
 mod progress;
 mod provider;
@@ -84,7 +86,8 @@ enum Command {
     /// Validate an inventory and the provider definitions it names
     ///
     /// Reports every problem at once, with file, line and column, on standard error. A valid inventory is summed up on
-    /// standard output, with the next firings of its cron expressions. Nothing is changed and nobody is asked.
+    /// standard output, with the next firings of its cron expressions. Nothing is changed, and nobody is asked unless
+    /// `--online` is given.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(check::CheckArgs),
     /// Tell what would happen to each token, when and why
@@ -165,7 +168,10 @@ Examples:
   patrold check                          the configured inventory
   patrold check new.toml                 another one, before it is put in place
   patrold check inventories/             every *.toml in a directory, each an inventory of its own
-  patrold check --json | jq '.errors'    for programs";
+  patrold check --online                 and are credentials accepted, can stores be written?
+  patrold check --json | jq '.errors'    for programs
+
+Exit status: 2 an inventory is invalid; 1 it is valid, and an account or a store does not work.";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:

@@ -9,25 +9,22 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::account::credential;
 use crate::clock::{Clock as _, Span, SystemClock};
 use crate::daemon::accounts::Accounts;
 use crate::document::nearest;
 use crate::exit::Exit;
-use crate::inventory::{AccountPolicy, Credential, Inventory};
-use crate::journal::SecretSlot;
+use crate::inventory::{AccountPolicy, Inventory};
+use crate::journal::Journal;
 use crate::journal::key::KeySource;
-use crate::journal::sqlite::{OpenError, ReadOnly};
-use crate::names::{AccountName, ProviderName, TokenName};
+use crate::names::{AccountName, ProviderName};
 use crate::provider::{Operation, Params, Provider};
-use crate::rotation::TokenState;
-use crate::secret::SecretParts;
 use crate::telemetry::log::{Choice, Logger, VARIABLE};
 use crate::trial::notebook::Notebook;
 use crate::trial::report::Report;
 use crate::trial::{Order, Trial};
 use crate::view::trial as view;
 
+use super::credentials;
 use super::reading::inventory;
 use super::{Complaint, Console, runtime};
 
@@ -223,56 +220,15 @@ fn params(account: &AccountPolicy, provider: &Provider, given: &[(String, String
 async fn accounts(
     inventory: &Inventory,
     account: &AccountPolicy,
-    notebook: &Notebook<impl crate::journal::Journal>,
+    notebook: &Notebook<impl Journal>,
     key: &KeySource,
 ) -> Result<Accounts<SystemClock>, Complaint> {
-    let mut needed = Inventory { tokens: std::collections::BTreeMap::new(), ..inventory.clone() };
-    needed.accounts.retain(|name, _| {
-        *name == account.name || notebook.specimens().iter().any(|specimen| specimen.account == *name)
-    });
-    let accounts = Accounts::new(SystemClock);
-    accounts.update(&needed);
-    for policy in needed.accounts.values() {
-        let Credential::Token(token) = &policy.credential else { continue };
-        match managed(inventory, token, key).await {
-            Ok(secret) => accounts.supply(token, secret),
-            Err(why) if policy.name == account.name => return Err(why),
-            // That account's requests tell that they have no credential.
-            Err(_) => {}
-        }
+    let left = |name: &AccountName| notebook.specimens().iter().any(|specimen| specimen.account == *name);
+    let (accounts, lacking) =
+        credentials::accounts(inventory, Some(key), |name| *name == account.name || left(name)).await;
+    match lacking.into_iter().find(|(name, _)| *name == account.name) {
+        Some((_, why)) => Err(why),
+        // The requests of another account tell that it has no credential.
+        None => Ok(accounts),
     }
-    Ok(accounts)
-}
-
-/// The newest secret of a managed token: what the journal holds, else the initial one.
-async fn managed(inventory: &Inventory, token: &TokenName, key: &KeySource) -> Result<SecretParts, Complaint> {
-    let failed = |error: &dyn std::error::Error| {
-        Complaint::failed(error.to_string()).with_help("run this as the user that patrold runs as")
-    };
-    match ReadOnly::open(&inventory.daemon.state_dir) {
-        Ok(journal) => {
-            let states = journal.states().map_err(|error| failed(&error))?;
-            let state = states.into_iter().find(|(name, _)| name == token).map(|(_, state)| state);
-            let state: Option<TokenState> =
-                state.map(|state| serde_json::from_str(&state)).transpose().map_err(|error| failed(&error))?;
-            if let Some(current) = state.as_ref().and_then(|state| state.phase.current()) {
-                let generation = &current.generation;
-                let slot =
-                    SecretSlot { token: token.clone(), generation: generation.number, revision: generation.revision };
-                if let Some(secret) = journal.secret(&slot, key).map_err(|error| failed(&error))? {
-                    return Ok(secret);
-                }
-            }
-        }
-        Err(OpenError::Missing(_)) => {}
-        Err(error) => return Err(failed(&error)),
-    }
-    let initial = inventory.tokens.get(token).and_then(|policy| policy.initial.as_ref());
-    let Some(source) = initial.and_then(|initial| initial.source.as_ref()) else {
-        return Err(Complaint::failed(format!(
-            "the account authenticates with the token {token}, which has no secret yet"
-        ))
-        .with_help(format!("start the daemon, or run `patrold rotate {token}`")));
-    };
-    credential::read(source).await.map(SecretParts::new).map_err(|failure| failed(&failure))
 }

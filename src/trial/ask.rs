@@ -10,6 +10,7 @@ use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Verdict;
 use crate::secret::SecretParts;
+use crate::view::words;
 
 use super::notebook::Specimen;
 
@@ -151,5 +152,13 @@ impl Hope {
             Verdict::Alive { .. } => self == Self::Alive,
             Verdict::Dead(_) => self == Self::Dead,
         }
+    }
+}
+
+/// ` after 3s`, where it was not at the first attempt.
+pub(super) fn late(effort: Effort) -> String {
+    match effort.attempts {
+        1 => String::new(),
+        _ => format!(" after {}", words::span(effort.took)),
     }
 }

@@ -15,6 +15,7 @@
 mod ask;
 mod clean;
 mod life;
+mod look;
 pub mod notebook;
 pub mod report;
 

@@ -14,6 +14,7 @@ use crate::names::TokenName;
 use crate::plan::cron::Schedule;
 use crate::rotation::decide::Abilities;
 
+use super::online::Online;
 use super::{Paint, words};
 
 /// How many firings of each cron expression are shown.
@@ -59,6 +60,9 @@ pub struct Check {
     pub contents: Option<Contents>,
     pub firings: Vec<Firings>,
     pub advice: Vec<Advice>,
+    /// What accounts and stores answered, where they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub online: Option<Online>,
 }
 
 /// One problem of the report.
@@ -145,6 +149,7 @@ impl Check {
             contents: inventory.map(contents),
             firings: inventory.map(|inventory| firings(inventory, now)).unwrap_or_default(),
             advice: inventory.map(|inventory| advice(inventory, key)).unwrap_or_default(),
+            online: None,
         }
     }
 

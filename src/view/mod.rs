@@ -7,6 +7,7 @@ pub mod exported;
 pub mod history;
 pub mod leftover;
 pub mod metrics;
+pub mod online;
 pub mod outlook;
 mod paint;
 pub mod plan;

@@ -7,6 +7,7 @@
 mod abuse;
 mod daemon;
 mod golden;
+mod online;
 mod trial;
 mod world;
 

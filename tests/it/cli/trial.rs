@@ -15,9 +15,9 @@ use super::golden::expect;
 use super::world::World;
 
 /// The program in a world with one account at each of the three services.
-struct Stage {
-    world: World,
-    loopback: Loopback,
+pub struct Stage {
+    pub world: World,
+    pub loopback: Loopback,
     runtime: Runtime,
 }
 
@@ -27,7 +27,7 @@ impl Stage {
     }
 
     /// `more` is added to the inventory.
-    fn with(options: Options, more: &str) -> Self {
+    pub fn with(options: Options, more: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let loopback = runtime.block_on(Loopback::start(SystemClock, options)).unwrap();
         let world = World::new("");
@@ -116,7 +116,7 @@ impl Stage {
         live.iter().filter(|entry| LedgerEntry::is_marked(entry)).count()
     }
 
-    fn minted(&self, service: Service) -> usize {
+    pub fn minted(&self, service: Service) -> usize {
         let all = self.loopback.ledger().all();
         all.iter().filter(|entry| entry.service == service && entry.is_marked()).count()
     }

@@ -1,0 +1,72 @@
+//! Accounts for commands that ask providers themselves, beside a daemon that may be running.
+
+use std::collections::BTreeMap;
+
+use crate::account::credential;
+use crate::clock::SystemClock;
+use crate::daemon::accounts::Accounts;
+use crate::inventory::{Credential, Inventory};
+use crate::journal::SecretSlot;
+use crate::journal::key::KeySource;
+use crate::journal::sqlite::{OpenError, ReadOnly};
+use crate::names::{AccountName, TokenName};
+use crate::rotation::TokenState;
+use crate::secret::SecretParts;
+
+use super::Complaint;
+
+/// The accounts that `needed` names, and those of them whose credential is a managed token without a secret, with the
+/// reason. `key`: what seals the journal's secrets.
+pub(super) async fn accounts(
+    inventory: &Inventory,
+    key: Option<&KeySource>,
+    needed: impl Fn(&AccountName) -> bool,
+) -> (Accounts<SystemClock>, Vec<(AccountName, Complaint)>) {
+    let mut some = Inventory { tokens: BTreeMap::new(), ..inventory.clone() };
+    some.accounts.retain(|name, _| needed(name));
+    let accounts = Accounts::new(SystemClock);
+    accounts.update(&some);
+    let mut lacking = Vec::new();
+    for policy in some.accounts.values() {
+        let Credential::Token(token) = &policy.credential else { continue };
+        match managed(inventory, token, key).await {
+            Ok(secret) => accounts.supply(token, secret),
+            Err(why) => lacking.push((policy.name.clone(), why)),
+        }
+    }
+    (accounts, lacking)
+}
+
+/// The newest secret of a managed token: what the journal holds, else the initial one.
+async fn managed(inventory: &Inventory, token: &TokenName, key: Option<&KeySource>) -> Result<SecretParts, Complaint> {
+    let failed = |error: &dyn std::error::Error| {
+        Complaint::failed(error.to_string()).with_help("run this as the user that patrold runs as")
+    };
+    match ReadOnly::open(&inventory.daemon.state_dir) {
+        Ok(journal) => {
+            let states = journal.states().map_err(|error| failed(&error))?;
+            let state = states.into_iter().find(|(name, _)| name == token).map(|(_, state)| state);
+            let state: Option<TokenState> =
+                state.map(|state| serde_json::from_str(&state)).transpose().map_err(|error| failed(&error))?;
+            if let Some(current) = state.as_ref().and_then(|state| state.phase.current()) {
+                let generation = &current.generation;
+                let slot =
+                    SecretSlot { token: token.clone(), generation: generation.number, revision: generation.revision };
+                let key = key.ok_or_else(|| Complaint::failed("the key that seals the journal's secrets is not there"))?;
+                if let Some(secret) = journal.secret(&slot, key).map_err(|error| failed(&error))? {
+                    return Ok(secret);
+                }
+            }
+        }
+        Err(OpenError::Missing(_)) => {}
+        Err(error) => return Err(failed(&error)),
+    }
+    let initial = inventory.tokens.get(token).and_then(|policy| policy.initial.as_ref());
+    let Some(source) = initial.and_then(|initial| initial.source.as_ref()) else {
+        return Err(Complaint::failed(format!(
+            "the account authenticates with the token {token}, which has no secret yet"
+        ))
+        .with_help(format!("start the daemon, or run `patrold rotate {token}`")));
+    };
+    credential::read(source).await.map(SecretParts::new).map_err(|failure| failed(&failure))
+}

@@ -1,0 +1,102 @@
+//! What the accounts and stores of an inventory answered to `check --online`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::names::{AccountName, ProviderName, StoreKey, TokenName};
+
+use super::Paint;
+use super::table::{Table, Tint};
+
+/// All of it. Part of `check --json`: names are stable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Online {
+    pub accounts: Vec<AccountResult>,
+    pub stores: Vec<StoreResult>,
+}
+
+/// Whether something works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Working {
+    Yes,
+    No,
+    /// Nobody can tell without changing something.
+    Unknown,
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccountResult {
+    pub account: AccountName,
+    pub provider: ProviderName,
+    pub url: String,
+    /// Its credential is accepted.
+    pub works: Working,
+    pub evidence: String,
+}
+
+/// One store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StoreResult {
+    pub store: StoreKey,
+    pub token: TokenName,
+    /// It can be written, with the owner and the mode that it is to have.
+    pub works: Working,
+    /// Why not.
+    pub evidence: String,
+}
+
+impl Online {
+    /// How many accounts and stores do not work.
+    pub fn failures(&self) -> usize {
+        let accounts = self.accounts.iter().map(|result| result.works);
+        let stores = self.stores.iter().map(|result| result.works);
+        accounts.chain(stores).filter(|works| *works == Working::No).count()
+    }
+
+    /// Writes two tables.
+    pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        if !self.accounts.is_empty() {
+            let mut table = Table::new(&["ACCOUNT", "PROVIDER", "ACCEPTED", "EVIDENCE"]);
+            for result in &self.accounts {
+                let names = [result.account.as_str(), result.provider.as_str()];
+                table.row(tint(result.works), row(names, result.works, &result.evidence));
+            }
+            writeln!(out)?;
+            table.write(paint, out)?;
+        }
+        if !self.stores.is_empty() {
+            let mut table = Table::new(&["STORE", "TOKEN", "WRITABLE", "EVIDENCE"]);
+            for result in &self.stores {
+                let names = [result.store.as_str(), result.token.as_str()];
+                table.row(tint(result.works), row(names, result.works, &result.evidence));
+            }
+            writeln!(out)?;
+            table.write(paint, out)?;
+        }
+        Ok(())
+    }
+}
+
+fn row(names: [&str; 2], works: Working, evidence: &str) -> Vec<String> {
+    let word = match works {
+        Working::Yes => "yes",
+        Working::No => "no",
+        Working::Unknown => "unknown",
+    };
+    let evidence = if evidence.is_empty() { "-" } else { evidence };
+    names.into_iter().chain([word, evidence]).map(str::to_owned).collect()
+}
+
+fn tint(works: Working) -> Tint {
+    match works {
+        Working::Yes => Tint::Plain,
+        Working::No => Tint::Error,
+        Working::Unknown => Tint::Warning,
+    }
+}
