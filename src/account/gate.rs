@@ -11,11 +11,15 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Response;
 
 /// How long a caller is held while as many requests as allowed are under way.
-const QUEUE_PATIENCE: Span = Span::seconds(30);
+pub(super) const QUEUE_PATIENCE: Span = Span::seconds(30);
 
 impl<C: Clock> Account<C> {
     /// Waits until a request may leave; holds nobody beyond `latest`, however the clock is set meanwhile.
-    pub(super) async fn turn<T>(&self, latest: Time, presented: Option<&Presented>) -> Result<SemaphorePermit<'_>, Outcome<T>> {
+    pub(super) async fn turn<T>(
+        &self,
+        latest: Time,
+        presented: Option<&Presented>,
+    ) -> Result<SemaphorePermit<'_>, Outcome<T>> {
         let clock = &self.0.clock;
         let patience = (latest - clock.now()).max(Span::zero());
         // What can leave now may leave, however long it took until here.

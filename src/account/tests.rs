@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use super::gate::QUEUE_PATIENCE;
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::document::Report;

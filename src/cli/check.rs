@@ -64,7 +64,8 @@ pub(super) fn run(args: &CheckArgs, config: &Path, console: &mut Console) -> Res
         let errors = words::count(checks.errors, "error");
         console.note(format_args!("{summary}{errors}, {}", words::count(checks.warnings, "warning")))?;
     }
-    let failures: usize = checks.inventories.iter().filter_map(|check| check.online.as_ref()).map(Online::failures).sum();
+    let failures: usize =
+        checks.inventories.iter().filter_map(|check| check.online.as_ref()).map(Online::failures).sum();
     Ok(match (checks.valid, failures) {
         (false, _) => Exit::Invalid,
         (true, 0) => Exit::Fine,

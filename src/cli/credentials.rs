@@ -52,7 +52,8 @@ async fn managed(inventory: &Inventory, token: &TokenName, key: Option<&KeySourc
                 let generation = &current.generation;
                 let slot =
                     SecretSlot { token: token.clone(), generation: generation.number, revision: generation.revision };
-                let key = key.ok_or_else(|| Complaint::failed("the key that seals the journal's secrets is not there"))?;
+                let key =
+                    key.ok_or_else(|| Complaint::failed("the key that seals the journal's secrets is not there"))?;
                 if let Some(secret) = journal.secret(&slot, key).map_err(|error| failed(&error))? {
                     return Ok(secret);
                 }

@@ -89,7 +89,9 @@ fn told(proof: Proof) -> (Working, String) {
         Proof::Login => (Working::Yes, "a login was answered"),
         Proof::Verify => (Working::Yes, "verify accepts the credential"),
         Proof::Refused => (Working::Unknown, "verify refuses the credential, which may be of another kind than tokens"),
-        Proof::None => (Working::Unknown, "the credential is there; no request of the definition tells without changes"),
+        Proof::None => {
+            (Working::Unknown, "the credential is there; no request of the definition tells without changes")
+        }
     };
     (works, evidence.to_owned())
 }

@@ -170,6 +170,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         if held.changes != changes {
             held.changes = changes;
             held.memo.sought = None;
+            if held.state().lacked_credential() {
+                held.note(&context.policy, self.clock.now(), Event::BackoffEnded {});
+            }
         }
         let rest = if self.waits_for_credential(&context.policy, held.state()) {
             Rest { until: None, reason: Reason::CredentialMissing, next: None }
@@ -191,7 +194,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// Whether nothing can be done for a token but wait for the first secret of another one. Adopting needs none.
     fn waits_for_credential(&self, policy: &TokenPolicy, state: &TokenState) -> bool {
         let vacant = matches!(state.phase, Phase::Vacant) && state.remnants.is_empty();
-        let adopts = policy.initial.is_some() && state.last_number.0 == 0;
+        let adopts = policy.initial.is_some() && state.may_adopt();
         vacant && !adopts && self.accounts.lacks(&policy.account.credential)
     }
 

@@ -122,6 +122,10 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
         Event::ReplacementRefused { failure } => {
             Line::error("the provider does not accept the new secret; the one before stays", failure)
         }
+        Event::InitialRefused { failure } => {
+            Line::warn("the provider does not accept the initial secret: a token is minted in its place", failure)
+        }
+        Event::BackoffEnded {} => Line::info("a credential changed: what was refused before is tried again"),
         Event::Requested {} => Line::info("an operator asked for a rotation"),
         Event::Compromised {} => {
             Line::new(Level::WARN, "an operator says that others have its secret; replacing it without grace")

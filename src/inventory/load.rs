@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::{env, fs};
 
 use toml::de::DeTable;
@@ -198,6 +198,7 @@ impl Gathered {
         let escaped = glob::Pattern::escape(&base.to_string_lossy());
         let full = Path::new(&escaped).join(&pattern.value);
         self.directories.push(fixed_part(base, &pattern.value));
+        self.directories.extend(matched_directories(Path::new(&escaped), &pattern.value, OPTIONS));
         match glob::glob_with(&full.to_string_lossy(), OPTIONS) {
             Ok(paths) => {
                 let mut found = Vec::new();
@@ -226,6 +227,21 @@ fn fixed_part(base: &Path, pattern: &str) -> PathBuf {
         .collect();
     let directory = base.join(fixed);
     std::path::absolute(&directory).unwrap_or(directory)
+}
+
+/// The directories that stand now for the parts of `pattern` with wildcards, its last part aside: a file that appears
+/// in one of them may belong to the inventory.
+fn matched_directories(base: &Path, pattern: &str, options: glob::MatchOptions) -> Vec<PathBuf> {
+    let parts: Vec<_> = Path::new(pattern).components().collect();
+    let wild = |part: &Component<'_>| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let Some(first) = parts.iter().position(wild) else { return Vec::new() };
+    let prefixes = (first + 1..parts.len()).map(|length| parts[..length].iter().collect::<PathBuf>());
+    prefixes
+        .filter_map(|prefix| glob::glob_with(&base.join(prefix).to_string_lossy(), options).ok())
+        .flat_map(|paths| paths.filter_map(Result::ok))
+        .filter(|path| path.is_dir())
+        .map(|path| std::path::absolute(&path).unwrap_or(path))
+        .collect()
 }
 
 /// Why a file's text is not there.

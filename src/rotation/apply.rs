@@ -43,6 +43,12 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
                 generation.fingerprints = fingerprints.get(&generation.number).cloned().unwrap_or_default();
             }
         }
+        Event::InitialRefused { failure } => {
+            state.initial_refused = true;
+            state.retry = None;
+            state.last_failure = Some(Noted { at, failure: failure.clone() });
+        }
+        Event::BackoffEnded {} => forgive(state, at),
         Event::RemnantEnded { remnant, .. } => state.remnants.retain(|known| known != remnant),
         Event::ReapFailed { remnant, failure, next } => {
             let known = state.remnants.iter_mut().find(|known| *known == remnant);
@@ -60,6 +66,16 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
     let renews = renewed || state.phase.renews();
     if state.phase.name() != before && !renews && !keeps_retry(event) {
         state.retry = None;
+    }
+}
+
+/// Whatever failed for want of a good credential is due at `at`, and begins with the shortest backoff again.
+fn forgive(state: &mut TokenState, at: Time) {
+    let renewal = state.phase.current_mut().and_then(|current| current.renewal_retry.as_mut());
+    let remnants = state.remnants.iter_mut().filter_map(Remnant::retry_mut).filter_map(Option::as_mut);
+    for retry in state.retry.iter_mut().chain(renewal).chain(remnants).filter(|retry| retry.lacked_credential()) {
+        retry.attempts = 0;
+        retry.next = retry.next.min(at);
     }
 }
 

@@ -47,6 +47,10 @@ events! {
     Replaced { generation: Box<Generation>, rotation: RotationId, revoke_at: Time } = "replaced";
     /// A secret that an operator brought in place of the current one is not accepted by the provider.
     ReplacementRefused { failure: Failure } = "replacement-refused";
+    /// The secret to adopt is not accepted: a token is minted in its place.
+    InitialRefused { failure: Failure } = "initial-refused";
+    /// A credential changed: what failed for want of a good one is tried again now.
+    BackoffEnded {} = "backoff-ended";
     /// An operator asked for a rotation.
     Requested {} = "requested";
     /// An operator said that others have the secret: every generation is replaced, and revoked without grace.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, GenerationNo, HookKey, Marker, RotationId, StoreKey};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Params, Remote};
 use crate::secret::Fingerprint;
 
@@ -28,6 +28,9 @@ pub struct TokenState {
     pub failed_rotations: u32,
     /// The last thing that went wrong; stays until a handover succeeds.
     pub last_failure: Option<Noted>,
+    /// The secret to adopt was refused; a token is minted instead.
+    #[serde(default)]
+    pub initial_refused: bool,
     /// An operator asked for a rotation that has not begun yet.
     pub requested: Option<Time>,
     /// When a new secret was last handed over.
@@ -41,6 +44,18 @@ pub struct TokenState {
 }
 
 impl TokenState {
+    /// Whether a secret from outside may still become generation 0.
+    pub fn may_adopt(&self) -> bool {
+        self.last_number == GenerationNo(0) && !self.initial_refused
+    }
+
+    /// Whether something waits for another try that failed for want of a good credential.
+    pub fn lacked_credential(&self) -> bool {
+        let renewal = self.phase.current().and_then(|current| current.renewal_retry.as_ref());
+        let remnants = self.remnants.iter().filter_map(Remnant::retry);
+        self.retry.iter().chain(renewal).chain(remnants).any(Retry::lacked_credential)
+    }
+
     /// The markers of everything that this state accounts for.
     pub fn markers(&self) -> impl Iterator<Item = &str> {
         let phase = &self.phase;
@@ -442,6 +457,14 @@ pub struct Retry {
     pub since: Time,
     pub failure: Failure,
     pub next: Time,
+}
+
+impl Retry {
+    /// Whether a better credential may help.
+    pub fn lacked_credential(&self) -> bool {
+        use FailureCode::{Forbidden, NoCredential, Tls, Unauthorized};
+        matches!(self.failure.code, Unauthorized | Forbidden | NoCredential | Tls)
+    }
 }
 
 /// A failure with its time.

@@ -111,6 +111,9 @@ entries! {
     "replaced", "An operator brought another token in place of the current one, which retires", "";
     "replacement-refused", "The provider does not accept the secret that an operator brought; the one before stays",
         "put a secret that works to the place that `initial` names";
+    "initial-refused", "The provider does not accept the secret to adopt: a token is minted in its place",
+        "remove `initial` from the token; if the secret should work, find out why the provider refuses it";
+    "backoff-ended", "A credential changed: what failed for want of a good one is tried again", "";
     "requested", "An operator asked for a rotation", "";
     "compromised", "An operator says that others have the secret: every generation is replaced, and revoked without grace",
         "see that the lines `retired` follow; `patrold rotate --compromised` tells what is left to do";

@@ -83,6 +83,7 @@ pub fn step(event: &Event, state: &TokenState) -> Option<(StepName, StepResult)>
     Some(match event {
         Event::Adopted { .. } | Event::Offered { .. } | Event::Replaced { .. } => (S::Adopt, Ok),
         Event::Minted { .. } => (S::Mint, Ok),
+        Event::InitialRefused { .. } => (S::Adopt, Failed),
         Event::MintRefused { .. } => (S::Mint, Failed),
         Event::MintDoubted { .. } => (S::Mint, Unclear),
         Event::OrphanFound { .. } | Event::SearchEnded { .. } => (S::Search, Ok),
@@ -110,6 +111,7 @@ pub fn step(event: &Event, state: &TokenState) -> Option<(StepName, StepResult)>
         Event::ReapFailed { .. } => (S::Reap, Failed),
         Event::Postponed { .. } => (postponed(&state.phase), Failed),
         Event::Requested {}
+        | Event::BackoffEnded {}
         | Event::Compromised {}
         | Event::Recalled { .. }
         | Event::ReapRequested { .. }
@@ -164,6 +166,7 @@ pub fn happening(token: &TokenName, at: Time, event: &Event, state: &TokenState)
         Event::Retired { .. } => (true, "the old generation is over".to_owned()),
         Event::LeftToExpire { .. } => (false, "the old generation cannot be revoked and is left to expire".to_owned()),
         Event::RenewalVerified { .. } => (true, format!("generation {number} renewed in place")),
+        Event::InitialRefused { failure } => (false, format!("not adopted, another one is minted: {failure}")),
         Event::MintRefused { failure, .. } => (false, format!("not minted: {failure}")),
         Event::MintDoubted { failure } => (false, format!("nobody knows whether it was minted: {failure}")),
         Event::UndoBegun { why, .. } => (false, format!("the new generation is taken back: {why}")),

@@ -97,7 +97,12 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         self.findings.iter().any(|finding| finding.ability == ability && finding.seen == Seen::Yes)
     }
 
-    pub(super) async fn ask(&self, live: &Live, hope: Hope, patience: Span) -> Result<Result<(Verdict, Effort), Failure>, Halt> {
+    pub(super) async fn ask(
+        &self,
+        live: &Live,
+        hope: Hope,
+        patience: Span,
+    ) -> Result<Result<(Verdict, Effort), Failure>, Halt> {
         self.unless_stopped(self.present(&self.member, &live.specimen, &live.secret, hope, patience)).await
     }
 

@@ -135,13 +135,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
                 self.find(Ability::Verify, Seen::Yes, format!("accepted{}", late(effort)));
                 let expires = expires.unwrap_or(Expiry::Unknown);
                 self.see_expiry(expires, "the answer to verify");
-                let told = Remote {
-                    id,
-                    expires,
-                    refresh_expires: None,
-                    renewable_until: None,
-                    facts: BTreeMap::new(),
-                };
+                let told = Remote { id, expires, refresh_expires: None, renewable_until: None, facts: BTreeMap::new() };
                 self.learn(live, told).await
             }
             Ok((Verdict::Dead(failure), _)) => {

@@ -97,7 +97,7 @@ impl Explanation {
                     decides = deciding(&applying, now);
                     rules = every_rule(&applying, decides.as_ref(), policy, current, renews, now);
                 }
-                None => rules.push(first_issue(policy, subject.state.last_number.0 == 0, now)),
+                None => rules.push(first_issue(policy, subject.state.may_adopt(), now)),
             }
             window = policy.window.as_ref().map(|window| {
                 let (open, changes) = match window.at(now) {

@@ -183,7 +183,8 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::FoundAlive { failure, next }
         | Event::RenewalPostponed { failure, next }
         | Event::RenewalRefused { failure, next, .. } => (None, again(failure, next)),
-        Event::MintDoubted { failure }
+        Event::InitialRefused { failure }
+        | Event::MintDoubted { failure }
         | Event::UndoBegun { why: failure, .. }
         | Event::RenewalDoubted { failure }
         | Event::RenewalRejected { failure }
@@ -224,6 +225,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         }
         Event::Requested {}
         | Event::Compromised {}
+        | Event::BackoffEnded {}
         | Event::OrphanRevoked { .. }
         | Event::Delivered {}
         | Event::Undone { remnant: None, .. }

@@ -249,5 +249,5 @@ fn deciding(situation: &Situation<'_>) -> Option<Due> {
 }
 
 fn adopts(policy: &TokenPolicy, state: &TokenState) -> bool {
-    policy.initial.is_some() && state.last_number.0 == 0
+    policy.initial.is_some() && state.may_adopt()
 }

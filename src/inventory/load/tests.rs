@@ -206,6 +206,30 @@ fn a_file_that_is_included_twice_is_read_once() {
 }
 
 #[test]
+fn directories_that_a_pattern_matches_are_watched_too() {
+    let one = token("one", "rotate-every = \"1d\"");
+    for (pattern, expected) in [
+        ("d/*/x.toml", &["d", "a", "b"][..]),
+        ("d/a*/*/x.toml", &["d", "a", "deeper"]),
+        ("d/*.toml", &["d"]),
+        ("d/**/x.toml", &["d", "a", "deeper", "b"]),
+    ] {
+        let main = format!("include = [\"{pattern}\"]\n{ACCOUNT}");
+        let (_dir, loaded) = loaded_from(&[
+            ("main.toml", &main),
+            ("d/a/x.toml", &one),
+            ("d/a/deeper/none.txt", ""),
+            ("d/b/none.txt", ""),
+            ("d/.hidden/x.toml", "not toml"),
+        ]);
+        let mut names: Vec<_> =
+            loaded.directories.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        names.dedup();
+        assert_eq!(names, expected, "{pattern}");
+    }
+}
+
+#[test]
 fn a_missing_main_file_is_a_problem_like_any_other() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("patrold.toml");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::{Clock, Time};
+use crate::inventory::Credential;
 use crate::journal::Journal;
 use crate::names::GenerationNo;
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -13,7 +14,10 @@ use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::Generation;
 use crate::secret::SecretParts;
 
-use super::slot;
+use super::{failures, slot};
+
+/// An initial secret that was refused this often in a row is dead: its provider had time to take it in.
+const DEAD_INITIAL: u32 = 3;
 
 /// Why nothing was taken over.
 struct Setback {
@@ -46,8 +50,27 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 let generation = self.taken_over(held, context, number, remote, parts);
                 self.note(held, context, Event::Adopted { generation });
             }
+            Err(Setback { certain: true, failure, .. }) => self.refused(held, context, &failure),
             Err(Setback { not_before, failure, .. }) => self.postpone(held, context, not_before, failure),
         }
+    }
+
+    /// The provider does not accept the secret to adopt. Where that lasts, a token is minted in its place, unless that
+    /// secret is what its own account authenticates with.
+    fn refused(&self, held: &mut Held, context: &Context, failure: &Failure) {
+        let policy = &context.policy;
+        let source = policy.initial.as_ref().and_then(|initial| initial.source.as_ref());
+        let source = source.map(ToString::to_string).unwrap_or_default();
+        let needed = policy.account.credential == Credential::Token(policy.name.clone());
+        if needed || !context.abilities.can.mints {
+            let detail = format!("the initial secret ({source}): {}: put one there that works", failure.detail);
+            return self.postpone(held, context, None, Failure::new(failure.code, detail));
+        }
+        let failure = Failure::new(failure.code, format!("the initial secret ({source}): {}", failure.detail));
+        if policy.paused || failures(held.state.retry.as_ref()) + 1 < DEAD_INITIAL {
+            return self.postpone(held, context, None, failure);
+        }
+        self.note(held, context, Event::InitialRefused { failure });
     }
 
     /// Takes over the secret that an operator brought, where it is another than the one that was adopted last.

@@ -21,7 +21,7 @@ pub(super) fn vacant(s: &Situation<'_>) -> Step {
     if !s.wanted {
         return rest(Reason::LeftInventory, wake);
     }
-    let adopts = s.policy.initial.is_some() && (s.state.last_number.0 == 0 || !s.abilities.can.mints);
+    let adopts = s.policy.initial.is_some() && (s.state.may_adopt() || !s.abilities.can.mints);
     if s.policy.paused && !adopts {
         return rest(Reason::Paused, wake);
     }

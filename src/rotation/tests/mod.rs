@@ -3,6 +3,7 @@
 
 mod crash;
 mod driver;
+mod forgiveness;
 mod ledger;
 mod lives;
 pub(crate) mod policy;

@@ -79,7 +79,8 @@ fn what_does_not_work_is_told_with_its_reason() {
     let stage = stage();
     let inventory = std::fs::read_to_string(stage.world.config()).unwrap();
     let inventory = inventory.replace("/ci-token\"", "/missing/ci-token\"");
-    let managed = "[account.managed]\nprovider = \"awx\"\nurl = \"http://127.0.0.1:1\"\ncredential = { token = \"ci\" }\n";
+    let managed =
+        "[account.managed]\nprovider = \"awx\"\nurl = \"http://127.0.0.1:1\"\ncredential = { token = \"ci\" }\n";
     std::fs::write(stage.world.config(), inventory + managed).unwrap();
     std::fs::write(stage.world.path().join("awx"), "not the secret").unwrap();
     std::fs::remove_file(stage.world.path().join("pointone")).unwrap();

@@ -1,17 +1,21 @@
 //! Accounts in trouble, accounts that authenticate with managed tokens, and tokens that somebody else deletes.
 
 use std::fs;
+use std::sync::Arc;
 
 use patrold::account::AccountState;
 use patrold::clock::Span;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::{Fault, Options, Service};
+use patrold::journal::key::KeySource;
+use patrold::journal::sqlite::SqliteJournal;
+use patrold::journal::{Commit, Draft, Journal as _};
 use patrold::names::{AccountName, GenerationNo};
 use patrold::outcome::FailureCode;
 use patrold::plan::Reason;
 use patrold::provider::Operation::{List, Mint, Revoke, Verify};
-use patrold::rotation::Phase;
 use patrold::rotation::state::Remnant;
+use patrold::rotation::{Phase, TokenState};
 
 use super::world::{Daemon, World, bare, name_of, now, token};
 
@@ -242,4 +246,34 @@ async fn one_listing_serves_all_tokens_of_an_account() {
             requests.iter().filter(|it| it.operation == Some(List) && it.status.is_some()).count() == lists + 1
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_changed_credential_ends_the_wait_of_a_token_that_was_refused() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"1h\"")];
+    let good = fs::read(world.path("awx")).unwrap();
+    fs::write(world.path("awx"), "not a credential").unwrap();
+    let daemon = world.start(&parts).await;
+    assert_eq!(daemon.failure("ci").await.code, FailureCode::Unauthorized);
+    daemon.stop().await;
+    // As after many attempts.
+    postpone(&world, "ci", Span::hours(1)).await;
+    let daemon = world.resume().await;
+    let rests = daemon.until("ci", "it waits", |view| view.rest.is_some()).await;
+    assert!(rests.rest.unwrap().until.unwrap() > now() + Span::minutes(30), "{rests:?}");
+    fs::write(world.path("awx"), good).unwrap();
+    daemon.current("ci", 1).await;
+}
+
+/// Lets the next attempt of a token be this far away, in the journal of a daemon that is stopped.
+async fn postpone(world: &World, name: &str, by: Span) {
+    let (journal, opened) = SqliteJournal::open(&world.path("state"), &KeySource::StateDirectory, now()).unwrap();
+    let token = name_of(name);
+    let (_, json) = opened.states.into_iter().find(|(known, _)| *known == token).unwrap();
+    let mut state: TokenState = serde_json::from_str(&json).unwrap();
+    state.retry.as_mut().unwrap().next = now() + by;
+    let state = serde_json::to_string(&state).unwrap();
+    let records = vec![Draft { kind: "postponed", body: "{}".to_owned() }];
+    Arc::new(journal).commit(Commit { token, at: now(), records, state, secrets: Vec::new() }).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! A token's way from nothing to its second generation, when all is well.
 
 use patrold::clock::Span;
+use patrold::daemon::registry::View;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::{Options, Service, State};
 use patrold::names::GenerationNo;
@@ -49,17 +50,44 @@ async fn an_adopted_token_whose_id_is_known_is_revoked_when_it_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_dead_initial_secret_is_not_adopted_and_the_token_says_so() {
+async fn a_dead_initial_secret_is_not_adopted_and_a_token_is_minted_in_its_place() {
     let world = World::new().await;
     let secret = world.loopback.issue(Service::Awx, "by hand", Span::days(9)).token().expose().to_owned();
     world.loopback.ledger().revoke(Service::Awx, world.id_of(&secret), now());
     std::fs::write(world.path("first"), &secret).unwrap();
     let more = "rotate-every = \"1h\"\ninitial = { file = \"$DIR/first\" }";
     let daemon = world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, more)]).await;
-    assert_eq!(daemon.failure("ci").await.code, FailureCode::Unauthorized);
-    assert_eq!(daemon.view("ci").state.phase, Phase::Vacant);
-    assert!(!world.path("stores/ci").exists());
-    assert_eq!(world.changes(Service::Awx, 0), [Verify], "nothing is minted in its place");
+    let failure = daemon.failure("ci").await;
+    assert_eq!(failure.code, FailureCode::Unauthorized);
+    assert!(failure.detail.contains("the initial secret (file "), "{failure}");
+    let view = daemon.until("ci", "it gives the initial secret up", |view| view.state.initial_refused).await;
+    assert!(!view.state.may_adopt());
+    daemon.steady("ci", 1).await;
+    assert!(world.is_live(&world.stored("ci")));
+    let changes = world.changes(Service::Awx, 0);
+    // The file is so young that its watch may give it a try more.
+    let asked = changes.iter().take_while(|operation| **operation == Verify).count();
+    assert!(asked >= 3, "{changes:?}");
+    assert_eq!(changes[asked..], [Mint, Verify]);
+}
+
+#[tokio::test]
+async fn a_dead_initial_secret_that_its_own_account_needs_is_waited_for() {
+    let world = World::new().await;
+    let secret = world.loopback.issue(Service::Awx, "by hand", Span::days(9)).token().expose().to_owned();
+    world.loopback.ledger().revoke(Service::Awx, world.id_of(&secret), now());
+    std::fs::write(world.path("first"), &secret).unwrap();
+    let more = "rotate-every = \"1h\"\ninitial = { file = \"$DIR/first\" }";
+    let account = world.account(Service::Awx, "credential = { token = \"ci\" }");
+    let daemon = world.start(&[account, token("ci", Service::Awx, more)]).await;
+    let tried = |view: &View| view.state.retry.as_ref().map_or(0, |retry| retry.attempts);
+    let view = daemon.until("ci", "it was tried four times", |view| tried(view) >= 4).await;
+    let failure = &view.state.retry.as_ref().unwrap().failure;
+    assert!(failure.detail.contains("put one there that works"), "{failure}");
+    assert_eq!(view.state.phase, Phase::Vacant);
+    let live = world.loopback.issue(Service::Awx, "by hand too", Span::days(9));
+    std::fs::write(world.path("first"), live.token().expose()).unwrap();
+    daemon.steady("ci", 0).await;
 }
 
 #[tokio::test]

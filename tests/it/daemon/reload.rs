@@ -151,3 +151,24 @@ async fn an_account_that_moves_takes_its_tokens_along() {
     daemon.current("ci", 2).await;
     assert!(elsewhere.is_live(&world.stored("ci")));
 }
+
+#[tokio::test]
+async fn a_file_that_appears_in_a_directory_of_a_pattern_is_noticed() {
+    let world = World::new().await;
+    fs::create_dir_all(world.path("teams/one")).unwrap();
+    let daemon = world.start(&[world.account(Service::Awx, "")]).await;
+    let inventory = world.read("patrold.toml");
+    fs::write(world.config(), format!("include = [\"teams/*/tokens.toml\"]\n{inventory}")).unwrap();
+    daemon.until_reload("it was read", |reload| reload.at.is_some()).await;
+    let write = |team: &str, name: &str| {
+        let text = token(name, Service::Awx, "rotate-every = \"30d\"");
+        let text = text.replace("$DIR", &world.directory.path().display().to_string());
+        fs::write(world.path(&format!("teams/{team}/tokens.toml")), text).unwrap();
+    };
+    write("one", "first");
+    daemon.until_reload("the file in a directory that was there", |it| it.changes == ["token first: added"]).await;
+    // The directory alone is a change that changes nothing; its file comes later.
+    fs::create_dir(world.path("teams/two")).unwrap();
+    write("two", "second");
+    daemon.until_reload("the file in a new directory", |it| it.changes == ["token second: added"]).await;
+}
