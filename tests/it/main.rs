@@ -7,5 +7,6 @@ mod daemon;
 mod events;
 mod kill;
 mod packaging;
+mod pages;
 mod purity;
 mod upgrade;
