@@ -1,5 +1,6 @@
 //! `patrold demo`: the daemon at work on loopback.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::demo::show::{Play, show};
@@ -16,15 +17,27 @@ pub struct DemoArgs {
     /// Let the provider misbehave: lost answers, 429, 5xx, garbage, redirects
     #[arg(long)]
     faults: bool,
+    /// Serve the status page here meanwhile; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    listen: Option<SocketAddr>,
     /// Which requests go wrong with --faults
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     seed: u64,
 }
 
+/// The demo has neither certificates nor secrets, so that it stays on loopback.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(address) => Err(format!("{address} is not loopback; write for example 127.0.0.1:0")),
+        Err(_) => Err("write an address with a port, for example 127.0.0.1:0".to_owned()),
+    }
+}
+
 /// Shows the demo.
 pub(super) fn run(args: &DemoArgs) -> Result<Exit, Complaint> {
     let runtime = runtime()?;
-    let play = Play { duration: args.duration, faults: args.faults, seed: args.seed };
+    let play = Play { duration: args.duration, faults: args.faults, seed: args.seed, listen: args.listen };
     let held = runtime.block_on(show(play, &mut std::io::stdout()))?;
     Ok(if held { Exit::Fine } else { Exit::Failed })
 }

@@ -178,6 +178,7 @@ Examples:
   patrold plan                  every token, the next one first
   patrold plan --until 7d       what begins within a week
   patrold plan gps-ingest       one token
+  patrold plan --until 90d --svg plan.svg    a picture of every coming rotation
   patrold plan --json | jq -r '.tokens[] | select(.overridden) | .token'";
 
 const STATUS_EXAMPLES: &str = "\

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use rustix::termios::tcgetwinsize;
 
 use crate::clock::{Clock, Span, SystemClock, Time};
+use crate::daemon::http::Front;
 use crate::daemon::server::Socket;
 use crate::daemon::{self, Running, StartError};
 use crate::names::TokenName;
@@ -39,6 +41,8 @@ pub struct Play {
     pub faults: bool,
     /// Decides which requests go wrong.
     pub seed: u64,
+    /// Where to serve the status page.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Why a demo could not be shown.
@@ -56,21 +60,31 @@ pub enum ShowError {
 pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Result<bool, ShowError> {
     let directory = tempfile::Builder::new().prefix("patrold-demo-").tempdir()?;
     let loopback = Loopback::start(SystemClock, stage::services()).await?;
-    let config = stage::set(directory.path(), &loopback)?;
+    let config = stage::set(directory.path(), &loopback, play.listen)?;
     if play.faults {
         loopback.faults().random(play.seed, FAULT_RATE);
     }
     let daemon = Arc::new(daemon::start(&config, SystemClock).await?);
     let socket = Socket::bind(&daemon.core.inventory().daemon.control).await?;
     let server = tokio::spawn(socket.serve(Arc::clone(&daemon)));
+    let front = Front::start(Arc::clone(&daemon));
     let live = out.is_terminal();
     writeln!(out, "patrold demo: three kinds of provider on loopback, the real daemon, one consumer for each file.")?;
     writeln!(out, "{}", announcement(&play, directory.path()))?;
+    if play.listen.is_some() {
+        let mut bound = front.bound();
+        let address = tokio::time::timeout(Duration::from_secs(5), bound.wait_for(Option::is_some)).await;
+        let address = address.ok().and_then(|address| address.ok().and_then(|address| *address));
+        let address =
+            address.ok_or_else(|| io::Error::other("cannot listen where --listen says; is the port taken?"))?;
+        writeln!(out, "Status page: http://{address}/\n")?;
+    }
     let mut stage = Stage::new(Arc::clone(&daemon), &loopback, directory.path());
     let end = play.duration.and_then(|duration| Span::from_std(duration).ok()).map(|span| SystemClock.now() + span);
     stage.watch(out, live, end).await?;
 
     loopback.faults().stop();
+    drop(front);
     server.abort();
     // A renewal under way reaches its consumers before the daemon stops: judged in mid-air, they would hold a dead secret.
     let drained = daemon.stop(Duration::from_secs(10)).await;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::Permissions;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,8 @@ pub fn services() -> Options {
 }
 
 /// Writes the inventory and the bootstrap secrets below `directory`, and returns the path of the inventory.
-pub fn set(directory: &Path, loopback: &Loopback) -> io::Result<PathBuf> {
+/// `listen`: where the daemon serves its status page.
+pub fn set(directory: &Path, loopback: &Loopback, listen: Option<SocketAddr>) -> io::Result<PathBuf> {
     let secrets = directory.join("bootstrap");
     let stores = directory.join("stores");
     std::fs::create_dir_all(&secrets)?;
@@ -43,7 +45,7 @@ pub fn set(directory: &Path, loopback: &Loopback) -> io::Result<PathBuf> {
     std::fs::set_permissions(&env_file, Permissions::from_mode(0o600))?;
     let config = directory.join("patrold.toml");
     let (user, id) = operator.map_or(("patrold", 0), |user| (user.name.as_str(), user.id));
-    std::fs::write(&config, inventory(directory, loopback, user, id))?;
+    std::fs::write(&config, inventory(directory, loopback, user, id, listen))?;
     Ok(config)
 }
 
@@ -63,7 +65,8 @@ pub fn consumers(directory: &Path, loopback: &Loopback, fingerprints: &Fingerpri
     ]
 }
 
-fn inventory(directory: &Path, loopback: &Loopback, user: &str, id: u64) -> String {
+fn inventory(directory: &Path, loopback: &Loopback, user: &str, id: u64, listen: Option<SocketAddr>) -> String {
+    let listen = listen.map(|address| format!("listen    = \"{address}\"\n")).unwrap_or_default();
     let at = |name: &str| directory.join(name).display().to_string();
     let url = |service| loopback.url(service).as_str().trim_end_matches('/').to_owned();
     let mut text = String::new();
@@ -75,7 +78,7 @@ fn inventory(directory: &Path, loopback: &Loopback, user: &str, id: u64) -> Stri
 [daemon]
 state-dir = "{state}"
 control   = "{control}"
-
+{listen}
 [defaults]
 renew-before   = "50%"
 grace          = "1s"

@@ -59,6 +59,7 @@ impl Readiness {
         for account in status.accounts.iter().filter(|account| !account.orphans.is_empty()) {
             warnings.push(format!("account {} has {}", account.name, words::count(account.orphans.len(), "orphan")));
         }
+        warnings.extend(tell(&named(Condition::Due, true), "to be replaced by hand"));
         warnings.extend(tell(&named(Condition::Failing, true), "failing, with a secret that still works"));
         Self { reasons, warnings }
     }

@@ -6,6 +6,7 @@ mod cli;
 mod daemon;
 mod events;
 mod kill;
+mod metrics;
 mod packaging;
 mod pages;
 mod purity;

@@ -2,20 +2,24 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderValue, Request, Response, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest::{SHA256, digest};
 
 use crate::clock::Clock;
 use crate::daemon::Running;
 use crate::telemetry::event;
 use crate::view::metrics;
+use crate::view::page;
 use crate::view::readiness::Readiness;
 
 use super::access::Guard;
@@ -29,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -45,6 +50,7 @@ pub struct Hall<C> {
     refusals: Arc<Refusals>,
     metrics: Shared,
     status: Shared,
+    page: Shared,
 }
 
 impl<C> fmt::Debug for Hall<C> {
@@ -56,7 +62,13 @@ impl<C> fmt::Debug for Hall<C> {
 impl<C: Clock> Hall<C> {
     /// The answers of one daemon.
     pub fn new(running: Arc<Running<C>>) -> Self {
-        Self { running, refusals: Arc::default(), metrics: Shared::default(), status: Shared::default() }
+        Self {
+            running,
+            refusals: Arc::default(),
+            metrics: Shared::default(),
+            status: Shared::default(),
+            page: Shared::default(),
+        }
     }
 
     /// Counts that `peer` was refused.
@@ -115,8 +127,34 @@ impl<C: Clock> Hall<C> {
                 let make = move || serde_json::to_string_pretty(&running.status()).unwrap_or_default() + "\n";
                 made(self.status.get(make).await, JSON)
             }
+            Asked::Page => {
+                let make = move || {
+                    let tally = running.core.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    let happenings = tally.happenings.clone();
+                    drop(tally);
+                    page::render(&running.status(), &running.core.inventory(), happenings.iter())
+                };
+                let mut answer = made(self.page.get(make).await, HTML);
+                answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy());
+                answer
+            }
         }
     }
+}
+
+/// What a browser may do with the page: show it, in its own style.
+fn policy() -> HeaderValue {
+    static POLICY: OnceLock<HeaderValue> = OnceLock::new();
+    POLICY
+        .get_or_init(|| {
+            let hash = STANDARD.encode(digest(&SHA256, page::style().as_bytes()));
+            let policy = format!(
+                "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'none'; \
+                 frame-ancestors 'none'"
+            );
+            HeaderValue::try_from(policy).expect("base64 and the words around it are visible ASCII")
+        })
+        .clone()
 }
 
 /// Goes with every answer: nothing is kept, guessed, embedded or told to other sites.

@@ -17,6 +17,7 @@ pub enum Asked {
     },
     Metrics,
     Status,
+    Page,
 }
 
 /// A request that is not answered as meant.
@@ -60,6 +61,7 @@ pub fn route(
         "/readyz" => return Ok(Asked::Ready { strict: uri.query() == Some("strict"), known }),
         "/metrics" => Some(Asked::Metrics),
         "/status.json" => Some(Asked::Status),
+        "/" => Some(Asked::Page),
         _ => None,
     };
     // A stranger does not learn what there is.
@@ -105,6 +107,7 @@ mod tests {
     #[test]
     fn only_what_is_there_is_answered() {
         check("metrics", "GET /metrics", None, Ok(Asked::Metrics));
+        check("the page", "GET /", None, Ok(Asked::Page));
         check("their head", "HEAD /metrics", None, Ok(Asked::Metrics));
         check("a query is ignored", "GET /status.json?x=1", None, Ok(Asked::Status));
         check("ready", "GET /readyz", None, Ok(Asked::Ready { strict: false, known: true }));

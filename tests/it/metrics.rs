@@ -1,0 +1,77 @@
+//! Alert rules and dashboard name metrics that exist, and promtool understands the rules and what the daemon serves.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use patrold::view::metrics::{Kind, METRICS, Measures, render};
+use patrold::view::status::Status;
+
+fn root(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Everything in `text` that looks like the name of a metric.
+fn named(text: &str) -> BTreeSet<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !word(c)).filter(|name| name.starts_with("patrold_"));
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_metric_that_is_named_exists() {
+    let mut known: BTreeSet<String> = METRICS.iter().map(|metric| metric.name.to_owned()).collect();
+    for histogram in METRICS.iter().filter(|metric| metric.kind == Kind::Histogram) {
+        known.extend(["_bucket", "_sum", "_count"].map(|suffix| format!("{}{suffix}", histogram.name)));
+    }
+    for path in ["packaging/prometheus/alerts.yml", "packaging/grafana/patrold.json", "docs/metrics.md"] {
+        let named = named(&fs::read_to_string(root(path)).unwrap());
+        assert!(!named.is_empty(), "{path} names none");
+        let unknown: Vec<_> = named.difference(&known).collect();
+        assert!(unknown.is_empty(), "{path} names what there is not: {unknown:?}");
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(root("packaging/grafana/patrold.json")).unwrap()).unwrap();
+    assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10));
+}
+
+/// Runs promtool; None, loudly, where it is not installed.
+fn promtool(arguments: &[&str], input: &str) -> Option<String> {
+    let child = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("SKIPPED: promtool is not installed; Debian has it in the package prometheus");
+        return None;
+    };
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "promtool {arguments:?}: {told}");
+    Some(told)
+}
+
+#[test]
+fn promtool_understands_rules_and_metrics() {
+    let rules = root("packaging/prometheus/alerts.yml");
+    if let Some(told) = promtool(&["check", "rules", rules.to_str().unwrap()], "") {
+        assert!(told.contains("12 rules found"), "{told}");
+    }
+    let status: Status =
+        serde_json::from_str(&fs::read_to_string(root("src/view/metrics/tests/status.json")).unwrap()).unwrap();
+    let at = status.at;
+    let measures = Measures {
+        heartbeat: at,
+        read: at,
+        in_force_since: at,
+        steps: std::collections::BTreeMap::new(),
+        traffic: [("gps".parse().unwrap(), patrold::account::traffic::Traffic::default())].into(),
+        refused: vec![("method", 1)],
+    };
+    promtool(&["check", "metrics"], &render(&status, &measures));
+}
