@@ -139,12 +139,7 @@ fn a_token_falls_due_by_its_first_rule() {
             "expired 718, deadline 598, begins 719",
         ),
         ("its secret is lost", |c| c.current.secret_lost = true, 1, "secret-lost 0, deadline 600, begins 1"),
-        (
-            "other parameters",
-            |c| _ = c.policy.params.insert("a".into(), 1.into()),
-            1,
-            "changed 0, deadline 600, begins 1",
-        ),
+        ("other parameters", |c| c.policy.params.insert("a".into(), 1.into()), 1, "changed 0, deadline 600, begins 1"),
         ("another account", |c| c.policy.account = policy::account("other"), 1, "changed 0, deadline 600, begins 1"),
         ("it never expires", |c| c.current.generation.remote.expires = Expiry::Never, 9999, "nothing"),
         (
