@@ -80,3 +80,8 @@ pub mod demo;
 pub mod exit;
 pub mod telemetry;
 pub mod view;
+
+// What must hold of hostile input, for tests and fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -27,9 +27,15 @@ impl<T> Located<T> {
 
 /// The one of `valid` that a person most likely meant by `given`.
 pub fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The comparison takes time and memory in proportion to the product of the lengths.
+    const LONGEST: usize = 100;
+    if given.len() > LONGEST {
+        return None;
+    }
     let given = given.replace('_', "-").to_lowercase();
     valid
         .into_iter()
+        .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| (strsim::damerau_levenshtein(&given, &candidate.replace('_', "-").to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(given.len()) / 3)
         .min_by_key(|(distance, _)| *distance)

@@ -4,6 +4,14 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use crate::outcome::one_line;
+
+/// Characters of a message.
+const LONGEST: usize = 1000;
+/// Characters of a source line that are shown before the place of a problem, and from there on.
+const BEFORE: usize = 120;
+const AFTER: usize = 160;
+
 /// A file of a [`Report`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceId(u32);
@@ -124,12 +132,12 @@ impl Report {
 
     /// Notes that the inventory cannot be used.
     pub fn error(&self, spot: Spot, message: impl Into<String>) {
-        self.add(Severity::Error, spot, message.into(), None);
+        self.add(Severity::Error, spot, &message.into(), None);
     }
 
     /// Notes that the inventory cannot be used, and the remedy.
     pub fn error_with_help(&self, spot: Spot, message: impl Into<String>, help: impl Into<String>) {
-        self.add(Severity::Error, spot, message.into(), Some(help.into()));
+        self.add(Severity::Error, spot, &message.into(), Some(&help.into()));
     }
 
     /// Hides what stands at `spot` from now on: a problem may be about a secret that somebody wrote into a file, and
@@ -140,10 +148,12 @@ impl Report {
 
     /// Notes something that will work, but probably not as meant.
     pub fn warning(&self, spot: Spot, message: impl Into<String>, help: impl Into<String>) {
-        self.add(Severity::Warning, spot, message.into(), Some(help.into()));
+        self.add(Severity::Warning, spot, &message.into(), Some(&help.into()));
     }
 
-    fn add(&self, severity: Severity, spot: Spot, message: String, help: Option<String>) {
+    fn add(&self, severity: Severity, spot: Spot, message: &str, help: Option<&str>) {
+        // Keys and values are quoted as they were written, control characters and all.
+        let (message, help) = (one_line(message, LONGEST), help.map(|help| one_line(help, LONGEST)));
         self.errors.set(self.errors.get() + usize::from(severity == Severity::Error));
         self.problems.borrow_mut().push(Problem { severity, spot, message, help });
     }
@@ -182,27 +192,39 @@ impl Report {
         out
     }
 
-    /// A source line with what is concealed replaced by as many stars, so that columns stay.
-    fn shown(&self, id: SourceId, line: usize) -> String {
-        let source = &self.sources[id.0 as usize];
+    /// The source line of `spot` with what is concealed replaced by as many stars, so that columns stay, and the number
+    /// of characters before `spot`. Of a long line only what is near is shown: it may be the whole file.
+    fn shown(&self, spot: Spot, line: usize) -> (String, usize) {
+        let source = &self.sources[spot.source.0 as usize];
         let start = source.lines().get(line - 1).copied().unwrap_or_default();
         let text = source.line(line);
+        let mut at = spot.start().saturating_sub(start).min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let from = text[..at].char_indices().rev().take(BEFORE).last().map_or(at, |(from, _)| from);
+        let to = text[at..].char_indices().nth(AFTER).map_or(text.len(), |(more, _)| at + more);
         let concealed = self.concealed.borrow();
-        let spots: Vec<_> = concealed.iter().filter(|spot| spot.source == id).collect();
-        let hidden = |at: usize| spots.iter().any(|spot| (spot.start as usize..spot.end as usize).contains(&at));
-        text.char_indices().map(|(at, c)| if c != '\t' && hidden(start + at) { '*' } else { c }).collect()
+        let near = |hidden: &&Spot| hidden.source == spot.source && hidden.start() < start + to;
+        let near: Vec<_> = concealed.iter().filter(near).filter(|hidden| hidden.end as usize > start + from).collect();
+        let hidden = |at: usize| near.iter().any(|spot| (spot.start as usize..spot.end as usize).contains(&at));
+        let stars = |(at, c)| if c != '\t' && hidden(start + from + at) { '*' } else { c };
+        let cut = |more: bool| if more { "…" } else { "" };
+        let shown: String = text[from..to].char_indices().map(stars).collect();
+        let before = text[from..at].chars().count() + usize::from(from > 0);
+        (format!("{}{shown}{}", cut(from > 0), cut(to < text.len())), before)
     }
 
     fn render_one(&self, out: &mut String, problem: &Problem) {
         let source = &self.sources[problem.spot.source.0 as usize];
-        let (line, column) = source.locate(problem.spot.start());
-        let text = self.shown(problem.spot.source, line);
+        let (line, _) = source.locate(problem.spot.start());
+        let (text, before) = self.shown(problem.spot, line);
         let kind = if problem.severity == Severity::Error { "error" } else { "warning" };
         let gutter = line.to_string().len();
         let width = problem.spot.end.saturating_sub(problem.spot.start) as usize;
-        let rest = text.chars().count().saturating_sub(column - 1).max(1);
+        let rest = text.chars().count().saturating_sub(before).max(1);
         // A tab before the place is repeated under it, so that the marks stand below the value in any tab width.
-        let indent: String = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let indent: String = text.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{}: {kind}: {}", self.place(problem.spot), problem.message);
         let _ = writeln!(out, "{:gutter$} |", "");
@@ -233,6 +255,17 @@ mod tests {
             report.render(),
             "a.toml:2:2: error: unknown key `gräce`\n  |\n2 | \tgräce = \"1h\"\n  | \t^^^^^^\n  = help: did you mean `grace`?\n\n"
         );
+    }
+
+    #[test]
+    fn of_a_long_line_only_what_is_near_is_shown() {
+        let mut report = Report::new();
+        let source = report.add_source("a.toml", format!("{}é{}", "a".repeat(5000), "b".repeat(5000)));
+        report.error(Spot::new(source, 5000..5002), "one\n\x1b[31mtwo");
+        let (a, b) = ("a".repeat(BEFORE), "b".repeat(AFTER - 1));
+        let marks = format!("{}^^", " ".repeat(BEFORE + 1));
+        let wanted = format!("a.toml:1:5001: error: one [31mtwo\n  |\n1 | …{a}é{b}…\n  | {marks}\n\n");
+        assert_eq!(report.render(), wanted);
     }
 
     #[test]

@@ -89,6 +89,26 @@ pub fn load(path: &Path, environment: &Environment, now: Time) -> Loaded {
     Loaded { inventory, report, definitions, files, directories }
 }
 
+/// What `text` means as the only file of an inventory, and what is wrong with it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn interpret_text(text: &str, definitions: &Definitions, now: Time) -> (Option<Inventory>, Report) {
+    let mut report = Report::new();
+    let source = report.add_source("patrold.toml", text);
+    let around = Surroundings {
+        main: Spot::top(source),
+        now,
+        state_dir: Some(Path::new("/var/lib/patrold")),
+        runtime_dir: Some(Path::new("/run/patrold")),
+        providers: None,
+        definitions,
+        user: &|_| Some(1000),
+        group: &|_| Some(1000),
+        files: &[],
+    };
+    let inventory = interpret(&report, &[source], true, &around);
+    (inventory, report)
+}
+
 /// Parses the sources of `report` and resolves what they say.
 fn interpret(report: &Report, sources: &[SourceId], complete: bool, around: &Surroundings<'_>) -> Option<Inventory> {
     let mut sound = complete;

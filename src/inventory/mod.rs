@@ -26,6 +26,8 @@ use crate::plan::cron::{Schedule, Window};
 use crate::provider::{Params, Provider};
 
 pub use listen::{Listen, ListenAuth, ListenTls};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use load::interpret_text;
 pub use load::{Environment, Loaded, load};
 
 /// Everything that the files ask for.

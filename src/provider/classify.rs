@@ -215,7 +215,8 @@ impl Provider {
             Substance::Other if quiet || matches!(response.body.trim_ascii_start().first(), Some(b'{' | b'[')) => {
                 "not understandable".to_owned()
             }
-            Substance::Other => String::from_utf8_lossy(&response.body[..response.body.len().min(4096)]).into_owned(),
+            // In full: a secret that is cut in two would not be struck out.
+            Substance::Other => String::from_utf8_lossy(&response.body).into_owned(),
             Substance::Json(body) => {
                 let places = call.capture.secret.iter().chain(call.capture.parts.iter().map(|(_, place)| place));
                 let found = Content { body, headers: &response.headers };

@@ -265,11 +265,14 @@ impl Part {
         if whole && !matches!(source, "true" | "false" | "none") {
             return Ok(Self::Name(source.to_owned(), bind(source)?));
         }
+        check_size(source)?;
         check_words(source)?;
         let program = ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| explain(source, &error))?;
         let mut used: Vec<String> = program.undeclared_variables(true).into_iter().collect();
         used.sort();
-        let names = used.into_iter().map(|name| bind(&name).map(|bound| (name, bound))).collect::<Result<_, _>>()?;
+        let names =
+            used.into_iter().map(|name| bind(&name).map(|bound| (name, bound))).collect::<Result<Vec<_>, _>>()?;
+        check_product(source, &names)?;
         Ok(Self::Expression { source: source.to_owned(), names, program })
     }
 
@@ -340,6 +343,32 @@ fn end_of_expression(text: &str) -> Option<usize> {
 pub(super) fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// The engine walks expressions by recursion, and each filter may double its text: what is longer than anybody needs could
+/// take all of the stack or of the memory.
+fn check_size(source: &str) -> Result<(), String> {
+    const LONGEST: usize = 300;
+    const FILTERS_AT_MOST: usize = 4;
+    if source.len() > LONGEST {
+        return Err(format!("the expression has more than {LONGEST} bytes"));
+    }
+    if without_quoted(source).matches('|').count() > FILTERS_AT_MOST {
+        return Err(format!("the expression has more than {FILTERS_AT_MOST} filters"));
+    }
+    Ok(())
+}
+
+/// A product of a text or a list would be a repetition, of any size.
+fn check_product(source: &str, names: &[(String, Name)]) -> Result<(), String> {
+    let is_number = |name: &Name| matches!(name, Name::WantTtl | Name::PageNumber | Name::PageOffset);
+    let plain = |c: char| c.is_ascii_alphanumeric() || " ._+-*/%()".contains(c);
+    if !without_quoted(source).contains('*')
+        || (source.chars().all(plain) && names.iter().all(|(_, name)| is_number(name)))
+    {
+        return Ok(());
+    }
+    Err("`*` multiplies numbers only: `want.ttl`, `page.number`, `page.offset` and fixed ones".to_owned())
 }
 
 /// The engine learns of unknown filters and tests only while it runs, when a request is due; so they are looked for

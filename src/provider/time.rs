@@ -72,10 +72,10 @@ impl Format {
 
 /// Integers of an `auto` format from here on are milliseconds: as seconds this would be the year 5138, as milliseconds
 /// it is 1973.
-const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+const FIRST_MILLISECONDS: u64 = 100_000_000_000;
 
 fn guess_epoch(number: i64) -> Option<Time> {
-    if number.abs() < FIRST_MILLISECONDS {
+    if number.unsigned_abs() < FIRST_MILLISECONDS {
         DateTime::from_timestamp(number, 0)
     } else {
         DateTime::from_timestamp_millis(number)
@@ -210,6 +210,7 @@ mod tests {
         for (word, format) in Format::WORDS {
             // Beyond every calendar: no panic, no moment.
             assert_eq!(format.read(&json!(i64::MAX), now), None, "{word}");
+            assert_eq!(format.read(&json!(i64::MIN), now), None, "{word}");
             assert_eq!(format.read(&json!(1e300), now), None, "{word}");
         }
     }

@@ -4,29 +4,12 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::fixtures::fixtures;
+use super::fixtures::{Fixture, fixtures};
 use super::*;
+use crate::fuzzing::shape;
 
-/// What no value may change: where a request goes, how many pieces it has, and what they are called.
-fn shape(request: &Request) -> Value {
-    let segments = request.url.path_segments().map(Iterator::count);
-    let query: Vec<String> = request.url.query_pairs().map(|(key, _)| key.into_owned()).collect();
-    let headers: BTreeSet<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
-    let body = request.body.as_ref().map(|body| match serde_json::from_slice::<Value>(body) {
-        Ok(json) => outline(&json),
-        Err(_) => url::form_urlencoded::parse(body).map(|(key, _)| key.into_owned()).collect(),
-    });
-    json!([request.method.as_str(), request.url.origin().ascii_serialization(), segments, query, headers, body])
-}
-
-fn outline(value: &Value) -> Value {
-    match value {
-        Value::Object(table) => table.iter().map(|(key, value)| (key.clone(), outline(value))).collect(),
-        Value::Array(items) => items.iter().map(outline).collect(),
-        Value::Null => Value::Null,
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => json!("leaf"),
-    }
-}
+/// Read once: each case of the property tests goes through all of them.
+static FIXTURES: LazyLock<Vec<Fixture>> = LazyLock::new(fixtures);
 
 #[test]
 fn hostile_values_cannot_leave_their_place() {
@@ -53,7 +36,7 @@ fn hostile_values_cannot_leave_their_place() {
         "",
         long.as_str(),
     ];
-    for fixture in fixtures() {
+    for fixture in FIXTURES.iter() {
         let provider = &fixture.provider;
         let free =
             |spec: &ParamSpec| spec.choices.is_empty() && matches!(spec.kind, ParamKind::String | ParamKind::List);
@@ -152,7 +135,7 @@ proptest! {
         leaves in prop::collection::vec((any::<prop::sample::Index>(), any_leaf()), 0..8),
         link in "[ -~]{0,40}",
     ) {
-        for fixture in fixtures().into_iter().filter(|fixture| fixture.operations().next().is_some()) {
+        for fixture in FIXTURES.iter().filter(|fixture| fixture.operations().next().is_some()) {
             let (provider, mut given) = (&fixture.provider, fixture.given("usual"));
             given.identity.as_mut().unwrap().secret = SecretParts::new(Secret::new(CREDENTIAL));
             let pointers = pointers(provider.source());

@@ -79,3 +79,22 @@ fn a_value_that_is_not_there_drops_its_key_and_breaks_a_text() {
     let guarded = r#""{{ params.policy.rules if params.policy else none }}""#;
     assert_eq!(field(guarded, &given), Ok(Value::Null));
 }
+
+#[test]
+fn an_expression_that_could_take_all_memory_is_refused_in_words() {
+    let mut given = Given::new("https://h.example.com", json!({}));
+    given.want.lifetime = Some(Span::hours(1));
+    let product = "`*` multiplies numbers only";
+    for (template, wanted) in [
+        ("{{ params.text * 1000 }}".to_owned(), product),
+        ("{{ 'x' * 1000 }}".to_owned(), product),
+        ("{{ [0] * 1000 }}".to_owned(), product),
+        ("{{ (1 ~ 2) * 1000 }}".to_owned(), product),
+        (format!("{{{{ params.text {} }}}}", "| json ".repeat(5)), "more than 4 filters"),
+        (format!("{{{{ {}1 }}}}", "1+".repeat(150)), "more than 300 bytes"),
+    ] {
+        let error = field(&format!("\"{template}\""), &given).unwrap_err();
+        assert!(error.contains(wanted), "{template}: {error}");
+    }
+    assert_eq!(field(r#""{{ want.ttl * 1000 }}""#, &given), Ok(json!(3_600_000)));
+}
