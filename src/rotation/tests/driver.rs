@@ -95,7 +95,8 @@ pub(super) fn accounts_for(state: &TokenState, issued: &Issued) -> bool {
     }
 }
 
-fn has_secret(generation: &Generation, issued: &Issued) -> bool {
+/// Whether the secret of `generation` is the one of `issued`.
+pub(super) fn has_secret(generation: &Generation, issued: &Issued) -> bool {
     let fingerprint = fingerprinter().of(&Secret::new(issued.secret.clone()));
     generation.fingerprints.get(TOKEN_PART) == Some(&fingerprint)
 }

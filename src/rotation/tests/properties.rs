@@ -8,12 +8,11 @@ use proptest::prelude::*;
 
 use crate::clock::Span;
 use crate::inventory::{OnFailure, TokenPolicy};
-use crate::names::Marker;
 use crate::rotation::decide::Abilities;
 use crate::rotation::event::Event;
 
-use super::driver::{Sim, check};
-use super::ledger::Consumer;
+use super::driver::{Sim, check, has_secret};
+use super::ledger::{Consumer, Issued};
 use super::policy::{abilities, hook, renewing, store, token};
 use super::world::{Fate, Kind, Script};
 
@@ -188,10 +187,16 @@ fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
         }
         Happening::Kill => {
             let can = sim.context.abilities.can;
-            let marker = sim.state().phase.current().and_then(|current| current.generation.marker.clone());
-            if can.lists || can.verifies {
-                let of = |it: &&mut super::ledger::Issued| it.marker.as_deref() == marker.as_ref().map(Marker::as_str);
-                sim.world.ledger(|ledger| ledger.tokens.iter_mut().find(of).map(|token| token.revoked = true));
+            let Some(current) = sim.state().phase.current() else { return };
+            let generation = current.generation.clone();
+            let listed = can.lists && (generation.marker.is_some() || generation.remote.id.is_some());
+            // What neither proves nor lists a token leaves its end to its consumers to find out.
+            if can.verifies || listed {
+                let killed = |it: &&mut Issued| match &generation.marker {
+                    Some(marker) => it.marker.as_deref() == Some(marker.as_str()),
+                    None => has_secret(&generation, it),
+                };
+                sim.world.ledger(|ledger| ledger.tokens.iter_mut().find(killed).map(|token| token.revoked = true));
             }
         }
         Happening::Skew { seconds } => sim.skew(sim.context.skew + Span::seconds(seconds)),
