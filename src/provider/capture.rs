@@ -163,8 +163,8 @@ fn place_of(reader: &Reader<'_>) -> Option<Place> {
     let optional = reader.bool("optional").is_some_and(|flag| flag.value);
     let base64 = reader.choice("decode", &[("base64", true)]).is_some();
     let header = reader.parsed("header", str::parse::<HeaderName>);
-    let joined = reader.take("join").map(|found| {
-        let pieces = found.items().map(|piece| match piece.value().as_str() {
+    let joined = reader.array("join").map(|pieces| {
+        let pieces = pieces.into_iter().map(|piece| match piece.value().as_str() {
             Some(text) => Some(Piece::Text(text.to_owned())),
             None => place_from(reader, "join", piece).map(Piece::Place),
         });
@@ -173,6 +173,8 @@ fn place_of(reader: &Reader<'_>) -> Option<Place> {
     let source = match (header, joined) {
         (Some(header), None) => Source::Header(header.value),
         (None, Some(pieces)) => Source::Joined(pieces?),
+        // It was no list, which is told.
+        (None, None) if reader.has("join") => return None,
         (None, None) => Source::Body(read_pointer(reader, "at")?),
         (Some(_), Some(_)) => {
             reader
