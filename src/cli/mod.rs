@@ -20,6 +20,7 @@ mod reading;
 mod rollback;
 mod rotate;
 mod run;
+mod schema;
 mod shell;
 mod status;
 mod trial;
@@ -147,6 +148,12 @@ enum Command {
     /// Starts a provider on loopback that speaks three token APIs, the daemon, and a consumer for each file that it
     /// writes. Tokens live for seconds. The exit status is 0 only if every guarantee held.
     Demo(demo::DemoArgs),
+    /// Print the JSON Schema of inventories or provider definitions, for editors
+    ///
+    /// An editor that knows the schema completes keys, shows what they mean, and underlines what is wrong while one types.
+    /// What spans several places, such as the name of an account, only `check` knows.
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema(schema::SchemaArgs),
     /// Print the completions of a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(shell::CompletionsArgs),
@@ -199,6 +206,11 @@ Examples:
   patrold history --verify               whether all records are what was written
 
 Exit status of --verify: 0 they are, 1 the first that is not is named.";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  patrold schema > patrold.schema.json             with \"#:schema ./patrold.schema.json\" as first line of an inventory
+  patrold schema provider > provider.schema.json   likewise for a definition of your own";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -254,6 +266,7 @@ pub fn run(args: &Args) -> Exit {
         Command::Explain(explain) => explain::run(explain, &args.config, &mut console),
         Command::History(history) => history::run(history, &args.config, &mut console),
         Command::Journal(journal) => journal::run(journal, &args.config, &mut console),
+        Command::Schema(schema) => schema::run(schema, &mut console),
         Command::Completions(completions) => shell::completions(completions, &mut console),
         Command::Man(man) => shell::man(man, &mut console),
         Command::Status(status) => status::run(status, &args.config, &mut console),

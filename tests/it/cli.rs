@@ -36,6 +36,7 @@ fn help_is_as_documented() {
         ("help-adopt", &["adopt", "--help"]),
         ("help-rollback", &["rollback", "--help"]),
         ("help-history", &["history", "--help"]),
+        ("help-schema", &["schema", "--help"]),
         ("help-provider-show", &["provider", "show", "--help"]),
         ("help-provider-test", &["provider", "test", "--help"]),
     ] {

@@ -10,4 +10,5 @@ mod metrics;
 mod packaging;
 mod pages;
 mod purity;
+mod schema;
 mod upgrade;
