@@ -1,7 +1,7 @@
 //! The control socket: what the command line may ask a running daemon. See [`crate::control`] for the protocol.
 //!
 //! The socket belongs to the daemon's user and to nobody else: its mode is 0600 before anybody can connect. Who connects
-//! all the same, and how much is taken from whom, is the business of [`super::guard`].
+//! all the same, and how much is taken from whom, is the business of `guard`.
 
 use std::convert::Infallible;
 use std::fs::Permissions;
