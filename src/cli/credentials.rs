@@ -6,7 +6,6 @@ use crate::account::credential;
 use crate::clock::SystemClock;
 use crate::daemon::accounts::Accounts;
 use crate::inventory::{Credential, Inventory};
-use crate::journal::SecretSlot;
 use crate::journal::key::KeySource;
 use crate::journal::sqlite::{OpenError, ReadOnly};
 use crate::names::{AccountName, TokenName};
@@ -49,9 +48,7 @@ async fn managed(inventory: &Inventory, token: &TokenName, key: Option<&KeySourc
             let state: Option<TokenState> =
                 state.map(|state| serde_json::from_str(&state)).transpose().map_err(|error| failed(&error))?;
             if let Some(current) = state.as_ref().and_then(|state| state.phase.current()) {
-                let generation = &current.generation;
-                let slot =
-                    SecretSlot { token: token.clone(), generation: generation.number, revision: generation.revision };
+                let slot = current.generation.slot(token);
                 let key =
                     key.ok_or_else(|| Complaint::failed("the key that seals the journal's secrets is not there"))?;
                 if let Some(secret) = journal.secret(&slot, key).map_err(|error| failed(&error))? {

@@ -91,7 +91,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             let Some(generation) = held.state().phase.current().map(|current| current.generation.clone()) else {
                 continue;
             };
-            let slot = SecretSlot { token: name.clone(), generation: generation.number, revision: generation.revision };
+            let slot = generation.slot(&name);
             if unreadable.contains(&slot) {
                 let failure = Failure::new(FailureCode::SecretUnreadable, "it was sealed with another key");
                 let number = generation.number;
@@ -113,7 +113,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             }
             let state = token.view().state;
             let Some(generation) = state.phase.current().map(|current| &current.generation) else { continue };
-            let slot = SecretSlot { token: name.clone(), generation: generation.number, revision: generation.revision };
+            let slot = generation.slot(&name);
             match self.machine.journal.secret(&slot).await {
                 Ok(Some(secret)) => self.accounts.supply(&name, secret),
                 Ok(None) => {}
@@ -231,14 +231,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             listing,
             policy,
         })
-    }
-
-    /// Notes that an operator asked for a rotation of `name`. False where there is no such token in the inventory.
-    pub async fn request(&self, name: &TokenName) -> bool {
-        let Some(token) = self.tokens.get(name).filter(|token| token.wanted()) else { return false };
-        let mut held = token.held.lock().await;
-        held.note(&token.policy(), self.clock.now(), Event::Requested {});
-        true
     }
 
     /// Asks what the provider knows of an account's tokens; not before the account has a credential. Returns the tokens that should look at the answer, and when

@@ -12,12 +12,11 @@ use crate::account::{Listing, credential};
 use crate::clock::{Clock, Time};
 use crate::hook::{self, HookEvent, HookRunner, Secrets};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
-use crate::journal::{Journal, SecretSlot};
+use crate::journal::Journal;
 use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, Minted, Redactor, Subject, Verdict, Want};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
-use crate::rotation::state::Generation;
 use crate::rotation::{Event, TokenState};
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
 use crate::store::{self, drift};
@@ -71,9 +70,9 @@ impl<J: Journal> Secrets for HookSecrets<J> {
                 if !token.policy().hooks.iter().any(|hook| hook.key == self.hook) {
                     continue;
                 }
-                for slot in slots(&name, &token.view().state) {
+                for generation in token.view().state.phase.generations() {
                     // A secret that cannot be read now was not read for a store either.
-                    if let Ok(Some(parts)) = self.journal.secret(&slot).await {
+                    if let Ok(Some(parts)) = self.journal.secret(&generation.slot(&name)).await {
                         parts.iter().for_each(|(_, secret)| redactor.add(secret));
                     }
                 }
@@ -81,22 +80,6 @@ impl<J: Journal> Secrets for HookSecrets<J> {
             redactor
         })
     }
-}
-
-/// Where the secrets are kept that the stores of a token may hold.
-fn slots(token: &TokenName, state: &TokenState) -> Vec<SecretSlot> {
-    let phase = &state.phase;
-    let generations = [
-        phase.current().map(|current| &current.generation),
-        phase.candidate().map(|candidate| &candidate.generation),
-        phase.retiring().map(|retiring| &retiring.generation),
-    ];
-    let slot = |generation: &Generation| SecretSlot {
-        token: token.clone(),
-        generation: generation.number,
-        revision: generation.revision,
-    };
-    generations.into_iter().flatten().map(slot).collect()
 }
 
 /// The account's client, or the way out with its failure.
@@ -245,9 +228,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             return;
         }
         let Some(current) = state.phase.current() else { return };
-        let generation = &current.generation;
-        let slot = SecretSlot { token: token.clone(), generation: generation.number, revision: generation.revision };
-        match self.journal.secret(&slot).await {
+        match self.journal.secret(&current.generation.slot(token)).await {
             Ok(Some(secret)) => self.accounts.switch(token, secret),
             Ok(None) => {}
             Err(failure) => {

@@ -61,9 +61,8 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
         };
         let mut fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> = BTreeMap::new();
         for generation in generations(&mut state) {
-            let (number, revision) = (generation.number, generation.revision);
-            let slot = SecretSlot { token: token.clone(), generation: number, revision };
-            fingerprints.extend(secrets.get(&slot).map(|parts| (number, fingerprint(parts))));
+            let parts = secrets.get(&generation.slot(&token));
+            fingerprints.extend(parts.map(|parts| (generation.number, fingerprint(parts))));
         }
         let event = Event::Resealed { fingerprints };
         apply(&mut state, now, &event);

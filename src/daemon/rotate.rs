@@ -115,7 +115,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         Granted { token: name.clone(), answer: last, left }
     }
 
-    async fn begin(&self, token: &Token, wish: Wish) -> Result<(), String> {
+    /// Notes what `wish` asks of a token; the next run acts on it. The error says in words why it cannot be done.
+    pub async fn begin(&self, token: &Token, wish: Wish) -> Result<(), String> {
         if let (Wish::Rotate | Wish::Replace, Some(why)) = (&wish, unrotatable(&token.policy())) {
             return Err(why);
         }

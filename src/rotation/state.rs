@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Span, Time};
-use crate::names::{AccountName, GenerationNo, HookKey, Marker, RotationId, StoreKey};
+use crate::journal::SecretSlot;
+use crate::names::{AccountName, GenerationNo, HookKey, Marker, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Params, Remote};
 use crate::secret::Fingerprint;
@@ -59,12 +60,7 @@ impl TokenState {
     /// The markers of everything that this state accounts for.
     pub fn markers(&self) -> impl Iterator<Item = &str> {
         let phase = &self.phase;
-        let generations = [
-            phase.current().map(|current| &current.generation),
-            phase.candidate().map(|candidate| &candidate.generation),
-            phase.retiring().map(|retiring| &retiring.generation),
-        ];
-        let minted = generations.into_iter().flatten().filter_map(|generation| generation.marker.as_ref());
+        let minted = phase.generations().filter_map(|generation| generation.marker.as_ref());
         let intended = phase.intent().map(|intent| &intent.marker);
         let remnants = self.remnants.iter().filter_map(Remnant::marker);
         minted.chain(intended).chain(remnants).map(Marker::as_str)
@@ -177,6 +173,16 @@ impl Phase {
     }
 
     /// Every generation that this phase holds.
+    pub fn generations(&self) -> impl Iterator<Item = &Generation> {
+        let generations = [
+            self.current().map(|current| &current.generation),
+            self.candidate().map(|candidate| &candidate.generation),
+            self.retiring().map(|retiring| &retiring.generation),
+        ];
+        generations.into_iter().flatten()
+    }
+
+    /// The same, to be changed.
     pub(crate) fn generations_mut(&mut self) -> impl Iterator<Item = &mut Generation> {
         let (current, candidate, retiring) = match self {
             Self::Vacant => (None, None, None),
@@ -263,6 +269,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Where the journal keeps its secret; `token` is whose generation it is.
+    pub fn slot(&self, token: &TokenName) -> SecretSlot {
+        SecretSlot { token: token.clone(), generation: self.number, revision: self.revision }
+    }
+
     /// Whether there is a secret of it at all: a token that is only watched may be known by its id alone.
     pub fn has_secret(&self) -> bool {
         self.params.is_some() || !self.fingerprints.is_empty()

@@ -104,18 +104,12 @@ impl<'a> Known<'a> {
     /// Adds what `state` accounts for at `account`.
     pub fn add(&mut self, account: &AccountName, token: &'a TokenName, state: &'a TokenState) {
         self.markers.extend(state.markers().map(|marker| (marker, token)));
-        let phase = &state.phase;
-        let generations = [
-            phase.current().map(|current| &current.generation),
-            phase.candidate().map(|candidate| &candidate.generation),
-            phase.retiring().map(|retiring| &retiring.generation),
-        ];
         let deferred = state.remnants.iter().filter_map(|remnant| match remnant {
             Remnant::Deferred { generation, .. } => Some(generation.as_ref()),
             Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
         });
         let of_account = |generation: &&Generation| generation.account == *account;
-        let generations = generations.into_iter().flatten().chain(deferred).filter(of_account);
+        let generations = state.phase.generations().chain(deferred).filter(of_account);
         let left = state.remnants.iter().filter_map(|remnant| match remnant {
             Remnant::Unrevocable { id, .. } => id.as_ref(),
             Remnant::LostMint { .. } | Remnant::Deferred { .. } => None,

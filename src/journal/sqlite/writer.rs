@@ -11,7 +11,6 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -75,8 +74,6 @@ impl Writer {
     /// Works until nobody can ask any more, then leaves the database in one file.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         while let Some(job) = self.wait(jobs) {
-            // Whoever is about to commit gets the processor first: a group costs little more than one of it.
-            thread::yield_now();
             let mut commits = Vec::new();
             let mut answers = Vec::new();
             let mut others = Vec::new();

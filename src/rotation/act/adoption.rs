@@ -14,7 +14,7 @@ use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::Generation;
 use crate::secret::SecretParts;
 
-use super::{failures, slot};
+use super::failures;
 
 /// An initial secret that was refused this often in a row is dead: its provider had time to take it in.
 const DEAD_INITIAL: u32 = 3;
@@ -106,7 +106,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     /// A generation of what was found, whose secret is kept with the next note.
-    fn taken_over(
+    pub(super) fn taken_over(
         &self,
         held: &mut Held,
         context: &Context,
@@ -129,7 +129,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             compromised: None,
         };
         if let Some(parts) = parts {
-            held.keep(slot(policy, &generation), parts);
+            held.keep(generation.slot(&policy.name), parts);
         }
         generation
     }

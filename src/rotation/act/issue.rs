@@ -14,7 +14,7 @@ use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin, Phase};
 
-use super::{failures, named, slot};
+use super::{failures, named};
 
 /// The shortest wait between two listings of a search.
 const SHORTEST_SEARCH: Span = Span::milliseconds(100);
@@ -84,7 +84,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             fingerprints: self.effects.fingerprints(&minted.secret),
             compromised: None,
         };
-        held.keep(slot(&context.policy, &generation), minted.secret);
+        held.keep(generation.slot(&context.policy.name), minted.secret);
         let candidate = Candidate {
             generation,
             rotation: intent.rotation,

@@ -8,8 +8,7 @@ mod renewal;
 mod revocation;
 
 use crate::clock::{Clock, Time};
-use crate::inventory::TokenPolicy;
-use crate::journal::{Journal, SecretSlot};
+use crate::journal::Journal;
 use crate::names::{GenerationNo, Marker, RemoteId, RotationId};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::plan::{Reason, backoff};
@@ -139,7 +138,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// The secret of a generation, out of the journal.
     async fn secret(&self, context: &Context, generation: &Generation) -> Result<SecretParts, Failure> {
-        let found = self.journal.secret(&slot(&context.policy, generation)).await?;
+        let found = self.journal.secret(&generation.slot(&context.policy.name)).await?;
         found.ok_or_else(|| Failure::new(FailureCode::SecretUnreadable, "the journal does not hold it"))
     }
 }
@@ -147,10 +146,6 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 /// Consecutive failures so far.
 fn failures(retry: Option<&Retry>) -> u32 {
     retry.map_or(0, |retry| retry.attempts)
-}
-
-fn slot(policy: &TokenPolicy, generation: &Generation) -> SecretSlot {
-    SecretSlot { token: policy.name.clone(), generation: generation.number, revision: generation.revision }
 }
 
 /// The account that minted a generation, with the parameters it was minted with.

@@ -13,8 +13,6 @@ use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Candidate, Delivery, Generation, Origin, Phase, Remnant};
 use crate::secret::{SecretParts, TOKEN_PART};
 
-use super::slot;
-
 /// A secret that an operator brings, and what they know of it.
 #[derive(Clone, Debug)]
 pub struct Offer {
@@ -79,7 +77,6 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         // Nothing was ever known of the token: what is adopted first has the number 0.
         let first = held.state.phase == Phase::Vacant && held.state.last_number == GenerationNo::ADOPTED;
         let number = if first { GenerationNo::ADOPTED } else { held.state.last_number.next() };
-        let now = self.clock.now();
         let expires = offer.expires.or_else(|| claimed_expiry(offer.secret.token()));
         let remote = Remote {
             id: offer.id,
@@ -88,19 +85,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             renewable_until: None,
             facts: std::collections::BTreeMap::new(),
         };
-        let generation = Generation {
-            number,
-            account: policy.account.name.clone(),
-            params: None,
-            revision: 0,
-            marker: None,
-            remote,
-            minted_at: now,
-            issued_at: now,
-            fingerprints,
-            compromised: None,
-        };
-        held.keep(slot(policy, &generation), offer.secret);
+        let generation = self.taken_over(held, context, number, remote, Some(offer.secret));
         let candidate = self.candidate(generation, Origin::Adopted);
         self.note(held, context, Event::Offered { candidate });
         Ok(number)

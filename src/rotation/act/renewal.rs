@@ -10,7 +10,7 @@ use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Current, Generation, Phase};
 
-use super::{PROOFS, address, failures, slot, subject};
+use super::{PROOFS, address, failures, subject};
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn begin_renewal(&self, held: &mut Held, context: &Context) {
@@ -74,7 +74,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             fingerprints: self.effects.fingerprints(&minted.secret),
             ..old
         };
-        held.keep(slot(&context.policy, &generation), minted.secret);
+        held.keep(generation.slot(&context.policy.name), minted.secret);
         self.note(held, context, Event::Renewed { generation: Box::new(generation) });
     }
 

@@ -181,16 +181,7 @@ fn minted(policy: &TokenPolicy, at: Time) -> Current {
         fingerprints: BTreeMap::new(),
         compromised: None,
     };
-    Current {
-        generation,
-        delivery: Delivery::default(),
-        dead: None,
-        renewal_spent: false,
-        secret_lost: false,
-        renewal_retry: None,
-        preferred: None,
-        replacement: None,
-    }
+    Current::new(generation, Delivery::default())
 }
 
 fn mark(at: Time, overridden: bool) -> Mark {

@@ -77,13 +77,8 @@ async fn nothing_is_asked_of_a_provider_that_wants_patience() {
         world.loopback.faults().next(Service::Awx, List, fault);
         world.until_requests("the 429", |requests| requests.iter().any(|it| it.status == Some(429))).await;
         let blocked = world.loopback.requests().iter().position(|it| it.status == Some(429)).unwrap();
-        let names = [name_of("ci"), name_of("cd")];
-        let requested = [&names[0], &names[1]].map(|name| daemon.running.core.request(name));
-        for request in requested {
-            assert!(request.await);
-        }
-        daemon.wake("ci");
-        daemon.wake("cd");
+        daemon.request("ci").await;
+        daemon.request("cd").await;
         daemon.current("ci", 2).await;
         daemon.current("cd", 2).await;
         let requests = world.loopback.requests();

@@ -9,7 +9,7 @@ use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
 use patrold::rotation::Phase;
 
-use super::world::{Daemon, World, name_of, now, sit_out, token};
+use super::world::{Daemon, World, now, sit_out, token};
 
 /// A daemon with one token, whose hook fails while the file `broken` exists.
 async fn with_hook(world: &World, more: &str) -> Daemon {
@@ -21,18 +21,13 @@ async fn with_hook(world: &World, more: &str) -> Daemon {
     daemon
 }
 
-async fn request(daemon: &Daemon) {
-    assert!(daemon.running.core.request(&name_of("ci")).await);
-    daemon.wake("ci");
-}
-
 #[tokio::test]
 async fn while_a_hook_fails_it_is_retried_and_the_old_generation_is_not_revoked() {
     let world = World::new().await;
     let daemon = with_hook(&world, "").await;
     let old = world.stored("ci");
     fs::write(world.path("broken"), "").unwrap();
-    request(&daemon).await;
+    daemon.request("ci").await;
     let view = daemon
         .until("ci", "the hook failed twice", |view| {
             let Phase::Delivered { candidate, .. } = &view.state.phase else { return false };
@@ -57,7 +52,7 @@ async fn a_hook_can_have_the_rotation_rolled_back() {
     let daemon = with_hook(&world, ", on-failure = \"rollback\"").await;
     let old = world.stored("ci");
     fs::write(world.path("broken"), "").unwrap();
-    request(&daemon).await;
+    daemon.request("ci").await;
     daemon.until("ci", "it is being taken back", |view| matches!(view.state.phase, Phase::Undoing { .. })).await;
     fs::remove_file(world.path("broken")).unwrap();
     daemon.until("ci", "it was taken back", |view| view.state.failed_rotations == 1).await;

@@ -11,7 +11,7 @@ use patrold::plan::Reason;
 use patrold::provider::Operation::{Mint, Revoke, Verify};
 use patrold::rotation::Phase;
 
-use super::world::{World, name_of, token};
+use super::world::{World, token};
 
 #[tokio::test]
 async fn a_restart_asks_the_provider_for_nothing_that_was_done() {
@@ -115,8 +115,7 @@ async fn while_the_journal_cannot_be_written_nothing_is_minted_and_afterwards_it
     // Somebody else writes to it and takes his time.
     let mut other = rusqlite::Connection::open(journal_of(&world)).unwrap();
     let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
-    assert!(daemon.running.core.request(&name_of("ci")).await);
-    daemon.wake("ci");
+    daemon.request("ci").await;
     let view = daemon.until("ci", "the journal is stuck", |view| view.stuck.is_some()).await;
     assert_eq!(view.rest.unwrap().reason, Reason::JournalUnwritable);
     assert_eq!(view.stuck.unwrap().code, FailureCode::Journal);

@@ -26,8 +26,7 @@ async fn rotate_under(service: Service, fault: Fault, number: u32) -> (World, Da
     world.until_requests("the first poll", |requests| requests.iter().any(|it| it.operation == Some(List))).await;
     world.loopback.faults().next(service, Mint, fault.clone());
     let from = world.count();
-    assert!(daemon.running.core.request(&super::world::name_of("ci")).await);
-    daemon.wake("ci");
+    daemon.request("ci").await;
     let what = format!("rotated under {fault:?}");
     daemon
         .until("ci", &what, |view| {

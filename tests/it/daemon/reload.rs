@@ -11,7 +11,7 @@ use patrold::plan::Reason;
 use patrold::provider::Operation::{Mint, Revoke, Verify};
 use patrold::rotation::Phase;
 
-use super::world::{World, name_of, token};
+use super::world::{World, token};
 
 #[tokio::test]
 async fn a_changed_token_is_dealt_with_and_no_other_is_touched() {
@@ -95,8 +95,7 @@ async fn a_token_that_leaves_before_its_handover_is_taken_back() {
     daemon.steady("ci", 1).await;
     let old = world.stored("ci");
     world.loopback.faults().next(Service::Awx, Mint, Fault::Slow { by: Span::milliseconds(800) });
-    assert!(daemon.running.core.request(&name_of("ci")).await);
-    daemon.wake("ci");
+    daemon.request("ci").await;
     daemon.until("ci", "the mint is under way", |view| matches!(view.state.phase, Phase::Intended { .. })).await;
     world.write(&[account]);
     daemon.reload().await;

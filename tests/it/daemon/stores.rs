@@ -39,8 +39,7 @@ async fn a_store_that_fails_after_the_mint_gets_the_secret_later_and_no_second_m
     let (old, from) = (world.stored("ci"), world.count());
     // Between the mint and its proof the directory goes away.
     world.loopback.faults().next(Service::Awx, Verify, patrold::demo::Fault::Slow { by: Span::milliseconds(700) });
-    assert!(daemon.running.core.request(&super::world::name_of("ci")).await);
-    daemon.wake("ci");
+    daemon.request("ci").await;
     daemon.until("ci", "it is minted", |view| matches!(view.state.phase, Phase::Minted { .. })).await;
     fs::rename(world.path("late"), world.path("away")).unwrap();
     fs::write(world.path("late"), "in the way").unwrap();

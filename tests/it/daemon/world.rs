@@ -10,7 +10,7 @@ use patrold::clock::{Clock, SystemClock, Time};
 use patrold::daemon::attend::{Attendant, Noticed};
 use patrold::daemon::registry::{Token, View};
 use patrold::daemon::reload::Reload;
-use patrold::daemon::rotate::Answer;
+use patrold::daemon::rotate::{Answer, Wish};
 use patrold::daemon::scheduler::Key;
 use patrold::daemon::{Running, StartError, start};
 use patrold::demo::{Loopback, Options, RequestRecord, Service, operations};
@@ -270,6 +270,14 @@ impl Daemon {
         let names = [name_of(token)];
         let answers = self.running.core.rotate(&self.running.waker, &names, PATIENCE).await;
         answers.into_iter().map(|(_, answer)| answer).next().unwrap()
+    }
+
+    /// Asks for a rotation, as an operator does, and does not wait for it.
+    pub async fn request(&self, token: &str) {
+        let core = &self.running.core;
+        let held = core.tokens.get(&name_of(token)).expect("the inventory has it");
+        assert_eq!(core.begin(&held, Wish::Rotate).await, Ok(()));
+        self.wake(token);
     }
 
     /// Lets the daemon look at `token` now.
