@@ -149,6 +149,9 @@ failure_codes! {
     /// 401, or what the definition says means the same.
     Unauthorized = "unauthorized", "the provider does not accept the credential",
         "check the account's credential; a changed credential file is noticed by itself";
+    /// What the definition says means it.
+    AccountLocked = "account-locked", "the provider has locked the user of the credential",
+        "correct the account's credential where it is wrong, and have the user unlocked at the provider or wait for the lock to end";
     /// 403, or what the definition says means the same.
     Forbidden = "forbidden", "the provider does not permit this",
         "give the account's credential the permission at the provider; `patrold provider show` says what a definition needs";

@@ -4,7 +4,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::credential::Presented;
 use super::health::Event;
-use super::limit::Admission;
+use super::limit::{Admission, Refusal};
 use super::{Account, AccountState, skew};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -101,21 +101,36 @@ impl<C: Clock> Account<C> {
                 }
                 return outcome;
             }
-            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => failure.clone(),
+            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => failure,
+        };
+        if let Some(presented) = presented.filter(|_| refuses_credential(failure.code))
+            && self.0.session.lock().await.refused(&presented.fingerprint)
+        {
+            self.state().record.note(&Event::OperationFailed(failure), now);
+            return Outcome::later(failure.clone());
+        }
+        self.note_failure(outcome, presented).await
+    }
+
+    /// The same, of something that failed, and for which no session is to blame.
+    pub(super) async fn note_failure<T>(&self, outcome: Outcome<T>, presented: Option<&Presented>) -> Outcome<T> {
+        let now = self.0.clock.now();
+        let (failure, not_before) = match &outcome {
+            Outcome::Done(_) => return outcome,
+            Outcome::Later { failure, not_before } => (failure.clone(), *not_before),
+            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => (failure.clone(), None),
         };
         match (failure.code, presented) {
-            (FailureCode::Unauthorized, Some(presented)) => {
-                if self.0.session.lock().await.refused(&presented.fingerprint) {
-                    self.state().record.note(&Event::OperationFailed(&failure), now);
-                    return Outcome::later(failure);
-                }
+            (code, Some(presented)) if refuses_credential(code) => {
                 self.0.credential.suspect().await;
                 if self.0.credential.present(now).await.is_ok_and(|new| new.root != presented.root) {
                     self.state().record.note(&Event::OperationFailed(&failure), now);
                     return Outcome::later(failure);
                 }
+                let (credential, password) = (presented.root.clone(), presented.identity.username.is_some());
+                let refusal = Refusal { credential, password, until: not_before };
                 let mut state = self.state();
-                state.limiter.credential_refused(now, presented.root.clone());
+                state.limiter.credential_refused(now, refusal);
                 state.record.note(&Event::AccountFailed(&failure), now);
             }
             (FailureCode::NoCredential | FailureCode::Connect | FailureCode::Tls, _) => {
@@ -141,4 +156,9 @@ impl<C: Clock> Account<C> {
             },
         }
     }
+}
+
+/// Whether a failure with this code says that the credential is not accepted.
+fn refuses_credential(code: FailureCode) -> bool {
+    matches!(code, FailureCode::Unauthorized | FailureCode::AccountLocked)
 }

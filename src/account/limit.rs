@@ -16,6 +16,13 @@ pub const LONGEST_BLOCK: Span = Span::hours(1);
 /// A refused credential is tried again at least this often, for it may have been repaired at the provider.
 const LONGEST_BACKOFF: Span = Span::minutes(5);
 
+/// A refused password is tried again so much later at first. Directories lock a user after three to ten wrong ones within
+/// half an hour or so, with all that this user does elsewhere.
+const PASSWORD_BACKOFF: Span = Span::minutes(5);
+
+/// And so much later at most: unlocking a user changes nothing that could be noticed here.
+const LONGEST_PASSWORD_BACKOFF: Span = LONGEST_BLOCK;
+
 /// The answer to somebody who wants to send a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -79,12 +86,30 @@ impl Quota {
     }
 }
 
+/// What a provider said against a credential.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub credential: Fingerprint,
+    /// It is a user's password.
+    pub password: bool,
+    /// When it may be tried again, where the provider told.
+    pub until: Option<Time>,
+}
+
 /// A credential that the provider refused.
 #[derive(Clone, Debug)]
 struct RefusedCredential {
     which: Fingerprint,
+    password: bool,
     failures: u32,
     next_try: Time,
+}
+
+impl RefusedCredential {
+    /// How long after a failure it is tried again.
+    fn backoff(&self) -> Span {
+        if self.password { password_backoff(self.failures) } else { backoff(self.failures) }
+    }
 }
 
 /// Everything that decides when the next request of one account may leave.
@@ -117,7 +142,7 @@ impl Limiter {
         let slot = self.quota.as_mut().map_or(earliest, |quota| quota.take(earliest));
         if let Some(refused) = self.refused.as_mut().filter(|refused| Some(&refused.which) == credential) {
             // One request tries the credential; the others keep waiting for what becomes of it.
-            refused.next_try = slot + backoff(refused.failures);
+            refused.next_try = slot + refused.backoff();
         }
         Admission::At(slot)
     }
@@ -158,13 +183,17 @@ impl Limiter {
         self.blocked_until = Some(self.blocked_until.map_or(until, |before| before.max(until)));
     }
 
-    /// The provider refused `credential`.
-    pub fn credential_refused(&mut self, now: Time, credential: Fingerprint) {
+    /// The provider refused a credential.
+    pub fn credential_refused(&mut self, now: Time, refusal: Refusal) {
+        let Refusal { credential: which, password, until } = refusal;
         let failures = match &self.refused {
-            Some(before) if before.which == credential => before.failures.saturating_add(1),
+            Some(before) if before.which == which => before.failures.saturating_add(1),
             _ => 1,
         };
-        self.refused = Some(RefusedCredential { which: credential, failures, next_try: now + backoff(failures) });
+        let mut refused = RefusedCredential { which, password, failures, next_try: now };
+        let until = until.map_or(now, |until| until.min(now + LONGEST_BLOCK));
+        refused.next_try = until.max(now + refused.backoff());
+        self.refused = Some(refused);
     }
 
     /// The provider accepted the account's credential.
@@ -195,6 +224,11 @@ fn backoff(failures: u32) -> Span {
     Span::seconds(1 << failures.clamp(1, 16)).min(LONGEST_BACKOFF)
 }
 
+/// 5 min, 10 min, 20 min, 40 min, and [`LONGEST_PASSWORD_BACKOFF`] in the end: three attempts in half an hour.
+fn password_backoff(failures: u32) -> Span {
+    (PASSWORD_BACKOFF * (1 << failures.clamp(1, 8).saturating_sub(1))).min(LONGEST_PASSWORD_BACKOFF)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -214,6 +248,10 @@ mod tests {
 
     fn credential(text: &str) -> Fingerprint {
         Fingerprinter::new(&[0; 32]).of(&Secret::new(text))
+    }
+
+    fn refusal(text: &str) -> Refusal {
+        Refusal { credential: credential(text), password: false, until: None }
     }
 
     #[test]
@@ -322,16 +360,46 @@ mod tests {
     fn a_refused_credential_is_tried_by_one_request_at_a_time() {
         let mut limiter = Limiter::new(None);
         let (old, new) = (credential("old"), credential("new"));
-        limiter.credential_refused(at(0), old.clone());
+        limiter.credential_refused(at(0), refusal("old"));
         assert_eq!(limiter.admit(at(1), at(9), Some(&old)), Admission::CredentialRefused(at(2)));
         assert_eq!(limiter.admit(at(1), at(9), Some(&new)), Admission::At(at(1)), "a changed one is tried at once");
         assert_eq!(limiter.admit(at(1), at(9), None), Admission::At(at(1)), "others do not use it");
         assert_eq!(limiter.admit(at(2), at(9), Some(&old)), Admission::At(at(2)));
         assert_eq!(limiter.admit(at(2), at(9), Some(&old)), Admission::CredentialRefused(at(4)));
-        limiter.credential_refused(at(2), old.clone());
+        limiter.credential_refused(at(2), refusal("old"));
         assert_eq!(limiter.admit(at(5), at(9), Some(&old)), Admission::CredentialRefused(at(6)));
         limiter.credential_accepted();
         assert_eq!(limiter.admit(at(5), at(9), Some(&old)), Admission::At(at(5)));
+    }
+
+    #[test]
+    fn a_refused_password_is_tried_so_seldom_that_nobody_gets_locked() {
+        let mut limiter = Limiter::new(None);
+        let old = credential("old");
+        let mut now = 0;
+        for minutes in [5, 10, 20, 40, 60, 60] {
+            limiter.credential_refused(at(now), Refusal { password: true, ..refusal("old") });
+            let next = now + minutes * 60;
+            let admitted = limiter.admit(at(next - 1), at(next + 9), Some(&old));
+            assert_eq!(admitted, Admission::CredentialRefused(at(next)), "after {minutes} minutes");
+            now = next;
+            assert_eq!(limiter.admit(at(now), at(now), Some(&old)), Admission::At(at(now)));
+        }
+    }
+
+    #[test]
+    fn a_provider_that_tells_when_a_credential_may_be_tried_again_is_obeyed_for_an_hour() {
+        for (sentence, password, until, next) in [
+            ("not before it says", false, 600, 600),
+            ("nor before the usual backoff", false, 1, 2),
+            ("which is longer for a password", true, 60, 300),
+            ("a day is an hour", true, 86_400, 3600),
+        ] {
+            let mut limiter = Limiter::new(None);
+            limiter.credential_refused(at(0), Refusal { password, until: Some(at(until)), ..refusal("old") });
+            let admitted = limiter.admit(at(0), at(0), Some(&credential("old")));
+            assert_eq!(admitted, Admission::CredentialRefused(at(next)), "{sentence}");
+        }
     }
 
     #[test]

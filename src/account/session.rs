@@ -101,19 +101,15 @@ impl<C: Clock> Account<C> {
             }
             Exchange::NotSent(failure) | Exchange::Unclear(failure) => Outcome::later(failure),
         };
-        match outcome {
+        let failed = match outcome {
             Outcome::Done(session) => {
                 let fingerprint = self.0.credential.fingerprint(&session.secret);
-                Ok(cache.keep(key, session, fingerprint, now))
+                return Ok(cache.keep(key, session, fingerprint, now));
             }
-            Outcome::Later { not_before, failure } => {
-                drop(cache);
-                Err(self.note(Outcome::Later { not_before, failure }, Some(&root)).await)
-            }
-            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
-                drop(cache);
-                Err(self.note(Outcome::Refused(failure), Some(&root)).await)
-            }
-        }
+            Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
+            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => Outcome::Refused(failure),
+        };
+        // Noted before the next one gets the lock: a wrong password must not be tried once by each token.
+        Err(self.note_failure(failed, Some(&root)).await)
     }
 }

@@ -19,6 +19,8 @@ use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
 use crate::provider::Definitions;
 use crate::secret::Secret;
 
+mod login;
+
 const DEFINITION: &str = r#"
 [provider]
 name = "test"
@@ -504,90 +506,6 @@ async fn nothing_secret_is_printed() {
     let outcome = account.mint(&Params::new(), &want()).await;
     let shown = format!("{outcome:?} {account:?} {:?} {}", account.health(), json!(account.health()));
     assert!(shown.contains("test") && !shown.contains("admin"), "{shown}");
-}
-
-/// The definition of these tests with a login before everything that the account does.
-fn with_login() -> String {
-    let login = "[login]\nmethod = \"POST\"\nurl = \"{{ base_url }}/login\"\nform = { secret = \"{{ cred.secret }}\" }\n\
-                 capture = { secret = \"/session\", expires = { at = \"/expires_in\", format = \"seconds\" } }\n";
-    format!("{DEFINITION}\n{login}")
-}
-
-#[tokio::test]
-async fn a_session_is_got_once_and_used_until_shortly_before_its_end() {
-    let setup = Setup::with_definition(&with_login(), |n, seen| async move {
-        if seen.starts_with("POST /login") {
-            axum::Json(json!({ "session": format!("s{n}"), "expires_in": 600 })).into_response()
-        } else {
-            minted().into_response()
-        }
-    })
-    .await;
-    let account = setup.account();
-    let params = Params::new();
-    for _ in 0..2 {
-        assert!(matches!(account.mint(&params, &want()).await, Outcome::Done(_)));
-    }
-    setup.clock.advance(Span::seconds(571));
-    assert!(matches!(account.mint(&params, &want()).await, Outcome::Done(_)));
-    // The token itself needs no session.
-    let _ = account.verify(&params, &secret("new"), &Subject::default()).await;
-    assert_eq!(
-        setup.seen(),
-        [
-            "POST /login ",
-            "POST /mint Bearer s1",
-            "POST /mint Bearer s1",
-            "POST /login ",
-            "POST /mint Bearer s4",
-            "GET /verify Bearer new",
-        ]
-    );
-}
-
-#[tokio::test]
-async fn a_session_that_is_refused_is_replaced_once() {
-    let refuse = Arc::new(AtomicUsize::new(0));
-    let setup = Setup::with_definition(&with_login(), {
-        let refuse = Arc::clone(&refuse);
-        move |n, seen| {
-            let refuse = refuse.load(Ordering::SeqCst);
-            async move {
-                if seen.starts_with("POST /login") {
-                    axum::Json(json!({ "session": format!("s{n}") })).into_response()
-                } else if refuse > 0 {
-                    StatusCode::UNAUTHORIZED.into_response()
-                } else {
-                    minted().into_response()
-                }
-            }
-        }
-    })
-    .await;
-    let account = setup.account();
-    let params = Params::new();
-    assert!(matches!(account.mint(&params, &want()).await, Outcome::Done(_)));
-    refuse.store(1, Ordering::SeqCst);
-    let now = setup.clock.now();
-    let unauthorized = Some(FailureCode::Unauthorized);
-    // It worked before: another login may help, so nothing is said against the credential.
-    assert_eq!(told(&account.mint(&params, &want()).await, now), ("later", unauthorized, None));
-    assert_eq!(account.health().state, AccountState::Fine);
-    // A fresh session was refused too: that is the credential's fault.
-    assert_eq!(told(&account.mint(&params, &want()).await, now), ("refused", unauthorized, None));
-    assert!(matches!(account.health().state, AccountState::Degraded { .. }));
-    assert_eq!(setup.count(), 5);
-}
-
-#[tokio::test]
-async fn a_login_that_fails_is_the_accounts_failure() {
-    let setup = Setup::with_definition(&with_login(), |_, _| async { StatusCode::UNAUTHORIZED.into_response() }).await;
-    let account = setup.account();
-    let now = setup.clock.now();
-    let outcome = account.mint(&Params::new(), &want()).await;
-    assert_eq!(told(&outcome, now), ("refused", Some(FailureCode::Unauthorized), None));
-    assert!(matches!(account.health().state, AccountState::Degraded { .. }));
-    assert_eq!(setup.seen(), ["POST /login "]);
 }
 
 #[tokio::test]

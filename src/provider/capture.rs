@@ -112,7 +112,7 @@ fn read_expiry(table: &Reader<'_>, found: Found<'_>) -> Option<ExpirySource> {
     source
 }
 
-fn read_moment(table: &Reader<'_>, found: Found<'_>) -> Option<Moment> {
+pub(super) fn read_moment(table: &Reader<'_>, found: Found<'_>) -> Option<Moment> {
     let reader = Reader::from_value(table.report(), found, "a moment")?;
     let place = place_of(&reader);
     let format = reader.choice("format", Format::WORDS);

@@ -12,7 +12,7 @@ use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
 
 /// No provider is obeyed for longer than this: beyond it, asking once a day is polite enough.
-const LONGEST_WAIT: Span = Span::hours(24);
+pub(super) const LONGEST_WAIT: Span = Span::hours(24);
 
 /// How much of an answer's text is shown to people.
 const QUOTED: usize = 200;
@@ -31,10 +31,13 @@ impl Setback {
 
     /// What it means for `operation`: whether it happened, and whether asking again makes sense.
     pub(super) fn outcome<T>(self, operation: Operation) -> Outcome<T> {
-        use FailureCode::{Forbidden, NoOperation, NotFound, RateLimited, Redirect, Rejected, Request, Unauthorized};
+        use FailureCode::{AccountLocked, Forbidden, NoOperation, NotFound, Rejected, Request, Unauthorized};
+        use FailureCode::{RateLimited, Redirect};
         let makes = matches!(operation, Operation::Mint | Operation::Renew);
         match self.failure.code {
-            Unauthorized | Forbidden | NotFound | Rejected | NoOperation | Request => Outcome::Refused(self.failure),
+            Unauthorized | AccountLocked | Forbidden | NotFound | Rejected | NoOperation | Request => {
+                Outcome::Refused(self.failure)
+            }
             RateLimited | Redirect => Outcome::Later { not_before: self.not_before, failure: self.failure },
             _ if makes => Outcome::Ambiguous(self.failure),
             _ => Outcome::Later { not_before: self.not_before, failure: self.failure },

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::binding::{Binder, Stage, read_template, read_templates};
 use super::call::{read_body, read_method, read_statuses};
-use super::capture::{read_captures, read_predicates};
+use super::capture::{read_captures, read_moment, read_predicates};
+use super::classify::{LONGEST_WAIT, Substance};
 use super::definition::{Provider, Rules};
-use super::extract::{Asked, Content};
+use super::extract::{Asked, Content, Wiped};
 use super::resolve::read_headers;
 use super::spec::{Body, Call};
 use super::{Expiry, Operation, Request, Response, Role, Values};
@@ -35,15 +36,23 @@ impl Provider {
         self.render_call(self.login()?, "login", values)
     }
 
-    /// What the answer to a login says.
+    /// What the answer to a login says. Where it tells when another one may be tried, a refusal is one for the time
+    /// being.
     pub fn read_login(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Session> {
         let call = match self.login() {
             Ok(call) => call,
             Err(failure) => return Outcome::Refused(failure),
         };
-        let body = match self.judge_call(call, Operation::Verify, &[], values, response, now) {
+        // Quoted as little as the answer to a mint, because it holds a secret as well.
+        let body = match self.judge_call(call, Operation::Mint, &[], values, response, now) {
             Ok(body) => body,
-            Err(setback) => return setback.outcome(Operation::Verify),
+            Err(setback) => {
+                let outcome = setback.outcome(Operation::Verify);
+                return match (outcome, retry_at(call, response, now)) {
+                    (Outcome::Refused(failure), Some(time)) => Outcome::Later { not_before: Some(time), failure },
+                    (outcome, _) => outcome,
+                };
+            }
         };
         let content = Content { body: &body, headers: &response.headers };
         let secret = call.capture.secret.as_ref().and_then(|place| content.secret(place));
@@ -74,6 +83,19 @@ impl Provider {
     }
 }
 
+/// When a login that failed may be tried again, at most 24 hours from `now`.
+fn retry_at(call: &Call, response: &Response, now: Time) -> Option<Time> {
+    let moment = call.retry_at.as_ref()?;
+    let body = match response.content() {
+        Substance::Json(body) => body,
+        Substance::Empty | Substance::Html | Substance::Other => Wiped(serde_json::Value::Null),
+    };
+    let content = Content { body: &body, headers: &response.headers };
+    let time = content.moment("retry-at", moment, now, &mut Vec::new())?.time()?;
+    let latest = now.checked_add_signed(LONGEST_WAIT)?;
+    Some(time.clamp(now, latest))
+}
+
 /// Reads `[login]`.
 pub(super) fn read_login(table: Reader<'_>, binder: &Binder<'_>) -> Option<Call> {
     let stage = Stage::Login;
@@ -101,6 +123,7 @@ pub(super) fn read_login(table: Reader<'_>, binder: &Binder<'_>) -> Option<Call>
     let body = read_body(&table, binder, stage);
     let ok = read_statuses(&table, "ok");
     let expect = read_predicates(&table, "expect", binder, Stage::Answer(None), FailureCode::Rejected);
+    let retry_at = table.take("retry-at").and_then(|found| read_moment(&table, found));
     let capture = table.table("capture", "`capture`").map(|places| read_captures(places, Operation::Mint));
     let capture = capture.unwrap_or_default();
     if capture.secret.is_none() {
@@ -111,6 +134,7 @@ pub(super) fn read_login(table: Reader<'_>, binder: &Binder<'_>) -> Option<Call>
         ok,
         expect,
         capture,
+        retry_at,
         query,
         headers: headers.unwrap_or_default(),
         ..Call::new(role, method, url?, body)
@@ -137,6 +161,7 @@ impl Call {
             listing: None,
             on_timeout: super::OnTimeout::Retry,
             settle: None,
+            retry_at: None,
             lead: None,
             overlap: false,
             before: Vec::new(),

@@ -1,5 +1,7 @@
 //! From a definition and values to a request.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use minijinja::value::{Serde, Value as Dynamic};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -214,9 +216,8 @@ impl Provider {
 
 /// User name and password as RFC 7617 writes them.
 fn basic_pair(username: &str, password: &Secret) -> Zeroizing<String> {
-    use base64::Engine as _;
     let pair = Zeroizing::new(format!("{username}:{}", password.expose()));
-    Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))
+    Zeroizing::new(STANDARD.encode(pair.as_bytes()))
 }
 
 /// The address of a request; that of a listing's next page where there is one.
@@ -327,8 +328,8 @@ pub(super) fn tree_value(tree: &Tree, scope: &dyn Scope) -> Result<Option<Value>
     })
 }
 
-/// The secrets of a request, in the forms in which an answer may echo them: as they are, within JSON, percent-encoded,
-/// and as Basic authentication writes them.
+/// The secrets of a request, in the forms in which an answer may echo them: as they are, within JSON, percent-encoded, as
+/// base64, and as Basic authentication writes them.
 pub fn redactor(values: &Values<'_>) -> Redactor {
     let mut redactor = Redactor::default();
     let identity = values.identity.map(|identity| &identity.secret);
@@ -343,14 +344,15 @@ pub fn redactor(values: &Values<'_>) -> Redactor {
     redactor
 }
 
-/// Adds `secret` as it is, as JSON writes it, and percent-encoded.
+/// Adds `secret` as it is, as JSON writes it, percent-encoded, and as base64.
 pub(super) fn add_forms(redactor: &mut Redactor, secret: &Secret) {
     redactor.add(secret);
     let quoted = Zeroizing::new(serde_json::to_string(secret.expose()).unwrap_or_default());
     let encoded: Zeroizing<String> =
         Zeroizing::new(url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect());
+    let base64 = Zeroizing::new(STANDARD.encode(secret.expose()));
     let lines = secret.expose().lines().map(str::trim).filter(|line| line.len() >= 8);
-    for form in [quoted.trim_matches('"'), encoded.as_str()].into_iter().chain(lines) {
+    for form in [quoted.trim_matches('"'), encoded.as_str(), base64.as_str()].into_iter().chain(lines) {
         if form != secret.expose() {
             redactor.add(&Secret::new(form));
         }

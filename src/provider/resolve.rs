@@ -34,6 +34,7 @@ const FRAMING: &[HeaderName] = &[HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNEC
 /// The failures that `otherwise` and `as` may name.
 pub(super) const CODES: &[(&str, FailureCode)] = &[
     ("unauthorized", FailureCode::Unauthorized),
+    ("locked", FailureCode::AccountLocked),
     ("forbidden", FailureCode::Forbidden),
     ("not-found", FailureCode::NotFound),
     ("rejected", FailureCode::Rejected),

@@ -165,6 +165,8 @@ pub(super) struct Call {
     pub(super) on_timeout: OnTimeout,
     /// Mint: how long a lost one may still appear. Verify: how long to wait before it.
     pub(super) settle: Option<Span>,
+    /// Login: when one that failed may be tried again, where the answer tells.
+    pub(super) retry_at: Option<Moment>,
     /// Renew: how long before the expiry.
     pub(super) lead: Option<Span>,
     /// Renew: the old secret goes on working.

@@ -473,8 +473,8 @@ pub struct Retry {
 impl Retry {
     /// Whether a better credential may help.
     pub fn lacked_credential(&self) -> bool {
-        use FailureCode::{Forbidden, NoCredential, Tls, Unauthorized};
-        matches!(self.failure.code, Unauthorized | Forbidden | NoCredential | Tls)
+        use FailureCode::{AccountLocked, Forbidden, NoCredential, Tls, Unauthorized};
+        matches!(self.failure.code, Unauthorized | AccountLocked | Forbidden | NoCredential | Tls)
     }
 }
 
