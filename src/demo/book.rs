@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Service;
-use super::commvault::Session;
+use super::commvault::{Session, WrongPasswords};
 use super::dice::Dice;
 use super::ledger::{Counters, End, Issue, LedgerEntry, Why};
 use crate::clock::{Span, Time};
@@ -44,6 +44,8 @@ pub(super) struct Book {
     by_refresh: HashMap<Box<str>, Place>,
     /// Logins to Commvault, by their token: credentials that are not tokens of the ledger.
     pub(super) sessions: HashMap<String, Session>,
+    /// Passwords that were wrong at Commvault since the last right one, by user name.
+    pub(super) wrong_passwords: HashMap<String, WrongPasswords>,
     dice: Dice,
 }
 
@@ -74,6 +76,7 @@ impl Book {
             by_secret: HashMap::new(),
             by_refresh: HashMap::new(),
             sessions: HashMap::new(),
+            wrong_passwords: HashMap::new(),
             dice: Dice::new(seed),
         }
     }

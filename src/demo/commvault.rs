@@ -123,7 +123,7 @@ fn presented(call: &Call) -> Option<String> {
 
 fn authenticate(book: &mut Book, now: Time, call: &Call) -> Option<Caller> {
     let secret = presented(call)?;
-    if let Some(session) = book.sessions.get_mut(&secret).filter(|session| session.last_used + SESSION_IDLE > now) {
+    if let Some(session) = book.sessions.get_mut(&secret).filter(|session| session.last_used + session.idle > now) {
         session.last_used = now;
         return Some(Caller { user: session.user, by_session: true });
     }
@@ -132,14 +132,32 @@ fn authenticate(book: &mut Book, now: Time, call: &Call) -> Option<Caller> {
 }
 
 fn log_in(book: &mut Book, site: &Site, now: Time, body: &Value) -> Answer {
+    let refused = |message: &str, more: Value| {
+        let mut answer = json!({ "errList": [{ "errLogMessage": message, "errorCode": ACCESS_DENIED }] });
+        if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
+            answer.extend(more);
+        }
+        Answer::json(200, answer)
+    };
     let password = body["password"].as_str().and_then(|text| String::from_utf8(STANDARD.decode(text).ok()?).ok());
     let name = body["username"].as_str().unwrap_or_default();
+    let wrong = book.wrong_passwords.entry(name.to_owned()).or_default();
+    if let Some(until) = wrong.locked_until.filter(|until| *until > now) {
+        let more = json!({ "isAccountLocked": true, "remainingLockTime": (until - now).num_seconds().max(1) });
+        return refused("User account is locked.", more);
+    }
     let Some(user) = password.and_then(|password| site.log_in(name, &password)) else {
-        let problem = json!({ "errLogMessage": "Invalid username or password.", "errorCode": ACCESS_DENIED });
-        return Answer::json(200, json!({ "errList": [problem] }));
+        wrong.count += 1;
+        if wrong.count >= site.options.commvault_login_attempts {
+            *wrong = WrongPasswords { count: 0, locked_until: Some(now + site.options.commvault_lock) };
+        }
+        return refused("Invalid username or password.", json!({}));
     };
+    book.wrong_passwords.remove(name);
     let token = book.random_text(64);
-    book.sessions.insert(token.clone(), Session { user: user.id, last_used: now });
+    // In minutes. Documented, with its default.
+    let idle = body["timeout"].as_i64().and_then(Span::try_minutes).unwrap_or(SESSION_IDLE);
+    book.sessions.insert(token.clone(), Session { user: user.id, last_used: now, idle });
     Answer::json(200, json!({ "token": format!("QSDK {token}"), "userName": user.name, "errList": [] }))
 }
 
@@ -147,6 +165,15 @@ fn log_in(book: &mut Book, site: &Site, now: Time, body: &Value) -> Answer {
 pub(super) struct Session {
     user: u64,
     last_used: Time,
+    /// It ends after so long without a request.
+    idle: Span,
+}
+
+/// Logins of one user that failed in a row.
+#[derive(Default)]
+pub(super) struct WrongPasswords {
+    count: u32,
+    locked_until: Option<Time>,
 }
 
 fn who_am_i(site: &Site, user: u64) -> Answer {

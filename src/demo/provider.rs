@@ -126,6 +126,11 @@ impl Loopback {
         self.shared.site.options.users.get(1)
     }
 
+    /// Ends every session, as a restart of the services does.
+    pub fn end_sessions(&self) {
+        self.shared.ledger.lock().sessions.clear();
+    }
+
     /// Mints a token past the API, as if somebody had done so in the provider's own console.
     pub fn issue(&self, service: Service, name: &str, lifetime: Span) -> SecretParts {
         self.shared.issue(service, name, lifetime)

@@ -23,6 +23,10 @@ pub struct Options {
     pub commvault_refresh_lifetime: Span,
     /// Whether a Commvault access token may mint (releases before 11.42), or a login only.
     pub commvault_mint_by_token: bool,
+    /// How many wrong passwords in a row lock a user out of Commvault.
+    pub commvault_login_attempts: u32,
+    /// How long a user stays locked out of Commvault.
+    pub commvault_lock: Span,
     /// How long a revoked token goes on working.
     pub revocation_delay: Span,
     /// How far the services' clocks are ahead.
@@ -49,6 +53,8 @@ impl Default for Options {
             commvault_access_lifetime: Span::minutes(30),
             commvault_refresh_lifetime: Span::days(14),
             commvault_mint_by_token: true,
+            commvault_login_attempts: 5,
+            commvault_lock: Span::minutes(30),
             revocation_delay: Span::zero(),
             skew: Span::zero(),
             bootstrap_lifetime: Span::days(3650),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::{Provider, lineage};
-use crate::document::{Report, Spot};
+use crate::document::{Report, SourceId, Spot};
 use crate::names::ProviderName;
 
 /// The files of `config/providers`, each with the name of its definition.
@@ -26,6 +26,7 @@ const BUILTIN: &[(&str, &str)] = files![
     "cloudflare-account-token",
     "cloudflare-user-token",
     "commvault",
+    "commvault-login",
     "confluence-dc-pat",
     "databricks-pat",
     "datadog-pat",
@@ -123,9 +124,7 @@ impl Definitions {
                 Err(error) => unreadable(report, name, &error),
             }
         }
-        // The built-in ones stand alone, and are sound: only those that somebody extends are read here.
-        let bases = BUILTIN.iter().filter(|(name, _)| extended.contains(*name));
-        let bases: Vec<_> = bases.map(|(name, text)| report.add_source(source_name(name), *text)).collect();
+        let bases = add_bases(&extended, report);
         let names: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
         for provider in lineage::read(report, &own, &bases, &names) {
             definitions.insert(provider.name.clone(), Entry::Own(Arc::new(provider)));
@@ -156,16 +155,26 @@ impl Definitions {
 
 impl Provider {
     /// Reads a definition from `text`, which messages call `name`. `None` where it cannot be used; `report` says why.
-    /// It stands alone: only files of a directory extend others.
+    /// It may extend built-in definitions: only files of a directory extend each other.
     pub fn parse(name: &str, text: &str, report: &mut Report) -> Option<Self> {
         let source = report.add_source(name, text);
-        lineage::read(report, &[source], &[], &[]).pop()
+        let bases = add_bases(&lineage::extended(text).into_iter().collect(), report);
+        lineage::read(report, &[source], &bases, &[]).pop()
     }
 }
 
 /// What messages call the file of a built-in definition.
 fn source_name(name: &str) -> String {
     format!("built-in {name}.toml")
+}
+
+/// Adds the built-in definitions that are called one of `extended`, with those that they extend. All are sound, so that
+/// only those that somebody extends are read.
+fn add_bases(extended: &BTreeSet<String>, report: &mut Report) -> Vec<SourceId> {
+    let called = |name: &str| BUILTIN.iter().find(|(known, _)| *known == name);
+    let line = |name| std::iter::successors(called(name), |(_, text)| called(&lineage::extended(text)?));
+    let bases: BTreeMap<_, _> = extended.iter().flat_map(|name| line(name)).copied().collect();
+    bases.into_iter().map(|(name, text)| report.add_source(source_name(name), text)).collect()
 }
 
 /// The files of `directory` in the order of their names.

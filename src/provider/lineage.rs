@@ -16,6 +16,7 @@ struct File<'d> {
     table: Spanned<DeTable<'d>>,
     name: Option<Located<String>>,
     extends: Option<Located<String>>,
+    builtin: bool,
 }
 
 impl File<'_> {
@@ -39,11 +40,13 @@ pub(super) fn extended(text: &str) -> Option<String> {
     extends.get_ref().as_str().map(str::to_owned)
 }
 
-/// The definitions of the files `own`. `builtin`: those that they may extend besides each other; `names`: what such
-/// definitions are called, for advice.
+/// The definitions of the files `own`. `builtin`: those that they may extend besides each other, with what these extend;
+/// `names`: what such definitions are called, for advice.
 pub(super) fn read(report: &Report, own: &[SourceId], builtin: &[SourceId], names: &[&str]) -> Vec<Provider> {
-    let parse = |sources: &[SourceId]| sources.iter().filter_map(|source| parse(report, *source)).collect::<Vec<_>>();
-    let files = Files { own: parse(own), builtin: parse(builtin), names };
+    let parse = |sources: &[SourceId], builtin| {
+        sources.iter().filter_map(|source| parse(report, *source, builtin)).collect::<Vec<_>>()
+    };
+    let files = Files { own: parse(own, false), builtin: parse(builtin, true), names };
     let mut sound = BTreeMap::new();
     files.own.iter().for_each(|file| files.read(report, file, &mut sound));
     let mut places = BTreeMap::new();
@@ -123,9 +126,10 @@ impl<'d> Files<'d> {
         Ok(line)
     }
 
-    /// The file called `name` that `file` extends. One of its own name is the built-in one, whose place it takes.
+    /// The file called `name` that `file` extends. One of its own name is the built-in one, whose place it takes. A
+    /// built-in one extends what it was written for, whatever takes the place of that elsewhere.
     fn base(&self, file: &File<'d>, name: &str) -> Option<&File<'d>> {
-        let itself = file.is_called(name);
+        let itself = file.builtin || file.is_called(name);
         let own = self.own.iter().filter(|_| !itself).find(|other| other.is_called(name));
         own.or_else(|| self.builtin.iter().find(|other| other.is_called(name)))
     }
@@ -156,7 +160,7 @@ fn definition(report: &Report, line: &[&File<'_>]) -> Option<Provider> {
     None
 }
 
-fn parse(report: &Report, source: SourceId) -> Option<File<'_>> {
+fn parse(report: &Report, source: SourceId, builtin: bool) -> Option<File<'_>> {
     let (table, errors) = DeTable::parse_recoverable(report.text(source));
     for error in &errors {
         let spot = error.span().map_or_else(|| Spot::top(source), |span| Spot::new(source, span));
@@ -171,5 +175,5 @@ fn parse(report: &Report, source: SourceId) -> Option<File<'_>> {
         Some(Located { value: value.get_ref().as_str()?.to_owned(), spot: Spot::new(source, value.span()) })
     };
     let (name, extends) = (text("name"), text("extends"));
-    Some(File { source, table, name, extends })
+    Some(File { source, table, name, extends, builtin })
 }

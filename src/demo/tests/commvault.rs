@@ -192,6 +192,26 @@ async fn newer_releases_mint_by_login_only() {
 }
 
 #[tokio::test]
+async fn wrong_passwords_lock_a_user_for_a_while() {
+    let rig = Rig::with(Options { commvault_login_attempts: 3, ..Options::default() }).await;
+    let operator = rig.loopback.operator().unwrap();
+    let log_in = async |password: &str| {
+        let body = json!({ "username": operator.name, "password": STANDARD.encode(password) });
+        rig.send(Service::Commvault, Method::POST, "/Login", &[], Some(body)).await.unwrap().json()
+    };
+    for _ in 0..3 {
+        let refused = log_in("wrong").await;
+        assert_eq!((refused.get("token"), refused.get("isAccountLocked")), (None, None));
+        assert!(!text(&refused, "/errList/0/errLogMessage").is_empty());
+    }
+    rig.advance(Span::minutes(10));
+    let locked = log_in(operator.password.expose()).await;
+    assert_eq!((&locked["isAccountLocked"], &locked["remainingLockTime"]), (&json!(true), &json!(1200)));
+    rig.advance(Span::minutes(20));
+    assert!(text(&log_in(operator.password.expose()).await, "/token").starts_with("QSDK "));
+}
+
+#[tokio::test]
 async fn a_listing_shows_no_secret_and_is_for_oneself() {
     let rig = Rig::new().await;
     mint(&rig, "x").await;

@@ -49,6 +49,28 @@ fn what_a_file_does_not_say_is_that_of_the_definition_it_extends() {
 }
 
 #[test]
+fn built_in_definitions_extend_each_other() {
+    let base = provider("commvault");
+    let login = provider("commvault-login");
+    assert!(login.logs_in() && !base.logs_in());
+    assert_eq!((login.extends.as_str(), login.capabilities()), ("commvault", base.capabilities()));
+    // They may be extended further, and extend what they were written for, whatever a file puts in its place.
+    let own = over("commvault", "awx", "");
+    let further = over("further", "commvault-login", "[params.session_minutes]\ndefault = 5\n");
+    let itself = over("commvault-login", "commvault-login", "[mint]\nsettle = \"9m\"\n");
+    for (name, file, settle) in
+        [("further", further, base.mint_settle()), ("commvault-login", itself, Span::minutes(9))]
+    {
+        let (definitions, problems) = load(&[("own.toml", &own), ("other.toml", &file)]);
+        assert_eq!(problems, [""; 0]);
+        let found = definitions.get(name).unwrap();
+        assert!(found.logs_in() && found.has(Operation::Renew), "{name}");
+        assert_eq!(found.mint_settle(), settle, "{name}");
+        assert!(!definitions.get("commvault").unwrap().has(Operation::Renew));
+    }
+}
+
+#[test]
 fn an_operation_with_an_address_takes_the_place_of_the_whole_and_one_without_changes_keys() {
     let changes = "[mint]\nsettle = \"9m\"\n[verify]\nurl = \"{{ base_url }}/api/v2/whoami/\"\nok = [204]\n\
                    [params.scope]\ndefault = \"read\"\n[auth.form.bearer]\nheaders = { X-Key = \"{{ cred.secret }}\" }\n";

@@ -1,11 +1,16 @@
 //! Renewals in place, of which the provider forgives no repetition.
 
 use futures_util::future::join_all;
+use patrold::account::AccountState;
 use patrold::clock::Span;
+use patrold::daemon::rotate::Answer;
 use patrold::demo::{Fault, Options, Service};
+use patrold::names::GenerationNo;
+use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{List, Mint, Renew, Revoke, Verify};
+use patrold::rotation::Phase;
 
-use super::world::{World, token};
+use super::world::{Daemon, World, token};
 
 fn short_lived() -> Options {
     Options {
@@ -112,4 +117,96 @@ async fn a_lost_renewal_is_repeated_only_where_the_old_secret_proves_that_it_did
         assert_eq!(world.loopback.ledger().counters(Service::Commvault).chains_invalidated, 0, "{fault:?}");
         daemon.stop().await;
     }
+}
+
+/// A release that mints by a login alone.
+fn by_login() -> Options {
+    Options { commvault_mint_by_token: false, commvault_login_attempts: 3, ..Options::default() }
+}
+
+fn logins(world: &World) -> usize {
+    world.requests(Service::Commvault, 0).iter().filter(|request| request.path.ends_with("/Login")).count()
+}
+
+fn account_state(daemon: &Daemon) -> AccountState {
+    let member = daemon.running.core.accounts.get(&"commvault".parse().unwrap()).unwrap();
+    member.client().unwrap().health().state
+}
+
+#[tokio::test]
+async fn a_password_mints_lists_and_revokes_through_sessions_that_come_and_go() {
+    let world = World::with(by_login()).await;
+    let parts = [world.login_account(""), token("backup", Service::Commvault, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("backup", 1).await;
+    assert_eq!(daemon.rotate("backup").await, Answer::Rotated(GenerationNo(2)));
+    daemon.steady("backup", 2).await;
+    assert_eq!(logins(&world), 1, "one session does it all");
+
+    world.loopback.end_sessions();
+    daemon.request("backup").await;
+    daemon.current("backup", 3).await;
+    daemon.until("backup", "the old one is over", |view| matches!(view.state.phase, Phase::Steady { .. })).await;
+    assert_eq!(logins(&world), 2, "a session that is refused is opened anew once");
+    assert!(world.is_live(&world.stored("backup")));
+    assert_eq!(world.live(Service::Commvault).len(), 1, "the others were revoked");
+    assert!(world.story(Service::Commvault, 0).contains(&List));
+    assert_eq!(account_state(&daemon), AccountState::Fine);
+}
+
+#[tokio::test]
+async fn an_access_token_does_not_mint_where_a_release_wants_a_login() {
+    let world = World::with(by_login()).await;
+    let parts = [world.account(Service::Commvault, ""), token("backup", Service::Commvault, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    let failure = daemon.failure("backup").await;
+    assert_eq!(failure.code, FailureCode::Forbidden);
+    assert!(failure.detail.contains("An access token cannot be used to create access tokens"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_neither_locks_its_user_nor_stays_in_use_once_it_is_corrected() {
+    let world = World::with(by_login()).await;
+    let names = ["backup", "report", "archive", "restore"];
+    let tokens = names.map(|name| token(name, Service::Commvault, "rotate-every = \"30d\""));
+    let parts: Vec<_> = std::iter::once(world.login_account("")).chain(tokens).collect();
+    std::fs::write(world.path("password"), "wrong-password").unwrap();
+    let daemon = world.start(&parts).await;
+    for name in names {
+        assert_eq!(daemon.failure(name).await.code, FailureCode::Unauthorized, "{name}");
+    }
+    assert_eq!(logins(&world), 1, "four tokens and a listing try it once");
+    assert!(matches!(account_state(&daemon), AccountState::Degraded { .. }));
+
+    let operator = world.loopback.operator().unwrap();
+    std::fs::write(world.path("password"), operator.password.expose()).unwrap();
+    for name in names {
+        daemon.until(name, "it is issued", |view| matches!(view.state.phase, Phase::Steady { .. })).await;
+    }
+    assert_eq!(logins(&world), 2);
+    assert_eq!(account_state(&daemon), AccountState::Fine);
+}
+
+#[tokio::test]
+async fn a_locked_user_is_told_in_words_and_left_alone() {
+    let options = Options { commvault_login_attempts: 1, ..by_login() };
+    let world = World::with(options).await;
+    let parts = [world.login_account(""), token("backup", Service::Commvault, "rotate-every = \"30d\"")];
+    std::fs::write(world.path("password"), "wrong-password").unwrap();
+    let daemon = world.start(&parts).await;
+    assert_eq!(daemon.failure("backup").await.code, FailureCode::Unauthorized);
+    // Another wrong one is tried at once, and finds the user locked.
+    std::fs::write(world.path("password"), "another-wrong-password").unwrap();
+    let view = daemon.until("backup", "the lock is told", |view| {
+        view.state.retry.as_ref().is_some_and(|retry| retry.failure.code == FailureCode::AccountLocked)
+    });
+    let view = view.await;
+    let retry = view.state.retry.as_ref().unwrap();
+    let told = retry.failure.to_string();
+    let wanted = "the provider has locked the user of the credential: HTTP 200: /isAccountLocked is not as expected: User account is locked.";
+    assert_eq!(told, wanted);
+    let AccountState::Degraded { failure, .. } = account_state(&daemon) else { panic!("the account is fine") };
+    assert_eq!(failure, retry.failure);
+    assert!(retry.next - patrold::clock::Clock::now(&patrold::clock::SystemClock) > Span::minutes(20), "{retry:?}");
+    assert_eq!(logins(&world), 2);
 }

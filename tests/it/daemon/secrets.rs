@@ -4,6 +4,8 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use patrold::clock::Span;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::{Fault, Options, Service};
@@ -36,7 +38,8 @@ fn secrets(world: &World) -> Vec<String> {
             secrets.extend(issue.refresh.map(|refresh| refresh.expose().to_owned()));
         }
     }
-    secrets.extend(world.loopback.operator().map(|user| user.password.expose().to_owned()));
+    let password = world.loopback.operator().unwrap().password.expose().to_owned();
+    secrets.extend([STANDARD.encode(&password), password]);
     secrets
 }
 
@@ -55,7 +58,8 @@ async fn secrets_are_nowhere_but_in_their_stores() {
     let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     // The test's runtime has one thread, so that every task of the daemon logs here.
     let logging = tracing::subscriber::set_default(subscriber);
-    let options = Options { commvault_access_lifetime: Span::seconds(3), ..Options::default() };
+    let options =
+        Options { commvault_access_lifetime: Span::seconds(3), commvault_mint_by_token: false, ..Options::default() };
     let world = World::with(options).await;
     // What a hook sees of itself, and what it prints of its token's store.
     let hook = "hooks = [{ run = [\"sh\", \"-c\", \"cat /proc/self/environ /proc/$$/cmdline >> $DIR/seen; \
@@ -64,7 +68,7 @@ async fn secrets_are_nowhere_but_in_their_stores() {
     let parts = [
         world.account(Service::Awx, "credential = { username = \"patrold\", password = { file = \"$DIR/password\" } }"),
         world.account(Service::PointOne, ""),
-        world.account(Service::Commvault, ""),
+        world.login_account(""),
         token("ci", Service::Awx, &more),
         token("gps", Service::PointOne, &more),
         token("backup", Service::Commvault, &more),

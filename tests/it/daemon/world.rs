@@ -107,6 +107,15 @@ impl World {
         .replace("$NAME", name)
     }
 
+    /// The account of Commvault with a user's password, which is in the file `password`.
+    pub fn login_account(&self, more: &str) -> String {
+        let operator = self.loopback.operator().unwrap();
+        fs::write(self.path("password"), operator.password.expose()).unwrap();
+        let credential = "credential = { username = \"$USER\", password = { file = \"$DIR/password\" } }";
+        let more = format!("{}\n{more}", credential.replace("$USER", &operator.name));
+        self.account(Service::Commvault, &more).replace("provider = \"commvault\"", "provider = \"commvault-login\"")
+    }
+
     /// Writes the inventory and starts a daemon on it.
     pub async fn start(&self, parts: &[String]) -> Daemon {
         self.write(parts);
