@@ -20,13 +20,20 @@ const SKEW_FLOOR: Span = Span::seconds(2);
 /// The newest secret of a managed token that accounts authenticate with.
 type Managed = watch::Sender<Option<Arc<SecretParts>>>;
 
+/// A managed token, and how often accounts got another secret of it.
+#[derive(Debug, Default)]
+struct Lent {
+    secret: Managed,
+    switches: u64,
+}
+
 /// Every account, by name. Clones share everything.
 #[derive(Debug)]
 pub struct Accounts<C> {
     clock: C,
     members: RwLock<HashMap<AccountName, Arc<Member<C>>>>,
     /// Tokens that accounts authenticate with.
-    managed: RwLock<HashMap<TokenName, Managed>>,
+    managed: RwLock<HashMap<TokenName, Lent>>,
 }
 
 /// One account with its listings.
@@ -85,7 +92,7 @@ impl<C: Clock> Accounts<C> {
 
     fn managed(&self, token: &TokenName) -> Managed {
         let mut managed = self.managed.write().unwrap_or_else(PoisonError::into_inner);
-        managed.entry(token.clone()).or_insert_with(|| watch::Sender::new(None)).clone()
+        managed.entry(token.clone()).or_default().secret.clone()
     }
 
     /// The account called `name`.
@@ -106,7 +113,10 @@ impl<C: Clock> Accounts<C> {
 
     /// From now on, accounts that authenticate with `token` use `secret`.
     pub fn switch(&self, token: &TokenName, secret: SecretParts) {
-        self.managed(token).send_replace(Some(Arc::new(secret)));
+        let mut managed = self.managed.write().unwrap_or_else(PoisonError::into_inner);
+        let lent = managed.entry(token.clone()).or_default();
+        lent.switches += 1;
+        lent.secret.send_replace(Some(Arc::new(secret)));
     }
 
     /// As [`Self::switch`], unless they have a secret of it already, which can only be a newer one.
@@ -117,6 +127,15 @@ impl<C: Clock> Accounts<C> {
             held.get_or_insert(secret);
             lacking
         });
+    }
+
+    /// How often `credential` was switched to another secret, where it is a token.
+    pub fn switches(&self, credential: &Credential) -> u64 {
+        let managed = self.managed.read().unwrap_or_else(PoisonError::into_inner);
+        match credential {
+            Credential::Token(token) => managed.get(token).map_or(0, |lent| lent.switches),
+            Credential::Secret(_) | Credential::Basic { .. } | Credential::Nothing => 0,
+        }
     }
 
     /// Whether `credential` is a token that has no secret yet.
@@ -138,6 +157,12 @@ impl<C: Clock> Member<C> {
     pub fn skew(&self) -> Span {
         let skew = self.client.as_ref().ok().and_then(Account::skew).unwrap_or_default();
         if skew.abs() > SKEW_FLOOR { skew } else { Span::zero() }
+    }
+
+    /// Now, on the provider's clock.
+    pub fn there(&self) -> Time {
+        let now = self.clock.now();
+        now.checked_add_signed(self.skew()).unwrap_or(now)
     }
 
     /// The key of the listing that contains tokens with these parameters.

@@ -112,8 +112,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 continue;
             }
             let state = token.view().state;
-            let Some(generation) = state.phase.current().map(|current| &current.generation) else { continue };
-            let slot = generation.slot(&name);
+            let Some(current) = state.phase.current() else { continue };
+            if self.machine.effects.awaits_renewal(&token.policy(), current) {
+                continue;
+            }
+            let slot = current.generation.slot(&name);
             match self.machine.journal.secret(&slot).await {
                 Ok(Some(secret)) => self.accounts.supply(&name, secret),
                 Ok(None) => {}
@@ -166,7 +169,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let token = self.tokens.get(name)?;
         let mut held = token.held.lock().await;
         let context = self.context(&token, held.state())?;
-        let changes = self.changes.load(Ordering::Relaxed);
+        let switches = self.accounts.switches(&context.policy.account.credential);
+        let changes = self.changes.load(Ordering::Relaxed).wrapping_add(switches);
         if held.changes != changes {
             held.changes = changes;
             held.memo.sought = None;
@@ -203,7 +207,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What may have waited for the first secret of `name`.
+    /// What may have waited for the first secret of `name`, or for a better one.
     pub fn dependents(&self, name: &TokenName) -> Vec<Key> {
         if !self.accounts.authenticate_with(name) {
             return Vec::new();
@@ -214,7 +218,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let unpolled = accounts.filter(|account| !self.polls().contains_key(&account.name));
         let polls: Vec<_> = unpolled.map(|account| Key::Poll(account.name.clone())).collect();
         let tokens = self.tokens.all().into_iter().filter(|(_, token)| {
-            token.policy().account.credential == managed && matches!(token.view().state.phase, Phase::Vacant)
+            let state = token.view().state;
+            let waits = matches!(state.phase, Phase::Vacant) || state.lacked_credential();
+            waits && token.policy().account.credential == managed
         });
         polls.into_iter().chain(tokens.map(|(name, _)| Key::Token(name))).collect()
     }

@@ -17,6 +17,7 @@ use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, Minted, Redactor, Subject, Verdict, Want};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
+use crate::rotation::state::Current;
 use crate::rotation::{Event, TokenState};
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
 use crate::store::{self, drift};
@@ -41,6 +42,12 @@ pub struct Real<C, J> {
 }
 
 impl<C: Clock, J: Journal> Real<C, J> {
+    /// Whether accounts that authenticate with this token had better wait for its renewal: what it is now is dead.
+    pub fn awaits_renewal(&self, token: &TokenPolicy, current: &Current) -> bool {
+        let member = self.accounts.get(&token.account.name);
+        member.is_some_and(|member| member.abilities.awaits_renewal(current, member.there()))
+    }
+
     fn member(&self, at: Address<'_>) -> Result<Arc<Member<C>>, Failure> {
         self.accounts.get(at.account).ok_or_else(|| {
             let detail = format!("the account `{}` is no longer in the inventory", at.account);
@@ -228,6 +235,9 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             return;
         }
         let Some(current) = state.phase.current() else { return };
+        if self.tokens.get(token).is_some_and(|token| self.awaits_renewal(&token.policy(), current)) {
+            return;
+        }
         match self.journal.secret(&current.generation.slot(token)).await {
             Ok(Some(secret)) => self.accounts.switch(token, secret),
             Ok(None) => {}

@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::clock::Clock;
-use crate::inventory::{Inventory, TokenPolicy};
+use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::names::{GenerationNo, TokenName};
 use crate::plan::Reason;
 use crate::provider::Operation;
+use crate::rotation::TokenState;
 use crate::rotation::act::operator::Offer;
-use crate::rotation::{Event, TokenState};
+use crate::rotation::decide::Rest;
 use crate::view::leftover;
 
 use super::core::Core;
@@ -38,6 +39,8 @@ pub enum Wish {
 pub enum Answer {
     /// This generation is current now.
     Rotated(GenerationNo),
+    /// This generation has a new secret, and consumers have it: its provider renews and cannot mint.
+    Renewed(GenerationNo),
     /// It failed, or was postponed; why, in words. The daemon goes on trying.
     Failed(String),
     /// It waits; for what, in words.
@@ -70,14 +73,19 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     pub async fn grant(&self, waker: Option<&Waker>, name: &TokenName, wish: Wish, patience: Duration) -> Granted {
         let unknown = || Granted { token: name.clone(), answer: Answer::Unknown, left: Vec::new() };
         let Some(token) = self.tokens.get(name).filter(|token| token.wanted()) else { return unknown() };
-        let before = number(&token.view());
+        let before = issue(&token.view());
+        let renews =
+            !token.policy().account.provider.has(Operation::Mint) && !matches!(wish, Wish::Adopt(_) | Wish::Recall);
         let replaces = matches!(wish, Wish::Replace);
         let adopts = matches!(wish, Wish::Adopt(_));
         let follow = token.follow();
         if let Err(why) = self.begin(&token, wish).await {
             return Granted { token: name.clone(), answer: Answer::Refused(why), left: Vec::new() };
         }
-        let judge = |view: &View| answer(view, before, replaces);
+        let judge = |view: &View| match (renews, before) {
+            (true, before) => renewed(view, before),
+            (false, before) => answer(view, before.map(|(number, _)| number), replaces),
+        };
         let last = match waker {
             Some(waker) => {
                 waker.wake(vec![Key::Token(name.clone())]);
@@ -88,7 +96,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let last = match (last, number(&token.view())) {
             // It is handed over, and only the end of the old one is waited for.
             (Answer::Waiting(_), Some(now))
-                if replaces && Some(now) != before && !is_compromised(&token.view().state) =>
+                if replaces
+                    && Some(now) != before.map(|(number, _)| number)
+                    && !is_compromised(&token.view().state) =>
             {
                 Answer::Rotated(now)
             }
@@ -117,16 +127,14 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
 
     /// Notes what `wish` asks of a token; the next run acts on it. The error says in words why it cannot be done.
     pub async fn begin(&self, token: &Token, wish: Wish) -> Result<(), String> {
-        if let (Wish::Rotate | Wish::Replace, Some(why)) = (&wish, unrotatable(&token.policy())) {
-            return Err(why);
-        }
         let mut held = token.held.lock().await;
-        let now = self.clock.now();
         let context = self.context(token, held.state());
         let context = || context.as_ref().ok_or_else(|| "its account is not in the inventory".to_owned());
         match wish {
-            Wish::Rotate => held.note(&token.policy(), now, Event::Requested {}),
-            Wish::Replace => held.note(&token.policy(), now, Event::Compromised {}),
+            Wish::Rotate | Wish::Replace => {
+                let compromised = matches!(wish, Wish::Replace);
+                self.machine.request(&mut held, context()?, compromised).map_err(|objection| objection.to_string())?;
+            }
             Wish::Adopt(offer) => {
                 self.machine.offer(&mut held, context()?, *offer).map_err(|objection| objection.to_string())?;
             }
@@ -221,15 +229,9 @@ fn is_compromised(state: &TokenState) -> bool {
     state.phase.current().is_some_and(|current| current.generation.compromised.is_some())
 }
 
-/// Why a token is never rotated, where its provider cannot mint.
-fn unrotatable(policy: &TokenPolicy) -> Option<String> {
-    let provider = &policy.account.provider;
-    (!provider.has(Operation::Mint)).then(|| {
-        format!(
-            "provider \"{}\" cannot mint, so the token is only watched: make a new one there and put it where `initial` says",
-            provider.name
-        )
-    })
+/// Which secret consumers are meant to have: a generation, and how often it was renewed.
+fn issue(view: &View) -> Option<(GenerationNo, u32)> {
+    view.state.phase.current().map(|current| (current.generation.number, current.generation.revision))
 }
 
 fn number(view: &View) -> Option<GenerationNo> {
@@ -251,16 +253,43 @@ fn answer(view: &View, before: Option<GenerationNo>, replaces: bool) -> Option<A
             Answer::Rotated(number)
         });
     }
+    Some(unfinished_answer(view, rest))
+}
+
+/// What a view says about a renewal that was asked for when `before` was issued; None while it is under way.
+fn renewed(view: &View, before: Option<(GenerationNo, u32)>) -> Option<Answer> {
+    let rest = view.rest?;
+    let issued = issue(view).filter(|issued| Some(*issued) != before);
+    let current = view.state.phase.current();
+    let served = current.is_some_and(|current| current.delivery.settled.is_some() && current.dead.is_none());
+    if let Some((number, _)) = issued
+        && served
+        && !view.state.phase.renews()
+        && view.state.requested.is_none()
+    {
+        return Some(Answer::Renewed(number));
+    }
+    if let Some(retry) = current.and_then(|current| current.renewal_retry.as_ref()) {
+        return Some(Answer::Failed(retry.failure.to_string()));
+    }
+    if let Some(noted) = current.and_then(|current| current.dead.as_ref()) {
+        return Some(Answer::Failed(noted.failure.to_string()));
+    }
+    Some(unfinished_answer(view, rest))
+}
+
+/// What is in the way of something that was asked for and is not done.
+fn unfinished_answer(view: &View, rest: Rest) -> Answer {
     if let Some(failure) = &view.stuck {
-        return Some(Answer::Failed(failure.to_string()));
+        return Answer::Failed(failure.to_string());
     }
     if let Some(retry) = &view.state.retry {
-        return Some(Answer::Failed(retry.failure.to_string()));
+        return Answer::Failed(retry.failure.to_string());
     }
     if rest.reason == Reason::Delivering
         && let Some(noted) = &view.state.last_failure
     {
-        return Some(Answer::Failed(noted.failure.to_string()));
+        return Answer::Failed(noted.failure.to_string());
     }
-    Some(Answer::Waiting(rest.reason.sentence().to_owned()))
+    Answer::Waiting(rest.reason.sentence().to_owned())
 }

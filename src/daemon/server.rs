@@ -229,6 +229,7 @@ impl Granted {
     pub fn tell(self) -> RotateResult {
         let (outcome, generation, detail) = match self.answer {
             Answer::Rotated(number) => (RotateOutcome::Rotated, Some(number), String::new()),
+            Answer::Renewed(number) => (RotateOutcome::Rotated, Some(number), "renewed in place".to_owned()),
             Answer::Failed(detail) => (RotateOutcome::Failed, None, detail),
             Answer::Waiting(detail) => (RotateOutcome::Waiting, None, detail),
             Answer::Refused(detail) => (RotateOutcome::Refused, None, detail),

@@ -222,25 +222,29 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
         Event::RenewalRefused { failure, spent: false, next } => {
             Line::warn("not renewed; it is tried again", failure).again(*next)
         }
-        Event::RenewalRefused { failure, .. } => Line::error("it cannot be renewed any more; replacing it", failure),
+        Event::RenewalRefused { failure, .. } => {
+            Line::error("it cannot be renewed any more; it needs a replacement", failure)
+        }
         Event::RenewalDoubted { failure } => Line::error(
             "nobody knows whether it was renewed; the secret at hand is tried before anything else",
             failure,
         ),
-        Event::RenewalExamined { dead: None } => {
-            Line::new(Level::WARN, "after a renewal of unknown outcome the secret at hand still works; replacing it")
-        }
-        Event::RenewalExamined { dead: Some(failure) } => {
-            Line::error("after a renewal of unknown outcome the secret at hand is dead; replacing it at once", failure)
-        }
+        Event::RenewalExamined { dead: None } => Line::new(
+            Level::WARN,
+            "after a renewal of unknown outcome the secret at hand still works; it is replaced, not renewed again",
+        ),
+        Event::RenewalExamined { dead: Some(failure) } => Line::error(
+            "after a renewal of unknown outcome the secret at hand is dead; it needs a replacement at once",
+            failure,
+        ),
         Event::Renewed { generation } => Line {
             generation: Some(generation.number),
             at: generation.remote.expires.time(),
             ..Line::info("renewed; the new secret is in the journal")
         },
         Event::RenewalVerified { .. } => current(state, Line::info("the renewed secret goes to its consumers")),
-        Event::RenewalRejected { failure } => {
-            Line::error("the renewed secret is not accepted; replacing the token", failure)
+        Event::RenewalRejected { failure, .. } => {
+            Line::error("the renewed secret is not accepted; the token needs another one", failure)
         }
         Event::FoundDead { failure } => {
             Line::error("the provider does not accept the current secret any more; it needs a new one at once", failure)

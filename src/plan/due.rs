@@ -22,6 +22,17 @@ pub enum Kind {
     Renewal,
 }
 
+/// What can be done about a generation that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// Another one takes its place: the provider mints it, or somebody brings it.
+    Rotation,
+    /// That, and it can be renewed in place meanwhile.
+    Both,
+    /// It can be renewed in place, and its provider cannot mint: all that is asked of it is asked of renewals.
+    Renewal,
+}
+
 /// One rule that makes a token due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -44,24 +55,28 @@ pub struct Start {
 
 /// Every rule that applies to the current generation, with the time at which it makes the token due.
 ///
-/// `renews`: the provider can renew this generation in place. `skew`: the provider's clock minus ours; what the
-/// provider said of expiries is on its clock, due times are on ours.
-pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews: bool, skew: Span) -> Vec<Due> {
+/// `skew`: the provider's clock minus ours; what the provider said of expiries is on its clock, due times are on ours.
+pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, means: Means, skew: Span) -> Vec<Due> {
     let generation = &current.generation;
     let remote = &generation.remote;
     let rotation = |reason, at, deadline| Due { kind: Kind::Rotation, reason, at, deadline, urgent: false };
     let urgent = |reason, at| Due { kind: Kind::Rotation, reason, at, deadline: Some(at), urgent: true };
-    let renews = renews && !current.renewal_spent && !current.secret_lost && current.dead.is_none();
+    let whole = !current.renewal_spent && !current.secret_lost;
+    // Where nothing else is left, what renews may outlive what it renews: a refresh token its access token.
+    let alone = means == Means::Renewal && whole;
+    let renews = alone || means == Means::Both && whole && current.dead.is_none();
+    let (kind, since) =
+        if alone { (Kind::Renewal, generation.issued_at) } else { (Kind::Rotation, generation.minted_at) };
     let here = |there: Time| there.checked_sub_signed(skew).unwrap_or(there);
     let expires = expiry(policy, current).map(here);
     let refresh_expires = remote.refresh_expires.map(here);
     let mut rules = Vec::with_capacity(3);
 
     if let Some(dead) = &current.dead {
-        rules.push(urgent(Reason::Dead, dead.at));
+        rules.push(Due { kind, ..urgent(Reason::Dead, dead.at) });
     }
     if let Some(requested) = state.requested {
-        rules.push(urgent(Reason::Requested, requested));
+        rules.push(Due { kind, ..urgent(Reason::Requested, requested) });
     }
     if current.secret_lost {
         rules.push(rotation(Reason::SecretLost, generation.issued_at, expires));
@@ -76,14 +91,16 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
     }
     if let Some(expires) = expires {
         if renews {
-            let can_renew = refresh_expires.is_none_or(|end| end > expires);
-            let (at, deadline) = lead(policy, generation.issued_at, expires);
+            let can_renew = alone || refresh_expires.is_none_or(|end| end > expires);
+            let end = refresh_expires.filter(|_| alone).map_or(expires, |end| end.min(expires));
+            let (at, deadline) = lead(policy, generation.issued_at, end);
             let kind = if can_renew { Kind::Renewal } else { Kind::Rotation };
             let reason = if can_renew { Reason::Renewal } else { Reason::RenewBefore };
             rules.push(Due { kind, reason, at, deadline: Some(deadline), urgent: can_renew });
             // Renewals that were missed are made up for first; consumers do not wait long for them.
             let patience = ((expires - generation.issued_at) / 10).max(Span::minutes(1));
-            let patience = later(expires, patience);
+            // What was adopted after its end is renewed before anybody is asked for another one.
+            let patience = later(if alone { expires.max(generation.issued_at) } else { expires }, patience);
             rules.push(urgent(Reason::Expired, refresh_expires.map_or(patience, |end| end.max(expires).min(patience))));
         } else {
             let (at, deadline) = lead(policy, generation.minted_at, expires);
@@ -96,19 +113,21 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, renews
         rules.push(rotation(Reason::RenewableUntil, at, Some(deadline)));
     }
     if let Some(every) = policy.rotate_every {
-        let at = later(generation.minted_at, every) - jitter(&policy.name, policy.jitter.min(every / 10));
-        rules.push(rotation(Reason::RotateEvery, at, None));
+        let at = later(since, every) - jitter(&policy.name, policy.jitter.min(every / 10));
+        rules.push(Due { kind, ..rotation(Reason::RotateEvery, at, None) });
     }
-    if let Some(next) = policy.schedule.as_ref().and_then(|schedule| schedule.next_after(generation.minted_at)) {
-        rules.push(rotation(Reason::Schedule, later(next, jitter(&policy.name, policy.jitter)), expires));
+    if let Some(next) = policy.schedule.as_ref().and_then(|schedule| schedule.next_after(since)) {
+        let at = later(next, jitter(&policy.name, policy.jitter));
+        rules.push(Due { kind, ..rotation(Reason::Schedule, at, expires) });
     }
     let adopted = generation.params.is_none();
-    let unknown = adopted && expires.is_none() && remote.expires == Expiry::Unknown && !has_rhythm(policy);
-    if unknown && renews && generation.revision == 0 {
+    let unknown = adopted && expires.is_none() && remote.expires == Expiry::Unknown;
+    let rhythm = has_rhythm(policy);
+    if unknown && renews && generation.revision == 0 && (alone || !rhythm) {
         // The answer tells when the next one ends.
         let at = generation.issued_at;
         rules.push(Due { kind: Kind::Renewal, reason: Reason::ExpiryUnknown, at, deadline: None, urgent: true });
-    } else if unknown {
+    } else if unknown && !rhythm {
         rules.push(rotation(Reason::ExpiryUnknown, generation.minted_at, None));
     }
     if let Some(preferred) = current.preferred {

@@ -5,6 +5,7 @@
 use crate::clock::Time;
 use crate::names::{RemoteId, StoreKey};
 use crate::outcome::{Failure, FailureCode};
+use crate::plan::Reason;
 use crate::provider::{Expiry, Remote};
 
 use super::event::Event;
@@ -19,13 +20,10 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
     note_failure(state, at, event);
     match event {
         Event::Requested {} => {
-            // Whoever asks by hand does not want to wait for a backoff.
-            state.requested = Some(at);
-            state.retry = None;
+            requested(state, at);
         }
         Event::Compromised {} => {
-            state.requested = Some(at);
-            state.retry = None;
+            requested(state, at);
             compromise(state, at);
         }
         Event::ReapRequested { remnant } => {
@@ -69,6 +67,15 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
     }
 }
 
+/// Whoever asks by hand does not want to wait for a backoff.
+fn requested(state: &mut TokenState, at: Time) {
+    state.requested = Some(at);
+    state.retry = None;
+    if let Some(retry) = state.phase.current_mut().and_then(|current| current.renewal_retry.as_mut()) {
+        retry.next = retry.next.min(at);
+    }
+}
+
 /// Whatever failed for want of a good credential is due at `at`, and begins with the shortest backoff again.
 fn forgive(state: &mut TokenState, at: Time) {
     let renewal = state.phase.current_mut().and_then(|current| current.renewal_retry.as_mut());
@@ -107,7 +114,7 @@ fn note_failure(state: &mut TokenState, at: Time, event: &Event) {
         | Event::HookFailed { failure, .. }
         | Event::HookWaived { failure, .. }
         | Event::UndoBegun { why: failure, .. }
-        | Event::RenewalRejected { failure }
+        | Event::RenewalRejected { failure, .. }
         | Event::FoundDead { failure }
         | Event::ReplacementRefused { failure }
         | Event::SecretLost { failure, .. } => {
@@ -179,6 +186,8 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             Phase::Steady { current: Current::new(generation.clone(), Delivery::default()) }
         }
         (Phase::Steady { current: old }, Event::Replaced { generation, rotation, revoke_at }) => {
+            // Whoever asked for something new has brought it.
+            state.requested = None;
             state.last_number = state.last_number.max(generation.number);
             state.adopted.clone_from(&generation.fingerprints);
             let current = Current::new(generation.as_ref().clone(), Delivery::default());
@@ -288,9 +297,12 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             Phase::Renewing { current, retiring: Some(retiring), intent: intent.clone() }
         }
         (
-            Phase::Renewing { mut current, retiring, .. } | Phase::Doubted { mut current, retiring, .. },
+            Phase::Renewing { mut current, retiring, intent } | Phase::Doubted { mut current, retiring, intent },
             Event::RenewalRefused { failure, next, spent },
         ) => {
+            if *spent {
+                answered(state, &intent, &current);
+            }
             current.renewal_spent |= *spent;
             current.renewal_retry = Some(again(current.renewal_retry.take(), at, failure, *next));
             renewed(current, retiring)
@@ -299,7 +311,8 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             current.renewal_retry = None;
             Phase::Doubted { current, retiring, intent }
         }
-        (Phase::Doubted { mut current, retiring, .. }, Event::RenewalExamined { dead }) => {
+        (Phase::Doubted { mut current, retiring, intent }, Event::RenewalExamined { dead }) => {
+            answered(state, &intent, &current);
             current.renewal_spent = true;
             current.dead = dead.clone().map(|failure| Noted { at, failure });
             renewed(current, retiring)
@@ -308,20 +321,32 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             current.generation = generation.as_ref().clone();
             current.dead = None;
             current.renewal_retry = None;
+            current.replacement = None;
             Phase::Renewed { current, retiring, intent }
         }
-        (Phase::Renewed { mut current, retiring, .. }, Event::RenewalVerified { .. }) => {
+        (Phase::Renewed { mut current, retiring, intent }, Event::RenewalVerified { .. }) => {
+            answered(state, &intent, &current);
             // The secret before it is dead at the provider: every store and hook is owed the new one.
             current.delivery = Delivery::default();
             current.renewal_retry = None;
             renewed(current, retiring)
         }
-        (Phase::Renewed { mut current, retiring, .. }, Event::RenewalRejected { failure }) => {
+        (Phase::Renewed { mut current, retiring, intent }, Event::RenewalRejected { failure, next }) => {
+            answered(state, &intent, &current);
             current.delivery = Delivery::default();
+            current.renewal_retry = next.map(|next| again(current.renewal_retry.take(), at, failure, next));
             current.dead = Some(Noted { at, failure: failure.clone() });
             renewed(current, retiring)
         }
         (phase, _) => phase,
+    }
+}
+
+/// A renewal that was asked for by hand answers that wish with its end, good or bad. One that left a secret behind which
+/// others have does not.
+fn answered(state: &mut TokenState, intent: &Intent, current: &Current) {
+    if intent.reason == Reason::Requested.code() && current.generation.compromised.is_none() {
+        state.requested = None;
     }
 }
 

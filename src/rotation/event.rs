@@ -125,8 +125,8 @@ events! {
     Renewed { generation: Box<Generation> } = "renewed";
     /// The renewed secret was accepted; `proven` is false where the definition has no way to ask.
     RenewalVerified { proven: bool } = "renewal-verified";
-    /// The renewed secret was not accepted.
-    RenewalRejected { failure: Failure } = "renewal-rejected";
+    /// The renewed secret was not accepted. `next`: where nothing but a renewal can help, it is renewed again then.
+    RenewalRejected { failure: Failure, next: Option<Time> } = "renewal-rejected";
     /// The provider does not accept the current generation any more.
     FoundDead { failure: Failure } = "found-dead";
     /// The provider told more of the current generation.

@@ -152,12 +152,12 @@ entries! {
     "renewal-intended", "A renewal in place begins", "";
     "renewal-postponed", "The renewal was not begun and is tried again", "";
     "renewal-refused", "The provider did not renew; it is tried again, or the token is replaced", "";
-    "renewal-doubted", "Nobody knows whether the renewal happened; it is not repeated, the token is replaced", "";
+    "renewal-doubted", "Nobody knows whether the renewal happened; it is not repeated", "";
     "renewal-examined", "After a renewal of unknown outcome it is known whether the secret at hand still works",
-        "nothing: the token is replaced";
+        "nothing: the token is replaced. Where its provider cannot mint, `replacement-due` asks for a new one";
     "renewed", "The renewed secret is in the journal", "";
     "renewal-verified", "The renewed secret goes to its consumers", "";
-    "renewal-rejected", "The renewed secret is not accepted; the token is replaced", "";
+    "renewal-rejected", "The renewed secret is not accepted; the token is replaced, or renewed once more where its provider cannot mint", "";
     "found-dead", "The provider does not accept the current secret any more; it is rotated at once",
         "find out who revoked it, where nobody of yours did";
     "observed", "The provider told more of the token", "";

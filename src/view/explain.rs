@@ -9,7 +9,7 @@ use crate::clock::{Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::plan::Reason;
 use crate::plan::cron::WindowState;
-use crate::plan::due::{self, Due, Kind};
+use crate::plan::due::{self, Due, Kind, Means};
 use crate::provider::Expiry;
 use crate::rotation::decide::Abilities;
 use crate::rotation::state::{Current, Phase, Remnant};
@@ -91,11 +91,10 @@ impl Explanation {
         if let (Some(policy), Some(abilities)) = (policy, abilities) {
             match subject.state.phase.current() {
                 Some(current) => {
-                    let has = |part: &String| current.generation.fingerprints.contains_key(part);
-                    let renews = abilities.can.renews && abilities.parts.iter().all(has);
-                    let applying = due::rules(policy, subject.state, current, renews, skew);
+                    let means = abilities.means(&current.generation);
+                    let applying = due::rules(policy, subject.state, current, means, skew);
                     decides = deciding(&applying, now);
-                    rules = every_rule(&applying, decides.as_ref(), policy, current, renews, now);
+                    rules = every_rule(&applying, decides.as_ref(), policy, current, means, now);
                 }
                 None => rules.push(first_issue(policy, subject.state.may_adopt(), now)),
             }
@@ -212,7 +211,7 @@ fn every_rule(
     decides: Option<&Due>,
     policy: &TokenPolicy,
     current: &Current,
-    renews: bool,
+    means: Means,
     now: Time,
 ) -> Vec<Rule> {
     const ALWAYS: [Reason; 8] = [
@@ -227,7 +226,7 @@ fn every_rule(
     ];
     // Rules that mean something for some tokens only are shown where they apply, or could.
     const RENEWING: [Reason; 3] = [Reason::Renewal, Reason::RenewableUntil, Reason::RenewalInDoubt];
-    let renewing = RENEWING.into_iter().filter(|_| renews);
+    let renewing = RENEWING.into_iter().filter(|_| means != Means::Rotation);
     let others = applying.iter().map(|due| due.reason);
     let mut reasons: Vec<_> = ALWAYS.into_iter().chain(renewing).collect();
     for reason in others {

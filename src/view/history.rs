@@ -187,7 +187,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::MintDoubted { failure }
         | Event::UndoBegun { why: failure, .. }
         | Event::RenewalDoubted { failure }
-        | Event::RenewalRejected { failure }
+        | Event::RenewalRejected { failure, .. }
         | Event::FoundDead { failure }
         | Event::ReplacementRefused { failure }
         | Event::RenewalExamined { dead: Some(failure) } => (None, failure.to_string()),

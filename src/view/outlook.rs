@@ -204,9 +204,8 @@ impl Outlook {
                 None => Self::new(Deed::Rotate, now, Reason::WindowOverridden),
             },
             Action::Begin(reason) => of_begin(Deed::Rotate, *reason, situation),
-            Action::BeginRenewal => of_begin(Deed::Renew, Reason::Renewal, situation),
-            Action::Mint => Self::of_phase(&situation.state.phase, situation.now),
-            Action::Renew => Self::new(Deed::Renew, now, Reason::Renewal),
+            Action::BeginRenewal(reason) => of_begin(Deed::Renew, *reason, situation),
+            Action::Mint | Action::Renew => Self::of_phase(&situation.state.phase, situation.now),
             Action::Search | Action::RevokeOrphan(_) | Action::Reap(..) => {
                 Self::new(Deed::Search, now, Reason::Searching)
             }
@@ -243,9 +242,7 @@ fn of_intent(deed: Deed, at: Option<Time>, code: &str) -> Outlook {
 /// The rule that decides about the current generation.
 fn deciding(situation: &Situation<'_>) -> Option<Due> {
     let current = situation.state.phase.current()?;
-    let renews = situation.renews(current);
-    let rules = due::rules(situation.policy, situation.state, current, renews, situation.skew);
-    due::deciding(&rules, situation.now)
+    due::deciding(&situation.rules(current), situation.now)
 }
 
 fn adopts(policy: &TokenPolicy, state: &TokenState) -> bool {

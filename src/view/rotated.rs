@@ -37,6 +37,9 @@ pub fn write(answer: &RotateAnswer, paint: Paint, out: &mut impl Write) -> io::R
 /// One result in a few words: `rotated, generation 4`.
 pub fn word(result: &RotateResult) -> String {
     match (result.outcome, result.generation) {
+        (RotateOutcome::Rotated, Some(generation)) if !result.detail.is_empty() => {
+            format!("generation {generation} is current, {}", result.detail)
+        }
         (RotateOutcome::Rotated, Some(generation)) => format!("generation {generation} is current"),
         (RotateOutcome::Rotated, None) => "rotated".to_owned(),
         (RotateOutcome::Waiting, _) => format!("waiting: {}", result.detail),

@@ -15,7 +15,7 @@ struct Case {
     policy: TokenPolicy,
     state: TokenState,
     current: Current,
-    renews: bool,
+    means: Means,
     skew: Span,
 }
 
@@ -42,14 +42,20 @@ impl Case {
             compromised: None,
         };
         let current = Current::new(generation, Delivery::default());
-        Self { policy: policy::token(), state: TokenState::default(), current, renews: false, skew: Span::zero() }
+        Self {
+            policy: policy::token(),
+            state: TokenState::default(),
+            current,
+            means: Means::Rotation,
+            skew: Span::zero(),
+        }
     }
 
     /// Access tokens of half an hour, renewable for ten hours, and that for ten days.
     fn renewing() -> Self {
         let mut case = Self::new();
         let minted = policy::start();
-        case.renews = true;
+        case.means = Means::Both;
         case.policy.renew_before = RenewBefore::Share(0.4);
         let remote = &mut case.current.generation.remote;
         remote.expires = Expiry::At(minted + Span::minutes(30));
@@ -58,10 +64,20 @@ impl Case {
         case
     }
 
+    /// The same adopted, at a provider that cannot mint, and nobody knows how long it can be renewed.
+    fn only_renewing() -> Self {
+        let mut case = Self::renewing();
+        case.means = Means::Renewal;
+        let generation = &mut case.current.generation;
+        generation.params = None;
+        (generation.remote.refresh_expires, generation.remote.renewable_until) = (None, None);
+        case
+    }
+
     /// The rule that decides `after` the mint, with its times as hours and minutes since then.
     fn decides(&self, after: Span) -> String {
         let minted = policy::start();
-        let rules = rules(&self.policy, &self.state, &self.current, self.renews, self.skew);
+        let rules = rules(&self.policy, &self.state, &self.current, self.means, self.skew);
         let Some(due) = deciding(&rules, minted + after) else { return "nothing".into() };
         let start = start(&self.policy, &due, minted + after);
         let hours = |time: Time| {
@@ -238,6 +254,113 @@ fn what_can_be_renewed_is_renewed() {
     ];
     for (sentence, change, after, expected) in rows {
         check(sentence, Case::renewing, change, Span::minutes(after), expected);
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn what_can_only_be_renewed_is_renewed_for_every_reason() {
+    type Row = (&'static str, fn(&mut Case), i64, &'static str);
+    let rows: [Row; 15] = [
+        ("its access token", |_| {}, 0, "renewal (in place) 0:18, deadline 0:24, begins 0:18"),
+        (
+            "somebody asks",
+            |c| c.state.requested = Some(policy::start()),
+            1,
+            "requested (in place) 0, deadline 0, begins 0:01",
+        ),
+        (
+            "its age, which begins anew with each renewal",
+            |c| {
+                renewed(c, Span::minutes(100));
+                c.policy.rotate_every = Some(Span::minutes(10));
+            },
+            100,
+            "rotate-every (in place) 1:50, begins 1:50",
+        ),
+        (
+            "a schedule, counted from the last renewal",
+            |c| {
+                renewed(c, Span::minutes(100));
+                c.policy.schedule = Some(Schedule::parse("0 45 * * * *", Tz::UTC).unwrap());
+            },
+            100,
+            "schedule (in place) 1:45, deadline 2:10, begins 1:45",
+        ),
+        ("its access token is dead", |c| dead(c, 0), 1, "dead (in place) 0, deadline 0, begins 0:01"),
+        (
+            "it was adopted after its end",
+            |c| c.current.generation.remote.expires = Expiry::At(policy::start() - Span::days(1)),
+            0,
+            "renewal (in place) -24, deadline -24, begins 0",
+        ),
+        (
+            "nobody knows its end",
+            |c| c.current.generation.remote.expires = Expiry::Unknown,
+            0,
+            "expiry-unknown (in place) 0, begins 0",
+        ),
+        (
+            "not even where its age is a reason as well",
+            |c| {
+                c.current.generation.remote.expires = Expiry::Unknown;
+                c.policy.rotate_every = Some(Span::days(1));
+            },
+            0,
+            "expiry-unknown (in place) 0, begins 0",
+        ),
+        (
+            "but once only",
+            |c| {
+                c.current.generation.remote.expires = Expiry::Unknown;
+                c.current.generation.revision = 1;
+                c.policy.rotate_every = Some(Span::days(1));
+            },
+            0,
+            "rotate-every (in place) 24, begins 24",
+        ),
+        (
+            "what renews it ends first",
+            |c| c.current.generation.remote.refresh_expires = Some(policy::start() + Span::minutes(10)),
+            0,
+            "renewal (in place) 0:06, deadline 0:08, begins 0:06",
+        ),
+        (
+            "what renews it may be used up: somebody is asked",
+            |c| {
+                c.current.renewal_spent = true;
+                c.state.requested = Some(policy::start());
+                dead(c, 0);
+            },
+            1,
+            "dead 0, deadline 0, begins 0:01",
+        ),
+        ("nothing of it can be read", |c| c.current.secret_lost = true, 1, "secret-lost 0, deadline 0:24, begins 0:01"),
+        (
+            "its account changed: who minted it cannot renew it for another",
+            |c| c.policy.account = policy::account("other"),
+            1,
+            "changed 0, deadline 0:30, begins 0:01",
+        ),
+        (
+            "a window holds up what somebody likes to have",
+            |c| {
+                c.current.generation.remote.expires = Expiry::Never;
+                c.policy.rotate_every = Some(Span::hours(1));
+                open(c, "0 0 15 * * *");
+            },
+            70,
+            "rotate-every (in place) 1, begins 3",
+        ),
+        (
+            "and not what its consumers need",
+            |c| open(c, "0 0 15 * * *"),
+            20,
+            "renewal (in place) 0:18, deadline 0:24, begins 0:20",
+        ),
+    ];
+    for (sentence, change, after, expected) in rows {
+        check(sentence, Case::only_renewing, change, Span::minutes(after), expected);
     }
 }
 

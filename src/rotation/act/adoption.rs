@@ -8,6 +8,7 @@ use crate::journal::Journal;
 use crate::names::GenerationNo;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Expiry, Remote, Subject, Verdict};
+use crate::rotation::decide::Abilities;
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
@@ -37,6 +38,14 @@ impl Setback {
     }
 }
 
+/// What was found of a token to take over.
+struct Found {
+    remote: Remote,
+    parts: Option<SecretParts>,
+    /// The provider does not accept it any more, and it comes with what renews it.
+    dead: Option<Failure>,
+}
+
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn adopt(&self, held: &mut Held, context: &Context) {
         // A token that is only watched may have been adopted before, and be gone since.
@@ -46,9 +55,12 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             held.state.last_number.next()
         };
         match self.found(context).await {
-            Ok((remote, parts)) => {
-                let generation = self.taken_over(held, context, number, remote, parts);
+            Ok(found) => {
+                let generation = self.taken_over(held, context, number, found.remote, found.parts);
                 self.note(held, context, Event::Adopted { generation });
+                if let Some(failure) = found.dead {
+                    self.note(held, context, Event::FoundDead { failure });
+                }
             }
             Err(Setback { certain: true, failure, .. }) => self.refused(held, context, &failure),
             Err(Setback { not_before, failure, .. }) => self.postpone(held, context, not_before, failure),
@@ -88,14 +100,20 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
         let number = held.state.last_number.next();
         let old = current.generation.remote.clone();
-        match self.proven(context, Some(parts), Some(&old)).await {
-            Ok((remote, parts)) => {
+        // One that has to be renewed first is no better than one that works.
+        let there = self.situation(held, context).there();
+        let takes_dead = current.unusable(there) || current.secret_lost;
+        match self.proven(context, Some(parts), Some(&old), takes_dead).await {
+            Ok(found) => {
                 held.memo.refused = None;
-                let generation = Box::new(self.taken_over(held, context, number, remote, parts));
+                let generation = Box::new(self.taken_over(held, context, number, found.remote, found.parts));
                 let now = self.clock.now();
                 let revoke_at = now.checked_add_signed(context.policy.grace).unwrap_or(Time::MAX_UTC);
                 let rotation = self.effects.rotation_id();
                 self.note(held, context, Event::Replaced { generation, rotation, revoke_at });
+                if let Some(failure) = found.dead {
+                    self.note(held, context, Event::FoundDead { failure });
+                }
             }
             Err(setback) if setback.certain && held.memo.refused.as_ref() != Some(&fingerprints) => {
                 held.memo.refused = Some(fingerprints);
@@ -135,22 +153,24 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     /// The token that the inventory names, as far as the provider confirms it.
-    async fn found(&self, context: &Context) -> Result<(Remote, Option<SecretParts>), Setback> {
+    async fn found(&self, context: &Context) -> Result<Found, Setback> {
         let initial = context.policy.initial.as_ref();
         let has_secret = initial.is_none_or(|initial| initial.source.is_some());
         let parts =
             if has_secret { Some(self.effects.adopt(&context.policy).await.map_err(Setback::later)?) } else { None };
-        self.proven(context, parts, None).await
+        self.proven(context, parts, None, true).await
     }
 
     /// Asks the provider about the token that the inventory names: with its secret, where there is one, else by id or
     /// name. What the inventory says of the one that it takes the place of, `old`, says nothing of this one.
+    /// `takes_dead`: a pair whose access token is dead will do, where nothing but its renewal makes a new one.
     async fn proven(
         &self,
         context: &Context,
         parts: Option<SecretParts>,
         old: Option<&Remote>,
-    ) -> Result<(Remote, Option<SecretParts>), Setback> {
+        takes_dead: bool,
+    ) -> Result<Found, Setback> {
         let policy = &context.policy;
         let initial = policy.initial.as_ref();
         let mut remote = Remote {
@@ -177,6 +197,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                         remote.expires = expires.unwrap_or(Expiry::Unknown);
                     }
                 }
+                Outcome::Done(Verdict::Dead(failure)) if takes_dead && only_renews(&context.abilities, parts) => {
+                    let parts = Some(parts.clone());
+                    return Ok(Found { remote, parts, dead: Some(failure) });
+                }
                 Outcome::Done(Verdict::Dead(failure)) => return Err(Setback::certain(failure)),
                 Outcome::Refused(failure) | Outcome::Ambiguous(failure) => return Err(Setback::later(failure)),
                 Outcome::Later { not_before, failure } => {
@@ -187,7 +211,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let name = initial.and_then(|initial| initial.name.as_deref()).filter(|_| old.is_none());
         let looks = name.is_some_and(|_| remote.id.is_none()) || parts.is_none() && remote.id.is_some();
         if !looks || !context.abilities.can.lists {
-            return Ok((remote, parts));
+            return Ok(Found { remote, parts, dead: None });
         }
         let listing = match self.effects.list(address, self.clock.now()).await {
             Outcome::Done(listing) => listing,
@@ -204,10 +228,16 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 if remote.expires == Expiry::Unknown {
                     remote.expires = entry.remote.expires;
                 }
-                Ok((remote, parts))
+                Ok(Found { remote, parts, dead: None })
             }
             [] => Err(wrong("the listing does not contain the token that `initial` names")),
             _ => Err(wrong("the listing contains several tokens that `initial` may mean: give its `id`")),
         }
     }
+}
+
+/// Whether a secret can be renewed in place, by a provider that cannot mint.
+fn only_renews(abilities: &Abilities, parts: &SecretParts) -> bool {
+    let whole = abilities.parts.iter().all(|part| parts.part(part).is_some());
+    abilities.can.renews && !abilities.can.mints && whole
 }

@@ -44,7 +44,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Action::Restore(stores) => self.write(held, context, &stores, true).await,
             Action::Renotify(hooks) => self.notify(held, context, &hooks, true).await,
             Action::RevokeCandidate => self.revoke_candidate(held, context).await,
-            Action::BeginRenewal => self.begin_renewal(held, context).await,
+            Action::BeginRenewal(reason) => self.begin_renewal(held, context, reason).await,
             Action::Renew => self.renew(held, context).await,
             Action::ExamineRenewal => self.examine_renewal(held, context).await,
             Action::VerifyRenewed => self.verify_renewed(held, context).await,

@@ -1,16 +1,17 @@
-//! What an operator may begin with a token besides asking for a rotation: bring a secret to take over, ask for the
-//! generation before, or stop a rotation that is under way. What follows is the way of every candidate.
+//! What an operator may begin with a token: ask for a new secret, bring one to take over, ask for the generation before,
+//! or stop a rotation that is under way. What follows is the way of every candidate, and of every renewal.
 
 use crate::clock::{Clock, Time};
 use crate::journal::Journal;
-use crate::names::{GenerationNo, RemoteId};
+use crate::names::{GenerationNo, ProviderName, RemoteId};
 use crate::outcome::{Failure, FailureCode};
+use crate::plan::due::Means;
 use crate::provider::{Expiry, Remote, claimed_expiry};
-use crate::rotation::decide::reached_consumers;
+use crate::rotation::decide::{Abilities, reached_consumers};
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Candidate, Delivery, Generation, Origin, Phase, Remnant};
+use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Phase, Remnant};
 use crate::secret::{SecretParts, TOKEN_PART};
 
 /// A secret that an operator brings, and what they know of it.
@@ -48,9 +49,43 @@ pub enum Objection {
     Revoked(GenerationNo),
     #[error("there is no current generation to go back to")]
     NoCurrent,
+    #[error(
+        "provider \"{0}\" cannot mint, so the token is only watched: make a new one there and put it where `initial` says"
+    )]
+    Watched(ProviderName),
+    #[error("provider \"{provider}\" cannot mint, and {why}: make a new one there and put it where `initial` says")]
+    NotRenewable { provider: ProviderName, why: &'static str },
+    #[error(
+        "provider \"{0}\" can only renew it, and the old secret works on after that: end it at the provider by hand, \
+         and put a new one where `initial` says"
+    )]
+    WorksOn(ProviderName),
 }
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
+    /// Notes that an operator wants a new secret; `compromised`: others have the present one. A token that its provider
+    /// cannot mint is renewed in place for that, where that can be done.
+    pub fn request(&self, held: &mut Held, context: &Context, compromised: bool) -> Result<(), Objection> {
+        let abilities = &context.abilities;
+        if !abilities.can.mints {
+            let provider = context.policy.account.provider.name.clone();
+            if !abilities.can.renews {
+                return Err(Objection::Watched(provider));
+            }
+            if compromised && abilities.can.renewal_overlaps {
+                return Err(Objection::WorksOn(provider));
+            }
+            if let Phase::Doubted { .. } = held.state.phase {
+                return Err(Objection::Busy(held.state.phase.name()));
+            }
+            if let Some(why) = held.state.phase.current().and_then(|current| unrenewable(abilities, current)) {
+                return Err(Objection::NotRenewable { provider, why });
+            }
+        }
+        self.note(held, context, if compromised { Event::Compromised {} } else { Event::Requested {} });
+        Ok(())
+    }
+
     /// Notes that an operator brought `offer`, with its secret. It is proven and delivered by the next run. Gives its
     /// number.
     pub fn offer(&self, held: &mut Held, context: &Context, offer: Offer) -> Result<GenerationNo, Objection> {
@@ -147,5 +182,18 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     fn candidate(&self, generation: Generation, origin: Origin) -> Box<Candidate> {
         let (rotation, delivery) = (self.effects.rotation_id(), Delivery::default());
         Box::new(Candidate { generation, rotation, delivery, objection: None, origin })
+    }
+}
+
+/// Why the current generation cannot be renewed in place, where it cannot.
+fn unrenewable(abilities: &Abilities, current: &Current) -> Option<&'static str> {
+    if current.secret_lost {
+        Some("the journal's copy of its secret cannot be opened")
+    } else if current.renewal_spent {
+        Some("it cannot be renewed any more: a renewal was refused, or its answer was lost")
+    } else if abilities.means(&current.generation) == Means::Rotation {
+        Some("a part of its secret is missing that a renewal needs")
+    } else {
+        None
     }
 }

@@ -12,23 +12,27 @@ use crate::rotation::state::{Current, Generation, Phase};
 
 use super::{PROOFS, address, failures, subject};
 
+/// After a renewed secret was not accepted for the whole `verify-timeout`, the next renewal waits as after so many
+/// failures: sooner would hardly change what the provider thinks.
+const REJECTED: u32 = 12;
+
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
-    pub(super) async fn begin_renewal(&self, held: &mut Held, context: &Context) {
+    pub(super) async fn begin_renewal(&self, held: &mut Held, context: &Context, reason: Reason) {
         let Some(current) = held.state.phase.current() else { return };
         let number = current.generation.number;
         let there = self.clock.now().checked_add_signed(context.skew).unwrap_or_else(|| self.clock.now());
-        let (expired, pressing) = (current.generation.expired(there), self.situation(held, context).pressing(current));
+        let (unusable, pressing) = (current.unusable(there), self.situation(held, context).pressing(current));
         let (failing, failure) = self.preflight(&context.policy).await;
         if let Some(failure) = failure {
             // A renewal may take the old secret from its consumers at once. While that one works, all of them must get
             // the new one; when its time is nearly over, some are better than none.
             let some = failing < context.policy.stores.len();
-            if !(expired || pressing && some) {
+            if !(unusable || pressing && some) {
                 return self.postpone_renewal(held, context, None, failure);
             }
         }
         let rotation = self.effects.rotation_id();
-        let intent = self.intent(context, rotation, number, Reason::Renewal);
+        let intent = self.intent(context, rotation, number, reason);
         held.memo.fresh = Some(rotation);
         self.note(held, context, Event::RenewalIntended { intent });
     }
@@ -67,11 +71,14 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         // What the answer does not repeat still holds.
         let told = std::mem::replace(&mut remote.facts, old.remote.facts);
         remote.facts.extend(told);
+        let can = context.abilities.can;
         let generation = Generation {
             revision: old.revision.saturating_add(1),
             remote,
             issued_at: self.clock.now(),
             fingerprints: self.effects.fingerprints(&minted.secret),
+            // Others have the old secret only, and that is dead with the renewal.
+            compromised: old.compromised.filter(|_| can.mints || can.renewal_overlaps),
             ..old
         };
         held.keep(generation.slot(&context.policy.name), minted.secret);
@@ -111,7 +118,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         match self.ask(held, context).await {
             Outcome::Done(Verdict::Alive { .. }) => self.note(held, context, Event::RenewalVerified { proven: true }),
             Outcome::Done(Verdict::Dead(failure)) if overdue => {
-                self.note(held, context, Event::RenewalRejected { failure });
+                let next = Some(self.next_try(held, REJECTED, None));
+                self.note(held, context, Event::RenewalRejected { failure, next });
             }
             Outcome::Done(Verdict::Dead(failure)) => self.postpone_renewal(held, context, None, failure),
             // The secret before it died with the renewal: consumers are better off with one that is not proven.

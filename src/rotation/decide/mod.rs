@@ -24,7 +24,7 @@ use crate::clock::{Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::names::{AccountName, HookKey, RotationId, StoreKey};
 use crate::outcome::Failure;
-use crate::plan::due::{self, Due};
+use crate::plan::due::{self, Due, Means};
 use crate::plan::{Reason, backoff, jitter};
 use crate::provider::{Capabilities, OnTimeout, Operation, Provider, Remote};
 use crate::secret::Fingerprint;
@@ -54,7 +54,7 @@ pub struct Situation<'a> {
 
 impl Situation<'_> {
     /// The time on the provider's clock, which is the one that its expiries are on.
-    fn there(&self) -> Time {
+    pub(super) fn there(&self) -> Time {
         later(self.now, self.skew)
     }
 
@@ -63,10 +63,10 @@ impl Situation<'_> {
         there.checked_sub_signed(self.skew).unwrap_or(there)
     }
 
-    /// Whether the provider can renew this generation in place: it can at all, and every part of the secret is there.
-    pub fn renews(&self, current: &Current) -> bool {
-        let has = |part: &String| current.generation.fingerprints.contains_key(part);
-        self.abilities.can.renews && self.abilities.parts.iter().all(has)
+    /// Every rule that applies to the current generation.
+    pub fn rules(&self, current: &Current) -> Vec<Due> {
+        let means = self.abilities.means(&current.generation);
+        due::rules(self.policy, self.state, current, means, self.skew)
     }
 
     /// When a step that failed is tried again, where that is still to come.
@@ -157,6 +157,26 @@ impl Abilities {
             parts: provider.secret_parts().into_iter().map(str::to_owned).collect(),
         }
     }
+
+    /// What can be done about this generation once it is due.
+    pub fn means(&self, generation: &Generation) -> Means {
+        match (self.renews(generation), self.can.mints) {
+            (false, _) => Means::Rotation,
+            (true, true) => Means::Both,
+            (true, false) => Means::Renewal,
+        }
+    }
+
+    /// Whether nobody can use this generation before it is renewed, and it will be. `there`: now, on the provider's clock.
+    pub fn awaits_renewal(&self, current: &Current, there: Time) -> bool {
+        let whole = !current.renewal_spent && !current.secret_lost;
+        whole && current.unusable(there) && self.means(&current.generation) == Means::Renewal
+    }
+
+    /// Whether the provider can renew this generation in place: it can at all, and every part of the secret is there.
+    fn renews(&self, generation: &Generation) -> bool {
+        self.can.renews && self.parts.iter().all(|part| generation.fingerprints.contains_key(part))
+    }
 }
 
 /// What this process knows of a token besides the journal; lost with the process.
@@ -226,7 +246,7 @@ pub enum Action {
     Renotify(Vec<HookKey>),
     RevokeCandidate,
     /// Test the stores, then intend a renewal.
-    BeginRenewal,
+    BeginRenewal(Reason),
     Renew,
     /// After a renewal of unknown outcome: ask whether the secret at hand still works.
     ExamineRenewal,

@@ -55,36 +55,35 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
         return Step::Act(Action::Readopt);
     }
     let idle = if owed.is_some() { Reason::Delivering } else { Reason::NotDue };
-    let rules = watching::sensible(s, due::rules(s.policy, s.state, current, s.renews(current), s.skew));
+    let rules = watching::sensible(s, s.rules(current));
     if let Some(due) = watching::overdue(s, current, &rules) {
         return Step::Note(Event::ReplacementDue { reason: due.reason.code().to_owned() });
     }
-    let of_kind = |kind| rules.iter().filter(move |due| due.kind == kind).copied().collect::<Vec<_>>();
-    let rotation = due::deciding(&of_kind(Kind::Rotation), s.now).map(|due| (due, rotation(s, current, &due)));
+    let rotations: Vec<_> = rules.iter().filter(|due| due.kind == Kind::Rotation).copied().collect();
+    let rotation = due::deciding(&rotations, s.now).map(|due| (due, rotation(s, current, &due)));
     if let Some((_, Begin::Now(reason))) = rotation {
         return Step::Act(Action::Begin(reason));
     }
     // A renewal keeps consumers served while a rotation that is due waits for its window or for better luck.
-    let renewal = due::deciding(&of_kind(Kind::Renewal), s.now).map(|due| (due, renewal_start(s, current, &due)));
-    if renewal.is_some_and(|(_, start)| start.at <= s.now) {
-        return Step::Act(Action::BeginRenewal);
+    let renewals = renewals(s, current, &rules);
+    if let Some(reason) = begun(&renewals) {
+        return Step::Act(Action::BeginRenewal(reason));
     }
-    let renewal =
-        renewal.map(|(due, start)| (start.at, if due.at <= s.now { Reason::BackingOff } else { idle }, due, start));
-    let rotation = rotation.and_then(|(due, begin)| match begin {
+    let ahead = rotation.into_iter().chain(renewals).filter_map(|(due, begin)| match begin {
         Begin::Now(_) => None,
         Begin::At(start, reason) => Some((start.at, if reason == Reason::NotDue { idle } else { reason }, due, start)),
     });
+    let ahead: Vec<_> = ahead.collect();
     // What is due already tells why nothing happens; otherwise what comes first.
-    let next = [rotation, renewal].into_iter().flatten().min_by_key(|(at, _, due, _)| (due.at > s.now, *at));
-    let times = [rotation, renewal].map(|next| next.map(|(at, ..)| at).filter(|at| *at < Time::MAX_UTC));
+    let next = ahead.iter().min_by_key(|(at, _, due, _)| (due.at > s.now, *at)).copied();
+    let times = ahead.iter().map(|(at, ..)| Some(*at).filter(|at| *at < Time::MAX_UTC));
     let Some((_, reason, due, start)) = next else {
         return rest(if owed.is_some() { Reason::Delivering } else { Reason::NeverDue }, wake);
     };
-    Step::Rest(Rest { until: earliest(s.now, times.into_iter().chain([wake])), reason, next: Some((due, start)) })
+    Step::Rest(Rest { until: earliest(s.now, times.chain([wake])), reason, next: Some((due, start)) })
 }
 
-/// Whether a rotation may begin.
+/// Whether a rotation or a renewal may begin.
 #[derive(Clone, Copy)]
 enum Begin {
     Now(Reason),
@@ -118,10 +117,37 @@ fn rotation(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
     Begin::Now(if start.overridden { Reason::WindowOverridden } else { due.reason })
 }
 
-fn renewal_start(s: &Situation<'_>, current: &Current, due: &Due) -> Start {
+/// The renewals that rules ask for, each with its beginning. One that waits for a window holds up none that does not.
+fn renewals(s: &Situation<'_>, current: &Current, rules: &[Due]) -> Vec<(Due, Begin)> {
+    let rules = rules.iter().filter(|due| due.kind == Kind::Renewal);
+    rules.map(|due| (*due, renewal(s, current, due))).collect()
+}
+
+/// Why a renewal begins now, where one does. A wish goes before a rule: it is answered by the renewal that it led to.
+fn begun(renewals: &[(Due, Begin)]) -> Option<Reason> {
+    let begun = renewals.iter().filter_map(|(due, begin)| match begin {
+        Begin::Now(reason) => Some((due, *reason)),
+        Begin::At(..) => None,
+    });
+    begun.min_by_key(|(due, _)| (due.reason != Reason::Requested, due.at)).map(|(_, reason)| reason)
+}
+
+/// When a renewal begins that `due` asks for.
+fn renewal(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
     let start = due::start(s.policy, due, s.now);
+    let not_before = |at: Time, reason| Begin::At(Start { at, ..start }, reason);
+    // A pause is for what somebody wants of a token, not for what keeps it alive.
+    if s.policy.paused && matches!(due.reason, Reason::RotateEvery | Reason::Schedule) {
+        return not_before(Time::MAX_UTC, Reason::Paused);
+    }
     let waiting = s.waiting(current.renewal_retry.as_ref());
-    Start { at: waiting.map_or(start.at, |next| next.max(start.at)), ..start }
+    if let Some(next) = waiting.filter(|next| *next > start.at) {
+        return not_before(next, if due.at <= s.now { Reason::BackingOff } else { Reason::NotDue });
+    }
+    if start.at > s.now {
+        return not_before(start.at, if due.at <= s.now { Reason::WindowClosed } else { Reason::NotDue });
+    }
+    Begin::Now(due.reason)
 }
 
 /// When the last of the old generations that live beside the current one is over; the end of time where nobody can tell.
@@ -161,12 +187,16 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         Delivering::At(time) => Some(time),
         Delivering::Done => None,
     };
-    let rules = due::rules(s.policy, s.state, current, s.renews(current), s.skew);
-    let renewal = rules.iter().find(|due| due.kind == Kind::Renewal).filter(|_| s.wanted);
-    let renewal = renewal.map(|due| renewal_start(s, current, due).at);
-    if renewal.is_some_and(|at| at <= s.now) {
-        return Step::Act(Action::BeginRenewal);
+    let rules = s.rules(current);
+    let renewals = if s.wanted { renewals(s, current, &rules) } else { Vec::new() };
+    if let Some(reason) = begun(&renewals) {
+        return Step::Act(Action::BeginRenewal(reason));
     }
+    let renewal = renewals.iter().filter_map(|(_, begin)| match begin {
+        Begin::At(start, _) => Some(start.at).filter(|at| *at < Time::MAX_UTC),
+        Begin::Now(_) => None,
+    });
+    let renewal = renewal.min();
     let retry = s.waiting(s.state.retry.as_ref());
     let rotations: Vec<_> = rules.into_iter().filter(|due| due.kind == Kind::Rotation).collect();
     let begins = s.wanted && !s.policy.paused && s.abilities.can.mints;

@@ -247,6 +247,21 @@ impl Sim {
         self.machine.offer(&mut self.held, &self.context, offer).is_ok()
     }
 
+    /// An operator makes a new pair at the provider, and puts it where `initial` says. It stays theirs.
+    pub fn log_in(&mut self) {
+        let (there, account) = (self.there(), self.context.policy.account.name.clone());
+        self.world.ledger(|ledger| {
+            let minted = ledger.issue(&account, None, there, there);
+            ledger.tokens.iter_mut().next_back().unwrap().operators = true;
+            ledger.initial = Some(minted.secret);
+        });
+    }
+
+    /// An operator wants a new secret; `compromised`: others have the present one.
+    pub fn request(&mut self, compromised: bool) -> Result<(), Objection> {
+        self.machine.request(&mut self.held, &self.context, compromised)
+    }
+
     /// An operator wants the generation before.
     pub fn recall(&mut self) -> Result<GenerationNo, Objection> {
         self.machine.recall(&mut self.held, &self.context)

@@ -82,6 +82,8 @@ pub(super) struct Ledger {
     /// The providers' clock minus ours. All times of the ledger are on their clock.
     pub skew: Span,
     pub tokens: Vec<Issued>,
+    /// What an operator put where `initial` says.
+    pub initial: Option<SecretParts>,
     pub stores: BTreeMap<StoreKey, String>,
     pub consumers: Vec<Consumer>,
     /// What must never happen and did.
@@ -101,6 +103,7 @@ impl Ledger {
             grace: None,
             skew: Span::zero(),
             tokens: Vec::new(),
+            initial: None,
             stores: BTreeMap::new(),
             consumers: Vec::new(),
             violations: Vec::new(),

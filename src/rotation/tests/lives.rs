@@ -1,9 +1,7 @@
 //! Whole lives of tokens, without faults or with one that lasts.
 
-use std::collections::BTreeMap;
-
 use crate::clock::Span;
-use crate::inventory::{Initial, OnFailure, RenewBefore, SecretSource, TokenPolicy};
+use crate::inventory::{OnFailure, RenewBefore, TokenPolicy};
 use crate::names::GenerationNo;
 use crate::provider::Expiry;
 use crate::rotation::act::operator::Objection;
@@ -12,7 +10,7 @@ use crate::rotation::event::Event;
 use crate::rotation::state::{Phase, Remnant};
 
 use super::driver::{Sim, check};
-use super::policy::{abilities, hook, renewing, store, token};
+use super::policy::{abilities, hook, initial, renewing, store, token};
 use super::world::{Fate, Kind};
 
 fn served() -> TokenPolicy {
@@ -81,13 +79,7 @@ fn access_tokens_of_minutes_are_renewed_in_place() {
 #[test]
 fn an_adopted_secret_is_replaced_when_its_time_comes() {
     let mut policy = served();
-    policy.initial = Some(Initial {
-        source: Some(SecretSource::Env("X".into())),
-        parts: BTreeMap::new(),
-        id: None,
-        name: None,
-        expires: None,
-    });
+    policy.initial = Some(initial());
     let mut sim = Sim::new(policy, abilities());
     let (now, account) = (sim.now(), sim.context.policy.account.name.clone());
     sim.world.ledger(|ledger| ledger.issue(&account, None, now, now));
@@ -413,4 +405,83 @@ fn what_cannot_be_rolled_back_says_why() {
     sim.run();
     std::sync::Arc::make_mut(&mut sim.context.abilities).can.overlap = false;
     assert_eq!(sim.recall(), Err(Objection::Ended(GenerationNo(2))));
+}
+
+/// A pair that somebody brought, at a provider that renews and cannot mint; access tokens live for eight hours.
+fn pair() -> Sim {
+    let mut abilities = renewing();
+    abilities.can.mints = false;
+    let mut policy = served();
+    policy.initial = Some(initial());
+    let mut sim = Sim::new(policy, abilities);
+    sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
+    sim.log_in();
+    sim
+}
+
+#[test]
+fn a_pair_is_adopted_although_its_access_token_is_dead() {
+    let mut sim = pair();
+    let there = sim.there();
+    sim.world.ledger(|ledger| ledger.tokens[0].expires = Expiry::At(there - Span::hours(1)));
+    sim.run();
+    let current = sim.state().phase.current().unwrap();
+    assert_eq!((current.generation.number.0, current.generation.revision), (0, 1), "it was renewed first");
+    check(&sim, "adopted");
+}
+
+#[test]
+fn a_pair_that_is_dead_altogether_is_asked_for_and_replaced_by_hand() {
+    let mut sim = pair();
+    sim.world.ledger(|ledger| ledger.tokens[0].revoked = true);
+    sim.run();
+    let current = sim.state().phase.current().unwrap();
+    assert!(current.renewal_spent && current.dead.is_some() && current.replacement.is_some(), "{current:?}");
+    assert!(matches!(sim.request(false), Err(Objection::NotRenewable { .. })));
+    sim.log_in();
+    sim.run_for(Span::hours(2));
+    check(&sim, "somebody logged in again");
+}
+
+#[test]
+fn a_wish_is_answered_by_one_renewal() {
+    let mut sim = pair();
+    sim.run();
+    let revision = |sim: &Sim| sim.state().phase.current().unwrap().generation.revision;
+    let before = revision(&sim);
+    assert_eq!(sim.request(false), Ok(()));
+    sim.run_for(Span::minutes(10));
+    assert_eq!((revision(&sim), sim.state().requested), (before + 1, None));
+    // Its answer is lost: it is not asked for again, and the wish is answered with that.
+    sim.world.script(|kind, _| if kind == Kind::Renew { Fate::DoneInDoubt } else { Fate::Fine });
+    assert_eq!(sim.request(true), Ok(()));
+    sim.run_for(Span::minutes(10));
+    let current = sim.state().phase.current().unwrap();
+    assert!(current.renewal_spent && current.replacement.is_some(), "{current:?}");
+    assert_eq!(sim.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn what_others_had_is_over_with_a_renewal_that_ends_it() {
+    let mut sim = pair();
+    sim.run();
+    assert_eq!(sim.request(true), Ok(()));
+    sim.run();
+    let current = sim.state().phase.current().unwrap();
+    assert_eq!((current.generation.compromised, sim.state().requested), (None, None));
+    let abilities = std::sync::Arc::make_mut(&mut sim.context.abilities);
+    abilities.can.renewal_overlaps = true;
+    assert!(matches!(sim.request(true), Err(Objection::WorksOn(_))));
+    assert_eq!(sim.request(false), Ok(()));
+}
+
+#[test]
+fn a_renewed_secret_that_is_not_accepted_is_renewed_again_and_not_all_the_time() {
+    let mut sim = pair();
+    sim.world.ledger(|ledger| ledger.verify_lag = Span::days(1));
+    sim.run_for(Span::hours(23));
+    let current = sim.state().phase.current().unwrap();
+    assert!((2..100).contains(&current.generation.revision), "{current:?}");
+    sim.run_for(Span::hours(3));
+    check(&sim, "it is accepted in the end");
 }

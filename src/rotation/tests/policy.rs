@@ -1,12 +1,13 @@
 //! Inventories and abilities to test with.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::clock::{Span, Time};
 use crate::inventory::{
-    AccountPolicy, Credential, FilePolicy, HookPolicy, OnFailure, RenewBefore, SecretSource, StoreKind, StorePolicy,
-    Timeouts, TokenPolicy,
+    AccountPolicy, Credential, FilePolicy, HookPolicy, Initial, OnFailure, RenewBefore, SecretSource, StoreKind,
+    StorePolicy, Timeouts, TokenPolicy,
 };
 use crate::provider::{Capabilities, Definitions, Params, Provider};
 use crate::rotation::decide::Abilities;
@@ -63,6 +64,12 @@ pub(crate) fn token() -> TokenPolicy {
 pub(crate) fn store(name: &str) -> StorePolicy {
     let file = FilePolicy { path: name.into(), mode: None, owner: None, group: None, newline: false };
     StorePolicy { key: name.parse().unwrap(), part: "token".into(), kind: StoreKind::File(file) }
+}
+
+/// A secret that somebody brings.
+pub(crate) fn initial() -> Initial {
+    let source = Some(SecretSource::Env("PAIR".into()));
+    Initial { source, parts: BTreeMap::new(), id: None, name: None, expires: None }
 }
 
 pub(crate) fn hook(name: &str, on_failure: OnFailure) -> HookPolicy {

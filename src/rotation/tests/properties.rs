@@ -9,11 +9,10 @@ use proptest::prelude::*;
 use crate::clock::Span;
 use crate::inventory::{OnFailure, TokenPolicy};
 use crate::rotation::decide::Abilities;
-use crate::rotation::event::Event;
 
 use super::driver::{Sim, check, has_secret};
 use super::ledger::{Consumer, Issued};
-use super::policy::{abilities, hook, renewing, store, token};
+use super::policy::{abilities, hook, initial, renewing, store, token};
 use super::world::{Fate, Kind, Script};
 
 /// Something that happens to a token besides its rotation.
@@ -86,13 +85,22 @@ fn happening() -> impl Strategy<Value = Happening> {
 enum Service {
     Able,
     Renewing,
-    Lacking { revokes: bool, lists: bool, verifies: bool, has_id: bool, revokes_self: bool },
+    /// It renews and cannot mint.
+    OnlyRenewing,
+    Lacking {
+        revokes: bool,
+        lists: bool,
+        verifies: bool,
+        has_id: bool,
+        revokes_self: bool,
+    },
 }
 
 fn service() -> impl Strategy<Value = Service> {
     prop_oneof![
         2 => Just(Service::Able),
         2 => Just(Service::Renewing),
+        2 => Just(Service::OnlyRenewing),
         2 => any::<[bool; 5]>().prop_map(|[revokes, lists, verifies, has_id, revokes_self]| {
             Service::Lacking { revokes, lists, verifies, has_id, revokes_self }
         }),
@@ -105,6 +113,10 @@ impl Service {
         match self {
             Self::Able => {}
             Self::Renewing => return renewing(),
+            Self::OnlyRenewing => {
+                abilities = renewing();
+                abilities.can.mints = false;
+            }
             Self::Lacking { revokes, lists, verifies, has_id, revokes_self } => {
                 let can = &mut abilities.can;
                 (can.revokes, can.lists, can.verifies, can.has_id) = (revokes, lists, verifies, has_id);
@@ -130,14 +142,15 @@ fn tape(bytes: Vec<u8>) -> Script {
     })
 }
 
-fn wanted(rollback: bool) -> TokenPolicy {
+fn wanted(service: Service, rollback: bool) -> TokenPolicy {
     let mut policy = token();
+    policy.initial = matches!(service, Service::OnlyRenewing).then(initial);
     policy.stores = vec![store("a"), store("b")];
     policy.hooks = vec![hook("reload", if rollback { OnFailure::Rollback } else { OnFailure::Retry })];
     policy
 }
 
-fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
+fn happen(sim: &mut Sim, service: Service, rollback: bool, happening: Happening) {
     match happening {
         Happening::Time { minutes } => sim.run_for(Span::minutes(minutes)),
         Happening::Jump { minutes } => {
@@ -146,8 +159,9 @@ fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
             sim.clock.set(sim.now() + jump);
             sim.skew(sim.context.skew - jump);
         }
-        Happening::Request => sim.note(Event::Requested {}),
-        Happening::Compromise => sim.note(Event::Compromised {}),
+        Happening::Request => drop(sim.request(false)),
+        Happening::Compromise => drop(sim.request(true)),
+        Happening::Adopt if matches!(service, Service::OnlyRenewing) => sim.log_in(),
         Happening::Adopt => drop(sim.adopt()),
         Happening::Recall => drop(sim.recall()),
         Happening::Restart => sim.restart(),
@@ -176,7 +190,7 @@ fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
                 sim.restart();
             }
         }
-        Happening::Return => come_back(sim, rollback),
+        Happening::Return => come_back(sim, service, rollback),
         Happening::Pause { paused } => sim.policy().paused = paused,
         Happening::Params { value } => {
             sim.policy().params.insert("scope".into(), value.into());
@@ -203,29 +217,39 @@ fn happen(sim: &mut Sim, rollback: bool, happening: Happening) {
     }
 }
 
-fn come_back(sim: &mut Sim, rollback: bool) {
+fn come_back(sim: &mut Sim, service: Service, rollback: bool) {
     if !sim.context.wanted {
         let params = sim.policy().params.clone();
-        *sim.policy() = TokenPolicy { params, ..wanted(rollback) };
+        *sim.policy() = TokenPolicy { params, ..wanted(service, rollback) };
         sim.world.ledger(|ledger| ledger.consumers.retain(|consumer| consumer.store != store("c").key));
         sim.context.wanted = true;
     }
 }
 
 fn story(service: Service, rollback: bool, happenings: &[Happening], faults: Vec<u8>) {
-    let mut sim = Sim::new(wanted(rollback), service.abilities());
-    if matches!(service, Service::Renewing) {
+    let mut sim = Sim::new(wanted(service, rollback), service.abilities());
+    if matches!(service, Service::Renewing | Service::OnlyRenewing) {
         sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
+    }
+    let only_renews = matches!(service, Service::OnlyRenewing);
+    if only_renews {
+        sim.log_in();
     }
     sim.world.script(tape(faults));
     for happening in happenings {
-        happen(&mut sim, rollback, *happening);
+        happen(&mut sim, service, rollback, *happening);
         sim.run();
         assert_eq!(sim.violations(), Vec::<String>::new(), "after {happening:?}");
     }
     sim.world.script(|_, _| Fate::Fine);
-    come_back(&mut sim, rollback);
+    come_back(&mut sim, service, rollback);
     sim.policy().paused = false;
+    if only_renews {
+        // Nobody else can help where a renewal was lost.
+        sim.log_in();
+        sim.run_for(Span::days(1));
+        let _ = sim.request(false);
+    }
     sim.run_for(Span::days(2));
     for _ in 0..3 {
         // A rotation of its own may be under way.

@@ -165,7 +165,8 @@ pub(super) fn fingerprinter() -> Fingerprinter {
 impl Effects for Arc<World> {
     async fn adopt(&self, _token: &TokenPolicy) -> Result<SecretParts, Failure> {
         let adopted = |ledger: &mut Ledger, fate, _| {
-            outcome(fate, || SecretParts::new(Secret::new(ledger.tokens[0].secret.clone()))).into_result()
+            let first = |ledger: &Ledger| SecretParts::new(Secret::new(ledger.tokens[0].secret.clone()));
+            outcome(fate, || ledger.initial.clone().unwrap_or_else(|| first(ledger))).into_result()
         };
         self.effect(Kind::Adopt, adopted).await
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::clock::{Span, Time};
 use crate::inventory::{Inventory, TokenPolicy};
 use crate::names::{GenerationNo, TokenName};
-use crate::plan::due::{self, Kind};
+use crate::plan::due::{self, Kind, Means};
 use crate::provider::{Expiry, Remote};
 use crate::rotation::TokenState;
 use crate::rotation::state::{Current, Delivery, Generation};
@@ -151,7 +151,7 @@ fn follow(lane: &mut Lane, policy: &TokenPolicy, current: Option<&Current>, firs
         next.generation.remote.refresh_expires = None;
         next.generation.remote.renewable_until = None;
         (next.dead, next.secret_lost, next.renewal_spent) = (None, false, false);
-        let rules = due::rules(policy, &TokenState::default(), &next, false, Span::zero());
+        let rules = due::rules(policy, &TokenState::default(), &next, Means::Rotation, Span::zero());
         let Some(due) = due::deciding(&rules, at).filter(|due| due.kind == Kind::Rotation && due.at > at) else {
             return;
         };

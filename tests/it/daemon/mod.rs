@@ -13,6 +13,7 @@ mod mints;
 mod once;
 mod operator;
 mod reload;
+mod renewing;
 mod secrets;
 mod stores;
 mod watching;

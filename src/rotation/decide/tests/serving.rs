@@ -337,7 +337,7 @@ fn a_renewal() {
 }
 
 /// An access token of eleven hours that can be renewed for a day.
-fn renewable(case: &mut Case) {
+pub(super) fn renewable(case: &mut Case) {
     case.abilities = policy::renewing();
     let fingerprint: crate::secret::Fingerprint = serde_json::from_str("\"00\"").unwrap();
     let generation = &mut case.current().generation;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::serving::renewable;
 use super::*;
 use crate::inventory::AccountPolicy;
 use crate::secret::{Fingerprinter, Secret};
@@ -125,6 +126,139 @@ fn a_watched_token() {
                 c.abilities.can.renews = true;
             },
             "BeginRenewal",
+        ),
+    ];
+    rows.into_iter().for_each(check);
+}
+
+/// A watched pair that was renewed at the start, and that nothing but a renewal makes new.
+fn pair() -> Case {
+    let mut case = watched();
+    renewable(&mut case);
+    case.abilities.can.mints = false;
+    let generation = &mut case.current().generation;
+    generation.remote.refresh_expires = None;
+    generation.remote.expires = Expiry::At(at(100));
+    case.now = at(1);
+    case.memo.inspected = Some(at(1));
+    case.memo.sought = Some(at(1));
+    case
+}
+
+/// Its window is open for an hour from 15 o'clock on, three hours after the start.
+fn windowed(case: &mut Case) {
+    let opens = crate::plan::cron::Schedule::parse("0 0 15 * * *", chrono_tz::Tz::UTC).unwrap();
+    case.policy.window = Some(crate::plan::cron::Window { opens, duration: Span::hours(1) });
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn a_token_that_only_renews() {
+    let rows: [Row; 14] = [
+        ("rests until its stores are inspected", pair, |_| {}, "rest until 3:00: not-due"),
+        ("is renewed when somebody asks", pair, |c| c.state.requested = Some(at(1)), "BeginRenewal"),
+        (
+            "also when it is paused",
+            pair,
+            |c| {
+                c.policy.paused = true;
+                c.state.requested = Some(at(1));
+            },
+            "BeginRenewal",
+        ),
+        ("is renewed by age", pair, |c| c.policy.rotate_every = Some(Span::minutes(50)), "BeginRenewal"),
+        (
+            "not while it is paused",
+            pair,
+            |c| {
+                c.policy.paused = true;
+                c.policy.rotate_every = Some(Span::minutes(50));
+            },
+            "rest until 3:00: paused",
+        ),
+        (
+            "nor while its window is closed",
+            pair,
+            |c| {
+                windowed(c);
+                c.policy.rotate_every = Some(Span::minutes(50));
+            },
+            "rest until 3:00: window-closed",
+        ),
+        (
+            "which holds up nothing that its consumers need",
+            pair,
+            |c| {
+                windowed(c);
+                c.policy.rotate_every = Some(Span::minutes(50));
+                c.current().generation.remote.expires = Expiry::At(at(1) + Span::minutes(5));
+            },
+            "BeginRenewal",
+        ),
+        (
+            "waits for better luck",
+            pair,
+            |c| {
+                c.state.requested = Some(at(1));
+                c.current().renewal_retry = Some(retry(1, at(1) + Span::minutes(5)));
+            },
+            "rest until 1:05: backing-off",
+        ),
+        (
+            "is renewed when it is dead",
+            pair,
+            |c| c.current().dead = Some(Noted { at: at(1), failure: failure() }),
+            "BeginRenewal",
+        ),
+        (
+            "is renewed when it was adopted dead",
+            pair,
+            |c| {
+                c.current().generation.issued_at = at(1);
+                c.current().generation.remote.expires = Expiry::At(at(-9));
+            },
+            "BeginRenewal",
+        ),
+        (
+            "somebody is told where that fails for long",
+            pair,
+            |c| {
+                c.current().generation.remote.expires = Expiry::At(at(-9));
+                c.current().renewal_retry = Some(retry(9, at(3)));
+                c.now = at(2);
+            },
+            "note replacement-due",
+        ),
+        (
+            "its old generation does not hold it up",
+            || {
+                let mut case = pair();
+                let Phase::Steady { current } = case.state.phase else { unreachable!() };
+                case.state.phase = Phase::Active { current, retiring: retiring() };
+                case
+            },
+            |c| c.state.requested = Some(at(1)),
+            "BeginRenewal",
+        ),
+        (
+            "what may be used up is not used",
+            pair,
+            |c| {
+                c.current().renewal_spent = true;
+                c.current().replacement = Some("renewal-in-doubt".into());
+                c.state.requested = Some(at(1));
+                c.policy.rotate_every = Some(Span::minutes(50));
+            },
+            "rest until 3:00: watch-only",
+        ),
+        (
+            "nor what is incomplete",
+            pair,
+            |c| {
+                c.current().generation.fingerprints.remove("refresh_token");
+                c.state.requested = Some(at(1));
+            },
+            "rest until 3:00: watch-only",
         ),
     ];
     rows.into_iter().for_each(check);
