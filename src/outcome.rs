@@ -158,6 +158,9 @@ failure_codes! {
     /// 404 or 410.
     NotFound = "not-found", "the provider does not know it",
         "check `url` of the account and `params` of the token";
+    /// What the definition says means it.
+    NoRoom = "no-room", "the provider allows no more tokens there",
+        "revoke tokens there that nobody needs: `patrold audit` lists those that patrold does not manage";
     /// Another 4xx, or a body that says no.
     Rejected = "rejected", "the provider refused",
         "read what the provider says; it is about `params`, `lifetime` or the provider's own limits";

@@ -191,6 +191,16 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 "the journal cannot be written; nothing is begun until it can"
             );
         }
+        let before = token.view().rest.map(|rest| rest.reason);
+        if rest.reason == Reason::NoRoom && before != Some(Reason::NoRoom) {
+            tracing::warn!(
+                event = event::NO_ROOM,
+                token = %name,
+                account = %context.policy.account.name,
+                most = context.abilities.can.max_live,
+                "it is due, and its provider takes no more live tokens there"
+            );
+        }
         token.show_rest(rest, held.stuck().cloned());
         Some(rest)
     }

@@ -88,7 +88,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         };
         let last = match waker {
             Some(waker) => {
-                waker.wake(vec![Key::Token(name.clone())]);
+                let account = token.policy().account.clone();
+                let limited = account.provider.capabilities().max_live.is_some();
+                // What took the place of a new one may be gone since the last listing.
+                let poll = limited.then(|| Key::Poll(account.name.clone()));
+                waker.wake(poll.into_iter().chain([Key::Token(name.clone())]).collect());
                 watch(follow, judge, patience).await
             }
             None => self.run_alone(name, &token, judge, patience).await,

@@ -57,6 +57,8 @@ reasons! {
     InUse = "in-use", "the provider still sees the old generation in use";
     Revoking = "revoking", "the old generation is being revoked";
     RemnantAlive = "remnant-alive", "an older generation that cannot be revoked is still alive";
+    NoRoom = "no-room", "its provider takes no more live tokens there: revoke one that nobody needs, \
+                         `patrold audit` lists them";
     Undoing = "undoing", "the new generation is being taken back";
     LeftInventory = "left-inventory", "it is no longer in the inventory";
     NeverDue = "never-due", "it never expires and has no rule that would make it due";

@@ -31,11 +31,11 @@ impl Setback {
 
     /// What it means for `operation`: whether it happened, and whether asking again makes sense.
     pub(super) fn outcome<T>(self, operation: Operation) -> Outcome<T> {
-        use FailureCode::{AccountLocked, Forbidden, NoOperation, NotFound, Rejected, Request, Unauthorized};
+        use FailureCode::{AccountLocked, Forbidden, NoOperation, NoRoom, NotFound, Rejected, Request, Unauthorized};
         use FailureCode::{RateLimited, Redirect};
         let makes = matches!(operation, Operation::Mint | Operation::Renew);
         match self.failure.code {
-            Unauthorized | AccountLocked | Forbidden | NotFound | Rejected | NoOperation | Request => {
+            Unauthorized | AccountLocked | Forbidden | NotFound | NoRoom | Rejected | NoOperation | Request => {
                 Outcome::Refused(self.failure)
             }
             RateLimited | Redirect => Outcome::Later { not_before: self.not_before, failure: self.failure },

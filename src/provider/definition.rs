@@ -68,6 +68,8 @@ pub struct Capabilities {
     pub expiry_known: bool,
     /// A listing tells when a token was last used.
     pub last_used: bool,
+    /// How many live tokens there may be where a listing looks; `None`: nobody says.
+    pub max_live: Option<usize>,
 }
 
 /// What kind of value a parameter takes.
@@ -168,6 +170,7 @@ pub(super) struct Rules {
     pub(super) lifetime: Lifetime,
     pub(super) unique_name: bool,
     pub(super) overlap: bool,
+    pub(super) max_live: Option<usize>,
     /// Names of the parts of a secret besides `token`.
     pub(super) parts: BTreeSet<String>,
     pub(super) facts: BTreeSet<String>,
@@ -232,6 +235,7 @@ impl Provider {
             renewal_overlaps: calls.get(&Operation::Renew).is_some_and(|renew| renew.overlap),
             expiry_known: told.into_iter().any(|source| !matches!(source, ExpirySource::Never)),
             last_used: list.is_some_and(|list| list.capture.last_used.is_some()),
+            max_live: self.rules.max_live,
         }
     }
 

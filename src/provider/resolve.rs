@@ -37,6 +37,7 @@ pub(super) const CODES: &[(&str, FailureCode)] = &[
     ("locked", FailureCode::AccountLocked),
     ("forbidden", FailureCode::Forbidden),
     ("not-found", FailureCode::NotFound),
+    ("no-room", FailureCode::NoRoom),
     ("rejected", FailureCode::Rejected),
     ("rate-limited", FailureCode::RateLimited),
     ("server-error", FailureCode::ServerError),
@@ -82,6 +83,7 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
     let default_url = head.parsed("url", parse_url).map(|url| url.value);
     let unique_name = head.bool("unique-name").is_some_and(|flag| flag.value);
     let overlap = head.bool("overlap").is_none_or(|flag| flag.value);
+    let max_live = read_max_live(&head);
     head.finish();
 
     let params = file.merged("params", "[params]", None).map(|table| read_params(&table)).unwrap_or_default();
@@ -115,11 +117,26 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
         notes,
         params,
         default_url,
-        rules: Rules { lifetime, unique_name, overlap, parts, facts, auth, answers, calls, login },
+        rules: Rules { lifetime, unique_name, overlap, max_live, parts, facts, auth, answers, calls, login },
         extends: extends.unwrap_or_default(),
         source: sources.first().copied().unwrap_or_default().into(),
         digest: digest(sources),
     })
+}
+
+/// How many live tokens there may be in one place.
+fn read_max_live(head: &Reader<'_>) -> Option<usize> {
+    let most = head.integer("max-live")?;
+    match usize::try_from(most.value) {
+        Ok(count) if count >= 2 => Some(count),
+        _ => {
+            let message =
+                "`max-live` of [provider] must be 2 or more: a new token lives beside the old one for a while";
+            let help = "where there is but one, leave out [mint] and let [renew] replace it in place";
+            head.report().error_with_help(most.spot, message, help);
+            None
+        }
+    }
 }
 
 /// The operations that a definition does not take over from the one that it extends.

@@ -79,6 +79,8 @@ lines! {
     LISTING_RESUMED = "listing-resumed", "An account's tokens can be listed again", "";
     ORPHAN_LISTED = "orphan-listed", "A live token with a marker of this installation belongs to no token of the journal",
         "revoke it at the provider by hand; was the state directory replaced by an older copy?";
+    NO_ROOM = "no-room", "A token is due, and its provider takes no more live tokens there",
+        "revoke one there that nobody needs: `patrold audit` lists what is not managed";
     ANSWER_UNREAD = "answer-unread", "The answer to a mint was not understood in part",
         "compare the provider's version with its definition: `patrold provider show NAME --source`";
     MANAGED_SECRET_LACKING = "managed-secret-lacking", "Accounts that authenticate with a managed token have no secret of it", "";

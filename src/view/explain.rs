@@ -297,6 +297,9 @@ fn of_token(
     if token.next.reason == by(Reason::CredentialMissing) || token.next.reason == by(Reason::JournalUnwritable) {
         add(&token.next.reason, None, token.next.why.clone());
     }
+    if [Some(&token.next.reason), token.next.hold.as_ref()].contains(&Some(&by(Reason::NoRoom).to_owned())) {
+        add(by(Reason::NoRoom), token.next.at, Reason::NoRoom.sentence().to_owned());
+    }
     match &state.phase {
         Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. } | Phase::Revoked { .. } => {}
         phase => add(phase.name(), None, format!("one is under way: {}", token.next.why)),

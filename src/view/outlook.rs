@@ -136,6 +136,7 @@ impl Outlook {
                 Self::new(Deed::Adopt, until, Reason::FirstIssue).held_by(Reason::BackingOff)
             }
             Reason::BackingOff => Self::new(Deed::Rotate, until, Reason::FirstIssue).held_by(Reason::BackingOff),
+            Reason::NoRoom => Self::new(Deed::Rotate, None, Reason::FirstIssue).held_by(Reason::NoRoom),
             // The rest may end earlier, to compare stores.
             Reason::Grace => {
                 let at = state.phase.retiring().map(|retiring| retiring.revoke_at);

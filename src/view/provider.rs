@@ -23,6 +23,8 @@ pub struct ProviderView {
     /// The definition that it extends.
     pub extends: Option<String>,
     pub capabilities: BTreeMap<&'static str, bool>,
+    /// How many live tokens there may be in one place, where the provider has a limit.
+    pub max_live: Option<usize>,
     pub default_url: Option<String>,
     /// The parts of a secret.
     pub parts: Vec<String>,
@@ -56,6 +58,7 @@ impl ProviderView {
             checked: checked(provider.checked).0,
             extends: Some(provider.extends.clone()).filter(|base| !base.is_empty()),
             capabilities: capabilities(&provider.capabilities()).map(|(name, _, has)| (name, has)).into(),
+            max_live: provider.capabilities().max_live,
             default_url: provider.default_url().map(ToString::to_string),
             parts: provider.secret_parts().into_iter().map(str::to_owned).collect(),
             credential: provider.credential.clone(),
@@ -128,6 +131,9 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     heading(&mut out, paint, "Capabilities");
     for (_, sentence, has) in capabilities(&provider.capabilities()) {
         let _ = writeln!(out, "  {:<5}{sentence}", if has { "yes" } else { "no" });
+    }
+    if let Some(most) = provider.capabilities().max_live {
+        let _ = writeln!(out, "  at most {most} live tokens in one place");
     }
     heading(&mut out, paint, "Parameters");
     if provider.params.is_empty() {
@@ -212,6 +218,7 @@ fn capabilities(can: &Capabilities) -> [(&'static str, &'static str, bool); 14] 
         renewal_overlaps,
         expiry_known,
         last_used,
+        max_live: _,
     } = *can;
     [
         ("mints", "new tokens can be made; otherwise they are watched only", mints),

@@ -25,6 +25,7 @@ fn definitions_say_what_they_can_do() {
     assert_eq!(provider("commvault").on_timeout(Operation::Renew), OnTimeout::NeverRetry);
     assert_eq!(provider("commvault").on_timeout(Operation::Mint), OnTimeout::ListFirst);
     assert_eq!(provider("awx").role(Operation::Verify), Role::Subject);
+    assert_eq!((awx.max_live, can("okta-client-secret").max_live), (None, Some(2)));
     assert_eq!(provider("pointone").default_url().unwrap().as_str(), "https://graphql.pointonenav.com/");
 }
 
@@ -152,6 +153,12 @@ fn faults_are_reported_where_they_stand() {
             "name = \"own\"",
             "name = \"o w n\"",
             "2:8: \"o w n\" is no name for a provider: only letters, digits, '.', '_' and '-' are allowed",
+        ),
+        (
+            "room for no successor",
+            "name = \"own\"",
+            "name = \"own\"\nmax-live = 1",
+            "3:12: `max-live` of [provider] must be 2 or more: a new token lives beside the old one for a while (where there is but one, leave out [mint] and let [renew] replace it in place)",
         ),
         ("not TOML", "[mint]", "[mint", "7:6: unclosed table, expected `]`"),
     ] {

@@ -130,6 +130,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let address = Address { account: &intent.account, params: &intent.params };
         match self.effects.revoke(address, &named(&intent.marker, remote)).await {
             Outcome::Done(_) => {
+                held.memo.freed = Some(self.clock.now());
                 let next = self.next_rotation(held, None);
                 self.note(held, context, Event::OrphanRevoked { next });
             }

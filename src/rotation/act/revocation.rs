@@ -27,7 +27,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Active { retiring, .. } = &held.state.phase else { return };
         let generation = retiring.generation.clone();
         match self.take_back(context, &generation).await {
-            Taken::Back(gone) => self.note(held, context, Event::Revoked { already: gone == Gone::Already }),
+            Taken::Back(gone) => {
+                held.memo.freed = Some(self.clock.now());
+                self.note(held, context, Event::Revoked { already: gone == Gone::Already });
+            }
             Taken::Never => {
                 let remnant = Remnant::unrevocable(&generation);
                 self.note(held, context, Event::LeftToExpire { remnant });
@@ -91,7 +94,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Undoing { candidate, .. } = &held.state.phase else { return };
         let generation = candidate.generation.clone();
         let remnant = match self.take_back(context, &generation).await {
-            Taken::Back(_) => None,
+            Taken::Back(_) => {
+                held.memo.freed = Some(self.clock.now());
+                None
+            }
             Taken::Never => Some(Remnant::unrevocable(&generation)),
             Taken::NotYet { not_before, failure } => return self.postpone(held, context, not_before, failure),
         };
@@ -113,7 +119,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
         };
         match taken {
-            Taken::Back(_) => self.note(held, context, Event::RemnantEnded { remnant, revoked: true }),
+            Taken::Back(_) => {
+                held.memo.freed = Some(self.clock.now());
+                self.note(held, context, Event::RemnantEnded { remnant, revoked: true });
+            }
             Taken::Never => {
                 let failure = Failure::new(FailureCode::NoOperation, "revoke");
                 let next = self.next_try(held, u32::MAX, None);

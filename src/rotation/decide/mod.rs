@@ -5,6 +5,7 @@
 mod candidate;
 mod delivery;
 mod intent;
+mod room;
 mod serving;
 mod upkeep;
 mod watching;
@@ -192,6 +193,8 @@ pub struct Memo {
     pub sought: Option<Time>,
     /// What came of it, where the provider did not accept it.
     pub refused: Option<BTreeMap<String, Fingerprint>>,
+    /// When one of its generations was last revoked: an older listing still shows that one.
+    pub freed: Option<Time>,
 }
 
 /// The next step.

@@ -10,8 +10,8 @@ use crate::rotation::state::{Current, Remnant, Retiring};
 use super::candidate::set_aside;
 use super::delivery::{Delivering, deliver, next_inspection};
 use super::upkeep::{next_examination, next_remnant, reap, upkeep};
-use super::watching;
 use super::{Action, Rest, Situation, Step, act_or_wait, earliest, later, rest};
+use super::{room, watching};
 
 pub(super) fn vacant(s: &Situation<'_>) -> Step {
     if let Some(reap) = reap(s, None) {
@@ -29,7 +29,10 @@ pub(super) fn vacant(s: &Situation<'_>) -> Step {
         Some(next) => rest(Reason::BackingOff, earliest(s.now, [Some(next), wake])),
         None if adopts => Step::Act(Action::Adopt),
         None if !s.abilities.can.mints => rest(Reason::WatchOnly, wake),
-        None => Step::Act(Action::Begin(Reason::FirstIssue)),
+        None => match room::full_until(s) {
+            Some(end) => rest(Reason::NoRoom, earliest(s.now, [Some(end).filter(|end| *end < Time::MAX_UTC), wake])),
+            None => Step::Act(Action::Begin(Reason::FirstIssue)),
+        },
     }
 }
 
@@ -61,8 +64,10 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
     }
     let rotations: Vec<_> = rules.iter().filter(|due| due.kind == Kind::Rotation).copied().collect();
     let rotation = due::deciding(&rotations, s.now).map(|due| (due, rotation(s, current, &due)));
-    if let Some((_, Begin::Now(reason))) = rotation {
-        return Step::Act(Action::Begin(reason));
+    match rotation {
+        Some((_, Begin::Now(reason))) => return Step::Act(Action::Begin(reason)),
+        Some((_, Begin::At(_, Reason::NoRoom))) if let Some(step) = room::make(s, current) => return step,
+        _ => {}
     }
     // A renewal keeps consumers served while a rotation that is due waits for its window or for better luck.
     let renewals = renewals(s, current, &rules);
@@ -103,6 +108,9 @@ fn rotation(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
     }
     if start.at > s.now {
         return not_before(start.at, if due.at <= s.now { Reason::WindowClosed } else { Reason::NotDue });
+    }
+    if let Some(end) = room::full_until(s) {
+        return not_before(end.max(s.now), Reason::NoRoom);
     }
     if let Some(end) = crowded(s).filter(|_| !due.urgent && !s.pressing(current)) {
         // Three generations would live: better than consumers without one, and worse than waiting.
@@ -205,16 +213,24 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         if due.reason == Reason::Requested { retiring.revoke_at } else { due.deadline.unwrap_or(Time::MAX_UTC) }
     });
     let served = current.delivery.settled.is_some();
+    let mut room = None;
     if must_begin.is_some_and(|at| at <= s.now) && (!served || retry.is_some() || s.now < retiring.revoke_at) {
-        let free = served && !s.unusable(current);
-        let remnant = set_aside(s, &retiring.generation, free.then_some(retiring.revoke_at));
-        return Step::Note(Event::RevocationDeferred { remnant });
+        room = room::full_until(s);
+        if room.is_none() {
+            let free = served && !s.unusable(current);
+            let remnant = set_aside(s, &retiring.generation, free.then_some(retiring.revoke_at));
+            return Step::Note(Event::RevocationDeferred { remnant });
+        }
+        if retry.is_none() && room::gives_way(s, current, retiring) {
+            return Step::Act(Action::Revoke);
+        }
     }
     let end = retiring.generation.end().map(|end| s.here(end));
     let wake = [
         owed,
         renewal,
         must_begin,
+        room,
         end,
         next_remnant(s, Some(current)),
         next_inspection(s, current),
@@ -239,7 +255,7 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
 }
 
 /// When the old generation may be revoked: after its grace, and not while the provider sees it in use, up to a cap.
-fn revoke_time(s: &Situation<'_>, retiring: &Retiring) -> (Time, Reason) {
+pub(super) fn revoke_time(s: &Situation<'_>, retiring: &Retiring) -> (Time, Reason) {
     let generation = &retiring.generation;
     let marker = generation.marker.as_ref().map(Marker::as_str);
     let listing = s.listing.filter(|listing| listing.at() <= s.now && !s.foreign(&generation.account));

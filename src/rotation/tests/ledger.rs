@@ -88,6 +88,8 @@ pub(super) struct Ledger {
     pub consumers: Vec<Consumer>,
     /// What must never happen and did.
     pub violations: Vec<String>,
+    /// Mints that were refused because as many tokens lived as may.
+    pub crowded: usize,
     /// Nobody knows whether a mint happened: how often its token was looked for in vain.
     pub doubt: Option<usize>,
     serial: usize,
@@ -107,6 +109,7 @@ impl Ledger {
             stores: BTreeMap::new(),
             consumers: Vec::new(),
             violations: Vec::new(),
+            crowded: 0,
             doubt: None,
             serial: 0,
         }
@@ -143,6 +146,12 @@ impl Ledger {
     fn minted(&self, issued: &Issued) -> Minted {
         let remote = issued.remote(self.abilities.can.has_id);
         Minted { secret: issued.parts(), remote, unread: Vec::new(), objection: None }
+    }
+
+    /// Whether another token is one too many.
+    pub fn is_full(&self, account: &AccountName, now: Time) -> bool {
+        let live = self.tokens.iter().filter(|token| token.account == *account && token.works(now)).count();
+        self.abilities.can.max_live.is_some_and(|most| live >= most)
     }
 
     pub fn mint(&mut self, account: &AccountName, want: &Want, now: Time, born: Time) -> Minted {

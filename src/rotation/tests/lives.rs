@@ -3,7 +3,8 @@
 use crate::clock::Span;
 use crate::inventory::{OnFailure, RenewBefore, TokenPolicy};
 use crate::names::GenerationNo;
-use crate::provider::Expiry;
+use crate::plan::Reason;
+use crate::provider::{Expiry, Subject};
 use crate::rotation::act::operator::Objection;
 use crate::rotation::decide::Abilities;
 use crate::rotation::event::Event;
@@ -65,6 +66,61 @@ fn live_loosely(sim: &mut Sim, days: i64, sentence: &str) {
         assert_eq!(unserved, "[]", "{sentence}, after {} hours: {:?}", hour * 8, sim.state());
     }
     assert_eq!(sim.violations(), Vec::<String>::new(), "{sentence}");
+}
+
+#[test]
+fn a_provider_that_takes_two_live_tokens_is_never_asked_for_a_third() {
+    type Change = fn(&mut TokenPolicy, &mut Abilities);
+    let cases: [(&str, Change); 5] = [
+        ("as usual", |_, _| {}),
+        ("a grace that is longer than a life", |policy, _| policy.grace = Span::days(60)),
+        ("no listing", |policy, abilities| {
+            policy.grace = Span::days(60);
+            abilities.can.lists = false;
+        }),
+        ("no marker in listings", |policy, abilities| {
+            policy.grace = Span::days(60);
+            abilities.can.marks = false;
+        }),
+        ("a rhythm of a week", |policy, _| policy.rotate_every = Some(Span::days(7))),
+    ];
+    for (sentence, change) in cases {
+        let (mut policy, mut abilities) = (served(), abilities());
+        abilities.can.max_live = Some(2);
+        change(&mut policy, &mut abilities);
+        let mut sim = Sim::new(policy, abilities);
+        for _ in 0..7 {
+            live_loosely(&mut sim, 10, sentence);
+            sim.note(Event::Requested {});
+        }
+        assert!(sim.state().last_number.0 >= 4, "{sentence}: {:?}", sim.state());
+        assert_eq!(sim.world.ledger(|ledger| ledger.crowded), 0, "{sentence}");
+    }
+}
+
+#[test]
+fn a_place_full_of_others_tokens_holds_a_rotation_until_one_of_them_is_gone() {
+    let (mut policy, mut abilities) = (served(), abilities());
+    abilities.can.max_live = Some(2);
+    policy.lifetime = None;
+    let mut sim = Sim::new(policy, abilities);
+    sim.world.ledger(|ledger| ledger.lifetime = None);
+    sim.run_for(Span::hours(3));
+    let (now, account) = (sim.there(), sim.context.policy.account.name.clone());
+    let id = sim.world.ledger(|ledger| ledger.issue(&account, None, now, now)).remote.id;
+    sim.world.ledger(|ledger| ledger.tokens.iter_mut().next_back().unwrap().operators = true);
+    sim.run_for(Span::hours(3));
+    sim.note(Event::Requested {});
+    let rest = sim.run();
+    assert_eq!((rest.reason, sim.state().last_number.0), (Reason::NoRoom, 1));
+    sim.run_for(Span::days(3));
+    assert_eq!((sim.state().last_number.0, sim.world.ledger(|ledger| ledger.crowded)), (1, 0));
+    let subject = Subject { id, ..Subject::default() };
+    let now = sim.there();
+    assert!(sim.world.ledger(|ledger| ledger.revoke(&account, &subject, now)));
+    sim.run_for(Span::hours(6));
+    assert_eq!(sim.state().last_number.0, 2);
+    check(&sim, "there is room again");
 }
 
 #[test]

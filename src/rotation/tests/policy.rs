@@ -100,6 +100,7 @@ pub(crate) fn abilities() -> Abilities {
             renewal_overlaps: false,
             expiry_known: true,
             last_used: false,
+            max_live: None,
         },
         revokes_self: false,
         renewal_repeats: false,

@@ -84,6 +84,8 @@ fn happening() -> impl Strategy<Value = Happening> {
 #[derive(Clone, Copy, Debug)]
 enum Service {
     Able,
+    /// It takes two live tokens and no more.
+    Narrow,
     Renewing,
     /// It renews and cannot mint.
     OnlyRenewing,
@@ -99,6 +101,7 @@ enum Service {
 fn service() -> impl Strategy<Value = Service> {
     prop_oneof![
         2 => Just(Service::Able),
+        2 => Just(Service::Narrow),
         2 => Just(Service::Renewing),
         2 => Just(Service::OnlyRenewing),
         2 => any::<[bool; 5]>().prop_map(|[revokes, lists, verifies, has_id, revokes_self]| {
@@ -112,6 +115,7 @@ impl Service {
         let mut abilities = abilities();
         match self {
             Self::Able => {}
+            Self::Narrow => abilities.can.max_live = Some(2),
             Self::Renewing => return renewing(),
             Self::OnlyRenewing => {
                 abilities = renewing();
@@ -249,6 +253,10 @@ fn story(service: Service, rollback: bool, happenings: &[Happening], faults: Vec
         sim.log_in();
         sim.run_for(Span::days(1));
         let _ = sim.request(false);
+    }
+    if matches!(service, Service::Narrow) {
+        // What operators keep for themselves takes a place.
+        sim.world.ledger(|ledger| ledger.tokens.iter_mut().filter(|it| it.operators).for_each(|it| it.revoked = true));
     }
     sim.run_for(Span::days(2));
     for _ in 0..3 {

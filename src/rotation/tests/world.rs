@@ -178,6 +178,10 @@ impl Effects for Arc<World> {
     async fn mint(&self, at: Address<'_>, want: &Want) -> Outcome<Minted> {
         let minted = self
             .effect(Kind::Mint, |ledger, fate, now| {
+                if ledger.is_full(at.account, now) {
+                    ledger.crowded += 1;
+                    return Outcome::Refused(Failure::new(FailureCode::NoRoom, "there are enough"));
+                }
                 let born = if let Fate::DoneLate(span) = fate { now + span } else { now };
                 let outcome = outcome(fate, || ledger.mint(at.account, want, now, born));
                 ledger.doubt = Some(0);

@@ -1,6 +1,7 @@
 use crate::names::{GenerationNo, RotationId};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::Remote;
+use crate::rotation::decide::Rest;
 use crate::rotation::state::{Generation, Noted, Retiring, Retry};
 use crate::rotation::tests::policy as sample;
 use crate::rotation::{Phase, TokenState};
@@ -42,6 +43,26 @@ fn explain(policy: &TokenPolicy, state: &TokenState, wanted: bool) -> Explanatio
     let progress = Progress::Asleep(&abilities);
     let subject = Subject { name: &policy.name, policy: Some(policy), wanted, state, progress };
     Explanation::new(&subject, Some(&abilities), Span::zero(), None, sample::start())
+}
+
+#[test]
+fn a_place_without_room_is_told_with_what_to_do() {
+    let (policy, state, abilities) = (sample::token(), aged(21), sample::abilities());
+    let due = due::rules(&policy, &state, state.phase.current().unwrap(), due::Means::Rotation, Span::zero());
+    let due = due::deciding(&due, sample::start()).unwrap();
+    let start = due::Start { at: Time::MAX_UTC, overridden: false };
+    let held = Rest { until: None, reason: Reason::NoRoom, next: Some((due, start)) };
+    let first = Rest { until: None, reason: Reason::NoRoom, next: None };
+    for (rest, state) in [(held, state), (first, TokenState::default())] {
+        let progress = Progress::Resting { rest: &rest, stuck: None };
+        let subject = Subject { name: &policy.name, policy: Some(&policy), wanted: true, state: &state, progress };
+        let told = Explanation::new(&subject, Some(&abilities), Span::zero(), None, sample::start());
+        let next = &told.token.next;
+        assert_eq!((next.action, next.at, next.hold.as_deref()), (Deed::Rotate, None, Some("no-room")));
+        assert!(next.why.ends_with("; its provider takes no more live tokens there: revoke one that nobody needs, `patrold audit` lists them"), "{}", next.why);
+        let codes: Vec<_> = told.obstacles.iter().map(|obstacle| obstacle.code.as_str()).collect();
+        assert_eq!(codes, ["no-room"]);
+    }
 }
 
 fn failure() -> Failure {

@@ -14,6 +14,7 @@ mod once;
 mod operator;
 mod reload;
 mod renewing;
+mod room;
 mod secrets;
 mod stores;
 mod watching;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 mod candidate;
+mod room;
 mod serving;
 mod watching;
 

@@ -1,0 +1,102 @@
+//! Providers that allow so many live tokens in one place and no more: whether there is room for another one, and what
+//! is revoked early to make some.
+
+use crate::account::Listing;
+use crate::clock::Time;
+use crate::names::Marker;
+use crate::plan::Reason;
+use crate::provider::Entry;
+use crate::rotation::state::{Current, Generation, Remnant, Retiring};
+
+use super::serving::revoke_time;
+use super::{Action, Situation, Step, later};
+
+/// Until when a mint would go beyond what the provider allows, as far as the listing and the state tell: the first end of
+/// one of the tokens that are in the way, and the end of time where nobody knows of one. None: there is room.
+pub(super) fn full_until(s: &Situation<'_>) -> Option<Time> {
+    let most = s.abilities.can.max_live?;
+    let there = s.there();
+    // A dead one is no use to its consumers. Should it take a place all the same, the provider refuses the next.
+    let dead = s.state.phase.current().filter(|current| current.dead.is_some()).map(|it| &it.generation);
+    let own: Vec<_> = own(s).filter(|generation| Some(generation.number) != dead.map(|it| it.number)).collect();
+    let mut ends: Vec<Option<Time>> = match listing(s) {
+        Some(listing) => {
+            let dead = dead.and_then(|dead| find(listing, dead));
+            let lives = |entry: &Entry| !entry.dead && entry.remote.expires.time().is_none_or(|end| end > there);
+            let counts = |entry: &&Entry| lives(entry) && !dead.is_some_and(|dead| std::ptr::eq(dead, *entry));
+            let listed = listing.entries().iter().filter(counts).map(|entry| entry.remote.expires.time());
+            // What was minted since.
+            let newer = own.iter().filter(|it| it.minted_at >= listing.at() && find(listing, it).is_none());
+            listed.chain(newer.map(|generation| generation.end())).collect()
+        }
+        None => own.iter().map(|generation| generation.end()).chain(unrevocable(s)).collect(),
+    };
+    if ends.len() < most {
+        return None;
+    }
+    // So many have to end before there is room.
+    ends.sort_by_key(|end| end.unwrap_or(Time::MAX_UTC));
+    let last = ends.get(ends.len() - most).copied().flatten();
+    Some(last.map_or(Time::MAX_UTC, |end| s.here(end)))
+}
+
+/// The listing of the place where the next mint would be made. One that is older than the last revocation still shows what
+/// was revoked.
+fn listing<'a>(s: &Situation<'a>) -> Option<&'a Listing> {
+    let there = s.state.phase.current().is_none_or(|current| is_there(s, &current.generation));
+    let freed = s.memo.freed.filter(|freed| *freed <= s.now);
+    s.listing.filter(|listing| there && listing.at() <= s.now && freed.is_none_or(|freed| freed < listing.at()))
+}
+
+/// The generations that live where the next one would be minted.
+fn own<'a>(s: &'a Situation<'_>) -> impl Iterator<Item = &'a Generation> {
+    let deferred = s.state.remnants.iter().filter_map(|remnant| match remnant {
+        Remnant::Deferred { generation, .. } => Some(generation.as_ref()),
+        Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+    });
+    s.state.phase.generations().chain(deferred).filter(|it| is_there(s, it) && !it.over(s.there()))
+}
+
+/// When those end that nobody can revoke and that live still.
+fn unrevocable(s: &Situation<'_>) -> impl Iterator<Item = Option<Time>> {
+    let there = s.there();
+    s.state.remnants.iter().filter_map(move |remnant| match remnant {
+        Remnant::Unrevocable { until, .. } => until.is_none_or(|until| until > there).then_some(*until),
+        Remnant::Deferred { .. } | Remnant::LostMint { .. } => None,
+    })
+}
+
+/// Whether a generation lives where the next one would be minted. Places differ by account and parameters.
+fn is_there(s: &Situation<'_>, generation: &Generation) -> bool {
+    !s.foreign(&generation.account) && generation.params.as_ref().is_none_or(|params| *params == s.policy.params)
+}
+
+fn find<'a>(listing: &'a Listing, generation: &Generation) -> Option<&'a Entry> {
+    listing.find(generation.remote.id.as_ref(), generation.marker.as_ref().map(Marker::as_str))
+}
+
+/// The early end of an older generation whose revocation was left for later: consumers have the present one, and its slot
+/// is needed.
+pub(super) fn make(s: &Situation<'_>, current: &Current) -> Option<Step> {
+    if current.delivery.settled.is_none() || s.unusable(current) {
+        return None;
+    }
+    s.state.remnants.iter().find_map(|remnant| match remnant {
+        Remnant::Deferred { generation, retry, .. }
+            if is_there(s, generation) && s.can_revoke(generation) && s.waiting(retry.as_ref()).is_none() =>
+        {
+            Some(Step::Act(Action::Reap(remnant.clone(), generation.remote.clone())))
+        }
+        _ => None,
+    })
+}
+
+/// Whether the rest of the grace of the old generation is given up for the sake of its slot: consumers have the present
+/// one, and the provider does not see the old one used since.
+pub(super) fn gives_way(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> bool {
+    let generation = &retiring.generation;
+    let served = current.delivery.settled.is_some() && !s.unusable(current);
+    let unused = revoke_time(s, retiring).1 != Reason::InUse
+        && retiring.revoke_at <= later(retiring.handed_over, s.policy.grace);
+    served && unused && is_there(s, generation) && s.can_revoke(generation)
+}
