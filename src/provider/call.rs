@@ -130,15 +130,16 @@ pub(super) fn read_statuses(table: &Reader<'_>, key: &'static str) -> Vec<u16> {
     statuses
 }
 
+/// What may be done after a request whose answer was lost. A mint is never sent again: it is looked for by its marker, and
+/// the next one has another. A renewal is sent again only where the old secret proves that it did not happen.
 fn read_on_timeout(table: &Reader<'_>, operation: Operation) -> OnTimeout {
-    let usual = match operation {
-        Operation::Mint => OnTimeout::ListFirst,
-        Operation::Renew => OnTimeout::NeverRetry,
+    let words = [("list-first", OnTimeout::ListFirst), ("never-retry", OnTimeout::NeverRetry)];
+    let (usual, words) = match operation {
+        Operation::Mint => (OnTimeout::ListFirst, &words[..1]),
+        Operation::Renew => (OnTimeout::NeverRetry, &words[..]),
         Operation::List | Operation::Verify | Operation::Revoke => return OnTimeout::Retry,
     };
-    let words =
-        [("retry", OnTimeout::Retry), ("list-first", OnTimeout::ListFirst), ("never-retry", OnTimeout::NeverRetry)];
-    table.choice("on-timeout", &words).map_or(usual, |word| word.value)
+    table.choice("on-timeout", words).map_or(usual, |word| word.value)
 }
 
 fn read_listing(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Option<Listing> {

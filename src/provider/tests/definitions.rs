@@ -160,6 +160,18 @@ fn faults_are_reported_where_they_stand() {
             "name = \"own\"\nmax-live = 1",
             "3:12: `max-live` of [provider] must be 2 or more: a new token lives beside the old one for a while (where there is but one, leave out [mint] and let [renew] replace it in place)",
         ),
+        (
+            "a mint that would be sent again",
+            "[mint]\n",
+            "[mint]\non-timeout = \"retry\"\n",
+            "8:14: `on-timeout` of [mint] cannot be \"retry\" (valid: list-first)",
+        ),
+        (
+            "a renewal that would be sent again blindly",
+            "[mint]\n",
+            "[renew]\nurl = \"{{ base_url }}/renew\"\non-timeout = \"retry\"\n[mint]\n",
+            "9:14: `on-timeout` of [renew] cannot be \"retry\" (valid: list-first, never-retry)",
+        ),
         ("not TOML", "[mint]", "[mint", "7:6: unclosed table, expected `]`"),
     ] {
         let mut report = Report::new();
