@@ -127,8 +127,8 @@ impl<C: Clock> Account<C> {
                     self.state().record.note(&Event::OperationFailed(&failure), now);
                     return Outcome::later(failure);
                 }
-                let (credential, password) = (presented.root.clone(), presented.identity.username.is_some());
-                let refusal = Refusal { credential, password, until: not_before };
+                let guarded = presented.identity.username.is_some() && self.0.policy.provider.logs_in();
+                let refusal = Refusal { credential: presented.root.clone(), guarded, until: not_before };
                 let mut state = self.state();
                 state.limiter.credential_refused(now, refusal);
                 state.record.note(&Event::AccountFailed(&failure), now);

@@ -16,12 +16,12 @@ pub const LONGEST_BLOCK: Span = Span::hours(1);
 /// A refused credential is tried again at least this often, for it may have been repaired at the provider.
 const LONGEST_BACKOFF: Span = Span::minutes(5);
 
-/// A refused password is tried again so much later at first. Directories lock a user after three to ten wrong ones within
-/// half an hour or so, with all that this user does elsewhere.
-const PASSWORD_BACKOFF: Span = Span::minutes(5);
+/// A login that was refused is tried again so much later at first. Services lock a user after a few wrong passwords, with
+/// all that this user does elsewhere.
+const LOGIN_BACKOFF: Span = Span::minutes(5);
 
 /// And so much later at most: unlocking a user changes nothing that could be noticed here.
-const LONGEST_PASSWORD_BACKOFF: Span = LONGEST_BLOCK;
+const LONGEST_LOGIN_BACKOFF: Span = LONGEST_BLOCK;
 
 /// The answer to somebody who wants to send a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +90,8 @@ impl Quota {
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub credential: Fingerprint,
-    /// It is a user's password.
-    pub password: bool,
+    /// It is a user's password, with which a login was tried.
+    pub guarded: bool,
     /// When it may be tried again, where the provider told.
     pub until: Option<Time>,
 }
@@ -100,7 +100,7 @@ pub struct Refusal {
 #[derive(Clone, Debug)]
 struct RefusedCredential {
     which: Fingerprint,
-    password: bool,
+    guarded: bool,
     failures: u32,
     next_try: Time,
 }
@@ -108,7 +108,7 @@ struct RefusedCredential {
 impl RefusedCredential {
     /// How long after a failure it is tried again.
     fn backoff(&self) -> Span {
-        if self.password { password_backoff(self.failures) } else { backoff(self.failures) }
+        if self.guarded { login_backoff(self.failures) } else { backoff(self.failures) }
     }
 }
 
@@ -185,12 +185,12 @@ impl Limiter {
 
     /// The provider refused a credential.
     pub fn credential_refused(&mut self, now: Time, refusal: Refusal) {
-        let Refusal { credential: which, password, until } = refusal;
+        let Refusal { credential: which, guarded, until } = refusal;
         let failures = match &self.refused {
             Some(before) if before.which == which => before.failures.saturating_add(1),
             _ => 1,
         };
-        let mut refused = RefusedCredential { which, password, failures, next_try: now };
+        let mut refused = RefusedCredential { which, guarded, failures, next_try: now };
         let until = until.map_or(now, |until| until.min(now + LONGEST_BLOCK));
         refused.next_try = until.max(now + refused.backoff());
         self.refused = Some(refused);
@@ -224,9 +224,9 @@ fn backoff(failures: u32) -> Span {
     Span::seconds(1 << failures.clamp(1, 16)).min(LONGEST_BACKOFF)
 }
 
-/// 5 min, 10 min, 20 min, 40 min, and [`LONGEST_PASSWORD_BACKOFF`] in the end: three attempts in half an hour.
-fn password_backoff(failures: u32) -> Span {
-    (PASSWORD_BACKOFF * (1 << failures.clamp(1, 8).saturating_sub(1))).min(LONGEST_PASSWORD_BACKOFF)
+/// 5 min, 10 min, 20 min, 40 min, and [`LONGEST_LOGIN_BACKOFF`] in the end: three attempts in half an hour.
+fn login_backoff(failures: u32) -> Span {
+    (LOGIN_BACKOFF * (1 << failures.clamp(1, 8).saturating_sub(1))).min(LONGEST_LOGIN_BACKOFF)
 }
 
 #[cfg(test)]
@@ -251,7 +251,7 @@ mod tests {
     }
 
     fn refusal(text: &str) -> Refusal {
-        Refusal { credential: credential(text), password: false, until: None }
+        Refusal { credential: credential(text), guarded: false, until: None }
     }
 
     #[test]
@@ -373,12 +373,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_password_is_tried_so_seldom_that_nobody_gets_locked() {
+    fn a_refused_login_is_tried_so_seldom_that_nobody_gets_locked() {
         let mut limiter = Limiter::new(None);
         let old = credential("old");
         let mut now = 0;
         for minutes in [5, 10, 20, 40, 60, 60] {
-            limiter.credential_refused(at(now), Refusal { password: true, ..refusal("old") });
+            limiter.credential_refused(at(now), Refusal { guarded: true, ..refusal("old") });
             let next = now + minutes * 60;
             let admitted = limiter.admit(at(next - 1), at(next + 9), Some(&old));
             assert_eq!(admitted, Admission::CredentialRefused(at(next)), "after {minutes} minutes");
@@ -389,14 +389,14 @@ mod tests {
 
     #[test]
     fn a_provider_that_tells_when_a_credential_may_be_tried_again_is_obeyed_for_an_hour() {
-        for (sentence, password, until, next) in [
+        for (sentence, guarded, until, next) in [
             ("not before it says", false, 600, 600),
             ("nor before the usual backoff", false, 1, 2),
-            ("which is longer for a password", true, 60, 300),
+            ("which is longer for a login", true, 60, 300),
             ("a day is an hour", true, 86_400, 3600),
         ] {
             let mut limiter = Limiter::new(None);
-            limiter.credential_refused(at(0), Refusal { password, until: Some(at(until)), ..refusal("old") });
+            limiter.credential_refused(at(0), Refusal { guarded, until: Some(at(until)), ..refusal("old") });
             let admitted = limiter.admit(at(0), at(0), Some(&credential("old")));
             assert_eq!(admitted, Admission::CredentialRefused(at(next)), "{sentence}");
         }
