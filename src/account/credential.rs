@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, watch};
 use zeroize::Zeroizing;
 
 use crate::clock::{Span, Time};
-use crate::inventory::{Credential, SecretSource};
+use crate::inventory::{Credential, SecretSource, TokenPolicy};
 use crate::names::TokenName;
 use crate::outcome::{Failure, FailureCode, one_line};
 use crate::provider::{Identity, Redactor};
@@ -205,6 +205,19 @@ impl Drop for GroupGuard {
 /// settings; it runs in a process group of its own, which is killed after ten seconds.
 pub async fn read(source: &SecretSource) -> Result<Secret, Failure> {
     read_within(source, COMMAND_TIMEOUT).await
+}
+
+/// A secret with all that `initial` names of it.
+pub async fn read_initial(token: &TokenPolicy) -> Result<SecretParts, Failure> {
+    let named = token.initial.as_ref().and_then(|initial| Some((initial, initial.source.as_ref()?)));
+    let Some((initial, source)) = named else {
+        return Err(no_credential("the inventory names no initial secret"));
+    };
+    let mut secret = SecretParts::new(read(source).await?);
+    for (name, source) in &initial.parts {
+        secret = secret.with(name, read(source).await?);
+    }
+    Ok(secret)
 }
 
 async fn read_within(source: &SecretSource, timeout: Duration) -> Result<Secret, Failure> {

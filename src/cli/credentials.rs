@@ -59,12 +59,13 @@ async fn managed(inventory: &Inventory, token: &TokenName, key: Option<&KeySourc
         Err(OpenError::Missing(_)) => {}
         Err(error) => return Err(failed(&error)),
     }
-    let initial = inventory.tokens.get(token).and_then(|policy| policy.initial.as_ref());
-    let Some(source) = initial.and_then(|initial| initial.source.as_ref()) else {
+    let policy =
+        inventory.tokens.get(token).filter(|policy| policy.initial.as_ref().is_some_and(|it| it.source.is_some()));
+    let Some(policy) = policy else {
         return Err(Complaint::failed(format!(
             "the account authenticates with the token {token}, which has no secret yet"
         ))
         .with_help(format!("start the daemon, or run `patrold rotate {token}`")));
     };
-    credential::read(source).await.map(SecretParts::new).map_err(|failure| failed(&failure))
+    credential::read_initial(policy).await.map_err(|failure| failed(&failure))
 }

@@ -105,14 +105,7 @@ macro_rules! client {
 
 impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     async fn adopt(&self, token: &TokenPolicy) -> Result<SecretParts, Failure> {
-        let Some(source) = token.initial.as_ref().and_then(|initial| initial.source.as_ref()) else {
-            return Err(Failure::new(FailureCode::NoCredential, "the inventory names no initial secret"));
-        };
-        let mut secret = SecretParts::new(credential::read(source).await?);
-        for (name, source) in token.initial.iter().flat_map(|initial| &initial.parts) {
-            secret = secret.with(name, credential::read(source).await?);
-        }
-        Ok(secret)
+        credential::read_initial(token).await
     }
 
     async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {

@@ -276,7 +276,9 @@ fn renewed(view: &View, before: Option<(GenerationNo, u32)>) -> Option<Answer> {
     if let Some(retry) = current.and_then(|current| current.renewal_retry.as_ref()) {
         return Some(Answer::Failed(retry.failure.to_string()));
     }
-    if let Some(noted) = current.and_then(|current| current.dead.as_ref()) {
+    // Nothing follows that would renew it: somebody has to bring another one.
+    let given_up = current.filter(|current| current.renewal_spent).and(view.state.last_failure.as_ref());
+    if let Some(noted) = given_up.or(current.and_then(|current| current.dead.as_ref())) {
         return Some(Answer::Failed(noted.failure.to_string()));
     }
     Some(unfinished_answer(view, rest))

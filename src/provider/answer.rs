@@ -10,7 +10,7 @@ use super::definition::Provider;
 use super::extract::{Asked, Content};
 use super::request::Scoped;
 use super::spec::{Call, ExpirySource};
-use super::{Gone, Minted, Operation, Response, Values, Verdict};
+use super::{Gone, Minted, Operation, Response, Role, Values, Verdict};
 use crate::clock::Time;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::SecretParts;
@@ -141,6 +141,13 @@ impl Provider {
         let Err(setback) = judged else { return Outcome::Done(Gone::Revoked) };
         let Ok(call) = self.call(Operation::Revoke) else { return setback.outcome(Operation::Revoke) };
         if !call.gone_ok.contains(&response.status) {
+            // A token that ends itself and is not accepted has ended; so has nothing else only where it is all of the
+            // secret: a refresh token outlives its access token. HTML comes from something in front of the service.
+            let clear = !matches!(response.content(), Substance::Html);
+            let whole = call.role == Role::Subject && self.rules.parts.is_empty();
+            if whole && clear && setback.failure.code == FailureCode::Unauthorized {
+                return Outcome::Done(Gone::Already);
+            }
             return setback.outcome(Operation::Revoke);
         }
         // The same status from a proxy or for a wrong path says nothing about the token.

@@ -56,6 +56,13 @@ stores  = [{{ kind = "file", path = "{root}/secret" }}]
         site
     }
 
+    /// Writes a file beside the inventory, in one step.
+    pub fn put(&self, name: &str, content: &str) {
+        let hidden = self.path(format!(".{name}.new"));
+        fs::write(&hidden, content).unwrap();
+        fs::rename(hidden, self.path(name)).unwrap();
+    }
+
     /// What consumers have.
     pub fn secret(&self) -> Option<String> {
         fs::read_to_string(self.path("secret")).ok()

@@ -14,6 +14,7 @@ mod life;
 mod oidc;
 mod openbao;
 mod proxy;
+mod refresh;
 mod service;
 mod synapse;
 mod unleash;

@@ -101,6 +101,30 @@ fn an_operation_with_an_address_takes_the_place_of_the_whole_and_one_without_cha
 }
 
 #[test]
+fn a_token_that_ends_itself_and_is_not_accepted_is_gone_where_it_is_all_of_the_secret() {
+    let pair = "parts = { refresh_token = \"/refresh\" }\n";
+    let other = "[revoke]\nauth = \"account\"\nmethod = \"DELETE\"\nurl = \"{{ base_url }}/x/{{ old.token }}\"\n";
+    let body = json!({ "message": "401 Unauthorized" });
+    for (sentence, more, status, wanted) in [
+        ("it is gone", String::new(), 401, "already"),
+        ("it may not, which is something else", String::new(), 403, "refused, forbidden"),
+        ("what renews it may live on", format!("[renew.capture]\n{pair}"), 401, "refused, unauthorized"),
+        (
+            "it is the account that is not accepted",
+            other.replace("/x/{{ old.token }}", "/x"),
+            401,
+            "refused, unauthorized",
+        ),
+    ] {
+        let (definitions, problems) = load(&[("own.toml", &over("own", "gitlab-pat", &more))]);
+        assert_eq!(problems, Vec::<String>::new(), "{sentence}");
+        let provider = definitions.get("own").unwrap();
+        let found = told::answer(&provider, Operation::Revoke, &Given::awx(), &answer(status, &[], &body)).line;
+        assert!(found.starts_with(wanted), "{sentence}: {found}");
+    }
+}
+
+#[test]
 fn a_file_can_do_without_operations_and_can_take_the_place_of_what_it_extends() {
     let files = [
         ("a.toml", over("awx", "awx", "without = [\"revoke\"]\n")),

@@ -12,8 +12,8 @@ use crate::rotation::decide::Abilities;
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::Generation;
-use crate::secret::SecretParts;
+use crate::rotation::state::{Current, Generation};
+use crate::secret::{Fingerprint, SecretParts};
 
 use super::failures;
 
@@ -100,9 +100,21 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
         let number = held.state.last_number.next();
         let old = current.generation.remote.clone();
-        // One that has to be renewed first is no better than one that works.
+        if let Some(part) = outdated(current, &held.state.adopted, &fingerprints) {
+            let detail = format!(
+                "the part `{part}` is the one that was adopted before, and a renewal has replaced it since: put the new one \
+                 there, too"
+            );
+            let failure = Failure::new(FailureCode::WrongSubject, detail);
+            if held.memo.refused.as_ref() != Some(&fingerprints) {
+                held.memo.refused = Some(fingerprints);
+                self.note(held, context, Event::ReplacementRefused { failure });
+            }
+            return;
+        }
+        // One that has to be renewed first is no better than one that works and can be renewed itself.
         let there = self.situation(held, context).there();
-        let takes_dead = current.unusable(there) || current.secret_lost;
+        let takes_dead = current.unusable(there) || current.secret_lost || current.renewal_spent;
         match self.proven(context, Some(parts), Some(&old), takes_dead).await {
             Ok(found) => {
                 held.memo.refused = None;
@@ -234,6 +246,19 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             _ => Err(wrong("the listing contains several tokens that `initial` may mean: give its `id`")),
         }
     }
+}
+
+/// A part of what lies where `initial` says that belongs to what was adopted before and was renewed since: somebody is
+/// about to bring a pair, or has forgotten half of it. Presenting a refresh token again may end all that came of it.
+fn outdated<'a>(
+    current: &Current,
+    adopted: &BTreeMap<String, Fingerprint>,
+    found: &'a BTreeMap<String, Fingerprint>,
+) -> Option<&'a str> {
+    let known = &current.generation.fingerprints;
+    let renewed = current.generation.revision > 0;
+    let old = |(part, it): &(&String, &Fingerprint)| adopted.get(*part) == Some(it) && known.get(*part) != Some(it);
+    found.iter().filter(|_| renewed).find(old).map(|(part, _)| part.as_str())
 }
 
 /// Whether a secret can be renewed in place, by a provider that cannot mint.

@@ -4,8 +4,9 @@ use std::fs;
 
 use patrold::clock::Span;
 use patrold::daemon::rotate::{Answer, Wish};
-use patrold::demo::{Options, RequestRecord, Service};
+use patrold::demo::{Fault, Options, RequestRecord, Service};
 use patrold::names::GenerationNo;
+use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{Mint, Renew, Verify};
 use patrold::rotation::state::Current;
 
@@ -116,6 +117,35 @@ async fn a_leaked_token_is_not_renewed_where_its_old_secret_would_work_on() {
     assert!(matches!(&answer, Answer::Refused(why) if why.contains("works on after that")), "{answer:?}");
     assert!(!world.changes(Service::Commvault, 0).contains(&Renew));
     assert_eq!(daemon.rotate("pair").await, Answer::Renewed(GenerationNo(0)));
+}
+
+#[tokio::test]
+async fn a_renewal_whose_answer_is_lost_fails_whoever_asked_and_is_not_asked_for_again() {
+    let world = world(Span::seconds(300)).await;
+    log_in(&world, Span::seconds(300));
+    let daemon = world.start_with("providers = \"$DIR/definitions\"", &known(&world, "renewing", "")).await;
+    daemon.steady("pair", 0).await;
+    world.loopback.faults().next(Service::Commvault, Renew, Fault::LoseAnswer);
+    assert!(matches!(daemon.rotate("pair").await, Answer::Failed(_)));
+    let refused = daemon.rotate("pair").await;
+    assert!(matches!(&refused, Answer::Refused(why) if why.contains("cannot be renewed any more")), "{refused:?}");
+    let current = daemon.view("pair").state.phase.current().unwrap().clone();
+    assert!(current.replacement.is_some() && current.renewal_spent, "{current:?}");
+    assert_eq!(world.loopback.ledger().counters(Service::Commvault).chains_invalidated, 0);
+
+    // Half of a new pair is no pair: what was renewed is over.
+    let second = log_in(&world, Span::seconds(300));
+    daemon.steady("pair", 1).await;
+    assert_eq!(world.stored("pair"), second);
+    assert_eq!(daemon.rotate("pair").await, Answer::Renewed(GenerationNo(1)));
+    let renewed = world.stored("pair");
+    let third = world.loopback.issue(Service::Commvault, "by hand", Span::seconds(300));
+    fs::write(world.path("access"), third.token().expose()).unwrap();
+    let told = daemon.until("pair", "the old refresh token is not taken", |view| {
+        view.state.last_failure.as_ref().is_some_and(|noted| noted.failure.code == FailureCode::WrongSubject)
+    });
+    told.await;
+    assert_eq!(world.stored("pair"), renewed);
 }
 
 #[tokio::test]

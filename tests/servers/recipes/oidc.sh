@@ -1,4 +1,4 @@
-# oidc-provider, a certified OpenID provider, with a client `ci`.
+# oidc-provider, a certified OpenID provider, with a client `ci` and a client `web` that has logins to renew.
 
 install() {
   need_node 20
