@@ -180,3 +180,25 @@ async fn a_managed_token_is_always_the_newest() {
         assert_eq!(present(&cache, now).await, secret);
     }
 }
+
+#[tokio::test]
+async fn an_initial_secret_has_all_its_parts() {
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        SecretSource::File(path)
+    };
+    let mut token = crate::rotation::tests::policy::token();
+    assert!(read_initial(&token).await.unwrap_err().detail.contains("no initial secret"));
+    let mut initial = crate::rotation::tests::policy::initial();
+    initial.source = Some(put("access", "a-1\n"));
+    initial.parts.insert("refresh_token".into(), put("refresh", "r-1\n"));
+    token.initial = Some(initial.clone());
+    let secret = read_initial(&token).await.unwrap();
+    assert_eq!(secret.token().expose(), "a-1");
+    assert_eq!(secret.part("refresh_token").map(Secret::expose), Some("r-1"));
+    initial.parts.insert("user".into(), SecretSource::File(directory.path().join("missing")));
+    token.initial = Some(initial);
+    assert!(read_initial(&token).await.unwrap_err().detail.contains("missing"));
+}

@@ -134,9 +134,9 @@ async fn a_renewal_whose_answer_is_lost_fails_whoever_asked_and_is_not_asked_for
     assert_eq!(world.loopback.ledger().counters(Service::Commvault).chains_invalidated, 0);
 
     // Half of a new pair is no pair: what was renewed is over.
-    let second = log_in(&world, Span::seconds(300));
+    log_in(&world, Span::seconds(300));
     daemon.steady("pair", 1).await;
-    assert_eq!(world.stored("pair"), second);
+    assert!(world.is_live(&world.stored("pair")));
     assert_eq!(daemon.rotate("pair").await, Answer::Renewed(GenerationNo(1)));
     let renewed = world.stored("pair");
     let third = world.loopback.issue(Service::Commvault, "by hand", Span::seconds(300));
