@@ -181,7 +181,7 @@ async fn fill(config: &Path) {
         let commits = group.iter().map(|token| {
             let path = &token.stores[0].file().path;
             write_private(path, secret.expose());
-            let state = serde_json::to_string(&settled(token, &fingerprint)).expect("states are JSON");
+            let state = Some(serde_json::to_string(&settled(token, &fingerprint)).expect("states are JSON"));
             let commit =
                 Commit { token: token.name.clone(), at: now(), records: Vec::new(), state, secrets: Vec::new() };
             names.insert(token.name.clone());

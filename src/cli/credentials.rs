@@ -9,7 +9,7 @@ use crate::inventory::{Credential, Inventory};
 use crate::journal::key::KeySource;
 use crate::journal::sqlite::{OpenError, ReadOnly};
 use crate::names::{AccountName, TokenName};
-use crate::rotation::TokenState;
+use crate::rotation::run::restore;
 use crate::secret::SecretParts;
 
 use super::Complaint;
@@ -45,8 +45,7 @@ async fn managed(inventory: &Inventory, token: &TokenName, key: Option<&KeySourc
         Ok(journal) => {
             let states = journal.states().map_err(|error| failed(&error))?;
             let state = states.into_iter().find(|(name, _)| name == token).map(|(_, state)| state);
-            let state: Option<TokenState> =
-                state.map(|state| serde_json::from_str(&state)).transpose().map_err(|error| failed(&error))?;
+            let state = state.map(|stored| restore(&stored)).transpose().map_err(|error| failed(&error))?;
             if let Some(current) = state.as_ref().and_then(|state| state.phase.current()) {
                 let slot = current.generation.slot(token);
                 let key =

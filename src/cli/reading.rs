@@ -11,6 +11,7 @@ use crate::inventory::{self, Environment, Inventory};
 use crate::journal::sqlite::{OpenError, ReadOnly};
 use crate::names::TokenName;
 use crate::rotation::TokenState;
+use crate::rotation::run::restore;
 use crate::view::check::render_report;
 
 use super::{Complaint, Console};
@@ -44,8 +45,8 @@ impl Journaled {
             Err(error) => return Err(unreadable(&error)),
         };
         let mut read = Self { exists: true, ..Self::default() };
-        for (name, json) in journal.states().map_err(|error| unreadable(&error))? {
-            match serde_json::from_str(&json) {
+        for (name, stored) in journal.states().map_err(|error| unreadable(&error))? {
+            match restore(&stored) {
                 Ok(state) => drop(read.states.insert(name, state)),
                 Err(error) => {
                     let why = format!("the journal's state of token {name} cannot be read: {error}");

@@ -38,8 +38,7 @@ use crate::inventory::{Environment, Loaded, load};
 use crate::journal::key::{KeyError, KeySource};
 use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::names::TokenName;
-use crate::rotation::TokenState;
-use crate::rotation::run::Machine;
+use crate::rotation::run::{Machine, restore};
 use crate::telemetry::event;
 
 use self::accounts::Accounts;
@@ -94,7 +93,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     }
     let states = states
         .into_iter()
-        .map(|(name, json)| match serde_json::from_str::<TokenState>(&json) {
+        .map(|(name, stored)| match restore(&stored) {
             Ok(state) => Ok((name, state)),
             Err(error) => Err(StartError::State(name, error)),
         })

@@ -10,7 +10,7 @@ use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::journal::{Commit, SecretChange, SecretSlot};
 use crate::names::{GenerationNo, TokenName};
 use crate::outcome::Failure;
-use crate::rotation::run::draft;
+use crate::rotation::run::{draft, restore};
 use crate::rotation::state::{Generation, Remnant};
 use crate::rotation::{Event, TokenState, apply};
 use crate::secret::{Fingerprint, SecretParts};
@@ -52,9 +52,8 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
     }
     let count = secrets.len();
     let mut commits = Vec::with_capacity(states.len());
-    for (token, json) in states {
-        let mut state: TokenState =
-            serde_json::from_str(&json).map_err(|error| RekeyError::State(token.clone(), error))?;
+    for (token, stored) in states {
+        let mut state = restore(&stored).map_err(|error| RekeyError::State(token.clone(), error))?;
         let fingerprint = |parts: &SecretParts| -> BTreeMap<String, Fingerprint> {
             let of = |(part, secret): (&str, _)| (part.to_owned(), prepared.sealer().fingerprinter().of(secret));
             parts.iter().map(of).collect()
@@ -71,7 +70,7 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
         commits.push(Commit {
             at: now,
             records: vec![draft(now, &event).map_err(unwritable)?],
-            state: serde_json::to_string(&state).map_err(unwritable)?,
+            state: Some(serde_json::to_string(&state).map_err(unwritable)?),
             secrets: kept
                 .map(|(slot, parts)| SecretChange::Keep { slot: slot.clone(), parts: parts.clone() })
                 .collect(),

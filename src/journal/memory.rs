@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Commit, Journal, SecretChange, SecretSlot};
+use super::{Commit, Journal, SecretChange, SecretSlot, Stored};
 use crate::names::TokenName;
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::SecretParts;
@@ -26,8 +26,8 @@ struct Inner {
 /// What a restart finds.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The last state of each token, as JSON.
-    pub states: BTreeMap<TokenName, String>,
+    /// What is known of each token.
+    pub states: BTreeMap<TokenName, Stored>,
     /// The secrets that were not erased.
     pub secrets: BTreeMap<SecretSlot, SecretParts>,
 }
@@ -85,7 +85,7 @@ impl Inner {
         self.calls += 1;
         let fault = self.faults.remove(&self.calls);
         if fault != Some(Fault::Before) {
-            self.durable.states.insert(commit.token.clone(), commit.state.clone());
+            self.durable.remember(&commit);
             for change in &commit.secrets {
                 match change {
                     SecretChange::Keep { slot, parts } => {
@@ -101,6 +101,18 @@ impl Inner {
         match fault {
             None => Ok(()),
             Some(_) => Err(Failure::new(FailureCode::Journal, "the test asked for it")),
+        }
+    }
+}
+
+impl Snapshot {
+    fn remember(&mut self, commit: &Commit) {
+        if let Some(state) = &commit.state {
+            let stored = Stored { state: state.clone(), since: Vec::new() };
+            self.states.insert(commit.token.clone(), stored);
+        } else {
+            let stored = self.states.get_mut(&commit.token).expect("the first commit of a token has its state");
+            stored.since.extend(commit.records.iter().map(|draft| draft.body.clone()));
         }
     }
 }
@@ -133,7 +145,7 @@ mod tests {
             token: slot().token,
             at: DateTime::UNIX_EPOCH,
             records: vec![Draft { kind, body: "{}".into() }],
-            state: format!("\"{kind}\""),
+            state: (kind != "verified").then(|| format!("\"{kind}\"")),
             secrets,
         }
     }
@@ -151,7 +163,9 @@ mod tests {
         assert_eq!(journal.kinds(&slot().token), ["intended", "minted"]);
 
         let restarted = MemoryJournal::restored(journal.snapshot());
-        assert_eq!(restarted.snapshot().states[&slot().token], "\"minted\"");
+        restarted.commit(commit("verified", vec![])).await.unwrap();
+        let stored = Stored { state: "\"minted\"".into(), since: vec!["{}".into()] };
+        assert_eq!(restarted.snapshot().states[&slot().token], stored);
         assert_eq!(restarted.secret(&slot()).await.unwrap().unwrap().token().expose(), "hunter2");
         restarted.commit(commit("retired", vec![SecretChange::Erase { slot: slot() }])).await.unwrap();
         assert!(restarted.secret(&slot()).await.unwrap().is_none());

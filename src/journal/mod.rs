@@ -1,7 +1,8 @@
 //! What happened, durably: intents before their effects, outcomes before the next intent, secrets sealed.
 //!
 //! The journal knows nothing of rotations: it keeps records (a kind and a JSON body each), the state that they add up
-//! to per token, and sealed secrets. Three implementations: SQLite, one in memory for tests, and later a replicated one.
+//! to per token, and sealed secrets. In the middle of a rotation the state is left out: the records since the last one
+//! tell the rest. Three implementations: SQLite, one in memory for tests, and later a replicated one.
 
 pub mod key;
 pub mod lock;
@@ -54,9 +55,19 @@ pub struct Commit {
     pub token: TokenName,
     pub at: Time,
     pub records: Vec<Draft>,
-    /// The token's state after the records, as JSON: a cache that saves replaying them at start.
-    pub state: String,
+    /// The token's state after the records, as JSON: a cache that saves replaying them at start. `None`: a later commit
+    /// has it. The first commit of a token must not leave it out.
+    pub state: Option<String>,
     pub secrets: Vec<SecretChange>,
+}
+
+/// What the journal tells of a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The last state that was committed, as JSON.
+    pub state: String,
+    /// The bodies of the records since then, oldest first.
+    pub since: Vec<String>,
 }
 
 /// The journal as the rotation machine sees it.

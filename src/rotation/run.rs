@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::Listing;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::TokenPolicy;
-use crate::journal::{Commit, Draft, Journal, SecretChange, SecretSlot};
+use crate::journal::{Commit, Draft, Journal, SecretChange, SecretSlot, Stored};
 use crate::names::{GenerationNo, InstanceId};
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::{Reason, backoff};
@@ -28,6 +28,9 @@ use super::state::{Generation, Origin, Phase, Remnant, TokenState};
 /// of, and must not become a flood of requests.
 const MANY_STEPS: usize = 200;
 
+/// A state that this many records are behind is written again, rest or not: a start replays them.
+const MOST_REPLAYED: usize = 50;
+
 /// The shortest rest.
 const SHORTEST_REST: Span = Span::milliseconds(100);
 
@@ -42,6 +45,8 @@ pub struct Held {
     pending: Vec<(Time, Event)>,
     /// Secrets to be kept or erased with the pending records.
     secrets: Vec<SecretChange>,
+    /// How many records were committed since the state was; `None`: this process did not commit it yet.
+    behind: Option<usize>,
     /// The last commit failed.
     stuck: Option<(u32, Failure)>,
 }
@@ -126,7 +131,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub async fn run(&self, held: &mut Held, context: &Context) -> Rest {
         for _ in 0..MANY_STEPS {
             let now = self.clock.now();
-            if held.stuck.is_some() && self.flush(held, context).await.is_err() {
+            if held.stuck.is_some() && self.flush(held, context, true).await.is_err() {
                 return self.stuck(held);
             }
             let step = decide(&context.situation(&held.state, &held.memo, now));
@@ -136,7 +141,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
             let stopping = self.effects.stopping();
             let looks = matches!(&step, Step::Act(action) if action.only_looks());
-            if (stopping || !looks) && self.flush(held, context).await.is_err() {
+            let resting = stopping || matches!(step, Step::Rest(_));
+            if (stopping || !looks) && self.flush(held, context, resting).await.is_err() {
                 return self.stuck(held);
             }
             match step {
@@ -152,20 +158,23 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
         }
         let until = self.clock.now() + Span::minutes(1);
-        match self.flush(held, context).await {
+        match self.flush(held, context, true).await {
             Ok(()) => Rest { until: Some(until), reason: Reason::BackingOff, next: None },
             Err(_) => self.stuck(held),
         }
     }
 
-    /// Makes everything that was noted durable, and then tells of it.
-    async fn flush(&self, held: &mut Held, context: &Context) -> Result<(), Failure> {
+    /// Makes everything that was noted durable, and then tells of it. The state goes along where the token is `resting`;
+    /// while it is not, the next commit is near, and replaces the state again.
+    async fn flush(&self, held: &mut Held, context: &Context, resting: bool) -> Result<(), Failure> {
         if held.pending.is_empty() && held.secrets.is_empty() {
             return Ok(());
         }
         let token = &context.policy.name;
         let records = held.pending.iter().map(|(at, event)| draft(*at, event)).collect::<Result<_, _>>();
-        let state = serde_json::to_string(&*held.state);
+        let behind = held.behind.map(|behind| behind + held.pending.len()).filter(|behind| *behind <= MOST_REPLAYED);
+        let whole = resting || behind.is_none();
+        let state = whole.then(|| serde_json::to_string(&*held.state)).transpose();
         let commit = match (records, state) {
             (Ok(records), Ok(state)) => Ok(Commit {
                 token: token.clone(),
@@ -186,6 +195,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return Err(failure);
         }
         held.stuck = None;
+        held.behind = if whole { Some(0) } else { behind };
         held.secrets.clear();
         for (at, event) in std::mem::take(&mut held.pending) {
             self.effects.announce(token, at, &event, &held.state).await;
@@ -236,6 +246,16 @@ fn erased(state: &TokenState, event: &Event) -> Vec<(GenerationNo, u32)> {
         _ => None,
     };
     ended.into_iter().collect()
+}
+
+/// The state of a token that the journal tells of.
+pub fn restore(stored: &Stored) -> Result<TokenState, serde_json::Error> {
+    let mut state = serde_json::from_str(&stored.state)?;
+    for body in &stored.since {
+        let line: Line<'_> = serde_json::from_str(body)?;
+        apply(&mut state, line.at, &line.event);
+    }
+    Ok(state)
 }
 
 /// `event` as a record of the journal.

@@ -148,9 +148,8 @@ impl Notebook<Arc<SqliteJournal>> {
         let (journal, opened) = SqliteJournal::open(&place, key, now)?;
         let stored = opened.states.into_iter().find(|(token, _)| *token == name());
         let state = match stored {
-            Some((_, json)) => {
-                serde_json::from_str(&json).map_err(|source| NotebookError::State { place: place.clone(), source })?
-            }
+            Some((_, stored)) => serde_json::from_str(&stored.state)
+                .map_err(|source| NotebookError::State { place: place.clone(), source })?,
             None => State::default(),
         };
         Ok(Self { journal: Arc::new(journal), instance: opened.instance, state, place })
@@ -231,7 +230,7 @@ impl<J: Journal> Notebook<J> {
             token: name(),
             at,
             records: vec![Draft { kind: event.kind(), body: serde_json::to_string(&event).map_err(unwritable)? }],
-            state: serde_json::to_string(&self.state).map_err(unwritable)?,
+            state: Some(serde_json::to_string(&self.state).map_err(unwritable)?),
             secrets,
         };
         self.journal.commit(commit).await

@@ -26,7 +26,7 @@ use self::writer::{Job, Sealed, Writer};
 use super::key::{self, KeyOrigin, KeySource};
 use super::lock::StateLock;
 use super::seal::{KeyId, Sealer};
-use super::{Commit, Journal, SecretChange, SecretSlot};
+use super::{Commit, Journal, SecretChange, SecretSlot, Stored};
 use crate::clock::Time;
 use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -54,8 +54,8 @@ pub struct SqliteJournal {
 pub struct Opened {
     /// What our markers carry.
     pub instance: InstanceId,
-    /// The state of every token, as JSON, by name.
-    pub states: Vec<(TokenName, String)>,
+    /// What is known of every token, by name.
+    pub states: Vec<(TokenName, Stored)>,
     /// Makes fingerprints under the journal's key.
     pub fingerprinter: Fingerprinter,
     /// How the key came about.

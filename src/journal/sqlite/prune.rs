@@ -25,21 +25,18 @@ pub(super) enum PruneError {
     Database(#[from] rusqlite::Error),
 }
 
-/// Removes every record before the first that is not older than `before` (microseconds since 1970), as transaction
-/// `number`. The last record of all stays. Records that are not what was written are not removed: that would hide it.
-pub(super) fn prune(
-    connection: &mut Connection,
-    instance: InstanceId,
-    before: i64,
-    number: i64,
-) -> Result<Pruned, PruneError> {
+/// Removes every record before the first that is not older than `before` (microseconds since 1970). The last record of
+/// all stays, and what a start has to replay. Records that are not what was written are not removed: that would hide it.
+pub(super) fn prune(connection: &mut Connection, instance: InstanceId, before: i64) -> Result<Pruned, PruneError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let seq = |sql: &str| transaction.query_row(sql, (), |row| row.get::<_, Option<i64>>(0));
     let (first, last) = (seq("SELECT min(seq) FROM records")?, seq("SELECT max(seq) FROM records")?);
     let (Some(first), Some(last)) = (first, last) else { return Ok(Pruned { removed: 0, first: None }) };
     let young: Option<i64> =
         transaction.query_row("SELECT min(seq) FROM records WHERE at >= ?1", [before], |row| row.get(0))?;
-    let keep = young.unwrap_or(last);
+    let replayed = seq("SELECT min(records.seq) FROM states JOIN records \
+         ON records.token = states.token AND records.seq > states.seq")?;
+    let keep = young.into_iter().chain(replayed).min().unwrap_or(last);
     if keep <= first {
         return Ok(Pruned { removed: 0, first: Some(first) });
     }
@@ -67,7 +64,6 @@ pub(super) fn prune(
     if let Some(trigger) = trigger {
         transaction.execute_batch(&trigger)?;
     }
-    transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'transactions'", [number])?;
     transaction.commit()?;
     Ok(Pruned { removed: removed as u64, first: Some(keep) })
 }

@@ -6,9 +6,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row};
 
 use super::error::{OpenError, VerifyError};
 use super::{DATABASE, prune, schema, sealed};
-use crate::journal::SecretSlot;
 use crate::journal::key::KeySource;
 use crate::journal::record::{Broken, Record};
+use crate::journal::{SecretSlot, Stored};
 use crate::names::{InstanceId, TokenName};
 use crate::secret::SecretParts;
 
@@ -43,8 +43,8 @@ impl ReadOnly {
         self.instance
     }
 
-    /// The state of every token, as JSON, by name.
-    pub fn states(&self) -> Result<Vec<(TokenName, String)>, OpenError> {
+    /// What is known of every token, by name.
+    pub fn states(&self) -> Result<Vec<(TokenName, Stored)>, OpenError> {
         states(&self.connection, &self.path)
     }
 
@@ -139,16 +139,29 @@ pub(super) fn record(row: &Row) -> rusqlite::Result<Record> {
     })
 }
 
-/// The state of every token, by name.
-pub(super) fn states(connection: &Connection, path: &Path) -> Result<Vec<(TokenName, String)>, OpenError> {
-    let read = || {
-        connection
-            .prepare("SELECT token, state FROM states ORDER BY token")?
-            .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<Vec<(String, String)>>>()
-    };
-    let rows = read().map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
-    rows.into_iter().map(|(token, state)| Ok((name(&token, path)?, state))).collect()
+/// What is known of every token, by name.
+pub(super) fn states(connection: &Connection, path: &Path) -> Result<Vec<(TokenName, Stored)>, OpenError> {
+    let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    let mut stored: Vec<(TokenName, Stored)> = Vec::new();
+    // A look into the index for each token: most have no newer record.
+    let mut statement = connection
+        .prepare(
+            "SELECT states.token, states.state, records.body FROM states LEFT JOIN records \
+             ON records.token = states.token AND records.seq > states.seq ORDER BY states.token, records.seq",
+        )
+        .map_err(failed)?;
+    let mut rows = statement.query(()).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let token = row.get_ref(0).and_then(|token| Ok(token.as_str()?)).map_err(failed)?;
+        let body: Option<String> = row.get(2).map_err(failed)?;
+        if let Some((_, stored)) = stored.last_mut().filter(|(last, _)| last.as_str() == token) {
+            stored.since.extend(body);
+        } else {
+            let state = row.get(1).map_err(failed)?;
+            stored.push((name(token, path)?, Stored { state, since: body.into_iter().collect() }));
+        }
+    }
+    Ok(stored)
 }
 
 pub(super) fn name(text: &str, path: &Path) -> Result<TokenName, OpenError> {

@@ -13,7 +13,8 @@ use crate::names::InstanceId;
 const APPLICATION_ID: i64 = 0x5074_7244;
 
 /// Step N brings a database from version N to N + 1. Steps that were released are never changed.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value ANY NOT NULL
@@ -49,7 +50,12 @@ CREATE TABLE secrets (
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta VALUES ('instance', lower(hex(randomblob(4)))), ('transactions', 0);
-"];
+",
+    "
+-- From this version on a state may be older than the last record of its token.
+DELETE FROM meta WHERE key = 'transactions';
+",
+];
 
 /// How long a statement waits for a lock that another process holds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -121,11 +127,6 @@ pub(super) fn chain(connection: &Connection, instance: InstanceId) -> rusqlite::
         .query_row((), |row| Ok(Chain { seq: row.get(0)?, hash: row.get(1)? }))
         .optional()
         .map(|last| last.unwrap_or_else(|| Chain::new(instance)))
-}
-
-/// How many transactions were committed in the life of the journal.
-pub(super) fn transactions(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("SELECT value FROM meta WHERE key = 'transactions'")?.query_row((), |row| row.get(0))
 }
 
 fn known() -> i64 {

@@ -8,6 +8,7 @@ use super::*;
 use crate::journal::Draft;
 use crate::journal::key;
 use crate::journal::lock::LockError;
+use crate::journal::record::Chain;
 use crate::secret::Secret;
 
 const NOW: Time = DateTime::UNIX_EPOCH;
@@ -34,7 +35,18 @@ fn keep(n: usize, generation: u32, secret: &str) -> SecretChange {
 
 fn commit(n: usize, kind: &'static str, secrets: Vec<SecretChange>) -> Commit {
     let records = vec![Draft { kind, body: format!("{{\"kind\":\"{kind}\"}}") }];
-    Commit { token: token(n), at: NOW, records, state: format!("\"{kind}\""), secrets }
+    Commit { token: token(n), at: NOW, records, state: Some(format!("\"{kind}\"")), secrets }
+}
+
+/// The same in the middle of a rotation, without a state.
+fn step(n: usize, kind: &'static str) -> Commit {
+    Commit { state: None, ..commit(n, kind, vec![]) }
+}
+
+/// What is known of a token after `kind`, and the records of `since`.
+fn stored(n: usize, kind: &str, since: &[&str]) -> (TokenName, Stored) {
+    let since = since.iter().map(|kind| format!("{{\"kind\":\"{kind}\"}}")).collect();
+    (token(n), Stored { state: format!("\"{kind}\""), since })
 }
 
 async fn secret(journal: &SqliteJournal, slot: &SecretSlot) -> Option<String> {
@@ -74,7 +86,7 @@ async fn every_commit_survives_a_power_cut() {
 
         let copy = power_cut(dir.path());
         let (restarted, opened) = open(copy.path());
-        assert_eq!(opened.states, [(token(0), format!("\"{kind}\""))]);
+        assert_eq!(opened.states, [stored(0, kind, &[])]);
         assert_eq!(opened.instance, first.instance);
         let expected = (2..6).contains(&done).then(|| "hunter2".to_owned());
         assert_eq!(secret(&restarted, &slot(0, 1)).await, expected, "after {kind}");
@@ -87,6 +99,29 @@ async fn every_commit_survives_a_power_cut() {
     assert_eq!(kinds, steps);
     assert_eq!(read.states().unwrap(), open(dir.path()).1.states);
     assert_eq!(read.instance(), first.instance);
+}
+
+#[tokio::test]
+async fn what_was_committed_without_a_state_is_there_to_be_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.commit(commit(0, "steady", vec![])).await.unwrap();
+    journal.commit(commit(1, "steady", vec![])).await.unwrap();
+    journal.commit(step(0, "intended")).await.unwrap();
+    journal.commit(step(0, "minted")).await.unwrap();
+    let known = || ReadOnly::open(dir.path()).unwrap().states().unwrap();
+    assert_eq!(known(), [stored(0, "steady", &["intended", "minted"]), stored(1, "steady", &[])]);
+
+    // However old: without them the state would be lost.
+    let pruned = journal.prune(NOW + crate::clock::Span::days(1)).await.unwrap();
+    assert_eq!((pruned.removed, pruned.first), (2, Some(3)));
+    assert_eq!(known(), [stored(0, "steady", &["intended", "minted"]), stored(1, "steady", &[])]);
+    journal.commit(commit(0, "retired", vec![])).await.unwrap();
+    assert_eq!(known(), [stored(0, "retired", &[]), stored(1, "steady", &[])]);
+    drop(journal);
+    let (journal, opened) = open(dir.path());
+    assert_eq!(opened.states, known());
+    assert_eq!(journal.prune(NOW + crate::clock::Span::days(1)).await.unwrap().first, Some(5));
 }
 
 #[tokio::test]
@@ -110,10 +145,10 @@ async fn commits_that_wait_together_share_a_transaction() {
     for commit in commits {
         commit.await.unwrap().unwrap();
     }
+    // Each of them alone would write three pages at least.
+    let pages = dir.path().join("journal.db-wal").metadata().unwrap().len() / 4096;
+    assert!(pages < 100, "{pages} pages for 100 commits");
     drop(journal);
-    let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
-    let transactions = schema::transactions(&connection).unwrap();
-    assert!(transactions <= 2, "{transactions} transactions for 100 commits");
     assert_eq!(ReadOnly::open(dir.path()).unwrap().verify_chain().unwrap(), 100);
 }
 
@@ -171,10 +206,18 @@ fn an_error_from_commit_is_checked_against_the_database() {
     drop(journal);
     let path = dir.path().join(DATABASE);
     let mut writer = Writer::new(Connection::open(&path).unwrap(), path, opened.instance);
-    let sealed = Sealed { token: token(0), at: NOW, records: vec![], state: "{}".into(), secrets: vec![] };
+    let draft = Draft { kind: "intended", body: "{}".into() };
+    let before = Chain::new(opened.instance);
+    let mut after = before.clone();
+    after.append(NOW, &token(0), &draft);
+    let mut later = after.clone();
+    later.append(NOW, &token(0), &draft);
+    let sealed = Sealed { token: token(0), at: NOW, records: vec![draft], state: Some("{}".into()), secrets: vec![] };
     assert_eq!(writer.commit(&[sealed]), [Ok(())]);
-    assert!(writer.settle(Err(rusqlite::Error::InvalidQuery), 1).is_ok(), "it was committed after all");
-    assert!(writer.settle(Err(rusqlite::Error::InvalidQuery), 2).is_err(), "it was not");
+    let settle = |before, after| writer.settle(Err(rusqlite::Error::InvalidQuery), before, after);
+    assert!(settle(&before, &after).is_ok(), "it was committed after all");
+    assert!(settle(&after, &later).is_err(), "it was not");
+    assert!(settle(&after, &after).is_err(), "nobody knows: without records the chain does not tell");
 }
 
 #[tokio::test]

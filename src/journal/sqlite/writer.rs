@@ -5,8 +5,9 @@
 //! others with it. The thread outlives every error: the next commit is simply tried.
 //!
 //! Erased secrets are overwritten in the database file by `secure_delete`. Their sealed bytes also stand in the
-//! write-ahead log until it is copied back and cut off, which follows within seconds of an erasure. What then remains
-//! is out of reach of any program that goes through the file system: old blocks of the cut-off log on the disk, and
+//! write-ahead log until it is copied back and cut off, which follows when nothing is committed for a second, and at
+//! the latest ten seconds after an erasure. Not sooner: syncing a file that grows costs a file system several times what
+//! it costs to write over what is there, and so a log that is used over and over is the cheaper one. What then remains is out of reach of any program that goes through the file system: old blocks of the cut-off log on the disk, and
 //! copies on flash cells or in snapshots, sealed all of them.
 
 use std::path::PathBuf;
@@ -28,8 +29,11 @@ use crate::outcome::{Failure, FailureCode};
 /// The most commits in one transaction: bounds how long the first of them waits for the last.
 const LARGEST_GROUP: usize = 512;
 
-/// Between two truncations of the write-ahead log.
-const TRUNCATE_EVERY: Duration = Duration::from_secs(1);
+/// So long after the last commit the write-ahead log is truncated.
+const TRUNCATE_AFTER: Duration = Duration::from_secs(1);
+
+/// So long after an erasure it is truncated at the latest.
+const TRUNCATE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a truncation waits for readers. Commits wait meanwhile, so it is short; it is tried again.
 const TRUNCATE_PATIENCE: Duration = Duration::from_millis(20);
@@ -40,7 +44,8 @@ pub(super) struct Sealed {
     pub(super) token: TokenName,
     pub(super) at: Time,
     pub(super) records: Vec<Draft>,
-    pub(super) state: String,
+    /// `None`: the records tell of it.
+    pub(super) state: Option<String>,
     /// `None` erases the slot.
     pub(super) secrets: Vec<(SecretSlot, Option<Vec<u8>>)>,
 }
@@ -57,18 +62,27 @@ pub(super) enum Job {
     Tamper(Box<dyn FnOnce(&Connection) + Send>),
 }
 
+/// When the write-ahead log is to be truncated.
+#[derive(Clone, Copy)]
+struct Truncation {
+    /// Put off by every commit.
+    due: Instant,
+    /// Not put off.
+    latest: Instant,
+}
+
 /// The writing connection and what it knows of the database.
 pub(super) struct Writer {
     connection: Connection,
     path: PathBuf,
     instance: InstanceId,
     /// When the erased secrets have to be cut off the write-ahead log.
-    truncate_at: Option<Instant>,
+    truncation: Option<Truncation>,
 }
 
 impl Writer {
     pub(super) fn new(connection: Connection, path: PathBuf, instance: InstanceId) -> Self {
-        Self { connection, path, instance, truncate_at: None }
+        Self { connection, path, instance, truncation: None }
     }
 
     /// Works until nobody can ask any more, then leaves the database in one file.
@@ -118,11 +132,9 @@ impl Writer {
     }
 
     fn prune(&mut self, before: i64) -> Result<Pruned, Failure> {
-        let failed = |error| failure(&self.path, &error);
-        let number = schema::transactions(&self.connection).map_err(failed)? + 1;
-        match prune::prune(&mut self.connection, self.instance, before, number) {
+        match prune::prune(&mut self.connection, self.instance, before) {
             Ok(pruned) => {
-                self.truncate_at.get_or_insert_with(|| Instant::now() + TRUNCATE_EVERY);
+                self.put_off_truncation();
                 Ok(pruned)
             }
             Err(PruneError::Database(error)) => Err(failure(&self.path, &error)),
@@ -133,21 +145,31 @@ impl Writer {
     /// The next job; truncates the log meanwhile when that is due. `None`: there will be no more.
     fn wait(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
         loop {
-            let Some(due) = self.truncate_at else {
+            let Some(Truncation { due, latest }) = self.truncation else {
                 return jobs.recv().ok();
             };
-            match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(job) => return Some(job),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {
-                    // A reader that is in the way has gone by the next time.
-                    self.truncate_at = match self.truncate() {
-                        Ok(true) => None,
-                        Ok(false) | Err(_) => Some(Instant::now() + TRUNCATE_EVERY),
-                    };
+            let now = Instant::now();
+            if now < latest {
+                match jobs.recv_timeout(due.saturating_duration_since(now)) {
+                    Ok(job) => return Some(job),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
             }
+            let done = self.truncate();
+            self.truncation = None;
+            if !matches!(done, Ok(true)) {
+                // A reader that is in the way has gone by the next time.
+                self.put_off_truncation();
+            }
         }
+    }
+
+    /// The write-ahead log is truncated when no more commits come, but not much later than it was to be first.
+    fn put_off_truncation(&mut self) {
+        let now = Instant::now();
+        let latest = self.truncation.map_or_else(|| now + TRUNCATE_WITHIN, |truncation| truncation.latest);
+        self.truncation = Some(Truncation { due: latest.min(now + TRUNCATE_AFTER), latest });
     }
 
     /// Makes `commits` durable: together, or where that fails, one by one.
@@ -171,24 +193,25 @@ impl Writer {
             self.connection.execute_batch("ROLLBACK")?;
         }
         // Read anew each time, from pages that are in memory: after an error nothing that was remembered is certain.
-        let mut chain = schema::chain(&self.connection, self.instance)?;
-        let number = schema::transactions(&self.connection)? + 1;
-        let result = write(&mut self.connection, commits, &mut chain, number);
-        let result = self.settle(result, number);
-        if result.is_ok() && commits.iter().any(|commit| !commit.secrets.is_empty()) {
-            self.truncate_at.get_or_insert_with(|| Instant::now() + TRUNCATE_EVERY);
+        let before = schema::chain(&self.connection, self.instance)?;
+        let mut after = before.clone();
+        let result = write(&mut self.connection, commits, &mut after);
+        let result = self.settle(result, &before, &after);
+        if self.truncation.is_some() || commits.iter().any(|commit| !commit.secrets.is_empty()) {
+            self.put_off_truncation();
         }
         result
     }
 
-    /// What really became of transaction `number`: an error from `COMMIT` leaves that open, the database knows.
+    /// What really became of a transaction that takes the chain from `before` to `after`: an error from `COMMIT` leaves that open,
+    /// the database knows. Without records, it counts as undone: to write the same state and secrets again does no harm.
     ///
     /// One gap remains. When the disk refuses the sync of the log, the transaction is undone; if the daemon is then
     /// killed before it commits anything else, recovery may find the transaction complete in the log and keep it. It
     /// reappears whole, in its place, which is what a kill after the commit would have looked like.
-    pub(super) fn settle(&self, result: rusqlite::Result<()>, number: i64) -> rusqlite::Result<()> {
-        result.or_else(|error| match schema::transactions(&self.connection) {
-            Ok(committed) if committed == number && self.connection.is_autocommit() => Ok(()),
+    pub(super) fn settle(&self, result: rusqlite::Result<()>, before: &Chain, after: &Chain) -> rusqlite::Result<()> {
+        result.or_else(|error| match schema::chain(&self.connection, self.instance) {
+            Ok(end) if end == *after && end != *before && self.connection.is_autocommit() => Ok(()),
             _ => Err(error),
         })
     }
@@ -202,13 +225,12 @@ impl Writer {
     }
 }
 
-/// Writes `commits` as the transaction `number`.
-fn write(connection: &mut Connection, commits: &[Sealed], chain: &mut Chain, number: i64) -> rusqlite::Result<()> {
+/// Writes `commits` in one transaction, and takes `chain` along.
+fn write(connection: &mut Connection, commits: &[Sealed], chain: &mut Chain) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for commit in commits {
         apply(&transaction, chain, commit)?;
     }
-    transaction.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'transactions'")?.execute([number])?;
     transaction.commit()
 }
 
@@ -229,12 +251,14 @@ fn apply(transaction: &Transaction, chain: &mut Chain, commit: &Sealed) -> rusql
                 record.hash
             ])?;
     }
-    transaction
-        .prepare_cached(
-            "INSERT INTO states (token, state, seq) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (token) DO UPDATE SET state = excluded.state, seq = excluded.seq",
-        )?
-        .execute(params![commit.token.as_str(), commit.state, chain.seq])?;
+    if let Some(state) = &commit.state {
+        transaction
+            .prepare_cached(
+                "INSERT INTO states (token, state, seq) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (token) DO UPDATE SET state = excluded.state, seq = excluded.seq",
+            )?
+            .execute(params![commit.token.as_str(), state, chain.seq])?;
+    }
     for (slot, sealed) in &commit.secrets {
         let (token, generation, revision) = (slot.token.as_str(), slot.generation.0, slot.revision);
         match sealed {

@@ -14,7 +14,7 @@ use crate::rotation::act::operator::{Objection, Offer};
 use crate::rotation::apply;
 use crate::rotation::decide::{Abilities, Rest, Step, decide};
 use crate::rotation::event::Event;
-use crate::rotation::run::{Context, Held, Line, Machine};
+use crate::rotation::run::{Context, Held, Line, Machine, restore};
 use crate::rotation::state::{Generation, Origin, Phase, Remnant, TokenState};
 use crate::secret::{Secret, SecretParts, TOKEN_PART};
 
@@ -63,12 +63,14 @@ impl Watched {
             };
             ledger.tokens.iter_mut().filter(|it| has_secret(&generation, it)).for_each(|it| it.operators = theirs);
         }
-        let stored: TokenState = serde_json::from_str(&commit.state).unwrap();
-        if *folded != stored {
-            ledger.violations.push(format!("replaying the records gives {folded:?} and not {stored:?}"));
+        if let Some(state) = &commit.state {
+            let stored: TokenState = serde_json::from_str(state).unwrap();
+            if *folded != stored {
+                ledger.violations.push(format!("replaying the records gives {folded:?} and not {stored:?}"));
+            }
         }
         let forgotten: Vec<_> =
-            ledger.tokens.iter().filter(|it| it.lives(now) && !it.operators && !accounts_for(&stored, it)).collect();
+            ledger.tokens.iter().filter(|it| it.lives(now) && !it.operators && !accounts_for(&folded, it)).collect();
         let forgotten: Vec<_> = forgotten.into_iter().map(|it| format!("nobody knows of {} at {now}", it.id)).collect();
         ledger.violations.extend(forgotten);
     }
@@ -174,7 +176,7 @@ impl Sim {
         self.restarts += 1;
         let snapshot = self.machine.journal.memory.snapshot();
         let state = snapshot.states.get(&self.context.policy.name);
-        let state = state.map(|json| serde_json::from_str(json).unwrap()).unwrap_or_default();
+        let state = state.map(|stored| restore(stored).unwrap()).unwrap_or_default();
         self.held = Held::new(state);
     }
 

@@ -128,7 +128,7 @@ impl World {
         let now = SystemClock.now();
         let (journal, _) = SqliteJournal::open(&self.path().join("state"), &KeySource::StateDirectory, now).unwrap();
         let journal = Arc::new(journal);
-        let commit = Commit { token: name.parse().unwrap(), at, records, state, secrets: Vec::new() };
+        let commit = Commit { token: name.parse().unwrap(), at, records, state: Some(state), secrets: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(journal.commit(commit)).unwrap();
     }

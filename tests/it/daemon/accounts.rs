@@ -14,8 +14,9 @@ use patrold::names::{AccountName, GenerationNo};
 use patrold::outcome::FailureCode;
 use patrold::plan::Reason;
 use patrold::provider::Operation::{List, Mint, Revoke, Verify};
+use patrold::rotation::Phase;
+use patrold::rotation::run::restore;
 use patrold::rotation::state::Remnant;
-use patrold::rotation::{Phase, TokenState};
 
 use super::world::{Daemon, World, bare, name_of, now, token};
 
@@ -265,10 +266,10 @@ async fn a_changed_credential_ends_the_wait_of_a_token_that_was_refused() {
 async fn postpone(world: &World, name: &str, by: Span) {
     let (journal, opened) = SqliteJournal::open(&world.path("state"), &KeySource::StateDirectory, now()).unwrap();
     let token = name_of(name);
-    let (_, json) = opened.states.into_iter().find(|(known, _)| *known == token).unwrap();
-    let mut state: TokenState = serde_json::from_str(&json).unwrap();
+    let (_, stored) = opened.states.into_iter().find(|(known, _)| *known == token).unwrap();
+    let mut state = restore(&stored).unwrap();
     state.retry.as_mut().unwrap().next = now() + by;
-    let state = serde_json::to_string(&state).unwrap();
+    let state = Some(serde_json::to_string(&state).unwrap());
     let records = vec![Draft { kind: "postponed", body: "{}".to_owned() }];
     Arc::new(journal).commit(Commit { token, at: now(), records, state, secrets: Vec::new() }).await.unwrap();
 }

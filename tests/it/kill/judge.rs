@@ -9,6 +9,7 @@ use patrold::demo::{Ledger, LedgerEntry, Service, unaccounted};
 use patrold::journal::sqlite::{OpenError, ReadOnly};
 use patrold::journal::{Journal, SecretSlot};
 use patrold::names::TokenName;
+use patrold::rotation::run::restore;
 use patrold::rotation::state::{Generation, Remnant};
 use patrold::rotation::{Phase, TokenState};
 
@@ -20,7 +21,7 @@ pub fn states(state: &Path) -> States {
     match ReadOnly::open(state) {
         Ok(journal) => {
             let states = journal.states().unwrap();
-            states.into_iter().map(|(name, json)| (name, serde_json::from_str(&json).unwrap())).collect()
+            states.into_iter().map(|(name, stored)| (name, restore(&stored).unwrap())).collect()
         }
         Err(OpenError::Missing(_)) => States::new(),
         Err(error) => panic!("{error}"),
