@@ -82,6 +82,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Ok(secret) => secret,
             Err(failure) => return self.unreadable(held, context, &generation, failure),
         };
+        let begun = self.clock.now();
         let targets = context.policy.stores.iter().filter(|store| stores.contains(&store.key));
         let written = join_all(targets.map(|store| async {
             let outcome = match secret.part(&store.part) {
@@ -94,6 +95,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             (store.key.clone(), outcome.into_result())
         }))
         .await;
+        let all = written.len() == context.policy.stores.len() && written.iter().all(|(_, result)| result.is_ok());
+        held.memo.sound = all.then_some(begun);
         for (store, result) in written {
             let event = match result {
                 Ok(()) => Event::StoreWritten { store },
@@ -180,6 +183,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             fine = false;
             self.note(held, context, Event::StoreOwed { store, found, revoke_at });
         }
+        held.memo.sound = fine.then_some(now);
         fine
     }
 }

@@ -1,6 +1,6 @@
 //! How a generation ends: revoked, and proven dead.
 
-use crate::clock::{Clock, Time};
+use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
 use crate::names::Marker;
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -13,12 +13,19 @@ use crate::rotation::state::{Generation, Phase, Remnant};
 
 use super::{PROOFS, address, failures, named, subject};
 
+/// So long after every store was seen to hold the new secret, most often when it was read back after the write, none is
+/// looked at again before the old one is revoked. Whoever sets a store back in this moment could as well do so after the
+/// revocation.
+const FRESH: Span = Span::seconds(1);
+
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn revoke(&self, held: &mut Held, context: &Context) {
         // A consumer whose store was set back to the old secret must get the new one before the old one dies; unless
         // others have the old one as well.
         let compromised = held.state.phase.retiring().is_some_and(|it| it.generation.compromised.is_some());
-        if context.wanted && !compromised && !self.inspect(held, context).await {
+        let now = self.clock.now();
+        let sound = held.memo.sound.is_some_and(|sound| (sound..=sound + FRESH).contains(&now));
+        if context.wanted && !compromised && !sound && !self.inspect(held, context).await {
             return;
         }
         if self.still_used(held, context).await {

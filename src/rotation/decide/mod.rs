@@ -187,6 +187,8 @@ pub struct Memo {
     pub fresh: Option<RotationId>,
     /// When the stores were last compared with what was delivered.
     pub inspected: Option<Time>,
+    /// When every store was last seen to hold what was delivered.
+    pub sound: Option<Time>,
     /// When the provider was last asked whether it accepts the current secret.
     pub examined: Option<Time>,
     /// When it was last looked whether an operator brought another secret.
