@@ -7,7 +7,7 @@
 //!
 //! Provider, bare loop and daemon have a runtime each, in one process; both sides talk to the same provider. The sides
 //! take turns, so that whatever else the machine does hits both. Processor time per rotation is that of both ends, the
-//! provider's part included.
+//! provider's part included. `cargo bench --bench rotations -- 32` measures one concurrency alone.
 
 mod measure;
 
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use patrold::clock::SystemClock;
+use patrold::clock::{Span, SystemClock};
 use patrold::daemon::rotate::Wish;
 use patrold::daemon::scheduler::Key;
 use patrold::daemon::{self, Running};
@@ -30,19 +30,32 @@ use tokio::runtime::Runtime;
 use measure::{Site, heading, middle, processor_time, token_name};
 
 const CONCURRENCIES: [usize; 3] = [1, 8, 32];
+/// Milliseconds that the provider takes for an answer: none, which nobody's does, and what a fast one on the same network
+/// takes.
+const DELAYS: [i64; 2] = [0, 10];
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 
 fn main() {
     rustls::crypto::ring::default_provider().install_default().expect("nobody else has installed one");
     let provider = Runtime::new().expect("threads can be started");
-    let loopback = provider.block_on(Loopback::start(SystemClock, Options::default())).expect("a port is free");
     heading("Rotations per second: mint, verify, store, revoke, prove; medians of 5 rounds of 2 s", "rotations");
-    println!("{:>12} {:>24} {:>24} {:>8}", "concurrency", "bare loop (CPU each)", "patrold (CPU each)", "ratio");
-    for concurrency in CONCURRENCIES {
-        let (bare, machine) = compare(&loopback, concurrency);
-        let ratio = 100.0 * machine.per_second / bare.per_second;
-        println!("{concurrency:>12} {:>24} {:>24} {ratio:>7.0}%", bare.to_string(), machine.to_string());
+    let columns = ["answers after", "concurrency", "bare loop (CPU each)", "patrold (CPU each)", "ratio"];
+    println!("{:>13} {:>12} {:>24} {:>24} {:>8}", columns[0], columns[1], columns[2], columns[3], columns[4]);
+    let asked: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let concurrencies = if asked.is_empty() { CONCURRENCIES.to_vec() } else { asked };
+    for delay in DELAYS {
+        let options = Options { answer_delay: Span::milliseconds(delay), ..Options::default() };
+        let loopback = provider.block_on(Loopback::start(SystemClock, options)).expect("a port is free");
+        for concurrency in &concurrencies {
+            let (bare, machine) = compare(&loopback, *concurrency);
+            let (ratio, delay) = (100.0 * machine.per_second / bare.per_second, format!("{delay} ms"));
+            println!(
+                "{delay:>13} {concurrency:>12} {:>24} {:>24} {ratio:>7.0}%",
+                bare.to_string(),
+                machine.to_string()
+            );
+        }
     }
 }
 

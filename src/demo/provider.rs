@@ -243,6 +243,10 @@ impl Shared {
 
     /// The answer under `fault`; `None` where the client gets none because the connection breaks.
     async fn respond(self: &Arc<Self>, service: Service, call: Call, fault: Option<Fault>) -> Option<Response<Body>> {
+        let delay = self.site.options.answer_delay;
+        if !delay.is_zero() {
+            self.time.wait(delay).await;
+        }
         let act = || self.act(service, &call);
         let page = |status| Answer::html(status, ERROR_PAGE);
         let answer = match fault {

@@ -27,6 +27,8 @@ pub struct Options {
     pub commvault_login_attempts: u32,
     /// How long a user stays locked out of Commvault.
     pub commvault_lock: Span,
+    /// How long every answer takes, besides the work itself.
+    pub answer_delay: Span,
     /// How long a revoked token goes on working.
     pub revocation_delay: Span,
     /// How far the services' clocks are ahead.
@@ -55,6 +57,7 @@ impl Default for Options {
             commvault_mint_by_token: true,
             commvault_login_attempts: 5,
             commvault_lock: Span::minutes(30),
+            answer_delay: Span::zero(),
             revocation_delay: Span::zero(),
             skew: Span::zero(),
             bootstrap_lifetime: Span::days(3650),
