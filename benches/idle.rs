@@ -2,7 +2,8 @@
 //!
 //! The daemon is the shipped binary in a process of its own, with the environment that the shipped unit gives it; the
 //! provider runs in this one. The daemon watches the directories above its inventory, so set `TMPDIR` to a place where
-//! nobody else creates files: `/tmp` itself is none.
+//! nobody else creates files: `/tmp` itself is none. Packages are built with the profile `dist`: so is what they hold in
+//! memory measured, with `cargo bench --profile dist --bench idle`.
 
 mod measure;
 
@@ -17,6 +18,7 @@ use patrold::demo::{Loopback, Options};
 
 use measure::{Site, heading, token_name};
 
+const UNIT: &str = include_str!("../systemd/patrold.service");
 const TOKENS: usize = 1000;
 
 /// Connections and helper threads that idle are given up within this.
@@ -58,7 +60,8 @@ struct Daemon(Child);
 impl Daemon {
     fn start(config: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patrold"));
-        let command = command.env("MALLOC_ARENA_MAX", "2").arg("--config").arg(config).arg("run");
+        let environment = UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+        let command = command.envs(environment).arg("--config").arg(config).arg("run");
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
     }
 
