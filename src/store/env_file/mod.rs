@@ -96,7 +96,7 @@ pub fn set(document: &[u8], key: &str, value: &str, dialect: Dialect) -> Result<
         }
         edited.extend_from_slice(&document[entry.span.end..]);
     } else {
-        let line_end = line_end(document);
+        let line_end = line_end(document, dialect);
         edited.extend_from_slice(document);
         if document.last().is_some_and(|last| *last != b'\n') {
             edited.extend_from_slice(line_end);
@@ -106,9 +106,11 @@ pub fn set(document: &[u8], key: &str, value: &str, dialect: Dialect) -> Result<
         }
     }
     // The reader has the last word: what it would not read back is not written.
-    match get(&edited, key, dialect)? {
-        Read::Value(read) if *read == *value.as_bytes() => Ok(edited),
-        _ => Err(Problem::new(1, format!("{} would not read {key} back as it was written", reader(dialect)))),
+    match get(&edited, key, dialect) {
+        Ok(Read::Value(read)) if *read == *value.as_bytes() => Ok(edited),
+        // A line that was to be added is none that anybody can look at.
+        Err(problem) => Err(Problem { line: problem.line.min(line_of(document, document.len())), ..problem }),
+        Ok(_) => Err(Problem::new(1, format!("{} would not read {key} back as it was written", reader(dialect)))),
     }
 }
 
@@ -174,9 +176,10 @@ fn find(document: &[u8], key: &str, dialect: Dialect) -> Result<Option<Entry>, P
     }
 }
 
-/// The line end that the document uses.
-fn line_end(document: &[u8]) -> &'static [u8] {
-    match document.iter().position(|byte| *byte == b'\n') {
+/// The line end that the document uses. A shell takes a carriage return for a part of the line, which only its comments
+/// may have.
+fn line_end(document: &[u8], dialect: Dialect) -> &'static [u8] {
+    match document.iter().position(|byte| *byte == b'\n').filter(|_| dialect != Dialect::PosixSh) {
         Some(at) if at > 0 && document[at - 1] == b'\r' => b"\r\n",
         _ => b"\n",
     }

@@ -24,6 +24,7 @@ fn only_the_value_changes() {
         ("a missing key is added at the end", Systemd, "A=1\n", "v", "A=1\nKEY=v\n"),
         ("a missing final newline is made up for", Dotenv, "A=1", "v", "A=1\nKEY=v\n"),
         ("and with the file's own line ends", Dotenv, "A=1\r\nB=2", "v", "A=1\r\nB=2\r\nKEY=v\r\n"),
+        ("but a shell's never end in a carriage return", PosixSh, "# a\r\n# b", "v", "# a\r\n# b\nKEY=v\n"),
         ("line ends stay", Systemd, "A=1\r\nKEY=old\r\nB=2\r\n", "v", "A=1\r\nKEY=v\r\nB=2\r\n"),
         ("a missing final newline stays missing", Docker, "A=1\nKEY=old", "v", "A=1\nKEY=v"),
         ("a byte order mark stays", Docker, "\u{feff}KEY=old\n", "v", "\u{feff}KEY=v\n"),
