@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::clock::{Clock, SystemClock};
 use crate::inventory::{DaemonSettings, Inventory};
 use crate::telemetry::event;
+use crate::view::words;
 
 use super::attend::{Attendant, Noticed};
 use super::http::Front;
@@ -117,5 +118,6 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
 }
 
 fn summary(inventory: &Inventory) -> String {
-    format!("{} tokens at {} accounts", inventory.tokens.len(), inventory.accounts.len())
+    let (tokens, accounts) = (inventory.tokens.len(), inventory.accounts.len());
+    format!("{} at {}", words::count(tokens, "token"), words::count(accounts, "account"))
 }
