@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Service;
-use super::consumer::{Consumer, Finding, RENEWAL_GAP, Verdict};
+use super::consumer::{Consumer, Finding, Verdict};
 use super::ledger::{Ledger, LedgerEntry};
 use crate::clock::{Span, Time};
 
@@ -19,7 +19,7 @@ pub struct Summary {
     pub dead: Vec<(String, Finding)>,
     /// Whose findings were too many to be kept: nobody can judge them.
     pub forgetful: Vec<String>,
-    /// Short gaps that renewals in place left.
+    /// Gaps that renewals in place left.
     pub gaps: usize,
     /// The longest of them.
     pub longest_gap: Span,
@@ -30,13 +30,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Checks every consumer once more and then the ledger. `now` must have been read from the clock before the call;
-    /// `known` as for [`unaccounted`].
-    pub fn of(consumers: &mut [Consumer], ledger: &Ledger, known: impl Fn(&LedgerEntry) -> bool, now: Time) -> Self {
-        Self::allowing(RENEWAL_GAP, consumers, ledger, known, now)
-    }
-
-    /// As [`Self::of`], with gaps of renewals in place up to `gap`: a kill or a lost answer makes them longer.
+    /// Checks every consumer once more and then the ledger. Renewals in place may leave gaps up to `gap`. `now` must have
+    /// been read from the clock before the call; `known` as for [`unaccounted`].
     pub fn allowing(
         gap: Span,
         consumers: &mut [Consumer],
@@ -44,7 +39,7 @@ impl Summary {
         known: impl Fn(&LedgerEntry) -> bool,
         now: Time,
     ) -> Self {
-        let allowed = |finding: &Finding| finding.renewal_gap().is_some_and(|seen| seen <= gap);
+        let allowed = |finding: &Finding| finding.is_gap(gap);
         let without = consumers
             .iter_mut()
             .filter_map(|consumer| (consumer.check(now) != Verdict::Live).then(|| consumer.name().to_owned()))

@@ -19,6 +19,7 @@ use crate::names::TokenName;
 use crate::outcome::one_line;
 use crate::secret::Fingerprinter;
 
+use super::consumer::{LOST_RENEWAL_GAP, RENEWAL_GAP};
 use super::judge::Summary;
 use super::ledger::LedgerEntry;
 use super::{Consumer, Loopback, Service, Verdict, stage};
@@ -79,7 +80,8 @@ pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Res
             address.ok_or_else(|| io::Error::other("cannot listen where --listen says; is the port taken?"))?;
         writeln!(out, "Status page: http://{address}/\n")?;
     }
-    let mut stage = Stage::new(Arc::clone(&daemon), &loopback, directory.path());
+    let gap = if play.faults { LOST_RENEWAL_GAP } else { RENEWAL_GAP };
+    let mut stage = Stage::new(Arc::clone(&daemon), &loopback, directory.path(), gap);
     let end = play.duration.and_then(|duration| Span::from_std(duration).ok()).map(|span| SystemClock.now() + span);
     stage.watch(out, live, end).await?;
 
@@ -114,6 +116,8 @@ struct Stage<'a> {
     daemon: Arc<Running<SystemClock>>,
     consumers: Vec<Consumer>,
     loopback: &'a Loopback,
+    /// The longest gap of a renewal in place that is no breach.
+    gap: Span,
     began: Time,
     /// What was said of each token last, for plain output.
     said: BTreeMap<TokenName, String>,
@@ -123,11 +127,11 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(daemon: Arc<Running<SystemClock>>, loopback: &'a Loopback, directory: &Path) -> Self {
+    fn new(daemon: Arc<Running<SystemClock>>, loopback: &'a Loopback, directory: &Path, gap: Span) -> Self {
         let fingerprints = Fingerprinter::new(&[7; 32]);
         let consumers = stage::consumers(directory, loopback, &fingerprints);
         let (said, began) = (BTreeMap::new(), SystemClock.now());
-        Self { daemon, consumers, loopback, began, said, drawn: 0, checks: 0 }
+        Self { daemon, consumers, loopback, gap, began, said, drawn: 0, checks: 0 }
     }
 
     /// Lets the consumers look until `end`, or until Ctrl-C.
@@ -209,7 +213,7 @@ impl<'a> Stage<'a> {
         }
         let uses: u64 = self.consumers.iter().map(Consumer::uses).sum();
         let findings = self.consumers.iter().flat_map(Consumer::findings);
-        let dead: u64 = findings.filter(|finding| !finding.is_short_gap()).map(|finding| finding.times).sum();
+        let dead: u64 = findings.filter(|finding| !finding.is_gap(self.gap)).map(|finding| finding.times).sum();
         let (seconds, consumers) = (seconds(now - self.began), self.consumers.len());
         lines
             .push(format!("{seconds:.1} s: {consumers} consumers read a secret {uses} times, {dead} times a dead one"));
@@ -222,7 +226,7 @@ impl<'a> Stage<'a> {
         let known: HashSet<&str> = states.iter().flat_map(|state| state.markers()).collect();
         let accounted = |entry: &LedgerEntry| known.contains(entry.name.as_str());
         let now = SystemClock.now();
-        Summary::of(&mut self.consumers, self.loopback.ledger(), accounted, now)
+        Summary::allowing(self.gap, &mut self.consumers, self.loopback.ledger(), accounted, now)
     }
 
     /// Generations that were handed over after the first.

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::{Rig, start_of_time};
 use crate::clock::Span;
-use crate::demo::consumer::Defect;
+use crate::demo::consumer::{Defect, RENEWAL_GAP};
 use crate::demo::{Consumer, Reading, Service, State, Summary, Verdict, Why, unaccounted};
 use crate::secret::Fingerprinter;
 
@@ -147,21 +147,21 @@ async fn a_run_is_judged_as_a_whole() {
     }
     let known = |names: &'static [&str]| move |entry: &crate::demo::LedgerEntry| names.contains(&entry.name.as_str());
     let all: &[&str] = &["patrold-1a2b3c4d-a-g1-0", "patrold-1a2b3c4d-b-g1-0"];
-    let summary = Summary::of(&mut consumers, rig.ledger(), known(all), rig.now());
+    let summary = Summary::allowing(RENEWAL_GAP, &mut consumers, rig.ledger(), known(all), rig.now());
     assert!(summary.holds(), "{summary}");
     assert_eq!(summary.to_string(), "2 consumers read 2 secrets 2 times");
 
-    let unknown = Summary::of(&mut consumers, rig.ledger(), known(&all[..1]), rig.now());
+    let unknown = Summary::allowing(RENEWAL_GAP, &mut consumers, rig.ledger(), known(&all[..1]), rig.now());
     assert!(!unknown.holds() && unknown.dead.is_empty() && unknown.without.is_empty(), "{unknown}");
 
     rig.ledger().revoke(Service::Awx, 2, rig.now());
-    let dead = Summary::of(&mut consumers, rig.ledger(), known(all), rig.now());
+    let dead = Summary::allowing(RENEWAL_GAP, &mut consumers, rig.ledger(), known(all), rig.now());
     assert!(!dead.holds());
     assert_eq!((dead.dead.len(), &dead.without[..], dead.unaccounted.len()), (1, &["gps".to_owned()][..], 0));
 
     // Cured, but not forgotten.
     let secret = rig.loopback.issue(Service::Awx, all[0], Span::days(1));
     fs::write(folder.path().join("a"), secret.token().expose()).unwrap();
-    let cured = Summary::of(&mut consumers, rig.ledger(), known(all), rig.now());
+    let cured = Summary::allowing(RENEWAL_GAP, &mut consumers, rig.ledger(), known(all), rig.now());
     assert!(cured.without.is_empty() && !cured.holds());
 }
