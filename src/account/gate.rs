@@ -159,6 +159,6 @@ impl<C: Clock> Account<C> {
 }
 
 /// Whether a failure with this code says that the credential is not accepted.
-fn refuses_credential(code: FailureCode) -> bool {
+pub(super) fn refuses_credential(code: FailureCode) -> bool {
     matches!(code, FailureCode::Unauthorized | FailureCode::AccountLocked)
 }

@@ -201,8 +201,7 @@ impl<C: Clock> Account<C> {
             match self.send(job, Provider::read_revoke).await {
                 // A step that is refused may have been done before: what comes of it, the last request tells.
                 Outcome::Done(_) => {}
-                Outcome::Refused(Failure { code, .. })
-                    if !matches!(code, FailureCode::Unauthorized | FailureCode::AccountLocked) => {}
+                Outcome::Refused(Failure { code, .. }) if !gate::refuses_credential(code) => {}
                 not_yet => return not_yet,
             }
         }

@@ -191,8 +191,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 "the journal cannot be written; nothing is begun until it can"
             );
         }
-        let before = token.view().rest.map(|rest| rest.reason);
-        if rest.reason == Reason::NoRoom && before != Some(Reason::NoRoom) {
+        let told = || token.view().rest.is_some_and(|before| before.reason == Reason::NoRoom);
+        if rest.reason == Reason::NoRoom && !told() {
             tracing::warn!(
                 event = event::NO_ROOM,
                 token = %name,

@@ -11,8 +11,7 @@ use crate::journal::{Commit, SecretChange, SecretSlot};
 use crate::names::{GenerationNo, TokenName};
 use crate::outcome::Failure;
 use crate::rotation::run::{draft, restore};
-use crate::rotation::state::{Generation, Remnant};
-use crate::rotation::{Event, TokenState, apply};
+use crate::rotation::{Event, apply};
 use crate::secret::{Fingerprint, SecretParts};
 
 /// Why the journal keeps its key.
@@ -59,7 +58,7 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
             parts.iter().map(of).collect()
         };
         let mut fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> = BTreeMap::new();
-        for generation in generations(&mut state) {
+        for generation in state.generations() {
             let parts = secrets.get(&generation.slot(&token));
             fingerprints.extend(parts.map(|parts| (generation.number, fingerprint(parts))));
         }
@@ -82,14 +81,4 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
     prepared.settle()?;
     drop(journal);
     Ok(count)
-}
-
-/// Every generation that may have a secret in the journal.
-fn generations(state: &mut TokenState) -> Vec<&Generation> {
-    let deferred = state.remnants.iter().filter_map(|remnant| match remnant {
-        Remnant::Deferred { generation, .. } => Some(generation.as_ref()),
-        Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
-    });
-    let held = state.phase.generations_mut().map(|generation| &*generation);
-    held.chain(deferred).collect()
 }

@@ -61,7 +61,7 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, means:
     let remote = &generation.remote;
     let rotation = |reason, at, deadline| Due { kind: Kind::Rotation, reason, at, deadline, urgent: false };
     let urgent = |reason, at| Due { kind: Kind::Rotation, reason, at, deadline: Some(at), urgent: true };
-    let whole = !current.renewal_spent && !current.secret_lost;
+    let whole = current.renewable();
     // Where nothing else is left, what renews may outlive what it renews: a refresh token its access token.
     let alone = means == Means::Renewal && whole;
     let renews = alone || means == Means::Both && whole && current.dead.is_none();

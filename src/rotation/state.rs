@@ -65,6 +65,16 @@ impl TokenState {
         let remnants = self.remnants.iter().filter_map(Remnant::marker);
         minted.chain(intended).chain(remnants).map(Marker::as_str)
     }
+
+    /// Every generation that may have a secret in the journal: those of the phase, and those whose revocation was left for
+    /// later.
+    pub fn generations(&self) -> impl Iterator<Item = &Generation> {
+        let deferred = self.remnants.iter().filter_map(|remnant| match remnant {
+            Remnant::Deferred { generation, .. } => Some(generation.as_ref()),
+            Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+        });
+        self.phase.generations().chain(deferred)
+    }
 }
 
 /// Where a token is in its life. See the diagram in [`crate::rotation`].
@@ -339,6 +349,11 @@ impl Current {
             preferred: None,
             replacement: None,
         }
+    }
+
+    /// Whether nothing that happened forbids to renew it in place, where its provider can.
+    pub fn renewable(&self) -> bool {
+        !self.renewal_spent && !self.secret_lost
     }
 
     /// True where consumers certainly cannot use it: the provider said so, or its time is over.

@@ -104,12 +104,8 @@ impl<'a> Known<'a> {
     /// Adds what `state` accounts for at `account`.
     pub fn add(&mut self, account: &AccountName, token: &'a TokenName, state: &'a TokenState) {
         self.markers.extend(state.markers().map(|marker| (marker, token)));
-        let deferred = state.remnants.iter().filter_map(|remnant| match remnant {
-            Remnant::Deferred { generation, .. } => Some(generation.as_ref()),
-            Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
-        });
         let of_account = |generation: &&Generation| generation.account == *account;
-        let generations = state.phase.generations().chain(deferred).filter(of_account);
+        let generations = state.generations().filter(of_account);
         let left = state.remnants.iter().filter_map(|remnant| match remnant {
             Remnant::Unrevocable { id, .. } => id.as_ref(),
             Remnant::LostMint { .. } | Remnant::Deferred { .. } => None,

@@ -7,7 +7,8 @@
 //! Erased secrets are overwritten in the database file by `secure_delete`. Their sealed bytes also stand in the
 //! write-ahead log until it is copied back and cut off, which follows when nothing is committed for a second, and at
 //! the latest ten seconds after an erasure. Not sooner: syncing a file that grows costs a file system several times what
-//! it costs to write over what is there, and so a log that is used over and over is the cheaper one. What then remains is out of reach of any program that goes through the file system: old blocks of the cut-off log on the disk, and
+//! it costs to write over what is there, and so a log that is used over and over is the cheaper one. What then remains
+//! is out of reach of any program that goes through the file system: old blocks of the cut-off log on the disk, and
 //! copies on flash cells or in snapshots, sealed all of them.
 
 use std::path::PathBuf;
@@ -203,8 +204,9 @@ impl Writer {
         result
     }
 
-    /// What really became of a transaction that takes the chain from `before` to `after`: an error from `COMMIT` leaves that open,
-    /// the database knows. Without records, it counts as undone: to write the same state and secrets again does no harm.
+    /// What really became of a transaction that takes the chain from `before` to `after`: an error from `COMMIT` leaves
+    /// that open, the database knows. Without records, it counts as undone: to write the same state and secrets again
+    /// does no harm.
     ///
     /// One gap remains. When the disk refuses the sync of the log, the transaction is undone; if the daemon is then
     /// killed before it commits anything else, recovery may find the transaction complete in the log and keep it. It

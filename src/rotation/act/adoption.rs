@@ -7,6 +7,7 @@ use crate::inventory::Credential;
 use crate::journal::Journal;
 use crate::names::GenerationNo;
 use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::plan::due::Means;
 use crate::provider::{Expiry, Remote, Subject, Verdict};
 use crate::rotation::decide::Abilities;
 use crate::rotation::effects::{Address, Effects};
@@ -106,15 +107,11 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                  there, too"
             );
             let failure = Failure::new(FailureCode::WrongSubject, detail);
-            if held.memo.refused.as_ref() != Some(&fingerprints) {
-                held.memo.refused = Some(fingerprints);
-                self.note(held, context, Event::ReplacementRefused { failure });
-            }
-            return;
+            return self.turn_down(held, context, fingerprints, failure);
         }
         // One that has to be renewed first is no better than one that works and can be renewed itself.
         let there = self.situation(held, context).there();
-        let takes_dead = current.unusable(there) || current.secret_lost || current.renewal_spent;
+        let takes_dead = current.unusable(there) || !current.renewable();
         match self.proven(context, Some(parts), Some(&old), takes_dead).await {
             Ok(found) => {
                 held.memo.refused = None;
@@ -127,11 +124,22 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                     self.note(held, context, Event::FoundDead { failure });
                 }
             }
-            Err(setback) if setback.certain && held.memo.refused.as_ref() != Some(&fingerprints) => {
-                held.memo.refused = Some(fingerprints);
-                self.note(held, context, Event::ReplacementRefused { failure: setback.failure });
-            }
+            Err(setback) if setback.certain => self.turn_down(held, context, fingerprints, setback.failure),
             Err(_) => {}
+        }
+    }
+
+    /// Does not let a secret take the place of the current one, and says so once.
+    fn turn_down(
+        &self,
+        held: &mut Held,
+        context: &Context,
+        fingerprints: BTreeMap<String, Fingerprint>,
+        failure: Failure,
+    ) {
+        if held.memo.refused.as_ref() != Some(&fingerprints) {
+            held.memo.refused = Some(fingerprints);
+            self.note(held, context, Event::ReplacementRefused { failure });
         }
     }
 
@@ -263,6 +271,5 @@ fn outdated<'a>(
 
 /// Whether a secret can be renewed in place, by a provider that cannot mint.
 fn only_renews(abilities: &Abilities, parts: &SecretParts) -> bool {
-    let whole = abilities.parts.iter().all(|part| parts.part(part).is_some());
-    abilities.can.renews && !abilities.can.mints && whole
+    abilities.means_with(|part| parts.part(part).is_some()) == Means::Renewal
 }

@@ -63,7 +63,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// Whether there is a current generation, and consumers cannot use it.
     fn without_secret(&self, held: &Held, context: &Context) -> bool {
-        let there = self.clock.now().checked_add_signed(context.skew).unwrap_or_else(|| self.clock.now());
+        let there = self.situation(held, context).there();
         held.state.phase.current().is_some_and(|current| current.unusable(there))
     }
 

@@ -128,9 +128,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Searching { intent, .. } = &held.state.phase else { return };
         let intent = intent.clone();
         let address = Address { account: &intent.account, params: &intent.params };
-        match self.effects.revoke(address, &named(&intent.marker, remote)).await {
+        match self.end(held, address, &named(&intent.marker, remote)).await {
             Outcome::Done(_) => {
-                held.memo.freed = Some(self.clock.now());
                 let next = self.next_rotation(held, None);
                 self.note(held, context, Event::OrphanRevoked { next });
             }

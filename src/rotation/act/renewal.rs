@@ -20,8 +20,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn begin_renewal(&self, held: &mut Held, context: &Context, reason: Reason) {
         let Some(current) = held.state.phase.current() else { return };
         let number = current.generation.number;
-        let there = self.clock.now().checked_add_signed(context.skew).unwrap_or_else(|| self.clock.now());
-        let (unusable, pressing) = (current.unusable(there), self.situation(held, context).pressing(current));
+        let situation = self.situation(held, context);
+        let (unusable, pressing) = (current.unusable(situation.there()), situation.pressing(current));
         let (failing, failure) = self.preflight(&context.policy).await;
         if let Some(failure) = failure {
             // A renewal may take the old secret from its consumers at once. While that one works, all of them must get

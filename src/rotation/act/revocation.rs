@@ -4,7 +4,7 @@ use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
 use crate::names::Marker;
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, Remote, Verdict};
+use crate::provider::{Gone, Remote, Subject, Verdict};
 use crate::rotation::decide::used_until;
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
@@ -33,11 +33,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
         let Phase::Active { retiring, .. } = &held.state.phase else { return };
         let generation = retiring.generation.clone();
-        match self.take_back(context, &generation).await {
-            Taken::Back(gone) => {
-                held.memo.freed = Some(self.clock.now());
-                self.note(held, context, Event::Revoked { already: gone == Gone::Already });
-            }
+        match self.take_back(held, context, &generation).await {
+            Taken::Back(gone) => self.note(held, context, Event::Revoked { already: gone == Gone::Already }),
             Taken::Never => {
                 let remnant = Remnant::unrevocable(&generation);
                 self.note(held, context, Event::LeftToExpire { remnant });
@@ -100,11 +97,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn revoke_candidate(&self, held: &mut Held, context: &Context) {
         let Phase::Undoing { candidate, .. } = &held.state.phase else { return };
         let generation = candidate.generation.clone();
-        let remnant = match self.take_back(context, &generation).await {
-            Taken::Back(_) => {
-                held.memo.freed = Some(self.clock.now());
-                None
-            }
+        let remnant = match self.take_back(held, context, &generation).await {
+            Taken::Back(_) => None,
             Taken::Never => Some(Remnant::unrevocable(&generation)),
             Taken::NotYet { not_before, failure } => return self.postpone(held, context, not_before, failure),
         };
@@ -116,20 +110,17 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let taken = match &remnant {
             Remnant::Unrevocable { .. } => return,
             Remnant::LostMint { marker, account, params, .. } => {
-                self.effects.revoke(Address { account, params }, &named(marker, remote)).await.into()
+                self.end(held, Address { account, params }, &named(marker, remote)).await.into()
             }
             Remnant::Deferred { generation, .. } => {
                 if context.wanted && !self.inspect(held, context).await {
                     return;
                 }
-                self.take_back(context, generation).await
+                self.take_back(held, context, generation).await
             }
         };
         match taken {
-            Taken::Back(_) => {
-                held.memo.freed = Some(self.clock.now());
-                self.note(held, context, Event::RemnantEnded { remnant, revoked: true });
-            }
+            Taken::Back(_) => self.note(held, context, Event::RemnantEnded { remnant, revoked: true }),
             Taken::Never => {
                 let failure = Failure::new(FailureCode::NoOperation, "revoke");
                 let next = self.next_try(held, u32::MAX, None);
@@ -143,7 +134,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     /// Revokes a generation at the account that minted it.
-    async fn take_back(&self, context: &Context, generation: &Generation) -> Taken {
+    async fn take_back(&self, held: &mut Held, context: &Context, generation: &Generation) -> Taken {
         let foreign = generation.account != context.policy.account.name;
         let secret = if context.abilities.revokes_self || foreign {
             match self.secret(context, generation).await {
@@ -155,7 +146,16 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         } else {
             None
         };
-        self.effects.revoke(address(context, generation), &subject(generation, secret)).await.into()
+        self.end(held, address(context, generation), &subject(generation, secret)).await.into()
+    }
+
+    /// Asks the provider to end a token, and remembers when it last did.
+    pub(super) async fn end(&self, held: &mut Held, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
+        let outcome = self.effects.revoke(at, subject).await;
+        if let Outcome::Done(_) = &outcome {
+            held.memo.freed = Some(self.clock.now());
+        }
+        outcome
     }
 }
 

@@ -161,7 +161,14 @@ impl Abilities {
 
     /// What can be done about this generation once it is due.
     pub fn means(&self, generation: &Generation) -> Means {
-        match (self.renews(generation), self.can.mints) {
+        self.means_with(|part| generation.fingerprints.contains_key(part))
+    }
+
+    /// The same of a secret that has these parts besides `token`: a renewal in place needs every part that its provider
+    /// gives.
+    pub(super) fn means_with(&self, has: impl Fn(&str) -> bool) -> Means {
+        let renews = self.can.renews && self.parts.iter().all(|part| has(part));
+        match (renews, self.can.mints) {
             (false, _) => Means::Rotation,
             (true, true) => Means::Both,
             (true, false) => Means::Renewal,
@@ -170,13 +177,7 @@ impl Abilities {
 
     /// Whether nobody can use this generation before it is renewed, and it will be. `there`: now, on the provider's clock.
     pub fn awaits_renewal(&self, current: &Current, there: Time) -> bool {
-        let whole = !current.renewal_spent && !current.secret_lost;
-        whole && current.unusable(there) && self.means(&current.generation) == Means::Renewal
-    }
-
-    /// Whether the provider can renew this generation in place: it can at all, and every part of the secret is there.
-    fn renews(&self, generation: &Generation) -> bool {
-        self.can.renews && self.parts.iter().all(|part| generation.fingerprints.contains_key(part))
+        current.renewable() && current.unusable(there) && self.means(&current.generation) == Means::Renewal
     }
 }
 

@@ -50,11 +50,7 @@ fn listing<'a>(s: &Situation<'a>) -> Option<&'a Listing> {
 
 /// The generations that live where the next one would be minted.
 fn own<'a>(s: &'a Situation<'_>) -> impl Iterator<Item = &'a Generation> {
-    let deferred = s.state.remnants.iter().filter_map(|remnant| match remnant {
-        Remnant::Deferred { generation, .. } => Some(generation.as_ref()),
-        Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
-    });
-    s.state.phase.generations().chain(deferred).filter(|it| is_there(s, it) && !it.over(s.there()))
+    s.state.generations().filter(|it| is_there(s, it) && !it.over(s.there()))
 }
 
 /// When those end that nobody can revoke and that live still.
