@@ -51,6 +51,7 @@
 
 // What everybody speaks of.
 pub mod clock;
+pub mod files;
 pub mod names;
 pub mod outcome;
 pub mod secret;

@@ -14,14 +14,14 @@ use tokio::sync::{Mutex, watch};
 use zeroize::Zeroizing;
 
 use crate::clock::{Span, Time};
+use crate::files;
 use crate::inventory::{Credential, SecretSource, TokenPolicy};
 use crate::names::TokenName;
 use crate::outcome::{Failure, FailureCode, one_line};
 use crate::provider::{Identity, Redactor};
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
 
-/// More bytes than any API takes in a header.
-const LARGEST: usize = 64 * 1024;
+const LARGEST: usize = files::LARGEST_SECRET;
 
 /// How long a command may take, its output included.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -172,7 +172,7 @@ impl Latest {
 impl Stamp {
     /// The stamp of the file that `path` leads to.
     async fn of(path: &Path) -> Option<Self> {
-        let data = tokio::fs::metadata(path).await.ok()?;
+        let data = files::off_runtime(path, |path| Ok(std::fs::metadata(path)?)).await.ok()?;
         Some(Self {
             device: data.dev(),
             inode: data.ino(),
@@ -272,13 +272,8 @@ fn file_of(source: &SecretSource) -> Result<Option<PathBuf>, Failure> {
 }
 
 async fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let reason = |error: std::io::Error| one_line(&error.to_string(), 200);
-    // Looked at before it is opened: opening a named pipe would wait for its writer.
-    if !tokio::fs::metadata(path).await.map_err(reason)?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mut file = tokio::fs::File::open(path).await.map_err(reason)?;
-    read_capped(&mut file).await.map_err(reason)
+    let read = files::read_off_runtime(path, files::LARGEST_SECRET).await;
+    read.map_err(|error| one_line(&format!("it {error}"), 200))
 }
 
 /// All that `input` has, or one byte more than the limit.

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::{env, fs};
 
@@ -13,6 +12,7 @@ use toml::de::DeTable;
 
 use crate::clock::Time;
 use crate::document::{Located, Reader, Report, SourceId, Spot};
+use crate::files::{self, LARGEST_DOCUMENT, ReadError};
 use crate::provider::Definitions;
 
 use super::Inventory;
@@ -165,7 +165,8 @@ impl Gathered {
 
     /// Reads one file, named at a place of another one; returns what it includes.
     fn read(&mut self, path: &Path, named_at: Option<Spot>) -> Vec<(PathBuf, Spot)> {
-        if !self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())) {
+        let real = files::within(path, |path| Ok(fs::canonicalize(path)?));
+        if !self.seen.insert(real.unwrap_or_else(|_| path.to_owned())) {
             return Vec::new();
         }
         self.files.push(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
@@ -216,26 +217,37 @@ impl Gathered {
             return vec![(base.join(&pattern.value), pattern.spot)];
         }
         let escaped = glob::Pattern::escape(&base.to_string_lossy());
-        let full = Path::new(&escaped).join(&pattern.value);
-        self.directories.push(fixed_part(base, &pattern.value));
-        self.directories.extend(matched_directories(Path::new(&escaped), &pattern.value, OPTIONS));
-        match glob::glob_with(&full.to_string_lossy(), OPTIONS) {
-            Ok(paths) => {
-                let mut found = Vec::new();
-                for path in paths {
-                    match path {
-                        Ok(path) if path.is_dir() => {}
-                        Ok(path) => found.push((path, pattern.spot)),
-                        Err(error) => self.report.error(pattern.spot, format!("`include`: {error}")),
-                    }
-                }
-                found
-            }
+        let full = Path::new(&escaped).join(&pattern.value).to_string_lossy().into_owned();
+        if let Err(error) = glob::Pattern::new(&full) {
+            self.report.error(pattern.spot, format!("`include` holds a pattern that is none: {error}"));
+            return Vec::new();
+        }
+        let fixed = fixed_part(base, &pattern.value);
+        let wild = pattern.value.clone();
+        let listed = files::within(&fixed, move |_| {
+            let paths = glob::glob_with(&full, OPTIONS).into_iter().flatten();
+            let paths: Vec<_> = paths.filter(|path| !path.as_ref().is_ok_and(|path| path.is_dir())).collect();
+            Ok((paths, matched_directories(Path::new(&escaped), &wild, OPTIONS)))
+        });
+        self.directories.push(fixed);
+        let report = &self.report;
+        let (paths, directories) = match listed {
+            Ok(listed) => listed,
             Err(error) => {
-                self.report.error(pattern.spot, format!("`include` holds a pattern that is none: {error}"));
-                Vec::new()
+                let message = format!("`include`: the directory of {:?} {error}", pattern.value);
+                report.error_with_help(pattern.spot, message, error.remedy());
+                return Vec::new();
+            }
+        };
+        self.directories.extend(directories);
+        let mut found = Vec::new();
+        for path in paths {
+            match path {
+                Ok(path) => found.push((path, pattern.spot)),
+                Err(error) => report.error(pattern.spot, format!("`include`: {error}")),
             }
         }
+        found
     }
 }
 
@@ -271,20 +283,16 @@ struct ReadProblem {
 }
 
 fn read_text(path: &Path) -> Result<String, ReadProblem> {
-    let problem = |message: String, help| Err(ReadProblem { message, help });
-    match fs::read(path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(text),
-            Err(_) => problem("is not UTF-8 text".to_owned(), "save it as UTF-8"),
+    let content = files::read(path, LARGEST_DOCUMENT).map_err(|error| ReadProblem {
+        help: match &error {
+            ReadError::Kind("a directory") => "name a file, or write a pattern such as \"tokens.d/*.toml\"",
+            error => error.remedy(),
         },
-        Err(error) if error.kind() == ErrorKind::NotFound => problem("does not exist".to_owned(), "check the path"),
-        Err(error) if error.kind() == ErrorKind::IsADirectory => {
-            problem("is a directory".to_owned(), "name a file, or write a pattern such as \"tokens.d/*.toml\"")
-        }
-        Err(error) => problem(
-            format!("exists but cannot be read: {error}"),
-            "let the user that patrold runs as read it and enter its directories",
-        ),
+        message: error.to_string(),
+    })?;
+    match std::str::from_utf8(&content) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(ReadProblem { message: "is not UTF-8 text".to_owned(), help: "save it as UTF-8" }),
     }
 }
 

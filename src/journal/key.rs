@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::seal::{SealError, Sealer};
 use crate::durable::{self, Attributes, DurableError};
+use crate::files::{self, ReadError};
 use crate::inventory::SecretSource;
 use crate::names::hex;
 
@@ -86,7 +87,7 @@ pub(super) fn next(state_dir: &Path) -> Result<Option<Sealer>, KeyError> {
     let path = state_dir.join(NEXT);
     match read(&path) {
         Ok(material) => sealer(path.display(), &material).map(Some),
-        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(KeyError::Read { source: ReadError::Missing, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -156,7 +157,7 @@ impl KeySource {
                 let path = state_dir.join(FILE);
                 match read(&path) {
                     Ok(material) => Ok((sealer(path.display(), &material)?, KeyOrigin::Found)),
-                    Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    Err(KeyError::Read { source: ReadError::Missing, .. }) => {
                         let material = make(state_dir, FILE)?;
                         let origin = if has_journal { KeyOrigin::MadeAnew } else { KeyOrigin::Made };
                         Ok((sealer(path.display(), &material)?, origin))
@@ -171,7 +172,9 @@ impl KeySource {
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("the sealing key {} cannot be read: {source}", path.display())]
+    #[error("the sealing key {} {source}: {}", path.display(), source.remedy())]
+    Read { path: PathBuf, source: ReadError },
+    #[error("the sealing key {} cannot be removed: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("the sealing key cannot be made: {0}")]
     Make(#[source] DurableError),
@@ -193,7 +196,7 @@ fn sealer(place: impl std::fmt::Display, material: &[u8]) -> Result<Sealer, KeyE
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    std::fs::read(path).map(Zeroizing::new).map_err(|source| KeyError::Io { path: path.to_owned(), source })
+    files::read(path, files::LARGEST_SECRET).map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
 /// Makes a key in the file `name`: 32 random bytes in hex, so that an editor or a secret manager can carry them. Complete or not
@@ -259,7 +262,7 @@ mod tests {
     fn a_key_that_should_be_there_and_is_not_says_so() {
         let dir = tempfile::tempdir().unwrap();
         for (source, text) in [
-            (KeySource::File("/nonexistent/key".into()), "/nonexistent/key cannot be read"),
+            (KeySource::File("/nonexistent/key".into()), "/nonexistent/key does not exist"),
             (KeySource::Env("PATROLD_TEST_NO_SUCH_KEY".into()), "PATROLD_TEST_NO_SUCH_KEY"),
         ] {
             let error = source.load(dir.path(), true).unwrap_err().to_string();

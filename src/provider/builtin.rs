@@ -6,7 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Provider, lineage};
 use crate::document::{Report, SourceId, Spot};
+use crate::files::{self, ReadError};
 use crate::names::ProviderName;
+
+/// Most bytes of one definition: twenty times the largest that there is.
+const LARGEST: usize = 1 << 20;
 
 /// The files of `config/providers`, each with the name of its definition.
 macro_rules! files {
@@ -116,7 +120,7 @@ impl Definitions {
         let mut extended = BTreeSet::new();
         for path in directory.map(|directory| definition_files(directory, report)).unwrap_or_default() {
             let name = path.display().to_string();
-            match std::fs::read_to_string(&path) {
+            match read_text(&path) {
                 Ok(text) => {
                     extended.extend(lineage::extended(&text));
                     own.push(report.add_source(name, text));
@@ -179,7 +183,10 @@ fn add_bases(extended: &BTreeSet<String>, report: &mut Report) -> Vec<SourceId> 
 
 /// The files of `directory` in the order of their names.
 fn definition_files(directory: &Path, report: &mut Report) -> Vec<PathBuf> {
-    let entries = match std::fs::read_dir(directory) {
+    let listed = files::within(directory, |directory| {
+        Ok(std::fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect::<Vec<_>>())
+    });
+    let entries = match listed {
         Ok(entries) => entries,
         Err(error) => {
             unreadable(report, directory.display().to_string(), &error);
@@ -187,7 +194,7 @@ fn definition_files(directory: &Path, report: &mut Report) -> Vec<PathBuf> {
         }
     };
     let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .filter(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")))
         .collect();
@@ -195,8 +202,14 @@ fn definition_files(directory: &Path, report: &mut Report) -> Vec<PathBuf> {
     paths
 }
 
-fn unreadable(report: &mut Report, name: String, error: &std::io::Error) {
-    let message = format!("{name} cannot be read: {error}");
+fn read_text(path: &Path) -> Result<String, ReadError> {
+    let content = files::read(path, LARGEST)?;
+    let text = std::str::from_utf8(&content);
+    text.map(str::to_owned).map_err(|_| ReadError::Io(std::io::Error::other("it is not UTF-8 text")))
+}
+
+fn unreadable(report: &mut Report, name: String, error: &ReadError) {
+    let message = format!("{name} {error}");
     let source = report.add_source(name, "");
-    report.error(Spot::top(source), message);
+    report.error_with_help(Spot::top(source), message, error.remedy());
 }

@@ -41,9 +41,9 @@ async fn a_failure_names_the_source_and_the_remedy_but_nothing_secret() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
     for (sentence, source, told) in [
-        ("no such file", SecretSource::File(missing.clone()), "missing: No such file"),
-        ("not a file", SecretSource::File(directory.path().into()), "it is not a regular file"),
-        ("a device", SecretSource::File("/dev/zero".into()), "it is not a regular file"),
+        ("no such file", SecretSource::File(missing.clone()), "missing: it does not exist"),
+        ("not a file", SecretSource::File(directory.path().into()), "it is a directory, not a regular file"),
+        ("a device", SecretSource::File("/dev/zero".into()), "it is a device, not a regular file"),
         (
             "not set",
             SecretSource::Env("PATROLD_TEST_UNSET".into()),

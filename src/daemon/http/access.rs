@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::account::credential;
+use crate::files;
 use crate::inventory::{Listen, ListenAuth, ListenTls};
 use crate::secret::Secret;
 
@@ -134,7 +135,8 @@ async fn guard(auth: &ListenAuth) -> Result<Guard, String> {
 async fn acceptor(tls: &ListenTls) -> Result<TlsAcceptor, String> {
     let told = |reason: String| format!("`listen-tls` of [daemon]: {reason}");
     let path = tls.cert.display();
-    let pem = tokio::fs::read(&tls.cert).await.map_err(|error| told(format!("{path}: {error}")))?;
+    let pem = files::read_off_runtime(&tls.cert, files::LARGEST_CERTIFICATES).await;
+    let pem = pem.map_err(|error| told(format!("{path} {error}; {}", error.remedy())))?;
     let chain = chain(&tls.cert, &pem).map_err(told)?;
     let key = credential::read(&tls.key).await.map_err(|failure| told(failure.to_string()))?;
     let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes())

@@ -377,3 +377,27 @@ fn ten_thousand_tokens_load_quickly_also_when_all_are_wrong() {
     assert_eq!(wrong.report.errors(), 10_000);
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
+
+#[test]
+fn what_leads_to_no_regular_file_is_a_problem_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    rustix::fs::mknodat(rustix::fs::CWD, at("pipe.toml"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("endless.toml")).unwrap();
+    fs::create_dir(at("definitions")).unwrap();
+    fs::create_dir(at("tokens.d")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("definitions/own.toml")).unwrap();
+    std::os::unix::fs::symlink(at("pipe.toml"), at("tokens.d/a.toml")).unwrap();
+    for (sentence, text, told) in [
+        ("an included pipe", "include = [\"pipe.toml\"]\n", "main.toml:1:12: error: PIPE is a named pipe"),
+        ("by a pattern", "include = [\"tokens.d/*.toml\"]\n", "main.toml:1:12: error: "),
+        ("an endless file", "include = [\"endless.toml\"]\n", "is a device, not a regular file"),
+        ("a definition", "[daemon]\nproviders = \"definitions\"\n", "definitions/own.toml is a device, not a regular"),
+        ("a directory that is none", "[daemon]\nproviders = \"pipe.toml\"\n", "pipe.toml cannot be read: Not a dir"),
+    ] {
+        fs::write(at("main.toml"), text).unwrap();
+        let report = loaded(at("main.toml")).report.render();
+        let told = told.replace("PIPE", &at("pipe.toml").display().to_string());
+        assert!(report.contains(&told), "{sentence}: {report}");
+    }
+}
