@@ -66,6 +66,11 @@ impl DurableError {
         matches!(self.cause, Cause::Changed)
     }
 
+    /// Whether the file may be there and may not be looked into, although the way to it is open.
+    pub fn is_denied(&self) -> bool {
+        self.phase == Phase::Inspect && self.io().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// The system's error, where it was the system that refused.
     pub fn io(&self) -> Option<&io::Error> {
         match &self.cause {

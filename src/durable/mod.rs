@@ -22,9 +22,13 @@
 //! * The new content is never written through the old inode: hard links to the old file keep the old content. A file
 //!   whose content is read in order to be edited must have no second link, or a link to somebody's private file would
 //!   have that file copied ([`Target::read_sole`]).
+//! * Law: who could read a file before it was replaced can read it afterwards, and nobody else can. Its POSIX access
+//!   control list is taken over whole, or the replacement is refused; a list that a directory gives to new files does
+//!   not widen an existing one.
 //! * The temporary file is created exclusively with mode 0600 and gets owner and mode through its descriptor, before
 //!   the rename; a user who owns the directory can at most put a file of his own in its place.
 
+mod acl;
 mod error;
 mod path;
 mod temporary;
@@ -59,11 +63,14 @@ pub struct Attributes {
     pub owner: Option<u32>,
     /// Group id; `None`: what the directory gives to a new file.
     pub group: Option<u32>,
+    /// Where owner and group are not given: whether the new file takes over those of the one that it replaces, as far as
+    /// the system allows.
+    pub inherit: bool,
 }
 
 impl Attributes {
     /// Mode 0600, owned by the daemon.
-    pub const PRIVATE: Self = Self { mode: 0o600, owner: None, group: None };
+    pub const PRIVATE: Self = Self { mode: 0o600, owner: None, group: None, inherit: false };
 }
 
 /// What a target held when it was read.
@@ -72,6 +79,8 @@ pub struct Content {
     pub bytes: Zeroizing<Vec<u8>>,
     /// Owner, group and mode at that time; all three are given.
     pub attributes: Attributes,
+    /// Others than owner and group may use it, by a POSIX access control list.
+    pub has_acl: bool,
     links: u64,
 }
 
@@ -154,9 +163,9 @@ impl Target {
         attributes: Attributes,
         mut check: impl FnMut(Phase) -> Result<(), Cause>,
     ) -> Result<(), DurableError> {
-        self.step(Phase::Inspect, &mut check, || self.inspect(attributes))?;
+        let former = self.step(Phase::Inspect, &mut check, || self.inspect(attributes))?;
         let mut temporary = self.step(Phase::Create, &mut check, || Ok(Temporary::create(&self.directory)?))?;
-        self.step(Phase::Own, &mut check, || Ok(temporary.own(attributes)?))?;
+        self.step(Phase::Own, &mut check, || temporary.own(attributes, former.as_ref()))?;
         self.step(Phase::Write, &mut check, || Ok(temporary.file.write_all(bytes)?))?;
         self.step(Phase::Sync, &mut check, || Ok(temporary.file.sync_all()?))?;
         self.step(Phase::Rename, &mut check, || Ok(temporary.rename(&self.name)?))?;
@@ -180,9 +189,9 @@ impl Target {
             return Err(at(Phase::Write, Errno::NOSPC.into()));
         }
         self.check_replaceable().map_err(|cause| at(Phase::Rename, cause))?;
-        self.inspect(attributes).map_err(|cause| at(Phase::Inspect, cause))?;
+        let former = self.inspect(attributes).map_err(|cause| at(Phase::Inspect, cause))?;
         let mut temporary = Temporary::create(&self.directory).map_err(|error| at(Phase::Create, error.into()))?;
-        temporary.own(attributes).map_err(|error| at(Phase::Own, error.into()))?;
+        temporary.own(attributes, former.as_ref()).map_err(|cause| at(Phase::Own, cause))?;
         match fallocate(&temporary.file, FallocateFlags::empty(), 0, size as u64) {
             Ok(()) => Ok(()),
             // Where space cannot be reserved, it is used. Zeros can be written as a hole by some file systems; these
@@ -243,12 +252,18 @@ impl Target {
         Ok(())
     }
 
-    fn inspect(&self, attributes: Attributes) -> Result<(), Cause> {
-        let found = match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => found,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
+    /// What the target is now; nothing where it is absent.
+    fn look(&self) -> Result<Option<Stat>, Cause> {
+        match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses what must not be replaced, and tells what of it the new file takes over.
+    fn inspect(&self, attributes: Attributes) -> Result<Option<Former>, Cause> {
+        let Some(found) = self.look()? else { return Ok(None) };
         regular(&found)?;
         let owner = found.st_uid;
         let open_to_all = self.about.st_mode & 0o002 != 0;
@@ -257,7 +272,10 @@ impl Target {
                 "it belongs to user {owner} in a directory that everybody may write to: remove it, or name that owner"
             )));
         }
-        Ok(())
+        // Where a group may write, a member could put a file of his own there and be given the secret.
+        let placed_by_owner = self.about.st_mode & 0o022 == 0 || path::trusted(owner) || owner == self.about.st_uid;
+        let ids = (attributes.inherit && placed_by_owner).then_some((owner, found.st_gid));
+        Ok(Some(Former { ids, acl: acl::of(&self.directory, &self.name)? }))
     }
 
     fn open_regular(&self) -> Result<Option<File>, Cause> {
@@ -280,16 +298,15 @@ impl Target {
         let size = usize::try_from(found.st_size).ok().filter(|size| *size <= limit).ok_or_else(too_large)?;
         // Room for all of it at once: a buffer that grows leaves copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
-        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        (&file).take(limit as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > limit {
             return Err(too_large());
         }
-        let attributes =
-            Attributes { mode: found.st_mode & 0o7777, owner: Some(found.st_uid), group: Some(found.st_gid) };
+        let has_acl = acl::of_file(&file)?.is_some();
         // Its width differs between architectures.
         #[allow(clippy::useless_conversion)]
         let links = u64::from(found.st_nlink);
-        Ok(Some(Content { bytes, attributes, links }))
+        Ok(Some(Content { bytes, attributes: attributes_of(&found), has_acl, links }))
     }
 }
 
@@ -301,6 +318,18 @@ pub fn replace(path: &Path, bytes: &[u8], attributes: Attributes) -> Result<(), 
 /// Removes the temporary files that a killed daemon left in `directory`; see [`Target::sweep`].
 pub fn sweep(directory: &Path) -> Result<usize, DurableError> {
     Target::walk(directory, Goal::Directory)?.sweep()
+}
+
+/// What a new file takes over from the one that it replaces.
+struct Former {
+    /// Owner and group, where they are taken over.
+    ids: Option<(u32, u32)>,
+    acl: Option<acl::Acl>,
+}
+
+fn attributes_of(found: &Stat) -> Attributes {
+    let (owner, group) = (Some(found.st_uid), Some(found.st_gid));
+    Attributes { mode: found.st_mode & 0o7777, owner, group, inherit: false }
 }
 
 fn regular(found: &Stat) -> Result<(), Cause> {

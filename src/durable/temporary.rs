@@ -10,7 +10,8 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, fchmod, fchown, flock, f
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::Attributes;
+use super::error::Cause;
+use super::{Attributes, Former, acl};
 
 /// A temporary file that goes away unless it was renamed.
 pub(super) struct Temporary<'a> {
@@ -46,16 +47,40 @@ impl<'a> Temporary<'a> {
         }
     }
 
-    /// Gives it the owner and mode that the target will have.
-    pub(super) fn own(&self, attributes: Attributes) -> io::Result<()> {
+    /// Gives it the owner, mode and access control list that the target will have. The mode first: a system that lets
+    /// files be given away may not let those of others be changed.
+    pub(super) fn own(&self, attributes: Attributes, former: Option<&Former>) -> Result<(), Cause> {
+        if let Some(former) = former {
+            acl::give(&self.file, former.acl.as_ref())?;
+        }
+        let mode = Mode::from_raw_mode(attributes.mode & 0o7777);
+        fchmod(&self.file, mode)?;
         let found = fstat(&self.file)?;
+        let (owner, group) = former.and_then(|former| former.ids).unzip();
+        // Both at once, else the group alone: a user may give a file to a group of his own, but to no other user.
+        for (owner, group) in [(owner, group), (None, group)] {
+            let owner = owner.filter(|id| attributes.owner.is_none() && *id != found.st_uid).map(Uid::from_raw);
+            let group = group.filter(|id| attributes.group.is_none() && *id != found.st_gid).map(Gid::from_raw);
+            if owner.is_none() && group.is_none() {
+                continue;
+            }
+            match fchown(&self.file, owner, group) {
+                Ok(()) => break,
+                Err(Errno::PERM | Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         let owner = attributes.owner.filter(|owner| *owner != found.st_uid).map(Uid::from_raw);
         let group = attributes.group.filter(|group| *group != found.st_gid).map(Gid::from_raw);
         if owner.is_some() || group.is_some() {
             fchown(&self.file, owner, group)?;
         }
-        // After the owner, since a change of owner clears bits of the mode.
-        Ok(fchmod(&self.file, Mode::from_raw_mode(attributes.mode & 0o7777))?)
+        // A change of owner clears bits of the mode.
+        let now = fstat(&self.file)?.st_mode & 0o7777;
+        if now != attributes.mode & 0o7777 {
+            fchmod(&self.file, mode)?;
+        }
+        Ok(())
     }
 
     /// Puts it in the place of `target`.

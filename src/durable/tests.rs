@@ -35,7 +35,8 @@ fn content_and_attributes_are_replaced_and_nothing_is_left() {
     let link = home.path().join("hard");
     fs::hard_link(&path, &link).unwrap();
     let group = fs::metadata(&path).unwrap().gid();
-    replace(&path, b"two", Attributes { mode: 0o640, owner: Some(own_user()), group: Some(group) }).unwrap();
+    replace(&path, b"two", Attributes { mode: 0o640, owner: Some(own_user()), group: Some(group), inherit: false })
+        .unwrap();
     assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o640));
     assert_eq!(fs::read(&link).unwrap(), b"one", "the old inode was written to");
     assert_eq!(names(home.path()), ["hard", "token"]);
@@ -179,7 +180,7 @@ fn a_stranger_cannot_point_the_daemon_at_what_is_not_his() {
     for name in ["his/token", "his/home/token", "tmp/ours/token", "tmp/fresh"] {
         open(name).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    let his = Attributes { mode: 0o400, owner: Some(STRANGER), group: Some(STRANGER) };
+    let his = Attributes { mode: 0o400, owner: Some(STRANGER), group: Some(STRANGER), inherit: false };
     replace(&at("tmp/bait"), b"x", his).expect("the owner that the inventory names may be there already");
     let found = fs::metadata(at("tmp/bait")).unwrap();
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (STRANGER, STRANGER, 0o400));

@@ -93,7 +93,14 @@ pub fn read(policy: &StorePolicy) -> Result<Option<Held>, Failure> {
         Err(error) if error.io().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound) => return Ok(None),
         target => target.map_err(|error| unwritable(policy, error))?,
     };
-    let Some(content) = target.read(MAX_FILE).map_err(|error| unwritable(policy, error))? else { return Ok(None) };
+    let content = match (target.read(MAX_FILE), &policy.kind) {
+        // It holds something that is not known; that is no reason not to replace it.
+        (Err(error), StoreKind::File(_)) if error.is_denied() => {
+            return Ok(Some(Held { secret: None, attributes_ok: false }));
+        }
+        (content, _) => content.map_err(|error| unwritable(policy, error))?,
+    };
+    let Some(content) = content else { return Ok(None) };
     let secret = match &policy.kind {
         StoreKind::File(file) => {
             let bytes = &content.bytes[..];
@@ -223,13 +230,26 @@ fn render(policy: &StorePolicy, existing: Option<&Content>, secret: &Secret) -> 
     }
 }
 
-/// The owner, group and mode that the file is to have. An env file keeps what the inventory does not name.
+/// The owner, group and mode that the file is to have. It keeps what the inventory does not name: an env file everything,
+/// a file that holds a secret alone its owner and group, and its mode where an access control list depends on it.
 fn attributes(policy: &StorePolicy, existing: Option<&Content>) -> Result<Attributes, Failure> {
     let file = file(policy);
-    let asked = Attributes { mode: file.mode.unwrap_or(DEFAULT_MODE), owner: file.owner, group: file.group };
-    let (StoreKind::EnvFile { .. }, Some(Content { attributes: found, .. })) = (&policy.kind, existing) else {
-        return Ok(asked);
-    };
+    let env = matches!(policy.kind, StoreKind::EnvFile { .. });
+    let mode = file.mode.unwrap_or(DEFAULT_MODE);
+    let asked = Attributes { mode, owner: file.owner, group: file.group, inherit: !env };
+    let Some(Content { attributes: found, has_acl, .. }) = existing else { return Ok(asked) };
+    if *has_acl && file.mode.is_some() && found.mode & 0o070 & !mode != 0 {
+        // The group's bits of the mode are the mask of the list: they bound what it gives to anybody.
+        let why = format!(
+            "it has a POSIX access control list, which mode {mode:04o} would cut: remove `mode` from the inventory, or \
+             the list by `setfacl -b`"
+        );
+        return Err(unwritable(policy, why));
+    }
+    if !env {
+        let mode = if *has_acl && file.mode.is_none() { mode | found.mode & 0o070 } else { mode };
+        return Ok(Attributes { mode, ..asked });
+    }
     if file.mode.is_none() && found.mode & 0o006 != 0 {
         let why =
             format!("its mode {:04o} opens it to every user: chmod o-rw, or set mode in the inventory", found.mode);
@@ -239,6 +259,7 @@ fn attributes(policy: &StorePolicy, existing: Option<&Content>) -> Result<Attrib
         mode: file.mode.unwrap_or(found.mode),
         owner: asked.owner.or(found.owner),
         group: asked.group.or(found.group),
+        inherit: false,
     })
 }
 
@@ -259,7 +280,9 @@ fn open(policy: &StorePolicy) -> Result<Target, Failure> {
 
 fn read_existing(policy: &StorePolicy, target: &Target) -> Result<Option<Content>, Failure> {
     let content = match &policy.kind {
-        StoreKind::File(_) => target.read(MAX_FILE),
+        StoreKind::File(_) => {
+            target.read(MAX_FILE).or_else(|error| if error.is_denied() { Ok(None) } else { Err(error) })
+        }
         // Its other lines are copied into the new file.
         StoreKind::EnvFile { .. } => target.read_sole(MAX_FILE),
     };

@@ -229,3 +229,96 @@ fn left_over_temporary_files_beside_a_linked_store_are_swept() {
     assert_eq!(sweep(&file_store(&home.path().join("token"))), Ok(1));
     assert_eq!(fs::read_dir(home.path().join("real")).unwrap().count(), 0);
 }
+
+/// The list that `setfacl -m u:1:r` makes of mode 0600, as the kernel writes it down: the owner rw, user 1 r, the group
+/// nothing, the mask r, others nothing.
+fn reader_by_list() -> Vec<u8> {
+    const NO_ID: u32 = u32::MAX;
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in [(1_u16, 6_u16, NO_ID), (2, 4, 1), (4, 0, NO_ID), (16, 4, NO_ID), (32, 0, NO_ID)] {
+        list.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+fn list_of(path: &Path) -> Option<Vec<u8>> {
+    let mut list = vec![0; 1024];
+    let length = rustix::fs::getxattr(path, "system.posix_acl_access", &mut list).ok()?;
+    list.truncate(length);
+    Some(list)
+}
+
+#[test]
+fn an_access_control_list_is_kept_and_gives_nobody_more() {
+    let home = tempfile::tempdir().unwrap();
+    for (sentence, policy) in [
+        ("a file", file_store(&home.path().join("token"))),
+        ("an env file", env_store(&home.path().join("app.env"), "KEY", Dialect::Docker)),
+    ] {
+        let path = file(&policy).path.clone();
+        fs::write(&path, "KEY=old\n").unwrap();
+        set_mode(&path, 0o600);
+        let flags = rustix::fs::XattrFlags::empty();
+        if rustix::fs::setxattr(&path, "system.posix_acl_access", &reader_by_list(), flags).is_err() {
+            eprintln!("SKIPPED an_access_control_list_is_kept_and_gives_nobody_more: no lists on this file system");
+            return;
+        }
+        preflight(&policy).unwrap();
+        for secret in ["v1", "v2"] {
+            done(write(&policy, &Secret::new(secret)));
+            assert_eq!(list_of(&path), Some(reader_by_list()), "{sentence}, after {secret}");
+        }
+        assert!(read(&policy).unwrap().unwrap().attributes_ok, "{sentence}");
+        let cut = with(policy, |file| file.mode = Some(0o600));
+        let refused = preflight(&cut).unwrap_err();
+        assert!(refused.detail.contains("setfacl -b"), "{sentence}: {refused}");
+        assert_eq!(list_of(&path), Some(reader_by_list()), "{sentence}");
+    }
+}
+
+#[test]
+fn a_file_keeps_the_owner_and_group_that_the_inventory_does_not_name() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("token");
+    fs::write(&path, "old").unwrap();
+    if chown(&path, Some(64_321), Some(64_322)).is_err() {
+        eprintln!("SKIPPED a_file_keeps_the_owner_and_group_that_the_inventory_does_not_name: it needs root");
+        return;
+    }
+    let owner = || fs::metadata(&path).map(|found| (found.uid(), found.gid())).unwrap();
+    done(write(&file_store(&path), &Secret::new("v")));
+    assert_eq!(owner(), (64_321, 64_322));
+    done(write(&with(file_store(&path), |file| file.group = Some(64_323)), &Secret::new("w")));
+    assert_eq!(owner(), (64_321, 64_323), "what is named is done, and the rest is kept");
+    set_mode(home.path(), 0o770);
+    done(write(&file_store(&path), &Secret::new("x")));
+    assert_eq!(owner().0, 0, "in a directory that a group may write to, a stranger's file may be bait");
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_replaced_where_its_directory_allows_it() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("token");
+    fs::write(&path, "old").unwrap();
+    set_mode(&path, 0o600);
+    set_mode(home.path(), 0o755);
+    if chown(home.path(), Some(64_321), Some(64_321)).is_err() {
+        eprintln!("SKIPPED a_file_that_may_not_be_read_is_replaced_where_its_directory_allows_it: it needs root");
+        return;
+    }
+    let policy = file_store(&path);
+    // The rights of this one thread, which ends here.
+    let daemon = std::thread::spawn(move || {
+        rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(64_321)).unwrap();
+        let fingerprints = Fingerprinter::new(&[1; 32]);
+        let secret = Secret::new("v");
+        let drift = || compare(&fingerprints.of(&secret), read(&policy).unwrap().as_ref(), &fingerprints);
+        assert_eq!(drift(), Drift::Different);
+        preflight(&policy).unwrap();
+        done(write(&policy, &secret));
+        assert_eq!(drift(), Drift::Same);
+    });
+    daemon.join().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().uid(), 64_321);
+}
