@@ -79,7 +79,7 @@ fn without_daemon(
     console: &mut Console,
 ) -> Result<Audit, Complaint> {
     if !std::mem::replace(noted, true) {
-        alone(console)?;
+        let _logger = alone(console)?;
     }
     let audit = audit_without_daemon(Arc::clone(inventory), SystemClock, request.account.as_ref(), &request.reap);
     Ok(runtime()?.block_on(audit)?)

@@ -88,14 +88,14 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
     tell(&answer, args.json, args.compromised, console)
 }
 
-/// Prepares this process for what a daemon would do otherwise.
-pub(super) fn alone(console: &mut Console) -> Result<(), Complaint> {
+/// Prepares this process for what a daemon would do otherwise. The logger writes its last lines when it is dropped.
+pub(super) fn alone(console: &mut Console) -> Result<Logger, Complaint> {
     console.note("no daemon is running; working in this process")?;
     let level = std::env::var(crate::telemetry::log::VARIABLE).unwrap_or_else(|_| "warn".to_owned());
-    Logger::install(Choice { level: Some(level), format: None })
+    let logger = Logger::install(Choice { level: Some(level), format: None })
         .map_err(|error| Complaint::invalid(error.to_string()))?;
     crate::daemon::shelter::take();
-    Ok(())
+    Ok(logger)
 }
 
 /// Does in this process what a daemon would do, under the same lock.
@@ -107,7 +107,7 @@ pub(super) fn without_daemon(
     each: impl Fn(&RotateResult),
     console: &mut Console,
 ) -> Result<RotateAnswer, Complaint> {
-    alone(console)?;
+    let _logger = alone(console)?;
     let granted = grant_without_daemon(
         Arc::new(inventory),
         SystemClock,

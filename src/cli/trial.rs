@@ -89,7 +89,7 @@ pub(super) fn run(args: &TestArgs, config: &Path, console: &mut Console) -> Resu
         patience: span(args.patience)?,
     };
     let level = std::env::var(VARIABLE).unwrap_or_else(|_| "warn".to_owned());
-    Logger::install(Choice { level: Some(level), format: None })
+    let _logger = Logger::install(Choice { level: Some(level), format: None })
         .map_err(|error| Complaint::invalid(error.to_string()))?;
     let report = runtime()?.block_on(drive(&inventory, &account, order, console))?;
     if args.json {

@@ -91,6 +91,7 @@ impl<C: Clock> Running<C> {
             in_force_since: last.in_force_since.unwrap_or(self.started),
             steps: self.core.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner).steps.clone(),
             traffic: traffic.collect(),
+            log_dropped: crate::telemetry::log::dropped(),
             refused,
         }
     }

@@ -100,6 +100,10 @@ lines! {
         "nothing, unless systemd then reports a timeout: check NotifyAccess= of the unit";
     WATCHDOG_SILENT = "watchdog-silent", "The scheduler makes no progress; the watchdog gets no ping",
         "nothing: the service manager restarts the daemon; report it, it is a bug";
+    LOG_LINES_DROPPED = "log-lines-dropped", "Log lines were dropped, because standard error did not take them in time; `count` says how many",
+        "see that something reads the daemon's standard error; patrold_log_lines_dropped_total counts them";
+    PANICKED = "panicked", "The program has a bug; `place` says where. Its own words are not logged: they may quote a secret",
+        "report it with the place; nothing is lost, the journal has what was under way";
     TASK_DIED = "task-died", "A task ended abnormally; it is tried again in a minute",
         "report it, it is a bug; nothing is lost, the journal has what was under way";
 }

@@ -11,12 +11,14 @@
 //! repeated more often than somebody would read it.
 
 mod line;
+mod queue;
 mod repeat;
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError};
@@ -27,9 +29,13 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::inventory::{LogFormat, defaults};
+use crate::telemetry::event;
 
 use self::line::Lines;
+use self::queue::Queue;
 use self::repeat::Repetition;
+
+pub use self::queue::dropped;
 
 /// The environment variable with a level or directives; it goes before the inventory.
 pub const VARIABLE: &str = "PATROLD_LOG";
@@ -49,7 +55,13 @@ pub enum LogError {
     /// The logger is gone.
     #[error(transparent)]
     Gone(#[from] reload::Error),
+    /// The system has no thread for it.
+    #[error("no thread for the log: {0}")]
+    Thread(#[from] io::Error),
 }
+
+/// How long the last lines of a process may take. Where nobody reads them, it ends without.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What a person chose for one run; what is `None` follows the inventory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +76,13 @@ pub struct Logger {
     choice: Choice,
     filter: reload::Handle<EnvFilter, Registry>,
     json: Arc<AtomicBool>,
+    queue: Queue,
+}
+
+impl Drop for Logger {
+    fn drop(&mut self) {
+        self.queue.flush(LAST_LINES);
+    }
 }
 
 impl Logger {
@@ -73,8 +92,9 @@ impl Logger {
         let (filter, handle) = reload::Layer::new(filter(level)?);
         let json = Arc::new(AtomicBool::new(is_json(choice.format.unwrap_or(defaults::LOG_FORMAT))));
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let queue = Queue::start(io::stderr())?;
         let lines = tracing_subscriber::fmt::layer()
-            .with_writer(io::stderr)
+            .with_writer(queue.clone())
             .with_ansi(io::stderr().is_terminal() && !no_colour)
             // Would panic where standard error is closed.
             .log_internal_errors(false)
@@ -86,7 +106,12 @@ impl Logger {
             });
         let guard = FilterFn::new(may_be_logged);
         Registry::default().with(filter).with(guard).with(lines).try_init()?;
-        Ok(Self { choice, filter: handle, json })
+        // A panic's own text may quote what the code was about, and writing it would wait for standard error.
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(event = event::PANICKED, place, "the program has a bug: a task ended abnormally");
+        }));
+        Ok(Self { choice, filter: handle, json, queue })
     }
 
     /// Follows what the inventory says from now on, except where somebody chose otherwise for this run.

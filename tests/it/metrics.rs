@@ -71,6 +71,7 @@ fn promtool_understands_rules_and_metrics() {
         in_force_since: at,
         steps: std::collections::BTreeMap::new(),
         traffic: [("gps".parse().unwrap(), patrold::account::traffic::Traffic::default())].into(),
+        log_dropped: 0,
         refused: vec![("method", 1)],
     };
     promtool(&["check", "metrics"], &render(&status, &measures));

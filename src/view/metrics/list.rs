@@ -67,6 +67,8 @@ metrics! {
     LATENCY = Histogram "patrold_provider_request_duration_seconds" ["account"],
         "How long the provider took to answer, from the request's first byte to the answer's last";
 
+    LOG_DROPPED = Counter "patrold_log_lines_dropped_total" [],
+        "Log lines that standard error did not take in time";
     REFUSED = Counter "patrold_http_refused_total" ["reason"],
         "Connections and requests that the daemon's own HTTP server refused";
 }

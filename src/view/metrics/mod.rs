@@ -31,6 +31,8 @@ pub struct Measures {
     pub in_force_since: Time,
     pub steps: Steps,
     pub traffic: BTreeMap<AccountName, Traffic>,
+    /// Log lines that were dropped.
+    pub log_dropped: u64,
     /// What the HTTP server refused, by the word for the reason.
     pub refused: Vec<(&'static str, u64)>,
 }
@@ -43,6 +45,7 @@ pub fn render(status: &Status, measures: &Measures) -> String {
     steps(&mut text, &measures.steps);
     accounts(&mut text, &status.accounts);
     traffic(&mut text, &measures.traffic);
+    text.family(&list::LOG_DROPPED).sample(&[], measures.log_dropped);
     let mut family = text.family(&list::REFUSED);
     for (reason, count) in &measures.refused {
         family.sample(&[reason], count);

@@ -48,6 +48,7 @@ fn a_status_becomes_numbers() {
         in_force_since: at,
         steps: steps.into(),
         traffic: [(account, Traffic::default())].into(),
+        log_dropped: 4,
         refused: vec![("too-many-connections", 7)],
     };
     let text = render(&status, &measures);
@@ -73,6 +74,7 @@ fn a_status_becomes_numbers() {
         "patrold_account_quota_remaining{account=\"gps\",source=\"inventory\"} 5",
         "patrold_account_clock_skew_seconds{account=\"gps\"} -12.5",
         "patrold_provider_request_duration_seconds_bucket{account=\"gps\",le=\"+Inf\"} 0",
+        "patrold_log_lines_dropped_total 4",
         "patrold_http_refused_total{reason=\"too-many-connections\"} 7",
     ] {
         assert!(text.lines().any(|had| had == line), "{line} is not in\n{text}");
