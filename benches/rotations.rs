@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use patrold::clock::{Span, SystemClock};
-use patrold::daemon::rotate::Wish;
+use patrold::daemon::rotate::OperatorRequest;
 use patrold::daemon::scheduler::Key;
 use patrold::daemon::{self, Running};
 use patrold::demo::{Loopback, Options, Service};
@@ -123,7 +123,7 @@ async fn rotate(running: Arc<Running<SystemClock>>, number: usize) -> usize {
     let mut done = 0;
     while Instant::now() < end {
         let before = generation(&view.borrow_and_update().state.phase);
-        assert_eq!(running.core.begin(&token, Wish::Rotate).await, Ok(()));
+        assert_eq!(running.core.begin(&token, OperatorRequest::Rotate).await, Ok(()));
         running.waker.wake(vec![Key::Token(name.clone())]);
         let over = view.wait_for(|view| {
             let phase = &view.state.phase;

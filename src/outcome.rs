@@ -17,7 +17,7 @@ pub enum Outcome<T> {
     /// It certainly did not happen, and asking again for the same thing will be refused again.
     Refused(Failure),
     /// It may have happened: look before anything else is done.
-    Ambiguous(Failure),
+    Unknown(Failure),
 }
 
 impl<T> Outcome<T> {
@@ -32,7 +32,7 @@ impl<T> Outcome<T> {
             Self::Done(value) => Outcome::Done(f(value)),
             Self::Later { not_before, failure } => Outcome::Later { not_before, failure },
             Self::Refused(failure) => Outcome::Refused(failure),
-            Self::Ambiguous(failure) => Outcome::Ambiguous(failure),
+            Self::Unknown(failure) => Outcome::Unknown(failure),
         }
     }
 
@@ -40,7 +40,7 @@ impl<T> Outcome<T> {
     pub fn into_result(self) -> Result<T, Failure> {
         match self {
             Self::Done(value) => Ok(value),
-            Self::Later { failure, .. } | Self::Refused(failure) | Self::Ambiguous(failure) => Err(failure),
+            Self::Later { failure, .. } | Self::Refused(failure) | Self::Unknown(failure) => Err(failure),
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum Exchange {
     /// Nothing of it has left.
     NotSent(Failure),
     /// It may have arrived; there is no complete answer.
-    Unclear(Failure),
+    Unknown(Failure),
 }
 
 /// Why the HTTP client of an account cannot be made.
@@ -71,14 +71,14 @@ impl HttpClient {
         let answer = match tokio::time::timeout(limit, self.client.execute(outgoing)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return self.failed(&error, &place),
-            Err(_) => return Exchange::Unclear(timeout(self.timeouts.headers, "did not begin to answer", &place)),
+            Err(_) => return Exchange::Unknown(timeout(self.timeouts.headers, "did not begin to answer", &place)),
         };
         let status = answer.status();
         let headers = answer.headers().clone();
         let body = match tokio::time::timeout(self.timeouts.body, self.body(answer)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(failure)) => return Exchange::Unclear(failure),
-            Err(_) => return Exchange::Unclear(timeout(self.timeouts.body, "did not finish its answer", &place)),
+            Ok(Err(failure)) => return Exchange::Unknown(failure),
+            Err(_) => return Exchange::Unknown(timeout(self.timeouts.body, "did not finish its answer", &place)),
         };
         Exchange::Answered(Response { status: status.as_u16(), headers, body })
     }
@@ -111,7 +111,7 @@ impl HttpClient {
             };
             return Exchange::NotSent(Failure::new(code, detail));
         }
-        Exchange::Unclear(Failure::new(FailureCode::Reset, format!("{place}: {}", reason(error))))
+        Exchange::Unknown(Failure::new(FailureCode::Reset, format!("{place}: {}", reason(error))))
     }
 }
 

@@ -66,7 +66,7 @@ impl<C: Clock> Account<C> {
     }
 
     /// Takes from an answer what concerns the whole account; returns until when the provider wants no more requests.
-    pub(super) fn heed(&self, response: &Response, sent_at: Time, now: Time) -> Option<Time> {
+    pub(super) fn update_limits(&self, response: &Response, sent_at: Time, now: Time) -> Option<Time> {
         let mut state = self.state();
         if let Some(sample) = skew::sample(&response.headers, sent_at, now) {
             state.skew = state.skew.with(sample);
@@ -101,7 +101,7 @@ impl<C: Clock> Account<C> {
                 }
                 return outcome;
             }
-            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => failure,
+            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => failure,
         };
         if let Some(presented) = presented.filter(|_| refuses_credential(failure.code))
             && self.0.session.lock().await.refused(&presented.fingerprint)
@@ -118,7 +118,7 @@ impl<C: Clock> Account<C> {
         let (failure, not_before) = match &outcome {
             Outcome::Done(_) => return outcome,
             Outcome::Later { failure, not_before } => (failure.clone(), *not_before),
-            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => (failure.clone(), None),
+            Outcome::Refused(failure) | Outcome::Unknown(failure) => (failure.clone(), None),
         };
         match (failure.code, presented) {
             (code, Some(presented)) if refuses_credential(code) => {

@@ -34,7 +34,7 @@ use crate::clock::{Clock, Span, Time};
 use crate::inventory::AccountPolicy;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{
-    Cursor, Gone, Minted, Operation, Params, Provider, Request, Response, Role, Subject, Values, Verdict, Want,
+    Cursor, Gone, MintRequest, Minted, Operation, Params, Provider, Request, Response, Role, Subject, Values, Verdict,
 };
 use crate::secret::{Fingerprinter, SecretParts};
 
@@ -88,7 +88,7 @@ struct State {
 struct Job<'a> {
     operation: Operation,
     params: &'a Params,
-    want: Option<&'a Want>,
+    mint_request: Option<&'a MintRequest>,
     subject: Option<&'a Subject>,
     page: Option<&'a Cursor>,
     /// A definition with another request for the operation than the account's.
@@ -174,9 +174,9 @@ impl<C: Clock> Account<C> {
         self.state().skew.span()
     }
 
-    /// Asks for a new token. `Ambiguous` where the request may have arrived without a usable answer coming back.
-    pub async fn mint(&self, params: &Params, want: &Want) -> Outcome<Minted> {
-        let job = Job { want: Some(want), ..self.job(Operation::Mint, params) };
+    /// Asks for a new token. `Unknown` where the request may have arrived without a usable answer coming back.
+    pub async fn mint(&self, params: &Params, mint_request: &MintRequest) -> Outcome<Minted> {
+        let job = Job { mint_request: Some(mint_request), ..self.job(Operation::Mint, params) };
         self.send(job, Provider::read_mint).await
     }
 
@@ -210,14 +210,15 @@ impl<C: Clock> Account<C> {
     }
 
     /// Extends the token `subject` in place. As dangerous as a mint: what it is given may be used up by it.
-    pub async fn renew(&self, params: &Params, want: &Want, subject: &Subject) -> Outcome<Minted> {
-        let job = Job { want: Some(want), subject: Some(subject), ..self.job(Operation::Renew, params) };
+    pub async fn renew(&self, params: &Params, mint_request: &MintRequest, subject: &Subject) -> Outcome<Minted> {
+        let job =
+            Job { mint_request: Some(mint_request), subject: Some(subject), ..self.job(Operation::Renew, params) };
         self.send(job, Provider::read_renew).await
     }
 
     fn job<'a>(&self, operation: Operation, params: &'a Params) -> Job<'a> {
         let latest = self.0.clock.now() + PATIENCE;
-        Job { operation, params, want: None, subject: None, page: None, step: None, latest }
+        Job { operation, params, mint_request: None, subject: None, page: None, step: None, latest }
     }
 
     /// Sends one request, once, when its turn has come, and reads the answer with `read`.
@@ -251,7 +252,7 @@ impl<C: Clock> Account<C> {
             base_url: &policy.url,
             params: job.params,
             identity: presented.as_ref().map(|presented| &*presented.identity),
-            want: job.want,
+            mint_request: job.mint_request,
             subject: job.subject,
             page: job.page,
         };
@@ -266,12 +267,12 @@ impl<C: Clock> Account<C> {
         let (sent, sent_at, now) = self.exchange(Errand::Operation(job.operation), request).await;
         let outcome = match sent {
             Exchange::Answered(response) => {
-                let until = self.heed(&response, sent_at, now);
+                let until = self.update_limits(&response, sent_at, now);
                 put_off(read(provider, &values, &response, now), until)
             }
             Exchange::NotSent(failure) => Outcome::later(failure),
-            Exchange::Unclear(failure) => match job.operation {
-                Operation::Mint | Operation::Renew => Outcome::Ambiguous(failure),
+            Exchange::Unknown(failure) => match job.operation {
+                Operation::Mint | Operation::Renew => Outcome::Unknown(failure),
                 Operation::List | Operation::Verify | Operation::Revoke => Outcome::later(failure),
             },
         };
@@ -288,7 +289,7 @@ impl<C: Clock> Account<C> {
         let ending = match &sent {
             Exchange::Answered(response) => Ending::of_status(response.status),
             Exchange::NotSent(_) => Ending::NotSent,
-            Exchange::Unclear(_) => Ending::Unclear,
+            Exchange::Unknown(_) => Ending::Unknown,
         };
         self.state().traffic.note(errand, ending, now - sent_at);
         (sent, sent_at, now)

@@ -100,7 +100,7 @@ impl<C: Clock> Account<C> {
                 Outcome::Done(page) => page,
                 Outcome::Later { not_before, failure } => return Outcome::Later { not_before, failure },
                 Outcome::Refused(failure) => return Outcome::Refused(failure),
-                Outcome::Ambiguous(failure) => return Outcome::Ambiguous(failure),
+                Outcome::Unknown(failure) => return Outcome::Unknown(failure),
             };
             entries.extend(page.entries);
             match page.next {

@@ -45,7 +45,7 @@ impl<C: Clock> Account<C> {
                 Outcome::Done(Verdict::Dead(_)) => Outcome::Done(Proof::Refused),
                 Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
                 Outcome::Refused(failure) => Outcome::Refused(failure),
-                Outcome::Ambiguous(failure) => Outcome::Ambiguous(failure),
+                Outcome::Unknown(failure) => Outcome::Unknown(failure),
             };
         }
         Outcome::Done(Proof::None)

@@ -80,7 +80,7 @@ impl<C: Clock> Account<C> {
             base_url: &policy.url,
             params: job.params,
             identity: Some(&root.identity),
-            want: None,
+            mint_request: None,
             subject: None,
             page: None,
         };
@@ -96,10 +96,10 @@ impl<C: Clock> Account<C> {
         drop(permit);
         let outcome = match sent {
             Exchange::Answered(response) => {
-                let until = self.heed(&response, sent_at, now);
+                let until = self.update_limits(&response, sent_at, now);
                 put_off(provider.read_login(&values, &response, now), until)
             }
-            Exchange::NotSent(failure) | Exchange::Unclear(failure) => Outcome::later(failure),
+            Exchange::NotSent(failure) | Exchange::Unknown(failure) => Outcome::later(failure),
         };
         let failed = match outcome {
             Outcome::Done(session) => {
@@ -107,7 +107,7 @@ impl<C: Clock> Account<C> {
                 return Ok(cache.keep(key, session, fingerprint, now));
             }
             Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
-            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => Outcome::Refused(failure),
+            Outcome::Refused(failure) | Outcome::Unknown(failure) => Outcome::Refused(failure),
         };
         // Noted before the next one gets the lock: a wrong password must not be tried once by each token.
         Err(self.note_failure(failed, Some(&root)).await)

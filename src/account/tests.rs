@@ -147,10 +147,10 @@ fn policy(url: &str, definition: &str, directory: &Path) -> AccountPolicy {
     }
 }
 
-fn want() -> Want {
+fn mint_request() -> MintRequest {
     let instance = InstanceId::new([1; 4]);
     let marker = Marker::new(instance, &"gps".parse().unwrap(), GenerationNo(1), RotationId::new([1; 6]));
-    Want { marker, lifetime: None }
+    MintRequest { marker, lifetime: None }
 }
 
 fn subject() -> Subject {
@@ -173,7 +173,7 @@ fn told<T>(outcome: &Outcome<T>, now: Time) -> (&'static str, Option<FailureCode
             ("later", Some(failure.code), not_before.map(|time| (time - now).num_seconds()))
         }
         Outcome::Refused(failure) => ("refused", Some(failure.code), None),
-        Outcome::Ambiguous(failure) => ("ambiguous", Some(failure.code), None),
+        Outcome::Unknown(failure) => ("ambiguous", Some(failure.code), None),
     }
 }
 
@@ -195,12 +195,12 @@ async fn each_operation_authenticates_with_the_secret_of_its_role() {
     })
     .await;
     let (account, params) = (setup.account(), Params::new());
-    let new = account.mint(&params, &want()).await.into_result().unwrap();
+    let new = account.mint(&params, &mint_request()).await.into_result().unwrap();
     assert_eq!(new.secret.token().expose(), "new");
     let verdict = account.verify(&params, &secret("presented"), &subject()).await.into_result().unwrap();
     assert!(matches!(verdict, Verdict::Alive { .. }), "{verdict:?}");
     assert_eq!(account.list(&params).await.into_result().unwrap().entries().len(), 1);
-    account.renew(&params, &want(), &subject()).await.into_result().unwrap();
+    account.renew(&params, &mint_request(), &subject()).await.into_result().unwrap();
     assert_eq!(account.revoke(&params, &subject()).await.into_result().unwrap(), Gone::Revoked);
     assert_eq!(
         setup.seen(),
@@ -227,8 +227,8 @@ async fn an_unclear_end_is_ambiguous_where_something_may_have_been_made() {
     let account = Account::new(Arc::new(policy), setup.clock.clone(), None).unwrap();
     let (params, now) = (Params::new(), setup.clock.now());
     let reset = Some(FailureCode::Reset);
-    assert_eq!(told(&account.mint(&params, &want()).await, now), ("ambiguous", reset, None));
-    assert_eq!(told(&account.renew(&params, &want(), &subject()).await, now), ("ambiguous", reset, None));
+    assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("ambiguous", reset, None));
+    assert_eq!(told(&account.renew(&params, &mint_request(), &subject()).await, now), ("ambiguous", reset, None));
     assert_eq!(told(&account.list(&params).await, now), ("later", reset, None));
     assert_eq!(told(&account.verify(&params, &secret("a"), &subject()).await, now), ("later", reset, None));
     assert_eq!(told(&account.revoke(&params, &subject()).await, now), ("later", reset, None));
@@ -242,7 +242,7 @@ async fn a_provider_that_cannot_be_reached_has_minted_nothing() {
     policy.url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
     let account = Account::new(Arc::new(policy), setup.clock.clone(), None).unwrap();
-    let outcome = account.mint(&Params::new(), &want()).await;
+    let outcome = account.mint(&Params::new(), &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::Connect), None));
     assert!(matches!(account.health().state, AccountState::Degraded { .. }));
 }
@@ -326,12 +326,12 @@ async fn a_call_for_patience_holds_for_every_operation_of_the_account() {
     .await;
     let (account, params, now) = (setup.account(), Params::new(), setup.clock.now());
     let patience = ("later", Some(FailureCode::RateLimited), Some(60));
-    assert_eq!(told(&account.mint(&params, &want()).await, now), patience);
+    assert_eq!(told(&account.mint(&params, &mint_request()).await, now), patience);
     assert_eq!(told(&account.revoke(&params, &subject()).await, now), patience);
     assert_eq!(told(&account.verify(&params, &secret("a"), &subject()).await, now), patience);
     assert_eq!(setup.count(), 1);
     setup.clock.advance(Span::seconds(60));
-    account.mint(&params, &want()).await.into_result().unwrap();
+    account.mint(&params, &mint_request()).await.into_result().unwrap();
 }
 
 #[tokio::test]
@@ -340,14 +340,14 @@ async fn requests_keep_to_the_rate_limit_and_short_waits_are_waited_for() {
     setup.policy.rate_limit = Some(RateLimit { requests: 2, per: Duration::from_secs(10) });
     let (account, params) = (setup.account(), Params::new());
     for _ in 0..2 {
-        account.mint(&params, &want()).await.into_result().unwrap();
+        account.mint(&params, &mint_request()).await.into_result().unwrap();
     }
-    let outcome = account.mint(&params, &want()).await;
+    let outcome = account.mint(&params, &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::RateLimited), Some(10)));
     setup.clock.advance(Span::seconds(7));
     let waiting = tokio::spawn({
         let account = account.clone();
-        async move { account.mint(&Params::new(), &want()).await }
+        async move { account.mint(&Params::new(), &mint_request()).await }
     });
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -381,7 +381,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
     let mints: Vec<_> = (0..5)
         .map(|_| {
             let account = account.clone();
-            tokio::spawn(async move { account.mint(&Params::new(), &want()).await })
+            tokio::spawn(async move { account.mint(&Params::new(), &mint_request()).await })
         })
         .collect();
     until(|| under_way.load(Ordering::SeqCst) == 2).await;
@@ -400,7 +400,7 @@ async fn who_waits_too_long_for_others_is_told_to_come_back() {
     let mut setup = Setup::with_definition(DEFINITION, |_, _| std::future::pending()).await;
     setup.policy.max_in_flight = 1;
     let account = setup.account();
-    let mint = |account: Account<ManualClock>| async move { account.mint(&Params::new(), &want()).await };
+    let mint = |account: Account<ManualClock>| async move { account.mint(&Params::new(), &mint_request()).await };
     let first = tokio::spawn(mint(account.clone()));
     until(|| setup.count() == 1).await;
     let second = tokio::spawn(mint(account));
@@ -423,18 +423,18 @@ async fn a_dead_credential_is_tried_rarely_until_it_changes() {
     .await;
     let (account, params, now) = (setup.account(), Params::new(), setup.clock.now());
     let unauthorized = Some(FailureCode::Unauthorized);
-    assert_eq!(told(&account.mint(&params, &want()).await, now), ("refused", unauthorized, None));
+    assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("refused", unauthorized, None));
     assert!(matches!(account.health().state, AccountState::Degraded { .. }));
-    assert_eq!(told(&account.mint(&params, &want()).await, now), ("later", unauthorized, Some(2)));
+    assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("later", unauthorized, Some(2)));
     assert_eq!(setup.count(), 1);
     // Tokens that authenticate for themselves are none the worse.
     account.verify(&params, &secret("a"), &subject()).await.into_result().unwrap();
     setup.clock.advance(Span::seconds(2));
-    assert_eq!(told(&account.mint(&params, &want()).await, now), ("refused", unauthorized, None));
+    assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("refused", unauthorized, None));
     assert_eq!(setup.count(), 3);
 
     std::fs::write(setup.directory.path().join("credential"), "repaired").unwrap();
-    account.mint(&params, &want()).await.into_result().unwrap();
+    account.mint(&params, &mint_request()).await.into_result().unwrap();
     assert_eq!(account.health().state, AccountState::Fine);
 }
 
@@ -444,11 +444,11 @@ async fn a_missing_credential_degrades_the_account_until_it_is_there() {
     let (account, params) = (setup.account(), Params::new());
     let path = setup.directory.path().join("credential");
     std::fs::remove_file(&path).unwrap();
-    let outcome = account.mint(&params, &want()).await;
+    let outcome = account.mint(&params, &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::NoCredential), None));
     assert!(matches!(account.health().state, AccountState::Degraded { .. }));
     std::fs::write(&path, "admin").unwrap();
-    account.mint(&params, &want()).await.into_result().unwrap();
+    account.mint(&params, &mint_request()).await.into_result().unwrap();
     assert_eq!(account.health().state, AccountState::Fine);
 }
 
@@ -472,10 +472,10 @@ async fn a_managed_credential_may_switch_in_the_middle_of_a_request() {
     assert!(matches!(Account::new(policy.clone(), setup.clock.clone(), None), Err(AccountError::NotManaged(_))));
     let account = Account::new(policy, setup.clock.clone(), Some(receiver)).unwrap();
     let params = Params::new();
-    let outcome = account.mint(&params, &want()).await;
+    let outcome = account.mint(&params, &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::Unauthorized), None));
     assert_eq!(account.health().state, AccountState::Unknown);
-    account.mint(&params, &want()).await.into_result().unwrap();
+    account.mint(&params, &mint_request()).await.into_result().unwrap();
 }
 
 #[tokio::test]
@@ -494,7 +494,7 @@ async fn the_clocks_are_compared() {
     setup.clock.set(Time::UNIX_EPOCH);
     let account = setup.account();
     assert_eq!(account.skew(), None);
-    account.mint(&Params::new(), &want()).await.into_result().unwrap();
+    account.mint(&Params::new(), &mint_request()).await.into_result().unwrap();
     let health = account.health();
     assert_eq!((health.skew, health.skew_is_worrying), (Some(Span::milliseconds(120_500)), true));
 }
@@ -503,7 +503,7 @@ async fn the_clocks_are_compared() {
 async fn nothing_secret_is_printed() {
     let setup = Setup::new(|_, seen: &str| (StatusCode::BAD_REQUEST, axum::Json(json!({ "echo": seen })))).await;
     let account = setup.account();
-    let outcome = account.mint(&Params::new(), &want()).await;
+    let outcome = account.mint(&Params::new(), &mint_request()).await;
     let shown = format!("{outcome:?} {account:?} {:?} {}", account.health(), json!(account.health()));
     assert!(shown.contains("test") && !shown.contains("admin"), "{shown}");
 }

@@ -53,7 +53,7 @@ pub enum Ending {
     /// Nothing has left: no connection.
     NotSent,
     /// It may have arrived; there is no complete answer.
-    Unclear,
+    Unknown,
 }
 
 impl Ending {
@@ -65,7 +65,7 @@ impl Ending {
         Self::RateLimited,
         Self::ServerError,
         Self::NotSent,
-        Self::Unclear,
+        Self::Unknown,
     ];
 
     /// The ending of an answer with `status`.
@@ -88,7 +88,7 @@ impl Ending {
             Self::RateLimited => "rate-limited",
             Self::ServerError => "server-error",
             Self::NotSent => "not-sent",
-            Self::Unclear => "unclear",
+            Self::Unknown => "unclear",
         }
     }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::account::credential;
 use crate::clock::{Clock as _, SystemClock, Time};
 use crate::control::AdoptRequest;
-use crate::daemon::rotate::Wish;
+use crate::daemon::rotate::OperatorRequest;
 use crate::exit::Exit;
 use crate::names::{RemoteId, TokenName};
 use crate::rotation::act::operator::Offer;
@@ -65,8 +65,8 @@ pub(super) fn run(args: &AdoptArgs, config: &Path, console: &mut Console) -> Res
         answer
     } else {
         let offer = Offer { secret: SecretParts::new(secret), id: request.id, expires: request.expires };
-        let (names, wish) = ([args.name.clone()], Wish::Adopt(Box::new(offer)));
-        without_daemon(inventory, &names, wish, args.timeout, |_| {}, console)?
+        let (names, asked) = ([args.name.clone()], OperatorRequest::Adopt(Box::new(offer)));
+        without_daemon(inventory, &names, asked, args.timeout, |_| {}, console)?
     };
     tell(&answer, args.json, false, console)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::account::credential;
 use crate::clock::SystemClock;
-use crate::daemon::accounts::Accounts;
+use crate::daemon::accounts::{Accounts, Precedence};
 use crate::inventory::{Credential, Inventory};
 use crate::journal::key::KeySource;
 use crate::journal::sqlite::{OpenError, ReadOnly};
@@ -29,7 +29,7 @@ pub(super) async fn accounts(
     for policy in some.accounts.values() {
         let Credential::Token(token) = &policy.credential else { continue };
         match managed(inventory, token, key).await {
-            Ok(secret) => accounts.supply(token, secret),
+            Ok(secret) => accounts.set_credential(token, secret, Precedence::Older),
             Err(why) => lacking.push((policy.name.clone(), why)),
         }
     }

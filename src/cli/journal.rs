@@ -143,7 +143,7 @@ fn change_key(to: Option<&Path>, from: Option<&Path>, config: &Path, console: &m
             .with_help("make one yourself (head -c 32 /dev/urandom | base64) and name its file with --to"));
         }
     };
-    crate::daemon::shelter::take();
+    crate::daemon::hardening::apply();
     let count = runtime()?.block_on(rekey(state_dir, &old, &new, now)).map_err(|error| {
         let complaint = Complaint::failed(error.to_string());
         match error {

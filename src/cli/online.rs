@@ -64,7 +64,7 @@ async fn ask(
         (None, Err(failure)) => Err(failure.to_string()),
         (None, Ok(client)) => match client.probe(params).await {
             Outcome::Done(proof) => Ok(proof),
-            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
+            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                 Err(failure.to_string())
             }
         },

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::RollbackRequest;
-use crate::daemon::rotate::Wish;
+use crate::daemon::rotate::OperatorRequest;
 use crate::exit::Exit;
 use crate::names::TokenName;
 
@@ -39,9 +39,14 @@ pub(super) fn run(args: &RollbackArgs, config: &Path, console: &mut Console) -> 
     let request = RollbackRequest { token: args.name.clone(), timeout_seconds: args.timeout.as_secs().max(1) };
     let answer = match Client::new(&inventory.daemon.control)?.rollback(&request)? {
         Some(answer) => answer,
-        None => {
-            without_daemon(inventory, std::slice::from_ref(&args.name), Wish::Recall, args.timeout, |_| {}, console)?
-        }
+        None => without_daemon(
+            inventory,
+            std::slice::from_ref(&args.name),
+            OperatorRequest::Recall,
+            args.timeout,
+            |_| {},
+            console,
+        )?,
     };
     tell(&answer, args.json, false, console)
 }

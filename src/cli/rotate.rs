@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{RotateAnswer, RotateOutcome, RotateRequest, RotateResult, Selection};
-use crate::daemon::rotate::{Granted, Wish, grant_without_daemon};
+use crate::daemon::rotate::{OperatorRequest, RequestResult, execute_without_daemon};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::{AccountName, TokenName};
@@ -77,9 +77,9 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
         answer
     } else {
         let names = request.tokens.resolve(&inventory).map_err(|refusal| Complaint::invalid(refusal.error))?;
-        let wish = if args.compromised { Wish::Replace } else { Wish::Rotate };
+        let asked = if args.compromised { OperatorRequest::Replace } else { OperatorRequest::Rotate };
         let each = |result: &RotateResult| progress.borrow_mut().tell(names.len(), result);
-        without_daemon(inventory, &names, wish, args.timeout, each, console)?
+        without_daemon(inventory, &names, asked, args.timeout, each, console)?
     };
     progress.into_inner().end();
     if answer.results.is_empty() {
@@ -94,7 +94,7 @@ pub(super) fn alone(console: &mut Console) -> Result<Logger, Complaint> {
     let level = std::env::var(crate::telemetry::log::VARIABLE).unwrap_or_else(|_| "warn".to_owned());
     let logger = Logger::install(Choice { level: Some(level), format: None })
         .map_err(|error| Complaint::invalid(error.to_string()))?;
-    crate::daemon::shelter::take();
+    crate::daemon::hardening::apply();
     Ok(logger)
 }
 
@@ -102,21 +102,21 @@ pub(super) fn alone(console: &mut Console) -> Result<Logger, Complaint> {
 pub(super) fn without_daemon(
     inventory: Inventory,
     names: &[TokenName],
-    wish: Wish,
+    asked: OperatorRequest,
     timeout: Duration,
     each: impl Fn(&RotateResult),
     console: &mut Console,
 ) -> Result<RotateAnswer, Complaint> {
     let _logger = alone(console)?;
-    let granted = grant_without_daemon(
+    let results = execute_without_daemon(
         Arc::new(inventory),
         SystemClock,
         names,
-        wish,
+        asked,
         timeout.max(Duration::from_secs(1)),
-        |granted| each(&granted.clone().tell()),
+        |result| each(&result.clone().report()),
     );
-    let results = runtime()?.block_on(granted)?.into_iter().map(Granted::tell);
+    let results = runtime()?.block_on(results)?.into_iter().map(RequestResult::report);
     Ok(RotateAnswer { results: results.collect() })
 }
 

@@ -22,9 +22,18 @@ type Managed = watch::Sender<Option<Arc<SecretParts>>>;
 
 /// A managed token, and how often accounts got another secret of it.
 #[derive(Debug, Default)]
-struct Lent {
+struct Held {
     secret: Managed,
-    switches: u64,
+    changes: u64,
+}
+
+/// Which secret of a managed token wins: the one that is set, or the one that accounts have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedence {
+    /// It is the newest: accounts use it from now on.
+    Newest,
+    /// It may be older than what they have: used only by those that have none.
+    Older,
 }
 
 /// Every account, by name. Clones share everything.
@@ -33,7 +42,7 @@ pub struct Accounts<C> {
     clock: C,
     members: RwLock<HashMap<AccountName, Arc<Member<C>>>>,
     /// Tokens that accounts authenticate with.
-    managed: RwLock<HashMap<TokenName, Lent>>,
+    managed: RwLock<HashMap<TokenName, Held>>,
 }
 
 /// One account with its listings.
@@ -111,29 +120,25 @@ impl<C: Clock> Accounts<C> {
         self.managed.read().unwrap_or_else(PoisonError::into_inner).contains_key(token)
     }
 
-    /// From now on, accounts that authenticate with `token` use `secret`.
-    pub fn switch(&self, token: &TokenName, secret: SecretParts) {
+    /// Gives accounts that authenticate with `token` its secret.
+    pub fn set_credential(&self, token: &TokenName, secret: SecretParts, precedence: Precedence) {
         let mut managed = self.managed.write().unwrap_or_else(PoisonError::into_inner);
-        let lent = managed.entry(token.clone()).or_default();
-        lent.switches += 1;
-        lent.secret.send_replace(Some(Arc::new(secret)));
+        let held = managed.entry(token.clone()).or_default();
+        match precedence {
+            Precedence::Newest => {
+                held.changes += 1;
+                held.secret.send_replace(Some(Arc::new(secret)));
+            }
+            Precedence::Older if held.secret.borrow().is_some() => {}
+            Precedence::Older => drop(held.secret.send_replace(Some(Arc::new(secret)))),
+        }
     }
 
-    /// As [`Self::switch`], unless they have a secret of it already, which can only be a newer one.
-    pub fn supply(&self, token: &TokenName, secret: SecretParts) {
-        let secret = Arc::new(secret);
-        self.managed(token).send_if_modified(|held| {
-            let lacking = held.is_none();
-            held.get_or_insert(secret);
-            lacking
-        });
-    }
-
-    /// How often `credential` was switched to another secret, where it is a token.
-    pub fn switches(&self, credential: &Credential) -> u64 {
+    /// How often `credential` got another secret, where it is a token.
+    pub fn changes(&self, credential: &Credential) -> u64 {
         let managed = self.managed.read().unwrap_or_else(PoisonError::into_inner);
         match credential {
-            Credential::Token(token) => managed.get(token).map_or(0, |lent| lent.switches),
+            Credential::Token(token) => managed.get(token).map_or(0, |held| held.changes),
             Credential::Secret(_) | Credential::Basic { .. } | Credential::Nothing => 0,
         }
     }
@@ -160,7 +165,7 @@ impl<C: Clock> Member<C> {
     }
 
     /// Now, on the provider's clock.
-    pub fn there(&self) -> Time {
+    pub fn provider_now(&self) -> Time {
         let now = self.clock.now();
         now.checked_add_signed(self.skew()).unwrap_or(now)
     }
@@ -220,8 +225,7 @@ impl<C: Clock> Member<C> {
                     Outcome::Later { not_before, .. } => *not_before,
                     _ => None,
                 };
-                if let Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) =
-                    &outcome
+                if let Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) = &outcome
                 {
                     *failed = Some((begun, failure.clone(), not_before));
                 }

@@ -16,7 +16,7 @@ use crate::journal::Journal;
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, Outcome};
 use crate::provider::Params;
-use crate::rotation::state::Remnant;
+use crate::rotation::state::Orphan;
 use crate::rotation::{Event, TokenState};
 use crate::view::audit::{AccountAudit, Audit, Known, Reaped, Standing};
 
@@ -74,9 +74,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let complete = listings.values().all(|listing| listing.is_complete());
         let entries = listings.values().flat_map(|listing| listing.entries());
         let now = self.clock.now();
-        let there = now.checked_add_signed(member.skew()).unwrap_or(now);
+        let provider_now = now.checked_add_signed(member.skew()).unwrap_or(now);
         let instance = self.machine.instance;
-        let mut audit = AccountAudit::new(name, provider, complete, entries, &known, instance, there);
+        let mut audit = AccountAudit::new(name, provider, complete, entries, &known, instance, provider_now);
         for finding in audit.findings.iter_mut().filter(|finding| finding.standing == Standing::Orphan) {
             let Some(marker) = finding.name.as_deref().map(str::trim).filter(|marker| reap.contains(marker)) else {
                 continue;
@@ -114,7 +114,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         for (key, params) in asked {
             match member.list(&params, begun).await {
                 Outcome::Done(listing) => drop(listings.insert(key, listing)),
-                Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
+                Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                     return Err(failure);
                 }
             }
@@ -153,7 +153,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         {
             let mut held = token.held.lock().await;
             let policy = token.policy();
-            let remnant = Remnant::LostMint {
+            let orphan = Orphan::UnknownMint {
                 marker: parsed,
                 account: member.policy.name.clone(),
                 params: params_of(&policy.params, held.state()),
@@ -161,7 +161,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 until: now.checked_add_signed(AFTERMATH),
                 retry: None,
             };
-            held.note(&policy, now, Event::ReapRequested { remnant });
+            held.note(&policy, now, Event::ReapRequested { orphan });
             // Whatever is shown from now on comes from a run that knows of the request.
             follow.mark_unchanged();
         }
@@ -200,11 +200,11 @@ fn reaped(view: &View, marker: &str) -> Option<Result<(), String>> {
     if let Some(failure) = &view.stuck {
         return Some(Err(failure.to_string()));
     }
-    let remnants = &view.state.remnants;
-    let remnant = remnants.iter().find(|remnant| remnant.marker().is_some_and(|it| it.as_str() == marker));
-    match remnant {
+    let orphans = &view.state.orphans;
+    let orphan = orphans.iter().find(|orphan| orphan.marker().is_some_and(|it| it.as_str() == marker));
+    match orphan {
         None => Some(Ok(())),
-        Some(remnant) => remnant.retry().map(|retry| Err(retry.failure.to_string())),
+        Some(orphan) => orphan.retry().map(|retry| Err(retry.failure.to_string())),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::rotation::run::{Context, Machine};
 use crate::rotation::{Event, Phase, TokenState};
 use crate::telemetry::event;
 
-use super::accounts::{Accounts, Member};
+use super::accounts::{Accounts, Member, Precedence};
 use super::real::Real;
 use super::registry::{Registry, Token};
 use super::scheduler::Key;
@@ -118,7 +118,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             }
             let slot = current.generation.slot(&name);
             match self.machine.journal.secret(&slot).await {
-                Ok(Some(secret)) => self.accounts.supply(&name, secret),
+                Ok(Some(secret)) => self.accounts.set_credential(&name, secret, Precedence::Older),
                 Ok(None) => {}
                 Err(failure) => {
                     tracing::error!(
@@ -169,8 +169,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let token = self.tokens.get(name)?;
         let mut held = token.held.lock().await;
         let context = self.context(&token, held.state())?;
-        let switches = self.accounts.switches(&context.policy.account.credential);
-        let changes = self.changes.load(Ordering::Relaxed).wrapping_add(switches);
+        let of_credential = self.accounts.changes(&context.policy.account.credential);
+        let changes = self.changes.load(Ordering::Relaxed).wrapping_add(of_credential);
         if held.changes != changes {
             held.changes = changes;
             held.memo.sought = None;
@@ -207,7 +207,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
 
     /// Whether nothing can be done for a token but wait for the first secret of another one. Adopting needs none.
     fn waits_for_credential(&self, policy: &TokenPolicy, state: &TokenState) -> bool {
-        let vacant = matches!(state.phase, Phase::Vacant) && state.remnants.is_empty();
+        let vacant = matches!(state.phase, Phase::Vacant) && state.orphans.is_empty();
         let adopts = policy.initial.is_some() && state.may_adopt();
         vacant && !adopts && self.accounts.lacks(&policy.account.credential)
     }
@@ -272,7 +272,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 failure = match member.list(params, begun).await {
                     Outcome::Done(_) => failure,
                     Outcome::Later { failure, not_before } => Some((failure, not_before)),
-                    Outcome::Refused(failure) | Outcome::Ambiguous(failure) => Some((failure, None)),
+                    Outcome::Refused(failure) | Outcome::Unknown(failure) => Some((failure, None)),
                 };
             }
         }

@@ -1,12 +1,14 @@
 //! The running process: start order, what runs side by side, stop order.
 
 pub mod accounts;
-pub mod attend;
 pub mod audit;
+pub mod config_watch;
 pub mod core;
 pub mod deadlines;
 mod guard;
+pub mod hardening;
 pub mod http;
+mod log_event;
 pub mod once;
 pub mod real;
 pub mod registry;
@@ -17,9 +19,7 @@ pub mod rotate;
 pub mod scheduler;
 pub mod serve;
 pub mod server;
-pub mod shelter;
 pub mod systemd;
-mod tell;
 pub mod watch;
 
 use std::collections::BTreeMap;

@@ -57,7 +57,7 @@ pub async fn once(
     patience: Duration,
     follow: impl FnOnce(&DaemonSettings),
 ) -> Result<Tally, StartError> {
-    super::shelter::take();
+    super::hardening::apply();
     let mut signals = Signals::new()?;
     let Loaded { inventory, report, .. } = read_inventory(config, &SystemClock).await?;
     let Some(inventory) = inventory else { return Err(StartError::Inventory(report.render())) };

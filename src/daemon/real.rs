@@ -15,7 +15,7 @@ use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::journal::Journal;
 use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, Minted, Redactor, Subject, Verdict, Want};
+use crate::provider::{Gone, MintRequest, Minted, Redactor, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::state::Current;
 use crate::rotation::{Event, TokenState};
@@ -24,9 +24,9 @@ use crate::store::{self, drift};
 use crate::telemetry::event;
 use crate::telemetry::steps::Tally;
 
-use super::accounts::{Accounts, Member};
+use super::accounts::{Accounts, Member, Precedence};
+use super::log_event::log_event;
 use super::registry::Registry;
-use super::tell::tell;
 
 /// Accounts, stores and hooks for real.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl<C: Clock, J: Journal> Real<C, J> {
     /// Whether accounts that authenticate with this token had better wait for its renewal: what it is now is dead.
     pub fn awaits_renewal(&self, token: &TokenPolicy, current: &Current) -> bool {
         let member = self.accounts.get(&token.account.name);
-        member.is_some_and(|member| member.abilities.awaits_renewal(current, member.there()))
+        member.is_some_and(|member| member.abilities.awaits_renewal(current, member.provider_now()))
     }
 
     fn member(&self, at: Address<'_>) -> Result<Arc<Member<C>>, Failure> {
@@ -112,15 +112,15 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         store::preflight_async(store).await
     }
 
-    async fn mint(&self, at: Address<'_>, want: &Want) -> Outcome<Minted> {
+    async fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> Outcome<Minted> {
         let member;
-        let outcome = client!(self, at => member).mint(at.params, want).await;
+        let outcome = client!(self, at => member).mint(at.params, mint_request).await;
         if let Outcome::Done(minted) = &outcome {
             for unread in &minted.unread {
                 tracing::warn!(
                     event = event::ANSWER_UNREAD,
                     account = %at.account,
-                    marker = %want.marker,
+                    marker = %mint_request.marker,
                     "the answer to the mint was not understood in part: {unread}"
                 );
             }
@@ -149,9 +149,9 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         client!(self, at => member).revoke(at.params, subject).await
     }
 
-    async fn renew(&self, at: Address<'_>, want: &Want, subject: &Subject) -> Outcome<Minted> {
+    async fn renew(&self, at: Address<'_>, mint_request: &MintRequest, subject: &Subject) -> Outcome<Minted> {
         let member;
-        client!(self, at => member).renew(at.params, want, subject).await
+        client!(self, at => member).renew(at.params, mint_request, subject).await
     }
 
     async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
@@ -200,9 +200,9 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         self.stopping.load(Ordering::Acquire)
     }
 
-    fn lend(&self, token: &TokenName, secret: &SecretParts) {
+    fn set_credential(&self, token: &TokenName, secret: &SecretParts) {
         if self.accounts.authenticate_with(token) {
-            self.accounts.switch(token, secret.clone());
+            self.accounts.set_credential(token, secret.clone(), Precedence::Newest);
         }
     }
 
@@ -212,7 +212,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             let account = &known.policy().account.name;
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).note(account, token, at, event, state);
         }
-        tell(token, event, state);
+        log_event(token, event, state);
         let switched = matches!(
             event,
             Event::Adopted { .. }
@@ -221,7 +221,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
                 | Event::ActivatedEarly { .. }
                 | Event::Renewed { .. }
                 | Event::RenewalVerified { .. }
-                // Accounts may have been lent what was taken back.
+                // Accounts may use what was taken back.
                 | Event::Undone { .. }
         );
         if !switched || !self.accounts.authenticate_with(token) {
@@ -232,7 +232,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             return;
         }
         match self.journal.secret(&current.generation.slot(token)).await {
-            Ok(Some(secret)) => self.accounts.switch(token, secret),
+            Ok(Some(secret)) => self.accounts.set_credential(token, secret, Precedence::Newest),
             Ok(None) => {}
             Err(failure) => {
                 tracing::error!(

@@ -23,7 +23,7 @@ use super::{StartError, open};
 
 /// What an operator asks for.
 #[derive(Clone, Debug)]
-pub enum Wish {
+pub enum OperatorRequest {
     /// A rotation now.
     Rotate,
     /// The same, without grace: others have the secret.
@@ -53,7 +53,7 @@ pub enum Answer {
 
 /// What became of one wish, and what is left to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Granted {
+pub struct RequestResult {
     pub token: TokenName,
     pub answer: Answer,
     /// What somebody should know or do, a line each.
@@ -64,23 +64,29 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// Rotates tokens through a running scheduler, and waits until each is handed over, has failed, or `patience` is
     /// over.
     pub async fn rotate(&self, waker: &Waker, names: &[TokenName], patience: Duration) -> Vec<(TokenName, Answer)> {
-        let granted = names.iter().map(|name| self.grant(Some(waker), name, Wish::Rotate, patience));
-        join_all(granted).await.into_iter().map(|granted| (granted.token, granted.answer)).collect()
+        let results = names.iter().map(|name| self.execute(Some(waker), name, OperatorRequest::Rotate, patience));
+        join_all(results).await.into_iter().map(|result| (result.token, result.answer)).collect()
     }
 
-    /// Does what `wish` asks of a token, through a running scheduler where there is one, and waits until it is done, has
+    /// Does what `asked` asks of a token, through a running scheduler where there is one, and waits until it is done, has
     /// failed, or `patience` is over.
-    pub async fn grant(&self, waker: Option<&Waker>, name: &TokenName, wish: Wish, patience: Duration) -> Granted {
-        let unknown = || Granted { token: name.clone(), answer: Answer::Unknown, left: Vec::new() };
+    pub async fn execute(
+        &self,
+        waker: Option<&Waker>,
+        name: &TokenName,
+        asked: OperatorRequest,
+        patience: Duration,
+    ) -> RequestResult {
+        let unknown = || RequestResult { token: name.clone(), answer: Answer::Unknown, left: Vec::new() };
         let Some(token) = self.tokens.get(name).filter(|token| token.wanted()) else { return unknown() };
         let before = issue(&token.view());
-        let renews =
-            !token.policy().account.provider.has(Operation::Mint) && !matches!(wish, Wish::Adopt(_) | Wish::Recall);
-        let replaces = matches!(wish, Wish::Replace);
-        let adopts = matches!(wish, Wish::Adopt(_));
+        let renews = !token.policy().account.provider.has(Operation::Mint)
+            && !matches!(asked, OperatorRequest::Adopt(_) | OperatorRequest::Recall);
+        let replaces = matches!(asked, OperatorRequest::Replace);
+        let adopts = matches!(asked, OperatorRequest::Adopt(_));
         let follow = token.follow();
-        if let Err(why) = self.begin(&token, wish).await {
-            return Granted { token: name.clone(), answer: Answer::Refused(why), left: Vec::new() };
+        if let Err(why) = self.begin(&token, asked).await {
+            return RequestResult { token: name.clone(), answer: Answer::Refused(why), left: Vec::new() };
         }
         let judge = |view: &View| match (renews, before) {
             (true, before) => renewed(view, before),
@@ -126,24 +132,24 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         } else {
             Vec::new()
         };
-        Granted { token: name.clone(), answer: last, left }
+        RequestResult { token: name.clone(), answer: last, left }
     }
 
-    /// Notes what `wish` asks of a token; the next run acts on it. The error says in words why it cannot be done.
-    pub async fn begin(&self, token: &Token, wish: Wish) -> Result<(), String> {
+    /// Notes what `asked` asks of a token; the next run acts on it. The error says in words why it cannot be done.
+    pub async fn begin(&self, token: &Token, asked: OperatorRequest) -> Result<(), String> {
         let mut held = token.held.lock().await;
         let context = self.context(token, held.state());
         let context = || context.as_ref().ok_or_else(|| "its account is not in the inventory".to_owned());
-        match wish {
-            Wish::Rotate | Wish::Replace => {
-                let compromised = matches!(wish, Wish::Replace);
-                self.machine.request(&mut held, context()?, compromised).map_err(|objection| objection.to_string())?;
+        match asked {
+            OperatorRequest::Rotate | OperatorRequest::Replace => {
+                let compromised = matches!(asked, OperatorRequest::Replace);
+                self.machine.request(&mut held, context()?, compromised).map_err(|rejection| rejection.to_string())?;
             }
-            Wish::Adopt(offer) => {
-                self.machine.offer(&mut held, context()?, *offer).map_err(|objection| objection.to_string())?;
+            OperatorRequest::Adopt(offer) => {
+                self.machine.offer(&mut held, context()?, *offer).map_err(|rejection| rejection.to_string())?;
             }
-            Wish::Recall => {
-                self.machine.recall(&mut held, context()?).map_err(|objection| objection.to_string())?;
+            OperatorRequest::Recall => {
+                self.machine.recall(&mut held, context()?).map_err(|rejection| rejection.to_string())?;
             }
         }
         Ok(())
@@ -203,29 +209,29 @@ async fn watch(
     last
 }
 
-/// Does what `wish` asks of tokens of `inventory` in this process, where no daemon runs. What waits for its grace
+/// Does what `asked` asks of tokens of `inventory` in this process, where no daemon runs. What waits for its grace
 /// afterwards is left to the next daemon. `each` is told of every result as soon as it is there.
-pub async fn grant_without_daemon<C: Clock>(
+pub async fn execute_without_daemon<C: Clock>(
     inventory: Arc<Inventory>,
     clock: C,
     names: &[TokenName],
-    wish: Wish,
+    asked: OperatorRequest,
     patience: Duration,
-    each: impl Fn(&Granted),
-) -> Result<Vec<Granted>, StartError> {
+    each: impl Fn(&RequestResult),
+) -> Result<Vec<RequestResult>, StartError> {
     let opening = open(inventory, clock).await?;
     let each = &each;
-    let granted = names.iter().map(|name| {
-        let (core, wish) = (&opening.core, wish.clone());
+    let results = names.iter().map(|name| {
+        let (core, asked) = (&opening.core, asked.clone());
         async move {
-            let granted = core.grant(None, name, wish, patience).await;
-            each(&granted);
-            granted
+            let result = core.execute(None, name, asked, patience).await;
+            each(&result);
+            result
         }
     });
-    let granted = join_all(granted).await;
+    let results = join_all(results).await;
     opening.core.machine.effects.hooks.close(patience).await;
-    Ok(granted)
+    Ok(results)
 }
 
 /// Whether others have the secret that consumers use.

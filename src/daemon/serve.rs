@@ -10,7 +10,7 @@ use crate::inventory::{DaemonSettings, Inventory};
 use crate::telemetry::event;
 use crate::view::words;
 
-use super::attend::{Attendant, Noticed};
+use super::config_watch::{Changed, ConfigWatcher};
 use super::http::Front;
 use super::server::Socket;
 use super::systemd::Systemd;
@@ -49,7 +49,7 @@ impl Signals {
 /// inventory that comes into force.
 pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<Ended, StartError> {
     let systemd = Systemd::of_process();
-    super::shelter::take();
+    super::hardening::apply();
     // Before anything slow, so that no signal is lost.
     let mut signals = Signals::new()?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -63,7 +63,7 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
     let server = tokio::spawn(socket.serve(Arc::clone(&running)));
 
     let front = Front::start(Arc::clone(&running));
-    let mut attendant = Attendant::new(&running, read).await?;
+    let mut watcher = ConfigWatcher::new(&running, read).await?;
     systemd.ready(&summary(&inventory));
     let heart = Arc::clone(&running);
     let watchdog = tokio::spawn({
@@ -72,19 +72,19 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
     });
 
     let why = loop {
-        let noticed = tokio::select! {
+        let changed = tokio::select! {
             signal = signals.stop() => break signal,
-            _ = hangup.recv() => Noticed::Inventory,
-            noticed = attendant.noticed() => noticed,
+            _ = hangup.recv() => Changed::Inventory,
+            changed = watcher.changed() => changed,
         };
-        match noticed {
-            Noticed::Credential => {
-                attendant.retry(&running);
+        match changed {
+            Changed::Credential => {
+                watcher.retry(&running);
                 front.refresh();
             }
-            Noticed::Inventory => {
+            Changed::Inventory => {
                 systemd.reloading();
-                let reload = attendant.reload(&running).await;
+                let reload = watcher.reload(&running).await;
                 let inventory = running.core.inventory();
                 if reload.problems.is_empty() {
                     follow(&inventory.daemon);

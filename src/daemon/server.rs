@@ -40,7 +40,7 @@ use crate::view::status::Status;
 use super::Running;
 use super::guard::{self, Limits};
 use super::reload::Reloader;
-use super::rotate::{Answer, Granted, Wish};
+use super::rotate::{Answer, OperatorRequest, RequestResult};
 
 /// No request is longer than the names of all tokens of a large inventory.
 const LARGEST_REQUEST: usize = 8 << 20;
@@ -146,23 +146,23 @@ async fn rotate<C: Clock>(
     let running = &served.running;
     let names = request.tokens.resolve(&running.core.inventory());
     let names = names.map_err(|refusal| (StatusCode::NOT_FOUND, Json(refusal)))?;
-    let wish = if request.compromised { Wish::Replace } else { Wish::Rotate };
+    let asked = if request.compromised { OperatorRequest::Replace } else { OperatorRequest::Rotate };
     if request.follow {
-        return Ok(follow(served, names, wish, request.timeout_seconds));
+        return Ok(follow(served, names, asked, request.timeout_seconds));
     }
-    let granted = names.iter().map(|name| served.grant(name, wish.clone(), request.timeout_seconds));
-    Ok(Json(RotateAnswer { results: join_all(granted).await }).into_response())
+    let results = names.iter().map(|name| served.execute(name, asked.clone(), request.timeout_seconds));
+    Ok(Json(RotateAnswer { results: join_all(results).await }).into_response())
 }
 
 /// Answers with the number of results, and then with each result once it is there, a line of JSON each.
-fn follow<C: Clock>(served: Served<C>, names: Vec<TokenName>, wish: Wish, timeout: u64) -> Response {
+fn follow<C: Clock>(served: Served<C>, names: Vec<TokenName>, asked: OperatorRequest, timeout: u64) -> Response {
     let (sender, lines) = mpsc::unbounded_channel();
     // Who asked may have gone away. What they asked for is done all the same.
     let tell = move |line: serde_json::Result<String>| drop(line.map(|line| sender.send(line + "\n")));
     tell(serde_json::to_string(&Expected { expected: names.len() }));
     tokio::spawn(async move {
         let each = names.iter().map(|name| async {
-            let result = served.grant(name, wish.clone(), timeout).await;
+            let result = served.execute(name, asked.clone(), timeout).await;
             tell(serde_json::to_string(&result));
         });
         join_all(each).await;
@@ -184,7 +184,7 @@ async fn adopt<C: Clock>(
         (StatusCode::UNPROCESSABLE_ENTITY, Json(Refusal { error }))
     })?;
     let offer = Offer { secret: SecretParts::new(secret), id: request.id, expires: request.expires };
-    let result = served.grant(&request.token, Wish::Adopt(Box::new(offer)), request.timeout_seconds).await;
+    let result = served.execute(&request.token, OperatorRequest::Adopt(Box::new(offer)), request.timeout_seconds).await;
     Ok(Json(RotateAnswer { results: vec![result] }))
 }
 
@@ -192,14 +192,14 @@ async fn rollback<C: Clock>(
     State(served): State<Served<C>>,
     Json(request): Json<RollbackRequest>,
 ) -> Json<RotateAnswer> {
-    let result = served.grant(&request.token, Wish::Recall, request.timeout_seconds).await;
+    let result = served.execute(&request.token, OperatorRequest::Recall, request.timeout_seconds).await;
     Json(RotateAnswer { results: vec![result] })
 }
 
 impl<C: Clock> Served<C> {
-    async fn grant(&self, name: &TokenName, wish: Wish, timeout_seconds: u64) -> RotateResult {
+    async fn execute(&self, name: &TokenName, asked: OperatorRequest, timeout_seconds: u64) -> RotateResult {
         let patience = Duration::from_secs(timeout_seconds).min(LONGEST_WAIT);
-        self.running.core.grant(Some(&self.running.waker), name, wish, patience).await.tell()
+        self.running.core.execute(Some(&self.running.waker), name, asked, patience).await.report()
     }
 }
 
@@ -224,9 +224,9 @@ async fn reload<C: Clock>(State(served): State<Served<C>>) -> Json<ReloadAnswer>
     Json(ReloadAnswer { applied: reload.problems.is_empty(), changes: reload.changes, problems: reload.problems })
 }
 
-impl Granted {
+impl RequestResult {
     /// The result as the command line gets it.
-    pub fn tell(self) -> RotateResult {
+    pub fn report(self) -> RotateResult {
         let (outcome, generation, detail) = match self.answer {
             Answer::Rotated(number) => (RotateOutcome::Rotated, Some(number), String::new()),
             Answer::Renewed(number) => (RotateOutcome::Rotated, Some(number), "renewed in place".to_owned()),

@@ -251,8 +251,8 @@ fn done<T>(outcome: Outcome<T>, input: &str) -> Option<T> {
 /// What is said of a new token shows no secret, and what it is used for later leads nowhere else.
 fn minted(provider: &Provider, setting: &Setting, minted: Option<Minted>) {
     let Some(minted) = minted else { return };
-    let objection = minted.objection.iter().map(ToString::to_string);
-    for text in minted.unread.iter().cloned().chain(objection).chain([format!("{:?}", minted.secret)]) {
+    let rejection = minted.rejection.iter().map(ToString::to_string);
+    for text in minted.unread.iter().cloned().chain(rejection).chain([format!("{:?}", minted.secret)]) {
         secretless(&text, "\\");
     }
     let (id, facts) = (minted.remote.id, minted.remote.facts);

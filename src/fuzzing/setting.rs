@@ -8,7 +8,7 @@ use url::Url;
 use super::subject_secret;
 use crate::clock::{Span, Time};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
-use crate::provider::{Cursor, Identity, ParamKind, ParamSpec, Params, Provider, Subject, Values, Want};
+use crate::provider::{Cursor, Identity, MintRequest, ParamKind, ParamSpec, Params, Provider, Subject, Values};
 use crate::secret::{Secret, SecretParts};
 
 // Of characters that nothing escapes: an echo of them looks the same in every encoding.
@@ -22,7 +22,7 @@ pub(super) struct Setting {
     pub(super) base_url: Url,
     pub(super) params: Params,
     pub(super) identity: Identity,
-    pub(super) want: Want,
+    pub(super) mint_request: MintRequest,
     pub(super) subject: Subject,
     pub(super) page: Option<Cursor>,
 }
@@ -45,7 +45,7 @@ impl Setting {
                 username: Some("robot".to_owned()),
                 secret: SecretParts::new(Secret::new(CREDENTIAL)),
             },
-            want: Want { marker, lifetime: Some(Span::days(30)) },
+            mint_request: MintRequest { marker, lifetime: Some(Span::days(30)) },
             subject: Subject {
                 id: "41".parse().ok(),
                 name: Some("old name".to_owned()),
@@ -62,7 +62,7 @@ impl Setting {
             base_url: &self.base_url,
             params: &self.params,
             identity: Some(&self.identity),
-            want: Some(&self.want),
+            mint_request: Some(&self.mint_request),
             subject: Some(&self.subject),
             page: self.page.as_ref(),
         }

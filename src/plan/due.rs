@@ -67,9 +67,9 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, means:
     let renews = alone || means == Means::Both && whole && current.dead.is_none();
     let (kind, since) =
         if alone { (Kind::Renewal, generation.issued_at) } else { (Kind::Rotation, generation.minted_at) };
-    let here = |there: Time| there.checked_sub_signed(skew).unwrap_or(there);
-    let expires = expiry(policy, current).map(here);
-    let refresh_expires = remote.refresh_expires.map(here);
+    let to_local = |time: Time| time.checked_sub_signed(skew).unwrap_or(time);
+    let expires = expiry(policy, current).map(to_local);
+    let refresh_expires = remote.refresh_expires.map(to_local);
     let mut rules = Vec::with_capacity(3);
 
     if let Some(dead) = &current.dead {
@@ -82,7 +82,7 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, means:
         rules.push(rotation(Reason::SecretLost, generation.issued_at, expires));
     }
     if current.renewal_spent {
-        rules.push(rotation(Reason::RenewalInDoubt, generation.issued_at, expires));
+        rules.push(rotation(Reason::RenewalUnknown, generation.issued_at, expires));
     }
     if generation.account != policy.account.name
         || generation.params.as_ref().is_some_and(|params| *params != policy.params)
@@ -108,7 +108,7 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, means:
             rules.push(urgent(Reason::Expired, expires));
         }
     }
-    if let Some(until) = remote.renewable_until.map(here) {
+    if let Some(until) = remote.renewable_until.map(to_local) {
         let (at, deadline) = lead(policy, generation.minted_at, until);
         rules.push(rotation(Reason::RenewableUntil, at, Some(deadline)));
     }

@@ -38,7 +38,7 @@ reasons! {
     Dead = "dead", "the provider does not accept it any more";
     Requested = "requested", "an operator asked for it";
     SecretLost = "secret-lost", "the journal's copy of its secret cannot be opened";
-    RenewalInDoubt = "renewal-in-doubt", "the outcome of a renewal is unknown, and a renewal is never repeated";
+    RenewalUnknown = "renewal-in-doubt", "the outcome of a renewal is unknown, and a renewal is never repeated";
     ExpiryUnknown = "expiry-unknown", "nobody can tell when the adopted secret expires";
     Changed = "changed", "the inventory asks for other parameters than it was minted with";
     Renewal = "renewal", "its access token is renewed in place";
@@ -56,7 +56,7 @@ reasons! {
     Grace = "grace", "the old generation is still in its grace";
     InUse = "in-use", "the provider still sees the old generation in use";
     Revoking = "revoking", "the old generation is being revoked";
-    RemnantAlive = "remnant-alive", "an older generation that cannot be revoked is still alive";
+    OrphanAlive = "remnant-alive", "an older generation that cannot be revoked is still alive";
     NoRoom = "no-room", "its provider takes no more live tokens there: revoke one that nobody needs, \
                          `patrold audit` lists them";
     Undoing = "undoing", "the new generation is being taken back";

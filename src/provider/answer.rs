@@ -1,7 +1,7 @@
 //! From an answer to an outcome, one function for each operation.
 //!
 //! A minted secret is taken out first and is never given up: whatever else an answer says or fails to say becomes a
-//! warning or an objection next to it.
+//! warning or an rejection next to it.
 
 use serde_json::Value;
 
@@ -29,12 +29,12 @@ impl Provider {
             && let Some(minted) = self.minted(call, values, response, &body, now, None)
         {
             let judged = self.judge(Operation::Mint, values, response, now).err().map(|setback| setback.failure);
-            let objection = judged.or_else(|| self.mismatch(call, values, &body));
-            return Outcome::Done(Minted { objection, ..minted });
+            let rejection = judged.or_else(|| self.mismatch(call, values, &body));
+            return Outcome::Done(Minted { rejection, ..minted });
         }
         match self.judge(Operation::Mint, values, response, now) {
             Err(setback) => setback.outcome(Operation::Mint),
-            Ok(_) => Outcome::Ambiguous(no_secret(call)),
+            Ok(_) => Outcome::Unknown(no_secret(call)),
         }
     }
 
@@ -51,15 +51,15 @@ impl Provider {
             && let Substance::Json(body) = response.content()
             && let Some(minted) = self.minted(call, values, response, &body, now, old)
         {
-            let objection = self.judge(Operation::Renew, values, response, now).err().map(|setback| setback.failure);
-            return Outcome::Done(keep_known(Minted { objection, ..minted }, values));
+            let rejection = self.judge(Operation::Renew, values, response, now).err().map(|setback| setback.failure);
+            return Outcome::Done(keep_known(Minted { rejection, ..minted }, values));
         }
         match self.judge(Operation::Renew, values, response, now) {
             Err(setback) => setback.outcome(Operation::Renew),
-            Ok(_) if call.capture.secret.is_some() => Outcome::Ambiguous(no_secret(call)),
+            Ok(_) if call.capture.secret.is_some() => Outcome::Unknown(no_secret(call)),
             Ok(body) => match self.minted(call, values, response, &body, now, old) {
                 Some(minted) => Outcome::Done(keep_known(minted, values)),
-                None => Outcome::Ambiguous(no_secret(call)),
+                None => Outcome::Unknown(no_secret(call)),
             },
         }
     }
@@ -95,10 +95,10 @@ impl Provider {
                 unread.push(format!("{name}: nothing usable at {}", place.source));
             }
         }
-        let lifetime = values.want.and_then(|want| self.rules.lifetime.of(want.lifetime));
+        let lifetime = values.mint_request.and_then(|mint_request| self.rules.lifetime.of(mint_request.lifetime));
         let asked = Asked { now, lifetime, token: Some(token.expose()) };
         let remote = content.remote(captures, &asked, &mut unread);
-        Some(Minted { secret, remote, unread, objection: None })
+        Some(Minted { secret, remote, unread, rejection: None })
     }
 
     /// The failure of the first `match` that does not hold: the token is somebody else's.

@@ -102,7 +102,7 @@ fn read_expiry(table: &Reader<'_>, found: Found<'_>) -> Option<ExpirySource> {
         return read_moment(table, found).map(ExpirySource::Answer);
     }
     let words: [(&str, MakeSource); 4] = [
-        ("want", || ExpirySource::Want),
+        ("want", || ExpirySource::Asked),
         ("jwt", || ExpirySource::Jwt),
         ("list", || ExpirySource::List),
         ("none", || ExpirySource::Never),

@@ -39,7 +39,7 @@ impl Setback {
                 Outcome::Refused(self.failure)
             }
             RateLimited | Redirect => Outcome::Later { not_before: self.not_before, failure: self.failure },
-            _ if makes => Outcome::Ambiguous(self.failure),
+            _ if makes => Outcome::Unknown(self.failure),
             _ => Outcome::Later { not_before: self.not_before, failure: self.failure },
         }
     }

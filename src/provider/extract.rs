@@ -170,7 +170,7 @@ impl Content<'_> {
     ) -> Option<Expiry> {
         sources.iter().find_map(|source| match source {
             ExpirySource::Answer(moment) => self.moment("expires", moment, asked.now, unread),
-            ExpirySource::Want => asked.lifetime.and_then(|span| asked.now.checked_add_signed(span)).map(Expiry::At),
+            ExpirySource::Asked => asked.lifetime.and_then(|span| asked.now.checked_add_signed(span)).map(Expiry::At),
             ExpirySource::Jwt => asked.token.and_then(time::jwt_expiry).map(Expiry::At),
             ExpirySource::List => None,
             ExpirySource::Never => Some(Expiry::Never),

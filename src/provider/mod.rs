@@ -110,7 +110,7 @@ pub struct Identity {
 
 /// What a mint or a renewal asks for.
 #[derive(Clone, Debug)]
-pub struct Want {
+pub struct MintRequest {
     /// Goes into the new token's name or description.
     pub marker: Marker,
     /// The lifetime to ask for; `None` leaves it to the provider.
@@ -138,7 +138,7 @@ pub struct Values<'a> {
     /// The account's credential. Operations whose role is [`Role::Subject`] never look at it: they authenticate with
     /// the secret of `subject`.
     pub identity: Option<&'a Identity>,
-    pub want: Option<&'a Want>,
+    pub mint_request: Option<&'a MintRequest>,
     pub subject: Option<&'a Subject>,
     /// Where a listing goes on.
     pub page: Option<&'a Cursor>,
@@ -197,7 +197,7 @@ pub struct Minted {
     pub unread: Vec<String>,
     /// The token exists, but must not be used: it is somebody else's, or the answer calls itself a failure. It is to be
     /// revoked.
-    pub objection: Option<crate::outcome::Failure>,
+    pub rejection: Option<crate::outcome::Failure>,
 }
 
 /// What a provider says of one token, without its secret. Stored state.

@@ -79,15 +79,15 @@ impl<'a> Scoped<'a> {
 impl Scope for Scoped<'_> {
     fn value(&self, name: &Name) -> Dynamic {
         let text = |text: Option<&str>| text.map_or_else(|| Dynamic::from(()), Dynamic::from);
-        let want = self.values.want;
+        let mint_request = self.values.mint_request;
         let subject = self.values.subject;
-        let lifetime = want.and_then(|want| self.provider.rules.lifetime.of(want.lifetime));
+        let lifetime = mint_request.and_then(|mint_request| self.provider.rules.lifetime.of(mint_request.lifetime));
         match name {
             Name::BaseUrl => Dynamic::from_safe_string(base_of(self.values.base_url).to_owned()),
             Name::Now => dynamic_time(self.values.now),
             Name::Param(name) => self.parameter(name),
             Name::Username => text(self.credential().and_then(|(username, _)| username)),
-            Name::WantName => text(want.map(|want| want.marker.as_str())),
+            Name::WantName => text(mint_request.map(|mint_request| mint_request.marker.as_str())),
             Name::WantTtl => lifetime.map_or_else(|| Dynamic::from(()), |span| Dynamic::from(span.num_seconds())),
             Name::WantExpires => {
                 let expires = lifetime.and_then(|span| self.values.now.checked_add_signed(span));

@@ -324,7 +324,7 @@ pub(super) enum Never {
 pub(super) enum ExpirySource {
     Answer(Moment),
     /// The moment of the request and the lifetime asked for.
-    Want,
+    Asked,
     /// The claim `exp` of the secret, where that is a JSON web token.
     Jwt,
     /// Listings tell later; nothing is known before.

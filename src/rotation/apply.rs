@@ -10,7 +10,7 @@ use crate::provider::{Expiry, Remote};
 
 use super::event::Event;
 use super::state::{
-    Candidate, Current, Delivery, Intent, Noted, Origin, Phase, Progress, Remnant, Retiring, Retry, Search, TokenState,
+    Candidate, Current, Delivery, Intent, Noted, Origin, Orphan, Phase, Progress, Retiring, Retry, Search, TokenState,
     Undo,
 };
 
@@ -26,15 +26,15 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
             requested(state, at);
             compromise(state, at);
         }
-        Event::ReapRequested { remnant } => {
-            if !state.remnants.iter().any(|known| known.marker() == remnant.marker()) {
-                state.remnants.push(remnant.clone());
+        Event::ReapRequested { orphan } => {
+            if !state.orphans.iter().any(|known| known.marker() == orphan.marker()) {
+                state.orphans.push(orphan.clone());
             }
         }
         Event::Resealed { fingerprints } => {
-            let deferred = state.remnants.iter_mut().filter_map(|remnant| match remnant {
-                Remnant::Deferred { generation, .. } => Some(generation.as_mut()),
-                Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+            let deferred = state.orphans.iter_mut().filter_map(|orphan| match orphan {
+                Orphan::Deferred { generation, .. } => Some(generation.as_mut()),
+                Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
             });
             for generation in state.phase.generations_mut().chain(deferred) {
                 // A secret that the journal does not hold has none under the new key.
@@ -47,10 +47,10 @@ pub fn apply(state: &mut TokenState, at: Time, event: &Event) {
             state.last_failure = Some(Noted { at, failure: failure.clone() });
         }
         Event::BackoffEnded {} => forgive(state, at),
-        Event::RemnantEnded { remnant, .. } => state.remnants.retain(|known| known != remnant),
-        Event::ReapFailed { remnant, failure, next } => {
-            let known = state.remnants.iter_mut().find(|known| *known == remnant);
-            if let Some(retry) = known.and_then(Remnant::retry_mut) {
+        Event::OrphanEnded { orphan, .. } => state.orphans.retain(|known| known != orphan),
+        Event::ReapFailed { orphan, failure, next } => {
+            let known = state.orphans.iter_mut().find(|known| *known == orphan);
+            if let Some(retry) = known.and_then(Orphan::retry_mut) {
                 *retry = Some(again(retry.take(), at, failure, *next));
             }
         }
@@ -79,8 +79,8 @@ fn requested(state: &mut TokenState, at: Time) {
 /// Whatever failed for want of a good credential is due at `at`, and begins with the shortest backoff again.
 fn forgive(state: &mut TokenState, at: Time) {
     let renewal = state.phase.current_mut().and_then(|current| current.renewal_retry.as_mut());
-    let remnants = state.remnants.iter_mut().filter_map(Remnant::retry_mut).filter_map(Option::as_mut);
-    for retry in state.retry.iter_mut().chain(renewal).chain(remnants).filter(|retry| retry.lacked_credential()) {
+    let orphans = state.orphans.iter_mut().filter_map(Orphan::retry_mut).filter_map(Option::as_mut);
+    for retry in state.retry.iter_mut().chain(renewal).chain(orphans).filter(|retry| retry.lacked_credential()) {
         retry.attempts = 0;
         retry.next = retry.next.min(at);
     }
@@ -105,10 +105,10 @@ fn note_failure(state: &mut TokenState, at: Time, event: &Event) {
                 rotation_failed(state, at, &failure, *next);
             }
         }
-        Event::MintDoubted { failure }
+        Event::MintUnknown { failure }
         | Event::RenewalPostponed { failure, .. }
         | Event::RenewalRefused { failure, .. }
-        | Event::RenewalDoubted { failure }
+        | Event::RenewalUnknown { failure }
         | Event::ReapFailed { failure, .. }
         | Event::StoreFailed { failure, .. }
         | Event::HookFailed { failure, .. }
@@ -200,14 +200,14 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         (Phase::Steady { current }, Event::Intended { intent }) => intended(state, Some(current), intent),
         (Phase::Intended { current, .. }, Event::MintRefused { .. })
         | (Phase::Searching { current, .. }, Event::OrphanRevoked { .. }) => settled(current),
-        (Phase::Intended { current, intent }, Event::MintDoubted { failure }) => {
+        (Phase::Intended { current, intent }, Event::MintUnknown { failure }) => {
             Phase::Searching { current, intent, search: Search { since: at, failure: failure.clone(), found: None } }
         }
         (Phase::Searching { current, intent, search }, Event::OrphanFound { remote }) => {
             Phase::Searching { current, intent, search: Search { found: Some(remote.clone()), ..search } }
         }
-        (Phase::Searching { current, .. }, Event::SearchEnded { remnant, .. }) => {
-            state.remnants.push(remnant.clone());
+        (Phase::Searching { current, .. }, Event::SearchEnded { orphan, .. }) => {
+            state.orphans.push(orphan.clone());
             settled(current)
         }
         (Phase::Intended { current, .. }, Event::Minted { candidate }) => {
@@ -217,8 +217,8 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         // A secret that an operator brought, or asked for again.
         (Phase::Vacant, Event::Offered { candidate }) => offered(state, None, candidate),
         (Phase::Steady { current }, Event::Offered { candidate }) => offered(state, Some(current), candidate),
-        (Phase::Active { current, .. } | Phase::Steady { current }, Event::Recalled { candidate, remnant }) => {
-            state.remnants.retain(|known| Some(known) != remnant.as_ref());
+        (Phase::Active { current, .. } | Phase::Steady { current }, Event::Recalled { candidate, orphan }) => {
+            state.orphans.retain(|known| Some(known) != orphan.as_ref());
             Phase::Minted { current: Some(current), candidate: candidate.as_ref().clone() }
         }
 
@@ -232,7 +232,7 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         (Phase::Delivered { current, candidate }, Event::StoreOwed { .. }) => Phase::Verified { current, candidate },
         (Phase::Delivered { current, mut candidate }, Event::Activated { revoke_at }) => {
             candidate.delivery.settled = Some(at);
-            release(&mut state.remnants, *revoke_at);
+            release(&mut state.orphans, *revoke_at);
             activate(state, current, candidate, at, *revoke_at)
         }
         (
@@ -252,8 +252,8 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             let undo = Undo { why: why.clone(), restore: *restore, restored: Delivery::default() };
             Phase::Undoing { current, candidate, undo }
         }
-        (Phase::Undoing { mut current, undo, candidate }, Event::Undone { remnant, revoke_at, .. }) => {
-            state.remnants.extend(remnant.clone());
+        (Phase::Undoing { mut current, undo, candidate }, Event::Undone { orphan, revoke_at, .. }) => {
+            state.orphans.extend(orphan.clone());
             if let Some(current) = current.as_mut() {
                 if undo.restore {
                     // What was not restored holds the new secret, or nobody knows what.
@@ -263,7 +263,7 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
                     current.preferred = Some(at);
                 }
             }
-            match (candidate, current, remnant) {
+            match (candidate, current, orphan) {
                 (
                     Candidate {
                         generation, rotation, origin: Origin::Recalled { handed_over, revoke_at: before }, ..
@@ -284,8 +284,8 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
         (Phase::Active { current, .. } | Phase::Revoked { current, .. }, Event::Retired { .. }) => {
             Phase::Steady { current }
         }
-        (Phase::Active { current, .. }, Event::LeftToExpire { remnant } | Event::RevocationDeferred { remnant }) => {
-            state.remnants.push(remnant.clone());
+        (Phase::Active { current, .. }, Event::LeftToExpire { orphan } | Event::RevocationDeferred { orphan }) => {
+            state.orphans.push(orphan.clone());
             Phase::Steady { current }
         }
 
@@ -297,7 +297,7 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             Phase::Renewing { current, retiring: Some(retiring), intent: intent.clone() }
         }
         (
-            Phase::Renewing { mut current, retiring, intent } | Phase::Doubted { mut current, retiring, intent },
+            Phase::Renewing { mut current, retiring, intent } | Phase::RenewalUnknown { mut current, retiring, intent },
             Event::RenewalRefused { failure, next, spent },
         ) => {
             if *spent {
@@ -307,11 +307,11 @@ fn step(state: &mut TokenState, phase: Phase, at: Time, event: &Event) -> Phase 
             current.renewal_retry = Some(again(current.renewal_retry.take(), at, failure, *next));
             renewed(current, retiring)
         }
-        (Phase::Renewing { mut current, retiring, intent }, Event::RenewalDoubted { .. }) => {
+        (Phase::Renewing { mut current, retiring, intent }, Event::RenewalUnknown { .. }) => {
             current.renewal_retry = None;
-            Phase::Doubted { current, retiring, intent }
+            Phase::RenewalUnknown { current, retiring, intent }
         }
-        (Phase::Doubted { mut current, retiring, intent }, Event::RenewalExamined { dead }) => {
+        (Phase::RenewalUnknown { mut current, retiring, intent }, Event::RenewalExamined { dead }) => {
             answered(state, &intent, &current);
             current.renewal_spent = true;
             current.dead = dead.clone().map(|failure| Noted { at, failure });
@@ -460,8 +460,8 @@ fn compromise(state: &mut TokenState, at: Time) {
     if let Some(retiring) = state.phase.retiring_mut() {
         retiring.revoke_at = retiring.revoke_at.min(at);
     }
-    for remnant in &mut state.remnants {
-        if let Remnant::Deferred { generation, revoke_at, .. } = remnant {
+    for orphan in &mut state.orphans {
+        if let Orphan::Deferred { generation, revoke_at, .. } = orphan {
             generation.compromised.get_or_insert(at);
             *revoke_at = revoke_at.map(|revoke_at| revoke_at.min(at));
         }
@@ -493,9 +493,9 @@ fn activate(
 }
 
 /// Consumers certainly do without the deferred generations after `revoke_at`: a handover is complete.
-fn release(remnants: &mut [Remnant], at: Time) {
-    for remnant in remnants {
-        if let Remnant::Deferred { revoke_at: revoke_at @ None, .. } = remnant {
+fn release(orphans: &mut [Orphan], at: Time) {
+    for orphan in orphans {
+        if let Orphan::Deferred { revoke_at: revoke_at @ None, .. } = orphan {
             *revoke_at = Some(at);
         }
     }

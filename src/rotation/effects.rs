@@ -11,7 +11,7 @@ use crate::clock::Time;
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, Outcome};
-use crate::provider::{Gone, Minted, Params, Subject, Verdict, Want};
+use crate::provider::{Gone, MintRequest, Minted, Params, Subject, Verdict};
 use crate::secret::{Fingerprint, Secret, SecretParts};
 
 use super::event::Event;
@@ -54,7 +54,7 @@ pub trait Effects: Send + Sync + 'static {
     fn preflight(&self, store: &StorePolicy) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Asks for a new token.
-    fn mint(&self, at: Address<'_>, want: &Want) -> impl Future<Output = Outcome<Minted>> + Send;
+    fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> impl Future<Output = Outcome<Minted>> + Send;
 
     /// A listing that was begun at `since` or later; one serves every token of the account that waits for it.
     fn list(&self, at: Address<'_>, since: Time) -> impl Future<Output = Outcome<Arc<Listing>>> + Send;
@@ -66,7 +66,12 @@ pub trait Effects: Send + Sync + 'static {
     fn revoke(&self, at: Address<'_>, subject: &Subject) -> impl Future<Output = Outcome<Gone>> + Send;
 
     /// Renews a token in place.
-    fn renew(&self, at: Address<'_>, want: &Want, subject: &Subject) -> impl Future<Output = Outcome<Minted>> + Send;
+    fn renew(
+        &self,
+        at: Address<'_>,
+        mint_request: &MintRequest,
+        subject: &Subject,
+    ) -> impl Future<Output = Outcome<Minted>> + Send;
 
     /// Writes a secret to a store and reads it back.
     fn write(&self, store: &StorePolicy, secret: &Secret) -> impl Future<Output = Outcome<()>> + Send;
@@ -92,7 +97,7 @@ pub trait Effects: Send + Sync + 'static {
     }
 
     /// Lets accounts that authenticate with `token` try `secret`, which is not current: what they had does not work.
-    fn lend(&self, token: &TokenName, secret: &SecretParts);
+    fn set_credential(&self, token: &TokenName, secret: &SecretParts);
 
     /// Tells that `event` happened at `at` and is durable; `state` is what it led to. Returns once whoever
     /// authenticates with this token uses its new secret.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{Candidate, Generation, Intent, Remnant};
+use super::state::{Candidate, Generation, Intent, Orphan};
 use crate::clock::Time;
 use crate::names::{GenerationNo, HookKey, RemoteId, RotationId, StoreKey};
 use crate::outcome::Failure;
@@ -17,12 +17,12 @@ use crate::secret::Fingerprint;
 pub const ADDED: &str = "added to the inventory";
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $variant:ident $({ $($field:ident: $type:ty),* $(,)? })? = $name:literal;)*) => {
+    ($($(#[$doc:meta])* $variant:ident $({ $($(#[$attribute:meta])* $field:ident: $type:ty),* $(,)? })? = $name:literal;)*) => {
         /// One thing that happened to one token.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "event")]
         pub enum Event {
-            $($(#[$doc])* #[serde(rename = $name)] $variant $({ $($field: $type),* })?,)*
+            $($(#[$doc])* #[serde(rename = $name)] $variant $({ $($(#[$attribute])* $field: $type),* })?,)*
         }
 
         impl Event {
@@ -57,9 +57,9 @@ events! {
     Compromised {} = "compromised";
     /// An operator brought a secret to take over; it is in the journal, and proven next.
     Offered { candidate: Box<Candidate> } = "offered";
-    /// An operator asked for the generation before the current one; it is proven next. `remnant`: it was waiting for a
+    /// An operator asked for the generation before the current one; it is proven next. `orphan`: it was waiting for a
     /// revocation that had been left for later.
-    Recalled { candidate: Box<Candidate>, remnant: Option<Remnant> } = "recalled";
+    Recalled { candidate: Box<Candidate>, #[serde(rename = "remnant")] orphan: Option<Orphan> } = "recalled";
     /// The step that comes next failed and will be tried again; nothing happened at the provider.
     Postponed { failure: Failure, next: Time } = "postponed";
     /// A mint is about to be asked for.
@@ -67,13 +67,13 @@ events! {
     /// The mint certainly did not happen; the intent is dropped.
     MintRefused { failure: Failure, next: Time } = "mint-refused";
     /// Nobody knows whether the mint happened.
-    MintDoubted { failure: Failure } = "mint-doubted";
+    MintUnknown { failure: Failure } = "mint-doubted";
     /// A token with the marker of the lost mint was found.
     OrphanFound { remote: Remote } = "orphan-found";
     /// The orphan was revoked, or was gone already.
     OrphanRevoked { next: Time } = "orphan-revoked";
     /// The search ended without a revocation; what may still be alive is remembered.
-    SearchEnded { remnant: Remnant, next: Time } = "search-ended";
+    SearchEnded { #[serde(rename = "remnant")] orphan: Orphan, next: Time } = "search-ended";
     /// The provider minted; the secret is in the journal.
     Minted { candidate: Box<Candidate> } = "minted";
     /// The new secret was accepted by the provider; `proven` is false where the definition has no way to ask.
@@ -97,7 +97,7 @@ events! {
     /// The provider saw the old generation in use after the handover: its revocation is put off.
     StillUsed { revoke_at: Time } = "still-used";
     /// The old generation could not be revoked before the next rotation has to begin: it is revoked later.
-    RevocationDeferred { remnant: Remnant } = "revocation-deferred";
+    RevocationDeferred { #[serde(rename = "remnant")] orphan: Orphan } = "revocation-deferred";
     /// The old generation is revoked; `already`: the provider did not know it any more.
     Revoked { already: bool } = "revoked";
     /// The old generation was still accepted after its revocation: it is revoked again.
@@ -105,12 +105,12 @@ events! {
     /// The old generation is over, and its secret erased. `proven`: one request with it was refused.
     Retired { proven: bool } = "retired";
     /// The old generation cannot be revoked; it stays known until it expires. Its secret is erased.
-    LeftToExpire { remnant: Remnant } = "left-to-expire";
+    LeftToExpire { #[serde(rename = "remnant")] orphan: Orphan } = "left-to-expire";
     /// The new generation is taken back.
     UndoBegun { why: Failure, restore: bool } = "undo-begun";
-    /// The new generation was taken back; `remnant`: it could not be revoked. `revoke_at`: one that was recalled goes on
+    /// The new generation was taken back; `orphan`: it could not be revoked. `revoke_at`: one that was recalled goes on
     /// retiring, and is not revoked before this.
-    Undone { remnant: Option<Remnant>, next: Time, revoke_at: Option<Time> } = "undone";
+    Undone { #[serde(rename = "remnant")] orphan: Option<Orphan>, next: Time, revoke_at: Option<Time> } = "undone";
     /// A renewal in place is about to be asked for.
     RenewalIntended { intent: Intent } = "renewal-intended";
     /// A renewal in place could not be begun.
@@ -118,7 +118,7 @@ events! {
     /// The renewal certainly did not happen; `spent`: the provider says that it never will.
     RenewalRefused { failure: Failure, next: Time, spent: bool } = "renewal-refused";
     /// Nobody knows whether the renewal happened.
-    RenewalDoubted { failure: Failure } = "renewal-doubted";
+    RenewalUnknown { failure: Failure } = "renewal-doubted";
     /// After a renewal of unknown outcome: whether the secret at hand still works.
     RenewalExamined { dead: Option<Failure> } = "renewal-examined";
     /// The provider renewed; the new secret is in the journal.
@@ -135,12 +135,12 @@ events! {
     StoreOwed { store: StoreKey, found: String, revoke_at: Option<Time> } = "store-owed";
     /// Every store and hook that was owed after the handover is done.
     Redelivered {} = "redelivered";
-    /// A remnant is over; `revoked`: it was found and revoked after all.
-    RemnantEnded { remnant: Remnant, revoked: bool } = "remnant-ended";
-    /// A remnant could not be revoked.
-    ReapFailed { remnant: Remnant, failure: Failure, next: Time } = "reap-failed";
+    /// An orphan is over; `revoked`: it was found and revoked after all.
+    OrphanEnded { #[serde(rename = "remnant")] orphan: Orphan, revoked: bool } = "remnant-ended";
+    /// An orphan could not be revoked.
+    ReapFailed { #[serde(rename = "remnant")] orphan: Orphan, failure: Failure, next: Time } = "reap-failed";
     /// An operator wants an orphan revoked: it is remembered like a lost mint that turned up.
-    ReapRequested { remnant: Remnant } = "reap-requested";
+    ReapRequested { #[serde(rename = "remnant")] orphan: Orphan } = "reap-requested";
     /// The journal has a new key: the fingerprints of the secrets that it holds, by generation and part.
     Resealed { fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> } = "resealed";
     /// The journal's copy of a generation's secret cannot be opened.

@@ -27,7 +27,7 @@
 //!
 //! Shortcuts out of steps that cannot be finished, taken only when waiting would leave consumers without a usable secret:
 //! Verified or Delivered ──activated early──▶ Active, with stores or hooks still owed; Active ──revocation deferred──▶
-//! Steady and Undoing ──undone──▶ Steady, with a generation that is remembered as a [`remnant`] and revoked later.
+//! Steady and Undoing ──undone──▶ Steady, with a generation that is remembered as an [`orphan`] and revoked later.
 //!
 //! `decide` looks at a state and says what comes next; `run` does it through [`effects::Effects`], journals what
 //! happened, and lets `apply` make the next state of it. Daemon, command line and tests drive the same `run`.
@@ -37,7 +37,7 @@ pub mod apply;
 pub mod decide;
 pub mod effects;
 pub mod event;
-pub mod remnant;
+pub mod orphan;
 pub mod run;
 pub mod state;
 

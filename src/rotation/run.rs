@@ -22,7 +22,7 @@ use super::apply;
 use super::decide::{Abilities, Action, Memo, Rest, Situation, Step, decide};
 use super::effects::Effects;
 use super::event::Event;
-use super::state::{Generation, Origin, Phase, Remnant, TokenState};
+use super::state::{Generation, Origin, Orphan, Phase, TokenState};
 
 /// So many steps without a rest are more than any rotation has. Whoever takes them is in a circle that nobody thought
 /// of, and must not become a flood of requests.
@@ -228,16 +228,16 @@ fn erased(state: &TokenState, event: &Event) -> Vec<(GenerationNo, u32)> {
     let ended = match event {
         Event::Retired { .. }
         | Event::LeftToExpire { .. }
-        | Event::RevocationDeferred { remnant: Remnant::Unrevocable { .. } } => {
+        | Event::RevocationDeferred { orphan: Orphan::Unrevocable { .. } } => {
             phase.retiring().map(|retiring| slot(&retiring.generation))
         }
         // A generation whose revocation is left for later may need its secret for it.
-        Event::Undone { remnant: Some(Remnant::Deferred { .. }), .. } => None,
+        Event::Undone { orphan: Some(Orphan::Deferred { .. }), .. } => None,
         Event::Undone { .. } => {
             let ended = phase.candidate().filter(|it| !matches!(it.origin, Origin::Recalled { .. }));
             ended.map(|candidate| slot(&candidate.generation))
         }
-        Event::RemnantEnded { remnant: Remnant::Deferred { generation, .. }, .. } => Some(slot(generation)),
+        Event::OrphanEnded { orphan: Orphan::Deferred { generation, .. }, .. } => Some(slot(generation)),
         // The revision before the one that was renewed.
         Event::RenewalVerified { .. } | Event::RenewalRejected { .. } => {
             let current = phase.current().map(|current| slot(&current.generation));

@@ -14,7 +14,7 @@ use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Params, Remote};
 use crate::secret::Fingerprint;
 
-pub use super::remnant::Remnant;
+pub use super::orphan::Orphan;
 
 /// All that the journal knows of one token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,8 @@ pub struct TokenState {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub adopted: BTreeMap<String, Fingerprint>,
     /// Live credentials that no variant of `phase` holds: they end by themselves, or are revoked when that is possible.
-    pub remnants: Vec<Remnant>,
+    #[serde(rename = "remnants")]
+    pub orphans: Vec<Orphan>,
 }
 
 impl TokenState {
@@ -53,8 +54,8 @@ impl TokenState {
     /// Whether something waits for another try that failed for want of a good credential.
     pub fn lacked_credential(&self) -> bool {
         let renewal = self.phase.current().and_then(|current| current.renewal_retry.as_ref());
-        let remnants = self.remnants.iter().filter_map(Remnant::retry);
-        self.retry.iter().chain(renewal).chain(remnants).any(Retry::lacked_credential)
+        let orphans = self.orphans.iter().filter_map(Orphan::retry);
+        self.retry.iter().chain(renewal).chain(orphans).any(Retry::lacked_credential)
     }
 
     /// The markers of everything that this state accounts for.
@@ -62,16 +63,16 @@ impl TokenState {
         let phase = &self.phase;
         let minted = phase.generations().filter_map(|generation| generation.marker.as_ref());
         let intended = phase.intent().map(|intent| &intent.marker);
-        let remnants = self.remnants.iter().filter_map(Remnant::marker);
-        minted.chain(intended).chain(remnants).map(Marker::as_str)
+        let orphans = self.orphans.iter().filter_map(Orphan::marker);
+        minted.chain(intended).chain(orphans).map(Marker::as_str)
     }
 
     /// Every generation that may have a secret in the journal: those of the phase, and those whose revocation was left for
     /// later.
     pub fn generations(&self) -> impl Iterator<Item = &Generation> {
-        let deferred = self.remnants.iter().filter_map(|remnant| match remnant {
-            Remnant::Deferred { generation, .. } => Some(generation.as_ref()),
-            Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+        let deferred = self.orphans.iter().filter_map(|orphan| match orphan {
+            Orphan::Deferred { generation, .. } => Some(generation.as_ref()),
+            Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
         });
         self.phase.generations().chain(deferred)
     }
@@ -105,7 +106,8 @@ pub enum Phase {
     /// A renewal in place was intended; it is sent next. An old generation may still wait for its end meanwhile.
     Renewing { current: Current, retiring: Option<Retiring>, intent: Intent },
     /// The outcome of a renewal is unknown: the secret at hand is examined, the renewal is never repeated.
-    Doubted { current: Current, retiring: Option<Retiring>, intent: Intent },
+    #[serde(rename = "doubted")]
+    RenewalUnknown { current: Current, retiring: Option<Retiring>, intent: Intent },
     /// The renewed secret is journaled and is proven next.
     Renewed { current: Current, retiring: Option<Retiring>, intent: Intent },
 }
@@ -125,7 +127,7 @@ impl Phase {
             | Self::Active { current, .. }
             | Self::Revoked { current, .. }
             | Self::Renewing { current, .. }
-            | Self::Doubted { current, .. }
+            | Self::RenewalUnknown { current, .. }
             | Self::Renewed { current, .. } => Some(current),
         }
     }
@@ -144,7 +146,7 @@ impl Phase {
             | Self::Active { current, .. }
             | Self::Revoked { current, .. }
             | Self::Renewing { current, .. }
-            | Self::Doubted { current, .. }
+            | Self::RenewalUnknown { current, .. }
             | Self::Renewed { current, .. } => Some(current),
         }
     }
@@ -164,9 +166,9 @@ impl Phase {
     pub fn retiring(&self) -> Option<&Retiring> {
         match self {
             Self::Active { retiring, .. } | Self::Revoked { retiring, .. } => Some(retiring),
-            Self::Renewing { retiring, .. } | Self::Doubted { retiring, .. } | Self::Renewed { retiring, .. } => {
-                retiring.as_ref()
-            }
+            Self::Renewing { retiring, .. }
+            | Self::RenewalUnknown { retiring, .. }
+            | Self::Renewed { retiring, .. } => retiring.as_ref(),
             _ => None,
         }
     }
@@ -175,9 +177,9 @@ impl Phase {
     pub(crate) fn retiring_mut(&mut self) -> Option<&mut Retiring> {
         match self {
             Self::Active { retiring, .. } | Self::Revoked { retiring, .. } => Some(retiring),
-            Self::Renewing { retiring, .. } | Self::Doubted { retiring, .. } | Self::Renewed { retiring, .. } => {
-                retiring.as_mut()
-            }
+            Self::Renewing { retiring, .. }
+            | Self::RenewalUnknown { retiring, .. }
+            | Self::Renewed { retiring, .. } => retiring.as_mut(),
             _ => None,
         }
     }
@@ -206,7 +208,7 @@ impl Phase {
                 (Some(current), None, Some(retiring))
             }
             Self::Renewing { current, retiring, .. }
-            | Self::Doubted { current, retiring, .. }
+            | Self::RenewalUnknown { current, retiring, .. }
             | Self::Renewed { current, retiring, .. } => (Some(current), None, retiring.as_mut()),
         };
         let generations = [
@@ -223,7 +225,7 @@ impl Phase {
             Self::Intended { intent, .. }
             | Self::Searching { intent, .. }
             | Self::Renewing { intent, .. }
-            | Self::Doubted { intent, .. }
+            | Self::RenewalUnknown { intent, .. }
             | Self::Renewed { intent, .. } => Some(intent),
             _ => None,
         }
@@ -231,7 +233,7 @@ impl Phase {
 
     /// Whether a renewal in place is under way.
     pub fn renews(&self) -> bool {
-        matches!(self, Self::Renewing { .. } | Self::Doubted { .. } | Self::Renewed { .. })
+        matches!(self, Self::Renewing { .. } | Self::RenewalUnknown { .. } | Self::Renewed { .. })
     }
 
     /// The stable name of the variant.
@@ -248,7 +250,7 @@ impl Phase {
             Self::Revoked { .. } => "revoked",
             Self::Undoing { .. } => "undoing",
             Self::Renewing { .. } => "renewing",
-            Self::Doubted { .. } => "doubted",
+            Self::RenewalUnknown { .. } => "doubted",
             Self::Renewed { .. } => "renewed",
         }
     }
@@ -369,7 +371,8 @@ pub struct Candidate {
     pub rotation: RotationId,
     pub delivery: Delivery,
     /// The answer to its mint shows that it is not what was asked for.
-    pub objection: Option<Failure>,
+    #[serde(rename = "objection")]
+    pub rejection: Option<Failure>,
     /// Where it comes from.
     #[serde(default, skip_serializing_if = "Origin::is_mint")]
     pub origin: Origin,

@@ -76,7 +76,7 @@ pub fn preflight(policy: &StorePolicy) -> Result<(), Failure> {
 /// Writes the secret and reads it back.
 ///
 /// Done: it is there, on the disk. Later: the file, its directory or its content do not allow it now. Refused: the
-/// format cannot hold this value. Ambiguous: it may be visible, but that could not be confirmed; write again.
+/// format cannot hold this value. Unknown: it may be visible, but that could not be confirmed; write again.
 pub fn write(policy: &StorePolicy, secret: &Secret) -> Outcome<()> {
     if let Err(failure) = check_value(policy, secret) {
         return Outcome::Refused(failure);
@@ -141,9 +141,8 @@ pub async fn write_async(policy: &StorePolicy, secret: &Secret) -> Outcome<()> {
     let (policy, secret) = (policy.clone(), secret.clone());
     let key = policy.key.clone();
     let joined = tokio::task::spawn_blocking(move || write(&policy, &secret)).await;
-    joined.unwrap_or_else(|error| {
-        Outcome::Ambiguous(Failure::new(FailureCode::StoreUnwritable, format!("{key}: {error}")))
-    })
+    joined
+        .unwrap_or_else(|error| Outcome::Unknown(Failure::new(FailureCode::StoreUnwritable, format!("{key}: {error}"))))
 }
 
 /// [`read`] on the blocking pool.
@@ -165,7 +164,7 @@ fn write_checked(policy: &StorePolicy, secret: &Secret) -> Result<Outcome<()>, F
         if existing.as_ref().is_some_and(|content| content.bytes == bytes && fits(wanted, content.attributes)) {
             return Ok(match target.settle() {
                 Ok(()) => Outcome::Done(()),
-                Err(error) => Outcome::Ambiguous(unwritable(policy, error)),
+                Err(error) => Outcome::Unknown(unwritable(policy, error)),
             });
         }
         let unchanged = |phase| match (&policy.kind, phase) {
@@ -175,7 +174,7 @@ fn write_checked(policy: &StorePolicy, secret: &Secret) -> Result<Outcome<()>, F
         match target.replace_checked(&bytes, wanted, unchanged) {
             Ok(()) => return Ok(confirm(policy, secret)),
             Err(error) if error.is_changed() => {}
-            Err(error) if error.may_be_visible() => return Ok(Outcome::Ambiguous(unwritable(policy, error))),
+            Err(error) if error.may_be_visible() => return Ok(Outcome::Unknown(unwritable(policy, error))),
             Err(error) => return Err(unwritable(policy, error)),
         }
     }
@@ -196,7 +195,7 @@ fn still(target: &Target, existing: Option<&Content>) -> Result<(), Cause> {
 /// Reads back what was written.
 fn confirm(policy: &StorePolicy, secret: &Secret) -> Outcome<()> {
     let mismatch = |why: &str| {
-        Outcome::Ambiguous(Failure::new(FailureCode::StoreMismatch, format!("{}: {why} after the write", policy.key)))
+        Outcome::Unknown(Failure::new(FailureCode::StoreMismatch, format!("{}: {why} after the write", policy.key)))
     };
     match read(policy) {
         Ok(Some(Held { secret: Some(found), attributes_ok })) if found.expose() == secret.expose() => {
@@ -208,7 +207,7 @@ fn confirm(policy: &StorePolicy, secret: &Secret) -> Outcome<()> {
         }
         Ok(Some(_)) => mismatch("it holds something else"),
         Ok(None) => mismatch("it holds nothing"),
-        Err(failure) => Outcome::Ambiguous(failure),
+        Err(failure) => Outcome::Unknown(failure),
     }
 }
 

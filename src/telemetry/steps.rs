@@ -70,7 +70,7 @@ words! {
         /// It is tried again, or something else is done instead.
         Failed = "failed",
         /// Nobody knows whether it happened.
-        Unclear = "unclear",
+        Unknown = "unclear",
         /// The store did not hold what was delivered.
         Drifted = "drifted",
     }
@@ -79,13 +79,13 @@ words! {
 /// The step that `event` ends, and how; `None` where it ends none. `state`: what it led to.
 pub fn step(event: &Event, state: &TokenState) -> Option<(StepName, StepResult)> {
     use StepName as S;
-    use StepResult::{Drifted, Failed, Ok, Unclear};
+    use StepResult::{Drifted, Failed, Ok, Unknown};
     Some(match event {
         Event::Adopted { .. } | Event::Offered { .. } | Event::Replaced { .. } => (S::Adopt, Ok),
         Event::Minted { .. } => (S::Mint, Ok),
         Event::InitialRefused { .. } => (S::Adopt, Failed),
         Event::MintRefused { .. } => (S::Mint, Failed),
-        Event::MintDoubted { .. } => (S::Mint, Unclear),
+        Event::MintUnknown { .. } => (S::Mint, Unknown),
         Event::OrphanFound { .. } | Event::SearchEnded { .. } => (S::Search, Ok),
         Event::Verified { .. } | Event::RenewalVerified { .. } => (S::Verify, Ok),
         Event::RenewalRejected { .. } | Event::ReplacementRefused { .. } => (S::Verify, Failed),
@@ -99,15 +99,15 @@ pub fn step(event: &Event, state: &TokenState) -> Option<(StepName, StepResult)>
         Event::LeftToExpire { .. } | Event::RevocationDeferred { .. } => (S::Revoke, Failed),
         Event::Retired { proven: true } => (S::Prove, Ok),
         Event::FoundAlive { .. } => (S::Prove, Failed),
-        Event::Undone { remnant: None, .. } => (S::Undo, Ok),
-        Event::Undone { remnant: Some(_), .. } => (S::Undo, Failed),
+        Event::Undone { orphan: None, .. } => (S::Undo, Ok),
+        Event::Undone { orphan: Some(_), .. } => (S::Undo, Failed),
         Event::Renewed { .. } => (S::Renew, Ok),
         Event::RenewalRefused { .. } | Event::RenewalPostponed { .. } => (S::Renew, Failed),
-        Event::RenewalDoubted { .. } => (S::Renew, Unclear),
+        Event::RenewalUnknown { .. } => (S::Renew, Unknown),
         Event::RenewalExamined { dead: None } => (S::Examine, Ok),
         Event::RenewalExamined { dead: Some(_) } | Event::FoundDead { .. } => (S::Examine, Failed),
         Event::StoreOwed { found, .. } if found != ADDED => (S::Inspect, Drifted),
-        Event::RemnantEnded { revoked: true, .. } => (S::Reap, Ok),
+        Event::OrphanEnded { revoked: true, .. } => (S::Reap, Ok),
         Event::ReapFailed { .. } => (S::Reap, Failed),
         Event::Postponed { .. } => (postponed(&state.phase), Failed),
         Event::Requested {}
@@ -125,7 +125,7 @@ pub fn step(event: &Event, state: &TokenState) -> Option<(StepName, StepResult)>
         | Event::Observed { .. }
         | Event::StoreOwed { .. }
         | Event::Redelivered {}
-        | Event::RemnantEnded { revoked: false, .. }
+        | Event::OrphanEnded { revoked: false, .. }
         | Event::SecretLost { .. } => return None,
     })
 }
@@ -142,7 +142,7 @@ fn postponed(phase: &Phase) -> StepName {
         Phase::Revoked { .. } => StepName::Prove,
         Phase::Undoing { .. } => StepName::Undo,
         Phase::Renewing { .. } => StepName::Renew,
-        Phase::Doubted { .. } => StepName::Examine,
+        Phase::RenewalUnknown { .. } => StepName::Examine,
     }
 }
 
@@ -168,10 +168,10 @@ pub fn happening(token: &TokenName, at: Time, event: &Event, state: &TokenState)
         Event::RenewalVerified { .. } => (true, format!("generation {number} renewed in place")),
         Event::InitialRefused { failure } => (false, format!("not adopted, another one is minted: {failure}")),
         Event::MintRefused { failure, .. } => (false, format!("not minted: {failure}")),
-        Event::MintDoubted { failure } => (false, format!("nobody knows whether it was minted: {failure}")),
+        Event::MintUnknown { failure } => (false, format!("nobody knows whether it was minted: {failure}")),
         Event::UndoBegun { why, .. } => (false, format!("the new generation is taken back: {why}")),
         Event::RenewalRefused { failure, .. } => (false, format!("not renewed: {failure}")),
-        Event::RenewalDoubted { failure } => (false, format!("nobody knows whether it was renewed: {failure}")),
+        Event::RenewalUnknown { failure } => (false, format!("nobody knows whether it was renewed: {failure}")),
         Event::FoundDead { failure } => (false, format!("the provider does not accept it any more: {failure}")),
         Event::StoreOwed { store, found, .. } if found != ADDED => {
             (false, format!("store {store} is written again: {found}"))
@@ -236,7 +236,7 @@ mod tests {
         let next = Time::UNIX_EPOCH;
         for (sentence, event, expected) in [
             ("refused", Event::MintRefused { failure: failure(), next }, Some((StepName::Mint, StepResult::Failed))),
-            ("lost", Event::MintDoubted { failure: failure() }, Some((StepName::Mint, StepResult::Unclear))),
+            ("lost", Event::MintUnknown { failure: failure() }, Some((StepName::Mint, StepResult::Unknown))),
             ("put off", Event::Postponed { failure: failure(), next }, Some((StepName::Mint, StepResult::Failed))),
             ("drift", owed("is empty"), Some((StepName::Inspect, StepResult::Drifted))),
             ("a new store is no drift", owed(ADDED), None),

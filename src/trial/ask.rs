@@ -69,7 +69,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
                 Outcome::Done(value) => return Ok((value, attempts.effort(self.clock.now()))),
                 Outcome::Refused(failure) => return Err(failure),
                 Outcome::Later { not_before, failure } => (not_before, failure),
-                Outcome::Ambiguous(failure) => (None, failure),
+                Outcome::Unknown(failure) => (None, failure),
             };
             // No other answer comes of it before somebody does something. A session that had ended is worth a second
             // try.
@@ -129,7 +129,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
                 }
                 Outcome::Done(verdict) => (Ok(verdict), None),
                 Outcome::Later { not_before, failure } => (Err(failure), not_before),
-                Outcome::Refused(failure) | Outcome::Ambiguous(failure) => return Err(failure),
+                Outcome::Refused(failure) | Outcome::Unknown(failure) => return Err(failure),
             };
             if !self.pause(&mut attempts, not_before).await {
                 let effort = attempts.effort(self.clock.now());

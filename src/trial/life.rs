@@ -8,7 +8,7 @@ use crate::daemon::real;
 use crate::journal::Journal;
 use crate::names::RotationId;
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, Minted, Operation, Role, Verdict, Want};
+use crate::provider::{Gone, MintRequest, Minted, Operation, Role, Verdict};
 use crate::view::words;
 
 impl<C: Clock, J: Journal> Trial<'_, C, J> {
@@ -39,11 +39,11 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         let rotation = RotationId::new(real::random());
         let mut specimen = self.notebook.intend(rotation, account, self.order.params.clone(), now, until).await?;
         self.tell(format!("minting {}", specimen.marker));
-        let want = Want { marker: specimen.marker.clone(), lifetime };
+        let mint_request = MintRequest { marker: specimen.marker.clone(), lifetime };
         let mut attempts = self.attempts(self.order.patience);
         let minted = loop {
             let outcome = match self.member.client() {
-                Ok(client) => client.mint(&self.order.params, &want).await,
+                Ok(client) => client.mint(&self.order.params, &mint_request).await,
                 Err(failure) => Outcome::Refused(failure),
             };
             match outcome {
@@ -61,10 +61,10 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
                     return Err(self.not_minted(failure));
                 }
                 // What the journal knows of it is searched for when the test ends.
-                Outcome::Ambiguous(failure) => return Err(self.not_minted(failure)),
+                Outcome::Unknown(failure) => return Err(self.not_minted(failure)),
             }
         };
-        let Minted { secret, remote, unread, objection } = minted;
+        let Minted { secret, remote, unread, rejection } = minted;
         self.keep_quiet_about(&secret);
         self.held.insert(specimen.number, secret.clone());
         let now = self.clock.now();
@@ -73,8 +73,8 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         if self.member.policy.provider.role(Operation::Mint) == Role::Account && !self.found(Ability::Authenticate) {
             self.find(Ability::Authenticate, Seen::Yes, "a mint");
         }
-        if let Some(objection) = objection {
-            return Err(self.not_minted(objection));
+        if let Some(rejection) = rejection {
+            return Err(self.not_minted(rejection));
         }
         self.find(Ability::Mint, Seen::Yes, "");
         match &remote.id {
@@ -114,17 +114,17 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         self.go_on()?;
         self.tell("renewing it in place");
         let lifetime = self.can().chooses_lifetime.then_some(self.order.lifetime);
-        let want = Want { marker: live.specimen.marker.clone(), lifetime };
-        let outcome = self.member.client()?.renew(&self.order.params, &want, &live.subject()).await;
+        let mint_request = MintRequest { marker: live.specimen.marker.clone(), lifetime };
+        let outcome = self.member.client()?.renew(&self.order.params, &mint_request, &live.subject()).await;
         let minted = match outcome {
-            Outcome::Done(Minted { objection: None, secret, remote, unread }) => {
+            Outcome::Done(Minted { rejection: None, secret, remote, unread }) => {
                 self.warnings.extend(unread.into_iter().map(|unread| format!("renew: {unread}")));
                 (secret, remote)
             }
-            Outcome::Done(Minted { objection: Some(failure), .. })
+            Outcome::Done(Minted { rejection: Some(failure), .. })
             | Outcome::Later { failure, .. }
             | Outcome::Refused(failure)
-            | Outcome::Ambiguous(failure) => {
+            | Outcome::Unknown(failure) => {
                 self.find(Ability::Renew, Seen::No, failure.to_string());
                 return Ok(());
             }
@@ -169,7 +169,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
     async fn second(&mut self, first: &Live) -> Result<Option<Live>, Halt> {
         let mut second = match self.mint().await {
             Ok(second) => second,
-            // Ambiguous ones too: the end of the test looks for them.
+            // Unknown outcomes too: the end of the test looks for them.
             Err(Halt::Failed(failure)) => {
                 self.find(Ability::Overlap, Seen::No, format!("a second mint: {failure}"));
                 return if failure.code == FailureCode::Journal { Err(failure.into()) } else { Ok(None) };

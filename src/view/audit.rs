@@ -10,7 +10,7 @@ use crate::clock::{Span, Time};
 use crate::names::{AccountName, InstanceId, Marker, ProviderName, RemoteId, TokenName};
 use crate::provider::{Entry, Expiry};
 use crate::rotation::TokenState;
-use crate::rotation::state::{Generation, Remnant};
+use crate::rotation::state::{Generation, Orphan};
 
 use super::table::{Table, Tint};
 use super::{Paint, words};
@@ -106,9 +106,9 @@ impl<'a> Known<'a> {
         self.markers.extend(state.markers().map(|marker| (marker, token)));
         let of_account = |generation: &&Generation| generation.account == *account;
         let generations = state.generations().filter(of_account);
-        let left = state.remnants.iter().filter_map(|remnant| match remnant {
-            Remnant::Unrevocable { id, .. } => id.as_ref(),
-            Remnant::LostMint { .. } | Remnant::Deferred { .. } => None,
+        let left = state.orphans.iter().filter_map(|orphan| match orphan {
+            Orphan::Unrevocable { id, .. } => id.as_ref(),
+            Orphan::UnknownMint { .. } | Orphan::Deferred { .. } => None,
         });
         let ids = generations.filter_map(|generation| generation.remote.id.as_ref()).chain(left);
         self.ids.extend(ids.map(|id| (id.as_str(), token)));
@@ -300,17 +300,15 @@ mod tests {
         let instance = InstanceId::new([1, 2, 3, 4]);
         let (token, account): (TokenName, AccountName) = ("gps".parse().unwrap(), "a".parse().unwrap());
         let ours = "patrold-01020304-gps-g1-070707070707";
-        let remnant = |id: Option<&str>, marker: Option<Marker>| Remnant::Unrevocable {
+        let orphan = |id: Option<&str>, marker: Option<Marker>| Orphan::Unrevocable {
             number: crate::names::GenerationNo(1),
             marker,
             id: id.map(|id| id.parse().unwrap()),
             until: None,
         };
         let marker = serde_json::from_value(ours.into()).unwrap();
-        let state = TokenState {
-            remnants: vec![remnant(None, Some(marker)), remnant(Some("7"), None)],
-            ..TokenState::default()
-        };
+        let state =
+            TokenState { orphans: vec![orphan(None, Some(marker)), orphan(Some("7"), None)], ..TokenState::default() };
         let mut known = Known::default();
         known.add(&account, &token, &state);
         let later = Expiry::At(now + Span::days(90));

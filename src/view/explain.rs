@@ -12,9 +12,9 @@ use crate::plan::cron::WindowState;
 use crate::plan::due::{self, Due, Kind, Means};
 use crate::provider::Expiry;
 use crate::rotation::decide::Abilities;
-use crate::rotation::state::{Current, Phase, Remnant};
+use crate::rotation::state::{Current, Orphan, Phase};
 
-use super::outlook::Deed;
+use super::outlook::NextAction;
 use super::status::{self, AccountCondition, AccountStatus, OwedKind, Subject, TokenStatus};
 use super::table::{Table, Tint};
 use super::{Paint, words};
@@ -124,7 +124,7 @@ impl Explanation {
         let provider = token.provider.as_ref().map(|provider| format!(" ({provider})")).unwrap_or_default();
         writeln!(out, "{}{account}{provider}", paint.bold(&name))?;
         let next = match (token.next.action, token.next.at) {
-            (Deed::Nothing, _) => "nothing is done now".to_owned(),
+            (NextAction::Nothing, _) => "nothing is done now".to_owned(),
             (deed, Some(at)) if at <= self.at => format!("{} now", deed.word()),
             (deed, Some(at)) => format!("{} {}", deed.word(), when(at)),
             (deed, None) => deed.word().to_owned(),
@@ -225,7 +225,7 @@ fn every_rule(
         Reason::SecretLost,
     ];
     // Rules that mean something for some tokens only are shown where they apply, or could.
-    const RENEWING: [Reason; 3] = [Reason::Renewal, Reason::RenewableUntil, Reason::RenewalInDoubt];
+    const RENEWING: [Reason; 3] = [Reason::Renewal, Reason::RenewableUntil, Reason::RenewalUnknown];
     let renewing = RENEWING.into_iter().filter(|_| means != Means::Rotation);
     let others = applying.iter().map(|due| due.reason);
     let mut reasons: Vec<_> = ALWAYS.into_iter().chain(renewing).collect();
@@ -268,7 +268,7 @@ fn silent(reason: Reason, policy: &TokenPolicy, current: &Current) -> &'static s
         Reason::Changed => "account and parameters are those that it was minted with",
         Reason::SecretLost => "the journal can open its secret",
         Reason::RenewableUntil => "nobody knows of an end of its renewals",
-        Reason::RenewalInDoubt => "no renewal is in doubt",
+        Reason::RenewalUnknown => "no renewal is in doubt",
         _ => "it does not apply",
     }
 }
@@ -350,15 +350,15 @@ fn of_token(
             format!("the generation before it, {number}, still lives; a rotation makes one more only when pressed");
         add(by(Reason::Grace), Some(retiring.revoke_at).filter(|at| *at > now), words);
     }
-    for remnant in &state.remnants {
-        let (name, ends) = match remnant {
-            Remnant::LostMint { .. } => continue,
-            Remnant::Unrevocable { number, .. } => (number, remnant.until()),
-            Remnant::Deferred { generation, .. } => (&generation.number, remnant.until()),
+    for orphan in &state.orphans {
+        let (name, ends) = match orphan {
+            Orphan::UnknownMint { .. } => continue,
+            Orphan::Unrevocable { number, .. } => (number, orphan.until()),
+            Orphan::Deferred { generation, .. } => (&generation.number, orphan.until()),
         };
         // One that never ends holds up nothing.
-        if ends.is_some() || matches!(remnant, Remnant::Deferred { .. }) {
-            add(by(Reason::RemnantAlive), ends, format!("the older generation {name} is still alive"));
+        if ends.is_some() || matches!(orphan, Orphan::Deferred { .. }) {
+            add(by(Reason::OrphanAlive), ends, format!("the older generation {name} is still alive"));
         }
     }
 }

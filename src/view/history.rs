@@ -11,7 +11,7 @@ use crate::names::{GenerationNo, TokenName, hex};
 use crate::outcome::Failure;
 use crate::rotation::Event;
 use crate::rotation::run::Line;
-use crate::rotation::state::Remnant;
+use crate::rotation::state::Orphan;
 
 use super::table::{Table, Tint};
 use super::{Paint, words};
@@ -184,9 +184,9 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::RenewalPostponed { failure, next }
         | Event::RenewalRefused { failure, next, .. } => (None, again(failure, next)),
         Event::InitialRefused { failure }
-        | Event::MintDoubted { failure }
+        | Event::MintUnknown { failure }
         | Event::UndoBegun { why: failure, .. }
-        | Event::RenewalDoubted { failure }
+        | Event::RenewalUnknown { failure }
         | Event::RenewalRejected { failure, .. }
         | Event::FoundDead { failure }
         | Event::ReplacementRefused { failure }
@@ -213,14 +213,14 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         }
         Event::OrphanFound { remote } => (None, remote.id.as_ref().map(|id| format!("id {id}")).unwrap_or_default()),
         Event::Observed { id, .. } => (None, id.as_ref().map(|id| format!("id {id}")).unwrap_or_default()),
-        Event::SearchEnded { remnant, .. }
-        | Event::RevocationDeferred { remnant }
-        | Event::ReapRequested { remnant }
-        | Event::LeftToExpire { remnant }
-        | Event::Undone { remnant: Some(remnant), .. }
-        | Event::RemnantEnded { remnant, .. } => of_remnant(remnant),
-        Event::ReapFailed { remnant, failure, next } => {
-            let (number, name) = of_remnant(remnant);
+        Event::SearchEnded { orphan, .. }
+        | Event::RevocationDeferred { orphan }
+        | Event::ReapRequested { orphan }
+        | Event::LeftToExpire { orphan }
+        | Event::Undone { orphan: Some(orphan), .. }
+        | Event::OrphanEnded { orphan, .. } => of_orphan(orphan),
+        Event::ReapFailed { orphan, failure, next } => {
+            let (number, name) = of_orphan(orphan);
             (number, format!("{name}: {}", again(failure, next)))
         }
         Event::Requested {}
@@ -228,18 +228,18 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::BackoffEnded {}
         | Event::OrphanRevoked { .. }
         | Event::Delivered {}
-        | Event::Undone { remnant: None, .. }
+        | Event::Undone { orphan: None, .. }
         | Event::RenewalExamined { dead: None }
         | Event::Redelivered {}
         | Event::Resealed { .. } => (None, String::new()),
     }
 }
 
-fn of_remnant(remnant: &Remnant) -> (Option<GenerationNo>, String) {
-    let number = match remnant {
-        Remnant::Unrevocable { number, .. } => Some(*number),
-        Remnant::LostMint { .. } => None,
-        Remnant::Deferred { generation, .. } => Some(generation.number),
+fn of_orphan(orphan: &Orphan) -> (Option<GenerationNo>, String) {
+    let number = match orphan {
+        Orphan::Unrevocable { number, .. } => Some(*number),
+        Orphan::UnknownMint { .. } => None,
+        Orphan::Deferred { generation, .. } => Some(generation.number),
     };
-    (number, remnant.marker().map(ToString::to_string).unwrap_or_default())
+    (number, orphan.marker().map(ToString::to_string).unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 use crate::inventory::TokenPolicy;
 use crate::provider::Expiry;
 use crate::rotation::TokenState;
-use crate::rotation::state::{Generation, Phase, Progress, Remnant};
+use crate::rotation::state::{Generation, Orphan, Phase, Progress};
 
 use super::words;
 
@@ -28,22 +28,22 @@ pub fn of_compromised(state: &TokenState) -> Vec<String> {
     } else if let Some(retiring) = state.phase.retiring() {
         left.push(format!("nobody has proven yet that {} is dead{why}", lives(&retiring.generation)));
     }
-    for remnant in &state.remnants {
-        let until = match remnant.until() {
+    for orphan in &state.orphans {
+        let until = match orphan.until() {
             Some(until) => format!("it lives until {}", words::moment(until)),
             None => "nobody knows until when it lives".to_owned(),
         };
-        left.push(match remnant {
-            Remnant::Unrevocable { number, id, .. } => {
+        left.push(match orphan {
+            Orphan::Unrevocable { number, id, .. } => {
                 let id = id.as_ref().map(|id| format!(" (id {id})")).unwrap_or_default();
                 format!(
                     "generation {number}{id} cannot be revoked by patrold: revoke it at the provider by hand; {until}"
                 )
             }
-            Remnant::LostMint { marker, .. } => {
+            Orphan::UnknownMint { marker, .. } => {
                 format!("a token named {marker} may exist whose mint was never answered; {until}")
             }
-            Remnant::Deferred { generation, .. } => {
+            Orphan::Deferred { generation, .. } => {
                 format!("{} is revoked as soon as consumers do without it; {until}", lives(generation))
             }
         });

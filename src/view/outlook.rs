@@ -14,7 +14,7 @@ use crate::rotation::{Phase, TokenState, apply};
 /// What is done next. Part of JSON: names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Deed {
+pub enum NextAction {
     /// An existing secret is taken over.
     Adopt,
     /// Somebody has to bring a new token: the provider cannot mint.
@@ -41,7 +41,7 @@ pub enum Deed {
     Nothing,
 }
 
-impl Deed {
+impl NextAction {
     /// The deed as one word of a table.
     pub fn word(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Deed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outlook {
-    pub action: Deed,
+    pub action: NextAction,
     /// When it begins; `None`: nobody can tell, or never.
     pub at: Option<Time>,
     /// The stable code of the reason for the action.
@@ -83,7 +83,7 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    fn new(action: Deed, at: Option<Time>, reason: Reason) -> Self {
+    fn new(action: NextAction, at: Option<Time>, reason: Reason) -> Self {
         Self {
             action,
             at,
@@ -98,7 +98,7 @@ impl Outlook {
 
     /// Nothing happens, for `reason`.
     pub fn nothing(reason: Reason) -> Self {
-        Self::new(Deed::Nothing, None, reason)
+        Self::new(NextAction::Nothing, None, reason)
     }
 
     fn held_by(self, hold: Reason) -> Self {
@@ -113,8 +113,8 @@ impl Outlook {
     /// What comes next according to the journal alone: what `decide` says when notes are taken as they come.
     pub fn foresee(situation: &Situation<'_>) -> Self {
         let mut state = Cow::Borrowed(situation.state);
-        // Each remnant may end, and a few notes may follow upon each other; more would be a machine that runs in circles.
-        for _ in 0..state.remnants.len() + 16 {
+        // Each orphan may end, and a few notes may follow upon each other; more would be a machine that runs in circles.
+        for _ in 0..state.orphans.len() + 16 {
             let then = Situation { state: &state, ..*situation };
             match decide(&then) {
                 Step::Note(event) => apply(state.to_mut(), situation.now, &event),
@@ -133,33 +133,33 @@ impl Outlook {
         let until = rest.until;
         match rest.reason {
             Reason::BackingOff if adopts(policy, state) => {
-                Self::new(Deed::Adopt, until, Reason::FirstIssue).held_by(Reason::BackingOff)
+                Self::new(NextAction::Adopt, until, Reason::FirstIssue).held_by(Reason::BackingOff)
             }
-            Reason::BackingOff => Self::new(Deed::Rotate, until, Reason::FirstIssue).held_by(Reason::BackingOff),
-            Reason::NoRoom => Self::new(Deed::Rotate, None, Reason::FirstIssue).held_by(Reason::NoRoom),
+            Reason::BackingOff => Self::new(NextAction::Rotate, until, Reason::FirstIssue).held_by(Reason::BackingOff),
+            Reason::NoRoom => Self::new(NextAction::Rotate, None, Reason::FirstIssue).held_by(Reason::NoRoom),
             // The rest may end earlier, to compare stores.
             Reason::Grace => {
                 let at = state.phase.retiring().map(|retiring| retiring.revoke_at);
-                Self::new(Deed::Revoke, at.or(until), Reason::Grace)
+                Self::new(NextAction::Revoke, at.or(until), Reason::Grace)
             }
-            Reason::InUse => Self::new(Deed::Revoke, None, Reason::InUse),
+            Reason::InUse => Self::new(NextAction::Revoke, None, Reason::InUse),
             Reason::Revoking => {
                 let retry = state.retry.as_ref().map(|retry| retry.next);
-                Self::new(Deed::Revoke, retry.or(until), Reason::Revoking)
+                Self::new(NextAction::Revoke, retry.or(until), Reason::Revoking)
             }
-            Reason::Delivering | Reason::JournalUnwritable => Self::new(Deed::Deliver, until, rest.reason),
-            Reason::Verifying => Self::new(Deed::Verify, until, rest.reason),
-            Reason::Searching => Self::new(Deed::Search, until, rest.reason),
-            Reason::Examining => Self::new(Deed::Examine, until, rest.reason),
-            Reason::Undoing => Self::new(Deed::Undo, until, rest.reason),
+            Reason::Delivering | Reason::JournalUnwritable => Self::new(NextAction::Deliver, until, rest.reason),
+            Reason::Verifying => Self::new(NextAction::Verify, until, rest.reason),
+            Reason::Searching => Self::new(NextAction::Search, until, rest.reason),
+            Reason::Examining => Self::new(NextAction::Examine, until, rest.reason),
+            Reason::Undoing => Self::new(NextAction::Undo, until, rest.reason),
             reason => Self::nothing(reason),
         }
     }
 
     fn of_due(rest: &Rest, due: &Due, start: &Start) -> Self {
         let deed = match due.kind {
-            Kind::Rotation => Deed::Rotate,
-            Kind::Renewal => Deed::Renew,
+            Kind::Rotation => NextAction::Rotate,
+            Kind::Renewal => NextAction::Renew,
         };
         // The end of time: until something else happens.
         let at = Some(start.at).filter(|at| *at < Time::MAX_UTC);
@@ -169,9 +169,13 @@ impl Outlook {
                 Self { overridden: true, ..outlook }.held_by(Reason::WindowOverridden)
             }
             Reason::NotDue => outlook,
-            Reason::WatchOnly => Self { action: Deed::Replace, at: Some(due.at), ..outlook }.held_by(Reason::WatchOnly),
-            Reason::Paused => Self { action: Deed::Nothing, at: None, ..outlook }.held_by(Reason::Paused),
-            Reason::Delivering => Self { action: Deed::Deliver, at: rest.until, ..outlook }.held_by(Reason::Delivering),
+            Reason::WatchOnly => {
+                Self { action: NextAction::Replace, at: Some(due.at), ..outlook }.held_by(Reason::WatchOnly)
+            }
+            Reason::Paused => Self { action: NextAction::Nothing, at: None, ..outlook }.held_by(Reason::Paused),
+            Reason::Delivering => {
+                Self { action: NextAction::Deliver, at: rest.until, ..outlook }.held_by(Reason::Delivering)
+            }
             hold => Self { overridden: start.overridden, ..outlook }.held_by(hold),
         }
     }
@@ -180,45 +184,45 @@ impl Outlook {
     pub fn of_phase(phase: &Phase, now: Time) -> Self {
         let now = Some(now);
         match phase {
-            Phase::Vacant => Self::new(Deed::Rotate, now, Reason::FirstIssue),
-            Phase::Steady { .. } => Self::new(Deed::Inspect, now, Reason::NotDue),
-            Phase::Intended { intent, .. } => of_intent(Deed::Rotate, now, &intent.reason),
-            Phase::Searching { .. } => Self::new(Deed::Search, now, Reason::Searching),
-            Phase::Minted { .. } | Phase::Renewed { .. } => Self::new(Deed::Verify, now, Reason::Verifying),
-            Phase::Verified { .. } | Phase::Delivered { .. } => Self::new(Deed::Deliver, now, Reason::Delivering),
-            Phase::Active { .. } | Phase::Revoked { .. } => Self::new(Deed::Revoke, now, Reason::Revoking),
-            Phase::Undoing { .. } => Self::new(Deed::Undo, now, Reason::Undoing),
-            Phase::Renewing { intent, .. } => of_intent(Deed::Renew, now, &intent.reason),
-            Phase::Doubted { .. } => Self::new(Deed::Examine, now, Reason::Examining),
+            Phase::Vacant => Self::new(NextAction::Rotate, now, Reason::FirstIssue),
+            Phase::Steady { .. } => Self::new(NextAction::Inspect, now, Reason::NotDue),
+            Phase::Intended { intent, .. } => of_intent(NextAction::Rotate, now, &intent.reason),
+            Phase::Searching { .. } => Self::new(NextAction::Search, now, Reason::Searching),
+            Phase::Minted { .. } | Phase::Renewed { .. } => Self::new(NextAction::Verify, now, Reason::Verifying),
+            Phase::Verified { .. } | Phase::Delivered { .. } => Self::new(NextAction::Deliver, now, Reason::Delivering),
+            Phase::Active { .. } | Phase::Revoked { .. } => Self::new(NextAction::Revoke, now, Reason::Revoking),
+            Phase::Undoing { .. } => Self::new(NextAction::Undo, now, Reason::Undoing),
+            Phase::Renewing { intent, .. } => of_intent(NextAction::Renew, now, &intent.reason),
+            Phase::RenewalUnknown { .. } => Self::new(NextAction::Examine, now, Reason::Examining),
         }
     }
 
     fn of_action(action: &Action, situation: &Situation<'_>) -> Self {
         let now = Some(situation.now);
         match action {
-            Action::Adopt | Action::Readopt => Self::new(Deed::Adopt, now, Reason::FirstIssue),
+            Action::Adopt | Action::Readopt => Self::new(NextAction::Adopt, now, Reason::FirstIssue),
             Action::Begin(Reason::WindowOverridden) => match deciding(situation) {
                 Some(due) => {
-                    let outlook = Self::new(Deed::Rotate, now, due.reason).with_due(&due);
+                    let outlook = Self::new(NextAction::Rotate, now, due.reason).with_due(&due);
                     Self { overridden: true, ..outlook }.held_by(Reason::WindowOverridden)
                 }
-                None => Self::new(Deed::Rotate, now, Reason::WindowOverridden),
+                None => Self::new(NextAction::Rotate, now, Reason::WindowOverridden),
             },
-            Action::Begin(reason) => of_begin(Deed::Rotate, *reason, situation),
-            Action::BeginRenewal(reason) => of_begin(Deed::Renew, *reason, situation),
+            Action::Begin(reason) => of_begin(NextAction::Rotate, *reason, situation),
+            Action::BeginRenewal(reason) => of_begin(NextAction::Renew, *reason, situation),
             Action::Mint | Action::Renew => Self::of_phase(&situation.state.phase, situation.now),
             Action::Search | Action::RevokeOrphan(_) | Action::Reap(..) => {
-                Self::new(Deed::Search, now, Reason::Searching)
+                Self::new(NextAction::Search, now, Reason::Searching)
             }
-            Action::Verify | Action::VerifyRenewed => Self::new(Deed::Verify, now, Reason::Verifying),
-            Action::Write(_) | Action::Notify(_) => Self::new(Deed::Deliver, now, Reason::Delivering),
-            Action::Inspect => Self::new(Deed::Inspect, now, Reason::NotDue),
-            Action::Revoke | Action::Prove => Self::new(Deed::Revoke, now, Reason::Revoking),
+            Action::Verify | Action::VerifyRenewed => Self::new(NextAction::Verify, now, Reason::Verifying),
+            Action::Write(_) | Action::Notify(_) => Self::new(NextAction::Deliver, now, Reason::Delivering),
+            Action::Inspect => Self::new(NextAction::Inspect, now, Reason::NotDue),
+            Action::Revoke | Action::Prove => Self::new(NextAction::Revoke, now, Reason::Revoking),
             Action::Restore(_) | Action::Renotify(_) | Action::RevokeCandidate => {
-                Self::new(Deed::Undo, now, Reason::Undoing)
+                Self::new(NextAction::Undo, now, Reason::Undoing)
             }
-            Action::ExamineRenewal => Self::new(Deed::Examine, now, Reason::Examining),
-            Action::Examine(_) => Self::new(Deed::Examine, now, Reason::NotDue),
+            Action::ExamineRenewal => Self::new(NextAction::Examine, now, Reason::Examining),
+            Action::Examine(_) => Self::new(NextAction::Examine, now, Reason::NotDue),
         }
     }
 }
@@ -228,13 +232,13 @@ pub fn undisturbed(now: Time) -> Memo {
     Memo { inspected: Some(now), examined: Some(now), sought: Some(now), ..Memo::default() }
 }
 
-fn of_begin(deed: Deed, reason: Reason, situation: &Situation<'_>) -> Outlook {
+fn of_begin(deed: NextAction, reason: Reason, situation: &Situation<'_>) -> Outlook {
     let outlook = Outlook::new(deed, Some(situation.now), reason);
     deciding(situation).map_or(outlook.clone(), |due| outlook.with_due(&due))
 }
 
 /// What an intent was written down for; a newer version may have reasons that this one does not know.
-fn of_intent(deed: Deed, at: Option<Time>, code: &str) -> Outlook {
+fn of_intent(deed: NextAction, at: Option<Time>, code: &str) -> Outlook {
     let known = Reason::ALL.iter().find(|reason| reason.code() == code);
     let outlook = Outlook::new(deed, at, known.copied().unwrap_or(Reason::Requested));
     Outlook { reason: code.to_owned(), ..outlook }

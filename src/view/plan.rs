@@ -14,7 +14,7 @@ use crate::rotation::TokenState;
 use crate::rotation::decide::{Abilities, Situation};
 use crate::rotation::state::Generation;
 
-use super::outlook::{self, Deed, Outlook};
+use super::outlook::{self, NextAction, Outlook};
 use super::table::{Table, Tint};
 use super::{Paint, words};
 
@@ -139,7 +139,7 @@ impl Entry {
 
     fn tint(&self, now: Time) -> Tint {
         match self.outlook.action {
-            Deed::Nothing => Tint::Dim,
+            NextAction::Nothing => Tint::Dim,
             _ if self.outlook.overridden => Tint::Warning,
             _ if self.outlook.at.is_some_and(|at| at <= now) => Tint::Warning,
             _ => Tint::Plain,
@@ -169,10 +169,10 @@ impl<'i> Planner<'i> {
         let current = state.phase.current().map(|current| &current.generation);
         let retiring = state.phase.retiring().map(|retiring| &retiring.generation);
         let old = match outlook.action {
-            Deed::Revoke => retiring.map(|old| replaced(old, &situation)),
-            Deed::Renew => current.map(|old| renewed(old, abilities)),
-            Deed::Replace => None,
-            Deed::Nothing if outlook.due.is_none() => None,
+            NextAction::Revoke => retiring.map(|old| replaced(old, &situation)),
+            NextAction::Renew => current.map(|old| renewed(old, abilities)),
+            NextAction::Replace => None,
+            NextAction::Nothing if outlook.due.is_none() => None,
             _ => current.map(|old| replaced(old, &situation)),
         };
         Entry {

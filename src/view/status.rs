@@ -197,7 +197,8 @@ pub struct TokenStatus {
     /// Stores and hooks that were tried in vain and are owed.
     pub owed: Vec<OwedStatus>,
     /// Credentials that may be alive besides the generations.
-    pub remnants: Vec<RemnantStatus>,
+    #[serde(rename = "remnants")]
+    pub orphans: Vec<OrphanStatus>,
 }
 
 /// One generation.
@@ -271,8 +272,8 @@ pub struct OwedStatus {
 /// A credential that may be alive besides the generations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct RemnantStatus {
-    pub kind: RemnantKind,
+pub struct OrphanStatus {
+    pub kind: OrphanKind,
     pub number: Option<GenerationNo>,
     pub marker: Option<Marker>,
     pub id: Option<RemoteId>,
@@ -286,11 +287,12 @@ pub struct RemnantStatus {
 /// Why it is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RemnantKind {
+pub enum OrphanKind {
     /// The provider offers no way to revoke it.
     Unrevocable,
     /// The answer to its mint was lost, and its marker was not found.
-    LostMint,
+    #[serde(rename = "lost-mint")]
+    UnknownMint,
     /// Its revocation had to be left for later.
     Deferred,
 }

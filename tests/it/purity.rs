@@ -28,7 +28,7 @@ const PURE: &[&str] = &[
     "rotation/apply.rs",
     "rotation/decide",
     "rotation/event.rs",
-    "rotation/remnant.rs",
+    "rotation/orphan.rs",
     "rotation/state.rs",
     "store/drift.rs",
     "view",

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use patrold::view::status::{RemnantKind, TokenStatus};
+use patrold::view::status::{OrphanKind, TokenStatus};
 
 use serde_json::{Value, json};
 
@@ -162,13 +162,13 @@ impl<S: Service> Life<S> {
             assert!(begun.elapsed() < PATIENCE, "it does not come to rest: {status:#?}\n{}", self.site.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
-        let lost = status.remnants.iter().filter(|remnant| remnant.kind == RemnantKind::LostMint).count();
-        assert_eq!(lost, status.remnants.len(), "{:?}", status.remnants);
+        let lost = status.orphans.iter().filter(|orphan| orphan.kind == OrphanKind::UnknownMint).count();
+        assert_eq!(lost, status.orphans.len(), "{:?}", status.orphans);
         if S::FINDS_LOST_ONES {
-            assert_eq!(lost, 0, "{:?}", status.remnants);
+            assert_eq!(lost, 0, "{:?}", status.orphans);
         }
         let current = status.current.as_ref().unwrap();
-        let known = current.marker.iter().chain(status.remnants.iter().filter_map(|remnant| remnant.marker.as_ref()));
+        let known = current.marker.iter().chain(status.orphans.iter().filter_map(|orphan| orphan.marker.as_ref()));
         let mut known: Vec<_> = known.map(ToString::to_string).collect();
         known.sort();
         match self.live().await {

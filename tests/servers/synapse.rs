@@ -95,7 +95,7 @@ async fn a_refresh_whose_answer_is_lost_is_never_repeated_and_locks_nobody_out(f
         let prefix = marker.split("-ci-g").next().unwrap();
         let Live::Names(names) = synapse.live(&wire).await else { panic!("Synapse lists sessions") };
         let own: Vec<_> = names.into_iter().filter(|name| name.starts_with(prefix)).collect();
-        if own == [marker] && status.phase == "steady" && status.remnants.is_empty() {
+        if own == [marker] && status.phase == "steady" && status.orphans.is_empty() {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "{own:?} {status:#?}\n{}", site.log());

@@ -87,7 +87,7 @@ fn told(sent: &Exchange) -> (&'static str, FailureCode) {
     match sent {
         Exchange::Answered(response) => panic!("answered: {response:?}"),
         Exchange::NotSent(failure) => ("not sent", failure.code),
-        Exchange::Unclear(failure) => ("unclear", failure.code),
+        Exchange::Unknown(failure) => ("unclear", failure.code),
     }
 }
 

@@ -29,10 +29,10 @@ async fn a_session_is_got_once_and_used_until_shortly_before_its_end() {
     let account = setup.account();
     let params = Params::new();
     for _ in 0..2 {
-        assert!(matches!(account.mint(&params, &want()).await, Outcome::Done(_)));
+        assert!(matches!(account.mint(&params, &mint_request()).await, Outcome::Done(_)));
     }
     setup.clock.advance(Span::seconds(571));
-    assert!(matches!(account.mint(&params, &want()).await, Outcome::Done(_)));
+    assert!(matches!(account.mint(&params, &mint_request()).await, Outcome::Done(_)));
     // The token itself needs no session.
     let _ = account.verify(&params, &secret("new"), &Subject::default()).await;
     assert_eq!(
@@ -69,15 +69,15 @@ async fn a_session_that_is_refused_is_replaced_once() {
     .await;
     let account = setup.account();
     let params = Params::new();
-    assert!(matches!(account.mint(&params, &want()).await, Outcome::Done(_)));
+    assert!(matches!(account.mint(&params, &mint_request()).await, Outcome::Done(_)));
     refuse.store(1, Ordering::SeqCst);
     let now = setup.clock.now();
     let unauthorized = Some(FailureCode::Unauthorized);
     // It worked before: another login may help, so nothing is said against the credential.
-    assert_eq!(told(&account.mint(&params, &want()).await, now), ("later", unauthorized, None));
+    assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("later", unauthorized, None));
     assert_eq!(account.health().state, AccountState::Fine);
     // A fresh session was refused too: that is the credential's fault.
-    assert_eq!(told(&account.mint(&params, &want()).await, now), ("refused", unauthorized, None));
+    assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("refused", unauthorized, None));
     assert!(matches!(account.health().state, AccountState::Degraded { .. }));
     assert_eq!(setup.count(), 5);
 }
@@ -87,7 +87,7 @@ async fn a_login_that_fails_is_the_accounts_failure() {
     let setup = Setup::with_definition(&with_login(), |_, _| async { StatusCode::UNAUTHORIZED.into_response() }).await;
     let account = setup.account();
     let now = setup.clock.now();
-    let outcome = account.mint(&Params::new(), &want()).await;
+    let outcome = account.mint(&Params::new(), &mint_request()).await;
     assert_eq!(told(&outcome, now), ("refused", Some(FailureCode::Unauthorized), None));
     assert!(matches!(account.health().state, AccountState::Degraded { .. }));
     assert_eq!(setup.seen(), ["POST /login "]);
@@ -111,8 +111,8 @@ async fn a_wrong_password_is_tried_once_by_all_tokens_together() {
     let definition = with_login_and("expect = [{ at = \"/session\", present = true, otherwise = \"unauthorized\" }]");
     let setup = with_password(&definition, || json!({ "message": "wrong" })).await;
     let (account, params) = (setup.account(), Params::new());
-    let want = want();
-    let outcomes = join_all((0..20).map(|_| account.mint(&params, &want))).await;
+    let mint_request = mint_request();
+    let outcomes = join_all((0..20).map(|_| account.mint(&params, &mint_request))).await;
     assert_eq!(setup.seen(), ["POST /login "]);
     let unauthorized = Some(FailureCode::Unauthorized);
     let told: Vec<_> = outcomes.iter().map(|outcome| told(outcome, setup.clock.now())).collect();
@@ -121,7 +121,7 @@ async fn a_wrong_password_is_tried_once_by_all_tokens_together() {
 
     std::fs::write(setup.directory.path().join("credential"), "corrected").unwrap();
     setup.clock.advance(Span::seconds(1));
-    let _ = account.mint(&params, &want).await;
+    let _ = account.mint(&params, &mint_request).await;
     assert_eq!(setup.count(), 2, "another password is tried at once");
 }
 
@@ -139,13 +139,13 @@ async fn a_user_who_is_locked_is_not_tried_before_the_lock_ends() {
         let locked = Some(FailureCode::AccountLocked);
         let wait = left.as_i64().map(|left| left.min(86_400));
         let kind = if wait.is_some() { "later" } else { "refused" };
-        assert_eq!(told(&account.mint(&params, &want()).await, start), (kind, locked, wait), "{left}");
+        assert_eq!(told(&account.mint(&params, &mint_request()).await, start), (kind, locked, wait), "{left}");
         assert!(matches!(account.health().state, AccountState::Degraded { .. }));
         setup.clock.advance(Span::seconds(next - 1));
-        assert_eq!(told(&account.mint(&params, &want()).await, start), ("later", locked, Some(next)), "{left}");
+        assert_eq!(told(&account.mint(&params, &mint_request()).await, start), ("later", locked, Some(next)), "{left}");
         assert_eq!(setup.count(), 1, "{left}");
         setup.clock.advance(Span::seconds(1));
-        let _ = account.mint(&params, &want()).await;
+        let _ = account.mint(&params, &mint_request()).await;
         assert_eq!(setup.count(), 2, "{left}");
     }
 }

@@ -37,15 +37,15 @@ const HTML: &str = "text/html; charset=utf-8";
 
 /// Who asks.
 #[derive(Clone, Debug)]
-pub struct Visitor {
-    pub peer: SocketAddr,
+pub struct Peer {
+    pub address: SocketAddr,
     /// It came to a loopback address.
     pub loopback: bool,
     pub guard: Option<Arc<Guard>>,
 }
 
 /// Everything that answers are made of.
-pub struct Hall<C> {
+pub struct Responder<C> {
     running: Arc<Running<C>>,
     refusals: Arc<Refusals>,
     metrics: Shared,
@@ -53,13 +53,13 @@ pub struct Hall<C> {
     page: Shared,
 }
 
-impl<C> fmt::Debug for Hall<C> {
+impl<C> fmt::Debug for Responder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hall").field("refusals", &self.refusals).finish_non_exhaustive()
+        f.debug_struct("Responder").field("refusals", &self.refusals).finish_non_exhaustive()
     }
 }
 
-impl<C: Clock> Hall<C> {
+impl<C: Clock> Responder<C> {
     /// The answers of one daemon.
     pub fn new(running: Arc<Running<C>>) -> Self {
         Self {
@@ -77,13 +77,13 @@ impl<C: Clock> Hall<C> {
     }
 
     /// Answers a request; its body is never looked at.
-    pub async fn answer<B>(&self, request: &Request<B>, visitor: &Visitor) -> Response<Body> {
-        let guard = visitor.guard.as_deref();
-        let asked = route(request.method(), request.uri(), request.headers(), guard, visitor.loopback);
+    pub async fn answer<B>(&self, request: &Request<B>, peer: &Peer) -> Response<Body> {
+        let guard = peer.guard.as_deref();
+        let asked = route(request.method(), request.uri(), request.headers(), guard, peer.loopback);
         let mut answer = match asked {
             Ok(asked) => self.serve(asked).await,
             Err(denied) => {
-                self.refuse(denied.why, visitor.peer, &format!("{} {}", request.method(), request.uri().path()));
+                self.refuse(denied.why, peer.address, &format!("{} {}", request.method(), request.uri().path()));
                 refusal(&denied, guard)
             }
         };

@@ -34,7 +34,7 @@ use crate::telemetry::event;
 use super::Running;
 
 use access::Access;
-use answer::Hall;
+use answer::{Peer, Responder};
 use refusals::Refused;
 
 /// Connections at once; one more is closed at once.
@@ -105,7 +105,7 @@ struct Open {
 
 async fn serve<C: Clock>(running: Arc<Running<C>>, refresh: Arc<Notify>, bound: watch::Sender<Option<SocketAddr>>) {
     let mut reloads = running.reloader.follow();
-    let hall = Arc::new(Hall::new(Arc::clone(&running)));
+    let responder = Arc::new(Responder::new(Arc::clone(&running)));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut open: Option<Open> = None;
     let mut told: Option<String> = None;
@@ -143,12 +143,12 @@ async fn serve<C: Clock>(running: Arc<Running<C>>, refresh: Arc<Notify>, bound: 
                 Some(_) = connections.join_next() => {}
                 (stream, peer, access) = accept(open.as_ref()) => {
                     let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-                        hall.refuse(Refused::TooManyConnections, peer, "as many connections as allowed are open");
+                        responder.refuse(Refused::TooManyConnections, peer, "as many connections as allowed are open");
                         continue;
                     };
-                    let hall = Arc::clone(&hall);
+                    let responder = Arc::clone(&responder);
                     connections.spawn(async move {
-                        converse(hall, stream, peer, access).await;
+                        converse(responder, stream, peer, access).await;
                         drop(permit);
                     });
                 }
@@ -215,23 +215,23 @@ fn is_of_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn converse<C: Clock>(hall: Arc<Hall<C>>, stream: TcpStream, peer: SocketAddr, access: Access) {
+async fn converse<C: Clock>(responder: Arc<Responder<C>>, stream: TcpStream, address: SocketAddr, access: Access) {
     let loopback = stream.local_addr().is_ok_and(|local| local.ip().to_canonical().is_loopback());
     let Access { tls, guard } = access;
-    let visitor = answer::Visitor { peer, loopback, guard };
-    let Some(tls) = tls else { return exchange(hall, stream, visitor).await };
+    let peer = Peer { address, loopback, guard };
+    let Some(tls) = tls else { return exchange(responder, stream, peer).await };
     match timeout(HANDSHAKE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => exchange(hall, stream, visitor).await,
-        Ok(Err(error)) => hall.refuse(Refused::BrokenTls, peer, &error.to_string()),
-        Err(_) => hall.refuse(Refused::BrokenTls, peer, "the handshake took too long"),
+        Ok(Ok(stream)) => exchange(responder, stream, peer).await,
+        Ok(Err(error)) => responder.refuse(Refused::BrokenTls, address, &error.to_string()),
+        Err(_) => responder.refuse(Refused::BrokenTls, address, "the handshake took too long"),
     }
 }
 
-async fn exchange<C: Clock>(hall: Arc<Hall<C>>, stream: impl AsyncRead + AsyncWrite + Unpin, visitor: answer::Visitor) {
-    let peer = visitor.peer;
+async fn exchange<C: Clock>(responder: Arc<Responder<C>>, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+    let address = peer.address;
     let service = service_fn(|request| {
-        let (hall, visitor) = (Arc::clone(&hall), visitor.clone());
-        async move { Ok::<_, Infallible>(hall.answer(&request, &visitor).await) }
+        let (responder, peer) = (Arc::clone(&responder), peer.clone());
+        async move { Ok::<_, Infallible>(responder.answer(&request, &peer).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -243,6 +243,6 @@ async fn exchange<C: Clock>(hall: Arc<Hall<C>>, stream: impl AsyncRead + AsyncWr
         Ok(Ok(())) | Err(_) => {}
         // A client that went away is nobody's fault.
         Ok(Err(error)) if error.is_incomplete_message() || error.is_closed() => {}
-        Ok(Err(error)) => hall.refuse(Refused::BrokenRequest, peer, &error.to_string()),
+        Ok(Err(error)) => responder.refuse(Refused::BrokenRequest, address, &error.to_string()),
     }
 }

@@ -11,8 +11,8 @@ use crate::document::{Reader, Report};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
 use crate::outcome::Outcome;
 use crate::provider::{
-    Definitions, Entry, Expiry, Gone, Identity, Minted, Operation, Params, Provider, Response, Subject, Values,
-    Verdict, Want,
+    Definitions, Entry, Expiry, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Response, Subject,
+    Values, Verdict,
 };
 use crate::secret::SecretParts;
 
@@ -49,7 +49,7 @@ impl Account {
     async fn try_call<T>(
         &self,
         operation: Operation,
-        want: Option<&Want>,
+        mint_request: Option<&MintRequest>,
         subject: Option<&Subject>,
         read: impl FnOnce(&Values<'_>, &Response) -> T,
     ) -> Option<T> {
@@ -60,7 +60,7 @@ impl Account {
             base_url: &base_url,
             params: &self.params,
             identity: Some(&self.identity),
-            want,
+            mint_request,
             subject,
             page: None,
         };
@@ -77,10 +77,10 @@ impl Account {
     }
 
     async fn try_mint(&self, number: u32) -> Option<Outcome<Minted>> {
-        let want = Want { marker: marker(number), lifetime: Some(Span::days(30)) };
+        let mint_request = MintRequest { marker: marker(number), lifetime: Some(Span::days(30)) };
         let now = self.rig.now();
         let read = |values: &Values<'_>, answer: &Response| self.provider.read_mint(values, answer, now);
-        self.try_call(Operation::Mint, Some(&want), None, read).await
+        self.try_call(Operation::Mint, Some(&mint_request), None, read).await
     }
 
     async fn mint(&self, number: u32) -> (Minted, Subject) {
@@ -147,9 +147,9 @@ async fn a_token_lives_its_whole_life_under_each_definition() {
         assert_eq!(ours.remote.id, minted.remote.id, "{service}");
 
         if account.provider.has(Operation::Renew) {
-            let want = Want { marker: marker(1), lifetime: None };
+            let mint_request = MintRequest { marker: marker(1), lifetime: None };
             let read = |values: &Values<'_>, answer: &Response| account.provider.read_renew(values, answer, now);
-            let renewed = done(account.try_call(Operation::Renew, Some(&want), Some(&subject), read).await);
+            let renewed = done(account.try_call(Operation::Renew, Some(&mint_request), Some(&subject), read).await);
             assert!(!account.is_alive(&subject).await, "{service}");
             subject.secret = Some(renewed.secret);
             assert!(account.is_alive(&subject).await, "{service}");
@@ -177,7 +177,7 @@ async fn no_definition_takes_a_mint_that_was_acted_on_for_one_that_was_not() {
             let outcome = account.try_mint(number).await;
             assert_eq!(faults.pending(), 0);
             if account.rig.ledger().counters(service).minted > before {
-                let fine = matches!(outcome, None | Some(Outcome::Done(_) | Outcome::Ambiguous(_)));
+                let fine = matches!(outcome, None | Some(Outcome::Done(_) | Outcome::Unknown(_)));
                 assert!(fine, "{service}, {fault:?}: {outcome:?}");
             } else {
                 assert!(!matches!(outcome, Some(Outcome::Done(_))), "{service}, {fault:?}: {outcome:?}");

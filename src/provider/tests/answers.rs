@@ -72,7 +72,7 @@ fn a_minted_secret_survives_whatever_else_the_answer_says() {
             "another success",
             200,
             json!({ "token": "t-1", "id": 5, "user": 2, "expires": "2031-01-01T00:00:00Z" }),
-            "token=t-1 id=5 until 2031-01-01T00:00:00Z objection(not-understood: HTTP 200)",
+            "token=t-1 id=5 until 2031-01-01T00:00:00Z rejection(not-understood: HTTP 200)",
         ),
         (
             "secret of another type",
@@ -198,7 +198,7 @@ proptest! {
             for outcome in minted {
                 match outcome {
                     Outcome::Done(minted) => {
-                        failures.extend(minted.objection.map(|failure| failure.detail));
+                        failures.extend(minted.rejection.map(|failure| failure.detail));
                         failures.extend(minted.unread);
                         prop_assert!((200..300).contains(&status));
                     }

@@ -90,7 +90,7 @@ fn the_example_works() {
     assert_eq!(report.render(), "");
     let provider = provider.unwrap();
     let mut given = Given::new("https://api.example.com", json!({}));
-    given.want.lifetime = Some(Span::days(30));
+    given.mint_request.lifetime = Some(Span::days(30));
     let request = provider.render(Operation::Mint, &given.values()).unwrap();
     assert_eq!(
         told::request(&request),

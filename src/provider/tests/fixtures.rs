@@ -123,7 +123,7 @@ impl Fixture {
         if let Some(secret) = &it.secret {
             identity.secret = SecretParts::new(Secret::new(secret.as_str()));
         }
-        given.want.lifetime =
+        given.mint_request.lifetime =
             it.lifetime.as_ref().map(|text| Span::from_std(humantime::parse_duration(text).unwrap()).unwrap());
         let parts = self.provider.secret_parts().into_iter().filter(|part| *part != crate::secret::TOKEN_PART);
         given.subject = Subject {

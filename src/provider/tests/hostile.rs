@@ -147,8 +147,8 @@ proptest! {
             for operation in fixture.operations() {
                 let told = told::answer(provider, operation, &given, &response);
                 // What an operation yields may be anything; what it complains of is for people to read.
-                let complaint = !told.well || told.line.contains("objection(");
-                let shown = told.line.split("objection(").last().unwrap_or_default();
+                let complaint = !told.well || told.line.contains("rejection(");
+                let shown = told.line.split("rejection(").last().unwrap_or_default();
                 prop_assert!(!complaint || !shown.contains("SECRET"), "{}: {}", provider.name, told.line);
             }
             if let crate::outcome::Outcome::Done(Page { next: Some(Cursor::Url(url)), .. }) =

@@ -51,7 +51,7 @@ struct Given {
     base_url: Url,
     params: Params,
     identity: Option<Identity>,
-    want: Want,
+    mint_request: MintRequest,
     subject: Subject,
     page: Option<Cursor>,
 }
@@ -64,7 +64,7 @@ impl Given {
             base_url: base_url.parse().unwrap(),
             params: params.into_iter().collect(),
             identity: Some(Identity { username: None, secret: SecretParts::new(Secret::new(CREDENTIAL)) }),
-            want: Want { marker: marker(), lifetime: None },
+            mint_request: MintRequest { marker: marker(), lifetime: None },
             subject: Subject {
                 id: Some("41".parse().unwrap()),
                 name: Some("old name".to_owned()),
@@ -93,7 +93,7 @@ impl Given {
             base_url: &self.base_url,
             params: &self.params,
             identity: self.identity.as_ref(),
-            want: Some(&self.want),
+            mint_request: Some(&self.mint_request),
             subject: Some(&self.subject),
             page: self.page.as_ref(),
         }

@@ -24,7 +24,7 @@ fn field(template: &str, given: &Given) -> Result<Value, String> {
 fn a_lone_expression_keeps_its_type_and_any_other_template_is_text() {
     let params = json!({ "list": ["a", 1], "policy": { "rules": [{ "allow": true }] } });
     let mut given = Given::new("https://h.example.com/", params);
-    given.want.lifetime = Some(Span::minutes(200));
+    given.mint_request.lifetime = Some(Span::minutes(200));
     for (template, wanted) in [
         (r#""{{ params.list }}""#, json!(["a", 1])),
         (r#""{{ params.policy }}""#, json!({ "rules": [{ "allow": true }] })),
@@ -83,7 +83,7 @@ fn a_value_that_is_not_there_drops_its_key_and_breaks_a_text() {
 #[test]
 fn an_expression_that_could_take_all_memory_is_refused_in_words() {
     let mut given = Given::new("https://h.example.com", json!({}));
-    given.want.lifetime = Some(Span::hours(1));
+    given.mint_request.lifetime = Some(Span::hours(1));
     let product = "`*` multiplies numbers only";
     for (template, wanted) in [
         ("{{ params.text * 1000 }}".to_owned(), product),

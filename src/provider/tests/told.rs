@@ -59,7 +59,7 @@ fn told<T>(outcome: Outcome<T>, done: impl FnOnce(T) -> (String, bool)) -> Told 
             (format!("later, from {}, {}", moment(time), failed(&failure)), false)
         }
         Outcome::Refused(failure) => (format!("refused, {}", failed(&failure)), false),
-        Outcome::Ambiguous(failure) => (format!("ambiguous, {}", failed(&failure)), false),
+        Outcome::Unknown(failure) => (format!("ambiguous, {}", failed(&failure)), false),
     };
     Told { line, well }
 }
@@ -89,12 +89,12 @@ fn remote(remote: &Remote) -> Vec<String> {
 }
 
 fn minted(minted: Minted) -> (String, bool) {
-    let well = minted.objection.is_none();
+    let well = minted.rejection.is_none();
     let secrets = minted.secret.iter().map(|(name, secret)| format!("{name}={}", secret.expose()));
     let words = secrets
         .chain(remote(&minted.remote))
         .chain(minted.unread.iter().map(|warning| format!("unread({warning})")))
-        .chain(minted.objection.map(|failure| format!("objection({})", failed(&failure))));
+        .chain(minted.rejection.map(|failure| format!("rejection({})", failed(&failure))));
     (words.collect::<Vec<_>>().join(" "), well)
 }
 

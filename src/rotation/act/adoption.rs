@@ -110,8 +110,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return self.turn_down(held, context, fingerprints, failure);
         }
         // One that has to be renewed first is no better than one that works and can be renewed itself.
-        let there = self.situation(held, context).there();
-        let takes_dead = current.unusable(there) || !current.renewable();
+        let provider_now = self.situation(held, context).provider_now();
+        let takes_dead = current.unusable(provider_now) || !current.renewable();
         match self.proven(context, Some(parts), Some(&old), takes_dead).await {
             Ok(found) => {
                 held.memo.refused = None;
@@ -222,7 +222,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                     return Ok(Found { remote, parts, dead: Some(failure) });
                 }
                 Outcome::Done(Verdict::Dead(failure)) => return Err(Setback::certain(failure)),
-                Outcome::Refused(failure) | Outcome::Ambiguous(failure) => return Err(Setback::later(failure)),
+                Outcome::Refused(failure) | Outcome::Unknown(failure) => return Err(Setback::later(failure)),
                 Outcome::Later { not_before, failure } => {
                     return Err(Setback { not_before, failure, certain: false });
                 }
@@ -236,7 +236,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let listing = match self.effects.list(address, self.clock.now()).await {
             Outcome::Done(listing) => listing,
             Outcome::Later { not_before, failure } => return Err(Setback { not_before, failure, certain: false }),
-            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => return Err(Setback::later(failure)),
+            Outcome::Refused(failure) | Outcome::Unknown(failure) => return Err(Setback::later(failure)),
         };
         let by_id = remote.id.as_ref().map(|id| listing.with_id(id).filter(|entry| !entry.dead).collect::<Vec<_>>());
         let named = || name.map(|name| listing.named(name).filter(|entry| !entry.dead).collect()).unwrap_or_default();

@@ -34,7 +34,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         if candidate.origin == Origin::Adopted
             && held.state.phase.current().is_none_or(|_| self.without_secret(held, context))
         {
-            self.effects.lend(&context.policy.name, &secret);
+            self.effects.set_credential(&context.policy.name, &secret);
         }
         match self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await {
             Outcome::Done(Verdict::Alive { id, expires }) => {
@@ -51,11 +51,11 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 self.note(held, context, Event::UndoBegun { why, restore: false });
             }
             // What consumers have is certainly dead: one that nobody can prove now is better than that.
-            Outcome::Later { .. } | Outcome::Ambiguous(_) if unproven && self.without_secret(held, context) => {
+            Outcome::Later { .. } | Outcome::Unknown(_) if unproven && self.without_secret(held, context) => {
                 self.note(held, context, Event::Verified { proven: false, id: None, expires: None });
             }
             Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
-            Outcome::Done(Verdict::Dead(failure)) | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
+            Outcome::Done(Verdict::Dead(failure)) | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                 self.postpone(held, context, None, failure);
             }
         }
@@ -63,8 +63,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// Whether there is a current generation, and consumers cannot use it.
     fn without_secret(&self, held: &Held, context: &Context) -> bool {
-        let there = self.situation(held, context).there();
-        held.state.phase.current().is_some_and(|current| current.unusable(there))
+        let provider_now = self.situation(held, context).provider_now();
+        held.state.phase.current().is_some_and(|current| current.unusable(provider_now))
     }
 
     /// Writes the candidate's secret, or the current one's where there is no candidate or it is being taken back.

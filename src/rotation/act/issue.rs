@@ -7,8 +7,8 @@ use crate::inventory::TokenPolicy;
 use crate::journal::Journal;
 use crate::outcome::{Failure, Outcome};
 use crate::plan::Reason;
-use crate::provider::{Minted, Remote, Want};
-use crate::rotation::decide::{lost_mint, search_settled};
+use crate::provider::{MintRequest, Minted, Remote};
+use crate::rotation::decide::{search_settled, unknown_mint};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
@@ -55,8 +55,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Intended { intent, .. } = &held.state.phase else { return };
         let intent = intent.clone();
         let address = Address { account: &intent.account, params: &intent.params };
-        let want = Want { marker: intent.marker.clone(), lifetime: context.policy.lifetime };
-        match self.effects.mint(address, &want).await {
+        let mint_request = MintRequest { marker: intent.marker.clone(), lifetime: context.policy.lifetime };
+        match self.effects.mint(address, &mint_request).await {
             Outcome::Done(minted) => self.minted(held, context, intent, minted),
             Outcome::Later { not_before, failure } => {
                 let next = self.next_rotation(held, not_before);
@@ -66,7 +66,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 let next = self.next_rotation(held, None);
                 self.note(held, context, Event::MintRefused { failure, next });
             }
-            Outcome::Ambiguous(failure) => self.note(held, context, Event::MintDoubted { failure }),
+            Outcome::Unknown(failure) => self.note(held, context, Event::MintUnknown { failure }),
         }
     }
 
@@ -89,7 +89,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             generation,
             rotation: intent.rotation,
             delivery: Delivery::default(),
-            objection: minted.objection,
+            rejection: minted.rejection,
             origin: Origin::Minted,
         };
         self.note(held, context, Event::Minted { candidate: Box::new(candidate) });
@@ -108,9 +108,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                     let remote = entry.remote.clone();
                     self.note(held, context, Event::OrphanFound { remote });
                 } else if listing.is_complete() && listing.at() >= settled {
-                    let remnant = lost_mint(&self.situation(held, context), &intent, &search, true);
+                    let orphan = unknown_mint(&self.situation(held, context), &intent, &search, true);
                     let next = self.next_rotation(held, None);
-                    self.note(held, context, Event::SearchEnded { remnant, next });
+                    self.note(held, context, Event::SearchEnded { orphan, next });
                 } else {
                     let tries = failures(held.state.retry.as_ref()).saturating_add(1);
                     let next = self.next_try(held, tries, None);
@@ -120,7 +120,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 }
             }
             Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
-            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => self.postpone(held, context, None, failure),
+            Outcome::Refused(failure) | Outcome::Unknown(failure) => self.postpone(held, context, None, failure),
         }
     }
 
@@ -134,7 +134,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 self.note(held, context, Event::OrphanRevoked { next });
             }
             Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
-            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => self.postpone(held, context, None, failure),
+            Outcome::Refused(failure) | Outcome::Unknown(failure) => self.postpone(held, context, None, failure),
         }
     }
 }

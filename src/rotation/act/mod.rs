@@ -49,7 +49,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Action::ExamineRenewal => self.examine_renewal(held, context).await,
             Action::VerifyRenewed => self.verify_renewed(held, context).await,
             Action::Examine(suspicion) => self.examine(held, context, suspicion).await,
-            Action::Reap(remnant, remote) => self.reap(held, context, remnant, remote).await,
+            Action::Reap(orphan, remote) => self.reap(held, context, orphan, remote).await,
         }
     }
 
@@ -121,7 +121,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Outcome::Done(Verdict::Dead(failure)) => self.note(held, context, Event::FoundDead { failure }),
             // Alive in spite of the listing, or nobody can tell now: looked at again after the next listing.
             Outcome::Done(Verdict::Alive { id, expires }) => self.observe(held, context, id, expires),
-            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => {}
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => {}
         }
     }
 

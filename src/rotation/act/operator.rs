@@ -11,7 +11,7 @@ use crate::rotation::decide::{Abilities, reached_consumers};
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Phase, Remnant};
+use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Orphan, Phase};
 use crate::secret::{SecretParts, TOKEN_PART};
 
 /// A secret that an operator brings, and what they know of it.
@@ -75,7 +75,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             if compromised && abilities.can.renewal_overlaps {
                 return Err(Objection::WorksOn(provider));
             }
-            if let Phase::Doubted { .. } = held.state.phase {
+            if let Phase::RenewalUnknown { .. } = held.state.phase {
                 return Err(Objection::Busy(held.state.phase.name()));
             }
             if let Some(why) = held.state.phase.current().and_then(|current| unrenewable(abilities, current)) {
@@ -146,20 +146,20 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return Ok(number);
         }
         let now = self.clock.now();
-        let (generation, origin, remnant) = match &held.state.phase {
+        let (generation, origin, orphan) = match &held.state.phase {
             Phase::Active { retiring, .. } => {
                 let origin = Origin::Recalled { handed_over: retiring.handed_over, revoke_at: retiring.revoke_at };
                 (retiring.generation.clone(), origin, None)
             }
             Phase::Revoked { retiring, .. } => return Err(Objection::Revoked(retiring.generation.number)),
             Phase::Steady { .. } => {
-                let deferred = held.state.remnants.iter().rev().find_map(|remnant| match remnant {
-                    Remnant::Deferred { generation, revoke_at, .. } => Some((remnant, generation, revoke_at)),
-                    Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+                let deferred = held.state.orphans.iter().rev().find_map(|orphan| match orphan {
+                    Orphan::Deferred { generation, revoke_at, .. } => Some((orphan, generation, revoke_at)),
+                    Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
                 });
-                let (remnant, generation, revoke_at) = deferred.ok_or(Objection::NoneBefore)?;
+                let (orphan, generation, revoke_at) = deferred.ok_or(Objection::NoneBefore)?;
                 let origin = Origin::Recalled { handed_over: now, revoke_at: revoke_at.unwrap_or(now) };
-                (generation.as_ref().clone(), origin, Some(remnant.clone()))
+                (generation.as_ref().clone(), origin, Some(orphan.clone()))
             }
             Phase::Vacant => return Err(Objection::NoneBefore),
             phase => return Err(Objection::Busy(phase.name())),
@@ -175,13 +175,13 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return Err(Objection::Over(number));
         }
         let candidate = self.candidate(generation, origin);
-        self.note(held, context, Event::Recalled { candidate, remnant });
+        self.note(held, context, Event::Recalled { candidate, orphan });
         Ok(number)
     }
 
     fn candidate(&self, generation: Generation, origin: Origin) -> Box<Candidate> {
         let (rotation, delivery) = (self.effects.rotation_id(), Delivery::default());
-        Box::new(Candidate { generation, rotation, delivery, objection: None, origin })
+        Box::new(Candidate { generation, rotation, delivery, rejection: None, origin })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::clock::{Clock, Time};
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::plan::Reason;
-use crate::provider::{Minted, Verdict, Want};
+use crate::provider::{MintRequest, Minted, Verdict};
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
@@ -21,7 +21,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Some(current) = held.state.phase.current() else { return };
         let number = current.generation.number;
         let situation = self.situation(held, context);
-        let (unusable, pressing) = (current.unusable(situation.there()), situation.pressing(current));
+        let (unusable, pressing) = (current.unusable(situation.provider_now()), situation.pressing(current));
         let (failing, failure) = self.preflight(&context.policy).await;
         if let Some(failure) = failure {
             // A renewal may take the old secret from its consumers at once. While that one works, all of them must get
@@ -49,8 +49,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 return self.note(held, context, Event::RenewalRefused { failure, next, spent });
             }
         };
-        let want = Want { marker: intent.marker, lifetime: context.policy.lifetime };
-        match self.effects.renew(address(context, &old), &want, &subject(&old, Some(secret))).await {
+        let mint_request = MintRequest { marker: intent.marker, lifetime: context.policy.lifetime };
+        match self.effects.renew(address(context, &old), &mint_request, &subject(&old, Some(secret))).await {
             Outcome::Done(minted) => self.renewed(held, context, old, minted),
             Outcome::Later { not_before, failure } => {
                 let next = self.next_renewal(held, not_before);
@@ -60,7 +60,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 let next = self.clock.now();
                 self.note(held, context, Event::RenewalRefused { failure, next, spent: true });
             }
-            Outcome::Ambiguous(failure) => self.note(held, context, Event::RenewalDoubted { failure }),
+            Outcome::Unknown(failure) => self.note(held, context, Event::RenewalUnknown { failure }),
         }
     }
 
@@ -106,7 +106,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Outcome::Later { not_before, failure } if tried < PROOFS => {
                 self.postpone_renewal(held, context, not_before, failure);
             }
-            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => {
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => {
                 self.note(held, context, Event::RenewalExamined { dead: None });
             }
         }
@@ -123,7 +123,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
             Outcome::Done(Verdict::Dead(failure)) => self.postpone_renewal(held, context, None, failure),
             // The secret before it died with the renewal: consumers are better off with one that is not proven.
-            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => {
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => {
                 self.note(held, context, Event::RenewalVerified { proven: false });
             }
         }

@@ -9,7 +9,7 @@ use crate::rotation::decide::used_until;
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Generation, Phase, Remnant};
+use crate::rotation::state::{Generation, Orphan, Phase};
 
 use super::{PROOFS, address, failures, named, subject};
 
@@ -34,12 +34,12 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Active { retiring, .. } = &held.state.phase else { return };
         let generation = retiring.generation.clone();
         match self.take_back(held, context, &generation).await {
-            Taken::Back(gone) => self.note(held, context, Event::Revoked { already: gone == Gone::Already }),
-            Taken::Never => {
-                let remnant = Remnant::unrevocable(&generation);
-                self.note(held, context, Event::LeftToExpire { remnant });
+            Revocation::Done(gone) => self.note(held, context, Event::Revoked { already: gone == Gone::Already }),
+            Revocation::Unsupported => {
+                let orphan = Orphan::unrevocable(&generation);
+                self.note(held, context, Event::LeftToExpire { orphan });
             }
-            Taken::NotYet { not_before, failure } => self.postpone(held, context, not_before, failure),
+            Revocation::Retry { not_before, failure } => self.postpone(held, context, not_before, failure),
         }
     }
 
@@ -58,7 +58,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 return true;
             }
             // Its grace is over. Who cannot be asked cannot hold up its end.
-            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => return false,
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => return false,
         };
         let marker = generation.marker.as_ref().map(Marker::as_str);
         let last_used = listing.find(generation.remote.id.as_ref(), marker).and_then(|entry| entry.last_used);
@@ -88,7 +88,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Outcome::Later { not_before, failure } if tried < PROOFS => {
                 self.postpone(held, context, not_before, failure);
             }
-            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Ambiguous(_) => {
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => {
                 self.note(held, context, Event::Retired { proven: false });
             }
         }
@@ -97,22 +97,22 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn revoke_candidate(&self, held: &mut Held, context: &Context) {
         let Phase::Undoing { candidate, .. } = &held.state.phase else { return };
         let generation = candidate.generation.clone();
-        let remnant = match self.take_back(held, context, &generation).await {
-            Taken::Back(_) => None,
-            Taken::Never => Some(Remnant::unrevocable(&generation)),
-            Taken::NotYet { not_before, failure } => return self.postpone(held, context, not_before, failure),
+        let orphan = match self.take_back(held, context, &generation).await {
+            Revocation::Done(_) => None,
+            Revocation::Unsupported => Some(Orphan::unrevocable(&generation)),
+            Revocation::Retry { not_before, failure } => return self.postpone(held, context, not_before, failure),
         };
         let next = self.next_rotation(held, None);
-        self.note(held, context, Event::Undone { remnant, next, revoke_at: None });
+        self.note(held, context, Event::Undone { orphan, next, revoke_at: None });
     }
 
-    pub(super) async fn reap(&self, held: &mut Held, context: &Context, remnant: Remnant, remote: Remote) {
-        let taken = match &remnant {
-            Remnant::Unrevocable { .. } => return,
-            Remnant::LostMint { marker, account, params, .. } => {
+    pub(super) async fn reap(&self, held: &mut Held, context: &Context, orphan: Orphan, remote: Remote) {
+        let taken = match &orphan {
+            Orphan::Unrevocable { .. } => return,
+            Orphan::UnknownMint { marker, account, params, .. } => {
                 self.end(held, Address { account, params }, &named(marker, remote)).await.into()
             }
-            Remnant::Deferred { generation, .. } => {
+            Orphan::Deferred { generation, .. } => {
                 if context.wanted && !self.inspect(held, context).await {
                     return;
                 }
@@ -120,28 +120,28 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
         };
         match taken {
-            Taken::Back(_) => self.note(held, context, Event::RemnantEnded { remnant, revoked: true }),
-            Taken::Never => {
+            Revocation::Done(_) => self.note(held, context, Event::OrphanEnded { orphan, revoked: true }),
+            Revocation::Unsupported => {
                 let failure = Failure::new(FailureCode::NoOperation, "revoke");
                 let next = self.next_try(held, u32::MAX, None);
-                self.note(held, context, Event::ReapFailed { remnant, failure, next });
+                self.note(held, context, Event::ReapFailed { orphan, failure, next });
             }
-            Taken::NotYet { not_before, failure } => {
-                let next = self.next_try(held, failures(remnant.retry()).saturating_add(1), not_before);
-                self.note(held, context, Event::ReapFailed { remnant, failure, next });
+            Revocation::Retry { not_before, failure } => {
+                let next = self.next_try(held, failures(orphan.retry()).saturating_add(1), not_before);
+                self.note(held, context, Event::ReapFailed { orphan, failure, next });
             }
         }
     }
 
     /// Revokes a generation at the account that minted it.
-    async fn take_back(&self, held: &mut Held, context: &Context, generation: &Generation) -> Taken {
+    async fn take_back(&self, held: &mut Held, context: &Context, generation: &Generation) -> Revocation {
         let foreign = generation.account != context.policy.account.name;
         let secret = if context.abilities.revokes_self || foreign {
             match self.secret(context, generation).await {
                 Ok(secret) => Some(secret),
                 Err(_) if foreign => None,
-                Err(failure) if failure.code == FailureCode::SecretUnreadable => return Taken::Never,
-                Err(failure) => return Taken::NotYet { not_before: None, failure },
+                Err(failure) if failure.code == FailureCode::SecretUnreadable => return Revocation::Unsupported,
+                Err(failure) => return Revocation::Retry { not_before: None, failure },
             }
         } else {
             None
@@ -160,24 +160,24 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 }
 
 /// What became of a revocation.
-enum Taken {
-    Back(Gone),
+enum Revocation {
+    Done(Gone),
     /// The provider has no way.
-    Never,
-    NotYet {
+    Unsupported,
+    Retry {
         not_before: Option<Time>,
         failure: Failure,
     },
 }
 
-impl From<Outcome<Gone>> for Taken {
+impl From<Outcome<Gone>> for Revocation {
     fn from(outcome: Outcome<Gone>) -> Self {
         match outcome {
-            Outcome::Done(gone) => Self::Back(gone),
-            Outcome::Refused(failure) if failure.code == FailureCode::NoOperation => Self::Never,
-            Outcome::Later { not_before, failure } => Self::NotYet { not_before, failure },
+            Outcome::Done(gone) => Self::Done(gone),
+            Outcome::Refused(failure) if failure.code == FailureCode::NoOperation => Self::Unsupported,
+            Outcome::Later { not_before, failure } => Self::Retry { not_before, failure },
             // Revoking twice does no harm.
-            Outcome::Refused(failure) | Outcome::Ambiguous(failure) => Self::NotYet { not_before: None, failure },
+            Outcome::Refused(failure) | Outcome::Unknown(failure) => Self::Retry { not_before: None, failure },
         }
     }
 }

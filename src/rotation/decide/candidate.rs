@@ -5,7 +5,7 @@ use crate::inventory::OnFailure;
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Reason;
 use crate::rotation::event::{ADDED, Event};
-use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Phase, Progress, Remnant, Undo};
+use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Orphan, Phase, Progress, Undo};
 
 use super::delivery::{self, Delivering};
 use super::{Action, Situation, Step, act_or_wait, earliest, later, rest};
@@ -30,9 +30,9 @@ pub(super) fn minted(s: &Situation<'_>, candidate: &Candidate) -> Step {
 
 /// Why a candidate must not be handed over.
 fn withdrawn(s: &Situation<'_>, candidate: &Candidate) -> Option<Failure> {
-    let expired = candidate.generation.expired(s.there());
+    let expired = candidate.generation.expired(s.provider_now());
     let expired = expired.then(|| Failure::new(FailureCode::Withdrawn, "it expired before it could be handed over"));
-    candidate.objection.clone().or(expired)
+    candidate.rejection.clone().or(expired)
 }
 
 pub(super) fn verified(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate) -> Step {
@@ -97,25 +97,25 @@ fn wait_for_delivery(s: &Situation<'_>, current: Option<&Current>, candidate: &C
         return Step::Note(Event::ActivatedEarly { revoke_at: s.end_of_grace(current) });
     }
     let ends = [&candidate.generation].into_iter().chain(current.map(|current| &current.generation));
-    let ends = ends.map(|generation| generation.near_end().map(|end| s.here(end)));
+    let ends = ends.map(|generation| generation.near_end().map(|end| s.to_local(end)));
     rest(Reason::Delivering, earliest(s.now, ends.chain([Some(next)])))
 }
 
 /// Stores may hold the candidate or the old secret, and nobody knows which stores these are: both stay.
 fn forgotten(s: &Situation<'_>, candidate: &Candidate) -> Step {
-    rest(Reason::LeftInventory, earliest(s.now, [candidate.generation.end().map(|end| s.here(end))]))
+    rest(Reason::LeftInventory, earliest(s.now, [candidate.generation.end().map(|end| s.to_local(end))]))
 }
 
 pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate, undo: &Undo) -> Step {
     let generation = &candidate.generation;
-    let gone = generation.over(s.there());
+    let gone = generation.over(s.provider_now());
     let revoke_at = match candidate.origin {
         // Where consumers had it again, its grace begins anew.
         Origin::Recalled { revoke_at, .. } if undo.restore => Some(revoke_at.max(later(s.now, s.policy.grace))),
         Origin::Recalled { revoke_at, .. } => Some(revoke_at),
         Origin::Minted | Origin::Adopted => None,
     };
-    let undone = |remnant| Step::Note(Event::Undone { remnant, next: s.next_rotation(), revoke_at });
+    let undone = |orphan| Step::Note(Event::Undone { orphan, next: s.next_rotation(), revoke_at });
     if undo.restore && !gone {
         if !s.restorable(current) {
             // It is all that some consumers have.
@@ -135,7 +135,7 @@ pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &
         return undone(None);
     }
     if !s.can_revoke(generation) {
-        return undone(Some(Remnant::unrevocable(generation)));
+        return undone(Some(Orphan::unrevocable(generation)));
     }
     match s.waiting(s.state.retry.as_ref()) {
         Some(next) => wait_for_undo(s, generation, Some(s.now), next, undone),
@@ -161,22 +161,22 @@ fn wait_for_undo(
     generation: &Generation,
     revoke_at: Option<Time>,
     next: Time,
-    undone: impl FnOnce(Option<Remnant>) -> Step,
+    undone: impl FnOnce(Option<Orphan>) -> Step,
 ) -> Step {
     let current = s.state.phase.current();
-    let deferred = s.state.remnants.iter().filter(|remnant| matches!(remnant, Remnant::Deferred { .. })).count();
+    let deferred = s.state.orphans.iter().filter(|orphan| matches!(orphan, Orphan::Deferred { .. })).count();
     let pressing = current.is_some_and(|current| s.pressing(current));
     if pressing && s.wanted && deferred < MANY_DEFERRED {
         return undone(Some(set_aside(s, generation, revoke_at)));
     }
-    let near = current.and_then(|current| current.generation.near_end()).map(|end| s.here(end));
-    let end = generation.end().map(|end| s.here(end));
+    let near = current.and_then(|current| current.generation.near_end()).map(|end| s.to_local(end));
+    let end = generation.end().map(|end| s.to_local(end));
     rest(Reason::Undoing, earliest(s.now, [Some(next), near, end]))
 }
 
 /// A generation that outlives its rotation.
-pub(super) fn set_aside(s: &Situation<'_>, generation: &Generation, revoke_at: Option<Time>) -> Remnant {
-    if s.can_revoke(generation) { Remnant::deferred(generation, revoke_at) } else { Remnant::unrevocable(generation) }
+pub(super) fn set_aside(s: &Situation<'_>, generation: &Generation, revoke_at: Option<Time>) -> Orphan {
+    if s.can_revoke(generation) { Orphan::deferred(generation, revoke_at) } else { Orphan::unrevocable(generation) }
 }
 
 /// Whether consumers may hold the candidate: stores are written as soon as it is proven.

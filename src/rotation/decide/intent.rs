@@ -4,7 +4,7 @@ use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Reason;
 use crate::rotation::event::Event;
-use crate::rotation::state::{Current, Intent, Remnant, Search};
+use crate::rotation::state::{Current, Intent, Orphan, Search};
 
 use super::{Action, Situation, Step, act_or_wait, later, rest};
 
@@ -23,7 +23,7 @@ const AFTERMATH: Span = Span::days(1);
 pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
     if s.memo.fresh != Some(intent.rotation) {
         let failure = Failure::new(FailureCode::Reset, "patrold was stopped between the request and its answer");
-        return Step::Note(Event::MintDoubted { failure });
+        return Step::Note(Event::MintUnknown { failure });
     }
     if !s.wanted {
         let failure = Failure::new(FailureCode::Withdrawn, "the token left the inventory");
@@ -33,8 +33,8 @@ pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
 }
 
 pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &Intent, search: &Search) -> Step {
-    let ended = |remnant| Step::Note(Event::SearchEnded { remnant, next: s.next_rotation() });
-    let lost = || ended(lost_mint(s, intent, search, false));
+    let ended = |orphan| Step::Note(Event::SearchEnded { orphan, next: s.next_rotation() });
+    let lost = || ended(unknown_mint(s, intent, search, false));
     let foreign = s.foreign(&intent.account);
     let can_look = foreign || s.abilities.can.lists && s.abilities.can.marks;
     let limit = if current.is_none_or(|current| s.pressing(current)) { PRESSING_SEARCH_LIMIT } else { SEARCH_LIMIT };
@@ -42,7 +42,7 @@ pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &I
     let tried = s.state.retry.as_ref().is_some_and(|retry| retry.attempts >= SEARCH_ATTEMPTS);
     let over = tried && s.now >= later(search.since, limit.max(s.abilities.settle));
     match &search.found {
-        Some(remote) if !foreign && !s.abilities.can.revokes => ended(Remnant::Unrevocable {
+        Some(remote) if !foreign && !s.abilities.can.revokes => ended(Orphan::Unrevocable {
             number: intent.number,
             marker: Some(intent.marker.clone()),
             id: remote.id.clone(),
@@ -57,10 +57,10 @@ pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &I
 
 /// What a search leaves that found nothing. `looked`: a whole listing, taken after the time in which a lost mint may turn
 /// up, does not show it.
-pub(in crate::rotation) fn lost_mint(s: &Situation<'_>, intent: &Intent, search: &Search, looked: bool) -> Remnant {
+pub(in crate::rotation) fn unknown_mint(s: &Situation<'_>, intent: &Intent, search: &Search, looked: bool) -> Orphan {
     let lifetime = s.policy.lifetime.filter(|_| s.abilities.can.chooses_lifetime && !s.foreign(&intent.account));
     let until = if looked { Some(AFTERMATH) } else { lifetime.map(|lifetime| lifetime + Span::days(1)) };
-    Remnant::LostMint {
+    Orphan::UnknownMint {
         marker: intent.marker.clone(),
         account: intent.account.clone(),
         params: intent.params.clone(),
@@ -73,7 +73,7 @@ pub(in crate::rotation) fn lost_mint(s: &Situation<'_>, intent: &Intent, search:
 pub(super) fn renewing(s: &Situation<'_>, intent: &Intent) -> Step {
     if s.memo.fresh != Some(intent.rotation) {
         let failure = Failure::new(FailureCode::Reset, "patrold was stopped between the request and its answer");
-        return Step::Note(Event::RenewalDoubted { failure });
+        return Step::Note(Event::RenewalUnknown { failure });
     }
     if !s.wanted {
         let failure = Failure::new(FailureCode::Withdrawn, "the token left the inventory");

@@ -11,7 +11,7 @@ mod upkeep;
 mod watching;
 
 pub(super) use candidate::reached_consumers;
-pub(super) use intent::{lost_mint, search_settled};
+pub(super) use intent::{search_settled, unknown_mint};
 pub(super) use serving::used_until;
 pub(super) use upkeep::differs;
 
@@ -31,7 +31,7 @@ use crate::provider::{Capabilities, OnTimeout, Operation, Provider, Remote};
 use crate::secret::Fingerprint;
 
 use super::event::Event;
-use super::state::{Current, Generation, Phase, Remnant, Retry, TokenState};
+use super::state::{Current, Generation, Orphan, Phase, Retry, TokenState};
 
 /// No wait is longer: providers may ask for a day, backoff for an hour. A retry that is further away was noted before the
 /// clock was set back, and is made now.
@@ -55,13 +55,13 @@ pub struct Situation<'a> {
 
 impl Situation<'_> {
     /// The time on the provider's clock, which is the one that its expiries are on.
-    pub(super) fn there(&self) -> Time {
+    pub(super) fn provider_now(&self) -> Time {
         later(self.now, self.skew)
     }
 
     /// A time on the provider's clock, on ours.
-    fn here(&self, there: Time) -> Time {
-        there.checked_sub_signed(self.skew).unwrap_or(there)
+    fn to_local(self, time: Time) -> Time {
+        time.checked_sub_signed(self.skew).unwrap_or(time)
     }
 
     /// Every rule that applies to the current generation.
@@ -78,12 +78,12 @@ impl Situation<'_> {
 
     /// Whether consumers certainly cannot use it.
     fn unusable(&self, current: &Current) -> bool {
-        current.unusable(self.there())
+        current.unusable(self.provider_now())
     }
 
     /// Whether its time is nearly over.
     fn near_end(&self, generation: &Generation) -> bool {
-        generation.near_end().is_some_and(|end| end <= self.there())
+        generation.near_end().is_some_and(|end| end <= self.provider_now())
     }
 
     /// Whether consumers are, or soon will be, without a usable secret: what can wait for better conditions otherwise
@@ -123,7 +123,7 @@ impl Situation<'_> {
     fn next_rotation(&self) -> Time {
         const WHOLE: Span = Span::seconds(1000);
         let expires = self.state.phase.current().and_then(|current| current.generation.remote.expires.time());
-        let left = expires.map(|expires| expires - self.there());
+        let left = expires.map(|expires| expires - self.provider_now());
         #[expect(clippy::cast_precision_loss, reason = "at most a million milliseconds")]
         let spread = jitter::jitter(&self.policy.name, WHOLE).num_milliseconds() as f64;
         #[expect(clippy::cast_precision_loss, reason = "a million milliseconds")]
@@ -176,8 +176,8 @@ impl Abilities {
     }
 
     /// Whether nobody can use this generation before it is renewed, and it will be. `there`: now, on the provider's clock.
-    pub fn awaits_renewal(&self, current: &Current, there: Time) -> bool {
-        current.renewable() && current.unusable(there) && self.means(&current.generation) == Means::Renewal
+    pub fn awaits_renewal(&self, current: &Current, provider_now: Time) -> bool {
+        current.renewable() && current.unusable(provider_now) && self.means(&current.generation) == Means::Renewal
     }
 }
 
@@ -260,7 +260,7 @@ pub enum Action {
     /// Ask whether the provider still accepts the current secret.
     Examine(Failure),
     /// Revoke the token of a lost mint that turned up, or a generation whose revocation was left for later.
-    Reap(Remnant, Remote),
+    Reap(Orphan, Remote),
 }
 
 impl Action {
@@ -274,8 +274,8 @@ impl Action {
 
 /// What comes next.
 pub fn decide(s: &Situation<'_>) -> Step {
-    if let Some(over) = s.state.remnants.iter().find(|remnant| upkeep::is_over(s, remnant)) {
-        return Step::Note(Event::RemnantEnded { remnant: over.clone(), revoked: false });
+    if let Some(over) = s.state.orphans.iter().find(|orphan| upkeep::is_over(s, orphan)) {
+        return Step::Note(Event::OrphanEnded { orphan: over.clone(), revoked: false });
     }
     match &s.state.phase {
         Phase::Vacant => serving::vacant(s),
@@ -289,7 +289,9 @@ pub fn decide(s: &Situation<'_>) -> Step {
         Phase::Revoked { retiring, .. } => serving::revoked(s, retiring),
         Phase::Undoing { current, candidate, undo } => candidate::undoing(s, current.as_ref(), candidate, undo),
         Phase::Renewing { intent, .. } => intent::renewing(s, intent),
-        Phase::Doubted { current, .. } => intent::renewal_step(s, current, Action::ExamineRenewal, Reason::Examining),
+        Phase::RenewalUnknown { current, .. } => {
+            intent::renewal_step(s, current, Action::ExamineRenewal, Reason::Examining)
+        }
         Phase::Renewed { current, .. } => intent::renewal_step(s, current, Action::VerifyRenewed, Reason::Verifying),
     }
 }

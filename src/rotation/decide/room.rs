@@ -6,7 +6,7 @@ use crate::clock::Time;
 use crate::names::Marker;
 use crate::plan::Reason;
 use crate::provider::Entry;
-use crate::rotation::state::{Current, Generation, Remnant, Retiring};
+use crate::rotation::state::{Current, Generation, Orphan, Retiring};
 
 use super::serving::revoke_time;
 use super::{Action, Situation, Step, later};
@@ -15,14 +15,14 @@ use super::{Action, Situation, Step, later};
 /// one of the tokens that are in the way, and the end of time where nobody knows of one. None: there is room.
 pub(super) fn full_until(s: &Situation<'_>) -> Option<Time> {
     let most = s.abilities.can.max_live?;
-    let there = s.there();
+    let provider_now = s.provider_now();
     // A dead one is no use to its consumers. Should it take a place all the same, the provider refuses the next.
     let dead = s.state.phase.current().filter(|current| current.dead.is_some()).map(|it| &it.generation);
     let own: Vec<_> = own(s).filter(|generation| Some(generation.number) != dead.map(|it| it.number)).collect();
     let mut ends: Vec<Option<Time>> = match listing(s) {
         Some(listing) => {
             let dead = dead.and_then(|dead| find(listing, dead));
-            let lives = |entry: &Entry| !entry.dead && entry.remote.expires.time().is_none_or(|end| end > there);
+            let lives = |entry: &Entry| !entry.dead && entry.remote.expires.time().is_none_or(|end| end > provider_now);
             let counts = |entry: &&Entry| lives(entry) && !dead.is_some_and(|dead| std::ptr::eq(dead, *entry));
             let listed = listing.entries().iter().filter(counts).map(|entry| entry.remote.expires.time());
             // What was minted since.
@@ -37,28 +37,28 @@ pub(super) fn full_until(s: &Situation<'_>) -> Option<Time> {
     // So many have to end before there is room.
     ends.sort_by_key(|end| end.unwrap_or(Time::MAX_UTC));
     let last = ends.get(ends.len() - most).copied().flatten();
-    Some(last.map_or(Time::MAX_UTC, |end| s.here(end)))
+    Some(last.map_or(Time::MAX_UTC, |end| s.to_local(end)))
 }
 
 /// The listing of the place where the next mint would be made. One that is older than the last revocation still shows what
 /// was revoked.
 fn listing<'a>(s: &Situation<'a>) -> Option<&'a Listing> {
-    let there = s.state.phase.current().is_none_or(|current| is_there(s, &current.generation));
+    let same_place = s.state.phase.current().is_none_or(|current| is_there(s, &current.generation));
     let freed = s.memo.freed.filter(|freed| *freed <= s.now);
-    s.listing.filter(|listing| there && listing.at() <= s.now && freed.is_none_or(|freed| freed < listing.at()))
+    s.listing.filter(|listing| same_place && listing.at() <= s.now && freed.is_none_or(|freed| freed < listing.at()))
 }
 
 /// The generations that live where the next one would be minted.
 fn own<'a>(s: &'a Situation<'_>) -> impl Iterator<Item = &'a Generation> {
-    s.state.generations().filter(|it| is_there(s, it) && !it.over(s.there()))
+    s.state.generations().filter(|it| is_there(s, it) && !it.over(s.provider_now()))
 }
 
 /// When those end that nobody can revoke and that live still.
 fn unrevocable(s: &Situation<'_>) -> impl Iterator<Item = Option<Time>> {
-    let there = s.there();
-    s.state.remnants.iter().filter_map(move |remnant| match remnant {
-        Remnant::Unrevocable { until, .. } => until.is_none_or(|until| until > there).then_some(*until),
-        Remnant::Deferred { .. } | Remnant::LostMint { .. } => None,
+    let provider_now = s.provider_now();
+    s.state.orphans.iter().filter_map(move |orphan| match orphan {
+        Orphan::Unrevocable { until, .. } => until.is_none_or(|until| until > provider_now).then_some(*until),
+        Orphan::Deferred { .. } | Orphan::UnknownMint { .. } => None,
     })
 }
 
@@ -77,11 +77,11 @@ pub(super) fn make(s: &Situation<'_>, current: &Current) -> Option<Step> {
     if current.delivery.settled.is_none() || s.unusable(current) {
         return None;
     }
-    s.state.remnants.iter().find_map(|remnant| match remnant {
-        Remnant::Deferred { generation, retry, .. }
+    s.state.orphans.iter().find_map(|orphan| match orphan {
+        Orphan::Deferred { generation, retry, .. }
             if is_there(s, generation) && s.can_revoke(generation) && s.waiting(retry.as_ref()).is_none() =>
         {
-            Some(Step::Act(Action::Reap(remnant.clone(), generation.remote.clone())))
+            Some(Step::Act(Action::Reap(orphan.clone(), generation.remote.clone())))
         }
         _ => None,
     })

@@ -5,11 +5,11 @@ use crate::names::Marker;
 use crate::plan::Reason;
 use crate::plan::due::{self, Due, Kind, Start};
 use crate::rotation::event::Event;
-use crate::rotation::state::{Current, Remnant, Retiring};
+use crate::rotation::state::{Current, Orphan, Retiring};
 
 use super::candidate::set_aside;
 use super::delivery::{Delivering, deliver, next_inspection};
-use super::upkeep::{next_examination, next_remnant, reap, upkeep};
+use super::upkeep::{next_examination, next_orphan, reap, upkeep};
 use super::{Action, Rest, Situation, Step, act_or_wait, earliest, later, rest};
 use super::{room, watching};
 
@@ -17,7 +17,7 @@ pub(super) fn vacant(s: &Situation<'_>) -> Step {
     if let Some(reap) = reap(s, None) {
         return reap;
     }
-    let wake = next_remnant(s, None);
+    let wake = next_orphan(s, None);
     if !s.wanted {
         return rest(Reason::LeftInventory, wake);
     }
@@ -46,7 +46,7 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
         Delivering::Done => None,
     };
     let seeks = watching::next_look(s, current);
-    let wake = [owed, next_remnant(s, Some(current)), next_inspection(s, current), next_examination(s, current), seeks];
+    let wake = [owed, next_orphan(s, Some(current)), next_inspection(s, current), next_examination(s, current), seeks];
     let wake = earliest(s.now, wake);
     if !s.wanted {
         return rest(Reason::LeftInventory, wake);
@@ -116,7 +116,7 @@ fn rotation(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
         // Three generations would live: better than consumers without one, and worse than waiting.
         let end = due.deadline.map_or(end, |deadline| deadline.min(end));
         if end > s.now {
-            return not_before(end, Reason::RemnantAlive);
+            return not_before(end, Reason::OrphanAlive);
         }
     }
     if let Some(next) = s.waiting(s.state.retry.as_ref()) {
@@ -160,11 +160,11 @@ fn renewal(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
 
 /// When the last of the old generations that live beside the current one is over; the end of time where nobody can tell.
 fn crowded(s: &Situation<'_>) -> Option<Time> {
-    let ends = s.state.remnants.iter().filter_map(|remnant| match remnant {
+    let ends = s.state.orphans.iter().filter_map(|orphan| match orphan {
         // One that never ends must not stop all rotations for ever.
-        Remnant::Unrevocable { until, .. } => until.map(|until| s.here(until)),
-        Remnant::Deferred { .. } => Some(remnant.until().map_or(Time::MAX_UTC, |until| s.here(until))),
-        Remnant::LostMint { .. } => None,
+        Orphan::Unrevocable { until, .. } => until.map(|until| s.to_local(until)),
+        Orphan::Deferred { .. } => Some(orphan.until().map_or(Time::MAX_UTC, |until| s.to_local(until))),
+        Orphan::UnknownMint { .. } => None,
     });
     ends.max()
 }
@@ -183,7 +183,7 @@ fn serve(s: &Situation<'_>, current: &Current, delivers: bool) -> Delivering {
 }
 
 pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> Step {
-    if retiring.generation.over(s.there()) {
+    if retiring.generation.over(s.provider_now()) {
         return Step::Note(Event::Retired { proven: false });
     }
     if let Some(step) = upkeep(s, current) {
@@ -218,21 +218,21 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         room = room::full_until(s);
         if room.is_none() {
             let free = served && !s.unusable(current);
-            let remnant = set_aside(s, &retiring.generation, free.then_some(retiring.revoke_at));
-            return Step::Note(Event::RevocationDeferred { remnant });
+            let orphan = set_aside(s, &retiring.generation, free.then_some(retiring.revoke_at));
+            return Step::Note(Event::RevocationDeferred { orphan });
         }
         if retry.is_none() && room::gives_way(s, current, retiring) {
             return Step::Act(Action::Revoke);
         }
     }
-    let end = retiring.generation.end().map(|end| s.here(end));
+    let end = retiring.generation.end().map(|end| s.to_local(end));
     let wake = [
         owed,
         renewal,
         must_begin,
         room,
         end,
-        next_remnant(s, Some(current)),
+        next_orphan(s, Some(current)),
         next_inspection(s, current),
         next_examination(s, current),
     ];
@@ -246,7 +246,7 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         return rest(reason, earliest(s.now, wake.into_iter().chain([Some(revoke_at)])));
     }
     if !s.can_revoke(&retiring.generation) {
-        return Step::Note(Event::LeftToExpire { remnant: Remnant::unrevocable(&retiring.generation) });
+        return Step::Note(Event::LeftToExpire { orphan: Orphan::unrevocable(&retiring.generation) });
     }
     match retry {
         Some(_) => rest(Reason::Revoking, earliest(s.now, wake.into_iter().chain([retry]))),
@@ -272,13 +272,15 @@ pub(in crate::rotation) fn used_until(s: &Situation<'_>, retiring: &Retiring, la
     if retiring.generation.compromised.is_some() {
         return None;
     }
-    let used = last_used.map(|used| s.here(used)).filter(|used| *used > retiring.handed_over)?;
+    let used = last_used.map(|used| s.to_local(used)).filter(|used| *used > retiring.handed_over)?;
     let cap = later(retiring.handed_over, s.policy.grace_cap).max(retiring.revoke_at);
     Some(later(used, s.policy.grace).min(cap)).filter(|quiet| *quiet > retiring.revoke_at)
 }
 
 pub(super) fn revoked(s: &Situation<'_>, retiring: &Retiring) -> Step {
-    if retiring.generation.over(s.there()) || !(s.abilities.can.verifies || s.foreign(&retiring.generation.account)) {
+    if retiring.generation.over(s.provider_now())
+        || !(s.abilities.can.verifies || s.foreign(&retiring.generation.account))
+    {
         return Step::Note(Event::Retired { proven: false });
     }
     act_or_wait(s, Action::Prove, Reason::Revoking)

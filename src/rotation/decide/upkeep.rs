@@ -6,11 +6,11 @@ use crate::names::Marker;
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Entry, Expiry, Remote};
 use crate::rotation::event::Event;
-use crate::rotation::state::{Current, Remnant};
+use crate::rotation::state::{Current, Orphan};
 
 use super::{Action, Situation, Step, later};
 
-/// Remnants that can be revoked, a new expiry, a current generation that is dead.
+/// Orphans that can be revoked, a new expiry, a current generation that is dead.
 pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
     if let Some(step) = reap(s, Some(current)) {
         return Some(step);
@@ -78,33 +78,33 @@ pub(in crate::rotation) fn differs(told: Expiry, known: Expiry) -> bool {
 
 /// A lost mint whose token is listed after all, or a generation whose revocation was left for later.
 pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step> {
-    let ready = s.state.remnants.iter().filter(|remnant| s.waiting(remnant.retry()).is_none());
-    ready.into_iter().find_map(|remnant| {
-        let remote = match remnant {
-            Remnant::Unrevocable { .. } => None,
-            Remnant::LostMint { marker, account, .. } => {
+    let ready = s.state.orphans.iter().filter(|orphan| s.waiting(orphan.retry()).is_none());
+    ready.into_iter().find_map(|orphan| {
+        let remote = match orphan {
+            Orphan::Unrevocable { .. } => None,
+            Orphan::UnknownMint { marker, account, .. } => {
                 let listing = s.listing.filter(|_| s.abilities.can.revokes && !s.foreign(account))?;
                 listing.named(marker.as_str()).find(|entry| !entry.dead).map(|entry| entry.remote.clone())
             }
-            Remnant::Deferred { generation, revoke_at, .. } => {
+            Orphan::Deferred { generation, revoke_at, .. } => {
                 let free = free(s, current?, *revoke_at).is_some_and(|at| at <= s.now);
                 free.then(|| generation.remote.clone())
             }
         };
-        Some(Step::Act(Action::Reap(remnant.clone(), remote?)))
+        Some(Step::Act(Action::Reap(orphan.clone(), remote?)))
     })
 }
 
-/// Whether nothing of a remnant lives any more.
-pub(super) fn is_over(s: &Situation<'_>, remnant: &Remnant) -> bool {
-    if remnant.until().is_none_or(|until| until > s.there()) {
+/// Whether nothing of an orphan lives any more.
+pub(super) fn is_over(s: &Situation<'_>, orphan: &Orphan) -> bool {
+    if orphan.until().is_none_or(|until| until > s.provider_now()) {
         return false;
     }
-    let Remnant::LostMint { marker, account, .. } = remnant else { return true };
+    let Orphan::UnknownMint { marker, account, .. } = orphan else { return true };
     // patrold may have slept: only a look can tell that it never turned up.
     let can_look = s.abilities.can.lists && s.abilities.can.marks && !s.foreign(account);
     let looked =
-        s.listing.filter(|listing| listing.is_complete() && remnant.until() <= Some(later(listing.at(), s.skew)));
+        s.listing.filter(|listing| listing.is_complete() && orphan.until() <= Some(later(listing.at(), s.skew)));
     !can_look || looked.is_some_and(|listing| listing.named(marker.as_str()).all(|entry| entry.dead))
 }
 
@@ -115,14 +115,14 @@ fn free(s: &Situation<'_>, current: &Current, revoke_at: Option<Time>) -> Option
     Some(revoke_at.unwrap_or(later(served, s.policy.grace)))
 }
 
-/// When something about a remnant comes up next.
-pub(super) fn next_remnant(s: &Situation<'_>, current: Option<&Current>) -> Option<Time> {
-    let times = s.state.remnants.iter().flat_map(|remnant| {
-        let free = match remnant {
-            Remnant::Deferred { revoke_at, .. } => current.and_then(|current| free(s, current, *revoke_at)),
-            Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => None,
+/// When something about an orphan comes up next.
+pub(super) fn next_orphan(s: &Situation<'_>, current: Option<&Current>) -> Option<Time> {
+    let times = s.state.orphans.iter().flat_map(|orphan| {
+        let free = match orphan {
+            Orphan::Deferred { revoke_at, .. } => current.and_then(|current| free(s, current, *revoke_at)),
+            Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
         };
-        [remnant.until().map(|until| s.here(until)), s.waiting(remnant.retry()), free]
+        [orphan.until().map(|until| s.to_local(until)), s.waiting(orphan.retry()), free]
     });
     super::earliest(s.now, times)
 }

@@ -141,8 +141,8 @@ fn a_renewal_survives_every_stop() {
 #[test]
 fn a_renewal_of_unknown_outcome_survives_every_stop() {
     let scripts: [(&str, Faults); 2] = [
-        ("a renewal that happened", |kind, _| if kind == Kind::Renew { Fate::DoneInDoubt } else { Fate::Fine }),
-        ("a renewal that did not", |kind, _| if kind == Kind::Renew { Fate::NotDoneInDoubt } else { Fate::Fine }),
+        ("a renewal that happened", |kind, _| if kind == Kind::Renew { Fate::DoneUnknown } else { Fate::Fine }),
+        ("a renewal that did not", |kind, _| if kind == Kind::Renew { Fate::NotDoneUnknown } else { Fate::Fine }),
     ];
     for (sentence, script) in scripts {
         let scenario = Scenario {
@@ -176,7 +176,7 @@ fn a_rollback_survives_every_stop() {
         sentence: "a hook that fails once",
         change: |policy, _| policy.hooks = vec![hook("reload", OnFailure::Rollback)],
         // It does its work and then fails: consumers hold the new secret when it is taken back.
-        script: |kind, count| if kind == Kind::Hook && count == 2 { Fate::DoneInDoubt } else { Fate::Fine },
+        script: |kind, count| if kind == Kind::Hook && count == 2 { Fate::DoneUnknown } else { Fate::Fine },
         eventful: Span::minutes(10),
         ..Scenario::default()
     };
@@ -187,11 +187,11 @@ fn a_rollback_survives_every_stop() {
 fn a_lost_mint_survives_every_stop() {
     let scripts: [(&str, Faults); 5] = [
         ("a mint that happened", |kind, count| match (kind, count) {
-            (Kind::Mint, 2) => Fate::DoneInDoubt,
+            (Kind::Mint, 2) => Fate::DoneUnknown,
             _ => Fate::Fine,
         }),
         ("a mint that did not happen", |kind, count| match (kind, count) {
-            (Kind::Mint, 2) => Fate::NotDoneInDoubt,
+            (Kind::Mint, 2) => Fate::NotDoneUnknown,
             _ => Fate::Fine,
         }),
         ("a mint that happens late", |kind, count| match (kind, count) {
@@ -203,7 +203,7 @@ fn a_lost_mint_survives_every_stop() {
             _ => Fate::Fine,
         }),
         ("and a revocation in doubt", |kind, count| match (kind, count) {
-            (Kind::Mint, 2) | (Kind::Revoke, 1) => Fate::DoneInDoubt,
+            (Kind::Mint, 2) | (Kind::Revoke, 1) => Fate::DoneUnknown,
             (Kind::List, 1) => Fate::Later,
             _ => Fate::Fine,
         }),
@@ -240,7 +240,7 @@ fn an_adoption_survives_every_stop() {
         change: |policy, _| policy.hooks = vec![hook("reload", OnFailure::Rollback)],
         asked: false,
         act: |sim| assert!(sim.adopt()),
-        script: |kind, count| if kind == Kind::Hook && count == 2 { Fate::DoneInDoubt } else { Fate::Fine },
+        script: |kind, count| if kind == Kind::Hook && count == 2 { Fate::DoneUnknown } else { Fate::Fine },
         ..Scenario::default()
     };
     assert!(scenario.run() > 20);
@@ -278,7 +278,7 @@ fn a_recall_survives_every_stop() {
             rotate(sim);
             sim.recall().unwrap();
         },
-        script: |kind, count| if kind == Kind::Hook && count == 3 { Fate::DoneInDoubt } else { Fate::Fine },
+        script: |kind, count| if kind == Kind::Hook && count == 3 { Fate::DoneUnknown } else { Fate::Fine },
         ..Scenario::default()
     };
     assert!(scenario.run() > 20);
@@ -312,8 +312,8 @@ fn everything_once_in_vain_survives_every_stop() {
     for (sentence, fate) in [
         ("later", Fate::Later),
         ("refused", Fate::Refused),
-        ("done in doubt", Fate::DoneInDoubt),
-        ("not done in doubt", Fate::NotDoneInDoubt),
+        ("done in doubt", Fate::DoneUnknown),
+        ("not done in doubt", Fate::NotDoneUnknown),
     ] {
         let mut sim = Scenario::default().begin();
         sim.world.script(move |_, count| if count % 2 == 0 { fate } else { Fate::Fine });

@@ -15,7 +15,7 @@ use crate::rotation::apply;
 use crate::rotation::decide::{Abilities, Rest, Step, decide};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Line, Machine, restore};
-use crate::rotation::state::{Generation, Origin, Phase, Remnant, TokenState};
+use crate::rotation::state::{Generation, Origin, Orphan, Phase, TokenState};
 use crate::secret::{Secret, SecretParts, TOKEN_PART};
 
 use super::ledger::{Consumer, Issued, Ledger};
@@ -58,7 +58,7 @@ impl Watched {
             apply(&mut folded, line.at, &line.event);
             let (theirs, generation) = match (&*line.event, brought) {
                 (Event::Offered { candidate }, _) => (false, candidate.generation.clone()),
-                (Event::Undone { remnant: None, .. }, Some(candidate)) => (true, candidate.generation),
+                (Event::Undone { orphan: None, .. }, Some(candidate)) => (true, candidate.generation),
                 _ => continue,
             };
             ledger.tokens.iter_mut().filter(|it| has_secret(&generation, it)).for_each(|it| it.operators = theirs);
@@ -89,9 +89,9 @@ pub(super) fn accounts_for(state: &TokenState, issued: &Issued) -> bool {
         None => {
             state.phase == Phase::Vacant
                 || generations.into_iter().flatten().any(|it| has_secret(it, issued))
-                || state.remnants.iter().any(|remnant| match remnant {
-                    Remnant::Deferred { generation, .. } => has_secret(generation, issued),
-                    remnant => remnant.marker().is_none(),
+                || state.orphans.iter().any(|orphan| match orphan {
+                    Orphan::Deferred { generation, .. } => has_secret(generation, issued),
+                    orphan => orphan.marker().is_none(),
                 })
         }
     }
@@ -157,7 +157,7 @@ impl Sim {
     }
 
     /// Now, on the providers' clock.
-    pub fn there(&self) -> Time {
+    pub fn provider_now(&self) -> Time {
         self.now() + self.context.skew
     }
 
@@ -236,9 +236,9 @@ impl Sim {
 
     /// An operator brings a secret that nobody knew of. False: it is not taken.
     pub fn adopt(&mut self) -> bool {
-        let (there, account) = (self.there(), self.context.policy.account.name.clone());
+        let (provider_now, account) = (self.provider_now(), self.context.policy.account.name.clone());
         let secret = self.world.ledger(|ledger| {
-            let minted = ledger.issue(&account, None, there, there);
+            let minted = ledger.issue(&account, None, provider_now, provider_now);
             let issued = ledger.tokens.iter_mut().next_back().unwrap();
             issued.operators = true;
             // Only the secret itself is brought: nothing can be renewed with it.
@@ -251,9 +251,9 @@ impl Sim {
 
     /// An operator makes a new pair at the provider, and puts it where `initial` says. It stays theirs.
     pub fn log_in(&mut self) {
-        let (there, account) = (self.there(), self.context.policy.account.name.clone());
+        let (provider_now, account) = (self.provider_now(), self.context.policy.account.name.clone());
         self.world.ledger(|ledger| {
-            let minted = ledger.issue(&account, None, there, there);
+            let minted = ledger.issue(&account, None, provider_now, provider_now);
             ledger.tokens.iter_mut().next_back().unwrap().operators = true;
             ledger.initial = Some(minted.secret);
         });
@@ -280,8 +280,8 @@ impl Sim {
         if !self.context.abilities.can.lists {
             return;
         }
-        let (there, account) = (self.there(), self.context.policy.account.name.clone());
-        self.context.listing = Some(Arc::new(self.world.ledger(|ledger| ledger.listing(&account, there))));
+        let (provider_now, account) = (self.provider_now(), self.context.policy.account.name.clone());
+        self.context.listing = Some(Arc::new(self.world.ledger(|ledger| ledger.listing(&account, provider_now))));
     }
 
     /// What must never happen and did.
@@ -292,7 +292,7 @@ impl Sim {
     /// Everything that must hold when the token is at rest and no fault has occurred for long.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = self.violations();
-        let now = self.there();
+        let now = self.provider_now();
         let state = self.state();
         let mut complain = |fine: bool, text: String| complaints.extend((!fine).then_some(text));
         let Phase::Steady { current } = &state.phase else {
@@ -315,10 +315,10 @@ impl Sim {
         complain(known, format!("live tokens that nobody knows of: {live:?}"));
         let foreign = |it: &Generation| it.account != self.context.policy.account.name;
         let deferred =
-            state.remnants.iter().any(|it| matches!(it, Remnant::Deferred { generation, .. } if !foreign(generation)));
-        complain(!deferred, format!("a revocation is still owed: {:?}", state.remnants));
+            state.orphans.iter().any(|it| matches!(it, Orphan::Deferred { generation, .. } if !foreign(generation)));
+        complain(!deferred, format!("a revocation is still owed: {:?}", state.orphans));
         if self.context.abilities.can.revokes && self.context.abilities.can.lists {
-            let late = live.len() > 1 && state.remnants.is_empty();
+            let late = live.len() > 1 && state.orphans.is_empty();
             complain(!late, format!("more than one lives: {live:?} {state:?}"));
         }
         let secrets: Vec<_> = self.machine.journal.memory.snapshot().secrets.into_keys().collect();

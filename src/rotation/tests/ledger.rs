@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::account::Listing;
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, HookKey, RemoteId, StoreKey};
-use crate::provider::{Entry, Expiry, Minted, Remote, Subject, Want};
+use crate::provider::{Entry, Expiry, MintRequest, Minted, Remote, Subject};
 use crate::rotation::decide::Abilities;
 use crate::secret::{Secret, SecretParts};
 
@@ -145,7 +145,7 @@ impl Ledger {
 
     fn minted(&self, issued: &Issued) -> Minted {
         let remote = issued.remote(self.abilities.can.has_id);
-        Minted { secret: issued.parts(), remote, unread: Vec::new(), objection: None }
+        Minted { secret: issued.parts(), remote, unread: Vec::new(), rejection: None }
     }
 
     /// Whether another token is one too many.
@@ -154,12 +154,12 @@ impl Ledger {
         self.abilities.can.max_live.is_some_and(|most| live >= most)
     }
 
-    pub fn mint(&mut self, account: &AccountName, want: &Want, now: Time, born: Time) -> Minted {
+    pub fn mint(&mut self, account: &AccountName, mint_request: &MintRequest, now: Time, born: Time) -> Minted {
         let can_look = self.abilities.can.lists && self.abilities.can.marks;
         if let Some(looks) = self.doubt.filter(|looks| can_look && *looks < 3) {
             self.violations.push(format!("a mint at {now} although one is in doubt that was looked for {looks} times"));
         }
-        self.issue(account, Some(want.marker.as_str()), now, born)
+        self.issue(account, Some(mint_request.marker.as_str()), now, born)
     }
 
     pub fn renew(&mut self, subject: &Subject, now: Time) -> Option<Minted> {

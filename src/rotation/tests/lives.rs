@@ -8,7 +8,7 @@ use crate::provider::{Expiry, Subject};
 use crate::rotation::act::operator::Objection;
 use crate::rotation::decide::Abilities;
 use crate::rotation::event::Event;
-use crate::rotation::state::{Phase, Remnant};
+use crate::rotation::state::{Orphan, Phase};
 
 use super::driver::{Sim, check};
 use super::policy::{abilities, hook, initial, renewing, store, token};
@@ -25,7 +25,7 @@ fn served() -> TokenPolicy {
 fn live(sim: &mut Sim, days: i64, sentence: &str) {
     for hour in 0..days * 24 {
         sim.run_for(Span::hours(1));
-        let now = sim.there();
+        let now = sim.provider_now();
         let unserved = sim.world.ledger(|ledger| format!("{:?}", ledger.unserved(now)));
         assert_eq!(unserved, "[]", "{sentence}, after {hour} hours: {:?}", sim.state());
     }
@@ -61,7 +61,7 @@ fn consumers_are_always_served() {
 fn live_loosely(sim: &mut Sim, days: i64, sentence: &str) {
     for hour in 0..days * 3 {
         sim.run_for(Span::hours(8));
-        let now = sim.there();
+        let now = sim.provider_now();
         let unserved = sim.world.ledger(|ledger| format!("{:?}", ledger.unserved(now)));
         assert_eq!(unserved, "[]", "{sentence}, after {} hours: {:?}", hour * 8, sim.state());
     }
@@ -106,7 +106,7 @@ fn a_place_full_of_others_tokens_holds_a_rotation_until_one_of_them_is_gone() {
     let mut sim = Sim::new(policy, abilities);
     sim.world.ledger(|ledger| ledger.lifetime = None);
     sim.run_for(Span::hours(3));
-    let (now, account) = (sim.there(), sim.context.policy.account.name.clone());
+    let (now, account) = (sim.provider_now(), sim.context.policy.account.name.clone());
     let id = sim.world.ledger(|ledger| ledger.issue(&account, None, now, now)).remote.id;
     sim.world.ledger(|ledger| ledger.tokens.iter_mut().next_back().unwrap().operators = true);
     sim.run_for(Span::hours(3));
@@ -116,7 +116,7 @@ fn a_place_full_of_others_tokens_holds_a_rotation_until_one_of_them_is_gone() {
     sim.run_for(Span::days(3));
     assert_eq!((sim.state().last_number.0, sim.world.ledger(|ledger| ledger.crowded)), (1, 0));
     let subject = Subject { id, ..Subject::default() };
-    let now = sim.there();
+    let now = sim.provider_now();
     assert!(sim.world.ledger(|ledger| ledger.revoke(&account, &subject, now)));
     sim.run_for(Span::hours(6));
     assert_eq!(sim.state().last_number.0, 2);
@@ -280,11 +280,11 @@ fn a_lost_mint_that_turns_up_late_is_revoked() {
         _ => Fate::Fine,
     });
     sim.run_for(Span::hours(1));
-    assert!(matches!(sim.state().remnants[..], [Remnant::LostMint { .. }]));
+    assert!(matches!(sim.state().orphans[..], [Orphan::UnknownMint { .. }]));
     assert!(matches!(sim.state().phase, Phase::Steady { .. }));
     sim.run_for(Span::days(2));
     check(&sim, "reaped");
-    assert_eq!(sim.state().remnants, []);
+    assert_eq!(sim.state().orphans, []);
     assert_eq!(sim.state().last_number.0, 2);
 }
 
@@ -298,7 +298,7 @@ fn a_lost_mint_that_turns_up_in_time_is_revoked_before_the_next() {
     while sim.state().last_number.0 < 2 {
         sim.run_for(Span::seconds(1));
     }
-    assert_eq!(sim.state().remnants, [], "nothing of it is left to look for");
+    assert_eq!(sim.state().orphans, [], "nothing of it is left to look for");
     sim.run_for(Span::hours(3));
     check(&sim, "found in time");
 }
@@ -311,8 +311,8 @@ fn a_store_that_was_set_back_gets_the_new_secret_before_the_old_one_dies() {
     while sim.state().phase.name() != "active" {
         sim.run_for(Span::minutes(1));
     }
-    let there = sim.there();
-    sim.world.ledger(|ledger| ledger.write(&store("a").key, &old, there));
+    let provider_now = sim.provider_now();
+    sim.world.ledger(|ledger| ledger.write(&store("a").key, &old, provider_now));
     sim.world.script(|kind, _| if kind == Kind::Write { Fate::Later } else { Fate::Fine });
     sim.run_for(Span::days(2));
     assert_eq!(sim.state().phase.name(), "active", "the old one is all that consumers of this store have");
@@ -340,7 +340,7 @@ fn an_old_secret_outlives_hooks_that_do_not_succeed() {
         assert_eq!(sim.violations(), Vec::<String>::new(), "after {day} days: {:?}", sim.state());
     }
     assert!(sim.state().last_number.0 > 2, "{:?}", sim.state());
-    assert!(sim.state().remnants.iter().any(|remnant| matches!(remnant, Remnant::Deferred { revoke_at: None, .. })));
+    assert!(sim.state().orphans.iter().any(|orphan| matches!(orphan, Orphan::Deferred { revoke_at: None, .. })));
     sim.world.script(|_, _| Fate::Fine);
     sim.run_for(Span::days(2));
     check(&sim, "hooks succeed at last");
@@ -478,8 +478,8 @@ fn pair() -> Sim {
 #[test]
 fn a_pair_is_adopted_although_its_access_token_is_dead() {
     let mut sim = pair();
-    let there = sim.there();
-    sim.world.ledger(|ledger| ledger.tokens[0].expires = Expiry::At(there - Span::hours(1)));
+    let provider_now = sim.provider_now();
+    sim.world.ledger(|ledger| ledger.tokens[0].expires = Expiry::At(provider_now - Span::hours(1)));
     sim.run();
     let current = sim.state().phase.current().unwrap();
     assert_eq!((current.generation.number.0, current.generation.revision), (0, 1), "it was renewed first");
@@ -509,7 +509,7 @@ fn a_wish_is_answered_by_one_renewal() {
     sim.run_for(Span::minutes(10));
     assert_eq!((revision(&sim), sim.state().requested), (before + 1, None));
     // Its answer is lost: it is not asked for again, and the wish is answered with that.
-    sim.world.script(|kind, _| if kind == Kind::Renew { Fate::DoneInDoubt } else { Fate::Fine });
+    sim.world.script(|kind, _| if kind == Kind::Renew { Fate::DoneUnknown } else { Fate::Fine });
     assert_eq!(sim.request(true), Ok(()));
     sim.run_for(Span::minutes(10));
     let current = sim.state().phase.current().unwrap();

@@ -138,8 +138,8 @@ fn tape(bytes: Vec<u8>) -> Script {
         None | Some(0..=150) => Fate::Fine,
         Some(151..=170) => Fate::Later,
         Some(171..=185) => Fate::Refused,
-        Some(186..=200) => Fate::DoneInDoubt,
-        Some(201..=215) => Fate::NotDoneInDoubt,
+        Some(186..=200) => Fate::DoneUnknown,
+        Some(201..=215) => Fate::NotDoneUnknown,
         Some(byte @ 216..=225) if kind == Kind::Mint => Fate::DoneLate(Span::seconds(i64::from(byte - 216) * 3)),
         Some(216..=240) => Fate::StopBefore,
         Some(_) => Fate::StopAfter,
@@ -177,10 +177,10 @@ fn happen(sim: &mut Sim, service: Service, rollback: bool, happening: Happening)
                 sim.world.ledger(|ledger| ledger.consumers.retain(|consumer| consumer.store != added.key));
             } else {
                 let consumer = Consumer { store: added.key.clone(), hook: None, holds: None };
-                let there = sim.there();
+                let provider_now = sim.provider_now();
                 sim.world.ledger(|ledger| {
                     ledger.consumers.push(consumer);
-                    ledger.read(|consumer| consumer.store == added.key, there);
+                    ledger.read(|consumer| consumer.store == added.key, provider_now);
                 });
                 sim.policy().stores.push(added);
             }
@@ -200,8 +200,8 @@ fn happen(sim: &mut Sim, service: Service, rollback: bool, happening: Happening)
             sim.policy().params.insert("scope".into(), value.into());
         }
         Happening::Drift => {
-            let there = sim.there();
-            sim.world.ledger(|ledger| ledger.write(&store("a").key, "garbage", there));
+            let provider_now = sim.provider_now();
+            sim.world.ledger(|ledger| ledger.write(&store("a").key, "garbage", provider_now));
         }
         Happening::Kill => {
             let can = sim.context.abilities.can;

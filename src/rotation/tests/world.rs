@@ -10,7 +10,7 @@ use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::names::{RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, Minted, Subject, Verdict, Want};
+use crate::provider::{Gone, MintRequest, Minted, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::event::Event;
 use crate::rotation::state::TokenState;
@@ -41,8 +41,8 @@ pub(super) enum Fate {
     Later,
     Refused,
     /// It happens, and nobody learns of it.
-    DoneInDoubt,
-    NotDoneInDoubt,
+    DoneUnknown,
+    NotDoneUnknown,
     /// It happens after a while, and nobody learns of it.
     DoneLate(Span),
     /// The process is stopped before it happens.
@@ -149,10 +149,10 @@ fn outcome<T>(fate: Fate, act: impl FnOnce() -> T) -> Outcome<T> {
     match fate {
         Fate::Later => Outcome::later(failure(FailureCode::RateLimited)),
         Fate::Refused => Outcome::Refused(failure(FailureCode::Forbidden)),
-        Fate::NotDoneInDoubt => Outcome::Ambiguous(failure(FailureCode::Timeout)),
-        Fate::DoneInDoubt | Fate::DoneLate(_) => {
+        Fate::NotDoneUnknown => Outcome::Unknown(failure(FailureCode::Timeout)),
+        Fate::DoneUnknown | Fate::DoneLate(_) => {
             act();
-            Outcome::Ambiguous(failure(FailureCode::Timeout))
+            Outcome::Unknown(failure(FailureCode::Timeout))
         }
         Fate::Fine | Fate::StopBefore | Fate::StopAfter => Outcome::Done(act()),
     }
@@ -175,7 +175,7 @@ impl Effects for Arc<World> {
         self.effect(Kind::Preflight, |_, fate, _| outcome(fate, || ()).into_result()).await
     }
 
-    async fn mint(&self, at: Address<'_>, want: &Want) -> Outcome<Minted> {
+    async fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> Outcome<Minted> {
         let minted = self
             .effect(Kind::Mint, |ledger, fate, now| {
                 if ledger.is_full(at.account, now) {
@@ -183,12 +183,12 @@ impl Effects for Arc<World> {
                     return Outcome::Refused(Failure::new(FailureCode::NoRoom, "there are enough"));
                 }
                 let born = if let Fate::DoneLate(span) = fate { now + span } else { now };
-                let outcome = outcome(fate, || ledger.mint(at.account, want, now, born));
+                let outcome = outcome(fate, || ledger.mint(at.account, mint_request, now, born));
                 ledger.doubt = Some(0);
                 outcome
             })
             .await;
-        if !matches!(minted, Outcome::Ambiguous(_)) {
+        if !matches!(minted, Outcome::Unknown(_)) {
             self.ledger(|ledger| ledger.doubt = None);
         }
         minted
@@ -223,14 +223,14 @@ impl Effects for Arc<World> {
         .await
     }
 
-    async fn renew(&self, _at: Address<'_>, _want: &Want, subject: &Subject) -> Outcome<Minted> {
+    async fn renew(&self, _at: Address<'_>, _want: &MintRequest, subject: &Subject) -> Outcome<Minted> {
         self.effect(Kind::Renew, |ledger, fate, now| {
             let refused = || Outcome::Refused(Failure::new(FailureCode::Unauthorized, "the refresh token is spent"));
             match outcome(fate, || ledger.renew(subject, now)) {
                 Outcome::Done(renewed) => renewed.map_or_else(refused, Outcome::Done),
                 Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
                 Outcome::Refused(failure) => Outcome::Refused(failure),
-                Outcome::Ambiguous(failure) => Outcome::Ambiguous(failure),
+                Outcome::Unknown(failure) => Outcome::Unknown(failure),
             }
         })
         .await
@@ -251,7 +251,7 @@ impl Effects for Arc<World> {
                     Condition::Same
                 }
                 Outcome::Done(()) => Condition::Drifted("holds something else".into()),
-                Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Ambiguous(failure) => {
+                Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                     Condition::Unreadable(failure)
                 }
             }
@@ -279,7 +279,7 @@ impl Effects for Arc<World> {
         0.5
     }
 
-    fn lend(&self, _token: &TokenName, _secret: &SecretParts) {}
+    fn set_credential(&self, _token: &TokenName, _secret: &SecretParts) {}
 
     async fn announce(&self, _token: &TokenName, _at: Time, event: &Event, state: &Arc<TokenState>) {
         if let (Event::Activated { .. } | Event::ActivatedEarly { .. }, Some(current)) = (event, state.phase.current())

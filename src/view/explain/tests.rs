@@ -58,7 +58,7 @@ fn a_place_without_room_is_told_with_what_to_do() {
         let subject = Subject { name: &policy.name, policy: Some(&policy), wanted: true, state: &state, progress };
         let told = Explanation::new(&subject, Some(&abilities), Span::zero(), None, sample::start());
         let next = &told.token.next;
-        assert_eq!((next.action, next.at, next.hold.as_deref()), (Deed::Rotate, None, Some("no-room")));
+        assert_eq!((next.action, next.at, next.hold.as_deref()), (NextAction::Rotate, None, Some("no-room")));
         assert!(next.why.ends_with("; its provider takes no more live tokens there: revoke one that nobody needs, `patrold audit` lists them"), "{}", next.why);
         let codes: Vec<_> = told.obstacles.iter().map(|obstacle| obstacle.code.as_str()).collect();
         assert_eq!(codes, ["no-room"]);

@@ -102,7 +102,7 @@ fn tokens(text: &mut Text, tokens: &[TokenStatus]) {
     let mut family = text.family(&list::TOKEN_GENERATIONS);
     for token in tokens {
         let phases = [token.current.is_some(), token.candidate.is_some(), token.retiring.is_some()];
-        let alive = phases.into_iter().filter(|there| *there).count() + token.remnants.len();
+        let alive = phases.into_iter().filter(|provider_now| *provider_now).count() + token.orphans.len();
         family.sample(&[token.name.as_str()], alive);
     }
     let mut family = text.family(&list::TOKEN_OWED);

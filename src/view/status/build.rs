@@ -9,13 +9,13 @@ use crate::names::TokenName;
 use crate::outcome::Failure;
 use crate::plan::Reason;
 use crate::rotation::decide::{Abilities, Rest, Situation};
-use crate::rotation::state::{self, Generation, Remnant};
+use crate::rotation::state::{self, Generation, Orphan};
 use crate::rotation::{Phase, TokenState};
 use crate::view::outlook::{Outlook, undisturbed};
 
 use super::{
-    AccountCondition, AccountStatus, Condition, ErrorStatus, GenerationStatus, JournalStatus, OwedKind, OwedStatus,
-    RemnantKind, RemnantStatus, RetiringStatus, Status, TokenStatus,
+    AccountCondition, AccountStatus, Condition, ErrorStatus, GenerationStatus, JournalStatus, OrphanKind, OrphanStatus,
+    OwedKind, OwedStatus, RetiringStatus, Status, TokenStatus,
 };
 
 /// One token with everything that its status is made of.
@@ -154,7 +154,7 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
         last_error,
         last_success: state.last_success,
         owed,
-        remnants: state.remnants.iter().map(remnant).collect(),
+        orphans: state.orphans.iter().map(orphan).collect(),
     }
 }
 
@@ -230,21 +230,21 @@ fn owed(state: &TokenState) -> Vec<OwedStatus> {
     stores.chain(hooks).collect()
 }
 
-fn remnant(remnant: &Remnant) -> RemnantStatus {
-    let (kind, number, id) = match remnant {
-        Remnant::Unrevocable { number, id, .. } => (RemnantKind::Unrevocable, Some(*number), id.as_ref()),
-        Remnant::LostMint { .. } => (RemnantKind::LostMint, None, None),
-        Remnant::Deferred { generation, .. } => {
-            (RemnantKind::Deferred, Some(generation.number), generation.remote.id.as_ref())
+fn orphan(orphan: &Orphan) -> OrphanStatus {
+    let (kind, number, id) = match orphan {
+        Orphan::Unrevocable { number, id, .. } => (OrphanKind::Unrevocable, Some(*number), id.as_ref()),
+        Orphan::UnknownMint { .. } => (OrphanKind::UnknownMint, None, None),
+        Orphan::Deferred { generation, .. } => {
+            (OrphanKind::Deferred, Some(generation.number), generation.remote.id.as_ref())
         }
     };
-    RemnantStatus {
+    OrphanStatus {
         kind,
         number,
-        marker: remnant.marker().cloned(),
+        marker: orphan.marker().cloned(),
         id: id.cloned(),
-        until: remnant.until(),
-        next_attempt: remnant.retry().map(|retry| retry.next),
-        error: remnant.retry().map(|retry| retry.failure.to_string()),
+        until: orphan.until(),
+        next_attempt: orphan.retry().map(|retry| retry.next),
+        error: orphan.retry().map(|retry| retry.failure.to_string()),
     }
 }

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 
 use crate::clock::Time;
 use crate::provider::Expiry;
-use crate::view::outlook::{Deed, Outlook};
+use crate::view::outlook::{NextAction, Outlook};
 use crate::view::table::{Table, Tint};
 use crate::view::{Paint, words};
 
-use super::{AccountCondition, AccountStatus, Condition, GenerationStatus, OwedKind, RemnantKind, Status, TokenStatus};
+use super::{AccountCondition, AccountStatus, Condition, GenerationStatus, OrphanKind, OwedKind, Status, TokenStatus};
 
 impl Status {
     /// Writes what is the matter, and a table of the tokens.
@@ -127,7 +127,7 @@ fn expires(generation: &GenerationStatus, now: Time) -> String {
 /// The next action in few words: `rotate in 10d 3h`.
 fn next(outlook: &Outlook, now: Time) -> String {
     match (outlook.action, outlook.at) {
-        (Deed::Nothing, _) => outlook.hold.clone().unwrap_or_else(|| outlook.reason.clone()),
+        (NextAction::Nothing, _) => outlook.hold.clone().unwrap_or_else(|| outlook.reason.clone()),
         (deed, Some(at)) if at <= now => format!("{} now", deed.word()),
         (deed, Some(at)) => format!("{} {}", deed.word(), words::relative(at, now)),
         (deed, None) => deed.word().to_owned(),
@@ -154,7 +154,7 @@ fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
         let old = generation(&retiring.generation, now);
         lines.push(("retiring", format!("{old}, not revoked before {}", words::moment(retiring.revoke_at))));
     }
-    let at = token.next.at.filter(|_| token.next.action != Deed::Nothing).map(when);
+    let at = token.next.at.filter(|_| token.next.action != NextAction::Nothing).map(when);
     let at = at.map(|at| format!(" {at}")).unwrap_or_default();
     lines.push(("next", format!("{}{at}: {}", token.next.action.word(), token.next.why)));
     lines.extend(token.next.deadline.map(|deadline| ("deadline", when(deadline))));
@@ -175,18 +175,18 @@ fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
         let next = words::relative(owed.next, now);
         lines.push(("owed", format!("{kind} {}: {attempts}, next {next}: {}", owed.key, owed.error)));
     }
-    for remnant in &token.remnants {
-        let what = match remnant.kind {
-            RemnantKind::Unrevocable => "cannot be revoked",
-            RemnantKind::LostMint => "may exist, the answer to its mint was lost",
-            RemnantKind::Deferred => "is revoked later",
+    for orphan in &token.orphans {
+        let what = match orphan.kind {
+            OrphanKind::Unrevocable => "cannot be revoked",
+            OrphanKind::UnknownMint => "may exist, the answer to its mint was lost",
+            OrphanKind::Deferred => "is revoked later",
         };
-        let marker = remnant.marker.as_ref().map(ToString::to_string);
-        let name = marker.or_else(|| remnant.id.as_ref().map(ToString::to_string)).unwrap_or_default();
-        let until = remnant
+        let marker = orphan.marker.as_ref().map(ToString::to_string);
+        let name = marker.or_else(|| orphan.id.as_ref().map(ToString::to_string)).unwrap_or_default();
+        let until = orphan
             .until
             .map_or_else(|| "nobody knows until when".to_owned(), |until| format!("until {}", words::moment(until)));
-        let error = remnant.error.as_ref().map(|error| format!("; last attempt: {error}")).unwrap_or_default();
+        let error = orphan.error.as_ref().map(|error| format!("; last attempt: {error}")).unwrap_or_default();
         lines.push(("remnant", format!("{name} {what}; {until}{error}")));
     }
     lines

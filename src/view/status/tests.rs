@@ -15,7 +15,7 @@ use crate::rotation::decide::Abilities;
 use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin};
 use crate::rotation::{Event, TokenState, apply};
 use crate::view::Paint;
-use crate::view::outlook::Deed;
+use crate::view::outlook::NextAction;
 use crate::view::plan::{Fate, Plan};
 
 fn start() -> Time {
@@ -106,7 +106,7 @@ fn candidate(policy: &TokenPolicy, number: u32, at: Time) -> Box<Candidate> {
         },
         rotation: intent.rotation,
         delivery: Delivery::default(),
-        objection: None,
+        rejection: None,
         origin: Origin::Minted,
     })
 }
@@ -188,7 +188,7 @@ fn what_is_owed_is_told_with_its_attempts() {
     let status = asleep(&policy, &state(now, &events), now);
     let [owed] = &status.owed[..] else { panic!("{status:?}") };
     assert_eq!((owed.kind, owed.key.as_str(), owed.attempts, owed.next), (OwedKind::Store, store.as_str(), 2, next));
-    assert_eq!(status.next.action, Deed::Deliver);
+    assert_eq!(status.next.action, NextAction::Deliver);
     assert_eq!(status.next.at, Some(next));
     assert_eq!(status.candidate.map(|candidate| candidate.number), Some(GenerationNo(1)));
     assert_eq!(status.last_error.map(|error| error.code), Some(FailureCode::Connect));
@@ -198,9 +198,9 @@ fn what_is_owed_is_told_with_its_attempts() {
 fn the_next_action_is_what_the_machine_decides() {
     let now = start();
     for (sentence, name, at, action, begins, reason) in [
-        ("rotated by age", "ci", now + days(1), Deed::Rotate, Some(now + days(30)), "rotate-every"),
-        ("before its expiry", "gps", now + days(1), Deed::Rotate, Some(now + days(20)), "renew-before"),
-        ("due", "gps", now + days(21), Deed::Rotate, Some(now + days(21)), "renew-before"),
+        ("rotated by age", "ci", now + days(1), NextAction::Rotate, Some(now + days(30)), "rotate-every"),
+        ("before its expiry", "gps", now + days(1), NextAction::Rotate, Some(now + days(20)), "renew-before"),
+        ("due", "gps", now + days(21), NextAction::Rotate, Some(now + days(21)), "renew-before"),
     ] {
         let policy = policy(name);
         let next = asleep(&policy, &state(now, &rotation(&policy, 1, now)), at).next;
@@ -239,11 +239,14 @@ fn paused_and_vacant_tokens_have_nothing_to_wait_for() {
     let paused = TokenPolicy { paused: true, ..policy("ci").as_ref().clone() };
     let now = start();
     let vacant = asleep(&paused, &TokenState::default(), now);
-    assert_eq!((vacant.next.action, vacant.next.reason.as_str(), vacant.next.at), (Deed::Nothing, "paused", None));
+    assert_eq!(
+        (vacant.next.action, vacant.next.reason.as_str(), vacant.next.at),
+        (NextAction::Nothing, "paused", None)
+    );
     let steady = asleep(&paused, &state(now, &rotation(&paused, 1, now)), now + days(29));
     assert_eq!(
         (steady.next.action, steady.next.hold.as_deref(), steady.next.at),
-        (Deed::Nothing, Some("paused"), None)
+        (NextAction::Nothing, Some("paused"), None)
     );
     assert!(steady.next.due.is_some(), "when it would be due is told all the same");
 }

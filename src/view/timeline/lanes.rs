@@ -9,7 +9,7 @@ use crate::plan::due::{self, Kind, Means};
 use crate::provider::{Expiry, Remote};
 use crate::rotation::TokenState;
 use crate::rotation::state::{Current, Delivery, Generation};
-use crate::view::outlook::Deed;
+use crate::view::outlook::NextAction;
 use crate::view::plan::Plan;
 use crate::view::status::{Condition, Status, TokenStatus};
 use crate::view::words;
@@ -58,7 +58,7 @@ pub fn present(status: &Status, inventory: &Inventory, tokens: &[&TokenStatus], 
 /// What comes next, in words.
 fn sentence(token: &TokenStatus, now: Time) -> String {
     match (token.next.action, token.next.at) {
-        (Deed::Nothing, _) | (_, None) => token.next.why.clone(),
+        (NextAction::Nothing, _) | (_, None) => token.next.why.clone(),
         (deed, Some(at)) => format!("{} {}: {}", deed.word(), words::relative(at, now), token.next.why),
     }
 }
@@ -188,8 +188,8 @@ fn mark(at: Time, overridden: bool) -> Mark {
     Mark { kind: if overridden { MarkKind::Overridden } else { MarkKind::Renew }, at }
 }
 
-fn mints(deed: Deed) -> bool {
-    matches!(deed, Deed::Rotate | Deed::Renew | Deed::Adopt)
+fn mints(deed: NextAction) -> bool {
+    matches!(deed, NextAction::Rotate | NextAction::Renew | NextAction::Adopt)
 }
 
 /// When the window of a token is open between two times.

@@ -158,7 +158,7 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         compromised: None,
     };
     let candidate =
-        Candidate { generation, rotation, delivery: Delivery::default(), objection: None, origin: Origin::Minted };
+        Candidate { generation, rotation, delivery: Delivery::default(), rejection: None, origin: Origin::Minted };
     let store = policy.stores[0].key.clone();
     vec![
         Event::Intended {

@@ -16,7 +16,7 @@ use patrold::plan::Reason;
 use patrold::provider::Operation::{List, Mint, Revoke, Verify};
 use patrold::rotation::Phase;
 use patrold::rotation::run::restore;
-use patrold::rotation::state::Remnant;
+use patrold::rotation::state::Orphan;
 
 use super::world::{Daemon, World, bare, name_of, now, token};
 
@@ -199,12 +199,12 @@ async fn without_a_revoke_operation_the_old_token_is_left_to_expire_and_stays_kn
         })
         .await;
     assert_eq!(daemon.rotate("gps").await, Answer::Rotated(GenerationNo(2)));
-    let view = daemon.until("gps", "the first is left to expire", |view| !view.state.remnants.is_empty()).await;
-    let [Remnant::Unrevocable { number, marker, until, .. }] = &view.state.remnants[..] else { panic!("{view:#?}") };
+    let view = daemon.until("gps", "the first is left to expire", |view| !view.state.orphans.is_empty()).await;
+    let [Orphan::Unrevocable { number, marker, until, .. }] = &view.state.orphans[..] else { panic!("{view:#?}") };
     assert_eq!((*number, marker), (GenerationNo(1), &first.marker));
     assert!(until.is_some_and(|until| until < first.minted_at + Span::seconds(5)), "{until:?}");
     assert_eq!(world.live(Service::PointOne).len(), 2);
-    daemon.until("gps", "the remnant is over", |view| view.state.remnants.is_empty()).await;
+    daemon.until("gps", "the remnant is over", |view| view.state.orphans.is_empty()).await;
     assert!(!world.changes(Service::PointOne, 0).contains(&Revoke));
 }
 

@@ -7,7 +7,7 @@ use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{self, List, Mint, Revoke, Verify};
 use patrold::rotation::Phase;
-use patrold::rotation::state::Remnant;
+use patrold::rotation::state::Orphan;
 
 use super::world::{Daemon, World, now, token};
 
@@ -95,8 +95,8 @@ async fn a_mint_that_may_have_happened_and_did_not_is_looked_for_and_then_repeat
         assert_eq!(story[..2], [Mint, List], "{fault:?}: {story:?}");
         let changes: Vec<_> = story.iter().copied().filter(|it| *it != List).collect();
         assert_eq!(changes, [Mint, Mint, Verify, Revoke, Verify], "{fault:?}: {story:?}");
-        let remnants = &daemon.view("ci").state.remnants;
-        assert!(matches!(remnants[..], [Remnant::LostMint { .. }]), "the lost mint is remembered: {remnants:#?}");
+        let orphans = &daemon.view("ci").state.orphans;
+        assert!(matches!(orphans[..], [Orphan::UnknownMint { .. }]), "the lost mint is remembered: {orphans:#?}");
         only_the_stored_one_lives(&world, Service::Awx);
     }))
     .await;
@@ -114,8 +114,8 @@ async fn a_mint_that_was_refused_for_certain_is_repeated_without_a_search() {
         let changes: Vec<_> = story.iter().copied().filter(|it| *it != List).collect();
         assert_eq!(changes, [Mint, Mint, Verify, Revoke, Verify], "{fault:?}");
         assert_eq!(world.minted(Service::Awx), 2, "{fault:?}");
-        let remnants = &daemon.view("ci").state.remnants;
-        assert!(remnants.is_empty(), "{fault:?}: nothing was in doubt: {remnants:#?}");
+        let orphans = &daemon.view("ci").state.orphans;
+        assert!(orphans.is_empty(), "{fault:?}: nothing was in doubt: {orphans:#?}");
         assert!(daemon.view("ci").state.last_failure.is_none(), "{fault:?}: a handover ends it");
     }))
     .await;
@@ -137,7 +137,7 @@ async fn a_lost_mint_that_acts_late_is_revoked_when_a_listing_shows_it() {
                 requests.iter().any(|request| request.operation == Some(Revoke) && request.status == Some(204))
             })
             .await;
-        daemon.until("ci", "nothing is left of it", |view| view.state.remnants.is_empty()).await;
+        daemon.until("ci", "nothing is left of it", |view| view.state.orphans.is_empty()).await;
         only_the_stored_one_lives(&world, Service::Awx);
         assert_eq!(world.minted(Service::Awx), 2, "{fault:?}");
     }))

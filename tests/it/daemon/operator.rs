@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use patrold::clock::Span;
-use patrold::daemon::rotate::{Answer, Granted, Wish};
+use patrold::daemon::rotate::{Answer, OperatorRequest, RequestResult};
 use patrold::daemon::server::Socket;
 use patrold::demo::Service;
 use patrold::names::GenerationNo;
@@ -21,13 +21,13 @@ use super::world::{Daemon, World, bare, name_of, now, token};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn grant(daemon: &Daemon, token: &str, wish: Wish) -> Granted {
+async fn execute(daemon: &Daemon, token: &str, asked: OperatorRequest) -> RequestResult {
     let running = &daemon.running;
-    running.core.grant(Some(&running.waker), &name_of(token), wish, PATIENCE).await
+    running.core.execute(Some(&running.waker), &name_of(token), asked, PATIENCE).await
 }
 
-fn adopts(secret: SecretParts) -> Wish {
-    Wish::Adopt(Box::new(Offer { secret, id: None, expires: None }))
+fn adopts(secret: SecretParts) -> OperatorRequest {
+    OperatorRequest::Adopt(Box::new(Offer { secret, id: None, expires: None }))
 }
 
 /// The program on the world's inventory. Blocks, so that it runs on another thread than the provider.
@@ -58,12 +58,12 @@ async fn a_rollback_brings_the_old_secret_back_and_revokes_the_newer_one() {
     let old = world.stored("ci");
     assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)));
     let (newer, from) = (world.stored("ci"), world.count());
-    assert_eq!(grant(&daemon, "ci", Wish::Recall).await.answer, Answer::Rotated(GenerationNo(1)));
+    assert_eq!(execute(&daemon, "ci", OperatorRequest::Recall).await.answer, Answer::Rotated(GenerationNo(1)));
     assert_eq!(world.stored("ci"), old);
     daemon.steady("ci", 1).await;
     assert!(world.is_live(&old) && !world.is_live(&newer));
     assert_eq!(world.changes(Service::Awx, from), [Verify, Revoke, Verify]);
-    let refused = grant(&daemon, "ci", Wish::Recall).await;
+    let refused = execute(&daemon, "ci", OperatorRequest::Recall).await;
     assert!(matches!(&refused.answer, Answer::Refused(why) if why.contains("no generation before")), "{refused:?}");
 }
 
@@ -78,7 +78,7 @@ async fn a_rollback_stops_a_rotation_whose_hook_does_not_succeed() {
     assert!(matches!(daemon.rotate("ci").await, Answer::Failed(_)));
     assert_ne!(world.stored("ci"), old);
     std::fs::remove_file(world.path("broken")).unwrap();
-    grant(&daemon, "ci", Wish::Recall).await;
+    execute(&daemon, "ci", OperatorRequest::Recall).await;
     daemon.steady("ci", 1).await;
     assert_eq!(world.stored("ci"), old);
     assert_eq!(world.live(Service::Awx).len(), 1, "what was on its way is revoked");
@@ -92,12 +92,12 @@ async fn an_adopted_secret_takes_the_place_of_a_minted_one() {
     daemon.steady("ci", 1).await;
     let minted = world.stored("ci");
     let brought = world.loopback.issue(Service::Awx, "by hand", Span::days(9));
-    let granted = grant(&daemon, "ci", adopts(brought.clone())).await;
-    assert_eq!(granted.answer, Answer::Rotated(GenerationNo(2)));
+    let result = execute(&daemon, "ci", adopts(brought.clone())).await;
+    assert_eq!(result.answer, Answer::Rotated(GenerationNo(2)));
     assert_eq!(world.stored("ci"), brought.token().expose());
     daemon.steady("ci", 2).await;
     assert!(!world.is_live(&minted) && world.is_live(brought.token().expose()));
-    let again = grant(&daemon, "ci", adopts(brought)).await;
+    let again = execute(&daemon, "ci", adopts(brought)).await;
     assert!(matches!(&again.answer, Answer::Refused(why) if why.contains("current one already")), "{again:?}");
 }
 
@@ -110,8 +110,8 @@ async fn a_dead_secret_is_not_adopted_and_nothing_changes() {
     let (minted, from) = (world.stored("ci"), world.count());
     let brought = world.loopback.issue(Service::Awx, "by hand", Span::days(9));
     world.loopback.ledger().revoke(Service::Awx, world.id_of(brought.token().expose()), now());
-    let granted = grant(&daemon, "ci", adopts(brought)).await;
-    assert!(matches!(granted.answer, Answer::Failed(_)), "{granted:?}");
+    let result = execute(&daemon, "ci", adopts(brought)).await;
+    assert!(matches!(result.answer, Answer::Failed(_)), "{result:?}");
     daemon.steady("ci", 1).await;
     assert_eq!(world.stored("ci"), minted);
     assert_eq!(world.changes(Service::Awx, from), [Verify], "it is not revoked: it is none of ours");
@@ -139,8 +139,8 @@ async fn an_account_whose_own_token_died_lives_on_with_an_adopted_one() {
     }
     assert!(matches!(daemon.rotate("admin").await, Answer::Failed(_)), "nothing can be minted any more");
     let brought = world.loopback.issue(Service::PointOne, "by hand", Span::days(90));
-    let granted = grant(&daemon, "admin", adopts(brought)).await;
-    assert!(matches!(granted.answer, Answer::Rotated(_)), "{granted:?}");
+    let result = execute(&daemon, "admin", adopts(brought)).await;
+    assert!(matches!(result.answer, Answer::Rotated(_)), "{result:?}");
     assert_eq!(daemon.rotate("gps").await, Answer::Rotated(GenerationNo(2)), "the account works again");
 }
 
@@ -161,15 +161,15 @@ async fn what_leaked_is_revoked_at_once_and_what_is_left_is_told() {
     }
     let old = ["ci", "cd"].map(|name| world.stored(name));
     for name in ["ci", "cd"] {
-        let granted = grant(&daemon, name, Wish::Replace).await;
-        assert_eq!((granted.answer, granted.left), (Answer::Rotated(GenerationNo(2)), vec![]), "{name}");
+        let result = execute(&daemon, name, OperatorRequest::Replace).await;
+        assert_eq!((result.answer, result.left), (Answer::Rotated(GenerationNo(2)), vec![]), "{name}");
     }
     for secret in &old {
         assert!(!world.is_live(secret));
     }
-    let granted = grant(&daemon, "gps", Wish::Replace).await;
-    assert_eq!(granted.answer, Answer::Rotated(GenerationNo(2)));
-    assert!(granted.left.len() == 1 && granted.left[0].contains("by hand"), "{granted:?}");
+    let result = execute(&daemon, "gps", OperatorRequest::Replace).await;
+    assert_eq!(result.answer, Answer::Rotated(GenerationNo(2)));
+    assert!(result.left.len() == 1 && result.left[0].contains("by hand"), "{result:?}");
 }
 
 #[tokio::test]
@@ -338,7 +338,7 @@ async fn a_new_key_opens_every_secret_and_no_store_seems_to_have_drifted() {
     let daemon = world.resume().await;
     assert_eq!(std::fs::read(&key).unwrap(), new);
     assert!(!world.path("state/seal.key.new").exists());
-    let back = grant(&daemon, "ci", Wish::Recall).await;
+    let back = execute(&daemon, "ci", OperatorRequest::Recall).await;
     assert_eq!(back.answer, Answer::Rotated(GenerationNo(1)), "the secret of the old generation can be read");
     daemon.stop().await;
     let told = text(&run(&world, &["history", "ci"], "").await);

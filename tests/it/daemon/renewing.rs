@@ -3,7 +3,7 @@
 use std::fs;
 
 use patrold::clock::Span;
-use patrold::daemon::rotate::{Answer, Wish};
+use patrold::daemon::rotate::{Answer, OperatorRequest};
 use patrold::demo::{Fault, Options, RequestRecord, Service};
 use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
@@ -75,8 +75,8 @@ async fn renewed(daemon: &Daemon, token: &str, revision: u32) -> Current {
 
 async fn replace(daemon: &Daemon, token: &str) -> (Answer, Vec<String>) {
     let core = &daemon.running.core;
-    let granted = core.grant(Some(&daemon.running.waker), &name_of(token), Wish::Replace, PATIENCE).await;
-    (granted.answer, granted.left)
+    let result = core.execute(Some(&daemon.running.waker), &name_of(token), OperatorRequest::Replace, PATIENCE).await;
+    (result.answer, result.left)
 }
 
 #[tokio::test]

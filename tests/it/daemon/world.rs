@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use patrold::clock::{Clock, SystemClock, Time};
-use patrold::daemon::attend::{Attendant, Noticed};
+use patrold::daemon::config_watch::{Changed, ConfigWatcher};
 use patrold::daemon::registry::{Token, View};
 use patrold::daemon::reload::Reload;
-use patrold::daemon::rotate::{Answer, Wish};
+use patrold::daemon::rotate::{Answer, OperatorRequest};
 use patrold::daemon::scheduler::Key;
 use patrold::daemon::{Running, StartError, start};
 use patrold::demo::{Loopback, Options, RequestRecord, Service, operations};
@@ -139,13 +139,13 @@ impl World {
     pub async fn try_start(&self) -> Result<Daemon, StartError> {
         let read = now();
         let running = Arc::new(start(&self.config(), SystemClock).await?);
-        let mut attendant = Attendant::new(&running, read).await.unwrap();
+        let mut watcher = ConfigWatcher::new(&running, read).await.unwrap();
         let served = Arc::clone(&running);
         let attending = tokio::spawn(async move {
             loop {
-                match attendant.noticed().await {
-                    Noticed::Inventory => drop(attendant.reload(&served).await),
-                    Noticed::Credential => attendant.retry(&served),
+                match watcher.changed().await {
+                    Changed::Inventory => drop(watcher.reload(&served).await),
+                    Changed::Credential => watcher.retry(&served),
                 }
             }
         });
@@ -285,7 +285,7 @@ impl Daemon {
     pub async fn request(&self, token: &str) {
         let core = &self.running.core;
         let held = core.tokens.get(&name_of(token)).expect("the inventory has it");
-        assert_eq!(core.begin(&held, Wish::Rotate).await, Ok(()));
+        assert_eq!(core.begin(&held, OperatorRequest::Rotate).await, Ok(()));
         self.wake(token);
     }
 

@@ -10,7 +10,7 @@ use patrold::journal::sqlite::{OpenError, ReadOnly};
 use patrold::journal::{Journal, SecretSlot};
 use patrold::names::TokenName;
 use patrold::rotation::run::restore;
-use patrold::rotation::state::{Generation, Remnant};
+use patrold::rotation::state::{Generation, Orphan};
 use patrold::rotation::{Phase, TokenState};
 
 /// What the journal knows of every token.
@@ -93,7 +93,7 @@ pub fn owed(state: &TokenState) -> Option<String> {
     let (Phase::Steady { current } | Phase::Active { current, .. }) = &state.phase else {
         return Some(state.phase.name().to_owned());
     };
-    let deferred = state.remnants.iter().any(|remnant| matches!(remnant, Remnant::Deferred { .. }));
+    let deferred = state.orphans.iter().any(|orphan| matches!(orphan, Orphan::Deferred { .. }));
     let reasons = [
         (current.dead.is_some(), "its current generation is dead"),
         (current.delivery.settled.is_none(), "its delivery is not settled"),
@@ -164,8 +164,8 @@ mod tests {
         let secret = loopback.issue(Service::Awx, marker.as_str(), Span::days(1));
         let now = SystemClock.now();
         assert_eq!(orphans(loopback.ledger(), &States::new(), now).len(), 1, "a live token that nobody knows of");
-        let remnant = Remnant::Unrevocable { number, marker: Some(marker), id: None, until: None };
-        let state = TokenState { remnants: vec![remnant], ..TokenState::default() };
+        let orphan = Orphan::Unrevocable { number, marker: Some(marker), id: None, until: None };
+        let state = TokenState { orphans: vec![orphan], ..TokenState::default() };
         let states = States::from([(name, state.clone())]);
         assert!(orphans(loopback.ledger(), &states, now).is_empty(), "one that the journal knows of");
         assert_eq!(owed(&state).as_deref(), Some("vacant"));

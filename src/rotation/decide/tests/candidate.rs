@@ -81,7 +81,7 @@ fn a_candidate() {
         ("is proven", Case::minted, |_| {}, "Verify"),
         ("is proven again later", Case::minted, |c| searched(c, 1, 481), "rest until 481:00: verifying"),
         ("that nobody can prove", Case::minted, |c| c.abilities.can.verifies = false, "note verified"),
-        ("that is somebody else's", Case::minted, |c| c.candidate().objection = Some(failure()), "note undo-begun"),
+        ("that is somebody else's", Case::minted, |c| c.candidate().rejection = Some(failure()), "note undo-begun"),
         ("whose token left", Case::minted, |c| c.wanted = false, "note undo-begun"),
         ("that expired", Case::minted, |c| c.now = at(1300), "note undo-begun"),
         ("that is proven is written", Case::verified, |_| {}, "Write"),

@@ -89,7 +89,7 @@ fn candidate(hours: i64) -> Candidate {
         generation: generation(2, hours),
         rotation,
         delivery: Delivery::default(),
-        objection: None,
+        rejection: None,
         origin: Origin::Minted,
     }
 }

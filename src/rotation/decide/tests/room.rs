@@ -30,7 +30,7 @@ fn beside(case: &mut Case, change: fn(&mut Entry)) {
 
 fn deferred(case: &mut Case, revoke_at: i64, retry: Option<Retry>) {
     let generation = Box::new(generation(0, 0));
-    case.state.remnants.push(Remnant::Deferred { generation, revoke_at: Some(at(revoke_at)), retry });
+    case.state.orphans.push(Orphan::Deferred { generation, revoke_at: Some(at(revoke_at)), retry });
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_mint_does_not_go_beyond_what_is_allowed() {
             Case::steady,
             |c| {
                 due(c);
-                c.state.remnants.push(Remnant::unrevocable(&generation(0, -220)));
+                c.state.orphans.push(Orphan::unrevocable(&generation(0, -220)));
             },
             "rest until 483:00: no-room",
         ),

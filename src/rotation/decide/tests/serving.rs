@@ -105,7 +105,7 @@ fn a_steady_token() {
             Case::steady,
             |c| {
                 due(c);
-                c.state.remnants.push(Remnant::unrevocable(&generation(0, -220)));
+                c.state.orphans.push(Orphan::unrevocable(&generation(0, -220)));
             },
             "rest until 483:00: remnant-alive",
         ),
@@ -120,7 +120,7 @@ fn due(case: &mut Case) {
 }
 
 #[test]
-fn remnants() {
+fn orphans() {
     let rows: [Row; 9] = [
         ("one that is over is forgotten", Case::steady, |c| deferred(c, -800, None), "note remnant-ended"),
         ("one is revoked when its time comes", Case::steady, |c| deferred(c, 0, Some(at(9))), "Reap"),
@@ -160,7 +160,7 @@ fn remnants() {
             |c| {
                 lost(c, 400);
                 c.listed(9, &[1, 2]);
-                let Remnant::LostMint { account, .. } = &mut c.state.remnants[0] else { unreachable!() };
+                let Orphan::UnknownMint { account, .. } = &mut c.state.orphans[0] else { unreachable!() };
                 *account = "other".parse().unwrap();
             },
             "rest until 12:00: not-due",
@@ -171,11 +171,11 @@ fn remnants() {
 }
 
 fn deferred(case: &mut Case, minted: i64, revoke_at: Option<Time>) {
-    case.state.remnants.push(Remnant::deferred(&generation(0, minted), revoke_at));
+    case.state.orphans.push(Orphan::deferred(&generation(0, minted), revoke_at));
 }
 
 fn lost(case: &mut Case, until: i64) {
-    case.state.remnants.push(Remnant::LostMint {
+    case.state.orphans.push(Orphan::UnknownMint {
         marker: marker(2),
         account: "gps-account".parse().unwrap(),
         params: Params::new(),

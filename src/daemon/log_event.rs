@@ -4,7 +4,7 @@ use tracing::{Level, debug, error, info, warn};
 
 use crate::names::{GenerationNo, HookKey, Marker, RemoteId, StoreKey, TokenName};
 use crate::outcome::Failure;
-use crate::rotation::state::Remnant;
+use crate::rotation::state::Orphan;
 use crate::rotation::{Event, TokenState};
 
 /// A line before it is logged: a sentence that reads alone, and fields. `None` is left out.
@@ -25,7 +25,7 @@ struct Line<'a> {
 }
 
 /// Logs that `event` happened to `token` and led to `state`.
-pub fn tell(token: &TokenName, event: &Event, state: &TokenState) {
+pub fn log_event(token: &TokenName, event: &Event, state: &TokenState) {
     let Line { level, sentence, generation, marker, id, store, hook, failure, at, detail } = line(event, state);
     macro_rules! log {
         ($log:ident) => {
@@ -83,8 +83,8 @@ impl<'a> Line<'a> {
         Self { failure: Some(failure), ..Self::new(Level::ERROR, sentence) }
     }
 
-    fn of(self, remnant: &'a Remnant) -> Self {
-        Self { marker: remnant.marker(), at: remnant.until(), ..self }
+    fn of(self, orphan: &'a Orphan) -> Self {
+        Self { marker: orphan.marker(), at: orphan.until(), ..self }
     }
 
     fn again(self, next: crate::clock::Time) -> Self {
@@ -152,21 +152,21 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
             Line::warn("no new token was minted and it is tried again; the old one stays in force", failure)
                 .again(*next)
         }
-        Event::MintDoubted { failure } => {
+        Event::MintUnknown { failure } => {
             Line::warn("nobody knows whether a token was minted; looking for its marker before another mint", failure)
         }
         Event::OrphanFound { remote } => {
             Line { id: remote.id.as_ref(), ..Line::new(Level::WARN, "the lost mint did happen; revoking the orphan") }
         }
         Event::OrphanRevoked { .. } => Line::info("the orphan is revoked"),
-        Event::SearchEnded { remnant, .. } => search_ended(remnant).of(remnant),
+        Event::SearchEnded { orphan, .. } => search_ended(orphan).of(orphan),
         Event::Minted { candidate } => Line {
             generation: Some(candidate.generation.number),
             id: candidate.generation.remote.id.as_ref(),
             at: candidate.generation.remote.expires.time(),
-            ..match &candidate.objection {
+            ..match &candidate.rejection {
                 None => Line::info("minted; the new secret is in the journal"),
-                Some(objection) => Line::error("minted, but not what was asked for: it will be revoked", objection),
+                Some(rejection) => Line::error("minted, but not what was asked for: it will be revoked", rejection),
             }
         },
         Event::Verified { proven: true, .. } => Line::info("the provider accepts the new secret"),
@@ -197,8 +197,8 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
         Event::StillUsed { revoke_at } => {
             Line::info("the provider sees the old generation in use; its revocation is put off").again(*revoke_at)
         }
-        Event::RevocationDeferred { remnant } => {
-            Line::new(Level::WARN, "the old generation is revoked later; the next rotation cannot wait").of(remnant)
+        Event::RevocationDeferred { orphan } => {
+            Line::new(Level::WARN, "the old generation is revoked later; the next rotation cannot wait").of(orphan)
         }
         Event::Revoked { already: false } => Line::info("the old generation is revoked"),
         Event::Revoked { already: true } => Line::info("the provider did not know the old generation any more"),
@@ -207,12 +207,12 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
         }
         Event::Retired { proven: true } => Line::info("rotation done: the old generation is proven dead"),
         Event::Retired { proven: false } => Line::info("rotation done: the old generation is over"),
-        Event::LeftToExpire { remnant } => {
-            Line::new(Level::WARN, "the old generation cannot be revoked and is left to expire").of(remnant)
+        Event::LeftToExpire { orphan } => {
+            Line::new(Level::WARN, "the old generation cannot be revoked and is left to expire").of(orphan)
         }
         Event::UndoBegun { why, .. } => Line::error("taking the new generation back; the old one stays in force", why),
-        Event::Undone { remnant: None, .. } => Line::info("the new generation was taken back"),
-        Event::Undone { remnant: Some(remnant), .. } => undone(remnant).of(remnant),
+        Event::Undone { orphan: None, .. } => Line::info("the new generation was taken back"),
+        Event::Undone { orphan: Some(orphan), .. } => undone(orphan).of(orphan),
         Event::RenewalIntended { intent } => {
             Line { generation: Some(intent.number), ..Line::info("renewing in place") }
         }
@@ -225,7 +225,7 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
         Event::RenewalRefused { failure, .. } => {
             Line::error("it cannot be renewed any more; it needs a replacement", failure)
         }
-        Event::RenewalDoubted { failure } => Line::error(
+        Event::RenewalUnknown { failure } => Line::error(
             "nobody knows whether it was renewed; the secret at hand is tried before anything else",
             failure,
         ),
@@ -260,12 +260,12 @@ fn line<'a>(event: &'a Event, state: &'a TokenState) -> Line<'a> {
             ..Line::new(Level::WARN, "the store is written again")
         },
         Event::Redelivered {} => Line::info("every store and hook is done"),
-        Event::RemnantEnded { remnant, revoked: true } => Line::info("a leftover credential was revoked").of(remnant),
-        Event::RemnantEnded { remnant, .. } => Line::info("a leftover credential is over").of(remnant),
-        Event::ReapFailed { remnant, failure, next } => {
-            Line::warn("a leftover credential was not revoked; it is tried again", failure).of(remnant).again(*next)
+        Event::OrphanEnded { orphan, revoked: true } => Line::info("a leftover credential was revoked").of(orphan),
+        Event::OrphanEnded { orphan, .. } => Line::info("a leftover credential is over").of(orphan),
+        Event::ReapFailed { orphan, failure, next } => {
+            Line::warn("a leftover credential was not revoked; it is tried again", failure).of(orphan).again(*next)
         }
-        Event::ReapRequested { remnant } => Line::info("an operator wants an orphan revoked").of(remnant),
+        Event::ReapRequested { orphan } => Line::info("an operator wants an orphan revoked").of(orphan),
         Event::Resealed { .. } => Line::info("the secrets are sealed with a new key"),
         Event::SecretLost { number, failure } => Line {
             generation: Some(*number),
@@ -278,23 +278,23 @@ fn current<'a>(state: &TokenState, line: Line<'a>) -> Line<'a> {
     Line { generation: state.phase.current().map(|current| current.generation.number), ..line }
 }
 
-fn search_ended(remnant: &Remnant) -> Line<'_> {
-    match remnant {
-        Remnant::LostMint { .. } => {
+fn search_ended(orphan: &Orphan) -> Line<'_> {
+    match orphan {
+        Orphan::UnknownMint { .. } => {
             Line::new(Level::WARN, "the lost mint was not found; if it turns up in a listing, it will be revoked")
         }
-        Remnant::Deferred { .. } => Line::new(Level::WARN, "the orphan is revoked later"),
-        Remnant::Unrevocable { .. } => Line::new(
+        Orphan::Deferred { .. } => Line::new(Level::WARN, "the orphan is revoked later"),
+        Orphan::Unrevocable { .. } => Line::new(
             Level::ERROR,
             "an orphan is alive and the definition cannot revoke: revoke it by hand, or supply the operation",
         ),
     }
 }
 
-fn undone(remnant: &Remnant) -> Line<'_> {
-    match remnant {
-        Remnant::Deferred { .. } => Line::new(Level::WARN, "the new generation is taken out of use and revoked later"),
-        Remnant::Unrevocable { .. } | Remnant::LostMint { .. } => Line::new(
+fn undone(orphan: &Orphan) -> Line<'_> {
+    match orphan {
+        Orphan::Deferred { .. } => Line::new(Level::WARN, "the new generation is taken out of use and revoked later"),
+        Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => Line::new(
             Level::ERROR,
             "the new generation cannot be revoked: revoke it by hand, or it lives until it expires",
         ),

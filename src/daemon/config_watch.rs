@@ -16,7 +16,7 @@ use super::watch::Watch;
 
 /// What changed on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noticed {
+pub enum Changed {
     /// A file of the inventory.
     Inventory,
     /// A file that holds a credential, a certificate or trust roots.
@@ -25,14 +25,14 @@ pub enum Noticed {
 
 /// Watches the files that a daemon depends on.
 #[derive(Debug)]
-pub struct Attendant {
+pub struct ConfigWatcher {
     inventory: Watch,
     inventory_changed: mpsc::Receiver<()>,
     credentials: Watch,
     credential_changed: mpsc::Receiver<()>,
 }
 
-impl Attendant {
+impl ConfigWatcher {
     /// Watches what `running` was started from; what changed after `since` is noticed, too.
     pub async fn new<C: Clock>(running: &Running<C>, since: Time) -> std::io::Result<Self> {
         let watched = running.reloader.watched();
@@ -43,10 +43,10 @@ impl Attendant {
     }
 
     /// Waits until something changes on disk. Nothing is lost where the wait is given up.
-    pub async fn noticed(&mut self) -> Noticed {
+    pub async fn changed(&mut self) -> Changed {
         tokio::select! {
-            Some(()) = self.inventory_changed.recv() => Noticed::Inventory,
-            Some(()) = self.credential_changed.recv() => Noticed::Credential,
+            Some(()) = self.inventory_changed.recv() => Changed::Inventory,
+            Some(()) = self.credential_changed.recv() => Changed::Credential,
             // Both watches have ended: there is nothing left to notice.
             else => std::future::pending().await,
         }

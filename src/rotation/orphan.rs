@@ -11,11 +11,12 @@ use super::state::{Generation, Retry};
 /// A credential that may be alive and that no phase holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Remnant {
+pub enum Orphan {
     /// A generation that the provider offers no way to revoke: it is known, and lives until its expiry.
     Unrevocable { number: GenerationNo, marker: Option<Marker>, id: Option<RemoteId>, until: Option<Time> },
     /// A mint whose answer was lost and whose marker was not found. If it shows up in a listing, it is revoked.
-    LostMint {
+    #[serde(rename = "lost-mint")]
+    UnknownMint {
         marker: Marker,
         /// The account that was asked, with the parameters that were asked for.
         account: AccountName,
@@ -36,7 +37,7 @@ pub enum Remnant {
     },
 }
 
-impl Remnant {
+impl Orphan {
     /// The generation for later revocation.
     pub fn deferred(generation: &Generation, revoke_at: Option<Time>) -> Self {
         Self::Deferred { generation: Box::new(generation.clone()), revoke_at, retry: None }
@@ -56,7 +57,7 @@ impl Remnant {
     pub fn marker(&self) -> Option<&Marker> {
         match self {
             Self::Unrevocable { marker, .. } => marker.as_ref(),
-            Self::LostMint { marker, .. } => Some(marker),
+            Self::UnknownMint { marker, .. } => Some(marker),
             Self::Deferred { generation, .. } => generation.marker.as_ref(),
         }
     }
@@ -64,7 +65,7 @@ impl Remnant {
     /// When it ends for sure, on the provider's clock.
     pub fn until(&self) -> Option<Time> {
         match self {
-            Self::Unrevocable { until, .. } | Self::LostMint { until, .. } => *until,
+            Self::Unrevocable { until, .. } | Self::UnknownMint { until, .. } => *until,
             Self::Deferred { generation, .. } => generation.end(),
         }
     }
@@ -73,7 +74,7 @@ impl Remnant {
     pub fn retry(&self) -> Option<&Retry> {
         match self {
             Self::Unrevocable { .. } => None,
-            Self::LostMint { retry, .. } | Self::Deferred { retry, .. } => retry.as_ref(),
+            Self::UnknownMint { retry, .. } | Self::Deferred { retry, .. } => retry.as_ref(),
         }
     }
 
@@ -81,7 +82,7 @@ impl Remnant {
     pub(crate) fn retry_mut(&mut self) -> Option<&mut Option<Retry>> {
         match self {
             Self::Unrevocable { .. } => None,
-            Self::LostMint { retry, .. } | Self::Deferred { retry, .. } => Some(retry),
+            Self::UnknownMint { retry, .. } | Self::Deferred { retry, .. } => Some(retry),
         }
     }
 }

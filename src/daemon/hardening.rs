@@ -5,8 +5,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 
 use crate::telemetry::event;
 
-/// Shelters the memory of this process. Programs that it starts have what limits they had before, should they want them.
-pub fn take() {
+/// Hardens the memory of this process. Programs that it starts have what limits they had before, should they want them.
+pub fn apply() {
     let limit = Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum };
     let results = [setrlimit(Resource::Core, limit), set_dumpable_behavior(DumpableBehavior::NotDumpable)];
     for error in results.into_iter().filter_map(Result::err) {
@@ -23,8 +23,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_core_is_dumped_of_a_sheltered_process() {
-        take();
+    fn no_core_is_dumped_of_a_hardened_process() {
+        apply();
         assert_eq!(getrlimit(Resource::Core).current, Some(0));
         assert_eq!(rustix::process::dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
     }
