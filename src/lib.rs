@@ -31,7 +31,8 @@
 //!
 //! # Invariants of the code
 //!
-//! 1. `document`, `inventory::resolve`, `plan`, `rotation::{decide, apply}`, the interpreter in `provider` and `view` read
+//! 1. `document`, `inventory::resolve`, `timing`, `rotation::{decide, apply, due}`, the interpreter in `provider` and `view`
+//!    read
 //!    no clock, open nothing, draw nothing at random and log nothing. A test reads their sources to keep it so.
 //! 2. Every effect of a rotation goes through [`rotation::effects::Effects`], and only [`rotation::run`] calls it: daemon,
 //!    command line and tests drive the same loop.
@@ -60,11 +61,11 @@ pub mod secret;
 pub mod document;
 pub mod inventory;
 pub mod provider;
+pub mod timing;
 
 // What exists, what happened, what comes next.
 pub mod account;
 pub mod journal;
-pub mod plan;
 pub mod rotation;
 pub mod trial;
 

@@ -10,13 +10,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::account::Listing;
-use crate::clock::{Clock, Span};
+use crate::clock::Clock;
 use crate::inventory::{AccountPolicy, Inventory};
 use crate::journal::Journal;
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, Outcome};
 use crate::provider::Params;
-use crate::rotation::state::Orphan;
+use crate::rotation::orphan::{self, Orphan};
 use crate::rotation::{Event, TokenState};
 use crate::view::audit::{AccountAudit, Audit, Known, Reaped, Standing};
 
@@ -25,9 +25,6 @@ use super::core::Core;
 use super::registry::{Token, View};
 use super::scheduler::{Key, Waker};
 use super::{StartError, open};
-
-/// How long an orphan that was not found again is remembered.
-const AFTERMATH: Span = Span::days(1);
 
 /// How long the revocation of one orphan is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -158,7 +155,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 account: member.policy.name.clone(),
                 params: params_of(&policy.params, held.state()),
                 at: now,
-                until: now.checked_add_signed(AFTERMATH),
+                until: now.checked_add_signed(orphan::MEMORY),
                 retry: None,
             };
             held.note(&policy, now, Event::ReapRequested { orphan });

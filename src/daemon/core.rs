@@ -11,12 +11,13 @@ use crate::inventory::{Credential, Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
 use crate::names::{AccountName, Marker, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::plan::{Reason, backoff};
 use crate::rotation::decide::Rest;
 use crate::rotation::effects::Effects;
+use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Machine};
 use crate::rotation::{Event, Phase, TokenState};
 use crate::telemetry::event;
+use crate::timing::backoff;
 
 use super::accounts::{Accounts, Member, Precedence};
 use super::real::Real;

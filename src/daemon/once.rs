@@ -18,8 +18,8 @@ use crate::clock::{Clock, SystemClock, Time};
 use crate::inventory::{DaemonSettings, Loaded};
 use crate::journal::Journal;
 use crate::names::TokenName;
-use crate::plan::Reason;
 use crate::rotation::decide::Rest;
+use crate::rotation::reason::Reason;
 use crate::rotation::{Phase, TokenState};
 use crate::telemetry::event;
 

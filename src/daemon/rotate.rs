@@ -9,11 +9,11 @@ use crate::clock::Clock;
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::names::{GenerationNo, TokenName};
-use crate::plan::Reason;
 use crate::provider::Operation;
 use crate::rotation::TokenState;
 use crate::rotation::act::operator::Offer;
 use crate::rotation::decide::Rest;
+use crate::rotation::reason::Reason;
 use crate::view::leftover;
 
 use super::core::Core;

@@ -22,8 +22,9 @@ use url::Url;
 
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, HookKey, RemoteId, StoreKey, TokenName};
-use crate::plan::cron::{Schedule, Window};
 use crate::provider::{Params, Provider};
+use crate::timing::cron::Schedule;
+use crate::timing::window::Window;
 
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]

@@ -5,8 +5,8 @@
 use crate::clock::Time;
 use crate::names::{RemoteId, StoreKey};
 use crate::outcome::{Failure, FailureCode};
-use crate::plan::Reason;
 use crate::provider::{Expiry, Remote};
+use crate::rotation::reason::Reason;
 
 use super::event::Event;
 use super::state::{

@@ -35,9 +35,11 @@
 pub mod act;
 pub mod apply;
 pub mod decide;
+pub mod due;
 pub mod effects;
 pub mod event;
 pub mod orphan;
+pub mod reason;
 pub mod run;
 pub mod state;
 

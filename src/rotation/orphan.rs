@@ -2,11 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Time;
+use crate::clock::{Span, Time};
 use crate::names::{AccountName, GenerationNo, Marker, RemoteId};
 use crate::provider::Params;
 
 use super::state::{Generation, Retry};
+
+/// How long an orphan that a whole listing did not show is remembered all the same, and looked for.
+pub const MEMORY: Span = Span::days(1);
+
+/// Providers round lifetimes up to days: a token may outlive the one that was asked for by this.
+pub const ROUNDING: Span = Span::days(1);
 
 /// A credential that may be alive and that no phase holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,8 +15,9 @@ use crate::inventory::TokenPolicy;
 use crate::journal::{Commit, Draft, Journal, SecretChange, SecretSlot, Stored};
 use crate::names::{GenerationNo, InstanceId};
 use crate::outcome::{Failure, FailureCode};
-use crate::plan::{Reason, backoff};
+use crate::rotation::reason::Reason;
 use crate::secret::SecretParts;
+use crate::timing::backoff;
 
 use super::apply;
 use super::decide::{Abilities, Action, Memo, Rest, Situation, Step, decide};

@@ -419,7 +419,7 @@ pub struct Intent {
     /// The parameters that are asked for.
     pub params: Params,
     pub at: Time,
-    /// Why: the stable code of a [`crate::plan::Reason`].
+    /// Why: the stable code of a [`crate::rotation::reason::Reason`].
     pub reason: String,
 }
 

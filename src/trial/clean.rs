@@ -9,10 +9,8 @@ use crate::daemon::accounts::Member;
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Gone, Remote, Verdict};
+use crate::rotation::orphan;
 use crate::secret::SecretParts;
-
-/// A lost mint that did not show up in time is looked for again by tests within this.
-const AFTERMATH: Span = Span::days(1);
 
 /// The provider's clock may be behind: a token is taken for expired this long after its expiry.
 const MARGIN: Span = Span::hours(1);
@@ -117,7 +115,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
                     }
                 }
                 Search::Missing | Search::Failed(_) if specimen.remote.is_some() => {}
-                Search::Missing if self.clock.now() > specimen.at + AFTERMATH => return Fate::Gone,
+                Search::Missing if self.clock.now() > specimen.at + orphan::MEMORY => return Fate::Gone,
                 Search::Missing => return Fate::Missing,
                 Search::Failed(failure) => {
                     return Fate::NotYet(format!("whether it exists is unknown: {failure}"));

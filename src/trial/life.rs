@@ -9,6 +9,7 @@ use crate::journal::Journal;
 use crate::names::RotationId;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, MintRequest, Minted, Operation, Role, Verdict};
+use crate::rotation::orphan;
 use crate::view::words;
 
 impl<C: Clock, J: Journal> Trial<'_, C, J> {
@@ -33,8 +34,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         let chooses = self.can().chooses_lifetime;
         let lifetime = chooses.then_some(self.order.lifetime);
         let now = self.clock.now();
-        // Providers round up to days.
-        let until = lifetime.and_then(|lifetime| now.checked_add_signed(lifetime + Span::days(1)));
+        let until = lifetime.and_then(|lifetime| now.checked_add_signed(lifetime + orphan::ROUNDING));
         let account = self.member.policy.name.clone();
         let rotation = RotationId::new(real::random());
         let mut specimen = self.notebook.intend(rotation, account, self.order.params.clone(), now, until).await?;

@@ -11,8 +11,8 @@ use crate::document::{Report, Severity};
 use crate::inventory::{AccountPolicy, Inventory};
 use crate::journal::key::KeySource;
 use crate::names::TokenName;
-use crate::plan::cron::Schedule;
 use crate::rotation::decide::Abilities;
+use crate::timing::cron::Schedule;
 
 use super::online::Online;
 use super::{Paint, words};

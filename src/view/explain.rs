@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Span, Time};
 use crate::inventory::TokenPolicy;
-use crate::plan::Reason;
-use crate::plan::cron::WindowState;
-use crate::plan::due::{self, Due, Kind, Means};
 use crate::provider::Expiry;
 use crate::rotation::decide::Abilities;
+use crate::rotation::due::{self, Due, Kind, Means};
+use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan, Phase};
+use crate::timing::window::WindowState;
 
 use super::outlook::NextAction;
 use super::status::{self, AccountCondition, AccountStatus, OwedKind, Subject, TokenStatus};

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::inventory::TokenPolicy;
-use crate::plan::Reason;
-use crate::plan::due::{self, Due, Kind, Start};
 use crate::rotation::decide::{Action, Memo, Rest, Situation, Step, decide};
+use crate::rotation::due::{self, Due, Kind, Start};
+use crate::rotation::reason::Reason;
 use crate::rotation::{Phase, TokenState, apply};
 
 /// What is done next. Part of JSON: names are stable.

@@ -8,11 +8,11 @@ use serde::Serialize;
 use crate::clock::{Span, Time};
 use crate::inventory::{Inventory, TokenPolicy};
 use crate::names::{AccountName, GenerationNo, ProviderName, TokenName};
-use crate::plan::cron::Window;
 use crate::provider::Expiry;
 use crate::rotation::TokenState;
 use crate::rotation::decide::{Abilities, Situation};
 use crate::rotation::state::Generation;
+use crate::timing::window::Window;
 
 use super::outlook::{self, NextAction, Outlook};
 use super::table::{Table, Tint};

@@ -15,7 +15,6 @@ const PURE: &[&str] = &[
     "inventory/spec",
     "inventory/values.rs",
     "journal/record.rs",
-    "plan",
     "provider/answer.rs",
     "provider/capture.rs",
     "provider/classify.rs",
@@ -27,10 +26,13 @@ const PURE: &[&str] = &[
     "provider/time.rs",
     "rotation/apply.rs",
     "rotation/decide",
+    "rotation/due.rs",
     "rotation/event.rs",
     "rotation/orphan.rs",
+    "rotation/reason.rs",
     "rotation/state.rs",
     "store/drift.rs",
+    "timing",
     "view",
 ];
 

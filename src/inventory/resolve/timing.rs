@@ -9,7 +9,8 @@ use crate::document::{Located, Spot};
 use crate::inventory::spec::{ScheduleSpec, WindowSpec};
 use crate::inventory::values::show;
 use crate::inventory::{RenewBefore, defaults};
-use crate::plan::cron::{CronError, Schedule, Window};
+use crate::timing::cron::{CronError, Schedule};
+use crate::timing::window::Window;
 
 use super::Context;
 

@@ -6,11 +6,11 @@ use crate::clock::{Clock, Span};
 use crate::inventory::TokenPolicy;
 use crate::journal::Journal;
 use crate::outcome::{Failure, Outcome};
-use crate::plan::Reason;
 use crate::provider::{MintRequest, Minted, Remote};
 use crate::rotation::decide::{search_settled, unknown_mint};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
+use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin, Phase};
 

@@ -11,9 +11,10 @@ use crate::clock::{Clock, Time};
 use crate::journal::Journal;
 use crate::names::{GenerationNo, Marker, RemoteId, RotationId};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::plan::{Reason, backoff};
 use crate::provider::{Expiry, Remote, Subject, Verdict};
+use crate::rotation::reason::Reason;
 use crate::secret::SecretParts;
+use crate::timing::backoff;
 
 use super::decide::{Action, Situation};
 use super::effects::{Address, Effects};

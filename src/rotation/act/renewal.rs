@@ -3,10 +3,10 @@
 use crate::clock::{Clock, Time};
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::plan::Reason;
 use crate::provider::{MintRequest, Minted, Verdict};
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
+use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Current, Generation, Phase};
 

@@ -3,8 +3,8 @@
 use crate::clock::Time;
 use crate::inventory::OnFailure;
 use crate::outcome::{Failure, FailureCode};
-use crate::plan::Reason;
 use crate::rotation::event::{ADDED, Event};
+use crate::rotation::reason::Reason;
 use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Orphan, Phase, Progress, Undo};
 
 use super::delivery::{self, Delivering};

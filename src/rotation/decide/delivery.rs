@@ -93,3 +93,16 @@ pub(super) fn next_inspection(s: &Situation<'_>, current: &Current) -> Option<Ti
     let last = s.memo.inspected.filter(|inspected| *inspected <= s.now);
     Some(last.map_or(s.now, |inspected| later(inspected, s.policy.drift_every)))
 }
+
+/// Stores and hooks of the current generation, and their inspection. `delivers`: what is owed is tried.
+pub(super) fn serve(s: &Situation<'_>, current: &Current, delivers: bool) -> Delivering {
+    if !delivers || s.forgotten() || s.unusable(current) || current.secret_lost {
+        return Delivering::Done;
+    }
+    match deliver(s, &current.delivery) {
+        Delivering::Done if next_inspection(s, current).is_some_and(|at| at <= s.now) => {
+            Delivering::Now(Step::Act(Action::Inspect))
+        }
+        owed => owed,
+    }
+}

@@ -2,8 +2,9 @@
 
 use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode};
-use crate::plan::Reason;
 use crate::rotation::event::Event;
+use crate::rotation::orphan;
+use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Intent, Orphan, Search};
 
 use super::{Action, Situation, Step, act_or_wait, later, rest};
@@ -16,9 +17,6 @@ const PRESSING_SEARCH_LIMIT: Span = Span::minutes(5);
 
 /// A search is not given up before so many attempts.
 const SEARCH_ATTEMPTS: u32 = 3;
-
-/// How long a lost mint that a whole listing did not show is remembered all the same.
-const AFTERMATH: Span = Span::days(1);
 
 pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
     if s.memo.fresh != Some(intent.rotation) {
@@ -59,7 +57,7 @@ pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &I
 /// up, does not show it.
 pub(in crate::rotation) fn unknown_mint(s: &Situation<'_>, intent: &Intent, search: &Search, looked: bool) -> Orphan {
     let lifetime = s.policy.lifetime.filter(|_| s.abilities.can.chooses_lifetime && !s.foreign(&intent.account));
-    let until = if looked { Some(AFTERMATH) } else { lifetime.map(|lifetime| lifetime + Span::days(1)) };
+    let until = if looked { Some(orphan::MEMORY) } else { lifetime.map(|lifetime| lifetime + orphan::ROUNDING) };
     Orphan::UnknownMint {
         marker: intent.marker.clone(),
         account: intent.account.clone(),

@@ -2,17 +2,20 @@
 //!
 //! The daemon executes the answer, `plan` and `status` print it: there is no second place that knows the rules.
 
+mod active;
 mod candidate;
 mod delivery;
 mod intent;
+mod retirement;
 mod room;
-mod serving;
+mod steady;
 mod upkeep;
+mod vacant;
 mod watching;
 
 pub(super) use candidate::reached_consumers;
 pub(super) use intent::{search_settled, unknown_mint};
-pub(super) use serving::used_until;
+pub(super) use retirement::used_until;
 pub(super) use upkeep::differs;
 
 #[cfg(test)]
@@ -25,10 +28,11 @@ use crate::clock::{Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::names::{AccountName, HookKey, RotationId, StoreKey};
 use crate::outcome::Failure;
-use crate::plan::due::{self, Due, Means};
-use crate::plan::{Reason, backoff, jitter};
 use crate::provider::{Capabilities, OnTimeout, Operation, Provider, Remote};
+use crate::rotation::due::{self, Due, Means};
+use crate::rotation::reason::Reason;
 use crate::secret::Fingerprint;
+use crate::timing::{backoff, jitter};
 
 use super::event::Event;
 use super::state::{Current, Generation, Orphan, Phase, Retry, TokenState};
@@ -278,15 +282,15 @@ pub fn decide(s: &Situation<'_>) -> Step {
         return Step::Note(Event::OrphanEnded { orphan: over.clone(), revoked: false });
     }
     match &s.state.phase {
-        Phase::Vacant => serving::vacant(s),
-        Phase::Steady { current } => serving::steady(s, current),
+        Phase::Vacant => vacant::vacant(s),
+        Phase::Steady { current } => steady::steady(s, current),
         Phase::Intended { intent, .. } => intent::intended(s, intent),
         Phase::Searching { current, intent, search } => intent::searching(s, current.as_ref(), intent, search),
         Phase::Minted { candidate, .. } => candidate::minted(s, candidate),
         Phase::Verified { current, candidate } => candidate::verified(s, current.as_ref(), candidate),
         Phase::Delivered { current, candidate } => candidate::delivered(s, current.as_ref(), candidate),
-        Phase::Active { current, retiring } => serving::active(s, current, retiring),
-        Phase::Revoked { retiring, .. } => serving::revoked(s, retiring),
+        Phase::Active { current, retiring } => active::active(s, current, retiring),
+        Phase::Revoked { retiring, .. } => active::revoked(s, retiring),
         Phase::Undoing { current, candidate, undo } => candidate::undoing(s, current.as_ref(), candidate, undo),
         Phase::Renewing { intent, .. } => intent::renewing(s, intent),
         Phase::RenewalUnknown { current, .. } => {

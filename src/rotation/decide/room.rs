@@ -4,12 +4,10 @@
 use crate::account::Listing;
 use crate::clock::Time;
 use crate::names::Marker;
-use crate::plan::Reason;
 use crate::provider::Entry;
-use crate::rotation::state::{Current, Generation, Orphan, Retiring};
+use crate::rotation::state::{Current, Generation, Orphan};
 
-use super::serving::revoke_time;
-use super::{Action, Situation, Step, later};
+use super::{Action, Situation, Step};
 
 /// Until when a mint would go beyond what the provider allows, as far as the listing and the state tell: the first end of
 /// one of the tokens that are in the way, and the end of time where nobody knows of one. None: there is room.
@@ -63,7 +61,7 @@ fn unrevocable(s: &Situation<'_>) -> impl Iterator<Item = Option<Time>> {
 }
 
 /// Whether a generation lives where the next one would be minted. Places differ by account and parameters.
-fn is_there(s: &Situation<'_>, generation: &Generation) -> bool {
+pub(super) fn is_there(s: &Situation<'_>, generation: &Generation) -> bool {
     !s.foreign(&generation.account) && generation.params.as_ref().is_none_or(|params| *params == s.policy.params)
 }
 
@@ -85,14 +83,4 @@ pub(super) fn make(s: &Situation<'_>, current: &Current) -> Option<Step> {
         }
         _ => None,
     })
-}
-
-/// Whether the rest of the grace of the old generation is given up for the sake of its slot: consumers have the present
-/// one, and the provider does not see the old one used since.
-pub(super) fn gives_way(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> bool {
-    let generation = &retiring.generation;
-    let served = current.delivery.settled.is_some() && !s.unusable(current);
-    let unused = revoke_time(s, retiring).1 != Reason::InUse
-        && retiring.revoke_at <= later(retiring.handed_over, s.policy.grace);
-    served && unused && is_there(s, generation) && s.can_revoke(generation)
 }

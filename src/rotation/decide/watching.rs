@@ -1,9 +1,9 @@
 //! Tokens that are only watched: their provider cannot mint, so that somebody has to bring the next one.
 
 use crate::clock::{Span, Time};
-use crate::plan::Reason;
-use crate::plan::due::{self, Due, Kind};
 use crate::provider::Expiry;
+use crate::rotation::due::{self, Due, Kind};
+use crate::rotation::reason::Reason;
 use crate::rotation::state::Current;
 
 use super::{Situation, later};

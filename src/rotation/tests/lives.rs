@@ -3,11 +3,11 @@
 use crate::clock::Span;
 use crate::inventory::{OnFailure, RenewBefore, TokenPolicy};
 use crate::names::GenerationNo;
-use crate::plan::Reason;
 use crate::provider::{Expiry, Subject};
 use crate::rotation::act::operator::Objection;
 use crate::rotation::decide::Abilities;
 use crate::rotation::event::Event;
+use crate::rotation::reason::Reason;
 use crate::rotation::state::{Orphan, Phase};
 
 use super::driver::{Sim, check};

@@ -74,17 +74,17 @@ type Change = fn(&mut TokenPolicy, &mut TokenState);
 
 #[test]
 fn the_rule_that_decides_and_what_is_in_its_way_are_named() {
-    let window = crate::plan::cron::Window {
-        opens: crate::plan::cron::Schedule::parse("0 0 2 * * *", chrono_tz::UTC).unwrap(),
+    let window = crate::timing::window::Window {
+        opens: crate::timing::cron::Schedule::parse("0 0 2 * * *", chrono_tz::UTC).unwrap(),
         duration: Span::hours(1),
     };
-    let never = crate::plan::cron::Window {
-        opens: crate::plan::cron::Schedule::parse("0 0 2 1 1 * 2030", chrono_tz::UTC).unwrap(),
+    let never = crate::timing::window::Window {
+        opens: crate::timing::cron::Schedule::parse("0 0 2 1 1 * 2030", chrono_tz::UTC).unwrap(),
         duration: Span::hours(1),
     };
     let check = |sentence: &str,
                  days: i64,
-                 windows: Option<&crate::plan::cron::Window>,
+                 windows: Option<&crate::timing::window::Window>,
                  change: Change,
                  rule: &str,
                  obstacles: &[&str]| {

@@ -12,9 +12,9 @@ use patrold::journal::sqlite::SqliteJournal;
 use patrold::journal::{Commit, Draft, Journal as _};
 use patrold::names::{AccountName, GenerationNo};
 use patrold::outcome::FailureCode;
-use patrold::plan::Reason;
 use patrold::provider::Operation::{List, Mint, Revoke, Verify};
 use patrold::rotation::Phase;
+use patrold::rotation::reason::Reason;
 use patrold::rotation::run::restore;
 use patrold::rotation::state::Orphan;
 

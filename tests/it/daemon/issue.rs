@@ -6,9 +6,9 @@ use patrold::daemon::rotate::Answer;
 use patrold::demo::{Options, Service, State};
 use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
-use patrold::plan::Reason;
 use patrold::provider::Operation::{Mint, Revoke, Verify};
 use patrold::rotation::Phase;
+use patrold::rotation::reason::Reason;
 
 use super::world::{World, now, sit_out, token};
 

@@ -7,9 +7,9 @@ use patrold::clock::Span;
 use patrold::daemon::StartError;
 use patrold::demo::{Fault, Service};
 use patrold::outcome::FailureCode;
-use patrold::plan::Reason;
 use patrold::provider::Operation::{Mint, Revoke, Verify};
 use patrold::rotation::Phase;
+use patrold::rotation::reason::Reason;
 
 use super::world::{World, token};
 

@@ -4,7 +4,7 @@ use patrold::clock::Span;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::Service;
 use patrold::names::GenerationNo;
-use patrold::plan::Reason;
+use patrold::rotation::reason::Reason;
 
 use super::world::{Daemon, World, now, token};
 

@@ -7,9 +7,9 @@ use patrold::daemon::rotate::Answer;
 use patrold::demo::Service;
 use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
-use patrold::plan::Reason;
 use patrold::provider::Expiry;
 use patrold::provider::Operation::{Mint, Revoke};
+use patrold::rotation::reason::Reason;
 
 use super::world::{Daemon, World, now};
 

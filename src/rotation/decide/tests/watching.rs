@@ -147,8 +147,8 @@ fn pair() -> Case {
 
 /// Its window is open for an hour from 15 o'clock on, three hours after the start.
 fn windowed(case: &mut Case) {
-    let opens = crate::plan::cron::Schedule::parse("0 0 15 * * *", chrono_tz::Tz::UTC).unwrap();
-    case.policy.window = Some(crate::plan::cron::Window { opens, duration: Span::hours(1) });
+    let opens = crate::timing::cron::Schedule::parse("0 0 15 * * *", chrono_tz::Tz::UTC).unwrap();
+    case.policy.window = Some(crate::timing::window::Window { opens, duration: Span::hours(1) });
 }
 
 #[test]

@@ -2,6 +2,7 @@ use chrono_tz::Europe::Berlin;
 use proptest::prelude::*;
 
 use super::*;
+use crate::timing::window::{Window, WindowState};
 
 fn at(text: &str) -> Time {
     DateTime::parse_from_rfc3339(text).unwrap().to_utc()

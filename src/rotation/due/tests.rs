@@ -5,10 +5,11 @@ use chrono_tz::Tz;
 use super::*;
 use crate::names::GenerationNo;
 use crate::outcome::{Failure, FailureCode};
-use crate::plan::cron::{Schedule, Window};
 use crate::provider::{Params, Remote};
 use crate::rotation::state::{Delivery, Generation, Noted};
 use crate::rotation::tests::policy;
+use crate::timing::cron::Schedule;
+use crate::timing::window::Window;
 
 /// A token, what is known of it, and how much later than its mint it is looked at.
 struct Case {

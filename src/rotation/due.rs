@@ -3,11 +3,11 @@
 use crate::clock::{Span, Time};
 use crate::inventory::{RenewBefore, TokenPolicy};
 use crate::provider::Expiry;
-use crate::rotation::state::{Current, TokenState};
+use crate::timing::jitter::jitter;
+use crate::timing::window::WindowState;
 
-use super::Reason;
-use super::cron::WindowState;
-use super::jitter::jitter;
+use super::reason::Reason;
+use super::state::{Current, TokenState};
 
 /// Who asked for an older generation instead of a newer one has so much time to find out what was wrong with that, before
 /// another is minted.

@@ -1,9 +1,0 @@
-//! What is due, when, and why: pure functions of policy, state, observation and time.
-
-pub mod backoff;
-pub mod cron;
-pub mod due;
-pub mod jitter;
-mod reason;
-
-pub use reason::Reason;

@@ -1,0 +1,96 @@
+//! A new generation is current and the old one goes out of use: when its time ends, and when it gives way early.
+
+use crate::clock::Time;
+use crate::rotation::due::{self, Kind};
+use crate::rotation::event::Event;
+use crate::rotation::reason::Reason;
+use crate::rotation::state::{Current, Orphan, Retiring};
+
+use super::candidate::set_aside;
+use super::delivery::{Delivering, next_inspection, serve};
+use super::retirement::{gives_way, revoke_time};
+use super::room;
+use super::steady::{Begin, begun, renewals};
+use super::upkeep::{next_examination, next_orphan, upkeep};
+use super::{Action, Situation, Step, act_or_wait, earliest, rest};
+
+pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> Step {
+    if retiring.generation.over(s.provider_now()) {
+        return Step::Note(Event::Retired { proven: false });
+    }
+    if let Some(step) = upkeep(s, current) {
+        return step;
+    }
+    // A rotation that is under way is finished, also where its token left the inventory meanwhile.
+    let owed = match serve(s, current, s.wanted || current.delivery.settled.is_none()) {
+        Delivering::Now(step) => return step,
+        Delivering::At(time) => Some(time),
+        Delivering::Done => None,
+    };
+    let rules = s.rules(current);
+    let renewals = if s.wanted { renewals(s, current, &rules) } else { Vec::new() };
+    if let Some(reason) = begun(&renewals) {
+        return Step::Act(Action::BeginRenewal(reason));
+    }
+    let renewal = renewals.iter().filter_map(|(_, begin)| match begin {
+        Begin::At(start, _) => Some(start.at).filter(|at| *at < Time::MAX_UTC),
+        Begin::Now(_) => None,
+    });
+    let renewal = renewal.min();
+    let retry = s.waiting(s.state.retry.as_ref());
+    let rotations: Vec<_> = rules.into_iter().filter(|due| due.kind == Kind::Rotation).collect();
+    let begins = s.wanted && !s.policy.paused && s.abilities.can.mints;
+    let must_begin = due::deciding(&rotations, s.now).filter(|_| begins).map(|due| {
+        // Who asks by hand waits for the grace, but not for a provider that does not revoke.
+        if due.reason == Reason::Requested { retiring.revoke_at } else { due.deadline.unwrap_or(Time::MAX_UTC) }
+    });
+    let served = current.delivery.settled.is_some();
+    let mut room = None;
+    if must_begin.is_some_and(|at| at <= s.now) && (!served || retry.is_some() || s.now < retiring.revoke_at) {
+        room = room::full_until(s);
+        if room.is_none() {
+            let free = served && !s.unusable(current);
+            let orphan = set_aside(s, &retiring.generation, free.then_some(retiring.revoke_at));
+            return Step::Note(Event::RevocationDeferred { orphan });
+        }
+        if retry.is_none() && gives_way(s, current, retiring) {
+            return Step::Act(Action::Revoke);
+        }
+    }
+    let end = retiring.generation.end().map(|end| s.to_local(end));
+    let wake = [
+        owed,
+        renewal,
+        must_begin,
+        room,
+        end,
+        next_orphan(s, Some(current)),
+        next_inspection(s, current),
+        next_examination(s, current),
+    ];
+    // Consumers that may not have the new secret keep the old one alive.
+    if !served {
+        let reason = if s.forgotten() { Reason::LeftInventory } else { Reason::Delivering };
+        return rest(reason, earliest(s.now, wake));
+    }
+    let (revoke_at, reason) = revoke_time(s, retiring);
+    if revoke_at > s.now {
+        return rest(reason, earliest(s.now, wake.into_iter().chain([Some(revoke_at)])));
+    }
+    if !s.can_revoke(&retiring.generation) {
+        return Step::Note(Event::LeftToExpire { orphan: Orphan::unrevocable(&retiring.generation) });
+    }
+    match retry {
+        Some(_) => rest(Reason::Revoking, earliest(s.now, wake.into_iter().chain([retry]))),
+        None => Step::Act(Action::Revoke),
+    }
+}
+
+pub(super) fn revoked(s: &Situation<'_>, retiring: &Retiring) -> Step {
+    if retiring.generation.over(s.provider_now())
+        || !(s.abilities.can.verifies || s.foreign(&retiring.generation.account))
+    {
+        return Step::Note(Event::Retired { proven: false });
+    }
+    act_or_wait(s, Action::Prove, Reason::Revoking)
+}

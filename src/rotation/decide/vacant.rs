@@ -1,0 +1,31 @@
+//! Before the first generation: what begins a token's life.
+
+use crate::clock::Time;
+use crate::rotation::reason::Reason;
+
+use super::room;
+use super::upkeep::{next_orphan, reap};
+use super::{Action, Situation, Step, earliest, rest};
+
+pub(super) fn vacant(s: &Situation<'_>) -> Step {
+    if let Some(reap) = reap(s, None) {
+        return reap;
+    }
+    let wake = next_orphan(s, None);
+    if !s.wanted {
+        return rest(Reason::LeftInventory, wake);
+    }
+    let adopts = s.policy.initial.is_some() && (s.state.may_adopt() || !s.abilities.can.mints);
+    if s.policy.paused && !adopts {
+        return rest(Reason::Paused, wake);
+    }
+    match s.waiting(s.state.retry.as_ref()) {
+        Some(next) => rest(Reason::BackingOff, earliest(s.now, [Some(next), wake])),
+        None if adopts => Step::Act(Action::Adopt),
+        None if !s.abilities.can.mints => rest(Reason::WatchOnly, wake),
+        None => match room::full_until(s) {
+            Some(end) => rest(Reason::NoRoom, earliest(s.now, [Some(end).filter(|end| *end < Time::MAX_UTC), wake])),
+            None => Step::Act(Action::Begin(Reason::FirstIssue)),
+        },
+    }
+}
