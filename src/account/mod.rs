@@ -20,7 +20,6 @@ mod tls;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 
 use self::client::{Exchange, HttpClient};
@@ -36,7 +35,7 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{
     Cursor, Gone, MintRequest, Minted, Operation, Params, Provider, Request, Response, Role, Subject, Values, Verdict,
 };
-use crate::secret::{Fingerprinter, SecretParts};
+use crate::secret::{Fingerprinter, SecretParts, random};
 
 pub use self::client::ClientError;
 pub use self::health::{AccountHealth, AccountState, FailureAt};
@@ -120,7 +119,7 @@ impl<C: Clock> Account<C> {
         managed: Option<watch::Receiver<Option<Arc<SecretParts>>>>,
     ) -> Result<Self, AccountError> {
         let mut key = [0; 32];
-        SystemRandom::new().fill(&mut key).map_err(|_| AccountError::Random)?;
+        random::fill(&mut key).map_err(|_| AccountError::Random)?;
         let credential = match CredentialCache::new(&policy.credential, managed, Fingerprinter::new(&key)) {
             Ok(credential) => credential,
             Err(token) => return Err(AccountError::NotManaged(token)),

@@ -14,10 +14,10 @@ use super::gate::QUEUE_PATIENCE;
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::document::Report;
-use crate::inventory::{Credential, RateLimit, SecretSource, Timeouts};
+use crate::inventory::{Credential, RateLimit, Timeouts};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
 use crate::provider::Definitions;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretSource};
 
 mod login;
 

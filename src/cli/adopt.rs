@@ -8,14 +8,13 @@ use std::time::Duration;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use crate::account::credential;
 use crate::clock::{Clock as _, SystemClock, Time};
 use crate::control::AdoptRequest;
 use crate::daemon::rotate::OperatorRequest;
 use crate::exit::Exit;
 use crate::names::{RemoteId, TokenName};
 use crate::rotation::act::operator::Offer;
-use crate::secret::{Secret, SecretParts};
+use crate::secret::{Secret, SecretParts, source};
 
 use super::control::Client;
 use super::reading::{inventory, unknown_token};
@@ -84,5 +83,5 @@ fn read(file: Option<&Path>) -> Result<Secret, Complaint> {
         }
         None => io::stdin().take(LARGEST).read_to_end(&mut content).map_err(failed)?,
     };
-    credential::parse(&content).map_err(|why| Complaint::invalid(format!("{place} holds no secret: {why}")))
+    source::parse(&content).map_err(|why| Complaint::invalid(format!("{place} holds no secret: {why}")))
 }

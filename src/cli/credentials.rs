@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::account::credential;
 use crate::clock::SystemClock;
 use crate::daemon::accounts::{Accounts, Precedence};
-use crate::inventory::{Credential, Inventory};
+use crate::inventory::{Credential, Inventory, initial};
 use crate::journal::key::KeySource;
 use crate::journal::sqlite::{OpenError, ReadOnly};
 use crate::names::{AccountName, TokenName};
@@ -66,5 +65,5 @@ async fn managed(inventory: &Inventory, token: &TokenName, key: Option<&KeySourc
         ))
         .with_help(format!("start the daemon, or run `patrold rotate {token}`")));
     };
-    credential::read_initial(policy).await.map_err(|failure| failed(&failure))
+    initial::read_initial(policy).await.map_err(|failure| failed(&failure))
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Time};
-use crate::inventory::{Credential, Inventory, SecretSource};
+use crate::inventory::{Credential, Inventory};
+use crate::secret::SecretSource;
 use crate::telemetry::event;
 
 use super::Running;

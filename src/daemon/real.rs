@@ -6,20 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::account::{Listing, credential};
+use crate::account::Listing;
 use crate::clock::{Clock, Time};
 use crate::hook::{self, HookEvent, HookRunner, Secrets};
-use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
+use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy, initial};
 use crate::journal::Journal;
 use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, MintRequest, Minted, Redactor, Subject, Verdict};
+use crate::provider::{Gone, MintRequest, Minted, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::state::Current;
 use crate::rotation::{Event, TokenState};
-use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
+use crate::secret::{Fingerprint, Fingerprinter, Redactor, Secret, SecretParts, random};
 use crate::store::{self, drift};
 use crate::telemetry::event;
 use crate::telemetry::steps::Tally;
@@ -105,7 +104,7 @@ macro_rules! client {
 
 impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     async fn adopt(&self, token: &TokenPolicy) -> Result<SecretParts, Failure> {
-        credential::read_initial(token).await
+        initial::read_initial(token).await
     }
 
     async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {
@@ -189,11 +188,11 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     fn rotation_id(&self) -> RotationId {
-        RotationId::new(random())
+        RotationId::new(random::bytes())
     }
 
     fn draw(&self) -> f64 {
-        f64::from(u32::from_be_bytes(random())) / (f64::from(u32::MAX) + 1.0)
+        f64::from(u32::from_be_bytes(random::bytes())) / (f64::from(u32::MAX) + 1.0)
     }
 
     fn stopping(&self) -> bool {
@@ -245,14 +244,4 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             }
         }
     }
-}
-
-/// Random bytes of the system.
-///
-/// Panics where the system has none: markers that repeat would make one token's orphan another's, so that stopping is
-/// the only safe answer.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the kernel has random numbers: the journal was opened with some");
-    bytes
 }

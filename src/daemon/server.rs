@@ -23,7 +23,6 @@ use futures_util::stream;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use crate::account::credential;
 use crate::clock::Clock;
 use crate::control::{
     ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, ExplainRequest, LINES, PRUNE,
@@ -33,7 +32,7 @@ use crate::control::{
 use crate::journal::sqlite::Pruned;
 use crate::names::TokenName;
 use crate::rotation::act::operator::Offer;
-use crate::secret::SecretParts;
+use crate::secret::{SecretParts, source};
 use crate::view::audit::Audit;
 use crate::view::status::Status;
 
@@ -179,7 +178,7 @@ async fn adopt<C: Clock>(
     Query(request): Query<AdoptRequest>,
     body: Bytes,
 ) -> Result<Json<RotateAnswer>, (StatusCode, Json<Refusal>)> {
-    let secret = credential::parse(&body).map_err(|why| {
+    let secret = source::parse(&body).map_err(|why| {
         let error = format!("the secret cannot be used: {why}");
         (StatusCode::UNPROCESSABLE_ENTITY, Json(Refusal { error }))
     })?;

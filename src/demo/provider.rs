@@ -12,7 +12,6 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::DATE;
 use axum::http::{HeaderValue, Response};
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
@@ -28,7 +27,7 @@ use super::wire::{Answer, Broken, Call, Content, Huge};
 use super::{Fault, Faults, Service, awx, commvault, pointone};
 use crate::clock::{Clock, Span, Time};
 use crate::provider::Operation;
-use crate::secret::{Secret, SecretParts};
+use crate::secret::{Secret, SecretParts, random};
 
 /// The proxy in front of AWX refuses more.
 const LARGEST_REQUEST: usize = 1024 * 1024;
@@ -82,7 +81,7 @@ impl Loopback {
     /// Starts the three services and mints a bootstrap token at each. Fails where no port can be bound.
     pub async fn start<C: Clock>(clock: C, options: Options) -> io::Result<Self> {
         let mut seed = [0; 8];
-        SystemRandom::new().fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
+        random::fill(&mut seed).map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             site: Site { options },
             ledger: Ledger::new(u64::from_le_bytes(seed)),

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, fchmod, fchown, flock, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::error::Cause;
 use super::{Attributes, Former, acl};
+use crate::secret::random;
 
 /// A temporary file that goes away unless it was renamed.
 pub(super) struct Temporary<'a> {
@@ -31,9 +31,9 @@ impl<'a> Temporary<'a> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut attempts = 0;
         loop {
-            let mut random = [0; Self::RANDOM];
-            SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
-            let letters = random.map(|byte| char::from(Self::LETTERS[usize::from(byte % 32)]));
+            let mut bytes = [0; Self::RANDOM];
+            random::fill(&mut bytes).map_err(io::Error::other)?;
+            let letters = bytes.map(|byte| char::from(Self::LETTERS[usize::from(byte % 32)]));
             let name = format!("{}{}{}", Self::PREFIX, String::from_iter(letters), Self::SUFFIX);
             match openat(directory, &name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => {

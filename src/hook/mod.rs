@@ -23,7 +23,7 @@ use self::process::{Invocation, Unsuccessful};
 use crate::inventory::HookPolicy;
 use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
-use crate::provider::Redactor;
+use crate::secret::Redactor;
 
 /// How long a run waits for others that want the same one.
 pub const COALESCE: Duration = Duration::from_millis(100);

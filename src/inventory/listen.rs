@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::SecretSource;
+use crate::secret::SecretSource;
 
 /// `listen` of `[daemon]`, with `listen-tls` and `listen-auth`. Beyond loopback it has both.
 #[derive(Clone, Debug, PartialEq, Eq)]

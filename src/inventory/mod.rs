@@ -5,6 +5,7 @@
 
 pub mod defaults;
 pub mod diff;
+pub mod initial;
 mod listen;
 mod load;
 mod owners;
@@ -13,7 +14,6 @@ mod spec;
 mod values;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use url::Url;
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, HookKey, RemoteId, StoreKey, TokenName};
 use crate::provider::{Params, Provider};
+use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
 use crate::timing::window::Window;
 
@@ -108,30 +109,6 @@ pub enum Credential {
     Token(TokenName),
     /// Nothing: the provider's definition has no request that the account makes itself.
     Nothing,
-}
-
-/// Where a secret comes from. The secret itself never stands in the inventory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretSource {
-    /// The content of a file, without one newline at its end.
-    File(PathBuf),
-    /// An environment variable of the daemon.
-    Env(String),
-    /// A file of this name in `$CREDENTIALS_DIRECTORY`.
-    SystemdCredential(String),
-    /// The standard output of a command, without one newline at its end.
-    Command(Vec<String>),
-}
-
-impl fmt::Display for SecretSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Env(name) => write!(f, "environment variable {name}"),
-            Self::SystemdCredential(name) => write!(f, "systemd credential {name}"),
-            Self::Command(argv) => write!(f, "command {}", argv.join(" ")),
-        }
-    }
 }
 
 /// At most `requests` in any span of `per`.

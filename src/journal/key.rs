@@ -10,14 +10,13 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::seal::{SealError, Sealer};
 use crate::durable::{self, Attributes, DurableError};
 use crate::files::{self, ReadError};
-use crate::inventory::SecretSource;
 use crate::names::hex;
+use crate::secret::{SecretSource, random};
 
 /// The systemd credential that is used when the inventory names nothing.
 pub const CREDENTIAL: &str = "patrold-seal-key";
@@ -203,9 +202,9 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
 /// there, also after a power cut: secrets sealed under a key that did not reach the disk would be lost.
 fn make(state_dir: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let path = state_dir.join(name);
-    let mut random = Zeroizing::new([0; 32]);
-    SystemRandom::new().fill(random.as_mut_slice()).map_err(|_| KeyError::NoRandomness)?;
-    let mut text = Zeroizing::new(hex(random.as_slice()).into_bytes());
+    let mut bytes = Zeroizing::new([0; 32]);
+    random::fill(bytes.as_mut_slice()).map_err(|_| KeyError::NoRandomness)?;
+    let mut text = Zeroizing::new(hex(bytes.as_slice()).into_bytes());
     text.push(b'\n');
     durable::replace(&path, &text, Attributes::PRIVATE).map_err(KeyError::Make)?;
     Ok(text)

@@ -12,12 +12,11 @@
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{self, HKDF_SHA256, Prk, Salt};
-use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::SecretSlot;
 use super::record::put;
-use crate::secret::{Fingerprinter, Secret, SecretParts, TOKEN_PART};
+use crate::secret::{Fingerprinter, Secret, SecretParts, TOKEN_PART, random};
 
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 8;
@@ -37,7 +36,6 @@ pub struct Sealer {
     key: LessSafeKey,
     key_id: KeyId,
     fingerprinter: Fingerprinter,
-    random: SystemRandom,
 }
 
 impl Sealer {
@@ -54,12 +52,7 @@ impl Sealer {
         derive(&root, b"fingerprints", fingerprints.as_mut_slice());
         derive(&root, b"key id", &mut key_id);
         let key = UnboundKey::new(&CHACHA20_POLY1305, sealing.as_slice()).expect("the key has the cipher's length");
-        Ok(Self {
-            key: LessSafeKey::new(key),
-            key_id,
-            fingerprinter: Fingerprinter::new(fingerprints.as_slice()),
-            random: SystemRandom::new(),
-        })
+        Ok(Self { key: LessSafeKey::new(key), key_id, fingerprinter: Fingerprinter::new(fingerprints.as_slice()) })
     }
 
     /// Makes fingerprints under a key of their own.
@@ -75,7 +68,7 @@ impl Sealer {
     /// Seals `parts` for `slot`, under a nonce drawn at random: 96 bits, so that 2^32 secrets under one key are safe.
     pub fn seal(&self, slot: &SecretSlot, parts: &SecretParts) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_LEN];
-        self.random.fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
+        random::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
         let mut plain = write_parts(parts);
         let tag = self
             .key

@@ -13,10 +13,10 @@ use super::extract::Wiped;
 use super::filters::dynamic_time;
 use super::spec::{Body, Call, Form, Style, Tree};
 use super::template::{Name, Scope, Template};
-use super::{Cursor, Operation, Redactor, Request, Role, Values, jwt};
+use super::{Cursor, Operation, Request, Role, Values, jwt};
 use crate::names::RemoteId;
 use crate::outcome::{Failure, FailureCode};
-use crate::secret::{Secret, SecretParts};
+use crate::secret::{Redactor, Secret, SecretParts};
 
 /// The values of one request under the names that its templates use.
 pub(super) struct Scoped<'a> {

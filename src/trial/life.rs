@@ -4,12 +4,12 @@ use super::ask::{Effort, Hope, late};
 use super::report::{Ability, Seen};
 use super::{Halt, Live, Trial};
 use crate::clock::{Clock, Span, Time};
-use crate::daemon::real;
 use crate::journal::Journal;
 use crate::names::RotationId;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, MintRequest, Minted, Operation, Role, Verdict};
 use crate::rotation::orphan;
+use crate::secret::random;
 use crate::view::words;
 
 impl<C: Clock, J: Journal> Trial<'_, C, J> {
@@ -36,7 +36,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         let now = self.clock.now();
         let until = lifetime.and_then(|lifetime| now.checked_add_signed(lifetime + orphan::ROUNDING));
         let account = self.member.policy.name.clone();
-        let rotation = RotationId::new(real::random());
+        let rotation = RotationId::new(random::bytes());
         let mut specimen = self.notebook.intend(rotation, account, self.order.params.clone(), now, until).await?;
         self.tell(format!("minting {}", specimen.marker));
         let mint_request = MintRequest { marker: specimen.marker.clone(), lifetime };

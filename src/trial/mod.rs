@@ -32,8 +32,8 @@ use crate::daemon::accounts::{Accounts, Member};
 use crate::journal::Journal;
 use crate::names::GenerationNo;
 use crate::outcome::Failure;
-use crate::provider::{Capabilities, Params, Redactor, Subject};
-use crate::secret::SecretParts;
+use crate::provider::{Capabilities, Params, Subject};
+use crate::secret::{Redactor, SecretParts};
 
 /// What is tested, and how.
 #[derive(Clone, Debug)]

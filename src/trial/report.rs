@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::clock::Time;
 use crate::inventory::AccountPolicy;
 use crate::names::{AccountName, ProviderName, RemoteId};
-use crate::provider::Redactor;
+use crate::secret::Redactor;
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

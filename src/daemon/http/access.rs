@@ -13,10 +13,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use crate::account::credential;
 use crate::files;
 use crate::inventory::{Listen, ListenAuth, ListenTls};
-use crate::secret::Secret;
+use crate::secret::{Secret, source};
 
 /// Shorter secrets can be guessed by whoever may ask often.
 const SHORTEST: usize = 16;
@@ -120,7 +119,7 @@ impl Hash {
 
 async fn guard(auth: &ListenAuth) -> Result<Guard, String> {
     let (ListenAuth::Bearer(source) | ListenAuth::Basic { password: source, .. }) = auth;
-    let secret = credential::read(source).await.map_err(|failure| format!("`listen-auth` of [daemon]: {failure}"))?;
+    let secret = source::read(source).await.map_err(|failure| format!("`listen-auth` of [daemon]: {failure}"))?;
     if secret.expose().chars().count() < SHORTEST {
         return Err(format!(
             "`listen-auth` of [daemon]: {source} has fewer than {SHORTEST} characters; make one with `openssl rand -hex 32`"
@@ -138,7 +137,7 @@ async fn acceptor(tls: &ListenTls) -> Result<TlsAcceptor, String> {
     let pem = files::read_off_runtime(&tls.cert, files::LARGEST_CERTIFICATES).await;
     let pem = pem.map_err(|error| told(format!("{path} {error}; {}", error.remedy())))?;
     let chain = chain(&tls.cert, &pem).map_err(told)?;
-    let key = credential::read(&tls.key).await.map_err(|failure| told(failure.to_string()))?;
+    let key = source::read(&tls.key).await.map_err(|failure| told(failure.to_string()))?;
     let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes())
         .map_err(|_| told(format!("{} holds no private key in PEM", tls.key)))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,7 +1,8 @@
 //! `listen`, `listen-tls` and `listen-auth` of `[daemon]`.
 
 use crate::document::{Located, Reader};
-use crate::inventory::{ListenAuth, SecretSource, values};
+use crate::inventory::{ListenAuth, values};
+use crate::secret::SecretSource;
 
 use super::source;
 

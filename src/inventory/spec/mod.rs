@@ -18,7 +18,8 @@ pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
 pub use source::CredentialSpec;
 pub use token::{HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
 
-use super::{LogFormat, SecretSource, values};
+use super::{LogFormat, values};
+use crate::secret::SecretSource;
 
 /// All files of an inventory.
 #[derive(Debug, Default)]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::document::{Found, Located, Reader};
-use crate::inventory::{SecretSource, values};
+use crate::inventory::values;
+use crate::secret::SecretSource;
 
 /// What an account authenticates with.
 #[derive(Debug)]

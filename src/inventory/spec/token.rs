@@ -6,8 +6,9 @@ use chrono::DateTime;
 
 use crate::clock::Time;
 use crate::document::{Found, Located, Reader, Spot};
-use crate::inventory::{Dialect, OnFailure, SecretSource, values};
+use crate::inventory::{Dialect, OnFailure, values};
 use crate::names::{RemoteId, TokenName};
+use crate::secret::SecretSource;
 
 use super::source::{SOURCES, argv, place_table, source};
 use super::{ParamsSpec, PolicySpec, params};

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::clock::{Span, Time};
 use crate::inventory::{
-    AccountPolicy, Credential, FilePolicy, HookPolicy, Initial, OnFailure, RenewBefore, SecretSource, StoreKind,
-    StorePolicy, Timeouts, TokenPolicy,
+    AccountPolicy, Credential, FilePolicy, HookPolicy, Initial, OnFailure, RenewBefore, StoreKind, StorePolicy,
+    Timeouts, TokenPolicy,
 };
 use crate::provider::{Capabilities, Definitions, Params, Provider};
 use crate::rotation::decide::Abilities;
+use crate::secret::SecretSource;
 
 static PROVIDER: LazyLock<Arc<Provider>> = LazyLock::new(|| Definitions::builtin().get("pointone").unwrap());
 

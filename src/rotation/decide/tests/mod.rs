@@ -9,12 +9,13 @@ mod watching;
 
 use super::*;
 use crate::account::Listing;
-use crate::inventory::{HookPolicy, Initial, OnFailure, SecretSource};
+use crate::inventory::{HookPolicy, Initial, OnFailure};
 use crate::names::{GenerationNo, Marker, RemoteId};
 use crate::outcome::FailureCode;
 use crate::provider::{Entry, Expiry, Params};
 use crate::rotation::state::{Candidate, Delivery, Intent, Noted, Origin, Progress, Retiring, Search, Undo};
 use crate::rotation::tests::policy;
+use crate::secret::SecretSource;
 
 /// A token and everything that a decision about it depends on. Times are hours since its first mint.
 struct Case {

@@ -1,5 +1,12 @@
 //! Secrets in memory: wiped when dropped, never printed, never compared, exposed by one named method.
 
+pub mod random;
+pub mod redact;
+pub mod source;
+
+pub use redact::Redactor;
+pub use source::SecretSource;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
