@@ -50,7 +50,7 @@ impl From<StartError> for Complaint {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Inventory(report) => Self::invalid(format!("the inventory is invalid\n{}", report.trim_end())),
-            other => Self::failed(other.to_string()),
+            other => Self { help: other.help().map(str::to_owned), ..Self::failed(other.to_string()) },
         }
     }
 }

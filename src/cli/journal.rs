@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::clock::{Clock as _, Span, SystemClock, Time};
 use crate::control::{PruneAnswer, PruneRequest};
-use crate::daemon::rekey::{RekeyError, rekey};
+use crate::daemon::rekey::{RekeyError, give_up, rekey};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::journal::key::{KeySource, NewKey};
@@ -59,6 +59,9 @@ enum JournalCommand {
         /// The file that holds the present key, where this process does not get it as the daemon does
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
+        /// The key is lost: give up the secrets that it sealed; their tokens are rotated once
+        #[arg(long, conflicts_with = "from")]
+        key_lost: bool,
     },
 }
 
@@ -67,7 +70,8 @@ pub(super) fn run(args: &JournalArgs, config: &Path, console: &mut Console) -> R
     match &args.command {
         JournalCommand::Export { token } => export(token.as_ref(), config, console),
         JournalCommand::Prune { older_than, json } => prune(*older_than, *json, config, console),
-        JournalCommand::Rekey { to, from } => change_key(to.as_deref(), from.as_deref(), config, console),
+        JournalCommand::Rekey { to, key_lost: true, .. } => give_up_secrets(to.as_deref(), config, console),
+        JournalCommand::Rekey { to, from, .. } => change_key(to.as_deref(), from.as_deref(), config, console),
     }
 }
 
@@ -144,13 +148,7 @@ fn change_key(to: Option<&Path>, from: Option<&Path>, config: &Path, console: &m
         }
     };
     crate::daemon::hardening::apply();
-    let count = runtime()?.block_on(rekey(state_dir, &old, &new, now)).map_err(|error| {
-        let complaint = Complaint::failed(error.to_string());
-        match error {
-            RekeyError::Journal(OpenError::Lock(_)) => complaint.with_help("stop the daemon first"),
-            _ => complaint,
-        }
-    })?;
+    let count = runtime()?.block_on(rekey(state_dir, &old, &new, now)).map_err(|error| unchanged(&error))?;
     writeln!(console.out, "{} sealed with the new key", words::count(count, "secret"))?;
     if let Some(file) = to {
         let file = file.display();
@@ -160,5 +158,33 @@ fn change_key(to: Option<&Path>, from: Option<&Path>, config: &Path, console: &m
             crate::journal::key::CREDENTIAL
         ))?;
     }
+    Ok(Exit::Fine)
+}
+
+/// Why the key was not changed, and what to do.
+fn unchanged(error: &RekeyError) -> Complaint {
+    let complaint = Complaint::failed(error.to_string());
+    match error {
+        RekeyError::Journal(OpenError::Lock(_)) => complaint.with_help("stop the daemon first"),
+        RekeyError::Journal(OpenError::KeyLost { .. }) => complaint.with_help(
+            "name the file that holds the present key with --from; if it is lost for good, --key-lost gives the secrets up",
+        ),
+        _ => complaint,
+    }
+}
+
+fn give_up_secrets(to: Option<&Path>, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let now = SystemClock.now();
+    let inventory = inventory(config, now, console)?;
+    let state_dir = &inventory.daemon.state_dir;
+    open_journal(state_dir)?;
+    let key = match to {
+        Some(file) => KeySource::File(file.to_owned()),
+        None => key_source(&inventory)?,
+    };
+    crate::daemon::hardening::apply();
+    let lost = runtime()?.block_on(give_up(state_dir, &key, now)).map_err(|error| unchanged(&error))?;
+    let tokens = words::count(lost, "token");
+    writeln!(console.out, "the secrets of {tokens} are given up; the daemon replaces them when it starts")?;
     Ok(Exit::Fine)
 }

@@ -45,6 +45,7 @@ use self::accounts::Accounts;
 use self::core::Core;
 use self::real::Real;
 use self::registry::Registry;
+use self::rekey::RekeyError;
 use self::scheduler::{Scheduler, Waker};
 
 /// The journal of a real daemon.
@@ -61,7 +62,10 @@ pub enum StartError {
     Key(#[from] KeyError),
     /// The journal, or the lock on its directory.
     #[error(transparent)]
-    Journal(#[from] OpenError),
+    Journal(OpenError),
+    /// The journal could not be sealed under the key that the daemon was given since.
+    #[error("the journal cannot be sealed under the new key: {0}")]
+    Reseal(RekeyError),
     /// A state in the journal that this version cannot read.
     #[error("the journal's state of token `{0}` cannot be read: {1}")]
     State(TokenName, serde_json::Error),
@@ -71,6 +75,26 @@ pub enum StartError {
     /// A thread or task that could not be started.
     #[error("{0}")]
     System(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// How to go on, where the message itself does not say so.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Journal(error) => error.help(),
+            _ => None,
+        }
+    }
+}
+
+impl From<RekeyError> for StartError {
+    fn from(error: RekeyError) -> Self {
+        match error {
+            RekeyError::Journal(error) => Self::Journal(error),
+            RekeyError::Key(error) => Self::Key(error),
+            error => Self::Reseal(error),
+        }
+    }
 }
 
 /// Everything of a process but its scheduler: what single commands need, too.
@@ -85,8 +109,14 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     let settings = inventory.daemon.clone();
     let key = KeySource::resolve(settings.seal_key.as_ref(), |name| std::env::var_os(name))?;
     let now = clock.now();
-    let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&settings.state_dir, &key, now)).await;
-    let (journal, opened) = opened.map_err(std::io::Error::other)??;
+    let (journal, opened, resealed) = rekey::open_current(&settings.state_dir, &key, now).await?;
+    if let Some(secrets) = resealed {
+        tracing::warn!(
+            event = event::JOURNAL_RESEALED,
+            secrets,
+            "the daemon was given another key: the journal is sealed under it, and the key that was made is removed"
+        );
+    }
     let Opened { instance, states, fingerprinter, unreadable, notes, .. } = opened;
     for note in notes {
         tracing::warn!(event = event::JOURNAL_NOTE, "{note}");

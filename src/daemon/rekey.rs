@@ -1,15 +1,18 @@
 //! A new key for the journal, while no daemon runs: every secret is sealed anew, and every fingerprint is made anew, in
 //! one transaction. A kill at any moment leaves the journal with the old key or with the new one, whole.
+//!
+//! A start does it, too, where the daemon was given a key since the journal was sealed under the one that it made.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::clock::Time;
-use crate::journal::key::{KeyError, KeySource, NewKey};
+use crate::journal::key::{self, IfLost, KeyError, KeySource, NewKey};
 use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
-use crate::journal::{Commit, SecretChange, SecretSlot};
+use crate::journal::{Commit, Journal as _, SecretChange, SecretSlot};
 use crate::names::{GenerationNo, TokenName};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureCode};
 use crate::rotation::run::{draft, restore};
 use crate::rotation::{Event, apply};
 use crate::secret::{Fingerprint, SecretParts};
@@ -46,7 +49,7 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
     }
     let mut secrets: BTreeMap<SecretSlot, SecretParts> = BTreeMap::new();
     for slot in journal.slots()? {
-        let parts = crate::journal::Journal::secret(&journal, &slot).await.map_err(RekeyError::Failed)?;
+        let parts = journal.secret(&slot).await.map_err(RekeyError::Failed)?;
         secrets.extend(parts.map(|parts| (slot, parts)));
     }
     let count = secrets.len();
@@ -81,4 +84,63 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
     prepared.settle()?;
     drop(journal);
     Ok(count)
+}
+
+/// A journal that is open, and how many secrets were sealed anew for it.
+pub type Current = (SqliteJournal, Opened, Option<usize>);
+
+/// Opens the journal with `key`. Where only the key that patrold made opens it, seals everything under `key` first and
+/// removes the made one.
+pub async fn open_current(state_dir: &Path, key: &KeySource, now: Time) -> Result<Current, RekeyError> {
+    let open = || {
+        let (state_dir, key) = (state_dir.to_owned(), key.clone());
+        async move {
+            let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&state_dir, &key, now)).await;
+            opened.unwrap_or_else(|error| Err(OpenError::Io { path: PathBuf::new(), source: io::Error::other(error) }))
+        }
+    };
+    let (journal, opened, resealed) = match open().await {
+        Err(OpenError::KeyLost { .. }) if key.differs_from_made(state_dir) => {
+            let count = rekey(state_dir, &KeySource::StateDirectory, &NewKey::Given(key.clone()), now).await?;
+            let (journal, opened) = open().await?;
+            (journal, opened, Some(count))
+        }
+        opened => {
+            let (journal, opened) = opened?;
+            (journal, opened, None)
+        }
+    };
+    if *key != KeySource::StateDirectory && opened.unreadable.is_empty() {
+        // Under the journal's lock: nothing is sealed with it.
+        key::remove_made(state_dir)?;
+    }
+    Ok((journal, opened, resealed))
+}
+
+/// Gives up the secrets in the journal of `state_dir` that `key` does not open: their tokens are rotated by the next
+/// start. Gives the number of tokens whose current secret is lost.
+pub async fn give_up(state_dir: &Path, key: &KeySource, now: Time) -> Result<usize, RekeyError> {
+    let (journal, opened) = SqliteJournal::open_with(state_dir, key, IfLost::GoOn, now)?;
+    let mut lost = 0;
+    for (token, stored) in opened.states {
+        let slots: Vec<_> = opened.unreadable.iter().filter(|slot| slot.token == token).cloned().collect();
+        if slots.is_empty() {
+            continue;
+        }
+        let unwritable = |error: serde_json::Error| RekeyError::State(token.clone(), error);
+        let mut state = restore(&stored).map_err(unwritable)?;
+        let current = state.phase.current().map(|current| &current.generation);
+        let mut records = Vec::new();
+        if let Some(generation) = current.filter(|generation| slots.contains(&generation.slot(&token))) {
+            let failure = Failure::new(FailureCode::SecretUnreadable, "an operator gave it up: its key is lost");
+            let event = Event::SecretLost { number: generation.number, failure };
+            apply(&mut state, now, &event);
+            records.push(draft(now, &event).map_err(unwritable)?);
+            lost += 1;
+        }
+        let secrets = slots.into_iter().map(|slot| SecretChange::Erase { slot }).collect();
+        let state = Some(serde_json::to_string(&state).map_err(unwritable)?);
+        journal.commit(Commit { at: now, records, state, secrets, token }).await.map_err(RekeyError::Failed)?;
+    }
+    Ok(lost)
 }

@@ -2,8 +2,11 @@
 //!
 //! In this order: what the inventory names; the systemd credential `patrold-seal-key`; the file `seal.key` in the state
 //! directory, which is made when there is none. A key that the inventory names and that cannot be read stops the
-//! daemon. A made key that has disappeared does not: a new one is made, and what the old one sealed is unreadable from
-//! then on, so every token has to be rotated once.
+//! daemon.
+//!
+//! Law: a changed or lost key never rotates a fleet. Where the key opens nothing that is sealed, and the key in the state
+//! directory does, the daemon seals everything anew ([`crate::daemon::rekey`]). Where no key opens anything, the journal
+//! is not opened until the key is back, or an operator gives the secrets up ([`IfLost`]).
 
 use std::ffi::OsString;
 use std::io;
@@ -45,6 +48,17 @@ pub enum NewKey {
     Made,
     /// This file; where the daemon gets it from afterwards is the operator's to say.
     File(PathBuf),
+    /// The key that the daemon was given since.
+    Given(KeySource),
+}
+
+/// Whether to go on without the key that sealed the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfLost {
+    /// The journal is not opened.
+    Refuse,
+    /// An operator said that the key is lost: the journal opens without its secrets.
+    GoOn,
 }
 
 /// A new key that is not in force yet.
@@ -65,6 +79,7 @@ impl NewKey {
                 Ok(Prepared { sealer, made: Some(state_dir.to_owned()) })
             }
             Self::File(path) => Ok(Prepared { sealer: sealer(path.display(), &read(path)?)?, made: None }),
+            Self::Given(source) => Ok(Prepared { sealer: source.existing(state_dir)?, made: None }),
         }
     }
 }
@@ -100,8 +115,20 @@ pub(super) fn settle(state_dir: &Path) -> Result<(), KeyError> {
 
 /// Removes what a `rekey` prepared.
 pub(super) fn discard(state_dir: &Path) -> Result<(), KeyError> {
-    let path = state_dir.join(NEXT);
-    std::fs::remove_file(&path).map_err(|source| KeyError::Io { path, source })
+    remove(state_dir.join(NEXT)).map(drop)
+}
+
+/// Removes the made key, which nothing is sealed with any more. True where there was one.
+pub fn remove_made(state_dir: &Path) -> Result<bool, KeyError> {
+    remove(state_dir.join(FILE))
+}
+
+fn remove(path: PathBuf) -> Result<bool, KeyError> {
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(KeyError::Remove { path, source }),
+    }
 }
 
 /// How a key came about.
@@ -131,6 +158,16 @@ impl KeySource {
                 Ok(given.map_or(Self::StateDirectory, Self::File))
             }
         }
+    }
+
+    /// Whether this is another key than the one in the state directory, where there is one.
+    pub fn differs_from_made(&self, state_dir: &Path) -> bool {
+        *self != Self::StateDirectory && state_dir.join(FILE).exists()
+    }
+
+    /// Whether the key would have to be made, and no `rekey` was killed that left one.
+    pub(super) fn is_missing(&self, state_dir: &Path) -> bool {
+        *self == Self::StateDirectory && !state_dir.join(FILE).exists() && !state_dir.join(NEXT).exists()
     }
 
     /// Reads the key of the journal in `state_dir`; makes none.
@@ -175,6 +212,8 @@ pub enum KeyError {
     Read { path: PathBuf, source: ReadError },
     #[error("the sealing key {} cannot be removed: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("the sealing key {} cannot be removed: {source}", path.display())]
+    Remove { path: PathBuf, source: io::Error },
     #[error("the sealing key cannot be made: {0}")]
     Make(#[source] DurableError),
     #[error("the sealing key cannot be made: the system gives no random numbers")]

@@ -58,6 +58,8 @@ lines! {
         "set LimitCORE=0 in the unit, or `ulimit -c 0`";
     JOURNAL_NOTE = "journal-note", "Something about the state directory or its key is not as it should be",
         "do what the line says";
+    JOURNAL_RESEALED = "journal-resealed", "The daemon was given a key of its own: the journal is sealed under it, and the made key is removed",
+        "nothing; keep the key that the line speaks of";
     JOURNAL_STUCK = "journal-stuck", "The journal cannot be written; nothing is begun until it can", "";
     SWEPT = "swept", "Temporary files that a kill left beside a store were removed", "";
     SWEEP_FAILED = "sweep-failed", "Temporary files beside stores could not be looked for",

@@ -20,6 +20,12 @@ pub enum OpenError {
     Io { path: PathBuf, source: io::Error },
     #[error("there is no journal at {}: the daemon has not run with this state directory", .0.display())]
     Missing(PathBuf),
+    /// Nothing that this process can read opens what is sealed. See [`crate::journal::key`].
+    #[error(
+        "the key does not open the journal {}: {secrets} {} sealed under another key",
+        path.display(), if *secrets == 1 { "secret is" } else { "secrets are" }
+    )]
+    KeyLost { path: PathBuf, secrets: usize },
     #[error("{} is a database of another program", .0.display())]
     Foreign(PathBuf),
     #[error("{} was written by a newer patrold (version {found}, this one knows {known}): run that one, or restore a backup", path.display())]
@@ -29,6 +35,21 @@ pub enum OpenError {
     #[error("{}", describe(path, source))]
     Database { path: PathBuf, source: rusqlite::Error },
 }
+
+impl OpenError {
+    /// How to go on, where the message itself does not say so.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::KeyLost { .. } => Some(KEY_LOST),
+            _ => None,
+        }
+    }
+}
+
+const KEY_LOST: &str = "give patrold the key that sealed them: LoadCredentialEncrypted= or LoadCredential= of the unit, or \
+     `seal-key` in [daemon]; a command typed by hand has no credential of the unit, so start the daemon and let it do the \
+     work; if the key is lost for good, `patrold journal rekey --key-lost` gives these secrets up, and their tokens are \
+     rotated once";
 
 /// Why the chain of records could not be followed to its end.
 #[derive(Debug, thiserror::Error)]

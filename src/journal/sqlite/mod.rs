@@ -23,7 +23,7 @@ pub use self::error::{OpenError, VerifyError};
 pub use self::prune::Pruned;
 pub use self::read::ReadOnly;
 use self::writer::{Job, Sealed, Writer};
-use super::key::{self, KeyOrigin, KeySource};
+use super::key::{self, IfLost, KeyOrigin, KeySource};
 use super::lock::StateLock;
 use super::seal::{KeyId, Sealer};
 use super::{Commit, Journal, SecretChange, SecretSlot, Stored};
@@ -69,8 +69,18 @@ pub struct Opened {
 
 impl SqliteJournal {
     /// Opens the journal in `state_dir`, and makes it where there is none. Blocks; called once, at the start. `now` is
-    /// noted in the lock file.
+    /// noted in the lock file. A journal whose secrets the key cannot open, not one of them, is refused.
     pub fn open(state_dir: &Path, key: &KeySource, now: Time) -> Result<(Self, Opened), OpenError> {
+        Self::open_with(state_dir, key, IfLost::Refuse, now)
+    }
+
+    /// The same, and `if_lost` says whether the journal opens without the key of its secrets.
+    pub fn open_with(
+        state_dir: &Path,
+        key: &KeySource,
+        if_lost: IfLost,
+        now: Time,
+    ) -> Result<(Self, Opened), OpenError> {
         let failed = |source| OpenError::Io { path: state_dir.to_owned(), source };
         let state_dir = std::path::absolute(state_dir).map_err(failed)?;
         let mut notes = prepare_directory(&state_dir).map_err(failed)?;
@@ -80,6 +90,11 @@ impl SqliteJournal {
 
         let path = state_dir.join(DATABASE);
         let has_journal = path.metadata().is_ok_and(|about| about.len() > 0);
+        let secrets = if has_journal { count_secrets(&path) } else { 0 };
+        let lost = |secrets| OpenError::KeyLost { path: path.clone(), secrets };
+        if secrets > 0 && if_lost == IfLost::Refuse && key.is_missing(&state_dir) {
+            return Err(lost(secrets));
+        }
         let (sealer, origin) = key.load(&state_dir, has_journal)?;
         prepare_file(&path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
 
@@ -95,6 +110,9 @@ impl SqliteJournal {
             None => sealer,
         };
         let unreadable = unreadable(&connection, &path, &sealer)?;
+        if secrets > 0 && unreadable.len() >= secrets && if_lost == IfLost::Refuse {
+            return Err(lost(secrets));
+        }
         let states = read::states(&connection, &path)?;
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(database)?;
         schema::prepare_reader(&reader).map_err(database)?;
@@ -277,6 +295,16 @@ fn prepare_file(path: &Path) -> io::Result<()> {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(())
+}
+
+/// How many secrets the journal at `path` holds. None where it cannot be read: opening it then says why.
+fn count_secrets(path: &Path) -> usize {
+    let count = || -> rusqlite::Result<i64> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        schema::prepare_reader(&connection)?;
+        connection.query_row("SELECT count(*) FROM secrets", (), |row| row.get(0))
+    };
+    count().ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
 }
 
 /// The slots whose secret does not fit the key, judged by their first bytes.

@@ -221,7 +221,7 @@ fn an_error_from_commit_is_checked_against_the_database() {
 }
 
 #[tokio::test]
-async fn a_lost_key_leaves_everything_but_the_secrets() {
+async fn a_lost_key_leaves_everything_but_the_secrets_to_an_operator_who_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, first) = open(dir.path());
     assert_eq!(first.key, KeyOrigin::Made);
@@ -229,7 +229,17 @@ async fn a_lost_key_leaves_everything_but_the_secrets() {
     drop(journal);
     fs::remove_file(dir.path().join(key::FILE)).unwrap();
 
-    let (journal, opened) = open(dir.path());
+    let refused = SqliteJournal::open(dir.path(), &KeySource::StateDirectory, NOW).unwrap_err();
+    assert!(matches!(refused, OpenError::KeyLost { secrets: 1, .. }), "{refused}");
+    assert!(!dir.path().join(key::FILE).exists(), "no key is made that opens nothing");
+    let other = dir.path().join("other");
+    fs::write(&other, "a key that nobody can guess, of enough bytes").unwrap();
+    let refused = SqliteJournal::open(dir.path(), &KeySource::File(other.clone()), NOW).unwrap_err();
+    assert!(matches!(refused, OpenError::KeyLost { secrets: 1, .. }), "{refused}");
+    fs::remove_file(other).unwrap();
+
+    let (journal, opened) =
+        SqliteJournal::open_with(dir.path(), &KeySource::StateDirectory, key::IfLost::GoOn, NOW).unwrap();
     assert_eq!(opened.key, KeyOrigin::MadeAnew);
     assert_eq!(opened.unreadable, [slot(0, 1)]);
     assert_eq!((opened.states.len(), opened.instance), (1, first.instance));

@@ -54,7 +54,7 @@ async fn a_second_daemon_refuses_to_start_and_names_the_first() {
 }
 
 #[tokio::test]
-async fn with_a_new_sealing_key_every_token_is_rotated_once_and_nothing_is_orphaned() {
+async fn with_a_lost_sealing_key_every_token_is_rotated_once_and_nothing_is_orphaned() {
     let world = World::new().await;
     let parts = [
         world.account(Service::Awx, ""),
@@ -69,6 +69,8 @@ async fn with_a_new_sealing_key_every_token_is_rotated_once_and_nothing_is_orpha
     let key = fs::read_dir(world.path("state")).unwrap().map(|entry| entry.unwrap().path());
     let key = key.into_iter().find(|path| path.to_string_lossy().contains("key")).unwrap();
     fs::remove_file(&key).unwrap();
+    let given_up = super::operator::run(&world, &["journal", "rekey", "--key-lost"], "").await;
+    assert!(given_up.status.success());
     let daemon = world.resume().await;
     for name in ["ci", "cd"] {
         daemon.steady(name, 2).await;

@@ -31,7 +31,7 @@ fn adopts(secret: SecretParts) -> OperatorRequest {
 }
 
 /// The program on the world's inventory. Blocks, so that it runs on another thread than the provider.
-async fn run(world: &World, args: &[&str], input: &str) -> Output {
+pub(super) async fn run(world: &World, args: &[&str], input: &str) -> Output {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("patrold"));
     command.env_clear().env("PATROLD_CONFIG", world.config()).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -373,5 +373,52 @@ async fn a_new_key_opens_every_secret_and_no_store_seems_to_have_drifted() {
     .unwrap();
     let daemon = world.resume().await;
     assert!(!daemon.view("ci").state.phase.current().unwrap().secret_lost);
+    daemon.stop().await;
+}
+
+/// Law: a changed or lost key never rotates a fleet.
+#[tokio::test]
+async fn a_key_that_is_given_taken_away_and_found_again_costs_no_rotation() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    daemon.stop().await;
+    let plain = std::fs::read_to_string(world.config()).unwrap();
+    let file = world.path("key");
+    std::fs::write(&file, "a key that nobody can guess, of enough bytes").unwrap();
+    let named = plain.replace("[daemon]", &format!("[daemon]\nseal-key = {{ file = \"{}\" }}", file.display()));
+
+    // Given to a daemon that made one before: everything is sealed anew, and the made one is gone.
+    std::fs::write(world.config(), &named).unwrap();
+    let daemon = world.resume().await;
+    assert!(!daemon.view("ci").state.phase.current().unwrap().secret_lost);
+    assert!(!world.path("state/seal.key").exists());
+    daemon.stop().await;
+
+    // Taken away: nothing starts, and no key is made that would hide the loss.
+    std::fs::write(world.config(), &plain).unwrap();
+    for command in [&["run", "--once"][..], &["rotate", "ci"], &["journal", "rekey"]] {
+        let refused = run(&world, command, "").await;
+        assert_eq!(refused.status.code(), Some(1), "{command:?}: {}", text(&refused));
+        let told = text(&refused);
+        assert!(told.contains("1 secret is sealed under another key") && told.contains("--key-lost"), "{told}");
+        assert!(!world.path("state/seal.key").exists(), "{command:?}");
+    }
+
+    // Found again.
+    std::fs::write(world.config(), &named).unwrap();
+    let daemon = world.resume().await;
+    let current = daemon.view("ci").state.phase.current().cloned().unwrap();
+    assert_eq!((current.generation.number, current.secret_lost), (GenerationNo(1), false));
+    daemon.stop().await;
+
+    // Lost for good: an operator says so, and the token is rotated once.
+    std::fs::write(world.config(), &plain).unwrap();
+    let given_up = run(&world, &["journal", "rekey", "--key-lost"], "").await;
+    assert_eq!(given_up.status.code(), Some(0), "{}", text(&given_up));
+    assert!(text(&given_up).contains("the secrets of 1 token are given up"), "{}", text(&given_up));
+    let daemon = world.resume().await;
+    daemon.steady("ci", 2).await;
     daemon.stop().await;
 }
