@@ -24,7 +24,7 @@ use patrold::rotation::run::Held;
 use patrold::rotation::state::Generation;
 use patrold::rotation::{Event, TokenState};
 use patrold::secret::{Fingerprint, Fingerprinter, Secret};
-use patrold::view::Paint;
+use patrold::text::Paint;
 use patrold::view::plan::Plan;
 
 use measure::{Site, heading, inventory, median, millis, now, ratio};

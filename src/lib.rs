@@ -56,6 +56,7 @@ pub mod files;
 pub mod names;
 pub mod outcome;
 pub mod secret;
+pub mod text;
 
 // What should exist.
 pub mod document;
@@ -80,6 +81,7 @@ pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod exit;
+pub mod report;
 pub mod telemetry;
 pub mod view;
 

@@ -16,10 +16,10 @@ use crate::names::{RemoteId, TokenName};
 use crate::rotation::act::operator::Offer;
 use crate::secret::{Secret, SecretParts, source};
 
-use super::control::Client;
 use super::reading::{inventory, unknown_token};
 use super::rotate::{tell, without_daemon};
 use super::{Complaint, Console};
+use crate::control::client::Client;
 
 /// More than any credential has; one byte more is refused.
 const LARGEST: u64 = 64 * 1024 + 1;

@@ -12,13 +12,13 @@ use crate::daemon::audit::audit_without_daemon;
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::AccountName;
-use crate::view::audit::{Audit, Reaped};
-use crate::view::words;
+use crate::report::audit::{Audit, Reaped};
+use crate::text::words;
 
-use super::control::Client;
 use super::reading::inventory;
 use super::rotate::alone;
 use super::{Complaint, Console, runtime};
+use crate::control::client::Client;
 
 /// Arguments of `patrold audit`.
 #[derive(Clone, Debug, Args)]
@@ -104,7 +104,7 @@ fn verdict(audit: &Audit, reap: bool) -> Exit {
     let findings = audit.accounts.iter().flat_map(|account| &account.findings);
     let left = reap
         && findings
-            .filter(|it| it.standing == crate::view::audit::Standing::Orphan)
+            .filter(|it| it.standing == crate::report::audit::Standing::Orphan)
             .any(|it| it.reaped != Some(Reaped::Revoked));
     match failed {
         failed if failed == able => Exit::Failed,

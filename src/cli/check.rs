@@ -9,9 +9,9 @@ use crate::clock::{Clock as _, SystemClock, Time};
 use crate::exit::Exit;
 use crate::inventory::{self, Environment, Inventory, Loaded};
 use crate::journal::key::KeySource;
+use crate::text::words;
 use crate::view::check::{Check, Checks, render_report};
 use crate::view::online::Online;
-use crate::view::words;
 
 use super::{Complaint, Console, online, runtime};
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::control::client::ClientError;
 use crate::daemon::StartError;
 use crate::demo::show::ShowError;
 use crate::exit::Exit;
@@ -43,6 +44,12 @@ impl Complaint {
 impl From<io::Error> for Complaint {
     fn from(error: io::Error) -> Self {
         Self::failed(format!("cannot write the output: {error}"))
+    }
+}
+
+impl From<ClientError> for Complaint {
+    fn from(error: ClientError) -> Self {
+        Self { help: error.help.map(str::to_owned), ..Self::failed(error.message) }
     }
 }
 

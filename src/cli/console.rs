@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use serde::Serialize;
 
-use crate::view::Paint;
+use crate::text::Paint;
 
 use super::{ColorWhen, Complaint};
 

@@ -8,14 +8,14 @@ use crate::clock::{Clock as _, Span, SystemClock};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::TokenName;
+use crate::report::explanation::Explanation;
+use crate::report::status::{Progress, Subject};
 use crate::rotation::TokenState;
 use crate::rotation::decide::Abilities;
-use crate::view::explain::Explanation;
-use crate::view::status::{Progress, Subject};
 
-use super::control::Client;
 use super::reading::{Journaled, inventory, unknown_token};
 use super::{Complaint, Console};
+use crate::control::client::Client;
 
 /// Arguments of `patrold explain`.
 #[derive(Clone, Debug, Args)]

@@ -14,12 +14,12 @@ use crate::inventory::Inventory;
 use crate::journal::key::{KeySource, NewKey};
 use crate::journal::sqlite::{OpenError, Pruned, SqliteJournal};
 use crate::names::TokenName;
+use crate::text::words;
 use crate::view::exported::Exported;
-use crate::view::words;
 
-use super::control::Client;
 use super::reading::{inventory, open_journal, unreadable};
 use super::{Complaint, Console, runtime};
+use crate::control::client::Client;
 
 /// Arguments of `patrold journal`.
 #[derive(Clone, Debug, Args)]

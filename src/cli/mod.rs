@@ -6,7 +6,6 @@ mod audit;
 mod check;
 mod complaint;
 mod console;
-mod control;
 mod credentials;
 mod demo;
 mod explain;

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::control::{RotateOutcome, RotateResult};
+use crate::report::rotation::{RotateOutcome, RotateResult};
 use crate::view::rotated;
 
 /// When progress is shown.

@@ -11,10 +11,10 @@ use crate::daemon::rotate::OperatorRequest;
 use crate::exit::Exit;
 use crate::names::TokenName;
 
-use super::control::Client;
 use super::reading::{inventory, unknown_token};
 use super::rotate::{tell, without_daemon};
 use super::{Complaint, Console};
+use crate::control::client::Client;
 
 /// Arguments of `patrold rollback`.
 #[derive(Clone, Debug, Args)]

@@ -8,18 +8,19 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::control::{RotateAnswer, RotateOutcome, RotateRequest, RotateResult, Selection};
+use crate::control::{RotateRequest, Selection};
 use crate::daemon::rotate::{OperatorRequest, RequestResult, execute_without_daemon};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::{AccountName, TokenName};
+use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
 use crate::telemetry::log::{Choice, Logger};
 use crate::view::rotated;
 
-use super::control::Client;
 use super::progress::{Progress, Shown};
 use super::reading::inventory;
 use super::{Complaint, Console, runtime};
+use crate::control::client::Client;
 
 /// Arguments of `patrold rotate`.
 #[derive(Clone, Debug, Args)]

@@ -9,11 +9,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::exit::Exit;
 use crate::inventory::{Environment, defaults};
 use crate::names::TokenName;
-use crate::view::status::{JournalStatus, Status, build};
+use crate::report::status::{JournalStatus, Status, build};
 
-use super::control::Client;
 use super::reading::{Journaled, inventory, unknown_token};
 use super::{Complaint, Console};
+use crate::control::client::Client;
 
 /// Where systemd puts the socket of a unit with `RuntimeDirectory=patrold`.
 const SYSTEM_RUNTIME: &str = "/run/patrold";

@@ -18,9 +18,9 @@ use crate::journal::Journal;
 use crate::journal::key::KeySource;
 use crate::names::{AccountName, ProviderName};
 use crate::provider::{Operation, Params, Provider};
+use crate::report::trial::Report;
 use crate::telemetry::log::{Choice, Logger, VARIABLE};
 use crate::trial::notebook::Notebook;
-use crate::trial::report::Report;
 use crate::trial::{Order, Trial};
 use crate::view::trial as view;
 

@@ -16,9 +16,9 @@ use crate::journal::Journal;
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, Outcome};
 use crate::provider::Params;
+use crate::report::audit::{AccountAudit, Audit, Known, Reaped, Standing};
 use crate::rotation::orphan::{self, Orphan};
 use crate::rotation::{Event, TokenState};
-use crate::view::audit::{AccountAudit, Audit, Known, Reaped, Standing};
 
 use super::accounts::{ListingKey, Member};
 use super::core::Core;

@@ -3,9 +3,9 @@
 pub mod accounts;
 pub mod audit;
 pub mod config_watch;
+pub mod control;
 pub mod core;
 pub mod deadlines;
-mod guard;
 pub mod hardening;
 pub mod http;
 mod log_event;
@@ -18,7 +18,6 @@ mod report;
 pub mod rotate;
 pub mod scheduler;
 pub mod serve;
-pub mod server;
 pub mod systemd;
 pub mod watch;
 

@@ -17,11 +17,11 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, MintRequest, Minted, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::state::Current;
+use crate::rotation::steps::Tally;
 use crate::rotation::{Event, TokenState};
 use crate::secret::{Fingerprint, Fingerprinter, Redactor, Secret, SecretParts, random};
 use crate::store::{self, drift};
 use crate::telemetry::event;
-use crate::telemetry::steps::Tally;
 
 use super::accounts::{Accounts, Member, Precedence};
 use super::log_event::log_event;

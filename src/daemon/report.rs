@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use crate::clock::{Clock, Time};
-use crate::control::ReloadAnswer;
 use crate::inventory::{AccountPolicy, TokenPolicy};
 use crate::names::{AccountName, TokenName};
-use crate::view::explain::Explanation;
-use crate::view::metrics::Measures;
-use crate::view::status::{
+use crate::report::explanation::Explanation;
+use crate::report::reload::ReloadAnswer;
+use crate::report::status::{
     self, AccountFacts, AccountStatus, DaemonStatus, JournalStatus, Progress, ReloadStatus, Status, Subject,
 };
+use crate::view::metrics::Measures;
 
 use super::Running;
 use super::core::Poll;

@@ -8,11 +8,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::clock::{Clock, SystemClock};
 use crate::inventory::{DaemonSettings, Inventory};
 use crate::telemetry::event;
-use crate::view::words;
+use crate::text::words;
 
 use super::config_watch::{Changed, ConfigWatcher};
+use super::control::Socket;
 use super::http::Front;
-use super::server::Socket;
 use super::systemd::Systemd;
 use super::{StartError, start};
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::termios::tcgetwinsize;
 
 use crate::clock::{Clock, Span, SystemClock, Time};
+use crate::daemon::control::Socket;
 use crate::daemon::http::Front;
-use crate::daemon::server::Socket;
 use crate::daemon::{self, Running, StartError};
 use crate::names::TokenName;
 use crate::outcome::one_line;

@@ -42,6 +42,7 @@ pub mod orphan;
 pub mod reason;
 pub mod run;
 pub mod state;
+pub mod steps;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,4 +2,3 @@
 
 pub mod event;
 pub mod log;
-pub mod steps;

@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Verdict;
 use crate::secret::SecretParts;
-use crate::view::words;
+use crate::text::words;
 
 use super::notebook::Specimen;
 

@@ -2,13 +2,13 @@
 
 use super::ask::{Effort, Hope};
 use super::notebook::Specimen;
-use super::report::Left;
 use super::{Halt, Trial};
 use crate::clock::{Clock, Span};
 use crate::daemon::accounts::Member;
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Gone, Remote, Verdict};
+use crate::report::trial::Left;
 use crate::rotation::orphan;
 use crate::secret::SecretParts;
 

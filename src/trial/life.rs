@@ -1,16 +1,16 @@
 //! The life of two tokens, and what is seen of the provider meanwhile.
 
 use super::ask::{Effort, Hope, late};
-use super::report::{Ability, Seen};
 use super::{Halt, Live, Trial};
 use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
 use crate::names::RotationId;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, MintRequest, Minted, Operation, Role, Verdict};
+use crate::report::trial::{Ability, Seen};
 use crate::rotation::orphan;
 use crate::secret::random;
-use crate::view::words;
+use crate::text::words;
 
 impl<C: Clock, J: Journal> Trial<'_, C, J> {
     pub(super) async fn live(&mut self) -> Result<(), Halt> {

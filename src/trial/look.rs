@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::ask::{Hope, late};
-use super::report::{Ability, Seen};
 use super::{Halt, Live, Trial};
 use crate::clock::{Clock, Span};
 use crate::journal::Journal;
 use crate::provider::{Expiry, Operation, Remote, Role, Verdict};
-use crate::view::words;
+use crate::report::trial::{Ability, Seen};
+use crate::text::words;
 
 /// How long a use may take to show up in a listing. Some providers note uses once a day: waiting would not help.
 const USE_SHOWS: Span = Span::seconds(10);

@@ -17,7 +17,6 @@ mod clean;
 mod life;
 mod look;
 pub mod notebook;
-pub mod report;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,13 +25,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use self::notebook::{Notebook, Specimen};
-use self::report::{Ability, Finding, Left, Report, Seen};
 use crate::clock::{Clock, Span};
 use crate::daemon::accounts::{Accounts, Member};
 use crate::journal::Journal;
 use crate::names::GenerationNo;
 use crate::outcome::Failure;
 use crate::provider::{Capabilities, Params, Subject};
+use crate::report::trial::{Ability, Finding, Left, Report, Seen};
 use crate::secret::{Redactor, SecretParts};
 
 /// What is tested, and how.

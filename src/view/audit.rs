@@ -1,207 +1,14 @@
-//! What providers list, held against the journal: orphans, tokens that nobody manages, tokens that never expire, and
-//! tokens that have expired and are still there.
+//! What providers list, held against the journal, for people.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
-use serde::{Deserialize, Serialize};
-
-use crate::clock::{Span, Time};
-use crate::names::{AccountName, InstanceId, Marker, ProviderName, RemoteId, TokenName};
-use crate::provider::{Entry, Expiry};
-use crate::rotation::TokenState;
-use crate::rotation::state::{Generation, Orphan};
+use crate::clock::Time;
+use crate::names::AccountName;
+use crate::provider::Expiry;
+use crate::report::audit::{AccountAudit, Audit, Finding, Reaped, Standing};
+use crate::text::{Paint, words};
 
 use super::table::{Table, Tint};
-use super::{Paint, words};
-
-/// What nobody manages is worth a look when it expires within this time.
-const SOON: Span = Span::days(14);
-
-/// Every account that was audited. Part of `audit --json` and of the control protocol: names are stable.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Audit {
-    pub at: Time,
-    /// In the order of names.
-    pub accounts: Vec<AccountAudit>,
-}
-
-/// One account.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct AccountAudit {
-    pub account: AccountName,
-    pub provider: ProviderName,
-    /// Its definition can list tokens.
-    pub lists: bool,
-    /// Why its tokens could not be listed.
-    pub failure: Option<String>,
-    /// The listings are whole: what they do not show is not there.
-    pub complete: bool,
-    /// How many live tokens are listed.
-    pub listed: usize,
-    /// How many of them the journal accounts for.
-    pub managed: usize,
-    pub findings: Vec<Finding>,
-}
-
-/// A token at the provider that somebody should look at.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Finding {
-    pub standing: Standing,
-    pub id: Option<RemoteId>,
-    /// Its name or description; carries the marker where it has one.
-    pub name: Option<String>,
-    /// The token of the inventory that it is a generation of.
-    pub token: Option<TokenName>,
-    pub expires: Expiry,
-    pub created: Option<Time>,
-    pub last_used: Option<Time>,
-    pub never_expires: bool,
-    /// It has expired and is still listed.
-    pub expired: bool,
-    /// Nobody manages it, and it expires within two weeks.
-    pub expires_soon: bool,
-    /// What became of it where its revocation was asked for.
-    pub reaped: Option<Reaped>,
-}
-
-/// Whose a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Standing {
-    /// It carries a marker of this installation, and no generation accounts for it.
-    Orphan,
-    /// It carries a marker of another installation.
-    Other,
-    /// Nobody minted it through patrold.
-    Unmanaged,
-    /// The journal accounts for it.
-    Managed,
-}
-
-/// What became of a revocation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "outcome")]
-pub enum Reaped {
-    Revoked,
-    /// It is tried again as long as a daemon runs.
-    NotYet {
-        why: String,
-    },
-}
-
-/// What the journal accounts for at one account.
-#[derive(Debug, Default)]
-pub struct Known<'a> {
-    markers: HashMap<&'a str, &'a TokenName>,
-    ids: HashMap<&'a str, &'a TokenName>,
-}
-
-impl<'a> Known<'a> {
-    /// Adds what `state` accounts for at `account`.
-    pub fn add(&mut self, account: &AccountName, token: &'a TokenName, state: &'a TokenState) {
-        self.markers.extend(state.markers().map(|marker| (marker, token)));
-        let of_account = |generation: &&Generation| generation.account == *account;
-        let generations = state.generations().filter(of_account);
-        let left = state.orphans.iter().filter_map(|orphan| match orphan {
-            Orphan::Unrevocable { id, .. } => id.as_ref(),
-            Orphan::UnknownMint { .. } | Orphan::Deferred { .. } => None,
-        });
-        let ids = generations.filter_map(|generation| generation.remote.id.as_ref()).chain(left);
-        self.ids.extend(ids.map(|id| (id.as_str(), token)));
-    }
-
-    fn token(&self, entry: &Entry) -> Option<&'a TokenName> {
-        let name = entry.name.as_deref().map(str::trim);
-        let by_marker = name.and_then(|name| self.markers.get(name));
-        by_marker.or_else(|| entry.remote.id.as_ref().and_then(|id| self.ids.get(id.as_str()))).copied()
-    }
-}
-
-impl AccountAudit {
-    /// An account whose tokens cannot be listed.
-    pub fn failed(account: AccountName, provider: ProviderName, lists: bool, why: String) -> Self {
-        let failure = Some(why);
-        Self { account, provider, lists, failure, complete: false, listed: 0, managed: 0, findings: Vec::new() }
-    }
-
-    /// Holds `entries` against what is `known`. `now` is on the provider's clock.
-    pub fn new<'e>(
-        account: AccountName,
-        provider: ProviderName,
-        complete: bool,
-        entries: impl IntoIterator<Item = &'e Entry>,
-        known: &Known<'_>,
-        instance: InstanceId,
-        now: Time,
-    ) -> Self {
-        let (mut listed, mut managed, mut findings) = (0, 0, Vec::new());
-        for entry in entries.into_iter().filter(|entry| !entry.dead) {
-            let finding = Finding::new(entry, known, instance, now);
-            listed += 1;
-            managed += usize::from(finding.standing == Standing::Managed);
-            if finding.standing != Standing::Managed || finding.never_expires || finding.expired {
-                findings.push(finding);
-            }
-        }
-        findings.sort_by_key(|finding| finding.standing as u8);
-        Self { account, provider, lists: true, failure: None, complete, listed, managed, findings }
-    }
-
-    /// The markers of its orphans.
-    pub fn orphans(&self) -> impl Iterator<Item = &str> {
-        let orphans = self.findings.iter().filter(|finding| finding.standing == Standing::Orphan);
-        orphans.filter_map(|finding| finding.name.as_deref()).map(str::trim)
-    }
-}
-
-impl Finding {
-    fn new(entry: &Entry, known: &Known<'_>, instance: InstanceId, now: Time) -> Self {
-        let name = entry.name.as_deref().unwrap_or_default().trim();
-        let token = known.token(entry);
-        let standing = match token {
-            Some(_) => Standing::Managed,
-            None if Marker::is_of(instance, name) => Standing::Orphan,
-            None if name.starts_with(Marker::PREFIX) => Standing::Other,
-            None => Standing::Unmanaged,
-        };
-        let ends = entry.remote.expires.time();
-        let expired = ends.is_some_and(|at| at <= now);
-        Self {
-            standing,
-            id: entry.remote.id.clone(),
-            name: entry.name.clone(),
-            token: token.cloned(),
-            expires: entry.remote.expires,
-            created: entry.created,
-            last_used: entry.last_used,
-            never_expires: entry.remote.expires == Expiry::Never,
-            expired,
-            expires_soon: token.is_none() && !expired && ends.is_some_and(|at| at - now <= SOON),
-            reaped: None,
-        }
-    }
-
-    fn notes(&self) -> String {
-        let mut notes = Vec::new();
-        match &self.reaped {
-            Some(Reaped::Revoked) => notes.push("revoked".to_owned()),
-            Some(Reaped::NotYet { why }) => notes.push(format!("not revoked yet: {why}")),
-            None => {}
-        }
-        for (holds, note) in [
-            (self.never_expires, "never expires"),
-            (self.expired, "has expired and is still listed"),
-            (self.expires_soon, "expires soon, and nobody replaces it"),
-        ] {
-            notes.extend(holds.then(|| note.to_owned()));
-        }
-        if notes.is_empty() { "-".to_owned() } else { notes.join("; ") }
-    }
-}
 
 impl Audit {
     /// Writes it for people: what could not be listed, a table of what somebody should look at, and a sum.
@@ -233,11 +40,6 @@ impl Audit {
             writeln!(out, "account {name}: {tokens} listed, {managed} of them in the journal, {orphans}")?;
         }
         Ok(())
-    }
-
-    /// The markers of all orphans.
-    pub fn orphans(&self) -> Vec<String> {
-        self.accounts.iter().flat_map(AccountAudit::orphans).map(str::to_owned).collect()
     }
 }
 
@@ -273,82 +75,21 @@ impl Finding {
             self.notes(),
         ]
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::provider::Remote;
-    use crate::rotation::tests::policy as sample;
-
-    fn entry(id: &str, name: Option<&str>, expires: Expiry, dead: bool) -> Entry {
-        let remote = Remote {
-            id: Some(id.parse().unwrap()),
-            expires,
-            refresh_expires: None,
-            renewable_until: None,
-            facts: BTreeMap::new(),
-        };
-        Entry { remote, name: name.map(str::to_owned), dead, created: None, last_used: None }
-    }
-
-    #[test]
-    fn every_entry_has_a_standing() {
-        let now = sample::start();
-        let instance = InstanceId::new([1, 2, 3, 4]);
-        let (token, account): (TokenName, AccountName) = ("gps".parse().unwrap(), "a".parse().unwrap());
-        let ours = "patrold-01020304-gps-g1-070707070707";
-        let orphan = |id: Option<&str>, marker: Option<Marker>| Orphan::Unrevocable {
-            number: crate::names::GenerationNo(1),
-            marker,
-            id: id.map(|id| id.parse().unwrap()),
-            until: None,
-        };
-        let marker = serde_json::from_value(ours.into()).unwrap();
-        let state =
-            TokenState { orphans: vec![orphan(None, Some(marker)), orphan(Some("7"), None)], ..TokenState::default() };
-        let mut known = Known::default();
-        known.add(&account, &token, &state);
-        let later = Expiry::At(now + Span::days(90));
-        let audit = |entry: Entry| {
-            let audit =
-                AccountAudit::new(account.clone(), "awx".parse().unwrap(), true, [&entry], &known, instance, now);
-            audit.findings.first().map(|it| (it.standing, it.never_expires, it.expired, it.expires_soon))
-        };
-        for (sentence, entry, expected) in [
-            ("known by its marker", entry("1", Some(ours), later, false), None),
-            ("known by its id", entry("7", Some("x"), later, false), None),
-            (
-                "known, and never expires",
-                entry("7", None, Expiry::Never, false),
-                Some((Standing::Managed, true, false, false)),
-            ),
-            (
-                "known, and over",
-                entry("7", None, Expiry::At(now), false),
-                Some((Standing::Managed, false, true, false)),
-            ),
-            (
-                "an orphan, with blanks around its name",
-                entry("2", Some(" patrold-01020304-gps-g2-070707070707 "), later, false),
-                Some((Standing::Orphan, false, false, false)),
-            ),
-            (
-                "of another installation",
-                entry("3", Some("patrold-99999999-x-g1-000000000000"), later, false),
-                Some((Standing::Other, false, false, false)),
-            ),
-            ("nobody's", entry("4", None, later, false), Some((Standing::Unmanaged, false, false, false))),
-            (
-                "nobody's, about to expire",
-                entry("5", Some("by hand"), Expiry::At(now + Span::days(3)), false),
-                Some((Standing::Unmanaged, false, false, true)),
-            ),
-            ("dead already", entry("6", Some("patrold-01020304-gps-g9-070707070707"), later, true), None),
-        ] {
-            assert_eq!(audit(entry), expected, "{sentence}");
+    fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        match &self.reaped {
+            Some(Reaped::Revoked) => notes.push("revoked".to_owned()),
+            Some(Reaped::NotYet { why }) => notes.push(format!("not revoked yet: {why}")),
+            None => {}
         }
+        for (holds, note) in [
+            (self.never_expires, "never expires"),
+            (self.expired, "has expired and is still listed"),
+            (self.expires_soon, "expires soon, and nobody replaces it"),
+        ] {
+            notes.extend(holds.then(|| note.to_owned()));
+        }
+        if notes.is_empty() { "-".to_owned() } else { notes.join("; ") }
     }
 }

@@ -15,7 +15,7 @@ use crate::rotation::decide::Abilities;
 use crate::timing::cron::Schedule;
 
 use super::online::Online;
-use super::{Paint, words};
+use crate::text::{Paint, words};
 
 /// How many firings of each cron expression are shown.
 const FIRINGS: usize = 3;

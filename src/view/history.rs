@@ -14,7 +14,7 @@ use crate::rotation::run::Line;
 use crate::rotation::state::Orphan;
 
 use super::table::{Table, Tint};
-use super::{Paint, words};
+use crate::text::{Paint, words};
 
 /// The records of one token. Part of `history --json`: names are stable.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,7 +5,7 @@ use crate::provider::Expiry;
 use crate::rotation::TokenState;
 use crate::rotation::state::{Generation, Orphan, Phase, Progress};
 
-use super::words;
+use crate::text::words;
 
 /// What of a compromised token may still be valid, and why, a line each. Empty: all of it is over.
 pub fn of_compromised(state: &TokenState) -> Vec<String> {

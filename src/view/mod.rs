@@ -9,9 +9,7 @@ pub mod html;
 pub mod leftover;
 pub mod metrics;
 pub mod online;
-pub mod outlook;
 pub mod page;
-mod paint;
 pub mod plan;
 pub mod provider;
 pub mod readiness;
@@ -20,6 +18,3 @@ pub mod status;
 pub mod table;
 pub mod timeline;
 pub mod trial;
-pub mod words;
-
-pub use paint::Paint;

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::names::{AccountName, ProviderName, StoreKey, TokenName};
 
-use super::Paint;
 use super::table::{Table, Tint};
+use crate::text::Paint;
 
 /// All of it. Part of `check --json`: names are stable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

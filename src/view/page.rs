@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use crate::clock::Time;
 use crate::inventory::Inventory;
-use crate::telemetry::steps::Happening;
+use crate::rotation::steps::Happening;
 
 use super::html::escape;
-use super::status::{AccountCondition, AccountStatus, Condition, Status, TokenStatus};
-use super::{timeline, words};
+use super::timeline;
+use crate::report::status::{AccountCondition, AccountStatus, Condition, Status, TokenStatus};
+use crate::text::words;
 
 /// Seconds between two looks.
 const REFRESH: u32 = 10;

@@ -14,9 +14,9 @@ use crate::rotation::decide::{Abilities, Situation};
 use crate::rotation::state::Generation;
 use crate::timing::window::Window;
 
-use super::outlook::{self, NextAction, Outlook};
 use super::table::{Table, Tint};
-use super::{Paint, words};
+use crate::report::outlook::{self, NextAction, Outlook};
+use crate::text::{Paint, words};
 
 /// What happens to every token, the next one first. Part of `plan --json`: names are stable.
 #[derive(Clone, Debug, Serialize)]

@@ -11,7 +11,7 @@ use crate::names::ProviderName;
 use crate::provider::{Capabilities, Checked, ParamKind, ParamSpec, Provider};
 
 use super::table::{Table, Tint};
-use super::{Paint, words};
+use crate::text::{Paint, words};
 
 /// One definition. Part of `provider list --json` and `provider show --json`: names are stable.
 #[derive(Clone, Debug, Serialize)]

@@ -7,8 +7,8 @@
 
 use std::fmt::Write as _;
 
-use super::status::{AccountCondition, Condition, Status};
-use super::words;
+use crate::report::status::{AccountCondition, Condition, Status};
+use crate::text::words;
 
 /// So many names of tokens are told.
 const NAMES: usize = 5;

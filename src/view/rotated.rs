@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::control::{RotateAnswer, RotateOutcome, RotateResult};
+use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
 
-use super::Paint;
 use super::table::{Table, Tint};
+use crate::text::Paint;
 
 /// Writes a table of the results.
 pub fn write(answer: &RotateAnswer, paint: Paint, out: &mut impl Write) -> io::Result<()> {

@@ -1,300 +1,214 @@
-//! What `status` shows: daemon, accounts and tokens as plain data. The daemon answers it over the control socket; where
-//! none runs, the command line builds it from inventory and journal.
-//!
-//! Part of `status --json` and of the control protocol: fields are added, never renamed.
+//! A [`Status`] for people: one line for each token, or all of one token.
 
-mod build;
-mod render;
-
-use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
 
 use crate::clock::Time;
-use crate::control::ReloadAnswer;
-use crate::names::{AccountName, GenerationNo, Marker, ProviderName, RemoteId, TokenName};
-use crate::outcome::{Failure, FailureCode};
 use crate::provider::Expiry;
+use crate::report::outlook::{NextAction, Outlook};
+use crate::report::status::{
+    AccountCondition, AccountStatus, Condition, GenerationStatus, OrphanKind, OwedKind, Status, TokenStatus,
+};
+use crate::text::{Paint, words};
 
-use super::outlook::Outlook;
+use super::table::{Table, Tint};
 
-pub use build::{AccountFacts, Progress, Subject, account, build, token};
-
-/// Everything at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Status {
-    /// When it was so.
-    pub at: Time,
-    /// `None`: no daemon runs, and the rest is what the journal says.
-    pub daemon: Option<DaemonStatus>,
-    pub journal: JournalStatus,
-    /// In the order of names.
-    pub accounts: Vec<AccountStatus>,
-    /// In the order of names.
-    pub tokens: Vec<TokenStatus>,
-}
-
-/// The process.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct DaemonStatus {
-    pub pid: u32,
-    pub version: String,
-    pub started: Time,
-    /// The files of the inventory in force.
-    pub inventory: Vec<String>,
-    /// The last attempt to take a changed inventory into force.
-    pub reload: Option<ReloadStatus>,
-}
-
-/// What the last reload led to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ReloadStatus {
-    pub at: Time,
-    #[serde(flatten)]
-    pub answer: ReloadAnswer,
-}
-
-/// The journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct JournalStatus {
-    pub state_dir: String,
-    /// Why it cannot be written, where it cannot.
-    pub failure: Option<Failure>,
-    /// What stands in it and cannot be read, a line each.
-    #[serde(default)]
-    pub unreadable: Vec<String>,
-}
-
-/// Whether an account can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AccountCondition {
-    /// Nothing was tried so far, or no daemon runs.
-    Unknown,
-    Fine,
-    /// Its credential is dead or missing, or the provider cannot be reached.
-    Degraded,
-}
-
-impl AccountCondition {
-    /// Every condition.
-    pub const ALL: [Self; 3] = [Self::Unknown, Self::Fine, Self::Degraded];
-
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Fine => "fine",
-            Self::Degraded => "degraded",
+impl Status {
+    /// Writes what is the matter, and a table of the tokens.
+    pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        if let Some(daemon) = &self.daemon {
+            let up = words::span(self.at - daemon.started);
+            writeln!(out, "patrold {}, process {}, up {up}", daemon.version, daemon.pid)?;
         }
-    }
-}
-
-/// One account.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct AccountStatus {
-    pub name: AccountName,
-    pub provider: ProviderName,
-    pub url: String,
-    pub condition: AccountCondition,
-    /// Since when it is degraded.
-    pub since: Option<Time>,
-    /// The provider's clock minus ours.
-    pub skew_ms: Option<i64>,
-    /// The clocks differ so much that somebody should set one of them.
-    pub skew_is_worrying: bool,
-    /// The provider asked for patience until then.
-    pub blocked_until: Option<Time>,
-    /// When an operation last succeeded.
-    pub last_success: Option<Time>,
-    pub last_error: Option<ErrorStatus>,
-    /// When its tokens were last listed.
-    pub last_listing: Option<Time>,
-    /// Markers of live tokens at the provider that no generation accounts for.
-    pub orphans: Vec<String>,
-    /// Requests sent since the account was loaded.
-    pub requests: u64,
-    /// Requests that the inventory's `rate-limit` would let leave now.
-    #[serde(default)]
-    pub quota_left: Option<u64>,
-    /// Requests that the provider still takes, by its last answer that told.
-    #[serde(default)]
-    pub allowance: Option<u64>,
-    /// How many tokens of the inventory it has.
-    pub tokens: usize,
-}
-
-/// How a token fares, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Condition {
-    /// Consumers have a secret that works, and nothing is the matter.
-    Fine,
-    /// A rotation is under way.
-    Busy,
-    /// Something failed and is tried again; consumers have a secret that works.
-    Failing,
-    /// Somebody has to replace it by hand before it ends: its provider cannot mint.
-    Due,
-    /// It is in the inventory, and no secret was ever handed over.
-    Missing,
-    /// What consumers have does not work.
-    Down,
-    /// It is not in the inventory any more.
-    Left,
-}
-
-impl Condition {
-    /// Every condition.
-    pub const ALL: [Self; 7] =
-        [Self::Fine, Self::Busy, Self::Failing, Self::Due, Self::Missing, Self::Down, Self::Left];
-
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Fine => "fine",
-            Self::Busy => "busy",
-            Self::Failing => "failing",
-            Self::Due => "due",
-            Self::Missing => "missing",
-            Self::Down => "down",
-            Self::Left => "left",
+        let troubles = self.troubles();
+        for trouble in &troubles {
+            writeln!(out, "{} {trouble}", paint.yellow("!"))?;
         }
+        if self.daemon.is_some() || !troubles.is_empty() {
+            writeln!(out)?;
+        }
+        let mut table = Table::new(&["TOKEN", "ACCOUNT", "STATE", "PHASE", "GEN", "EXPIRES", "NEXT", "LAST ERROR"]);
+        for token in &self.tokens {
+            table.row(tint(token.condition), cells(token, self.at));
+        }
+        table.write(paint, out)
+    }
+
+    /// What somebody should look at besides the tokens, a line each.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if let Some(failure) = &self.journal.failure {
+            troubles.push(format!("the journal in {} cannot be written: {failure}", self.journal.state_dir));
+        }
+        troubles.extend(self.journal.unreadable.iter().cloned());
+        if let Some(reload) = self.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref())
+            && !reload.answer.applied
+        {
+            let since = words::relative(reload.at, self.at);
+            troubles.push(format!("the inventory on disk is invalid, the one before it stays in force ({since}):"));
+            troubles.extend(reload.answer.problems.iter().map(|problem| format!("  {problem}")));
+        }
+        troubles.extend(self.accounts.iter().flat_map(|account| account_troubles(account, self.at)));
+        troubles
+    }
+
+    /// Writes everything about one token.
+    pub fn write_token(&self, token: &TokenStatus, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        let name = token.name.to_string();
+        writeln!(out, "{}", paint.bold(&name))?;
+        for (key, value) in details(token, self.at) {
+            writeln!(out, "  {key:<12}{value}")?;
+        }
+        let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
+        for trouble in account.into_iter().flat_map(|account| account_troubles(account, self.at)) {
+            writeln!(out, "  {} {trouble}", paint.yellow("!"))?;
+        }
+        Ok(())
     }
 }
 
-/// One token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct TokenStatus {
-    pub name: TokenName,
-    /// `None`: it is not in the inventory, and the journal does not tell either.
-    pub account: Option<AccountName>,
-    pub provider: Option<ProviderName>,
-    pub condition: Condition,
-    /// Where it is in its life.
-    pub phase: String,
-    pub paused: bool,
-    /// The generation that consumers use.
-    pub current: Option<GenerationStatus>,
-    /// Why the provider certainly does not accept it any more.
-    pub dead: Option<ErrorStatus>,
-    /// A new generation on its way to the consumers.
-    pub candidate: Option<GenerationStatus>,
-    /// An old generation on its way out.
-    pub retiring: Option<RetiringStatus>,
-    /// What comes next.
-    pub next: Outlook,
-    /// Consecutive failures.
-    pub failures: u32,
-    pub next_attempt: Option<Time>,
-    pub last_error: Option<ErrorStatus>,
-    /// When a secret was last handed over.
-    pub last_success: Option<Time>,
-    /// Stores and hooks that were tried in vain and are owed.
-    pub owed: Vec<OwedStatus>,
-    /// Credentials that may be alive besides the generations.
-    #[serde(rename = "remnants")]
-    pub orphans: Vec<OrphanStatus>,
+fn account_troubles(account: &AccountStatus, now: Time) -> Vec<String> {
+    let mut troubles = Vec::new();
+    let name = &account.name;
+    if account.condition == AccountCondition::Degraded {
+        let since = account.since.map(|since| format!(" for {}", words::span(now - since))).unwrap_or_default();
+        let why = account.last_error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+        troubles.push(format!("account {name} is degraded{since}{why}"));
+    }
+    if let Some(until) = account.blocked_until {
+        troubles
+            .push(format!("account {name}: the provider asked for patience, for another {}", words::span(until - now)));
+    }
+    if let (Some(skew), true) = (account.skew_ms, account.skew_is_worrying) {
+        let side = if skew > 0 { "ahead of" } else { "behind" };
+        let skew = words::span(crate::clock::Span::milliseconds(skew));
+        troubles.push(format!("account {name}: the provider's clock is {skew} {side} ours"));
+    }
+    if !account.orphans.is_empty() {
+        let orphans = words::some(&account.orphans, 3);
+        troubles.push(format!("account {name}: {}: {orphans}", words::count(account.orphans.len(), "orphan")));
+    }
+    troubles
 }
 
-/// One generation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct GenerationStatus {
-    pub number: GenerationNo,
-    /// Renewals in place.
-    pub revision: u32,
-    pub marker: Option<Marker>,
-    /// The provider's own id.
-    pub id: Option<RemoteId>,
-    pub minted_at: Time,
-    pub expires: Expiry,
-    /// Less than nothing once it has expired; `None` where there is no expiry.
-    pub expires_in_seconds: Option<i64>,
-    /// Renewals in place end here.
-    pub renewable_until: Option<Time>,
-}
-
-/// A generation on its way out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct RetiringStatus {
-    #[serde(flatten)]
-    pub generation: GenerationStatus,
-    /// When the new one became current.
-    pub handed_over: Time,
-    /// It is not revoked before this.
-    pub revoke_at: Time,
-}
-
-/// A failure and its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ErrorStatus {
-    pub at: Time,
-    pub code: FailureCode,
-    /// One line.
-    pub message: String,
-}
-
-impl ErrorStatus {
-    /// `failure`, which happened at `at`.
-    pub fn new(at: Time, failure: &Failure) -> Self {
-        Self { at, code: failure.code, message: failure.to_string() }
+fn tint(condition: Condition) -> Tint {
+    match condition {
+        Condition::Fine | Condition::Busy => Tint::Plain,
+        Condition::Failing | Condition::Due | Condition::Missing => Tint::Warning,
+        Condition::Down => Tint::Error,
+        Condition::Left => Tint::Dim,
     }
 }
 
-/// What is owed to consumers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OwedKind {
-    Store,
-    Hook,
+fn cells(token: &TokenStatus, now: Time) -> Vec<String> {
+    let none = || "-".to_owned();
+    let error = token.last_error.as_ref().map(|error| {
+        let times = if token.failures > 1 { format!(" ({} times)", token.failures) } else { String::new() };
+        let message = crate::outcome::one_line(&error.message, 80);
+        format!("{}{times}: {message}", words::relative(error.at, now))
+    });
+    vec![
+        token.name.to_string(),
+        token.account.as_ref().map_or_else(none, ToString::to_string),
+        token.condition.word().to_owned(),
+        token.phase.clone(),
+        token.current.as_ref().map_or_else(none, |current| current.number.to_string()),
+        token.current.as_ref().map_or_else(none, |current| expires(current, now)),
+        next(&token.next, now),
+        error.unwrap_or_else(none),
+    ]
 }
 
-/// A store or a hook that was tried in vain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct OwedStatus {
-    pub kind: OwedKind,
-    /// The store's key or the hook's command.
-    pub key: String,
-    pub attempts: u32,
-    pub since: Time,
-    pub next: Time,
-    pub error: String,
+fn expires(generation: &GenerationStatus, now: Time) -> String {
+    match generation.expires {
+        Expiry::At(at) => words::relative(at, now),
+        Expiry::Never => "never".to_owned(),
+        Expiry::Unknown => "unknown".to_owned(),
+    }
 }
 
-/// A credential that may be alive besides the generations.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct OrphanStatus {
-    pub kind: OrphanKind,
-    pub number: Option<GenerationNo>,
-    pub marker: Option<Marker>,
-    pub id: Option<RemoteId>,
-    /// When it ends for sure.
-    pub until: Option<Time>,
-    /// Its revocation failed and is tried again then.
-    pub next_attempt: Option<Time>,
-    pub error: Option<String>,
+/// The next action in few words: `rotate in 10d 3h`.
+fn next(outlook: &Outlook, now: Time) -> String {
+    match (outlook.action, outlook.at) {
+        (NextAction::Nothing, _) => outlook.hold.clone().unwrap_or_else(|| outlook.reason.clone()),
+        (deed, Some(at)) if at <= now => format!("{} now", deed.word()),
+        (deed, Some(at)) => format!("{} {}", deed.word(), words::relative(at, now)),
+        (deed, None) => deed.word().to_owned(),
+    }
 }
 
-/// Why it is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OrphanKind {
-    /// The provider offers no way to revoke it.
-    Unrevocable,
-    /// The answer to its mint was lost, and its marker was not found.
-    #[serde(rename = "lost-mint")]
-    UnknownMint,
-    /// Its revocation had to be left for later.
-    Deferred,
+/// Names and values of the detail view.
+fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let when = |at: Time| format!("{} ({})", words::relative(at, now), words::moment(at));
+    let paused = if token.paused { ", paused" } else { "" };
+    lines.push(("state", format!("{} ({}{paused})", token.condition.word(), token.phase)));
+    if let Some(account) = &token.account {
+        let provider = token.provider.as_ref().map(|provider| format!(" ({provider})")).unwrap_or_default();
+        lines.push(("account", format!("{account}{provider}")));
+    }
+    if let Some(current) = &token.current {
+        lines.push(("generation", generation(current, now)));
+        lines.extend(current.renewable_until.map(|until| ("renewable", format!("until {}", when(until)))));
+    }
+    lines.extend(token.dead.as_ref().map(|dead| ("dead", format!("{}: {}", when(dead.at), dead.message))));
+    lines.extend(token.candidate.as_ref().map(|candidate| ("candidate", generation(candidate, now))));
+    if let Some(retiring) = &token.retiring {
+        let old = generation(&retiring.generation, now);
+        lines.push(("retiring", format!("{old}, not revoked before {}", words::moment(retiring.revoke_at))));
+    }
+    let at = token.next.at.filter(|_| token.next.action != NextAction::Nothing).map(when);
+    let at = at.map(|at| format!(" {at}")).unwrap_or_default();
+    lines.push(("next", format!("{}{at}: {}", token.next.action.word(), token.next.why)));
+    lines.extend(token.next.deadline.map(|deadline| ("deadline", when(deadline))));
+    lines.extend(token.last_success.map(|at| ("handed over", when(at))));
+    if let Some(error) = &token.last_error {
+        lines.push(("last error", format!("{}: {}", when(error.at), error.message)));
+    }
+    if token.failures > 0 {
+        let next = token.next_attempt.map(|next| format!(", next attempt {}", when(next))).unwrap_or_default();
+        lines.push(("failures", format!("{} in a row{next}", token.failures)));
+    }
+    for owed in &token.owed {
+        let kind = match owed.kind {
+            OwedKind::Store => "store",
+            OwedKind::Hook => "hook",
+        };
+        let attempts = words::count(owed.attempts as usize, "attempt");
+        let next = words::relative(owed.next, now);
+        lines.push(("owed", format!("{kind} {}: {attempts}, next {next}: {}", owed.key, owed.error)));
+    }
+    for orphan in &token.orphans {
+        let what = match orphan.kind {
+            OrphanKind::Unrevocable => "cannot be revoked",
+            OrphanKind::UnknownMint => "may exist, the answer to its mint was lost",
+            OrphanKind::Deferred => "is revoked later",
+        };
+        let marker = orphan.marker.as_ref().map(ToString::to_string);
+        let name = marker.or_else(|| orphan.id.as_ref().map(ToString::to_string)).unwrap_or_default();
+        let until = orphan
+            .until
+            .map_or_else(|| "nobody knows until when".to_owned(), |until| format!("until {}", words::moment(until)));
+        let error = orphan.error.as_ref().map(|error| format!("; last attempt: {error}")).unwrap_or_default();
+        lines.push(("remnant", format!("{name} {what}; {until}{error}")));
+    }
+    lines
+}
+
+fn generation(generation: &GenerationStatus, now: Time) -> String {
+    let mut parts = vec![generation.number.to_string()];
+    if generation.revision > 0 {
+        parts.push(format!("renewed {}", words::count(generation.revision as usize, "time")));
+    }
+    parts.push(format!("minted {}", words::relative(generation.minted_at, now)));
+    parts.push(match generation.expires {
+        Expiry::At(at) if at <= now => format!("expired {} ({})", words::relative(at, now), words::moment(at)),
+        Expiry::At(at) => format!("expires {} ({})", words::relative(at, now), words::moment(at)),
+        Expiry::Never => "never expires".to_owned(),
+        Expiry::Unknown => "expiry unknown".to_owned(),
+    });
+    parts.extend(generation.id.as_ref().map(|id| format!("id {id}")));
+    parts.extend(generation.marker.as_ref().map(|marker| format!("marker {marker}")));
+    parts.join(", ")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Table as Grid, presets};
 
-use super::Paint;
+use crate::text::Paint;
 
 /// What a row wants to be noticed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use crate::clock::Time;
-use crate::trial::report::{Finding, Left, Report, Seen};
+use crate::report::trial::{Finding, Left, Report, Seen};
 
 use super::table::{Table, Tint};
-use super::{Paint, words};
+use crate::text::{Paint, words};
 
 /// Writes the table, and below it what became of the tokens.
 pub fn write(report: &Report, now: Time, paint: Paint, out: &mut impl Write) -> io::Result<()> {

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use patrold::report::status::Status;
 use patrold::view::metrics::{Kind, METRICS, Measures, render};
-use patrold::view::status::Status;
 
 fn root(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

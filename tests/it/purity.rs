@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "provider/request.rs",
     "provider/template.rs",
     "provider/time.rs",
+    "report",
     "rotation/apply.rs",
     "rotation/decide",
     "rotation/due.rs",
@@ -31,7 +32,9 @@ const PURE: &[&str] = &[
     "rotation/orphan.rs",
     "rotation/reason.rs",
     "rotation/state.rs",
+    "rotation/steps.rs",
     "store/drift.rs",
+    "text",
     "timing",
     "view",
 ];

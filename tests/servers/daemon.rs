@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use patrold::view::status::{Status, TokenStatus};
+use patrold::report::status::{Status, TokenStatus};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Of account and token.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use patrold::view::status::{OrphanKind, TokenStatus};
+use patrold::report::status::{OrphanKind, TokenStatus};
 
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use patrold::view::status::TokenStatus;
+use patrold::report::status::TokenStatus;
 use reqwest::Method;
 use serde_json::Value;
 

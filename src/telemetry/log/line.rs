@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock::{Clock as _, SystemClock, Time};
 use crate::outcome::one_line;
 use crate::telemetry::event;
-use crate::view::{Paint, words};
+use crate::text::{Paint, words};
 
 use super::is_own;
 use super::repeat::{Repetition, Subject};

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use crate::account::traffic::Traffic;
 use crate::clock::Time;
 use crate::names::AccountName;
-use crate::telemetry::steps::Steps;
+use crate::rotation::steps::Steps;
 
-use super::status::{AccountCondition, AccountStatus, Condition, OwedKind, Status, TokenStatus};
+use crate::report::status::{AccountCondition, AccountStatus, Condition, OwedKind, Status, TokenStatus};
 
 pub use list::METRICS;
 pub use text::{Kind, Metric};

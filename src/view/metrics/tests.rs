@@ -41,7 +41,7 @@ fn a_status_becomes_numbers() {
     let at = status.at;
     let account: AccountName = "gps".parse().unwrap();
     let steps =
-        [((account.clone(), crate::telemetry::steps::StepName::Mint, crate::telemetry::steps::StepResult::Failed), 3)];
+        [((account.clone(), crate::rotation::steps::StepName::Mint, crate::rotation::steps::StepResult::Failed), 3)];
     let measures = Measures {
         heartbeat: at,
         read: at,

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::*;
 use crate::account::{AccountHealth, AccountState, FailureAt};
-use crate::clock::Span;
+use crate::clock::{Span, Time};
 use crate::inventory::{self, Environment, Inventory, TokenPolicy};
-use crate::names::{InstanceId, RotationId, StoreKey};
-use crate::provider::Remote;
+use crate::names::{GenerationNo, InstanceId, Marker, RotationId, StoreKey, TokenName};
+use crate::outcome::{Failure, FailureCode};
+use crate::provider::{Expiry, Remote};
+use crate::report::outlook::NextAction;
+use crate::report::reload::ReloadAnswer;
+use crate::report::status::*;
 use crate::rotation::decide::Abilities;
 use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin};
 use crate::rotation::{Event, TokenState, apply};
-use crate::view::Paint;
-use crate::view::outlook::NextAction;
+use crate::text::Paint;
 use crate::view::plan::{Fate, Plan};
 
 fn start() -> Time {

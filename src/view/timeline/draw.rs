@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::clock::{Span, Time};
+use crate::text::words;
 use crate::view::html::escape;
-use crate::view::words;
 
 use super::{BarKind, Lane, MarkKind, Timeline};
 

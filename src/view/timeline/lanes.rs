@@ -6,13 +6,13 @@ use crate::clock::{Span, Time};
 use crate::inventory::{Inventory, TokenPolicy};
 use crate::names::{GenerationNo, TokenName};
 use crate::provider::{Expiry, Remote};
+use crate::report::outlook::NextAction;
+use crate::report::status::{Condition, Status, TokenStatus};
 use crate::rotation::TokenState;
 use crate::rotation::due::{self, Kind, Means};
 use crate::rotation::state::{Current, Delivery, Generation};
-use crate::view::outlook::NextAction;
+use crate::text::words;
 use crate::view::plan::Plan;
-use crate::view::status::{Condition, Status, TokenStatus};
-use crate::view::words;
 
 use super::{Bar, BarKind, Lane, Mark, MarkKind, Timeline};
 

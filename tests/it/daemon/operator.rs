@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use patrold::clock::Span;
+use patrold::daemon::control::Socket;
 use patrold::daemon::rotate::{Answer, OperatorRequest, RequestResult};
-use patrold::daemon::server::Socket;
 use patrold::demo::Service;
 use patrold::names::GenerationNo;
 use patrold::provider::Operation::{Revoke, Verify};
+use patrold::report::audit::{Reaped, Standing};
 use patrold::rotation::act::operator::Offer;
 use patrold::secret::SecretParts;
-use patrold::view::audit::{Reaped, Standing};
 use serde_json::Value;
 
 use super::world::{Daemon, World, bare, name_of, now, token};

@@ -167,7 +167,7 @@ pub struct Left {
 }
 
 impl Left {
-    pub(super) fn cleaned(&self, secrets: &Redactor) -> Self {
+    pub(crate) fn cleaned(&self, secrets: &Redactor) -> Self {
         let id = self.id.as_ref().map(|id| secrets.clean(id.as_str())).and_then(|id| id.parse().ok());
         Self { id, why: secrets.clean(&self.why), ..self.clone() }
     }

@@ -24,20 +24,21 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::control::guard::{self, Limits};
 use crate::control::{
     ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, ExplainRequest, LINES, PRUNE,
-    PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, ReloadAnswer, RollbackRequest, RotateAnswer,
-    RotateOutcome, RotateRequest, RotateResult, STATUS,
+    PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS,
 };
 use crate::journal::sqlite::Pruned;
 use crate::names::TokenName;
+use crate::report::audit::Audit;
+use crate::report::reload::ReloadAnswer;
+use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
+use crate::report::status::Status;
 use crate::rotation::act::operator::Offer;
 use crate::secret::{SecretParts, source};
-use crate::view::audit::Audit;
-use crate::view::status::Status;
 
 use super::Running;
-use super::guard::{self, Limits};
 use super::reload::Reloader;
 use super::rotate::{Answer, OperatorRequest, RequestResult};
 

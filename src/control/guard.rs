@@ -20,8 +20,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::control::Refusal;
 use crate::telemetry::event;
+
+use super::Refusal;
 
 /// After an error that is not the peer's, such as too many open files, the next try is made this much later.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -1,13 +1,15 @@
 use crate::names::{GenerationNo, RotationId};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::Remote;
+use crate::report::status::Progress;
 use crate::rotation::decide::Rest;
 use crate::rotation::state::{Generation, Noted, Retiring, Retry};
 use crate::rotation::tests::policy as sample;
 use crate::rotation::{Phase, TokenState};
-use crate::view::status::Progress;
 
 use super::*;
+use crate::report::outlook::NextAction;
+use crate::text::Paint;
 
 fn generation(number: u32, age: Span) -> Generation {
     let minted_at = sample::start() - age;

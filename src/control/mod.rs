@@ -13,13 +13,18 @@
 //!
 //! What cannot be done at all is answered with a status that is no success and a [`Refusal`]. Names are stable: a
 //! command line may be older or newer than the daemon.
+//!
+//! [`client`] asks, [`guard`] says who may ask and how much; the daemon answers, in [`crate::daemon::control`].
+
+pub mod client;
+pub mod guard;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::inventory::Inventory;
-use crate::names::{AccountName, GenerationNo, RemoteId, TokenName};
-use crate::view::explain::Explanation;
+use crate::names::{AccountName, RemoteId, TokenName};
+use crate::report::explanation::Explanation;
 
 /// The media type of lines of JSON.
 pub const LINES: &str = "application/x-ndjson";
@@ -140,45 +145,6 @@ pub struct RollbackRequest {
     pub timeout_seconds: u64,
 }
 
-/// What became of a rotation so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RotateOutcome {
-    /// A new generation is current.
-    Rotated,
-    /// It failed; the daemon goes on trying.
-    Failed,
-    /// It is under way, or waits for something.
-    Waiting,
-    /// It cannot be done; nothing was begun.
-    Refused,
-    /// The inventory has no token of that name.
-    UnknownToken,
-}
-
-/// What became of the rotation of one token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct RotateResult {
-    pub token: TokenName,
-    pub outcome: RotateOutcome,
-    /// The generation that is current now.
-    pub generation: Option<GenerationNo>,
-    /// Why it failed, or what it waits for, in one line; may be empty.
-    pub detail: String,
-    /// What is left to do, or to know, a line each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<String>,
-}
-
-/// The answer to [`RotateRequest`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct RotateAnswer {
-    /// One for each token that was meant, in the order of names.
-    pub results: Vec<RotateResult>,
-}
-
 /// Explain one token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -192,18 +158,6 @@ pub struct ExplainRequest {
 pub struct ExplainAnswer {
     /// As `explain --json` prints it; `None`: nobody knows the token.
     pub explanation: Option<Explanation>,
-}
-
-/// What a reload led to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ReloadAnswer {
-    /// The inventory on disk is in force now; otherwise the one before it stays.
-    pub applied: bool,
-    /// What is different, a line each.
-    pub changes: Vec<String>,
-    /// What is wrong with it, a line each with file, line and column.
-    pub problems: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -236,18 +190,5 @@ mod tests {
             assert_eq!(serde_json::to_value(&request).unwrap(), expected);
             assert_eq!(serde_json::from_value::<RotateRequest>(expected).unwrap(), request);
         }
-    }
-
-    #[test]
-    fn outcomes_are_spelled_as_documented() {
-        let result = RotateResult {
-            token: "a".parse().unwrap(),
-            outcome: RotateOutcome::UnknownToken,
-            generation: None,
-            detail: String::new(),
-            left: Vec::new(),
-        };
-        let expected = json!({ "token": "a", "outcome": "unknown-token", "generation": null, "detail": "" });
-        assert_eq!(serde_json::to_value(result).unwrap(), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! The client of the control socket. See [`crate::control`] for the protocol.
+//! Asks a running daemon over its control socket.
 
 use std::error::Error;
 use std::io;
@@ -13,16 +13,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use crate::control::{
-    ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, LINES, PRUNE, PruneAnswer,
-    PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateAnswer, RotateRequest, RotateResult, STATUS,
-};
 use crate::names::TokenName;
+use crate::report::audit::Audit;
+use crate::report::rotation::{RotateAnswer, RotateResult};
+use crate::report::status::Status;
 use crate::secret::Secret;
-use crate::view::audit::Audit;
-use crate::view::status::Status;
 
-use super::Complaint;
+use super::{
+    ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, LINES, PRUNE, PruneAnswer,
+    PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS,
+};
 
 /// A daemon answers what it knows at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,8 +30,29 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Listings of many pages, and the revocation of orphans, take their time.
 const LONG_PATIENCE: Duration = Duration::from_secs(1800);
 
+/// Why a question got no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ClientError {
+    /// One sentence.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<&'static str>,
+}
+
+impl ClientError {
+    fn failed(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    fn with_help(self, help: &'static str) -> Self {
+        Self { help: Some(help), ..self }
+    }
+}
+
 /// Asks a daemon. Each question answers `None` where no daemon runs.
-pub(super) struct Client {
+#[derive(Debug)]
+pub struct Client {
     http: reqwest::Client,
     runtime: Runtime,
     socket: PathBuf,
@@ -39,8 +60,8 @@ pub(super) struct Client {
 
 impl Client {
     /// A client of the daemon that listens on `socket`; connects when it is asked.
-    pub(super) fn new(socket: &Path) -> Result<Self, Complaint> {
-        let broken = |error: &dyn Error| Complaint::failed(format!("the HTTP client cannot be made: {error}"));
+    pub fn new(socket: &Path) -> Result<Self, ClientError> {
+        let broken = |error: &dyn Error| ClientError::failed(format!("the HTTP client cannot be made: {error}"));
         // The library insists on TLS settings also where no TLS is.
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -59,23 +80,23 @@ impl Client {
     }
 
     /// The status of the daemon.
-    pub(super) fn status(&self) -> Result<Option<Status>, Complaint> {
+    pub fn status(&self) -> Result<Option<Status>, ClientError> {
         self.ask(Method::GET, STATUS, None, PATIENCE)
     }
 
     /// Why a token is or is not rotated now.
-    pub(super) fn explain(&self, token: &TokenName) -> Result<Option<ExplainAnswer>, Complaint> {
+    pub fn explain(&self, token: &TokenName) -> Result<Option<ExplainAnswer>, ClientError> {
         // Nothing in a name has a meaning in a URL.
         self.ask(Method::GET, &format!("{EXPLAIN}?token={token}"), None, PATIENCE)
     }
 
     /// Rotates tokens, waiting as long as `request` says. `each` is told of every result as soon as it is there, and of
     /// how many there will be.
-    pub(super) fn rotate(
+    pub fn rotate(
         &self,
         request: &RotateRequest,
         mut each: impl FnMut(usize, &RotateResult),
-    ) -> Result<Option<RotateAnswer>, Complaint> {
+    ) -> Result<Option<RotateAnswer>, ClientError> {
         let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
         self.runtime.block_on(async {
             let Some(mut answer) = self.send(Method::POST, ROTATE, Some(Payload::json(request)?), patience).await?
@@ -102,7 +123,7 @@ impl Client {
                 }
             }
             if expected.is_none_or(|Expected { expected }| expected != results.len()) {
-                return Err(Complaint::failed("the daemon ended in the middle of its answer")
+                return Err(ClientError::failed("the daemon ended in the middle of its answer")
                     .with_help("what was asked for is in the journal: `patrold status` tells how it goes"));
             }
             results.sort_by(|one, other| one.token.cmp(&other.token));
@@ -111,7 +132,7 @@ impl Client {
     }
 
     /// Gives the daemon a secret to take over.
-    pub(super) fn adopt(&self, request: &AdoptRequest, secret: &Secret) -> Result<Option<RotateAnswer>, Complaint> {
+    pub fn adopt(&self, request: &AdoptRequest, secret: &Secret) -> Result<Option<RotateAnswer>, ClientError> {
         let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
         let AdoptRequest { token, id, expires, timeout_seconds } = request;
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -127,17 +148,17 @@ impl Client {
     }
 
     /// Holds what providers list against the journal.
-    pub(super) fn audit(&self, request: &AuditRequest) -> Result<Option<Audit>, Complaint> {
+    pub fn audit(&self, request: &AuditRequest) -> Result<Option<Audit>, ClientError> {
         self.ask(Method::POST, AUDIT, Some(Payload::json(request)?), LONG_PATIENCE)
     }
 
     /// Removes old records from the journal.
-    pub(super) fn prune(&self, request: &PruneRequest) -> Result<Option<PruneAnswer>, Complaint> {
+    pub fn prune(&self, request: &PruneRequest) -> Result<Option<PruneAnswer>, ClientError> {
         self.ask(Method::POST, PRUNE, Some(Payload::json(request)?), LONG_PATIENCE)
     }
 
     /// Makes the generation before current again.
-    pub(super) fn rollback(&self, request: &RollbackRequest) -> Result<Option<RotateAnswer>, Complaint> {
+    pub fn rollback(&self, request: &RollbackRequest) -> Result<Option<RotateAnswer>, ClientError> {
         let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
         self.ask(Method::POST, ROLLBACK, Some(Payload::json(request)?), patience)
     }
@@ -148,7 +169,7 @@ impl Client {
         path: &str,
         payload: Option<Payload>,
         patience: Duration,
-    ) -> Result<Option<A>, Complaint> {
+    ) -> Result<Option<A>, ClientError> {
         self.runtime.block_on(async {
             let Some(answer) = self.send(method, path, payload, patience).await? else { return Ok(None) };
             let body = answer.bytes().await.map_err(|error| self.failed(&error))?;
@@ -163,7 +184,7 @@ impl Client {
         path: &str,
         payload: Option<Payload>,
         patience: Duration,
-    ) -> Result<Option<reqwest::Response>, Complaint> {
+    ) -> Result<Option<reqwest::Response>, ClientError> {
         // The host means nothing on a socket; the library wants one.
         let mut request = self.http.request(method, format!("http://patrold{path}")).timeout(patience);
         if let Some(Payload { kind, body }) = payload {
@@ -182,13 +203,13 @@ impl Client {
         let refusal = serde_json::from_slice::<Refusal>(&body).map(|refusal| refusal.error);
         let path = path.split('?').next().unwrap_or(path);
         let refusal = refusal.unwrap_or_else(|_| format!("it answers {status} to {path}"));
-        Err(Complaint::failed(format!("the daemon refuses: {refusal}")))
+        Err(ClientError::failed(format!("the daemon refuses: {refusal}")))
     }
 
-    fn failed(&self, error: &reqwest::Error) -> Complaint {
+    fn failed(&self, error: &reqwest::Error) -> ClientError {
         let cause = io_cause(error);
         let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
-        let complaint = Complaint::failed(format!("cannot ask the daemon on {}: {why}", self.socket.display()));
+        let complaint = ClientError::failed(format!("cannot ask the daemon on {}: {why}", self.socket.display()));
         match cause.map(io::Error::kind) {
             Some(io::ErrorKind::PermissionDenied) => complaint.with_help("run this as the user that patrold runs as"),
             _ => complaint,
@@ -203,15 +224,16 @@ struct Payload {
 }
 
 impl Payload {
-    fn json(value: &impl Serialize) -> Result<Self, Complaint> {
-        let body = serde_json::to_vec(value).map_err(io::Error::from)?;
+    fn json(value: &impl Serialize) -> Result<Self, ClientError> {
+        let unspeakable = |error| ClientError::failed(format!("the question cannot be written down: {error}"));
+        let body = serde_json::to_vec(value).map_err(unspeakable)?;
         Ok(Self { kind: "application/json", body })
     }
 }
 
-fn understood<A: DeserializeOwned>(body: &[u8]) -> Result<A, Complaint> {
+fn understood<A: DeserializeOwned>(body: &[u8]) -> Result<A, ClientError> {
     serde_json::from_slice(body).map_err(|error| {
-        Complaint::failed(format!("the daemon's answer is not understood: {error}"))
+        ClientError::failed(format!("the daemon's answer is not understood: {error}"))
             .with_help("the daemon may be of another version: restart it")
     })
 }
@@ -239,15 +261,15 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::control::{RotateOutcome, Selection};
-    use crate::exit::Exit;
+    use crate::control::Selection;
+    use crate::report::rotation::RotateOutcome;
 
     fn request() -> RotateRequest {
         RotateRequest { tokens: Selection::All(true), timeout_seconds: 1, compromised: false, follow: false }
     }
 
     /// A client of a daemon that gives `answer` to the first request.
-    fn asked(answer: &'static str) -> Result<Option<RotateAnswer>, Complaint> {
+    fn asked(answer: &'static str) -> Result<Option<RotateAnswer>, ClientError> {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("control.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -287,7 +309,6 @@ mod tests {
         ] {
             let complaint = asked(answer).unwrap_err();
             assert!(complaint.message.starts_with(told), "{sentence}: {complaint}");
-            assert_eq!(complaint.exit, Exit::Failed, "{sentence}");
         }
     }
 

@@ -7,11 +7,11 @@ use crate::clock::{Span, Time};
 use crate::inventory::{AccountPolicy, Inventory, TokenPolicy};
 use crate::names::TokenName;
 use crate::outcome::Failure;
+use crate::report::outlook::{Outlook, undisturbed};
 use crate::rotation::decide::{Abilities, Rest, Situation};
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{self, Generation, Orphan};
 use crate::rotation::{Phase, TokenState};
-use crate::view::outlook::{Outlook, undisturbed};
 
 use super::{
     AccountCondition, AccountStatus, Condition, ErrorStatus, GenerationStatus, JournalStatus, OrphanKind, OrphanStatus,

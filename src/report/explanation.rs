@@ -1,0 +1,316 @@
+//! Why a token is or is not rotated now: every rule with its time, the one that decides, what comes next, and what is
+//! in the way.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Span, Time};
+use crate::inventory::TokenPolicy;
+use crate::provider::Expiry;
+use crate::rotation::decide::Abilities;
+use crate::rotation::due::{self, Due, Kind, Means};
+use crate::rotation::reason::Reason;
+use crate::rotation::state::{Current, Orphan, Phase};
+use crate::text::words;
+use crate::timing::window::WindowState;
+
+use super::status::{self, AccountCondition, AccountStatus, OwedKind, Subject, TokenStatus};
+
+/// Everything that decides about one token. Part of `explain --json` and of the control protocol: names are stable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Explanation {
+    /// When it was so.
+    pub at: Time,
+    /// Whether a running daemon says so. Otherwise it is what the journal says.
+    pub daemon: bool,
+    pub token: TokenStatus,
+    pub account: Option<AccountStatus>,
+    /// Every rule that could make the token due, also those that do not apply to it.
+    pub rules: Vec<Rule>,
+    pub window: Option<WindowNow>,
+    /// What keeps the next rotation from beginning, or would if it were due.
+    pub obstacles: Vec<Obstacle>,
+}
+
+/// One rule that makes a token due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Rule {
+    /// The stable code of its reason.
+    pub rule: String,
+    /// When it makes the token due; `None`: it does not apply.
+    pub at: Option<Time>,
+    /// Windows do not hold it up longer than this.
+    pub deadline: Option<Time>,
+    /// It does not wait for windows.
+    pub urgent: bool,
+    /// It is the one that decides.
+    pub decides: bool,
+    /// The rule in words, or why it does not apply.
+    pub words: String,
+}
+
+/// The window of the inventory, now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WindowNow {
+    pub cron: String,
+    pub timezone: String,
+    pub open: bool,
+    /// When it closes if it is open, and when it opens otherwise; `None`: never.
+    pub changes: Option<Time>,
+}
+
+/// Something that is in the way of a rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Obstacle {
+    /// A stable code: of a [`Reason`], the name of a phase, or `account`, `recalled`, `compromised`.
+    pub code: String,
+    /// When it is over, or looked at again; `None`: when something else happens.
+    pub until: Option<Time>,
+    pub words: String,
+}
+
+impl Explanation {
+    /// Explains `subject`. `skew`: the provider's clock minus ours. `account`: its account's status, where it is known.
+    pub fn new(
+        subject: &Subject<'_>,
+        abilities: Option<&Abilities>,
+        skew: Span,
+        account: Option<AccountStatus>,
+        now: Time,
+    ) -> Self {
+        let token = status::token(subject, now);
+        let policy = subject.policy.filter(|_| subject.wanted);
+        let (mut rules, mut window, mut decides) = (Vec::new(), None, None);
+        if let (Some(policy), Some(abilities)) = (policy, abilities) {
+            match subject.state.phase.current() {
+                Some(current) => {
+                    let means = abilities.means(&current.generation);
+                    let applying = due::rules(policy, subject.state, current, means, skew);
+                    decides = deciding(&applying, now);
+                    rules = every_rule(&applying, decides.as_ref(), policy, current, means, now);
+                }
+                None => rules.push(first_issue(policy, subject.state.may_adopt(), now)),
+            }
+            window = policy.window.as_ref().map(|window| {
+                let (open, changes) = match window.at(now) {
+                    WindowState::Open { until } => (true, Some(until)),
+                    WindowState::Closed { opens } => (false, opens),
+                };
+                let (cron, timezone) =
+                    (window.opens.expression().to_owned(), window.opens.timezone().name().to_owned());
+                WindowNow { cron, timezone, open, changes }
+            });
+        }
+        let mut obstacles = Vec::new();
+        of_token(subject, &token, policy, decides.as_ref(), now, &mut obstacles);
+        obstacles.extend(account.as_ref().into_iter().flat_map(of_account));
+        let daemon = !matches!(subject.progress, status::Progress::Asleep(_));
+        Self { at: now, daemon, token, account, rules, window, obstacles }
+    }
+}
+
+/// The rule that decides: of rotations or of renewals, whichever is first.
+fn deciding(rules: &[Due], now: Time) -> Option<Due> {
+    let of_kind = |kind| {
+        let rules: Vec<_> = rules.iter().filter(|due| due.kind == kind).copied().collect();
+        due::deciding(&rules, now)
+    };
+    let both = [of_kind(Kind::Rotation), of_kind(Kind::Renewal)];
+    both.into_iter().flatten().min_by_key(|due| (due.at > now, due.at))
+}
+
+/// The only rule of a token without a generation.
+fn first_issue(policy: &TokenPolicy, never: bool, now: Time) -> Rule {
+    let words = if policy.initial.is_some() && never {
+        "no generation exists yet; the initial secret is adopted"
+    } else {
+        Reason::FirstIssue.sentence()
+    };
+    Rule {
+        rule: Reason::FirstIssue.code().to_owned(),
+        at: Some(now),
+        deadline: None,
+        urgent: false,
+        decides: true,
+        words: words.to_owned(),
+    }
+}
+
+/// The rules of a token with a generation, in the order in which they press.
+fn every_rule(
+    applying: &[Due],
+    decides: Option<&Due>,
+    policy: &TokenPolicy,
+    current: &Current,
+    means: Means,
+    now: Time,
+) -> Vec<Rule> {
+    const ALWAYS: [Reason; 8] = [
+        Reason::Requested,
+        Reason::Dead,
+        Reason::Expired,
+        Reason::RenewBefore,
+        Reason::RotateEvery,
+        Reason::Schedule,
+        Reason::Changed,
+        Reason::SecretLost,
+    ];
+    // Rules that mean something for some tokens only are shown where they apply, or could.
+    const RENEWING: [Reason; 3] = [Reason::Renewal, Reason::RenewableUntil, Reason::RenewalUnknown];
+    let renewing = RENEWING.into_iter().filter(|_| means != Means::Rotation);
+    let others = applying.iter().map(|due| due.reason);
+    let mut reasons: Vec<_> = ALWAYS.into_iter().chain(renewing).collect();
+    for reason in others {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let rule = |reason: Reason| {
+        let due = applying.iter().find(|due| due.reason == reason);
+        Rule {
+            rule: reason.code().to_owned(),
+            at: due.map(|due| due.at),
+            deadline: due.and_then(|due| due.deadline).filter(|_| due.is_some_and(|due| !due.urgent)),
+            urgent: due.is_some_and(|due| due.urgent),
+            decides: due.is_some() && decides.is_some_and(|decides| decides.reason == reason),
+            words: match due {
+                Some(due) if reason == Reason::Expired && due.at > now => "it expires".to_owned(),
+                Some(_) => reason.sentence().to_owned(),
+                None => silent(reason, policy, current).to_owned(),
+            },
+        }
+    };
+    reasons.into_iter().map(rule).collect()
+}
+
+/// Why a rule does not apply.
+fn silent(reason: Reason, policy: &TokenPolicy, current: &Current) -> &'static str {
+    match reason {
+        Reason::Requested => "nobody asked for it",
+        Reason::Dead => "as far as is known, the provider accepts it",
+        Reason::Expired | Reason::RenewBefore | Reason::Renewal => match current.generation.remote.expires {
+            Expiry::Never => "it never expires",
+            Expiry::Unknown if policy.lifetime.is_none() => "nobody knows when it expires",
+            Expiry::Unknown | Expiry::At(_) => "another rule takes its place",
+        },
+        Reason::RotateEvery => "the inventory sets no `rotate-every`",
+        Reason::Schedule if policy.schedule.is_some() => "its schedule does not fire any more",
+        Reason::Schedule => "the inventory sets no `schedule`",
+        Reason::Changed => "account and parameters are those that it was minted with",
+        Reason::SecretLost => "the journal can open its secret",
+        Reason::RenewableUntil => "nobody knows of an end of its renewals",
+        Reason::RenewalUnknown => "no renewal is in doubt",
+        _ => "it does not apply",
+    }
+}
+
+/// What is in the way because of the token itself.
+fn of_token(
+    subject: &Subject<'_>,
+    token: &TokenStatus,
+    policy: Option<&TokenPolicy>,
+    decides: Option<&Due>,
+    now: Time,
+    obstacles: &mut Vec<Obstacle>,
+) {
+    let mut add = |code: &str, until: Option<Time>, words: String| {
+        obstacles.push(Obstacle { code: code.to_owned(), until, words });
+    };
+    let by = |reason: Reason| reason.code();
+    let state = subject.state;
+    let Some(policy) = policy else {
+        return add(by(Reason::LeftInventory), None, Reason::LeftInventory.sentence().to_owned());
+    };
+    if policy.paused {
+        let words = "the inventory says paused: remove `paused`, or ask with `patrold rotate`";
+        add(by(Reason::Paused), None, words.to_owned());
+    }
+    if token.next.reason == by(Reason::CredentialMissing) || token.next.reason == by(Reason::JournalUnwritable) {
+        add(&token.next.reason, None, token.next.why.clone());
+    }
+    if [Some(&token.next.reason), token.next.hold.as_ref()].contains(&Some(&by(Reason::NoRoom).to_owned())) {
+        add(by(Reason::NoRoom), token.next.at, Reason::NoRoom.sentence().to_owned());
+    }
+    match &state.phase {
+        Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. } | Phase::Revoked { .. } => {}
+        phase => add(phase.name(), None, format!("one is under way: {}", token.next.why)),
+    }
+    if let Some(retry) = state.retry.as_ref().filter(|retry| retry.next > now) {
+        let attempts = words::count(retry.attempts as usize, "failure");
+        add(by(Reason::BackingOff), Some(retry.next), format!("{attempts} in a row: {}", retry.failure));
+    }
+    let renewal = state.phase.current().and_then(|current| current.renewal_retry.as_ref());
+    if let Some(retry) = renewal.filter(|retry| retry.next > now) {
+        let attempts = words::count(retry.attempts as usize, "failed renewal");
+        add(by(Reason::BackingOff), Some(retry.next), format!("{attempts} in a row: {}", retry.failure));
+    }
+    if let Some(decides) = decides {
+        let start = due::start(policy, decides, now);
+        if start.at > decides.at.max(now) {
+            let (code, words) = if start.overridden {
+                (Reason::WindowOverridden, Reason::WindowOverridden.sentence())
+            } else {
+                (Reason::WindowClosed, "its window opens only then")
+            };
+            add(by(code), Some(start.at).filter(|at| *at < Time::MAX_UTC), words.to_owned());
+        }
+    }
+    let preferred = state.phase.current().and_then(|current| current.preferred);
+    if let Some(until) = preferred.and_then(|at| at.checked_add_signed(due::RECALL_HOLD)).filter(|until| *until > now) {
+        let words = "an operator rolled back to it: only its deadline, its death or a request comes before";
+        add("recalled", Some(until), words.to_owned());
+    }
+    if state.phase.current().is_some_and(|current| current.generation.compromised.is_some()) {
+        add(
+            "compromised",
+            None,
+            "an operator said that others have its secret: it is replaced without grace".to_owned(),
+        );
+    }
+    for owed in &token.owed {
+        let kind = match owed.kind {
+            OwedKind::Store => "store",
+            OwedKind::Hook => "hook",
+        };
+        let words = format!("the {kind} {} is owed: {}", owed.key, owed.error);
+        add(by(Reason::Delivering), Some(owed.next), words);
+    }
+    if let Some(retiring) = &token.retiring {
+        let number = retiring.generation.number;
+        let words =
+            format!("the generation before it, {number}, still lives; a rotation makes one more only when pressed");
+        add(by(Reason::Grace), Some(retiring.revoke_at).filter(|at| *at > now), words);
+    }
+    for orphan in &state.orphans {
+        let (name, ends) = match orphan {
+            Orphan::UnknownMint { .. } => continue,
+            Orphan::Unrevocable { number, .. } => (number, orphan.until()),
+            Orphan::Deferred { generation, .. } => (&generation.number, orphan.until()),
+        };
+        // One that never ends holds up nothing.
+        if ends.is_some() || matches!(orphan, Orphan::Deferred { .. }) {
+            add(by(Reason::OrphanAlive), ends, format!("the older generation {name} is still alive"));
+        }
+    }
+}
+
+/// What is in the way because of its account.
+fn of_account(account: &AccountStatus) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    if account.condition == AccountCondition::Degraded {
+        let why = account.last_error.as_ref().map_or("nobody knows why", |error| &error.message);
+        let words = format!("the account {} is degraded: {why}", account.name);
+        obstacles.push(Obstacle { code: "account".to_owned(), until: None, words });
+    }
+    if let Some(until) = account.blocked_until {
+        let words = format!("the provider asked the account {} for patience", account.name);
+        obstacles.push(Obstacle { code: "account".to_owned(), until: Some(until), words });
+    }
+    obstacles
+}
+
+#[cfg(test)]
+mod tests;

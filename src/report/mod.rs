@@ -1,0 +1,12 @@
+//! What leaves the process as data: plain values with stable names, for `--json`, the control socket, pages and metrics.
+//!
+//! Fields are added, never renamed. Each is made of inventory, state and time by a pure function; [`crate::view`] shows
+//! them to people, [`crate::control`] carries them.
+
+pub mod audit;
+pub mod explanation;
+pub mod outlook;
+pub mod reload;
+pub mod rotation;
+pub mod status;
+pub mod trial;
