@@ -8,7 +8,7 @@
 //!  patrold.toml, tokens.d/*.toml        providers/*.toml             bytes, untrusted
 //!          │ document: syntax, places         │
 //!          ▼                                  ▼
-//!  inventory::spec ──resolve──▶ Inventory ◀── provider::Definitions  meaning is right; all problems told at once
+//!  inventory::spec ──resolve──▶ Inventory ◀── definition::Definitions meaning is right; all problems told at once
 //!                                   │
 //!     account: one listing per account ──▶ Listing                   what the provider says
 //!     journal: one TokenState per token                              what happened, durably
@@ -31,9 +31,9 @@
 //!
 //! # Invariants of the code
 //!
-//! 1. `document`, `inventory::resolve`, `timing`, `rotation::{decide, apply, due}`, the interpreter in `provider` and `view`
-//!    read
-//!    no clock, open nothing, draw nothing at random and log nothing. A test reads their sources to keep it so.
+//! 1. `document`, `inventory::resolve`, `timing`, `rotation::{decide, apply, due}`, the readers in `definition`, the
+//!    interpreter in `provider` and `view` read no clock, open nothing, draw nothing at random and log nothing. A test
+//!    reads their sources to keep it so.
 //! 2. Every effect of a rotation goes through [`rotation::effects::Effects`], and only [`rotation::run`] calls it: daemon,
 //!    command line and tests drive the same loop.
 //! 3. Only [`journal`] writes the journal, only [`durable`] renames files, only [`account`] speaks to providers.
@@ -59,6 +59,7 @@ pub mod secret;
 pub mod text;
 
 // What should exist.
+pub mod definition;
 pub mod document;
 pub mod inventory;
 pub mod provider;

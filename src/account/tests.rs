@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use super::gate::QUEUE_PATIENCE;
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
+use crate::definition::Definitions;
 use crate::document::Report;
 use crate::inventory::{Credential, RateLimit, Timeouts};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
-use crate::provider::Definitions;
 use crate::secret::{Secret, SecretSource};
 
 mod login;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::definition::Definitions;
 use crate::document::nearest;
 use crate::exit::Exit;
 use crate::inventory::{self, Environment};
-use crate::provider::{Definitions, Provider};
+use crate::provider::Provider;
 use crate::view::provider::{ProviderView, render, write_list};
 
 use super::trial::{self, TestArgs};

@@ -19,10 +19,11 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::definition::{self, Definitions};
 use crate::document::Report;
 use crate::inventory::{Dialect, interpret_text};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Cursor, Definitions, Minted, Operation, Provider, Request, Response, Subject, Verdict};
+use crate::provider::{Cursor, Minted, Operation, Provider, Request, Response, Subject, Verdict};
 use crate::secret::{Secret, SecretParts};
 use crate::store::env_file;
 use setting::{CREDENTIAL, REFRESH, SUBJECT, Setting, now};
@@ -95,7 +96,7 @@ impl Target {
 fn definition(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut report = Report::new();
-    let provider = Provider::parse("definition.toml", &text, &mut report);
+    let provider = definition::parse("definition.toml", &text, &mut report);
     readable(&report, text.len());
     let Some(provider) = provider else {
         assert!(report.errors() > 0, "a definition is refused without a reason");

@@ -11,9 +11,9 @@ use std::{env, fs};
 use toml::de::DeTable;
 
 use crate::clock::Time;
+use crate::definition::Definitions;
 use crate::document::{Located, Reader, Report, SourceId, Spot};
 use crate::files::{self, LARGEST_DOCUMENT, ReadError};
-use crate::provider::Definitions;
 
 use super::Inventory;
 use super::owners::Owners;

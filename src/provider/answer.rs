@@ -6,10 +6,10 @@
 use serde_json::Value;
 
 use super::classify::{Setback, Substance};
-use super::definition::Provider;
 use super::extract::{Asked, Content};
+use super::model::{Call, ExpirySource};
 use super::request::Scoped;
-use super::spec::{Call, ExpirySource};
+use super::resolved::Provider;
 use super::{Gone, Minted, Operation, Response, Role, Values, Verdict};
 use crate::clock::Time;
 use crate::outcome::{Failure, FailureCode, Outcome};

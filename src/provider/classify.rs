@@ -3,34 +3,34 @@
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
-use super::definition::Provider;
 use super::extract::{Content, Wiped};
+use super::model::{Call, Predicate, ResetUnit};
 use super::request::{Scoped, add_forms, redactor};
-use super::spec::{Call, Predicate, ResetUnit};
+use super::resolved::Provider;
 use super::{Operation, Response, Values, time};
 use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
 
 /// No provider is obeyed for longer than this: beyond it, asking once a day is polite enough.
-pub(super) const LONGEST_WAIT: Span = Span::hours(24);
+pub(crate) const LONGEST_WAIT: Span = Span::hours(24);
 
 /// How much of an answer's text is shown to people.
 const QUOTED: usize = 200;
 
 /// Why an answer is no success.
 #[derive(Debug)]
-pub(super) struct Setback {
-    pub(super) failure: Failure,
-    pub(super) not_before: Option<Time>,
+pub(crate) struct Setback {
+    pub(crate) failure: Failure,
+    pub(crate) not_before: Option<Time>,
 }
 
 impl Setback {
-    pub(super) fn new(code: FailureCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: FailureCode, detail: impl Into<String>) -> Self {
         Self { failure: Failure::new(code, detail), not_before: None }
     }
 
     /// What it means for `operation`: whether it happened, and whether asking again makes sense.
-    pub(super) fn outcome<T>(self, operation: Operation) -> Outcome<T> {
+    pub(crate) fn outcome<T>(self, operation: Operation) -> Outcome<T> {
         use FailureCode::{AccountLocked, Forbidden, NoOperation, NoRoom, NotFound, Rejected, Request, Unauthorized};
         use FailureCode::{RateLimited, Redirect};
         let makes = matches!(operation, Operation::Mint | Operation::Renew);
@@ -68,7 +68,7 @@ impl ResetUnit {
 
 /// The body of an answer, as far as it can be understood.
 #[derive(Debug)]
-pub(super) enum Substance {
+pub(crate) enum Substance {
     Empty,
     Json(Wiped),
     Html,
@@ -78,7 +78,7 @@ pub(super) enum Substance {
 
 impl Response {
     /// The body, judged by itself: the `Content-Type` of error pages is often wrong.
-    pub(super) fn content(&self) -> Substance {
+    pub(crate) fn content(&self) -> Substance {
         let text = self.body.trim_ascii();
         if text.is_empty() {
             return Substance::Empty;
@@ -93,7 +93,7 @@ impl Response {
 
 impl Provider {
     /// The body of an answer that means success, null where it is empty; otherwise why it does not.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &self,
         operation: Operation,
         values: &Values<'_>,
@@ -105,7 +105,7 @@ impl Provider {
     }
 
     /// The same for one call, `common` being what answers to all calls must be like.
-    pub(super) fn judge_call(
+    pub(crate) fn judge_call(
         &self,
         call: &Call,
         operation: Operation,

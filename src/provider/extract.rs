@@ -7,8 +7,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::request::tree_value;
-use super::spec::{Captures, ExpirySource, Moment, Never, Piece, Place, Predicate, Source, Test};
+use super::model::{Captures, ExpirySource, Moment, Never, Piece, Place, Predicate, Source, Test, Tree};
 use super::template::Scope;
 use super::{Expiry, Remote, time};
 use crate::clock::{Span, Time};
@@ -17,7 +16,7 @@ use crate::secret::Secret;
 
 /// JSON that may hold a secret: its texts are wiped when it is dropped.
 #[derive(Debug)]
-pub(super) struct Wiped(pub(super) Value);
+pub(crate) struct Wiped(pub(crate) Value);
 
 impl Deref for Wiped {
     type Target = Value;
@@ -43,9 +42,9 @@ fn wipe(value: &mut Value) {
 
 /// A body, or one item of a listing, with the headers of its answer.
 #[derive(Clone, Copy)]
-pub(super) struct Content<'a> {
-    pub(super) body: &'a Value,
-    pub(super) headers: &'a HeaderMap,
+pub(crate) struct Content<'a> {
+    pub(crate) body: &'a Value,
+    pub(crate) headers: &'a HeaderMap,
 }
 
 impl Content<'_> {
@@ -74,7 +73,7 @@ impl Content<'_> {
     }
 
     /// The text at `place`; numbers count as text.
-    pub(super) fn text(&self, place: &Place) -> Option<String> {
+    pub(crate) fn text(&self, place: &Place) -> Option<String> {
         match self.find(place)? {
             Value::String(text) => Some(text),
             Value::Number(number) => Some(number.to_string()),
@@ -83,7 +82,7 @@ impl Content<'_> {
     }
 
     /// The secret at `place`: a text that is not blank.
-    pub(super) fn secret(&self, place: &Place) -> Option<Secret> {
+    pub(crate) fn secret(&self, place: &Place) -> Option<Secret> {
         match self.find(place)? {
             Value::String(text) => Some(Secret::new(text)).filter(|secret| !secret.is_blank()),
             _ => None,
@@ -91,7 +90,7 @@ impl Content<'_> {
     }
 
     /// The secret at `place` in every form in which the answer has it: as it is used, as it is written, in pieces.
-    pub(super) fn traces(&self, place: &Place) -> Vec<Secret> {
+    pub(crate) fn traces(&self, place: &Place) -> Vec<Secret> {
         let mut traces: Vec<Secret> = self.secret(place).into_iter().collect();
         if place.base64 {
             traces.extend(self.secret(&Place { base64: false, ..place.clone() }));
@@ -107,7 +106,7 @@ impl Content<'_> {
     }
 
     /// The moment, where the answer has one; what cannot be read is noted in `unread` under the name `what`.
-    pub(super) fn moment(&self, what: &str, moment: &Moment, now: Time, unread: &mut Vec<String>) -> Option<Expiry> {
+    pub(crate) fn moment(&self, what: &str, moment: &Moment, now: Time, unread: &mut Vec<String>) -> Option<Expiry> {
         let value = self.find(&moment.place);
         let never = match &value {
             None => moment.never.contains(&Never::Absent),
@@ -136,7 +135,7 @@ impl Content<'_> {
     }
 
     /// What is said of one token. `token` is its secret, where there is one; `lifetime` the one asked for.
-    pub(super) fn remote(&self, captures: &Captures, asked: &Asked<'_>, unread: &mut Vec<String>) -> Remote {
+    pub(crate) fn remote(&self, captures: &Captures, asked: &Asked<'_>, unread: &mut Vec<String>) -> Remote {
         let id = captures.id.as_ref().and_then(|place| {
             let id = self.text(place).and_then(|id| id.parse::<RemoteId>().ok());
             if id.is_none() && !place.optional {
@@ -162,7 +161,7 @@ impl Content<'_> {
     }
 
     /// The expiry from the first of `sources` that has an answer.
-    pub(super) fn expiry(
+    pub(crate) fn expiry(
         &self,
         sources: &[ExpirySource],
         asked: &Asked<'_>,
@@ -179,12 +178,12 @@ impl Content<'_> {
 }
 
 /// What an expiry may be computed from besides the answer.
-pub(super) struct Asked<'a> {
-    pub(super) now: Time,
+pub(crate) struct Asked<'a> {
+    pub(crate) now: Time,
     /// The lifetime that was asked for.
-    pub(super) lifetime: Option<Span>,
+    pub(crate) lifetime: Option<Span>,
     /// The new secret.
-    pub(super) token: Option<&'a str>,
+    pub(crate) token: Option<&'a str>,
 }
 
 impl std::fmt::Display for Source {
@@ -205,12 +204,12 @@ fn beyond_9999(time: Time) -> bool {
 
 impl Predicate {
     /// Whether it holds of `body`. A value to compare with that cannot be rendered, or is null, equals nothing.
-    pub(super) fn holds(&self, body: &Value, scope: &dyn Scope) -> bool {
+    pub(crate) fn holds(&self, body: &Value, scope: &dyn Scope) -> bool {
         let found = body.pointer(&self.at).filter(|value| !value.is_null());
         if self.or_absent && found.is_none() {
             return true;
         }
-        let value_of = |tree| tree_value(tree, scope).ok().flatten();
+        let value_of = |tree: &Tree| tree.value(scope).ok().flatten();
         match &self.test {
             Test::Present => found.is_some(),
             Test::Absent => found.is_none(),
@@ -229,7 +228,7 @@ impl Predicate {
     }
 
     /// What it wants, for a message.
-    pub(super) fn wants(&self) -> String {
+    pub(crate) fn wants(&self) -> String {
         match &self.test {
             Test::Present => format!("{} is missing", self.at),
             Test::Absent | Test::Empty => format!("{} should not be there", self.at),

@@ -9,7 +9,7 @@ use super::time::to_rfc3339;
 use crate::clock::{Span, Time};
 
 /// The one engine: it has the filters of the vocabulary and nothing else.
-pub(super) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+pub(crate) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::empty();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.add_filter("rfc3339", |value: Dynamic, digits: Option<u32>| {
@@ -44,7 +44,7 @@ pub(super) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 /// Every filter.
-pub(super) const FILTERS: &[&str] = &[
+pub(crate) const FILTERS: &[&str] = &[
     "rfc3339",
     "date",
     "naive_utc",
@@ -70,7 +70,7 @@ fn wrong(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 }
 
 /// Moments are RFC 3339 text inside of templates.
-pub(super) fn dynamic_time(time: Time) -> Dynamic {
+pub(crate) fn dynamic_time(time: Time) -> Dynamic {
     Dynamic::from(to_rfc3339(time, 9))
 }
 

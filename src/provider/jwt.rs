@@ -8,14 +8,14 @@ use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::spec::Claims;
+use super::model::Claims;
 use super::template::Scope;
 use crate::clock::Time;
 use crate::secret::Secret;
 
 /// A token that claims what `claims` says of `now`, signed with `key`, an RSA key in PEM: PKCS #8 (`PRIVATE KEY`) or
 /// PKCS #1 (`RSA PRIVATE KEY`).
-pub(super) fn sign(claims: &Claims, scope: &dyn Scope, key: &Secret, now: Time) -> Result<Zeroizing<String>, String> {
+pub(crate) fn sign(claims: &Claims, scope: &dyn Scope, key: &Secret, now: Time) -> Result<Zeroizing<String>, String> {
     let mut payload = serde_json::Map::new();
     for (name, template) in &claims.given {
         payload.insert(name.clone(), template.value(scope)?);

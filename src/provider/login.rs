@@ -3,17 +3,12 @@
 
 use std::sync::Arc;
 
-use super::binding::{Binder, Stage, read_template, read_templates};
-use super::call::{read_body, read_method, read_statuses};
-use super::capture::{read_captures, read_moment, read_predicates};
 use super::classify::{LONGEST_WAIT, Substance};
-use super::definition::{Provider, Rules};
 use super::extract::{Asked, Content, Wiped};
-use super::resolve::read_headers;
-use super::spec::{Body, Call};
-use super::{Expiry, Operation, Request, Response, Role, Values};
+use super::model::Call;
+use super::resolved::{Provider, Rules};
+use super::{Expiry, Operation, Request, Response, Values};
 use crate::clock::Time;
-use crate::document::Reader;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::Secret;
 
@@ -94,77 +89,4 @@ fn retry_at(call: &Call, response: &Response, now: Time) -> Option<Time> {
     let time = content.moment("retry-at", moment, now, &mut Vec::new())?.time()?;
     let latest = now.checked_add_signed(LONGEST_WAIT)?;
     Some(time.clamp(now, latest))
-}
-
-/// Reads `[login]`.
-pub(super) fn read_login(table: Reader<'_>, binder: &Binder<'_>) -> Option<Call> {
-    let stage = Stage::Login;
-    // The credential stands in the body as a rule; a form of authentication is used where it is asked for.
-    let roles = [("account", Role::Account), ("nobody", Role::Nobody)];
-    let role = table.choice("auth", &roles).map_or(Role::Nobody, |role| role.value);
-    let method = read_method(&table);
-    table.required("url");
-    let url = table.take("url").and_then(|found| {
-        let template = read_template(&table, found, binder, stage)?;
-        let own = template.begins_with_base_url() || template.begins_with_url(binder.params);
-        if !own || template.is_secret() || template.literals().any(|text| text.contains(['?', '#'])) {
-            let message = "the address of a login begins with `{{ base_url }}` or with a parameter of type `url`, and has \
-                           neither a query nor a secret";
-            table.report().error(found.spot(), message);
-            return None;
-        }
-        Some(template)
-    });
-    let query = table.table("query", "`query`").map(|query| read_templates(&query, binder, stage)).unwrap_or_default();
-    if query.iter().any(|(_, template)| template.is_secret()) {
-        table.report().error(table.key_spot("query"), "a secret must not be part of an address");
-    }
-    let headers = table.table("headers", "`headers`").map(|headers| read_headers(&headers, binder, stage));
-    let body = read_body(&table, binder, stage);
-    let ok = read_statuses(&table, "ok");
-    let expect = read_predicates(&table, "expect", binder, Stage::Answer(None), FailureCode::Rejected);
-    let retry_at = table.take("retry-at").and_then(|found| read_moment(&table, found));
-    let capture = table.table("capture", "`capture`").map(|places| read_captures(places, Operation::Mint));
-    let capture = capture.unwrap_or_default();
-    if capture.secret.is_none() {
-        table.report().error(table.spot(), "[login] must say in `capture` where the `secret` of the session stands");
-    }
-    table.finish();
-    Some(Call {
-        ok,
-        expect,
-        capture,
-        retry_at,
-        query,
-        headers: headers.unwrap_or_default(),
-        ..Call::new(role, method, url?, body)
-    })
-}
-
-impl Call {
-    /// A call that says no more than where it goes and what it carries.
-    pub(super) fn new(role: Role, method: reqwest::Method, url: super::template::Template, body: Body) -> Self {
-        Self {
-            role,
-            method,
-            url,
-            body,
-            query: Vec::new(),
-            headers: Vec::new(),
-            ok: Vec::new(),
-            gone_ok: Vec::new(),
-            gone_expect: Vec::new(),
-            expect: Vec::new(),
-            classify: Vec::new(),
-            matches: Vec::new(),
-            capture: super::spec::Captures::default(),
-            listing: None,
-            on_timeout: super::OnTimeout::Retry,
-            settle: None,
-            retry_at: None,
-            lead: None,
-            overlap: false,
-            before: Vec::new(),
-        }
-    }
 }

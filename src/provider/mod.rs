@@ -1,35 +1,30 @@
 //! How to talk to a service, as data: a definition says which requests mint, list, verify, renew and revoke a token,
-//! and how to read the answers. This module interprets definitions; nothing here opens a connection or reads a clock.
+//! and how to read the answers. This module interprets definitions that [`crate::definition`] has read; nothing here
+//! opens a connection or reads a clock.
 
 mod answer;
-mod binding;
-mod builtin;
-mod call;
-mod capture;
 mod classify;
-mod definition;
 mod extract;
-mod filters;
+pub(crate) mod filters;
 mod jwt;
-mod lineage;
+pub(crate) mod lifetime;
 mod login;
+pub(crate) mod model;
 mod page;
-mod params;
+pub(crate) mod params;
 mod request;
-mod resolve;
-mod spec;
-mod template;
-mod time;
+pub(crate) mod resolved;
+pub(crate) mod template;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod tests;
 
-pub use builtin::Definitions;
 pub use classify::{Limited, retry_after};
-pub use definition::{Capabilities, Checked, OnTimeout, ParamKind, ParamSpec, Provider};
 pub use login::Session;
-pub use params::Params;
+pub use params::{ParamKind, ParamSpec, Params};
 pub use request::redactor;
+pub use resolved::{Capabilities, Checked, Provider};
 pub use time::claimed_expiry;
 
 use std::collections::BTreeMap;
@@ -99,6 +94,17 @@ pub enum Role {
     Subject,
     /// Nobody's.
     Nobody,
+}
+
+/// What may be done after a request whose answer never came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// Sending it again is harmless.
+    Retry,
+    /// Look for the marker first.
+    ListFirst,
+    /// Sending it again does damage: somebody has to look.
+    NeverRetry,
 }
 
 /// A secret that authenticates, with the user name where it has one.

@@ -4,10 +4,10 @@ use reqwest::header::{HeaderMap, LINK};
 use serde_json::Value;
 use url::Url;
 
-use super::definition::Provider;
 use super::extract::{Asked, Content};
+use super::model::{Call, Listing, Style};
 use super::request::{Scoped, url};
-use super::spec::{Call, Listing, Style};
+use super::resolved::Provider;
 use super::{Cursor, Entry, Expiry, Operation, Page, Response, Values};
 use crate::clock::Time;
 use crate::outcome::{Failure, FailureCode, Outcome};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::Url;
 
 /// Parameters of an account or token, by the names that the definition gives them. Stored state.
 ///
@@ -65,6 +66,74 @@ impl<'a> IntoIterator for &'a Params {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter()
+    }
+}
+
+/// What kind of value a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamKind {
+    Url,
+    String,
+    Integer,
+    Bool,
+    List,
+    Json,
+}
+
+/// A parameter that a definition declares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamSpec {
+    pub kind: ParamKind,
+    /// `None`: the inventory must give it, unless it is optional.
+    pub default: Option<serde_json::Value>,
+    /// May be left out without a default; its template key is then dropped.
+    pub optional: bool,
+    /// The only values allowed, where the definition lists them.
+    pub choices: Vec<serde_json::Value>,
+    /// One sentence for `provider show`.
+    pub about: String,
+    pub example: Option<serde_json::Value>,
+}
+
+impl ParamSpec {
+    /// The value that `text` of a command line means; the error completes "parameter `x` …".
+    pub fn parse(&self, text: &str) -> Result<Value, String> {
+        let value = match self.kind {
+            ParamKind::Url | ParamKind::String => Value::String(text.to_owned()),
+            // What is not JSON is not of these kinds either: `accept` says what is.
+            ParamKind::Integer | ParamKind::Bool | ParamKind::List => {
+                serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+            }
+            ParamKind::Json => {
+                serde_json::from_str(text).map_err(|error| format!("must be JSON, quotes included: {error}"))?
+            }
+        };
+        self.accept(&value).map(|()| value)
+    }
+
+    /// Whether the inventory may give `value`; the error completes "parameter `x` …".
+    pub fn accept(&self, value: &Value) -> Result<(), String> {
+        let wanted = match (self.kind, value) {
+            (ParamKind::Url, Value::String(text)) if Url::parse(text).is_ok_and(|url| url.has_host()) => None,
+            (ParamKind::Url, _) => Some("must be an address such as \"https://example.com\""),
+            (ParamKind::String, Value::String(_))
+            | (ParamKind::Bool, Value::Bool(_))
+            | (ParamKind::List, Value::Array(_))
+            | (ParamKind::Json, _) => None,
+            (ParamKind::Integer, Value::Number(number)) if number.is_i64() => None,
+            (ParamKind::String, _) => Some("must be text in quotes"),
+            (ParamKind::Integer, _) => Some("must be a whole number"),
+            (ParamKind::Bool, _) => Some("must be true or false"),
+            (ParamKind::List, _) => Some("must be a list"),
+        };
+        if let Some(wanted) = wanted {
+            return Err(wanted.to_owned());
+        }
+        if !self.choices.is_empty() && !self.choices.contains(value) {
+            let choices: Vec<String> = self.choices.iter().map(Value::to_string).collect();
+            return Err(format!("must be one of {}", choices.join(", ")));
+        }
+        Ok(())
     }
 }
 

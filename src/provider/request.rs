@@ -8,10 +8,11 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::definition::{ParamKind, Provider};
 use super::extract::Wiped;
 use super::filters::dynamic_time;
-use super::spec::{Body, Call, Form, Style, Tree};
+use super::model::{Body, Call, Form, Style};
+use super::params::ParamKind;
+use super::resolved::Provider;
 use super::template::{Name, Scope, Template};
 use super::{Cursor, Operation, Request, Role, Values, jwt};
 use crate::names::RemoteId;
@@ -19,7 +20,7 @@ use crate::outcome::{Failure, FailureCode};
 use crate::secret::{Redactor, Secret, SecretParts};
 
 /// The values of one request under the names that its templates use.
-pub(super) struct Scoped<'a> {
+pub(crate) struct Scoped<'a> {
     provider: &'a Provider,
     call: &'a Call,
     values: &'a Values<'a>,
@@ -27,7 +28,7 @@ pub(super) struct Scoped<'a> {
 }
 
 impl<'a> Scoped<'a> {
-    pub(super) fn new(provider: &'a Provider, call: &'a Call, values: &'a Values<'a>) -> Self {
+    pub(crate) fn new(provider: &'a Provider, call: &'a Call, values: &'a Values<'a>) -> Self {
         Self { provider, call, values, jwt: None }
     }
 
@@ -141,7 +142,7 @@ impl Provider {
     }
 
     /// The request of `call`, which messages name `what`.
-    pub(super) fn render_call(&self, call: &Call, what: &str, values: &Values<'_>) -> Result<Request, Failure> {
+    pub(crate) fn render_call(&self, call: &Call, what: &str, values: &Values<'_>) -> Result<Request, Failure> {
         let mut scope = Scoped::new(self, call, values);
         if call.role != Role::Nobody && scope.credential().is_none() {
             return Err(Failure::new(FailureCode::NoCredential, format!("nothing authenticates {what}")));
@@ -188,7 +189,7 @@ impl Provider {
     }
 
     /// What was signed for `call`, to be struck out of messages.
-    pub(super) fn signed(&self, call: &Call, values: &Values<'_>) -> Option<Secret> {
+    pub(crate) fn signed(&self, call: &Call, values: &Values<'_>) -> Option<Secret> {
         self.try_signed(call, &Scoped::new(self, call, values)).ok().flatten()
     }
 
@@ -221,7 +222,7 @@ fn basic_pair(username: &str, password: &Secret) -> Zeroizing<String> {
 }
 
 /// The address of a request; that of a listing's next page where there is one.
-pub(super) fn url(call: &Call, scope: &Scoped<'_>, values: &Values<'_>) -> Result<Url, String> {
+pub(crate) fn url(call: &Call, scope: &Scoped<'_>, values: &Values<'_>) -> Result<Url, String> {
     if let Some(Cursor::Url(next)) = values.page {
         return if next.origin() == values.base_url.origin() {
             Ok(next.clone())
@@ -296,9 +297,9 @@ fn body(body: &Body, scope: &Scoped<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, S
             }
             return Ok(Some(Zeroizing::new(form.finish().into_bytes())));
         }
-        Body::Json(tree) => Wiped(tree_value(tree, scope)?.unwrap_or_default()),
+        Body::Json(tree) => Wiped(tree.value(scope)?.unwrap_or_default()),
         Body::Graphql { query, variables } => {
-            let variables = tree_value(variables, scope)?.unwrap_or_default();
+            let variables = variables.value(scope)?.unwrap_or_default();
             Wiped(
                 [("query".to_owned(), Value::from(query.as_str())), ("variables".to_owned(), variables)]
                     .into_iter()
@@ -307,25 +308,6 @@ fn body(body: &Body, scope: &Scoped<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, S
         }
     };
     serde_json::to_vec(&*json).map(|bytes| Some(Zeroizing::new(bytes))).map_err(|error| error.to_string())
-}
-
-/// The value of a tree; `None` where it is a template without a value, whose key is then dropped.
-pub(super) fn tree_value(tree: &Tree, scope: &dyn Scope) -> Result<Option<Value>, String> {
-    Ok(match tree {
-        Tree::Fixed(value) => Some(value.clone()),
-        Tree::Template(template) => Some(template.value(scope)?).filter(|value| !value.is_null()),
-        Tree::List(items) => {
-            let items: Result<Vec<_>, _> = items.iter().map(|item| tree_value(item, scope)).collect();
-            Some(items?.into_iter().flatten().collect())
-        }
-        Tree::Table(entries) => {
-            let mut table = serde_json::Map::new();
-            for (key, value) in entries {
-                table.extend(tree_value(value, scope)?.map(|value| (key.clone(), value)));
-            }
-            Some(Value::Object(table))
-        }
-    })
 }
 
 /// The secrets of a request, in the forms in which an answer may echo them: as they are, within JSON, percent-encoded, as
@@ -345,7 +327,7 @@ pub fn redactor(values: &Values<'_>) -> Redactor {
 }
 
 /// Adds `secret` as it is, as JSON writes it, percent-encoded, and as base64.
-pub(super) fn add_forms(redactor: &mut Redactor, secret: &Secret) {
+pub(crate) fn add_forms(redactor: &mut Redactor, secret: &Secret) {
     redactor.add(secret);
     let quoted = Zeroizing::new(serde_json::to_string(secret.expose()).unwrap_or_default());
     let encoded: Zeroizing<String> =

@@ -13,14 +13,14 @@ use minijinja::{Error, Expression};
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::definition::{ParamKind, ParamSpec};
 use super::filters::{ENGINE, FILTERS};
+use super::params::{ParamKind, ParamSpec};
 use crate::document::nearest;
 
 /// A name that a template may use, bound to what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(clippy::enum_variant_names, reason = "the variants spell what templates write: want.name, old.name")]
-pub(super) enum Name {
+pub(crate) enum Name {
     BaseUrl,
     Now,
     Param(String),
@@ -47,13 +47,13 @@ pub(super) enum Name {
 
 impl Name {
     /// Whether its value must not be seen.
-    pub(super) fn is_secret(&self) -> bool {
+    pub(crate) fn is_secret(&self) -> bool {
         matches!(self, Self::CredentialPart(_) | Self::OldPart(_) | Self::Jwt)
     }
 }
 
 /// Where names get their values when a request is built. A value of null drops the key whose template is just that name.
-pub(super) trait Scope {
+pub(crate) trait Scope {
     /// The value of a name that is no secret.
     fn value(&self, name: &Name) -> Dynamic;
     /// The value of a secret name.
@@ -72,7 +72,7 @@ enum Part {
 }
 
 /// A compiled template.
-pub(super) struct Template(Vec<Part>);
+pub(crate) struct Template(Vec<Part>);
 
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,7 +89,7 @@ impl fmt::Debug for Template {
 
 impl Template {
     /// Compiles `source`; `bind` says what a dotted name stands for.
-    pub(super) fn new(source: &str, bind: &dyn Fn(&str) -> Result<Name, String>) -> Result<Self, String> {
+    pub(crate) fn new(source: &str, bind: &dyn Fn(&str) -> Result<Name, String>) -> Result<Self, String> {
         for mark in ["{%", "{#"] {
             if source.contains(mark) {
                 return Err(format!("`{mark}` has no meaning here, only `{{{{ expression }}}}` has"));
@@ -113,7 +113,7 @@ impl Template {
     }
 
     /// Every name that it uses.
-    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
         self.0.iter().flat_map(|part| match part {
             Part::Text(_) => Vec::new(),
             Part::Name(_, name) => vec![name],
@@ -122,12 +122,12 @@ impl Template {
     }
 
     /// Whether a value of it must not be seen.
-    pub(super) fn is_secret(&self) -> bool {
+    pub(crate) fn is_secret(&self) -> bool {
         self.names().any(Name::is_secret)
     }
 
     /// Its literal pieces.
-    pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
             _ => None,
@@ -135,18 +135,18 @@ impl Template {
     }
 
     /// Whether it begins with the account's address.
-    pub(super) fn begins_with_base_url(&self) -> bool {
+    pub(crate) fn begins_with_base_url(&self) -> bool {
         matches!(self.0.first(), Some(Part::Name(_, Name::BaseUrl)))
     }
 
     /// Whether it begins with a parameter that is an address.
-    pub(super) fn begins_with_url(&self, params: &BTreeMap<String, ParamSpec>) -> bool {
+    pub(crate) fn begins_with_url(&self, params: &BTreeMap<String, ParamSpec>) -> bool {
         let spec = self.first_param().and_then(|name| params.get(name));
         spec.is_some_and(|spec| spec.kind == ParamKind::Url)
     }
 
     /// The parameter that it begins with.
-    pub(super) fn first_param(&self) -> Option<&str> {
+    pub(crate) fn first_param(&self) -> Option<&str> {
         match self.0.first() {
             Some(Part::Name(_, Name::Param(name))) => Some(name),
             _ => None,
@@ -154,7 +154,7 @@ impl Template {
     }
 
     /// Its value: of any type where it is one expression, text otherwise.
-    pub(super) fn value(&self, scope: &dyn Scope) -> Result<Value, String> {
+    pub(crate) fn value(&self, scope: &dyn Scope) -> Result<Value, String> {
         match self.0.as_slice() {
             [Part::Name(source, name)] if name.is_secret() => {
                 Ok(Value::from(scope.secret(name).ok_or_else(|| format!("`{source}` is not known"))?))
@@ -167,7 +167,7 @@ impl Template {
     }
 
     /// Its value as text, `None` where it is one expression without a value.
-    pub(super) fn optional_text(&self, scope: &dyn Scope) -> Result<Option<Zeroizing<String>>, String> {
+    pub(crate) fn optional_text(&self, scope: &dyn Scope) -> Result<Option<Zeroizing<String>>, String> {
         if let [Part::Expression { .. } | Part::Name(..)] = self.0.as_slice() {
             return match self.value(scope)? {
                 Value::Null => Ok(None),
@@ -179,13 +179,13 @@ impl Template {
     }
 
     /// Its value as text.
-    pub(super) fn text(&self, scope: &dyn Scope) -> Result<Zeroizing<String>, String> {
+    pub(crate) fn text(&self, scope: &dyn Scope) -> Result<Zeroizing<String>, String> {
         self.fill(scope, true, |out, text, _| out.push_str(text))
     }
 
     /// Its value with every expression percent-encoded, save those that are marked as raw. Empty values are errors: in a
     /// path they would make one address into another.
-    pub(super) fn encoded(&self, scope: &dyn Scope) -> Result<Zeroizing<String>, String> {
+    pub(crate) fn encoded(&self, scope: &dyn Scope) -> Result<Zeroizing<String>, String> {
         self.fill(scope, false, |out, text, raw| if raw { out.push_str(text) } else { percent_encode(out, text) })
     }
 
@@ -340,7 +340,7 @@ fn end_of_expression(text: &str) -> Option<usize> {
 }
 
 /// Whether templates can use `text` as a name.
-pub(super) fn is_identifier(text: &str) -> bool {
+pub(crate) fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }

@@ -11,7 +11,7 @@ use crate::secret::Secret;
 
 /// How an answer writes a moment. The variants are the words of `format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// `2030-01-02T03:04:05Z`, with up to nine digits of a fraction and any offset, also `+0000`.
     Rfc3339,
     /// `2030-01-02T03:04:05`, meant in UTC.
@@ -36,7 +36,7 @@ pub(super) enum Format {
 
 impl Format {
     /// Every format with its word.
-    pub(super) const WORDS: &'static [(&'static str, Self)] = &[
+    pub(crate) const WORDS: &'static [(&'static str, Self)] = &[
         ("rfc3339", Self::Rfc3339),
         ("naive_utc", Self::NaiveUtc),
         ("utc_text", Self::UtcText),
@@ -50,7 +50,7 @@ impl Format {
     ];
 
     /// The moment that `value` stands for, or `None` where it is not of this form.
-    pub(super) fn read(self, value: &Value, now: Time) -> Option<Time> {
+    pub(crate) fn read(self, value: &Value, now: Time) -> Option<Time> {
         let text = value.as_str().map(str::trim);
         match self {
             Self::Rfc3339 => rfc3339(text?),
@@ -119,12 +119,12 @@ fn midnight(text: &str) -> Option<Time> {
 }
 
 /// An HTTP date, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7, the form that senders must use).
-pub(super) fn http_date(text: &str) -> Option<Time> {
+pub(crate) fn http_date(text: &str) -> Option<Time> {
     NaiveDateTime::parse_from_str(text.trim(), "%a, %d %b %Y %H:%M:%S GMT").ok().map(|time| time.and_utc())
 }
 
 /// RFC 3339 in UTC with `digits` digits of a fraction, cut, not rounded.
-pub(super) fn to_rfc3339(time: Time, digits: u32) -> String {
+pub(crate) fn to_rfc3339(time: Time, digits: u32) -> String {
     let whole = time.to_rfc3339_opts(SecondsFormat::Secs, true);
     if digits == 0 {
         return whole;
@@ -142,7 +142,7 @@ pub fn claimed_expiry(secret: &Secret) -> Option<Time> {
 
 /// The moment in the `exp` claim of a JSON web token, where `token` is one that decodes cleanly (RFC 7519).
 /// The signature is not looked at: this is the provider's own token, read for its date.
-pub(super) fn jwt_expiry(token: &str) -> Option<Time> {
+pub(crate) fn jwt_expiry(token: &str) -> Option<Time> {
     use base64::Engine as _;
     let mut parts = token.split('.');
     let (header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use boon::{Compiler, SchemaIndex, Schemas};
+use patrold::definition;
 use patrold::document::{Problem, Report, Severity};
 use patrold::inventory::{self, Environment};
-use patrold::provider::Provider;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
@@ -307,7 +307,7 @@ fn read_inventory(text: &str) -> Vec<Problem> {
 
 fn read_definition(text: &str) -> Vec<Problem> {
     let mut report = Report::new();
-    Provider::parse("definition.toml", text, &mut report);
+    definition::parse("definition.toml", text, &mut report);
     report.problems()
 }
 

@@ -6,13 +6,13 @@ use zeroize::Zeroizing;
 
 use super::Rig;
 use crate::clock::Span;
+use crate::definition::{self, Definitions};
 use crate::demo::{Fault, Options, Service, operations};
 use crate::document::{Reader, Report};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
 use crate::outcome::Outcome;
 use crate::provider::{
-    Definitions, Entry, Expiry, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Response, Subject,
-    Values, Verdict,
+    Entry, Expiry, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Response, Subject, Values, Verdict,
 };
 use crate::secret::SecretParts;
 
@@ -33,7 +33,7 @@ impl Account {
             let mut report = Report::new();
             let source = report.add_source("operations", text);
             let table = DeTable::parse(report.text(source)).unwrap();
-            let supplied = provider.with_operations(&Reader::new(&report, source, &table, "operations"));
+            let supplied = definition::with_operations(&provider, &Reader::new(&report, source, &table, "operations"));
             provider = supplied.unwrap_or_else(|| panic!("{}", report.render()));
         }
         let params = match service {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
+use crate::definition;
 use crate::document::{Located, Reader, Spot};
 use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
 use crate::inventory::{AccountPolicy, Credential, RateLimit, Timeouts, defaults};
@@ -96,7 +97,7 @@ fn provider(
         return None;
     };
     let Some(table) = operations else { return Some(provider) };
-    let supplied = provider.with_operations(&table).map(Arc::new);
+    let supplied = definition::with_operations(&provider, &table).map(Arc::new);
     table.finish();
     supplied
 }

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Time;
+use crate::definition::Definitions;
 use crate::document::{Located, Report, Spot, nearest};
 use crate::names::AccountName;
-use crate::provider::Definitions;
 
 use super::spec::{CredentialSpec, PolicySpec, Spec, TokenSpec};
 use super::{AccountPolicy, Inventory};

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
+use crate::definition::capture;
 use crate::document::Report;
-use crate::provider::{filters, resolve, time};
+use crate::provider::{filters, time};
 
 fn page() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers/README.md")).unwrap()
@@ -29,7 +30,7 @@ fn every_filter_and_every_format_is_explained_and_no_other() {
     let page = page();
     assert_eq!(column(&page, "filter"), filters::FILTERS.iter().copied().collect());
     assert_eq!(column(&page, "format"), time::Format::WORDS.iter().map(|(word, _)| *word).collect());
-    let codes: BTreeSet<&str> = resolve::CODES.iter().map(|(word, _)| *word).collect();
+    let codes: BTreeSet<&str> = capture::CODES.iter().map(|(word, _)| *word).collect();
     assert!(codes.is_subset(&marked(&page)), "{codes:?}");
 }
 
@@ -86,7 +87,7 @@ fn the_example_works() {
     let (_, after) = page.split_once("```toml\n").unwrap();
     let (example, _) = after.split_once("```").unwrap();
     let mut report = Report::new();
-    let provider = Provider::parse("example.toml", example, &mut report);
+    let provider = definition::parse("example.toml", example, &mut report);
     assert_eq!(report.render(), "");
     let provider = provider.unwrap();
     let mut given = Given::new("https://api.example.com", json!({}));

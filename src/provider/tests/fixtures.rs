@@ -11,7 +11,7 @@ use super::told::Told;
 use super::*;
 use crate::document::{Problem, Report};
 use crate::inventory::Environment;
-use crate::provider::spec::Style;
+use crate::provider::model::Style;
 
 /// With this variable set, golden requests and the `wanted` lines of answers are written anew, to be read in the diff.
 const REGENERATE: &str = "PATROLD_REGENERATE";

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::clock::Time;
+use crate::definition::{self, Definitions};
 use crate::names::{GenerationNo, InstanceId, RotationId};
 use crate::secret::{Secret, SecretParts};
 

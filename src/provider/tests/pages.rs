@@ -24,7 +24,7 @@ items = "/items"
 "#
     );
     let mut report = Report::new();
-    let provider = Provider::parse("lister.toml", &text, &mut report);
+    let provider = definition::parse("lister.toml", &text, &mut report);
     assert_eq!(report.render(), "");
     provider.unwrap()
 }

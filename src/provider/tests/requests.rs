@@ -58,7 +58,7 @@ secret = "/token"
 fn free() -> Provider {
     let mut report = crate::document::Report::new();
 
-    let provider = Provider::parse("free.toml", FREE, &mut report);
+    let provider = definition::parse("free.toml", FREE, &mut report);
     assert_eq!(report.render(), "");
     provider.unwrap()
 }

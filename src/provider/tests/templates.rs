@@ -12,7 +12,7 @@ fn field(template: &str, given: &Given) -> Result<Value, String> {
          [lifetime]\nround = \"hour\"\n"
     );
     let mut report = Report::new();
-    let provider = Provider::parse("t.toml", &text, &mut report).ok_or_else(|| report.render())?;
+    let provider = definition::parse("t.toml", &text, &mut report).ok_or_else(|| report.render())?;
     let request = provider.render(Operation::Mint, &given.values()).map_err(|failure| failure.detail)?;
     let body: Value = serde_json::from_slice(request.body.as_ref().unwrap()).unwrap();
     let x = body.get("x").cloned().unwrap_or_default();

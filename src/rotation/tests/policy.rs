@@ -5,11 +5,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::clock::{Span, Time};
+use crate::definition::Definitions;
 use crate::inventory::{
     AccountPolicy, Credential, FilePolicy, HookPolicy, Initial, OnFailure, RenewBefore, StoreKind, StorePolicy,
     Timeouts, TokenPolicy,
 };
-use crate::provider::{Capabilities, Definitions, Params, Provider};
+use crate::provider::{Capabilities, Params, Provider};
 use crate::rotation::decide::Abilities;
 use crate::secret::SecretSource;
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::{Provider, lineage};
+use super::lineage;
 use crate::document::{Report, SourceId, Spot};
 use crate::files::{self, ReadError};
 use crate::names::ProviderName;
+use crate::provider::Provider;
 
 /// Most bytes of one definition: twenty times the largest that there is.
 const LARGEST: usize = 1 << 20;
@@ -97,7 +98,7 @@ impl Entry {
     fn provider(&self) -> &Arc<Provider> {
         match self {
             Self::BuiltIn { name, text, compiled } => compiled.get_or_init(|| {
-                let provider = Provider::parse(&source_name(name), text, &mut Report::new());
+                let provider = parse(&source_name(name), text, &mut Report::new());
                 Arc::new(provider.expect("tests read every built-in definition"))
             }),
             Self::Own(provider) => provider,
@@ -157,14 +158,12 @@ impl Definitions {
     }
 }
 
-impl Provider {
-    /// Reads a definition from `text`, which messages call `name`. `None` where it cannot be used; `report` says why.
-    /// It may extend built-in definitions: only files of a directory extend each other.
-    pub fn parse(name: &str, text: &str, report: &mut Report) -> Option<Self> {
-        let source = report.add_source(name, text);
-        let bases = add_bases(&lineage::extended(text).into_iter().collect(), report);
-        lineage::read(report, &[source], &bases, &[]).pop()
-    }
+/// Reads a definition from `text`, which messages call `name`. `None` where it cannot be used; `report` says why.
+/// It may extend built-in definitions: only files of a directory extend each other.
+pub fn parse(name: &str, text: &str, report: &mut Report) -> Option<Provider> {
+    let source = report.add_source(name, text);
+    let bases = add_bases(&lineage::extended(text).into_iter().collect(), report);
+    lineage::read(report, &[source], &bases, &[]).pop()
 }
 
 /// What messages call the file of a built-in definition.

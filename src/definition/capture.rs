@@ -2,13 +2,27 @@
 
 use reqwest::header::HeaderName;
 
-use super::Operation;
 use super::binding::{Binder, Stage, read_tree};
-use super::resolve::CODES;
-use super::spec::{Captures, ExpirySource, Moment, Never, Piece, Place, Predicate, Source, Test, Tree};
-use super::time::Format;
 use crate::document::{Found, Located, Reader};
 use crate::outcome::FailureCode;
+use crate::provider::Operation;
+use crate::provider::model::{
+    Captures, Exception, ExpirySource, Moment, Never, Piece, Place, Predicate, Source, Test, Tree,
+};
+use crate::provider::time::Format;
+
+/// The failures that `otherwise` and `as` may name.
+pub(crate) const CODES: &[(&str, FailureCode)] = &[
+    ("unauthorized", FailureCode::Unauthorized),
+    ("locked", FailureCode::AccountLocked),
+    ("forbidden", FailureCode::Forbidden),
+    ("not-found", FailureCode::NotFound),
+    ("no-room", FailureCode::NoRoom),
+    ("rejected", FailureCode::Rejected),
+    ("rate-limited", FailureCode::RateLimited),
+    ("server-error", FailureCode::ServerError),
+    ("not-understood", FailureCode::NotUnderstood),
+];
 
 type MakeTest = fn(Tree) -> Test;
 type MakeSource = fn() -> ExpirySource;
@@ -51,6 +65,30 @@ pub(super) fn read_predicates(
 ) -> Vec<Predicate> {
     let items = table.tables(key, format_args!("an item of `{key}`"));
     items.into_iter().filter_map(|item| read_predicate(item, binder, stage, otherwise)).collect()
+}
+
+/// Failures that mean something else than their status says.
+pub(super) fn read_classify(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Vec<Exception> {
+    let mut classify = Vec::new();
+    for reader in table.tables("classify", "an item of `classify`") {
+        reader.required("as");
+        let code = reader.choice("as", CODES).map(|code| code.value);
+        let status = reader.integer("status").and_then(|status| u16::try_from(status.value).ok());
+        let has_predicate = reader.has("at");
+        let predicate = if has_predicate {
+            read_predicate(reader, binder, stage, FailureCode::Rejected)
+        } else {
+            if status.is_none() {
+                reader.report().error(reader.spot(), "an item of `classify` needs `status` or `at`");
+            }
+            reader.finish();
+            None
+        };
+        if let Some(code) = code.filter(|_| has_predicate == predicate.is_some()) {
+            classify.push(Exception { status, predicate, code });
+        }
+    }
+    classify
 }
 
 /// Takes `key` as a JSON pointer (RFC 6901): empty, or with a slash before each step.

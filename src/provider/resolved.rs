@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
 use url::Url;
 
-use super::resolve::read_supplement;
-use super::spec::{Answers, Auth, Call, ExpirySource, Form, Lifetime};
+use super::lifetime::Lifetime;
+use super::model::{Answers, Auth, Call, ExpirySource, Form};
+use super::params::ParamSpec;
 use super::template::{Name, Template};
-use super::{Operation, Role};
+use super::{OnTimeout, Operation, Role};
 use crate::clock::Span;
-use crate::document::Reader;
-use crate::names::{ProviderName, hex};
+use crate::names::ProviderName;
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::TOKEN_PART;
 
@@ -25,17 +24,6 @@ pub enum Checked {
     Mock,
     /// Run against the service itself.
     Live,
-}
-
-/// What may be done after a request whose answer never came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnTimeout {
-    /// Sending it again is harmless.
-    Retry,
-    /// Look for the marker first.
-    ListFirst,
-    /// Sending it again does damage: somebody has to look.
-    NeverRetry,
 }
 
 /// What a provider can do, for `provider show` and for plans.
@@ -72,74 +60,6 @@ pub struct Capabilities {
     pub max_live: Option<usize>,
 }
 
-/// What kind of value a parameter takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamKind {
-    Url,
-    String,
-    Integer,
-    Bool,
-    List,
-    Json,
-}
-
-/// A parameter that a definition declares.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParamSpec {
-    pub kind: ParamKind,
-    /// `None`: the inventory must give it, unless it is optional.
-    pub default: Option<serde_json::Value>,
-    /// May be left out without a default; its template key is then dropped.
-    pub optional: bool,
-    /// The only values allowed, where the definition lists them.
-    pub choices: Vec<serde_json::Value>,
-    /// One sentence for `provider show`.
-    pub about: String,
-    pub example: Option<serde_json::Value>,
-}
-
-impl ParamSpec {
-    /// The value that `text` of a command line means; the error completes "parameter `x` …".
-    pub fn parse(&self, text: &str) -> Result<Value, String> {
-        let value = match self.kind {
-            ParamKind::Url | ParamKind::String => Value::String(text.to_owned()),
-            // What is not JSON is not of these kinds either: `accept` says what is.
-            ParamKind::Integer | ParamKind::Bool | ParamKind::List => {
-                serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
-            }
-            ParamKind::Json => {
-                serde_json::from_str(text).map_err(|error| format!("must be JSON, quotes included: {error}"))?
-            }
-        };
-        self.accept(&value).map(|()| value)
-    }
-
-    /// Whether the inventory may give `value`; the error completes "parameter `x` …".
-    pub fn accept(&self, value: &Value) -> Result<(), String> {
-        let wanted = match (self.kind, value) {
-            (ParamKind::Url, Value::String(text)) if Url::parse(text).is_ok_and(|url| url.has_host()) => None,
-            (ParamKind::Url, _) => Some("must be an address such as \"https://example.com\""),
-            (ParamKind::String, Value::String(_))
-            | (ParamKind::Bool, Value::Bool(_))
-            | (ParamKind::List, Value::Array(_))
-            | (ParamKind::Json, _) => None,
-            (ParamKind::Integer, Value::Number(number)) if number.is_i64() => None,
-            (ParamKind::String, _) => Some("must be text in quotes"),
-            (ParamKind::Integer, _) => Some("must be a whole number"),
-            (ParamKind::Bool, _) => Some("must be true or false"),
-            (ParamKind::List, _) => Some("must be a list"),
-        };
-        if let Some(wanted) = wanted {
-            return Err(wanted.to_owned());
-        }
-        if !self.choices.is_empty() && !self.choices.contains(value) {
-            let choices: Vec<String> = self.choices.iter().map(Value::to_string).collect();
-            return Err(format!("must be one of {}", choices.join(", ")));
-        }
-        Ok(())
-    }
-}
-
 /// A definition after its names were bound and its templates compiled.
 #[derive(Clone, Debug)]
 pub struct Provider {
@@ -157,27 +77,27 @@ pub struct Provider {
     /// The definition that this one extends; empty where it stands alone.
     pub extends: String,
     pub params: BTreeMap<String, ParamSpec>,
-    pub(super) default_url: Option<Url>,
-    pub(super) rules: Rules,
-    pub(super) source: Arc<str>,
+    pub(crate) default_url: Option<Url>,
+    pub(crate) rules: Rules,
+    pub(crate) source: Arc<str>,
     /// Of the source, of the sources that it extends, and of supplied operations.
-    pub(super) digest: [u8; 32],
+    pub(crate) digest: [u8; 32],
 }
 
 /// What the interpreter works with.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
-    pub(super) lifetime: Lifetime,
-    pub(super) unique_name: bool,
-    pub(super) overlap: bool,
-    pub(super) max_live: Option<usize>,
+pub(crate) struct Rules {
+    pub(crate) lifetime: Lifetime,
+    pub(crate) unique_name: bool,
+    pub(crate) overlap: bool,
+    pub(crate) max_live: Option<usize>,
     /// Names of the parts of a secret besides `token`.
-    pub(super) parts: BTreeSet<String>,
-    pub(super) facts: BTreeSet<String>,
-    pub(super) auth: Arc<Auth>,
-    pub(super) answers: Arc<Answers>,
-    pub(super) calls: BTreeMap<Operation, Arc<Call>>,
-    pub(super) login: Option<Arc<Call>>,
+    pub(crate) parts: BTreeSet<String>,
+    pub(crate) facts: BTreeSet<String>,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) answers: Arc<Answers>,
+    pub(crate) calls: BTreeMap<Operation, Arc<Call>>,
+    pub(crate) login: Option<Arc<Call>>,
 }
 
 impl PartialEq for Provider {
@@ -291,33 +211,20 @@ impl Provider {
         &self.source
     }
 
-    /// This definition with the operations of `table` (`[revoke]`, `[list]`, …) added or put in place of its own.
-    /// `None` where something is wrong with them; the report of `table` then says what. Unknown keys are the caller's to
-    /// report, with [`Reader::finish`].
-    pub fn with_operations(&self, table: &Reader<'_>) -> Option<Self> {
-        let rules = read_supplement(self, table)?;
-        let supplied: Vec<String> =
-            table.entries().map(|(key, found)| format!("{} = {}", key.value, found.to_json())).collect();
-        let before = hex(&self.digest);
-        let mut sources = vec![before.as_str()];
-        sources.extend(supplied.iter().map(String::as_str));
-        Some(Self { rules, digest: digest(&sources), ..self.clone() })
-    }
-
     /// Whether the account itself makes any request.
     pub fn needs_credential(&self) -> bool {
         self.logs_in() || self.rules.calls.values().any(|call| call.role == Role::Account)
     }
 
     /// The call of `operation`.
-    pub(super) fn call(&self, operation: Operation) -> Result<&Call, Failure> {
+    pub(crate) fn call(&self, operation: Operation) -> Result<&Call, Failure> {
         let lacks = || Failure::new(FailureCode::NoOperation, format!("{} has no {}", self.name, operation.word()));
         self.rules.calls.get(&operation).map(AsRef::as_ref).ok_or_else(lacks)
     }
 }
 
 /// One hash over several texts, each with its length, so that no two lists of texts look alike.
-pub(super) fn digest(sources: &[&str]) -> [u8; 32] {
+pub(crate) fn digest(sources: &[&str]) -> [u8; 32] {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     for source in sources {
         context.update(&(source.len() as u64).to_le_bytes());

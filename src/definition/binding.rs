@@ -6,13 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use minijinja::value::{Serde, Value as Dynamic};
 use serde_json::Value;
 
-use super::Operation;
-use super::definition::{ParamKind, ParamSpec};
-use super::filters::dynamic_time;
-use super::spec::Tree;
-use super::template::{Name, Scope, Template};
 use crate::document::{Found, Located, Reader, nearest};
+use crate::provider::Operation;
+use crate::provider::filters::dynamic_time;
+use crate::provider::model::Tree;
+use crate::provider::params::{ParamKind, ParamSpec};
+use crate::provider::template::{Name, Scope, Template};
 use crate::secret::TOKEN_PART;
+use reqwest::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
+
+/// Headers that frame a message: a wrong one would make one request into two.
+const FRAMING: &[HeaderName] = &[HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 
 /// Where a template stands, which decides what it may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +181,21 @@ pub(super) fn read_templates(table: &Reader<'_>, binder: &Binder<'_>, stage: Sta
         read_template(table, found, binder, stage).map(|template| (name.value.to_owned(), template))
     };
     table.entries().filter_map(read).collect()
+}
+
+/// A table of headers.
+pub(super) fn read_headers(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Vec<(HeaderName, Template)> {
+    let mut headers = Vec::new();
+    for (name, found) in table.entries() {
+        match HeaderName::from_bytes(name.value.as_bytes()) {
+            Ok(header) if FRAMING.contains(&header) => {
+                table.report().error(name.spot, format!("the header `{header}` is not for a definition to set"));
+            }
+            Ok(header) => headers.extend(read_template(table, found, binder, stage).map(|value| (header, value))),
+            Err(_) => table.report().error(name.spot, format!("`{}` is no name for a header", name.value)),
+        }
+    }
+    headers
 }
 
 pub(super) fn read_tree(table: &Reader<'_>, found: Found<'_>, binder: &Binder<'_>, stage: Stage) -> Option<Tree> {

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::Provider;
 use super::resolve::read_definition;
 use crate::document::{Located, Reader, Report, Severity, SourceId, Spot, nearest};
+use crate::provider::Provider;
 
 /// A file, as far as it can be told without those that it extends.
 struct File<'d> {

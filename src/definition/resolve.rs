@@ -4,21 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reqwest::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
+use reqwest::header::HeaderName;
 use url::Url;
 
-use super::Operation;
-use super::binding::{Binder, Stage, read_template, read_templates};
-use super::call::{read_call, read_statuses};
-use super::capture::read_predicate;
-use super::definition::{Checked, ParamKind, ParamSpec, Provider, Rules, digest};
+use super::binding::{Binder, Stage, read_headers, read_template, read_templates};
+use super::call::{parse_span, read_call, read_statuses};
+use super::capture::{read_classify, read_predicate};
 use super::login::read_login;
-use super::spec::{Answers, Auth, Call, Claims, Exception, Form, Lifetime, Limit, ResetUnit};
-use super::template::is_identifier;
 use crate::clock::Span;
 use crate::document::{Found, Reader};
 use crate::names::ProviderName;
 use crate::outcome::FailureCode;
+use crate::provider::Operation;
+use crate::provider::lifetime::Lifetime;
+use crate::provider::model::{Answers, Auth, Call, Claims, Form, Limit, ResetUnit};
+use crate::provider::params::{ParamKind, ParamSpec};
+use crate::provider::resolved::{Checked, Provider, Rules, digest};
+use crate::provider::template::is_identifier;
 use crate::secret::TOKEN_PART;
 
 /// Every operation that a definition may have.
@@ -27,22 +29,6 @@ const OPERATIONS: &[Operation] =
 
 /// An operation that has this key takes the place of the one that it would extend; one without changes single keys of it.
 const WHOLE: Option<&str> = Some("url");
-
-/// Headers that frame a message: a wrong one would make one request into two.
-const FRAMING: &[HeaderName] = &[HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
-
-/// The failures that `otherwise` and `as` may name.
-pub(super) const CODES: &[(&str, FailureCode)] = &[
-    ("unauthorized", FailureCode::Unauthorized),
-    ("locked", FailureCode::AccountLocked),
-    ("forbidden", FailureCode::Forbidden),
-    ("not-found", FailureCode::NotFound),
-    ("no-room", FailureCode::NoRoom),
-    ("rejected", FailureCode::Rejected),
-    ("rate-limited", FailureCode::RateLimited),
-    ("server-error", FailureCode::ServerError),
-    ("not-understood", FailureCode::NotUnderstood),
-];
 
 /// Reads a whole definition. `None` where it cannot be used; the report then says why.
 ///
@@ -155,27 +141,8 @@ fn read_without(head: &Reader<'_>) -> Vec<Operation> {
     without
 }
 
-/// Reads operations that the operator supplies for `provider`.
-pub(super) fn read_supplement(provider: &Provider, table: &Reader<'_>) -> Option<Rules> {
-    let errors = table.report().errors();
-    let own = &provider.rules;
-    let (mut parts, mut facts) = (own.parts.clone(), own.facts.clone());
-    let tables = operation_tables(table);
-    parts.extend(captured_names(&tables, "parts"));
-    facts.extend(captured_names(&tables, "facts"));
-    check_names(table, &parts, &facts);
-    let binder = Binder { params: &provider.params, parts: &parts, facts: &facts };
-    let supplied = read_calls(tables, &binder, &own.auth);
-    let mut calls = own.calls.clone();
-    calls.extend(supplied.iter().map(|(operation, call)| (*operation, Arc::clone(call))));
-    for (operation, call) in &supplied {
-        check_expiry_sources(table, *operation, call, &calls);
-    }
-    (table.report().errors() == errors).then(|| Rules { parts, facts, calls, ..own.clone() })
-}
-
 /// The tables of the operations that there are.
-fn operation_tables<'d>(file: &Reader<'d>) -> Vec<(Operation, Reader<'d>)> {
+pub(super) fn operation_tables<'d>(file: &Reader<'d>) -> Vec<(Operation, Reader<'d>)> {
     let table = |operation: &Operation| {
         let key = operation.word();
         Some((*operation, file.merged(key, format!("[{key}]"), WHOLE)?))
@@ -183,7 +150,7 @@ fn operation_tables<'d>(file: &Reader<'d>) -> Vec<(Operation, Reader<'d>)> {
     OPERATIONS.iter().filter_map(table).collect()
 }
 
-fn read_calls(
+pub(super) fn read_calls(
     tables: Vec<(Operation, Reader<'_>)>,
     binder: &Binder<'_>,
     auth: &Auth,
@@ -193,7 +160,7 @@ fn read_calls(
 }
 
 /// The names of the parts or facts that any operation captures: templates of all of them may use these names.
-fn captured_names(tables: &[(Operation, Reader<'_>)], kind: &str) -> BTreeSet<String> {
+pub(super) fn captured_names(tables: &[(Operation, Reader<'_>)], kind: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (_, operation) in tables {
         for capture in ["capture", "item"] {
@@ -205,7 +172,7 @@ fn captured_names(tables: &[(Operation, Reader<'_>)], kind: &str) -> BTreeSet<St
     names
 }
 
-fn check_names(file: &Reader<'_>, parts: &BTreeSet<String>, facts: &BTreeSet<String>) {
+pub(super) fn check_names(file: &Reader<'_>, parts: &BTreeSet<String>, facts: &BTreeSet<String>) {
     for name in parts.iter().chain(facts) {
         if !is_identifier(name) {
             file.report().error(file.spot(), format!("`{name}` cannot be captured: names are of a-z, 0-9 and `_`"));
@@ -220,8 +187,13 @@ fn check_names(file: &Reader<'_>, parts: &BTreeSet<String>, facts: &BTreeSet<Str
     }
 }
 
-fn check_expiry_sources(file: &Reader<'_>, of: Operation, call: &Call, calls: &BTreeMap<Operation, Arc<Call>>) {
-    use super::spec::ExpirySource::List;
+pub(super) fn check_expiry_sources(
+    file: &Reader<'_>,
+    of: Operation,
+    call: &Call,
+    calls: &BTreeMap<Operation, Arc<Call>>,
+) {
+    use crate::provider::model::ExpirySource::List;
     let by_list = call.capture.expires.iter().any(|source| matches!(source, List));
     let listed = calls.get(&Operation::List).is_some_and(|list| !list.capture.expires.is_empty());
     if by_list && (of == Operation::List || !listed) {
@@ -349,25 +321,6 @@ fn read_claims(table: Reader<'_>, binder: &Binder<'_>) -> Claims {
     Claims { given: given.unwrap_or_default(), ttl, backdate }
 }
 
-/// A table of headers.
-pub(super) fn read_headers(
-    table: &Reader<'_>,
-    binder: &Binder<'_>,
-    stage: Stage,
-) -> Vec<(HeaderName, super::template::Template)> {
-    let mut headers = Vec::new();
-    for (name, found) in table.entries() {
-        match HeaderName::from_bytes(name.value.as_bytes()) {
-            Ok(header) if FRAMING.contains(&header) => {
-                table.report().error(name.spot, format!("the header `{header}` is not for a definition to set"));
-            }
-            Ok(header) => headers.extend(read_template(table, found, binder, stage).map(|value| (header, value))),
-            Err(_) => table.report().error(name.spot, format!("`{}` is no name for a header", name.value)),
-        }
-    }
-    headers
-}
-
 fn read_answers(table: Reader<'_>, binder: &Binder<'_>) -> Answers {
     let read = |reader: Reader<'_>| read_predicate(reader, binder, Stage::Answer(None), FailureCode::Rejected);
     let expect = table.tables("expect", "an item of `expect`").into_iter().filter_map(read).collect();
@@ -377,30 +330,6 @@ fn read_answers(table: Reader<'_>, binder: &Binder<'_>) -> Answers {
     let limit = table.table("limit", "[answer.limit]").map(read_limit).unwrap_or_default();
     table.finish();
     Answers { expect, message, classify, limit }
-}
-
-/// Failures that mean something else than their status says.
-pub(super) fn read_classify(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Vec<Exception> {
-    let mut classify = Vec::new();
-    for reader in table.tables("classify", "an item of `classify`") {
-        reader.required("as");
-        let code = reader.choice("as", CODES).map(|code| code.value);
-        let status = reader.integer("status").and_then(|status| u16::try_from(status.value).ok());
-        let has_predicate = reader.has("at");
-        let predicate = if has_predicate {
-            read_predicate(reader, binder, stage, FailureCode::Rejected)
-        } else {
-            if status.is_none() {
-                reader.report().error(reader.spot(), "an item of `classify` needs `status` or `at`");
-            }
-            reader.finish();
-            None
-        };
-        if let Some(code) = code.filter(|_| has_predicate == predicate.is_some()) {
-            classify.push(Exception { status, predicate, code });
-        }
-    }
-    classify
 }
 
 fn read_limit(table: Reader<'_>) -> Limit {
@@ -415,12 +344,6 @@ fn read_limit(table: Reader<'_>) -> Limit {
     let statuses = read_statuses(&table, "statuses");
     table.finish();
     Limit { reset: reset.zip(unit), remaining, statuses }
-}
-
-/// A span such as `"60s"`.
-pub(super) fn parse_span(text: &str) -> Result<Span, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    Span::from_std(duration).map_err(|error| error.to_string())
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {

@@ -7,7 +7,7 @@ use reqwest::Method;
 use reqwest::header::HeaderName;
 use serde_json::Value;
 
-use super::template::{Name, Template};
+use super::template::{Name, Scope, Template};
 use super::time::Format;
 use super::{OnTimeout, Role};
 use crate::clock::Span;
@@ -15,17 +15,17 @@ use crate::outcome::FailureCode;
 
 /// `[auth]`: how a secret proves who somebody is.
 #[derive(Debug, Default)]
-pub(super) struct Auth {
-    pub(super) forms: BTreeMap<String, Form>,
+pub(crate) struct Auth {
+    pub(crate) forms: BTreeMap<String, Form>,
     /// Says which form the account's credential takes; `None`: there is but one.
-    pub(super) account: Option<Template>,
+    pub(crate) account: Option<Template>,
     /// Says which form the token itself takes.
-    pub(super) subject: Option<Template>,
+    pub(crate) subject: Option<Template>,
 }
 
 /// `[auth.form.NAME]`.
 #[derive(Debug)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// User name and secret, as RFC 7617 has it.
     Basic,
     Headers(Vec<(HeaderName, Template)>),
@@ -37,7 +37,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub(super) fn headers(&self) -> &[(HeaderName, Template)] {
+    pub(crate) fn headers(&self) -> &[(HeaderName, Template)] {
         match self {
             Self::Basic => &[],
             Self::Headers(headers) | Self::Signed { headers, .. } => headers,
@@ -47,77 +47,42 @@ impl Form {
 
 /// What a signed token claims.
 #[derive(Debug)]
-pub(super) struct Claims {
+pub(crate) struct Claims {
     /// Besides `iat` and `exp`.
-    pub(super) given: Vec<(String, Template)>,
+    pub(crate) given: Vec<(String, Template)>,
     /// From `now` to `exp`.
-    pub(super) ttl: Span,
+    pub(crate) ttl: Span,
     /// How long before `now` it is dated, for providers whose clock is behind.
-    pub(super) backdate: Span,
-}
-
-/// `[lifetime]`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lifetime {
-    /// What is asked for where the inventory is silent.
-    pub(super) default: Option<Span>,
-    /// Lifetimes are whole multiples of this, rounded down, at least one.
-    pub(super) round: Option<Span>,
-    /// What is asked for in place of anything shorter.
-    pub(super) min: Option<Span>,
-    /// What is asked for in place of anything longer.
-    pub(super) max: Option<Span>,
-    /// The only lifetimes there are, each with the provider's word for it, shortest first.
-    pub(super) ladder: Vec<(String, Span)>,
-}
-
-impl Lifetime {
-    /// The lifetime that a request really asks for.
-    pub(super) fn of(&self, wanted: Option<Span>) -> Option<Span> {
-        let wanted = wanted.or(self.default)?;
-        let wanted = self.min.map_or(wanted, |min| wanted.max(min));
-        let wanted = self.max.map_or(wanted, |max| wanted.min(max));
-        if let Some((_, step)) = self.step(wanted) {
-            return Some(*step);
-        }
-        let Some(unit) = self.round.map(|unit| unit.num_seconds()) else { return Some(wanted) };
-        let units = (wanted.num_seconds() / unit).max(1);
-        Some(units.checked_mul(unit).and_then(Span::try_seconds).unwrap_or(wanted))
-    }
-
-    /// The longest step of the ladder that is not longer than `wanted`, else the shortest of all.
-    pub(super) fn step(&self, wanted: Span) -> Option<&(String, Span)> {
-        self.ladder.iter().rev().find(|(_, step)| *step <= wanted).or_else(|| self.ladder.first())
-    }
+    pub(crate) backdate: Span,
 }
 
 /// `[answer]`: what holds for the answers to every operation.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(crate) struct Answers {
     /// Must hold for an answer to count as success.
-    pub(super) expect: Vec<Predicate>,
+    pub(crate) expect: Vec<Predicate>,
     /// JSON pointers to a text for people, best first.
-    pub(super) message: Vec<String>,
+    pub(crate) message: Vec<String>,
     /// Exceptions to the usual meaning of failures; the first that fits counts.
-    pub(super) classify: Vec<Exception>,
+    pub(crate) classify: Vec<Exception>,
     /// How the provider says that there were too many requests.
-    pub(super) limit: Limit,
+    pub(crate) limit: Limit,
 }
 
 /// `[answer.limit]`.
 #[derive(Debug, Default)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     /// Header that tells when requests are welcome again, where there is no `Retry-After`.
-    pub(super) reset: Option<(HeaderName, ResetUnit)>,
+    pub(crate) reset: Option<(HeaderName, ResetUnit)>,
     /// Header with the number of requests that are left.
-    pub(super) remaining: Option<HeaderName>,
+    pub(crate) remaining: Option<HeaderName>,
     /// Statuses besides 429 that mean it, if none are left or `Retry-After` is there.
-    pub(super) statuses: Vec<u16>,
+    pub(crate) statuses: Vec<u16>,
 }
 
 /// What a reset header counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum ResetUnit {
+pub(crate) enum ResetUnit {
     /// Seconds since 1970.
     Epoch,
     /// Seconds from now on, perhaps with a fraction.
@@ -126,7 +91,7 @@ pub(super) enum ResetUnit {
 
 impl Answers {
     /// Every template that answers are compared with.
-    pub(super) fn templates(&self) -> Vec<&Template> {
+    pub(crate) fn templates(&self) -> Vec<&Template> {
         let exceptions = self.classify.iter().filter_map(|exception| exception.predicate.as_ref());
         self.expect.iter().chain(exceptions).flat_map(Predicate::templates).collect()
     }
@@ -134,50 +99,76 @@ impl Answers {
 
 /// A failure that means something else than its status says.
 #[derive(Debug)]
-pub(super) struct Exception {
-    pub(super) status: Option<u16>,
-    pub(super) predicate: Option<Predicate>,
-    pub(super) code: FailureCode,
+pub(crate) struct Exception {
+    pub(crate) status: Option<u16>,
+    pub(crate) predicate: Option<Predicate>,
+    pub(crate) code: FailureCode,
 }
 
 /// `[mint]`, `[list]`, `[verify]`, `[renew]`, `[revoke]`.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) role: Role,
-    pub(super) method: Method,
-    pub(super) url: Template,
-    pub(super) query: Vec<(String, Template)>,
-    pub(super) headers: Vec<(HeaderName, Template)>,
-    pub(super) body: Body,
+pub(crate) struct Call {
+    pub(crate) role: Role,
+    pub(crate) method: Method,
+    pub(crate) url: Template,
+    pub(crate) query: Vec<(String, Template)>,
+    pub(crate) headers: Vec<(HeaderName, Template)>,
+    pub(crate) body: Body,
     /// Empty: any 2xx.
-    pub(super) ok: Vec<u16>,
+    pub(crate) ok: Vec<u16>,
     /// Revoke: the token is gone already.
-    pub(super) gone_ok: Vec<u16>,
+    pub(crate) gone_ok: Vec<u16>,
     /// Must hold for an answer of `gone_ok` to mean it.
-    pub(super) gone_expect: Vec<Predicate>,
-    pub(super) expect: Vec<Predicate>,
+    pub(crate) gone_expect: Vec<Predicate>,
+    pub(crate) expect: Vec<Predicate>,
     /// Exceptions that go before those of `[answer]`.
-    pub(super) classify: Vec<Exception>,
+    pub(crate) classify: Vec<Exception>,
     /// Must hold for a new token to be the one that was meant.
-    pub(super) matches: Vec<Predicate>,
-    pub(super) capture: Captures,
-    pub(super) listing: Option<Listing>,
-    pub(super) on_timeout: OnTimeout,
+    pub(crate) matches: Vec<Predicate>,
+    pub(crate) capture: Captures,
+    pub(crate) listing: Option<Listing>,
+    pub(crate) on_timeout: OnTimeout,
     /// Mint: how long a lost one may still appear. Verify: how long to wait before it.
-    pub(super) settle: Option<Span>,
+    pub(crate) settle: Option<Span>,
     /// Login: when one that failed may be tried again, where the answer tells.
-    pub(super) retry_at: Option<Moment>,
+    pub(crate) retry_at: Option<Moment>,
     /// Renew: how long before the expiry.
-    pub(super) lead: Option<Span>,
+    pub(crate) lead: Option<Span>,
     /// Renew: the old secret goes on working.
-    pub(super) overlap: bool,
+    pub(crate) overlap: bool,
     /// Revoke: what is to be asked for before, in this order.
-    pub(super) before: Vec<Arc<Call>>,
+    pub(crate) before: Vec<Arc<Call>>,
 }
 
 impl Call {
+    /// A call that says no more than where it goes and what it carries.
+    pub(crate) fn new(role: Role, method: Method, url: Template, body: Body) -> Self {
+        Self {
+            role,
+            method,
+            url,
+            body,
+            query: Vec::new(),
+            headers: Vec::new(),
+            ok: Vec::new(),
+            gone_ok: Vec::new(),
+            gone_expect: Vec::new(),
+            expect: Vec::new(),
+            classify: Vec::new(),
+            matches: Vec::new(),
+            capture: Captures::default(),
+            listing: None,
+            on_timeout: OnTimeout::Retry,
+            settle: None,
+            retry_at: None,
+            lead: None,
+            overlap: false,
+            before: Vec::new(),
+        }
+    }
+
     /// Every template of the request itself.
-    pub(super) fn request_templates(&self) -> Vec<&Template> {
+    pub(crate) fn request_templates(&self) -> Vec<&Template> {
         let mut all = vec![&self.url];
         all.extend(self.before.iter().flat_map(|call| call.request_templates()));
         all.extend(self.query.iter().map(|(_, template)| template));
@@ -191,21 +182,21 @@ impl Call {
     }
 
     /// Every template that the answer is compared with.
-    pub(super) fn answer_templates(&self) -> Vec<&Template> {
+    pub(crate) fn answer_templates(&self) -> Vec<&Template> {
         let listing = self.listing.iter().flat_map(|listing| listing.keep.iter().chain(&listing.dead));
         let predicates = self.expect.iter().chain(&self.matches).chain(&self.gone_expect).chain(listing);
         predicates.flat_map(Predicate::templates).collect()
     }
 
     /// Whether the request says `name`.
-    pub(super) fn says(&self, wanted: impl Fn(&Name) -> bool) -> bool {
+    pub(crate) fn says(&self, wanted: impl Fn(&Name) -> bool) -> bool {
         self.request_templates().into_iter().flat_map(Template::names).any(wanted)
     }
 }
 
 /// What a request carries.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(crate) enum Body {
     None,
     Json(Tree),
     Form(Vec<(String, Template)>),
@@ -218,7 +209,7 @@ pub(super) enum Body {
 
 /// A JSON value whose texts are templates.
 #[derive(Debug)]
-pub(super) enum Tree {
+pub(crate) enum Tree {
     Fixed(Value),
     Template(Template),
     List(Vec<Tree>),
@@ -226,7 +217,26 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    pub(super) fn templates<'a>(&'a self, all: &mut Vec<&'a Template>) {
+    /// Its value; `None` of a template without a value, whose key is then dropped.
+    pub(crate) fn value(&self, scope: &dyn Scope) -> Result<Option<Value>, String> {
+        Ok(match self {
+            Self::Fixed(value) => Some(value.clone()),
+            Self::Template(template) => Some(template.value(scope)?).filter(|value| !value.is_null()),
+            Self::List(items) => {
+                let items: Result<Vec<_>, _> = items.iter().map(|item| item.value(scope)).collect();
+                Some(items?.into_iter().flatten().collect())
+            }
+            Self::Table(entries) => {
+                let mut table = serde_json::Map::new();
+                for (key, value) in entries {
+                    table.extend(value.value(scope)?.map(|value| (key.clone(), value)));
+                }
+                Some(Value::Object(table))
+            }
+        })
+    }
+
+    pub(crate) fn templates<'a>(&'a self, all: &mut Vec<&'a Template>) {
         match self {
             Self::Fixed(_) => {}
             Self::Template(template) => all.push(template),
@@ -238,14 +248,14 @@ impl Tree {
 
 /// What must hold of a value of an answer.
 #[derive(Debug)]
-pub(super) struct Predicate {
+pub(crate) struct Predicate {
     /// JSON pointer, RFC 6901.
-    pub(super) at: String,
-    pub(super) test: Test,
+    pub(crate) at: String,
+    pub(crate) test: Test,
     /// A missing value or null will do as well.
-    pub(super) or_absent: bool,
+    pub(crate) or_absent: bool,
     /// What it means when it does not hold.
-    pub(super) otherwise: FailureCode,
+    pub(crate) otherwise: FailureCode,
 }
 
 impl Predicate {
@@ -259,7 +269,7 @@ impl Predicate {
 }
 
 #[derive(Debug)]
-pub(super) enum Test {
+pub(crate) enum Test {
     Equals(Tree),
     /// Also holds where the value is missing.
     NotEquals(Tree),
@@ -276,16 +286,16 @@ pub(super) enum Test {
 
 /// Where in an answer a value stands.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) source: Source,
+pub(crate) struct Place {
+    pub(crate) source: Source,
     /// It may be missing without a warning.
-    pub(super) optional: bool,
+    pub(crate) optional: bool,
     /// The text there is base64.
-    pub(super) base64: bool,
+    pub(crate) base64: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// JSON pointer.
     Body(String),
     Header(HeaderName),
@@ -294,24 +304,24 @@ pub(super) enum Source {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     Text(String),
     Place(Place),
 }
 
 /// A moment in an answer.
 #[derive(Clone, Debug)]
-pub(super) struct Moment {
-    pub(super) place: Place,
-    pub(super) format: Format,
-    pub(super) never: Vec<Never>,
+pub(crate) struct Moment {
+    pub(crate) place: Place,
+    pub(crate) format: Format,
+    pub(crate) never: Vec<Never>,
     /// Values that stand for nothing known.
-    pub(super) unset: Vec<Value>,
+    pub(crate) unset: Vec<Value>,
 }
 
 /// Values that mean that a token does not expire. Null and a missing value have words of their own.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Never {
+pub(crate) enum Never {
     Null,
     Absent,
     /// From the year 9999 on.
@@ -321,7 +331,7 @@ pub(super) enum Never {
 
 /// Where a token's expiry comes from; of several the first that has an answer counts.
 #[derive(Clone, Debug)]
-pub(super) enum ExpirySource {
+pub(crate) enum ExpirySource {
     Answer(Moment),
     /// The moment of the request and the lifetime asked for.
     Asked,
@@ -335,39 +345,39 @@ pub(super) enum ExpirySource {
 
 /// What is taken out of an answer, or out of one item of a listing.
 #[derive(Debug, Default)]
-pub(super) struct Captures {
-    pub(super) secret: Option<Place>,
-    pub(super) parts: Vec<(String, Place)>,
-    pub(super) id: Option<Place>,
+pub(crate) struct Captures {
+    pub(crate) secret: Option<Place>,
+    pub(crate) parts: Vec<(String, Place)>,
+    pub(crate) id: Option<Place>,
     /// The text that carries the marker.
-    pub(super) name: Option<Place>,
-    pub(super) expires: Vec<ExpirySource>,
-    pub(super) refresh_expires: Option<Moment>,
-    pub(super) renewable_until: Option<Moment>,
-    pub(super) created: Option<Moment>,
-    pub(super) last_used: Option<Moment>,
-    pub(super) facts: Vec<(String, Place)>,
+    pub(crate) name: Option<Place>,
+    pub(crate) expires: Vec<ExpirySource>,
+    pub(crate) refresh_expires: Option<Moment>,
+    pub(crate) renewable_until: Option<Moment>,
+    pub(crate) created: Option<Moment>,
+    pub(crate) last_used: Option<Moment>,
+    pub(crate) facts: Vec<(String, Place)>,
 }
 
 /// What `[list]` says besides its request.
 #[derive(Debug)]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     /// JSON pointer to the list.
-    pub(super) items: String,
+    pub(crate) items: String,
     /// Null in place of the list means that there is nothing.
-    pub(super) null_is_empty: bool,
+    pub(crate) null_is_empty: bool,
     /// No list at all means that there is nothing.
-    pub(super) absent_is_empty: bool,
+    pub(crate) absent_is_empty: bool,
     /// All must hold, or the item is another user's and does not count.
-    pub(super) keep: Vec<Predicate>,
+    pub(crate) keep: Vec<Predicate>,
     /// Any that holds says that the token is dead although it is listed.
-    pub(super) dead: Vec<Predicate>,
-    pub(super) style: Style,
+    pub(crate) dead: Vec<Predicate>,
+    pub(crate) style: Style,
 }
 
 /// How a listing goes on.
 #[derive(Debug)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// All at once.
     Whole,
     /// A pointer to the next address, whole or relative.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use reqwest::Method;
 
-use super::binding::{Binder, Stage, read_template, read_templates, read_tree};
-use super::capture::{check_pointer, read_captures, read_pointer, read_predicates};
-use super::resolve::{parse_span, read_classify, read_headers};
-use super::spec::{Auth, Body, Call, Listing, Style, Tree};
-use super::template::Template;
-use super::{OnTimeout, Operation, Role};
+use super::binding::{Binder, Stage, read_headers, read_template, read_templates, read_tree};
+use super::capture::{check_pointer, read_captures, read_classify, read_pointer, read_predicates};
+use crate::clock::Span;
 use crate::document::{Found, Reader};
 use crate::outcome::FailureCode;
+use crate::provider::model::{Auth, Body, Call, Listing, Style, Tree};
+use crate::provider::template::Template;
+use crate::provider::{OnTimeout, Operation, Role};
 
 /// Reads the table of `operation`.
 pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder<'_>, auth: &Auth) -> Option<Call> {
@@ -185,4 +185,10 @@ fn read_style(table: Reader<'_>) -> Option<Style> {
     };
     table.finish();
     style
+}
+
+/// A span such as `"60s"`.
+pub(super) fn parse_span(text: &str) -> Result<Span, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    Span::from_std(duration).map_err(|error| error.to_string())
 }

@@ -1,0 +1,14 @@
+//! Reading definitions of providers: from the text of a file to a [`Provider`](crate::provider::Provider), with every
+//! problem told at its place. [`crate::provider`] interprets what was read, and knows nothing of files.
+
+mod binding;
+mod builtin;
+mod call;
+pub(crate) mod capture;
+mod lineage;
+mod login;
+mod resolve;
+mod supplement;
+
+pub use builtin::{Definitions, parse};
+pub use supplement::with_operations;
