@@ -5,7 +5,7 @@
 //! later wrote to them; who asks during a run waits for the next one. Runs of one command never overlap, and runs of
 //! different commands do not wait for each other, up to a limit on how many run at once.
 
-mod process;
+mod command;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use self::process::{Invocation, Unsuccessful};
+use self::command::{Invocation, Unsuccessful};
 use crate::inventory::HookPolicy;
 use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
@@ -210,7 +210,7 @@ impl Shared {
 
     async fn serve(&self, batch: Vec<Request>) {
         let invocation = invocation(&batch, |name| std::env::var_os(name));
-        let result = process::run(&invocation, self.stop.subscribe()).await;
+        let result = command::run(&invocation, self.stop.subscribe()).await;
         let outcome = match result {
             Ok(()) => Outcome::Done(()),
             Err(unsuccessful) => Outcome::later(clean(unsuccessful, &batch).await),

@@ -1,21 +1,23 @@
 //! Where a secret comes from, and how it is read there.
 
 use std::fmt;
+use std::future::pending;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use super::Secret;
 use crate::files;
 use crate::outcome::{Failure, FailureCode, one_line};
+use crate::process::{self, End, Output};
 use crate::secret::Redactor;
 
 const LARGEST: usize = files::LARGEST_SECRET;
+
+/// How much of the end of a command's complaints is kept, before secrets are struck out of it.
+const COMPLAINT: usize = 8192;
 
 /// How long a command may take, its output included.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,23 +62,12 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// Kills the process group of a command, unless it was waited for: also when the caller goes away.
-struct GroupGuard(Option<Pid>);
-
-impl Drop for GroupGuard {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Fails only when no process of the group is left.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
 /// Reads a secret from its source.
 ///
 /// One newline at its end (LF or CRLF) is not part of it. Refused are: nothing at all, more than 64 KiB, a NUL, and what
 /// is not UTF-8. A command inherits the daemon's whole environment, because helpers need `HOME`, `PATH` and their own
-/// settings; it runs in a process group of its own, which is killed after ten seconds.
+/// settings; it runs in a process group of its own, which is killed after ten seconds. What it prints until it ends is the
+/// secret: children that it leaves behind are not waited for.
 pub async fn read(source: &SecretSource) -> Result<Secret, Failure> {
     read_within(source, COMMAND_TIMEOUT).await
 }
@@ -123,64 +114,21 @@ async fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     read.map_err(|error| one_line(&format!("it {error}"), 200))
 }
 
-/// All that `input` has, or one byte more than the limit.
-async fn read_capped(input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    // Room for the most there can be, so that growing leaves no copies behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(LARGEST + 1));
-    input.take(LARGEST as u64 + 1).read_to_end(&mut content).await?;
-    Ok(content)
-}
-
 /// The standard output of a command that succeeded. Its standard error goes into the reason where it did not.
 async fn run(argv: &[String], timeout: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err("it names no program".to_owned());
     };
+    let (output, errors) = (Output::whole(LARGEST), Output::end(COMPLAINT));
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| one_line(&error.to_string(), 200))?;
-    // Its process group has the number of its first process.
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let mut guard = GroupGuard(group);
-    let finished = tokio::time::timeout(timeout, finish(&mut child)).await;
-    let (output, errors, status) = match finished {
-        Err(_) => return Err(format!("it took longer than {} and was killed", humantime::format_duration(timeout))),
-        Ok(result) => result.map_err(|error| one_line(&error.to_string(), 200))?,
-    };
-    guard.0 = None;
-    if status.success() { Ok(output) } else { Err(format!("it ended with {status}: {}", tail(&errors, &output))) }
-}
-
-/// Waits for the output and the end of a command. Printing too much is an error at once, without waiting for the end.
-async fn finish(child: &mut Child) -> std::io::Result<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>, ExitStatus)> {
-    let missing = || std::io::Error::other("its output is not connected");
-    let mut stdout = child.stdout.take().ok_or_else(missing)?;
-    let mut stderr = child.stderr.take().ok_or_else(missing)?;
-    let output = async {
-        let output = read_capped(&mut stdout).await?;
-        if output.len() > LARGEST {
-            return Err(std::io::Error::other("it printed more than 64 KiB and was killed"));
+    let end = process::run(command.args(arguments), timeout, pending(), (&output, &errors)).await;
+    match end.map_err(|error| one_line(&error.to_string(), 200))? {
+        End::Exited(status) if status.success() => Ok(output.bytes()),
+        End::Exited(status) => Err(format!("it ended with {status}: {}", tail(&errors.bytes(), &output.bytes()))),
+        End::TooMuch => Err("it printed more than 64 KiB and was killed".to_owned()),
+        End::TimedOut | End::Stopped => {
+            Err(format!("it took longer than {} and was killed", humantime::format_duration(timeout)))
         }
-        Ok(output)
-    };
-    let (output, errors) = tokio::try_join!(output, read_tail(&mut stderr))?;
-    Ok((output, errors, child.wait().await?))
-}
-
-/// The last kilobytes that `input` has; reads on to the end, so that the writer is not held up.
-async fn read_tail(input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    const KEPT: usize = 4096;
-    let mut tail = Zeroizing::new(Vec::with_capacity(2 * KEPT));
-    let mut chunk = Zeroizing::new([0; KEPT]);
-    loop {
-        let count = input.read(&mut chunk[..]).await?;
-        if count == 0 {
-            return Ok(tail);
-        }
-        let surplus = (tail.len() + count).saturating_sub(2 * KEPT);
-        tail.drain(..surplus);
-        tail.extend_from_slice(&chunk[..count]);
     }
 }
 

@@ -1,5 +1,7 @@
 use std::fs;
 
+use rustix::process::Pid;
+
 use super::*;
 
 fn sh(script: &str) -> SecretSource {
@@ -71,8 +73,7 @@ async fn long_complaints_hold_nobody_up_and_are_cut_at_their_beginning() {
 async fn a_command_that_hangs_is_killed_with_its_children() {
     let directory = tempfile::tempdir().unwrap();
     let note = directory.path().join("pid");
-    // The child holds the output open although its parent is gone.
-    let script = format!("sleep 1000 & echo $! > {}", note.display());
+    let script = format!("sleep 1000 & echo $! > {}; wait", note.display());
     let failure = read_within(&sh(&script), Duration::from_secs(1)).await.unwrap_err();
     assert!(failure.detail.contains("it took longer than 1s"), "{failure}");
     let child = fs::read_to_string(note).unwrap();
@@ -81,6 +82,25 @@ async fn a_command_that_hangs_is_killed_with_its_children() {
     // A signal is delivered when the process next runs; what counts is that it has been sent.
     let pid = Pid::from_raw(child.trim().parse().unwrap()).unwrap();
     assert!(gone || rustix::process::test_kill_process(pid).is_err() || was_killed(pid), "still running");
+}
+
+#[tokio::test]
+async fn a_child_that_keeps_the_output_open_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let note = directory.path().join("pid");
+    let start = std::time::Instant::now();
+    let secret = read(&sh(&format!("sleep 1000 & echo $! > {}; echo s3cret", note.display()))).await;
+    assert!(start.elapsed() < COMMAND_TIMEOUT);
+    assert_eq!(secret.unwrap().expose(), "s3cret");
+    let child = Pid::from_raw(fs::read_to_string(note).unwrap().trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(child, rustix::process::Signal::KILL)
+        .expect("it may live on: a helper caches logins");
+}
+
+#[tokio::test]
+async fn the_whole_of_a_large_secret_is_read_although_a_child_keeps_the_output_open() {
+    let secret = read(&sh("sleep 3 & head -c 65000 /dev/zero | tr '\\0' x")).await.unwrap();
+    assert_eq!(secret.expose().len(), 65000);
 }
 
 /// Waits for the end of a process that is not a child of this one.
