@@ -74,6 +74,7 @@ pub mod trial;
 // Where secrets go.
 pub mod durable;
 pub mod hook;
+pub mod host;
 pub mod process;
 pub mod store;
 

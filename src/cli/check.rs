@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock, Time};
 use crate::exit::Exit;
+use crate::host::Facts;
 use crate::inventory::{self, Environment, Inventory, Loaded};
 use crate::journal::key::KeySource;
 use crate::text::words;
@@ -80,7 +81,7 @@ fn key(inventory: &Inventory) -> Option<KeySource> {
 }
 
 fn check(main: &Path, loaded: &Loaded, key: Option<&KeySource>, now: Time) -> Check {
-    Check::new(main.display().to_string(), &loaded.report, loaded.inventory.as_ref(), key, now)
+    Check::new(main.display().to_string(), &loaded.report, loaded.inventory.as_ref(), key, &Facts::gather(), now)
 }
 
 fn print(loaded: &Loaded, check: &Check, now: Time, console: &mut Console) -> Result<(), Complaint> {

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::command::{Invocation, Unsuccessful};
+use crate::host::remedy_of_denied;
 use crate::inventory::HookPolicy;
 use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
@@ -274,12 +275,13 @@ async fn clean(unsuccessful: Unsuccessful, batch: &[Request]) -> Failure {
     }
     // Control characters are gone before the cut, which then counts what is shown.
     let said = one_line(&said, usize::MAX / 4);
+    let remedy = remedy_of_denied(&said).map(|remedy| format!("; {remedy}")).unwrap_or_default();
     let surplus = said.chars().count().saturating_sub(SAID);
     let said: String = said.chars().skip(surplus).collect();
     match (said.is_empty(), surplus) {
         (true, _) => failure,
-        (false, 0) => Failure::new(failure.code, format!("{}: {said}", failure.detail)),
-        (false, _) => Failure::new(failure.code, format!("{}: …{said}", failure.detail)),
+        (false, 0) => Failure::new(failure.code, format!("{}: {said}{remedy}", failure.detail)),
+        (false, _) => Failure::new(failure.code, format!("{}: …{said}{remedy}", failure.detail)),
     }
 }
 

@@ -57,7 +57,7 @@ pub fn check_value(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure>
 
 /// Tests that the store can be written, with the owner and mode asked for, and leaves it as it is.
 pub fn preflight(policy: &StorePolicy) -> Result<(), Failure> {
-    let target = open(policy)?;
+    let target = open_shared(policy)?;
     let existing = read_existing(policy, &target)?;
     if let StoreKind::EnvFile { key, dialect, .. } = &policy.kind {
         if !env_file::is_key(key) {
@@ -154,7 +154,7 @@ pub async fn read_async(policy: &StorePolicy) -> Result<Option<Held>, Failure> {
 }
 
 fn write_checked(policy: &StorePolicy, secret: &Secret) -> Result<Outcome<()>, Failure> {
-    let target = open(policy)?;
+    let target = open_shared(policy)?;
     let turn = turn(target.identity());
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..EDITS {
@@ -275,6 +275,14 @@ fn file(policy: &StorePolicy) -> &FilePolicy {
 
 fn open(policy: &StorePolicy) -> Result<Target, Failure> {
     Target::open(&file(policy).path).map_err(|error| unwritable(policy, error))
+}
+
+/// As [`open`], where others than this process see what is written.
+fn open_shared(policy: &StorePolicy) -> Result<Target, Failure> {
+    match crate::host::hides(policy.directory()) {
+        Some(hidden) => Err(unwritable(policy, hidden.sentence())),
+        None => open(policy),
+    }
 }
 
 fn read_existing(policy: &StorePolicy, target: &Target) -> Result<Option<Content>, Failure> {

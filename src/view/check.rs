@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::clock::Time;
 use crate::document::{Report, Severity};
+use crate::host::{self, Facts, Obstacle};
 use crate::inventory::{AccountPolicy, Inventory};
 use crate::journal::key::KeySource;
 use crate::names::TokenName;
@@ -134,12 +135,13 @@ pub struct Advice {
 
 impl Check {
     /// What there is to say of the inventory of `file` at `now`. `key`: where the sealing key would come from, if that
-    /// can be told from here.
+    /// can be told from here. `facts`: of the machine that the daemon runs on.
     pub fn new(
         file: String,
         report: &Report,
         inventory: Option<&Inventory>,
         key: Option<&KeySource>,
+        facts: &Facts,
         now: Time,
     ) -> Self {
         Self {
@@ -148,7 +150,7 @@ impl Check {
             problems: findings(report),
             contents: inventory.map(contents),
             firings: inventory.map(|inventory| firings(inventory, now)).unwrap_or_default(),
-            advice: inventory.map(|inventory| advice(inventory, key)).unwrap_or_default(),
+            advice: inventory.map(|inventory| advice(inventory, key, facts)).unwrap_or_default(),
             online: None,
         }
     }
@@ -282,8 +284,9 @@ fn firings(inventory: &Inventory, now: Time) -> Vec<Firings> {
     found.into_iter().map(finish).collect()
 }
 
-fn advice(inventory: &Inventory, key: Option<&KeySource>) -> Vec<Advice> {
-    let mut advice: Vec<Advice> = Vec::new();
+fn advice(inventory: &Inventory, key: Option<&KeySource>, facts: &Facts) -> Vec<Advice> {
+    let of_machine = |Obstacle { about, message, help }| Advice { about, message, help };
+    let mut advice: Vec<Advice> = host::obstacles(inventory, facts).into_iter().map(of_machine).collect();
     if key == Some(&KeySource::StateDirectory) {
         advice.push(Advice {
             about: "daemon".to_owned(),

@@ -1,0 +1,104 @@
+//! What the machine around the daemon lets it do: directories that only the daemon sees, units that its hooks may reload.
+//!
+//! [`Facts::gather`] looks; everything else is pure. `check` tells what cannot work before the first mint, and stores ask
+//! [`mount`] before each write.
+
+pub mod mount;
+mod unit;
+
+use std::path::Path;
+
+use crate::inventory::{HookPolicy, Inventory};
+
+/// The units that hooks may reload, one a line: `packaging/polkit/50-patrold.rules` reads it.
+pub const HOOK_UNITS: &str = "/etc/patrold/hook-units";
+
+/// What was seen of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `/proc/self/mountinfo`; empty where it cannot be read.
+    pub mounts: String,
+    /// The content of [`HOOK_UNITS`]. `None` where there is no such file: the package of a distribution made none, so
+    /// that other rules than ours decide.
+    pub hook_units: Option<String>,
+}
+
+/// Something that cannot work on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The token.
+    pub about: String,
+    pub message: String,
+    pub help: String,
+}
+
+impl Facts {
+    /// Looks at the machine. Blocks for as long as three small files take.
+    pub fn gather() -> Self {
+        Self { mounts: mount::table(), hook_units: std::fs::read_to_string(HOOK_UNITS).ok() }
+    }
+}
+
+/// What of `inventory` cannot work here. A service of the system (its state is below /var/lib) has a /tmp of its own and
+/// needs leave to reload units; whoever runs patrold by hand has neither problem.
+pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
+    let service = inventory.daemon.state_dir.starts_with("/var/lib");
+    let mut found = Vec::new();
+    for token in inventory.tokens.values() {
+        let about = format!("token {}", token.name);
+        for store in &token.stores {
+            let directory = store.directory();
+            let hidden = mount::of_path(&facts.mounts, directory).map(mount::Hidden::sentence);
+            let temporary = service && ["/tmp", "/var/tmp"].iter().any(|tmp| directory.starts_with(tmp));
+            let Some(why) = hidden.or(temporary.then_some(mount::Hidden::PrivateTmp.sentence())) else { continue };
+            found.push(Obstacle {
+                about: about.clone(),
+                message: format!("no consumer sees {}: {why}", store.key),
+                help: "choose a directory that is not below /tmp, such as one of /run/tokens".to_owned(),
+            });
+        }
+        if service {
+            found.extend(token.hooks.iter().filter_map(|hook| denied(hook, facts)).map(|(message, help)| Obstacle {
+                about: about.clone(),
+                message,
+                help,
+            }));
+        }
+    }
+    found
+}
+
+/// Why the service manager will refuse what a hook asks of it, and the remedy.
+fn denied(hook: &HookPolicy, facts: &Facts) -> Option<(String, String)> {
+    let listed = facts.hook_units.as_deref()?;
+    let asked = unit::asked(&hook.run)?;
+    let command = hook.run.join(" ");
+    if !unit::PERMITTED.contains(&asked.verb) {
+        let message =
+            format!("`{command}` will be denied: the rule of the package permits {}", unit::PERMITTED.join(", "));
+        return Some((message, "use one of these, or write a polkit rule of your own".to_owned()));
+    }
+    let missing: Vec<_> =
+        asked.units.iter().filter(|unit| !listed.lines().any(|line| line == unit.as_str())).cloned().collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let units = missing.join(", ");
+    let message =
+        format!("`{command}` will be denied, unless a polkit rule of your own permits it: {units} not in {HOOK_UNITS}");
+    Some((message, format!("add to {HOOK_UNITS}, one a line: {units}; polkitd must be installed")))
+}
+
+/// What helps where the service manager refused a hook, told by what the hook said.
+pub fn remedy_of_denied(said: &str) -> Option<String> {
+    let denied = ["Access denied", "nteractive authentication required"].iter().any(|text| said.contains(text));
+    denied.then(|| format!("name the unit in {HOOK_UNITS}; polkitd must be installed"))
+}
+
+/// Whether `directory` is where this process alone sees it. Asked before each write.
+pub fn hides(directory: &Path) -> Option<mount::Hidden> {
+    mount::of_path(&mount::table(), directory)
+}
+
+#[cfg(test)]
+mod tests;
