@@ -148,7 +148,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let now = self.clock.now();
         let mut follow = token.follow();
         {
-            let mut held = token.held.lock().await;
+            let mut held = self.hold(token).await;
             let policy = token.policy();
             let orphan = Orphan::UnknownMint {
                 marker: parsed,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::MutexGuard;
+
 use crate::account::Listing;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::diff::{Change, diff};
@@ -14,7 +16,7 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::rotation::decide::Rest;
 use crate::rotation::effects::Effects;
 use crate::rotation::reason::Reason;
-use crate::rotation::run::{Context, Machine};
+use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::{Event, Phase, TokenState};
 use crate::telemetry::event;
 use crate::timing::backoff;
@@ -165,10 +167,20 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         changes
     }
 
+    /// Takes hold of a token. What a bug or a panic left of it is given up first: the journal knows it.
+    pub async fn hold<'t>(&self, token: &'t Token) -> MutexGuard<'t, Held> {
+        let mut held = token.held.lock().await;
+        // Where the journal cannot be read now, the next run tries again and tells why.
+        if held.torn() && self.machine.recover(&mut held, &token.policy().name).await.is_ok() {
+            token.show_state(held.state());
+        }
+        held
+    }
+
     /// Does everything that can be done for a token now, and tells when to come back.
     pub async fn run_token(&self, name: &TokenName) -> Option<Rest> {
         let token = self.tokens.get(name)?;
-        let mut held = token.held.lock().await;
+        let mut held = self.hold(&token).await;
         let context = self.context(&token, held.state())?;
         let of_credential = self.accounts.changes(&context.policy.account.credential);
         let changes = self.changes.load(Ordering::Relaxed).wrapping_add(of_credential);
@@ -184,6 +196,14 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         } else {
             self.machine.run(&mut held, &context).await
         };
+        if let Some(misfit) = held.misfit() {
+            tracing::error!(
+                event = event::STATE_MISFIT,
+                token = %name,
+                error = %misfit,
+                "a step does not fit what is known of the token; its state is read from the journal again"
+            );
+        }
         if let Some(failure) = held.stuck() {
             tracing::error!(
                 event = event::JOURNAL_STUCK,

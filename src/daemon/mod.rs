@@ -37,7 +37,7 @@ use crate::inventory::{Environment, Loaded, load};
 use crate::journal::key::{KeyError, KeySource};
 use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::names::TokenName;
-use crate::rotation::run::{Machine, restore};
+use crate::rotation::run::{Machine, RestoreError, restore};
 use crate::telemetry::event;
 
 use self::accounts::Accounts;
@@ -67,7 +67,7 @@ pub enum StartError {
     Reseal(RekeyError),
     /// A state in the journal that this version cannot read.
     #[error("the journal's state of token `{0}` cannot be read: {1}")]
-    State(TokenName, serde_json::Error),
+    State(TokenName, RestoreError),
     /// The control socket.
     #[error("control socket {path}: {source}")]
     Control { path: PathBuf, source: std::io::Error },

@@ -212,18 +212,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).note(account, token, at, event, state);
         }
         log_event(token, event, state);
-        let switched = matches!(
-            event,
-            Event::Adopted { .. }
-                | Event::Replaced { .. }
-                | Event::Activated { .. }
-                | Event::ActivatedEarly { .. }
-                | Event::Renewed { .. }
-                | Event::RenewalVerified { .. }
-                // Accounts may use what was taken back.
-                | Event::Undone { .. }
-        );
-        if !switched || !self.accounts.authenticate_with(token) {
+        if !event.changes_credential() || !self.accounts.authenticate_with(token) {
             return;
         }
         let Some(current) = state.phase.current() else { return };

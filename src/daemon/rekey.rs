@@ -13,7 +13,7 @@ use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::journal::{Commit, Journal as _, SecretChange, SecretSlot};
 use crate::names::{GenerationNo, TokenName};
 use crate::outcome::{Failure, FailureCode};
-use crate::rotation::run::{draft, restore};
+use crate::rotation::run::{RestoreError, draft, restore};
 use crate::rotation::{Event, apply};
 use crate::secret::{Fingerprint, SecretParts};
 
@@ -31,7 +31,7 @@ pub enum RekeyError {
     #[error("the new key is the one that the journal has")]
     Same,
     #[error("the state of token {0} cannot be read: {1}")]
-    State(TokenName, serde_json::Error),
+    State(TokenName, RestoreError),
     #[error("{0}")]
     Failed(Failure),
 }
@@ -66,8 +66,8 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
             fingerprints.extend(parts.map(|parts| (generation.number, fingerprint(parts))));
         }
         let event = Event::Resealed { fingerprints };
-        apply(&mut state, now, &event);
-        let unwritable = |error: serde_json::Error| RekeyError::State(token.clone(), error);
+        state = apply(state, now, &event).map_err(|misfit| RekeyError::State(token.clone(), misfit.into()))?;
+        let unwritable = |error: serde_json::Error| RekeyError::State(token.clone(), error.into());
         let kept = secrets.iter().filter(|(slot, _)| slot.token == token);
         commits.push(Commit {
             at: now,
@@ -127,14 +127,14 @@ pub async fn give_up(state_dir: &Path, key: &KeySource, now: Time) -> Result<usi
         if slots.is_empty() {
             continue;
         }
-        let unwritable = |error: serde_json::Error| RekeyError::State(token.clone(), error);
-        let mut state = restore(&stored).map_err(unwritable)?;
+        let unwritable = |error: serde_json::Error| RekeyError::State(token.clone(), error.into());
+        let mut state = restore(&stored).map_err(|error| RekeyError::State(token.clone(), error))?;
         let current = state.phase.current().map(|current| &current.generation);
         let mut records = Vec::new();
         if let Some(generation) = current.filter(|generation| slots.contains(&generation.slot(&token))) {
             let failure = Failure::new(FailureCode::SecretUnreadable, "an operator gave it up: its key is lost");
             let event = Event::SecretLost { number: generation.number, failure };
-            apply(&mut state, now, &event);
+            state = apply(state, now, &event).map_err(|misfit| RekeyError::State(token.clone(), misfit.into()))?;
             records.push(draft(now, &event).map_err(unwritable)?);
             lost += 1;
         }

@@ -137,7 +137,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
 
     /// Notes what `asked` asks of a token; the next run acts on it. The error says in words why it cannot be done.
     pub async fn begin(&self, token: &Token, asked: OperatorRequest) -> Result<(), String> {
-        let mut held = token.held.lock().await;
+        let mut held = self.hold(token).await;
         let context = self.context(token, held.state());
         let context = || context.as_ref().ok_or_else(|| "its account is not in the inventory".to_owned());
         match asked {

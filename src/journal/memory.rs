@@ -122,6 +122,10 @@ impl Journal for MemoryJournal {
         self.inner().commit(commit)
     }
 
+    async fn stored(&self, token: &TokenName) -> Result<Option<Stored>, Failure> {
+        Ok(self.inner().durable.states.get(token).cloned())
+    }
+
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
         Ok(self.inner().durable.secrets.get(slot).cloned())
     }

@@ -76,6 +76,9 @@ pub trait Journal: Send + Sync + 'static {
     /// was written.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// What the journal tells of `token`. `Ok(None)`: nothing was ever committed for it.
+    fn stored(&self, token: &TokenName) -> impl Future<Output = Result<Option<Stored>, Failure>> + Send;
+
     /// Opens the sealed secret in `slot`. `Ok(None)`: there is none.
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send;
 }
@@ -83,6 +86,10 @@ pub trait Journal: Send + Sync + 'static {
 impl<J: Journal> Journal for Arc<J> {
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), Failure>> + Send {
         self.as_ref().commit(commit)
+    }
+
+    fn stored(&self, token: &TokenName) -> impl Future<Output = Result<Option<Stored>, Failure>> + Send {
+        self.as_ref().stored(token)
     }
 
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send {

@@ -117,7 +117,10 @@ impl Outlook {
         for _ in 0..state.orphans.len() + 16 {
             let then = Situation { state: &state, ..*situation };
             match decide(&then) {
-                Step::Note(event) => apply(state.to_mut(), situation.now, &event),
+                Step::Note(event) => match apply(state.into_owned(), situation.now, &event) {
+                    Ok(next) => state = Cow::Owned(next),
+                    Err(_) => break,
+                },
                 Step::Act(action) => return Self::of_action(&action, &then),
                 Step::Rest(rest) => return Self::of_rest(&rest, &state, situation.policy),
             }

@@ -1,5 +1,9 @@
 //! What happened to a token, in past tense: the journal's records.
 //!
+//! One table has everything that is said of an event: its stable name, the line that is logged of it, its remedy, the
+//! step of a rotation that it ends, and whether it changes the credential that is in use. Log, history, metrics, the
+//! status page and `docs/events.md` read it.
+//!
 //! Stored state: events are added, never renamed or reused; old ones stay readable.
 
 use std::collections::BTreeMap;
@@ -7,22 +11,68 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Candidate, Generation, Intent, Orphan};
+use super::steps::Ended;
+use super::steps::StepName::{Adopt, Examine, HandOver, Hook, Inspect, Mint, Prove, Reap, Renew, Revoke};
+use super::steps::StepName::{Search, Undo, Verify, Write};
+use super::steps::StepResult::{Drifted, Failed, Ok as Went, Unknown};
 use crate::clock::Time;
 use crate::names::{GenerationNo, HookKey, RemoteId, RotationId, StoreKey};
 use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};
 use crate::secret::Fingerprint;
 
-/// What was found of a store that the inventory named after the delivery: not drift.
-pub const ADDED: &str = "added to the inventory";
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Debug,
+    Info,
+    /// Something went wrong, and patrold helps itself.
+    Warn,
+    /// Something went wrong that an operator should look at.
+    Error,
+}
+
+/// What is said of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub level: Level,
+    /// Reads alone, without its end.
+    pub sentence: &'static str,
+    pub ended: Ended,
+}
+
+/// Whether an event changes the secret that accounts which authenticate with the token present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Credential {
+    Kept,
+    Changed,
+}
+
+/// One kind of event, for the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The stable name.
+    pub name: &'static str,
+    /// What happened, as a sentence without its end.
+    pub meaning: &'static str,
+    /// What to do where its line is a warning or an error; empty: it depends on the failure.
+    pub remedy: &'static str,
+}
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $variant:ident $({ $($(#[$attribute:meta])* $field:ident: $type:ty),* $(,)? })? = $name:literal;)*) => {
+    ($(
+        $(#[$doc:meta])* $variant:ident { $($(#[$of:meta])* $field:ident: $type:ty),* $(,)? } = $name:literal, $credential:ident,
+        $meaning:literal, $remedy:literal,
+        [$({ $($case:tt)* } $(if $guard:expr)? => $level:ident $sentence:literal $ended:expr),+ $(,)?];
+    )*) => {
         /// One thing that happened to one token.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "event")]
         pub enum Event {
-            $($(#[$doc])* #[serde(rename = $name)] $variant $({ $($(#[$attribute])* $field: $type),* })?,)*
+            $(
+                #[doc = $meaning] #[doc = "."] $(#[$doc])*
+                #[serde(rename = $name)] $variant { $($(#[$of])* $field: $type),* },
+            )*
         }
 
         impl Event {
@@ -31,118 +81,317 @@ macro_rules! events {
                 match self { $(Self::$variant { .. } => $name,)* }
             }
 
-            /// The stable name of every event.
-            pub const NAMES: &'static [&'static str] = &[$($name,)*];
+            /// What is logged of it, and the step that it ends.
+            pub fn told(&self) -> Told {
+                match self { $($(
+                    Self::$variant { $($case)* } $(if $guard)? =>
+                        Told { level: Level::$level, sentence: $sentence, ended: $ended },
+                )+)* }
+            }
+
+            /// Whether accounts that authenticate with the token present another secret from now on.
+            pub fn changes_credential(&self) -> bool {
+                let credential = match self { $(Self::$variant { .. } => Credential::$credential,)* };
+                credential == Credential::Changed
+            }
+
+            /// Every kind of event, in the order of a life.
+            pub const TABLE: &'static [Entry] =
+                &[$(Entry { name: $name, meaning: $meaning, remedy: $remedy },)*];
         }
     };
 }
 
+// `{ fields }`: a case of the event that is told of in words of its own. The first that fits counts.
 events! {
-    /// An existing secret was taken over as generation 0.
-    Adopted { generation: Generation } = "adopted";
-    /// The current generation is due for a replacement that nobody but an operator can bring: its provider cannot mint.
+    /// It is generation 0.
+    Adopted { generation: Generation } = "adopted", Changed,
+        "The token that the inventory names was taken over", "",
+        [{ .. } => Info "adopted the token that the inventory names" Ended::Step(Adopt, Went)];
     /// `reason`: the stable code of the rule that says so.
-    ReplacementDue { reason: String } = "replacement-due";
-    /// An operator brought another token in place of the current one, which retires.
-    Replaced { generation: Box<Generation>, rotation: RotationId, revoke_at: Time } = "replaced";
-    /// A secret that an operator brought in place of the current one is not accepted by the provider.
-    ReplacementRefused { failure: Failure } = "replacement-refused";
-    /// The secret to adopt is not accepted: a token is minted in its place.
-    InitialRefused { failure: Failure } = "initial-refused";
-    /// A credential changed: what failed for want of a good one is tried again now.
-    BackoffEnded {} = "backoff-ended";
-    /// An operator asked for a rotation.
-    Requested {} = "requested";
-    /// An operator said that others have the secret: every generation is replaced, and revoked without grace.
-    Compromised {} = "compromised";
-    /// An operator brought a secret to take over; it is in the journal, and proven next.
-    Offered { candidate: Box<Candidate> } = "offered";
-    /// An operator asked for the generation before the current one; it is proven next. `orphan`: it was waiting for a
-    /// revocation that had been left for later.
-    Recalled { candidate: Box<Candidate>, #[serde(rename = "remnant")] orphan: Option<Orphan> } = "recalled";
-    /// The step that comes next failed and will be tried again; nothing happened at the provider.
-    Postponed { failure: Failure, next: Time } = "postponed";
-    /// A mint is about to be asked for.
-    Intended { intent: Intent } = "intended";
+    ReplacementDue { reason: String } = "replacement-due", Kept,
+        "It is time for another token, and its provider cannot mint",
+        "make one at the provider, and put its secret to the place that `initial` names",
+        [{ .. } => Error
+            "it is time for a new token, and its provider cannot mint: make one and put it where `initial` says"
+            Ended::Nothing];
+    Replaced { generation: Box<Generation>, rotation: RotationId, revoke_at: Time } = "replaced", Changed,
+        "An operator brought another token in place of the current one, which retires", "",
+        [{ .. } => Info "an operator brought a new token: it goes to the consumers, and the old one retires"
+            Ended::Step(Adopt, Went)];
+    ReplacementRefused { failure: Failure } = "replacement-refused", Kept,
+        "The provider does not accept the secret that an operator brought; the one before stays",
+        "put a secret that works to the place that `initial` names",
+        [{ .. } => Error "the provider does not accept the new secret; the one before stays"
+            Ended::Step(Verify, Failed)];
+    InitialRefused { failure: Failure } = "initial-refused", Kept,
+        "The provider does not accept the secret to adopt: a token is minted in its place",
+        "remove `initial` from the token; if the secret should work, find out why the provider refuses it",
+        [{ .. } => Warn "the provider does not accept the initial secret: a token is minted in its place"
+            Ended::Step(Adopt, Failed)];
+    BackoffEnded {} = "backoff-ended", Kept,
+        "A credential changed: what failed for want of a good one is tried again", "",
+        [{ .. } => Info "a credential changed: what was refused before is tried again" Ended::Nothing];
+    Requested {} = "requested", Kept,
+        "An operator asked for a rotation", "",
+        [{ .. } => Info "an operator asked for a rotation" Ended::Nothing];
+    Compromised {} = "compromised", Kept,
+        "An operator says that others have the secret: every generation is replaced, and revoked without grace",
+        "see that the lines `retired` follow; `patrold rotate --compromised` tells what is left to do",
+        [{ .. } => Warn "an operator says that others have its secret; replacing it without grace" Ended::Nothing];
+    /// It is in the journal.
+    Offered { candidate: Box<Candidate> } = "offered", Kept,
+        "An operator brought a secret to take over; it is proven next", "",
+        [{ .. } => Info "an operator brought a secret to take over; proving it" Ended::Step(Adopt, Went)];
+    /// `orphan`: it was waiting for a revocation that had been left for later.
+    Recalled { candidate: Box<Candidate>, #[serde(rename = "remnant")] orphan: Option<Orphan> } = "recalled", Kept,
+        "An operator asked for the generation before; it is proven next", "",
+        [{ .. } => Info "an operator asked for the generation before; proving it" Ended::Nothing];
+    /// Nothing happened at the provider.
+    Postponed { failure: Failure, next: Time } = "postponed", Kept,
+        "The next step failed and is tried again; nothing is lost", "",
+        [{ .. } => Warn "the next step failed and is tried again; nothing is lost" Ended::Next];
+    Intended { intent: Intent } = "intended", Kept,
+        "A new generation is about to be minted", "",
+        [{ .. } => Info "minting a new generation" Ended::Nothing];
     /// The mint certainly did not happen; the intent is dropped.
-    MintRefused { failure: Failure, next: Time } = "mint-refused";
-    /// Nobody knows whether the mint happened.
-    MintUnknown { failure: Failure } = "mint-doubted";
-    /// A token with the marker of the lost mint was found.
-    OrphanFound { remote: Remote } = "orphan-found";
-    /// The orphan was revoked, or was gone already.
-    OrphanRevoked { next: Time } = "orphan-revoked";
-    /// The search ended without a revocation; what may still be alive is remembered.
-    SearchEnded { #[serde(rename = "remnant")] orphan: Orphan, next: Time } = "search-ended";
-    /// The provider minted; the secret is in the journal.
-    Minted { candidate: Box<Candidate> } = "minted";
-    /// The new secret was accepted by the provider; `proven` is false where the definition has no way to ask.
-    Verified { proven: bool, id: Option<RemoteId>, expires: Option<Expiry> } = "verified";
-    /// A store acknowledged.
-    StoreWritten { store: StoreKey } = "store-written";
-    /// A store could not be written.
-    StoreFailed { store: StoreKey, failure: Failure, next: Time } = "store-failed";
-    /// Every store of the inventory acknowledged.
-    Delivered {} = "delivered";
-    /// A hook succeeded.
-    HookSucceeded { hook: HookKey } = "hook-succeeded";
-    /// A hook failed.
-    HookFailed { hook: HookKey, failure: Failure, next: Time } = "hook-failed";
-    /// A hook failed, and the inventory says to go on without it.
-    HookWaived { hook: HookKey, failure: Failure } = "hook-waived";
-    /// The new generation is current.
-    Activated { revoke_at: Time } = "activated";
-    /// The new generation is current although stores or hooks are still owed: it is due for a rotation itself.
-    ActivatedEarly { revoke_at: Time } = "activated-early";
-    /// The provider saw the old generation in use after the handover: its revocation is put off.
-    StillUsed { revoke_at: Time } = "still-used";
-    /// The old generation could not be revoked before the next rotation has to begin: it is revoked later.
-    RevocationDeferred { #[serde(rename = "remnant")] orphan: Orphan } = "revocation-deferred";
-    /// The old generation is revoked; `already`: the provider did not know it any more.
-    Revoked { already: bool } = "revoked";
-    /// The old generation was still accepted after its revocation: it is revoked again.
-    FoundAlive { failure: Failure, next: Time } = "found-alive";
-    /// The old generation is over, and its secret erased. `proven`: one request with it was refused.
-    Retired { proven: bool } = "retired";
-    /// The old generation cannot be revoked; it stays known until it expires. Its secret is erased.
-    LeftToExpire { #[serde(rename = "remnant")] orphan: Orphan } = "left-to-expire";
-    /// The new generation is taken back.
-    UndoBegun { why: Failure, restore: bool } = "undo-begun";
-    /// The new generation was taken back; `orphan`: it could not be revoked. `revoke_at`: one that was recalled goes on
-    /// retiring, and is not revoked before this.
-    Undone { #[serde(rename = "remnant")] orphan: Option<Orphan>, next: Time, revoke_at: Option<Time> } = "undone";
-    /// A renewal in place is about to be asked for.
-    RenewalIntended { intent: Intent } = "renewal-intended";
-    /// A renewal in place could not be begun.
-    RenewalPostponed { failure: Failure, next: Time } = "renewal-postponed";
+    MintRefused { failure: Failure, next: Time } = "mint-refused", Kept,
+        "No new token was minted; the old one stays in force", "",
+        [{ .. } => Warn "no new token was minted and it is tried again; the old one stays in force"
+            Ended::Step(Mint, Failed)];
+    MintUnknown { failure: Failure } = "mint-doubted", Kept,
+        "Nobody knows whether a token was minted; its marker is looked for before another mint", "",
+        [{ .. } => Warn "nobody knows whether a token was minted; looking for its marker before another mint"
+            Ended::Step(Mint, Unknown)];
+    OrphanFound { remote: Remote } = "orphan-found", Kept,
+        "A mint whose answer was lost did happen; the orphan is revoked", "nothing: patrold revokes it",
+        [{ .. } => Warn "the lost mint did happen; revoking the orphan" Ended::Step(Search, Went)];
+    /// Or was gone already.
+    OrphanRevoked { next: Time } = "orphan-revoked", Kept,
+        "The orphan is revoked", "",
+        [{ .. } => Info "the orphan is revoked" Ended::Step(Revoke, Went)];
+    /// What may still be alive is remembered.
+    SearchEnded { #[serde(rename = "remnant")] orphan: Orphan, next: Time } = "search-ended", Kept,
+        "The search for a lost mint ended without a revocation",
+        "where the line says so, revoke the orphan by hand: its name at the provider is `marker`",
+        [
+            { orphan: Orphan::UnknownMint { .. }, .. } => Warn
+                "the lost mint was not found; if it turns up in a listing, it will be revoked"
+                Ended::Step(Search, Went),
+            { orphan: Orphan::Deferred { .. }, .. } => Warn "the orphan is revoked later" Ended::Step(Search, Went),
+            { orphan: Orphan::Unrevocable { .. }, .. } => Error
+                "an orphan is alive and the definition cannot revoke: revoke it by hand, or supply the operation"
+                Ended::Step(Search, Went),
+        ];
+    Minted { candidate: Box<Candidate> } = "minted", Kept,
+        "A new generation is in the journal", "",
+        [
+            { candidate } if candidate.rejection.is_some() => Error
+                "minted, but not what was asked for: it will be revoked" Ended::Step(Mint, Went),
+            { .. } => Info "minted; the new secret is in the journal" Ended::Step(Mint, Went),
+        ];
+    /// `proven` is false where the definition has no way to ask.
+    Verified { proven: bool, id: Option<RemoteId>, expires: Option<Expiry> } = "verified", Kept,
+        "The provider accepts the new secret, or the definition cannot ask", "",
+        [
+            { proven: true, .. } => Info "the provider accepts the new secret" Ended::Step(Verify, Went),
+            { .. } => Info "the new secret goes unproven: the definition cannot verify" Ended::Step(Verify, Went),
+        ];
+    StoreWritten { store: StoreKey } = "store-written", Kept,
+        "A store was written", "",
+        [{ .. } => Info "store written" Ended::Step(Write, Went)];
+    StoreFailed { store: StoreKey, failure: Failure, next: Time } = "store-failed", Kept,
+        "A store could not be written; the old secret stays in force", "",
+        [{ .. } => Error "store not written and tried again; the old secret stays in force"
+            Ended::Step(Write, Failed)];
+    Delivered {} = "delivered", Kept,
+        "Every store acknowledged", "",
+        [{ .. } => Debug "every store acknowledged" Ended::Nothing];
+    HookSucceeded { hook: HookKey } = "hook-succeeded", Kept,
+        "A hook succeeded", "",
+        [{ .. } => Info "hook succeeded" Ended::Step(Hook, Went)];
+    HookFailed { hook: HookKey, failure: Failure, next: Time } = "hook-failed", Kept,
+        "A hook failed; the old secret is not revoked", "",
+        [{ .. } => Error "hook failed and is tried again; the old secret is not revoked" Ended::Step(Hook, Failed)];
+    HookWaived { hook: HookKey, failure: Failure } = "hook-waived", Kept,
+        "A hook failed, and the inventory says to go on", "",
+        [{ .. } => Warn "hook failed; going on, as the inventory says" Ended::Step(Hook, Failed)];
+    Activated { revoke_at: Time } = "activated", Changed,
+        "The new generation is current", "",
+        [{ .. } => Info "handed over: the new generation is current" Ended::Step(HandOver, Went)];
+    /// It is due for a rotation itself.
+    ActivatedEarly { revoke_at: Time } = "activated-early", Changed,
+        "The new generation is current although stores or hooks are still owed",
+        "help the stores or hooks that the lines before name: consumers may still hold the old secret",
+        [{ .. } => Warn "the new generation is current although stores or hooks are owed: its own time runs out"
+            Ended::Step(HandOver, Went)];
+    StillUsed { revoke_at: Time } = "still-used", Kept,
+        "The provider sees the old generation in use; its revocation is put off", "",
+        [{ .. } => Info "the provider sees the old generation in use; its revocation is put off" Ended::Nothing];
+    RevocationDeferred { #[serde(rename = "remnant")] orphan: Orphan } = "revocation-deferred", Kept,
+        "The old generation is revoked later, because the next rotation cannot wait",
+        "nothing: it is revoked as soon as the provider takes it back",
+        [{ .. } => Warn "the old generation is revoked later; the next rotation cannot wait"
+            Ended::Step(Revoke, Failed)];
+    /// `already`: the provider did not know it any more.
+    Revoked { already: bool } = "revoked", Kept,
+        "The old generation is revoked", "",
+        [
+            { already: false } => Info "the old generation is revoked" Ended::Step(Revoke, Went),
+            { already: true } => Info "the provider did not know the old generation any more"
+                Ended::Step(Revoke, Went),
+        ];
+    FoundAlive { failure: Failure, next: Time } = "found-alive", Kept,
+        "The old generation outlived its revocation; it is revoked again", "",
+        [{ .. } => Error "the old generation outlived its revocation; revoking it again" Ended::Step(Prove, Failed)];
+    /// Its secret is erased. `proven`: one request with it was refused.
+    Retired { proven: bool } = "retired", Kept,
+        "The rotation is done", "",
+        [
+            { proven: true } => Info "rotation done: the old generation is proven dead" Ended::Step(Prove, Went),
+            { proven: false } => Info "rotation done: the old generation is over" Ended::Nothing,
+        ];
+    /// It stays known until then. Its secret is erased.
+    LeftToExpire { #[serde(rename = "remnant")] orphan: Orphan } = "left-to-expire", Kept,
+        "The old generation cannot be revoked and is left to expire",
+        "revoke it at the provider by hand, if that is too long",
+        [{ .. } => Warn "the old generation cannot be revoked and is left to expire" Ended::Step(Revoke, Failed)];
+    UndoBegun { why: Failure, restore: bool } = "undo-begun", Kept,
+        "The new generation is being taken back; the old one stays in force", "",
+        [{ .. } => Error "taking the new generation back; the old one stays in force"
+            Ended::Step(HandOver, Failed)];
+    /// `orphan`: it could not be revoked. `revoke_at`: one that was recalled goes on retiring, and is not revoked before
+    /// this. Accounts may have been lent what was taken back.
+    Undone { #[serde(rename = "remnant")] orphan: Option<Orphan>, next: Time, revoke_at: Option<Time> } = "undone", Changed,
+        "The new generation was taken back",
+        "where the line says so, revoke the new generation by hand: its name at the provider is `marker`",
+        [
+            { orphan: None, .. } => Info "the new generation was taken back" Ended::Step(Undo, Went),
+            { orphan: Some(Orphan::Deferred { .. }), .. } => Warn
+                "the new generation is taken out of use and revoked later" Ended::Step(Undo, Failed),
+            { orphan: Some(Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. }), .. } => Error
+                "the new generation cannot be revoked: revoke it by hand, or it lives until it expires"
+                Ended::Step(Undo, Failed),
+        ];
+    RenewalIntended { intent: Intent } = "renewal-intended", Kept,
+        "A renewal in place begins", "",
+        [{ .. } => Info "renewing in place" Ended::Nothing];
+    RenewalPostponed { failure: Failure, next: Time } = "renewal-postponed", Kept,
+        "The renewal was not begun and is tried again", "",
+        [{ .. } => Warn "the renewal was not begun and is tried again" Ended::Step(Renew, Failed)];
     /// The renewal certainly did not happen; `spent`: the provider says that it never will.
-    RenewalRefused { failure: Failure, next: Time, spent: bool } = "renewal-refused";
-    /// Nobody knows whether the renewal happened.
-    RenewalUnknown { failure: Failure } = "renewal-doubted";
-    /// After a renewal of unknown outcome: whether the secret at hand still works.
-    RenewalExamined { dead: Option<Failure> } = "renewal-examined";
-    /// The provider renewed; the new secret is in the journal.
-    Renewed { generation: Box<Generation> } = "renewed";
-    /// The renewed secret was accepted; `proven` is false where the definition has no way to ask.
-    RenewalVerified { proven: bool } = "renewal-verified";
-    /// The renewed secret was not accepted. `next`: where nothing but a renewal can help, it is renewed again then.
-    RenewalRejected { failure: Failure, next: Option<Time> } = "renewal-rejected";
-    /// The provider does not accept the current generation any more.
-    FoundDead { failure: Failure } = "found-dead";
-    /// The provider told more of the current generation.
-    Observed { id: Option<RemoteId>, expires: Option<Expiry> } = "observed";
-    /// A store does not hold what was delivered, or was added to the inventory: it is owed again, hooks too.
-    StoreOwed { store: StoreKey, found: String, revoke_at: Option<Time> } = "store-owed";
-    /// Every store and hook that was owed after the handover is done.
-    Redelivered {} = "redelivered";
-    /// An orphan is over; `revoked`: it was found and revoked after all.
-    OrphanEnded { #[serde(rename = "remnant")] orphan: Orphan, revoked: bool } = "remnant-ended";
-    /// An orphan could not be revoked.
-    ReapFailed { #[serde(rename = "remnant")] orphan: Orphan, failure: Failure, next: Time } = "reap-failed";
-    /// An operator wants an orphan revoked: it is remembered like a lost mint that turned up.
-    ReapRequested { #[serde(rename = "remnant")] orphan: Orphan } = "reap-requested";
-    /// The journal has a new key: the fingerprints of the secrets that it holds, by generation and part.
-    Resealed { fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> } = "resealed";
-    /// The journal's copy of a generation's secret cannot be opened.
-    SecretLost { number: GenerationNo, failure: Failure } = "secret-lost";
+    RenewalRefused { failure: Failure, next: Time, spent: bool } = "renewal-refused", Kept,
+        "The provider did not renew; it is tried again, or the token is replaced", "",
+        [
+            { spent: false, .. } => Warn "not renewed; it is tried again" Ended::Step(Renew, Failed),
+            { spent: true, .. } => Error "it cannot be renewed any more; it needs a replacement"
+                Ended::Step(Renew, Failed),
+        ];
+    RenewalUnknown { failure: Failure } = "renewal-doubted", Kept,
+        "Nobody knows whether the renewal happened; it is not repeated", "",
+        [{ .. } => Error "nobody knows whether it was renewed; the secret at hand is tried before anything else"
+            Ended::Step(Renew, Unknown)];
+    RenewalExamined { dead: Option<Failure> } = "renewal-examined", Kept,
+        "After a renewal of unknown outcome it is known whether the secret at hand still works",
+        "nothing: the token is replaced. Where its provider cannot mint, `replacement-due` asks for a new one",
+        [
+            { dead: None } => Warn
+                "after a renewal of unknown outcome the secret at hand still works; it is replaced, not renewed again"
+                Ended::Step(Examine, Went),
+            { dead: Some(_) } => Error
+                "after a renewal of unknown outcome the secret at hand is dead; it needs a replacement at once"
+                Ended::Step(Examine, Failed),
+        ];
+    Renewed { generation: Box<Generation> } = "renewed", Changed,
+        "The renewed secret is in the journal", "",
+        [{ .. } => Info "renewed; the new secret is in the journal" Ended::Step(Renew, Went)];
+    /// `proven` is false where the definition has no way to ask.
+    RenewalVerified { proven: bool } = "renewal-verified", Changed,
+        "The renewed secret goes to its consumers", "",
+        [{ .. } => Info "the renewed secret goes to its consumers" Ended::Step(Verify, Went)];
+    /// `next`: where nothing but a renewal can help, it is renewed again then.
+    RenewalRejected { failure: Failure, next: Option<Time> } = "renewal-rejected", Kept,
+        "The renewed secret is not accepted; the token is replaced, or renewed once more where its provider cannot mint",
+        "",
+        [{ .. } => Error "the renewed secret is not accepted; the token needs another one"
+            Ended::Step(Verify, Failed)];
+    FoundDead { failure: Failure } = "found-dead", Kept,
+        "The provider does not accept the current secret any more; it is rotated at once",
+        "find out who revoked it, where nobody of yours did",
+        [{ .. } => Error "the provider does not accept the current secret any more; it needs a new one at once"
+            Ended::Step(Examine, Failed)];
+    Observed { id: Option<RemoteId>, expires: Option<Expiry> } = "observed", Kept,
+        "The provider told more of the token", "",
+        [{ .. } => Info "the provider told more of the token" Ended::Nothing];
+    /// It is owed again, hooks too. `added`: the inventory named it after the delivery, which is no drift.
+    StoreOwed {
+        store: StoreKey,
+        found: String,
+        revoke_at: Option<Time>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        added: bool,
+    } = "store-owed", Kept,
+        "A store does not hold what was delivered; it is written again",
+        "find out what else writes to that place, where it happens again",
+        [
+            { added: true, .. } => Info "a store was added to the inventory; it is written next" Ended::Nothing,
+            { added: false, .. } => Warn "the store is written again" Ended::Step(Inspect, Drifted),
+        ];
+    Redelivered {} = "redelivered", Kept,
+        "Every store and hook is done again", "",
+        [{ .. } => Info "every store and hook is done" Ended::Nothing];
+    /// `revoked`: it was found and revoked after all.
+    OrphanEnded { #[serde(rename = "remnant")] orphan: Orphan, revoked: bool } = "remnant-ended", Kept,
+        "A leftover credential is over", "",
+        [
+            { revoked: true, .. } => Info "a leftover credential was revoked" Ended::Step(Reap, Went),
+            { revoked: false, .. } => Info "a leftover credential is over" Ended::Nothing,
+        ];
+    ReapFailed { #[serde(rename = "remnant")] orphan: Orphan, failure: Failure, next: Time } = "reap-failed", Kept,
+        "A leftover credential was not revoked; it is tried again", "",
+        [{ .. } => Warn "a leftover credential was not revoked; it is tried again" Ended::Step(Reap, Failed)];
+    /// It is remembered like a lost mint that turned up.
+    ReapRequested { #[serde(rename = "remnant")] orphan: Orphan } = "reap-requested", Kept,
+        "An operator wants an orphan revoked; it is revoked as soon as it is listed again", "",
+        [{ .. } => Info "an operator wants an orphan revoked" Ended::Nothing];
+    /// The fingerprints of the secrets that the journal holds, by generation and part.
+    Resealed { fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> } = "resealed", Kept,
+        "The journal's secrets are sealed with a new key", "",
+        [{ .. } => Info "the secrets are sealed with a new key" Ended::Nothing];
+    SecretLost { number: GenerationNo, failure: Failure } = "secret-lost", Kept,
+        "The secret cannot be read from the journal; the token will be rotated", "",
+        [{ .. } => Error "the secret cannot be read from the journal; the token will be rotated" Ended::Nothing];
+}
+
+impl Event {
+    /// A store that the inventory names since the delivery.
+    pub fn store_added(store: StoreKey) -> Self {
+        Self::StoreOwed { store, found: "added to the inventory".to_owned(), revoke_at: None, added: true }
+    }
+
+    /// Why something did not go well, where the event tells.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::ReplacementRefused { failure }
+            | Self::InitialRefused { failure }
+            | Self::Postponed { failure, .. }
+            | Self::MintRefused { failure, .. }
+            | Self::MintUnknown { failure }
+            | Self::StoreFailed { failure, .. }
+            | Self::HookFailed { failure, .. }
+            | Self::HookWaived { failure, .. }
+            | Self::FoundAlive { failure, .. }
+            | Self::UndoBegun { why: failure, .. }
+            | Self::RenewalPostponed { failure, .. }
+            | Self::RenewalRefused { failure, .. }
+            | Self::RenewalUnknown { failure }
+            | Self::RenewalRejected { failure, .. }
+            | Self::FoundDead { failure }
+            | Self::ReapFailed { failure, .. }
+            | Self::SecretLost { failure, .. } => Some(failure),
+            Self::RenewalExamined { dead } => dead.as_ref(),
+            Self::Minted { candidate } => candidate.rejection.as_ref(),
+            _ => None,
+        }
+    }
 }

@@ -13,13 +13,13 @@ use crate::account::Listing;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::journal::{Commit, Draft, Journal, SecretChange, SecretSlot, Stored};
-use crate::names::{GenerationNo, InstanceId};
+use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::reason::Reason;
 use crate::secret::SecretParts;
 use crate::timing::backoff;
 
-use super::apply;
+use super::apply::{Misfit, apply};
 use super::decide::{Abilities, Action, Memo, Rest, Situation, Step, decide};
 use super::effects::Effects;
 use super::event::Event;
@@ -50,6 +50,10 @@ pub struct Held {
     behind: Option<usize>,
     /// The last commit failed.
     stuck: Option<(u32, Failure)>,
+    /// An event did not fit: nothing that this process holds of the token is believed any more.
+    misfit: Option<Misfit>,
+    /// A run is under way; where none is, the last one did not come to its end.
+    running: bool,
 }
 
 impl Held {
@@ -68,14 +72,42 @@ impl Held {
         self.stuck.as_ref().map(|(_, failure)| failure)
     }
 
-    /// Notes that `event` happened at `at`. It is durable after the next [`Machine::run`].
+    /// The event that did not fit, where one did not.
+    pub fn misfit(&self) -> Option<Misfit> {
+        self.misfit
+    }
+
+    /// Whether only the journal knows the token's state: a run panicked half-way, or an event did not fit and what was
+    /// noted before it is durable.
+    pub fn torn(&self) -> bool {
+        let noted = !self.pending.is_empty() || !self.secrets.is_empty();
+        self.running || self.misfit.is_some() && !noted
+    }
+
+    /// Notes that `event` happened at `at`. It is durable after the next [`Machine::run`]. One that does not fit is not
+    /// noted, nor is anything after it: the run ends, and the token is read from the journal again.
     pub fn note(&mut self, token: &TokenPolicy, at: Time, event: Event) {
+        if self.misfit.is_some() {
+            return;
+        }
+        let next = match apply(TokenState::clone(&self.state), at, &event) {
+            Ok(next) => Arc::new(next),
+            Err(misfit) => {
+                self.misfit = Some(misfit);
+                return;
+            }
+        };
         let erased = erased(&self.state, &event);
         self.secrets.extend(erased.into_iter().map(|(generation, revision)| SecretChange::Erase {
             slot: SecretSlot { token: token.name.clone(), generation, revision },
         }));
-        apply(Arc::make_mut(&mut self.state), at, &event);
+        self.state = next;
         self.pending.push((at, event));
+    }
+
+    /// How many commits in a row failed, with the one that fails now.
+    fn attempts(&self) -> u32 {
+        self.stuck.as_ref().map_or(0, |(attempts, _)| *attempts).saturating_add(1)
     }
 
     pub(super) fn keep(&mut self, slot: SecretSlot, parts: SecretParts) {
@@ -130,8 +162,34 @@ pub struct Machine<E, J, C> {
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// Does everything that can be done for a token now, and tells when to come back.
     pub async fn run(&self, held: &mut Held, context: &Context) -> Rest {
+        if held.torn()
+            && let Err(failure) = self.recover(held, &context.policy.name).await
+        {
+            held.stuck = Some((held.attempts(), failure));
+            return self.stuck(held);
+        }
+        held.running = true;
+        let rest = self.steps(held, context).await;
+        held.running = false;
+        rest
+    }
+
+    /// Gives up what this process holds of a token, and reads it from the journal as a start does: what was under way is
+    /// of unknown outcome.
+    pub async fn recover(&self, held: &mut Held, token: &TokenName) -> Result<(), Failure> {
+        let stored = self.journal.stored(token).await?;
+        let state = stored.as_ref().map(restore).transpose();
+        let state = state.map_err(|error| Failure::new(FailureCode::Journal, error.to_string()))?;
+        *held = Held::new(state.unwrap_or_default());
+        Ok(())
+    }
+
+    async fn steps(&self, held: &mut Held, context: &Context) -> Rest {
         for _ in 0..MANY_STEPS {
             let now = self.clock.now();
+            if held.misfit.is_some() {
+                break;
+            }
             if held.stuck.is_some() && self.flush(held, context, true).await.is_err() {
                 return self.stuck(held);
             }
@@ -191,8 +249,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Err(failure) => Err(failure),
         };
         if let Err(failure) = committed {
-            let attempts = held.stuck.as_ref().map_or(0, |(attempts, _)| *attempts).saturating_add(1);
-            held.stuck = Some((attempts, failure.clone()));
+            held.stuck = Some((held.attempts(), failure.clone()));
             return Err(failure);
         }
         held.stuck = None;
@@ -249,12 +306,21 @@ fn erased(state: &TokenState, event: &Event) -> Vec<(GenerationNo, u32)> {
     ended.into_iter().collect()
 }
 
+/// Why the journal's state of a token cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error("{0}")]
+    Unreadable(#[from] serde_json::Error),
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+}
+
 /// The state of a token that the journal tells of.
-pub fn restore(stored: &Stored) -> Result<TokenState, serde_json::Error> {
+pub fn restore(stored: &Stored) -> Result<TokenState, RestoreError> {
     let mut state = serde_json::from_str(&stored.state)?;
     for body in &stored.since {
         let line: Line<'_> = serde_json::from_str(body)?;
-        apply(&mut state, line.at, &line.event);
+        state = apply(state, line.at, &line.event)?;
     }
     Ok(state)
 }

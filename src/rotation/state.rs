@@ -236,6 +236,23 @@ impl Phase {
         matches!(self, Self::Renewing { .. } | Self::RenewalUnknown { .. } | Self::Renewed { .. })
     }
 
+    /// The stable name of every variant, in the order of a life.
+    pub const NAMES: &'static [&'static str] = &[
+        "vacant",
+        "steady",
+        "intended",
+        "searching",
+        "minted",
+        "verified",
+        "delivered",
+        "active",
+        "revoked",
+        "undoing",
+        "renewing",
+        "doubted",
+        "renewed",
+    ];
+
     /// The stable name of the variant.
     pub fn name(&self) -> &'static str {
         match self {

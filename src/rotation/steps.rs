@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::Time;
 use crate::names::{AccountName, TokenName};
-use crate::rotation::event::ADDED;
-use crate::rotation::{Event, Phase, TokenState};
+
+use super::event::{Event, Level};
+use super::state::{Current, Phase, TokenState};
 
 /// So many happenings are kept for people.
 const KEPT: usize = 40;
@@ -76,58 +77,22 @@ words! {
     }
 }
 
+/// The step of a rotation that an event ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Nothing,
+    Step(StepName, StepResult),
+    /// The one that was to come next, by the phase that the event leads to; it failed.
+    Next,
+}
+
 /// The step that `event` ends, and how; `None` where it ends none. `state`: what it led to.
 pub fn step(event: &Event, state: &TokenState) -> Option<(StepName, StepResult)> {
-    use StepName as S;
-    use StepResult::{Drifted, Failed, Ok, Unknown};
-    Some(match event {
-        Event::Adopted { .. } | Event::Offered { .. } | Event::Replaced { .. } => (S::Adopt, Ok),
-        Event::Minted { .. } => (S::Mint, Ok),
-        Event::InitialRefused { .. } => (S::Adopt, Failed),
-        Event::MintRefused { .. } => (S::Mint, Failed),
-        Event::MintUnknown { .. } => (S::Mint, Unknown),
-        Event::OrphanFound { .. } | Event::SearchEnded { .. } => (S::Search, Ok),
-        Event::Verified { .. } | Event::RenewalVerified { .. } => (S::Verify, Ok),
-        Event::RenewalRejected { .. } | Event::ReplacementRefused { .. } => (S::Verify, Failed),
-        Event::StoreWritten { .. } => (S::Write, Ok),
-        Event::StoreFailed { .. } => (S::Write, Failed),
-        Event::HookSucceeded { .. } => (S::Hook, Ok),
-        Event::HookFailed { .. } | Event::HookWaived { .. } => (S::Hook, Failed),
-        Event::Activated { .. } | Event::ActivatedEarly { .. } => (S::HandOver, Ok),
-        Event::UndoBegun { .. } => (S::HandOver, Failed),
-        Event::Revoked { .. } | Event::OrphanRevoked { .. } => (S::Revoke, Ok),
-        Event::LeftToExpire { .. } | Event::RevocationDeferred { .. } => (S::Revoke, Failed),
-        Event::Retired { proven: true } => (S::Prove, Ok),
-        Event::FoundAlive { .. } => (S::Prove, Failed),
-        Event::Undone { orphan: None, .. } => (S::Undo, Ok),
-        Event::Undone { orphan: Some(_), .. } => (S::Undo, Failed),
-        Event::Renewed { .. } => (S::Renew, Ok),
-        Event::RenewalRefused { .. } | Event::RenewalPostponed { .. } => (S::Renew, Failed),
-        Event::RenewalUnknown { .. } => (S::Renew, Unknown),
-        Event::RenewalExamined { dead: None } => (S::Examine, Ok),
-        Event::RenewalExamined { dead: Some(_) } | Event::FoundDead { .. } => (S::Examine, Failed),
-        Event::StoreOwed { found, .. } if found != ADDED => (S::Inspect, Drifted),
-        Event::OrphanEnded { revoked: true, .. } => (S::Reap, Ok),
-        Event::ReapFailed { .. } => (S::Reap, Failed),
-        Event::Postponed { .. } => (postponed(&state.phase), Failed),
-        Event::Requested {}
-        | Event::BackoffEnded {}
-        | Event::Compromised {}
-        | Event::Recalled { .. }
-        | Event::ReapRequested { .. }
-        | Event::Resealed { .. }
-        | Event::ReplacementDue { .. }
-        | Event::Intended { .. }
-        | Event::Delivered {}
-        | Event::StillUsed { .. }
-        | Event::Retired { proven: false }
-        | Event::RenewalIntended { .. }
-        | Event::Observed { .. }
-        | Event::StoreOwed { .. }
-        | Event::Redelivered {}
-        | Event::OrphanEnded { revoked: false, .. }
-        | Event::SecretLost { .. } => return None,
-    })
+    match event.told().ended {
+        Ended::Nothing => None,
+        Ended::Step(name, result) => Some((name, result)),
+        Ended::Next => Some((postponed(&state.phase), StepResult::Failed)),
+    }
 }
 
 /// What was to come next where nothing came of it.
@@ -158,27 +123,32 @@ pub struct Happening {
 
 /// What is worth telling people of `event`: ends of rotations, and what kept one from ending.
 pub fn happening(token: &TokenName, at: Time, event: &Event, state: &TokenState) -> Option<Happening> {
-    let number = state.phase.current().map(|current| current.generation.number.to_string()).unwrap_or_default();
-    let (good, what) = match event {
-        Event::Adopted { .. } => (true, "adopted the initial secret as generation 0".to_owned()),
-        Event::Activated { .. } => (true, format!("generation {number} handed over")),
-        Event::ActivatedEarly { .. } => (false, format!("generation {number} is current; stores or hooks are owed")),
-        Event::Retired { .. } => (true, "the old generation is over".to_owned()),
-        Event::LeftToExpire { .. } => (false, "the old generation cannot be revoked and is left to expire".to_owned()),
-        Event::RenewalVerified { .. } => (true, format!("generation {number} renewed in place")),
-        Event::InitialRefused { failure } => (false, format!("not adopted, another one is minted: {failure}")),
-        Event::MintRefused { failure, .. } => (false, format!("not minted: {failure}")),
-        Event::MintUnknown { failure } => (false, format!("nobody knows whether it was minted: {failure}")),
-        Event::UndoBegun { why, .. } => (false, format!("the new generation is taken back: {why}")),
-        Event::RenewalRefused { failure, .. } => (false, format!("not renewed: {failure}")),
-        Event::RenewalUnknown { failure } => (false, format!("nobody knows whether it was renewed: {failure}")),
-        Event::FoundDead { failure } => (false, format!("the provider does not accept it any more: {failure}")),
-        Event::StoreOwed { store, found, .. } if found != ADDED => {
-            (false, format!("store {store} is written again: {found}"))
+    let told = event.told();
+    let what = match event {
+        Event::Activated { .. } | Event::ActivatedEarly { .. } | Event::RenewalVerified { .. } => {
+            of_generation(told.sentence, state.phase.current()?)
         }
+        Event::StoreOwed { store, found, added: false, .. } => format!("{}: {store} {found}", told.sentence),
+        Event::Adopted { .. }
+        | Event::Retired { .. }
+        | Event::LeftToExpire { .. }
+        | Event::InitialRefused { .. }
+        | Event::MintRefused { .. }
+        | Event::MintUnknown { .. }
+        | Event::UndoBegun { .. }
+        | Event::RenewalRefused { .. }
+        | Event::RenewalUnknown { .. }
+        | Event::FoundDead { .. } => match event.failure() {
+            Some(failure) => format!("{}: {failure}", told.sentence),
+            None => told.sentence.to_owned(),
+        },
         _ => return None,
     };
-    Some(Happening { at, token: token.clone(), good, what })
+    Some(Happening { at, token: token.clone(), good: told.level <= Level::Info, what })
+}
+
+fn of_generation(sentence: &str, current: &Current) -> String {
+    format!("{sentence} (generation {})", current.generation.number)
 }
 
 /// Counters by account, step and result.
@@ -209,9 +179,10 @@ impl Tally {
     /// What is known of times before: when tokens were last handed over.
     pub fn recall<'t>(&mut self, tokens: impl Iterator<Item = (&'t TokenName, &'t TokenState)>) {
         let past = tokens.filter_map(|(token, state)| {
-            let number = state.phase.current()?.generation.number;
-            let what = format!("generation {number} handed over");
-            Some(Happening { at: state.last_success?, token: token.clone(), good: true, what })
+            let at = state.last_success?;
+            let sentence = Event::Activated { revoke_at: at }.told().sentence;
+            let what = of_generation(sentence, state.phase.current()?);
+            Some(Happening { at, token: token.clone(), good: true, what })
         });
         let mut past: Vec<_> = past.collect();
         past.sort_by_key(|happening| happening.at);
@@ -225,8 +196,9 @@ mod tests {
     use super::*;
     use crate::outcome::{Failure, FailureCode};
 
-    fn owed(found: &str) -> Event {
-        Event::StoreOwed { store: "file:/a".parse().unwrap(), found: found.to_owned(), revoke_at: None }
+    fn drifted() -> Event {
+        let store = "file:/a".parse().unwrap();
+        Event::StoreOwed { store, found: "is empty".to_owned(), revoke_at: None, added: false }
     }
 
     #[test]
@@ -238,8 +210,8 @@ mod tests {
             ("refused", Event::MintRefused { failure: failure(), next }, Some((StepName::Mint, StepResult::Failed))),
             ("lost", Event::MintUnknown { failure: failure() }, Some((StepName::Mint, StepResult::Unknown))),
             ("put off", Event::Postponed { failure: failure(), next }, Some((StepName::Mint, StepResult::Failed))),
-            ("drift", owed("is empty"), Some((StepName::Inspect, StepResult::Drifted))),
-            ("a new store is no drift", owed(ADDED), None),
+            ("drift", drifted(), Some((StepName::Inspect, StepResult::Drifted))),
+            ("a new store is no drift", Event::store_added("file:/a".parse().unwrap()), None),
             ("a request is no step", Event::Requested {}, None),
         ] {
             assert_eq!(step(&event, &state), expected, "{sentence}");
@@ -252,7 +224,7 @@ mod tests {
         let mut tally = Tally::default();
         for second in 0..100 {
             let at = Time::UNIX_EPOCH + crate::clock::Span::seconds(second);
-            tally.note(&account, &token, at, &owed("is empty"), &TokenState::default());
+            tally.note(&account, &token, at, &drifted(), &TokenState::default());
         }
         assert_eq!(tally.happenings.len(), KEPT);
         assert_eq!(tally.happenings.back().unwrap().at.timestamp(), 99);

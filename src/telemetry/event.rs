@@ -1,31 +1,15 @@
 //! Every kind of log line: its stable name, what it means, and what an operator does about it.
 //!
-//! A line carries its name in the field `event`. What happens to a token is logged under the name of the journal's event;
-//! the names of everything else are the constants of this module. `docs/events.md` is made from this table, and a test
-//! holds the code against it in both directions.
+//! A line carries its name in the field `event`. What happens to a token is logged under the name of the journal's event,
+//! and described in the table of [`crate::rotation::event`]; the names of everything else are the constants of this
+//! module. `docs/events.md` is made from both, and a test holds the code against them in both directions.
 
 use crate::outcome::FailureCode;
-
-/// One kind of line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// What the field `event` says.
-    pub name: &'static str,
-    /// What happened, as a sentence without its end.
-    pub meaning: &'static str,
-    /// What to do where the line is a warning or an error; empty: it depends on the failure.
-    pub remedy: &'static str,
-}
+use crate::rotation::Event;
+use crate::rotation::event::Entry;
 
 /// What a line of another crate carries, which knows nothing of this list.
 pub const LIBRARY: &str = "library";
-
-macro_rules! entries {
-    ($(#[$doc:meta])* $list:ident: $($name:literal, $meaning:literal, $remedy:literal;)*) => {
-        $(#[$doc])*
-        pub const $list: &[Entry] = &[$(Entry { name: $name, meaning: $meaning, remedy: $remedy },)*];
-    };
-}
 
 macro_rules! lines {
     ($($constant:ident = $name:literal, $meaning:literal, $remedy:literal;)*) => {
@@ -106,78 +90,14 @@ lines! {
         "see that something reads the daemon's standard error; patrold_log_lines_dropped_total counts them";
     PANICKED = "panicked", "The program has a bug; `place` says where. Its own words are not logged: they may quote a secret",
         "report it with the place; nothing is lost, the journal has what was under way";
+    STATE_MISFIT = "state-misfit", "A step does not fit what is known of its token; the state is read from the journal again",
+        "report it, it is a bug; nothing is lost, the journal has what was under way";
     TASK_DIED = "task-died", "A task ended abnormally; it is tried again in a minute",
         "report it, it is a bug; nothing is lost, the journal has what was under way";
 }
 
-entries! {
-    /// What happens to a token, under the names of the journal's events, in the order of a life.
-    TOKEN:
-    "adopted", "The token that the inventory names was taken over", "";
-    "replacement-due", "It is time for another token, and its provider cannot mint",
-        "make one at the provider, and put its secret to the place that `initial` names";
-    "replaced", "An operator brought another token in place of the current one, which retires", "";
-    "replacement-refused", "The provider does not accept the secret that an operator brought; the one before stays",
-        "put a secret that works to the place that `initial` names";
-    "initial-refused", "The provider does not accept the secret to adopt: a token is minted in its place",
-        "remove `initial` from the token; if the secret should work, find out why the provider refuses it";
-    "backoff-ended", "A credential changed: what failed for want of a good one is tried again", "";
-    "requested", "An operator asked for a rotation", "";
-    "compromised", "An operator says that others have the secret: every generation is replaced, and revoked without grace",
-        "see that the lines `retired` follow; `patrold rotate --compromised` tells what is left to do";
-    "offered", "An operator brought a secret to take over; it is proven next", "";
-    "recalled", "An operator asked for the generation before; it is proven next", "";
-    "postponed", "The next step failed and is tried again; nothing is lost", "";
-    "intended", "A new generation is about to be minted", "";
-    "mint-refused", "No new token was minted; the old one stays in force", "";
-    "mint-doubted", "Nobody knows whether a token was minted; its marker is looked for before another mint", "";
-    "orphan-found", "A mint whose answer was lost did happen; the orphan is revoked", "nothing: patrold revokes it";
-    "orphan-revoked", "The orphan is revoked", "";
-    "search-ended", "The search for a lost mint ended without a revocation",
-        "where the line says so, revoke the orphan by hand: its name at the provider is `marker`";
-    "minted", "A new generation is in the journal", "";
-    "verified", "The provider accepts the new secret, or the definition cannot ask", "";
-    "store-written", "A store was written", "";
-    "store-failed", "A store could not be written; the old secret stays in force", "";
-    "delivered", "Every store acknowledged", "";
-    "hook-succeeded", "A hook succeeded", "";
-    "hook-failed", "A hook failed; the old secret is not revoked", "";
-    "hook-waived", "A hook failed, and the inventory says to go on", "";
-    "activated", "The new generation is current", "";
-    "activated-early", "The new generation is current although stores or hooks are still owed",
-        "help the stores or hooks that the lines before name: consumers may still hold the old secret";
-    "still-used", "The provider sees the old generation in use; its revocation is put off", "";
-    "revocation-deferred", "The old generation is revoked later, because the next rotation cannot wait",
-        "nothing: it is revoked as soon as the provider takes it back";
-    "revoked", "The old generation is revoked", "";
-    "found-alive", "The old generation outlived its revocation; it is revoked again", "";
-    "retired", "The rotation is done", "";
-    "left-to-expire", "The old generation cannot be revoked and is left to expire",
-        "revoke it at the provider by hand, if that is too long";
-    "undo-begun", "The new generation is being taken back; the old one stays in force", "";
-    "undone", "The new generation was taken back",
-        "where the line says so, revoke the new generation by hand: its name at the provider is `marker`";
-    "renewal-intended", "A renewal in place begins", "";
-    "renewal-postponed", "The renewal was not begun and is tried again", "";
-    "renewal-refused", "The provider did not renew; it is tried again, or the token is replaced", "";
-    "renewal-doubted", "Nobody knows whether the renewal happened; it is not repeated", "";
-    "renewal-examined", "After a renewal of unknown outcome it is known whether the secret at hand still works",
-        "nothing: the token is replaced. Where its provider cannot mint, `replacement-due` asks for a new one";
-    "renewed", "The renewed secret is in the journal", "";
-    "renewal-verified", "The renewed secret goes to its consumers", "";
-    "renewal-rejected", "The renewed secret is not accepted; the token is replaced, or renewed once more where its provider cannot mint", "";
-    "found-dead", "The provider does not accept the current secret any more; it is rotated at once",
-        "find out who revoked it, where nobody of yours did";
-    "observed", "The provider told more of the token", "";
-    "store-owed", "A store does not hold what was delivered; it is written again",
-        "find out what else writes to that place, where it happens again";
-    "redelivered", "Every store and hook is done again", "";
-    "remnant-ended", "A leftover credential is over", "";
-    "reap-failed", "A leftover credential was not revoked; it is tried again", "";
-    "reap-requested", "An operator wants an orphan revoked; it is revoked as soon as it is listed again", "";
-    "resealed", "The journal's secrets are sealed with a new key", "";
-    "secret-lost", "The secret cannot be read from the journal; the token will be rotated", "";
-}
+/// What happens to a token, under the names of the journal's events, in the order of a life.
+pub const TOKEN: &[Entry] = Event::TABLE;
 
 /// What an operator does about a line of this name whose failure has this code, where there is anything to say.
 pub fn remedy(name: &str, code: Option<&str>) -> Option<&'static str> {
@@ -192,12 +112,6 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-
-    #[test]
-    fn every_event_of_a_token_is_in_the_list_and_no_other() {
-        let listed: Vec<_> = TOKEN.iter().map(|entry| entry.name).collect();
-        assert_eq!(listed, crate::rotation::Event::NAMES);
-    }
 
     #[test]
     fn names_are_unique() {

@@ -10,6 +10,7 @@ use crate::journal::record::Record;
 use crate::names::{GenerationNo, TokenName, hex};
 use crate::outcome::Failure;
 use crate::rotation::Event;
+use crate::rotation::event::Level;
 use crate::rotation::run::Line;
 use crate::rotation::state::Orphan;
 
@@ -42,6 +43,9 @@ pub struct Entry {
     pub body: Value,
     /// In hex digits.
     pub hash: String,
+    /// For people.
+    #[serde(skip)]
+    pub level: Level,
 }
 
 /// Whether the chain of all records is whole. Part of `history --verify --json`: names are stable.
@@ -78,7 +82,7 @@ impl History {
         let mut table = Table::new(&["SEQ", "AT", "EVENT", "GEN", "DETAIL"]);
         for entry in &self.records {
             table.row(
-                tint(&entry.event),
+                tint(entry.level),
                 vec![
                     entry.seq.to_string(),
                     entry.at.map_or_else(|| "-".to_owned(), words::moment),
@@ -96,9 +100,9 @@ impl Entry {
     /// A record as something to print. What a newer version wrote is shown as far as it is understood.
     pub fn new(record: &Record) -> Self {
         let body = serde_json::from_str(&record.body).unwrap_or_else(|_| Value::String(record.body.clone()));
-        let (generation, detail) = match serde_json::from_str::<Line<'_>>(&record.body) {
-            Ok(line) => detail(&line.event),
-            Err(_) => (None, "this version does not understand it".to_owned()),
+        let (level, (generation, detail)) = match serde_json::from_str::<Line<'_>>(&record.body) {
+            Ok(line) => (line.event.told().level, detail(&line.event)),
+            Err(_) => (Level::Warn, (None, "this version does not understand it".to_owned())),
         };
         Self {
             seq: record.seq,
@@ -109,6 +113,7 @@ impl Entry {
             detail,
             body,
             hash: hex(&record.hash),
+            level,
         }
     }
 }
@@ -150,16 +155,11 @@ impl SuspectView {
 }
 
 /// Events that something failed in stand out.
-fn tint(event: &str) -> Tint {
-    match event {
-        "found-dead" | "undo-begun" | "found-alive" | "renewal-rejected" | "secret-lost" => Tint::Error,
-        event if event.ends_with("-failed") || event.ends_with("-refused") || event.ends_with("-doubted") => {
-            Tint::Warning
-        }
-        "replacement-due" | "postponed" | "renewal-postponed" | "revocation-deferred" | "left-to-expire" => {
-            Tint::Warning
-        }
-        _ => Tint::Plain,
+fn tint(level: Level) -> Tint {
+    match level {
+        Level::Error => Tint::Error,
+        Level::Warn => Tint::Warning,
+        Level::Info | Level::Debug => Tint::Plain,
     }
 }
 

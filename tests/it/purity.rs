@@ -36,7 +36,7 @@ const PURE: &[&str] = &[
     "provider/template.rs",
     "provider/time.rs",
     "report",
-    "rotation/apply.rs",
+    "rotation/apply",
     "rotation/decide",
     "rotation/due.rs",
     "rotation/event.rs",

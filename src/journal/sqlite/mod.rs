@@ -192,6 +192,11 @@ impl Journal for SqliteJournal {
         self.ask(|answer| Job::Commit(sealed, answer)).await
     }
 
+    async fn stored(&self, token: &TokenName) -> Result<Option<Stored>, Failure> {
+        let connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        read::stored(&connection, token).map_err(|error| error::failure(&self.path, &error))
+    }
+
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
         let sealed = self.sealed(slot).map_err(|error| error::failure(&self.path, &error))?;
         let Some(sealed) = sealed else {

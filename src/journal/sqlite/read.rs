@@ -164,6 +164,22 @@ pub(super) fn states(connection: &Connection, path: &Path) -> Result<Vec<(TokenN
     Ok(stored)
 }
 
+/// What is known of one token.
+pub(super) fn stored(connection: &Connection, token: &TokenName) -> rusqlite::Result<Option<Stored>> {
+    // One transaction: the state, and the records since that very state.
+    let transaction = connection.unchecked_transaction()?;
+    let state = transaction
+        .prepare_cached("SELECT state, seq FROM states WHERE token = ?1")?
+        .query_row([token.as_str()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
+    let Some((state, seq)) = state else { return Ok(None) };
+    let since = transaction
+        .prepare_cached("SELECT body FROM records WHERE token = ?1 AND seq > ?2 ORDER BY seq")?
+        .query_map(rusqlite::params![token.as_str(), seq], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(Some(Stored { state, since }))
+}
+
 pub(super) fn name(text: &str, path: &Path) -> Result<TokenName, OpenError> {
     text.parse().map_err(|_| OpenError::Damaged { path: path.to_owned(), what: format!("the token name {text:?}") })
 }

@@ -181,7 +181,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Condition::Unreadable(failure) => failure.to_string(),
             };
             fine = false;
-            self.note(held, context, Event::StoreOwed { store, found, revoke_at });
+            self.note(held, context, Event::StoreOwed { store, found, revoke_at, added: false });
         }
         held.memo.sound = fine.then_some(now);
         fine

@@ -3,7 +3,7 @@
 use crate::clock::Time;
 use crate::inventory::OnFailure;
 use crate::outcome::{Failure, FailureCode};
-use crate::rotation::event::{ADDED, Event};
+use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Orphan, Phase, Progress, Undo};
 
@@ -65,8 +65,7 @@ pub(super) fn delivered(s: &Situation<'_>, current: Option<&Current>, candidate:
         return Step::Note(Event::UndoBegun { why, restore: true });
     }
     if let Some(added) = s.policy.stores.iter().find(|store| !candidate.delivery.has_store(&store.key)) {
-        let found = ADDED.to_owned();
-        return Step::Note(Event::StoreOwed { store: added.key.clone(), found, revoke_at: None });
+        return Step::Note(Event::store_added(added.key.clone()));
     }
     if let Some(why) = refused_by_hook(s, current, &candidate.delivery) {
         return Step::Note(Event::UndoBegun { why, restore: true });

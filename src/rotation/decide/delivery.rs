@@ -1,7 +1,7 @@
 //! Stores and hooks: what is owed to consumers, and when it is tried.
 
 use crate::clock::Time;
-use crate::rotation::event::{ADDED, Event};
+use crate::rotation::event::Event;
 use crate::rotation::state::{Current, Delivery, Progress};
 
 use super::{Action, Situation, Step, later};
@@ -19,10 +19,8 @@ pub(super) enum Delivering {
 pub(super) fn deliver(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
     if delivery.settled.is_some() {
         let added = s.policy.stores.iter().find(|store| !delivery.has_store(&store.key));
-        return added.map_or(Delivering::Done, |store| {
-            let found = ADDED.to_owned();
-            Delivering::Now(Step::Note(Event::StoreOwed { store: store.key.clone(), found, revoke_at: None }))
-        });
+        return added
+            .map_or(Delivering::Done, |store| Delivering::Now(Step::Note(Event::store_added(store.key.clone()))));
     }
     match stores(s, delivery) {
         Delivering::Now(step) => Delivering::Now(step),

@@ -7,8 +7,8 @@ use futures_util::FutureExt as _;
 use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::journal::memory::MemoryJournal;
-use crate::journal::{Commit, Journal, SecretSlot};
-use crate::names::{GenerationNo, InstanceId};
+use crate::journal::{Commit, Journal, SecretSlot, Stored};
+use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::act::operator::{Objection, Offer};
 use crate::rotation::apply;
@@ -44,6 +44,10 @@ impl Journal for Watched {
             .await
     }
 
+    async fn stored(&self, token: &TokenName) -> Result<Option<Stored>, Failure> {
+        self.memory.stored(token).await
+    }
+
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
         self.memory.secret(slot).await
     }
@@ -55,7 +59,10 @@ impl Watched {
         for record in &commit.records {
             let line: Line = serde_json::from_str(&record.body).unwrap();
             let brought = folded.phase.candidate().filter(|candidate| candidate.origin == Origin::Adopted).cloned();
-            apply(&mut folded, line.at, &line.event);
+            match apply(folded.clone(), line.at, &line.event) {
+                Ok(next) => *folded = next,
+                Err(misfit) => ledger.violations.push(misfit.to_string()),
+            }
             let (theirs, generation) = match (&*line.event, brought) {
                 (Event::Offered { candidate }, _) => (false, candidate.generation.clone()),
                 (Event::Undone { orphan: None, .. }, Some(candidate)) => (true, candidate.generation),
@@ -112,6 +119,8 @@ pub(super) struct Sim {
     machine: Machine<Arc<World>, Arc<Watched>, ManualClock>,
     /// How many times the process was started again.
     pub restarts: usize,
+    /// What stops ends a run abnormally, and not the process.
+    pub panics: bool,
     pub rests: usize,
 }
 
@@ -145,7 +154,7 @@ impl Sim {
             skew: Span::zero(),
             listing: None,
         };
-        Self { world, clock, context, held: Held::default(), machine, restarts: 0, rests: 0 }
+        Self { world, clock, context, held: Held::default(), machine, restarts: 0, panics: false, rests: 0 }
     }
 
     pub fn state(&self) -> &TokenState {
@@ -174,6 +183,9 @@ impl Sim {
     /// Another process on the same journal.
     pub fn restart(&mut self) {
         self.restarts += 1;
+        if self.panics {
+            return;
+        }
         let snapshot = self.machine.journal.memory.snapshot();
         let state = snapshot.states.get(&self.context.policy.name);
         let state = state.map(|stored| restore(stored).unwrap()).unwrap_or_default();
@@ -193,7 +205,9 @@ impl Sim {
             };
             let points = self.world.points() - before;
             assert!(points < 200, "{points} points in one run: {:?}", self.state());
-            self.check_rest();
+            if !self.held.torn() {
+                self.check_rest();
+            }
             self.rests += 1;
             return rest;
         }

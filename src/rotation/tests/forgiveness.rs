@@ -19,10 +19,11 @@ fn only_what_lacked_a_good_credential_stops_waiting() {
     ] {
         let mut state = TokenState::default();
         for _ in 0..5 {
-            apply(&mut state, now, &Event::Postponed { failure: Failure::new(code, ""), next: hour });
+            let event = Event::Postponed { failure: Failure::new(code, ""), next: hour };
+            state = apply(state, now, &event).unwrap();
         }
         assert_eq!(state.lacked_credential(), forgiven, "{code:?}");
-        apply(&mut state, now, &Event::BackoffEnded {});
+        state = apply(state, now, &Event::BackoffEnded {}).unwrap();
         let retry = state.retry.unwrap();
         assert_eq!((retry.next, retry.attempts), if forgiven { (now, 0) } else { (hour, 5) }, "{code:?}");
     }

@@ -2,10 +2,13 @@
 //! lists, and a process that is stopped anywhere.
 
 mod crash;
+mod diagram;
 mod driver;
 mod forgiveness;
 mod ledger;
 mod lives;
 pub(crate) mod policy;
 mod properties;
+pub(crate) mod samples;
+mod torn;
 mod world;

@@ -128,7 +128,7 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
 fn state(at: Time, events: &[Event]) -> TokenState {
     let mut state = TokenState::default();
     for event in events {
-        apply(&mut state, at, event);
+        state = apply(state, at, event).unwrap();
     }
     state
 }
@@ -163,7 +163,7 @@ fn a_token_has_a_condition_in_one_word() {
         (
             "a store is owed again",
             with(&[
-                Event::StoreOwed { store: key(&policy), found: "is empty".to_owned(), revoke_at: None },
+                Event::StoreOwed { store: key(&policy), found: "is empty".to_owned(), revoke_at: None, added: false },
                 Event::StoreFailed { store: key(&policy), failure: failure(), next },
             ]),
             Condition::Failing,

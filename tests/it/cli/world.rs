@@ -102,7 +102,7 @@ impl World {
         let mut state = TokenState::default();
         let mut records = Vec::new();
         for event in rotation(policy, number, at) {
-            apply(&mut state, at, &event);
+            state = apply(state, at, &event).unwrap();
             let kind = event.name();
             let body = serde_json::to_string(&Line { at, event: Cow::Owned(event) }).unwrap();
             records.push(Draft { kind, body });
