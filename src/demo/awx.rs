@@ -6,18 +6,15 @@ use serde_json::{Map, Value, json};
 
 use super::Service;
 use super::book::{Book, Order};
-use super::ledger::{LedgerEntry, User, Why};
-use super::site::Site;
-use super::wire::{Answer, Call, Credential};
+use super::entry::{LedgerEntry, Why};
+use super::site::{Site, User};
+use super::wire::{Answer, Call, Credential, NOT_FOUND_PAGE};
 use crate::clock::{Span, Time};
 use crate::provider::Operation;
 
 const VERSION: &str = "24.6.1";
 const MOST_PER_PAGE: usize = 200;
 const MASK: &str = "************";
-
-pub(super) const NOT_FOUND_PAGE: &str = "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Not Found</title>\n\
-    </head>\n<body>\n  <h1>Not Found</h1><p>The requested resource was not found on this server.</p>\n</body>\n</html>\n";
 
 /// The resources that this stand-in has.
 enum Resource<'a> {

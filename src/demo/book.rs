@@ -3,9 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Service;
-use super::commvault::{Session, WrongPasswords};
 use super::dice::Dice;
-use super::ledger::{Counters, End, Issue, LedgerEntry, Why};
+use super::entry::{Counters, End, Issue, LedgerEntry, Why};
 use crate::clock::{Span, Time};
 use crate::secret::Secret;
 
@@ -47,6 +46,21 @@ pub(super) struct Book {
     /// Passwords that were wrong at Commvault since the last right one, by user name.
     pub(super) wrong_passwords: HashMap<String, WrongPasswords>,
     dice: Dice,
+}
+
+/// A login that is still in use.
+pub(super) struct Session {
+    pub(super) user: u64,
+    pub(super) last_used: Time,
+    /// It ends after so long without a request.
+    pub(super) idle: Span,
+}
+
+/// Logins of one user that failed in a row.
+#[derive(Default)]
+pub(super) struct WrongPasswords {
+    pub(super) count: u32,
+    pub(super) locked_until: Option<Time>,
 }
 
 /// The tokens of one service.

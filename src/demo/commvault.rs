@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Service;
-use super::book::{Book, Order, Renewal};
-use super::ledger::{LedgerEntry, Why};
+use super::book::{Book, Order, Renewal, Session, WrongPasswords};
+use super::entry::{LedgerEntry, Why};
 use super::site::Site;
-use super::wire::{Answer, Call, Credential};
+use super::wire::{Answer, Call, Credential, NOT_FOUND_PAGE};
 use crate::clock::{Span, Time};
 use crate::provider::Operation;
 
@@ -68,7 +68,7 @@ pub(super) fn unauthorized() -> Answer {
 /// Answers one request.
 pub(super) fn handle(book: &mut Book, site: &Site, now: Time, call: &Call) -> Answer {
     let Some(resource) = resource_of(&call.path) else {
-        return Answer::html(404, super::awx::NOT_FOUND_PAGE);
+        return Answer::html(404, NOT_FOUND_PAGE);
     };
     let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
     match (&call.method, &resource) {
@@ -159,21 +159,6 @@ fn log_in(book: &mut Book, site: &Site, now: Time, body: &Value) -> Answer {
     let idle = body["timeout"].as_i64().and_then(Span::try_minutes).unwrap_or(SESSION_IDLE);
     book.sessions.insert(token.clone(), Session { user: user.id, last_used: now, idle });
     Answer::json(200, json!({ "token": format!("QSDK {token}"), "userName": user.name, "errList": [] }))
-}
-
-/// A login that is still in use.
-pub(super) struct Session {
-    user: u64,
-    last_used: Time,
-    /// It ends after so long without a request.
-    idle: Span,
-}
-
-/// Logins of one user that failed in a row.
-#[derive(Default)]
-pub(super) struct WrongPasswords {
-    count: u32,
-    locked_until: Option<Time>,
 }
 
 fn who_am_i(site: &Site, user: u64) -> Answer {

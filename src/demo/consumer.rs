@@ -5,7 +5,8 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::ledger::{Ledger, State, Why};
+use super::entry::{State, Why};
+use super::ledger::Ledger;
 use crate::clock::{Span, Time};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 

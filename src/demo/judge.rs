@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::Service;
 use super::consumer::{Consumer, Finding, Verdict};
-use super::ledger::{Ledger, LedgerEntry};
+use super::entry::LedgerEntry;
+use super::ledger::Ledger;
 use crate::clock::{Span, Time};
 
 /// What came of a run.

@@ -13,6 +13,7 @@ mod book;
 mod commvault;
 pub mod consumer;
 pub mod dice;
+mod entry;
 pub mod faults;
 mod graphql;
 pub mod judge;
@@ -33,13 +34,14 @@ mod tests;
 use std::fmt;
 
 pub use consumer::{Consumer, Finding, Reading, Verdict};
+pub use entry::{LedgerEntry, State, Why};
 pub use faults::{Fault, Faults};
 pub use judge::{Summary, unaccounted};
-pub use ledger::{Ledger, LedgerEntry, State, User, Why};
+pub use ledger::Ledger;
 pub use operations::operations;
 pub use provider::Loopback;
 pub use requests::RequestRecord;
-pub use site::Options;
+pub use site::{Options, User};
 
 /// One of the services that the loopback provider stands in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::Service;
 use super::book::{Book, Order};
+use super::entry::{LedgerEntry, State, Why};
 use super::graphql::{Argument, Document, Field, Kind, parse};
-use super::ledger::{LedgerEntry, State, Why};
 use super::site::Site;
 use super::wire::{Answer, Call, Credential};
 use crate::clock::{Span, Time};

@@ -19,9 +19,10 @@ use url::{Url, form_urlencoded};
 
 use super::book::Order;
 use super::faults::{other_times, wrong_types};
-use super::ledger::{Ledger, User};
+use super::ledger::Ledger;
 use super::line::{Exchange, Line};
 use super::requests::{RequestLog, RequestRecord};
+use super::site::User;
 use super::site::{Options, Site};
 use super::wire::{Answer, Broken, Call, Content, Huge};
 use super::{Fault, Faults, Service, awx, commvault, pointone};

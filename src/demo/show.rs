@@ -20,8 +20,8 @@ use crate::outcome::one_line;
 use crate::secret::Fingerprinter;
 
 use super::consumer::{LOST_RENEWAL_GAP, RENEWAL_GAP};
+use super::entry::LedgerEntry;
 use super::judge::Summary;
-use super::ledger::LedgerEntry;
 use super::{Consumer, Loopback, Service, Verdict, stage};
 
 /// How often consumers look at their files.

@@ -1,8 +1,17 @@
 //! What the three services are told about themselves: their users, lifetimes and clocks.
 
-use super::ledger::User;
 use crate::clock::Span;
 use crate::secret::Secret;
+
+/// Somebody whom the services know.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub id: u64,
+    pub name: String,
+    pub password: Secret,
+    /// May list and delete the tokens of others.
+    pub superuser: bool,
+}
 
 /// How the services behave when they are well.
 #[derive(Clone, Debug)]

@@ -11,6 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use http_body::{Frame, SizeHint};
 use serde_json::Value;
 
+pub(super) const NOT_FOUND_PAGE: &str = "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Not Found</title>\n\
+    </head>\n<body>\n  <h1>Not Found</h1><p>The requested resource was not found on this server.</p>\n</body>\n</html>\n";
+
 /// A complete request.
 #[derive(Clone, Debug)]
 pub(super) struct Call {

@@ -46,7 +46,7 @@ fn promtool(arguments: &[&str], input: &str) -> Option<String> {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else {
-        eprintln!("SKIPPED: promtool is not installed; Debian has it in the package prometheus");
+        crate::skipped("promtool is not installed; Debian has it in the package prometheus");
         return None;
     };
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();

@@ -43,8 +43,7 @@ fn analyze(arguments: &[&str], unit: &Path) -> Option<Output> {
     match Command::new("systemd-analyze").args(arguments).arg(unit).env("SYSTEMD_PAGER", "").output() {
         Ok(output) => Some(output),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Not by a macro: what those print is swallowed unless the test fails.
-            let _ = writeln!(io::stderr(), "SKIPPED: systemd-analyze is not installed: nobody has verified the unit");
+            crate::skipped("systemd-analyze is not installed: nobody has verified the unit");
             None
         }
         Err(error) => panic!("systemd-analyze cannot be started: {error}"),
@@ -163,7 +162,7 @@ fn the_polkit_rule_permits_what_the_list_names_and_nothing_else() {
             assert_eq!(answers[2..], ["not handled"; 6].map(String::from), "{said}{wrong}");
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let _ = writeln!(io::stderr(), "SKIPPED: node is not installed: nobody has evaluated the polkit rule");
+            crate::skipped("node is not installed: nobody has evaluated the polkit rule");
         }
         Err(error) => panic!("node cannot be started: {error}"),
     }

@@ -6,6 +6,7 @@
 mod error;
 mod prune;
 mod read;
+mod rows;
 mod schema;
 mod writer;
 

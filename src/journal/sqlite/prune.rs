@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::read::{RECORDS, record};
+use super::rows::{RECORDS, record};
 use crate::journal::record::{Broken, Chain};
 use crate::names::InstanceId;
 

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::error::{OpenError, VerifyError};
+use super::rows::{RECORDS, record};
 use super::{DATABASE, prune, schema, sealed};
 use crate::journal::key::KeySource;
 use crate::journal::record::{Broken, Record};
@@ -123,20 +124,6 @@ impl ReadOnly {
     fn failed(&self, source: rusqlite::Error) -> OpenError {
         OpenError::Database { path: self.path.clone(), source }
     }
-}
-
-pub(super) const RECORDS: &str = "SELECT seq, at, token, kind, version, body, hash FROM records";
-
-pub(super) fn record(row: &Row) -> rusqlite::Result<Record> {
-    Ok(Record {
-        seq: row.get(0)?,
-        at_micros: row.get(1)?,
-        token: row.get(2)?,
-        kind: row.get(3)?,
-        version: row.get(4)?,
-        body: row.get(5)?,
-        hash: row.get(6)?,
-    })
 }
 
 /// What is known of every token, by name.
