@@ -131,7 +131,8 @@ fn hanging<T>(then: impl FnOnce(&mut HashSet<PathBuf>) -> T) -> T {
     then(HANGING.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
 }
 
-fn regular(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+/// The same without the bounded time: for what runs inside of [`within`].
+pub fn regular(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Looked at before it is opened: opening a device can have effects. Looked at again afterwards: it may have become
     // something else in between. `NONBLOCK`: opening a pipe must not wait for its writer.
     must_be_regular(&std::fs::metadata(path)?)?;

@@ -57,6 +57,7 @@ pub mod names;
 pub mod outcome;
 pub mod secret;
 pub mod text;
+pub mod trust;
 
 // What should exist.
 pub mod definition;

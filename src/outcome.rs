@@ -136,7 +136,10 @@ failure_codes! {
         "check that the account's url is right and reachable from here; patrold goes on trying";
     /// The provider's certificate was not accepted: nothing was sent.
     Tls = "tls", "no secure connection to the provider",
-        "check the server's certificate, and `tls` of the account: ca-file names roots of your own";
+        "check the server's certificate, and `tls` of the account: ca-file names certificate authorities of your own, or the server's own certificate";
+    /// Trust roots cannot be used: nothing was sent.
+    CaFile = "ca-file", "the trust roots cannot be used",
+        "correct the file that `ca-file` of the account names, or what SSL_CERT_FILE and SSL_CERT_DIR name; a changed `ca-file` is noticed by itself";
     /// No complete answer in time.
     Timeout = "timeout", "no complete answer in time",
         "nothing, unless it goes on: then look at the provider and the network between; `timeouts` of the account bound the wait";

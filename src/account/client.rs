@@ -2,23 +2,28 @@
 //! bounded. Its whole art is to know, when something fails, whether the request can have reached the provider.
 
 use std::error::Error as _;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::redirect;
-use url::{Host, Url};
+use rustls::ClientConfig;
+use url::Url;
 use zeroize::Zeroizing;
 
-use super::tls::{self, CaFileError};
-use crate::inventory::{AccountPolicy, Timeouts};
+use crate::inventory::{AccountPolicy, Timeouts, is_loopback};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Request, Response};
+use crate::trust::{self, TrustError, TrustRoots};
 
 const USER_AGENT: &str = concat!("patrold/", env!("CARGO_PKG_VERSION"));
 
 /// Idle connections are closed before common servers close them (five seconds): a request that crosses with the
 /// server's close may or may not have been taken, and a mint in such doubt costs a search for its token.
 const IDLE: Duration = Duration::from_secs(4);
+
+/// This machine. The port is the URL's.
+const LOOPBACK: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0)];
 
 /// What became of one request.
 #[derive(Debug)]
@@ -31,34 +36,35 @@ pub(super) enum Exchange {
     Unknown(Failure),
 }
 
-/// Why the HTTP client of an account cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The CA file cannot be used.
-    #[error(transparent)]
-    CaFile(#[from] CaFileError),
-    /// The HTTP library refuses its settings.
-    #[error("the HTTP client cannot be made: {0}")]
-    Library(String),
-}
-
 /// The connections of one account.
 pub(super) struct HttpClient {
-    client: reqwest::Client,
+    /// Nothing is sent where there is none.
+    client: Result<reqwest::Client, Failure>,
     timeouts: Timeouts,
     max_response: usize,
 }
 
 impl HttpClient {
-    /// A client for what the account's URL needs: trust roots are loaded for HTTPS only.
-    pub fn new(policy: &AccountPolicy) -> Result<Self, ClientError> {
+    /// A client for the account's URL. Its server proves itself by `roots`; None: it has to prove nothing.
+    pub fn new(policy: &AccountPolicy, roots: Option<&Result<TrustRoots, TrustError>>) -> Self {
         let Timeouts { connect, .. } = policy.timeouts;
-        let client = client(&policy.url, policy.ca_file.as_deref(), connect, policy.max_in_flight)?;
-        Ok(Self { client, timeouts: policy.timeouts, max_response: policy.max_response })
+        let client = match roots {
+            Some(Err(error)) => {
+                let detail = format!("{error}; {}", error.remedy);
+                Err(Failure::new(FailureCode::CaFile, detail))
+            }
+            Some(Ok(roots)) => client(&policy.url, roots.config(), connect, policy.max_in_flight),
+            None => client(&policy.url, trust::nobody(), connect, policy.max_in_flight),
+        };
+        Self { client, timeouts: policy.timeouts, max_response: policy.max_response }
     }
 
     /// Sends `request` once.
     pub async fn send(&self, request: Request) -> Exchange {
+        let client = match &self.client {
+            Ok(client) => client,
+            Err(failure) => return Exchange::NotSent(failure.clone()),
+        };
         let place = place(&request.url);
         let mut outgoing = reqwest::Request::new(request.method, request.url);
         for (name, value) in request.headers {
@@ -68,7 +74,7 @@ impl HttpClient {
 
         // The connection has its own, shorter limit inside of this one, so what runs out here is the wait for a head.
         let limit = self.timeouts.connect.saturating_add(self.timeouts.headers);
-        let answer = match tokio::time::timeout(limit, self.client.execute(outgoing)).await {
+        let answer = match tokio::time::timeout(limit, client.execute(outgoing)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return self.failed(&error, &place),
             Err(_) => return Exchange::Unknown(timeout(self.timeouts.headers, "did not begin to answer", &place)),
@@ -115,8 +121,7 @@ impl HttpClient {
     }
 }
 
-fn client(url: &Url, ca_file: Option<&Path>, connect: Duration, idle: usize) -> Result<reqwest::Client, ClientError> {
-    let tls = if url.scheme() == "http" { tls::untrusting() } else { tls::config(ca_file)? };
+fn client(url: &Url, tls: ClientConfig, connect: Duration, idle: usize) -> Result<reqwest::Client, Failure> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)
@@ -130,19 +135,14 @@ fn client(url: &Url, ca_file: Option<&Path>, connect: Duration, idle: usize) -> 
         .pool_max_idle_per_host(idle)
         .pool_idle_timeout(IDLE);
     if is_loopback(url) {
+        // No proxy belongs in between.
         builder = builder.no_proxy();
+        if let Some(name) = url.domain() {
+            // By the standard such a name means this machine. Nobody is asked, who could say that it is elsewhere.
+            builder = builder.resolve_to_addrs(name, &LOOPBACK);
+        }
     }
-    builder.build().map_err(|error| ClientError::Library(reason(&error)))
-}
-
-/// Whether a URL leads to this machine itself, by its name alone: no proxy belongs in between.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    builder.build().map_err(|error| Failure::new(FailureCode::Request, reason(&error)))
 }
 
 /// Host and port: what of a URL is never secret.

@@ -1,11 +1,10 @@
 //! The gate that every request of an account goes through: when it may leave, and what its end means for the next one.
 
-use tokio::sync::SemaphorePermit;
-
 use super::credential::Presented;
 use super::health::Event;
 use super::limit::{Admission, Refusal};
-use super::{Account, AccountState, skew};
+use super::slots::Slot;
+use super::{Account, skew};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Response;
@@ -15,18 +14,14 @@ pub(super) const QUEUE_PATIENCE: Span = Span::seconds(30);
 
 impl<C: Clock> Account<C> {
     /// Waits until a request may leave; holds nobody beyond `latest`, however the clock is set meanwhile.
-    pub(super) async fn turn<T>(
-        &self,
-        latest: Time,
-        presented: Option<&Presented>,
-    ) -> Result<SemaphorePermit<'_>, Outcome<T>> {
+    pub(super) async fn turn<T>(&self, latest: Time, presented: Option<&Presented>) -> Result<Slot<'_>, Outcome<T>> {
         let clock = &self.0.clock;
         let patience = (latest - clock.now()).max(Span::zero());
         // What can leave now may leave, however long it took until here.
         let latest = |now: Time| latest.clamp(now, now + patience);
         let fingerprint = presented.map(|presented| &presented.fingerprint);
         let turned_away = {
-            let mut state = self.state();
+            let mut state = self.0.endpoint.state();
             let now = clock.now();
             state.limiter.turns_away(now, latest(now), fingerprint)
         };
@@ -34,19 +29,19 @@ impl<C: Clock> Account<C> {
             return Err(self.later(refusal));
         }
         let queue_end = clock.now() + QUEUE_PATIENCE;
-        let permit = tokio::select! {
+        let place = tokio::select! {
             biased;
-            permit = self.0.in_flight.acquire() => permit.expect("the semaphore is never closed"),
+            place = self.0.endpoint.slots.take() => place,
             () = clock.wait_until(queue_end) => {
                 let failure = Failure::new(FailureCode::RateLimited, "as many requests as allowed are under way");
                 return Err(Outcome::later(failure));
             }
         };
-        // The slot is taken with the permit in hand: a slot that waited for one could leave too close to the next.
+        // The slot is taken with the place in hand: a slot that waited for one could leave too close to the next.
         loop {
             // The clock is read under the lock, so that its times reach the limiter in order.
             let (admission, slot_from) = {
-                let mut state = self.state();
+                let mut state = self.0.endpoint.state();
                 let now = clock.now();
                 (state.limiter.admit(now, latest(now), fingerprint), now)
             };
@@ -59,28 +54,37 @@ impl<C: Clock> Account<C> {
                 clock.wait_until(slot).await;
             }
             let now = clock.now();
-            if now >= slot && self.state().limiter.blocked_until(now).is_none() {
-                return Ok(permit);
+            if now >= slot && self.0.endpoint.state().limiter.blocked_until(now).is_none() {
+                return Ok(place);
             }
         }
     }
 
     /// Takes from an answer what concerns the whole account; returns until when the provider wants no more requests.
-    pub(super) fn update_limits(&self, response: &Response, sent_at: Time, now: Time) -> Option<Time> {
-        let mut state = self.state();
-        if let Some(sample) = skew::sample(&response.headers, sent_at, now) {
-            state.skew = state.skew.with(sample);
-        }
-        // A date in the header is one of the provider's clock.
-        let skew = state.skew.span().unwrap_or_default();
+    pub(super) async fn update_limits(&self, response: &Response, sent_at: Time, now: Time) -> Option<Time> {
+        let endpoint = &self.0.endpoint;
         let provider = &self.0.policy.provider;
-        state.allowance = provider.allowance(response).or(state.allowance);
-        let Some(limited) = provider.limited(response, now + skew) else {
-            state.limiter.answered();
-            return None;
+        if let Some(left) = provider.allowance(response) {
+            self.standing().allowance = Some(left);
+        }
+        let blocked = {
+            let mut state = endpoint.state();
+            if let Some(sample) = skew::sample(&response.headers, sent_at, now) {
+                state.skew = state.skew.with(sample);
+            }
+            // A date in the header is one of the provider's clock.
+            let skew = state.skew.span().unwrap_or_default();
+            match provider.limited(response, now + skew) {
+                Some(limited) => state.limiter.block(now, limited.until.map(|until| until - skew)),
+                None => {
+                    state.limiter.answered();
+                    return None;
+                }
+            }
+            state.limiter.blocked_until(now)
         };
-        state.limiter.block(now, limited.until.map(|until| until - skew));
-        state.limiter.blocked_until(now)
+        endpoint.write(now).await;
+        blocked
     }
 
     /// Takes note of how an operation ended. One that was refused because its credential had just been replaced may be
@@ -89,24 +93,23 @@ impl<C: Clock> Account<C> {
         let now = self.0.clock.now();
         let failure = match &outcome {
             Outcome::Done(_) => {
-                {
-                    let mut state = self.state();
-                    state.record.note(&Event::Succeeded { with_credential: presented.is_some() }, now);
-                    if presented.is_some() {
-                        state.limiter.credential_accepted();
-                    }
-                }
+                self.standing().record.note(&Event::Succeeded { with_credential: presented.is_some() }, now);
                 if let Some(presented) = presented {
-                    self.0.session.lock().await.accepted(&presented.fingerprint);
+                    let endpoint = &self.0.endpoint;
+                    let was_refused = endpoint.state().limiter.credential_accepted();
+                    if was_refused {
+                        endpoint.write(now).await;
+                    }
+                    endpoint.session.lock().await.accepted(&presented.fingerprint);
                 }
                 return outcome;
             }
             Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => failure,
         };
         if let Some(presented) = presented.filter(|_| refuses_credential(failure.code))
-            && self.0.session.lock().await.refused(&presented.fingerprint)
+            && self.0.endpoint.session.lock().await.refused(&presented.fingerprint)
         {
-            self.state().record.note(&Event::OperationFailed(failure), now);
+            self.standing().record.note(&Event::OperationFailed(failure), now);
             return Outcome::later(failure.clone());
         }
         self.note_failure(outcome, presented).await
@@ -122,21 +125,22 @@ impl<C: Clock> Account<C> {
         };
         match (failure.code, presented) {
             (code, Some(presented)) if refuses_credential(code) => {
-                self.0.credential.suspect().await;
-                if self.0.credential.present(now).await.is_ok_and(|new| new.root != presented.root) {
-                    self.state().record.note(&Event::OperationFailed(&failure), now);
+                let credential = &self.0.endpoint.credential;
+                credential.suspect().await;
+                if credential.present(now).await.is_ok_and(|new| new.root != presented.root) {
+                    self.standing().record.note(&Event::OperationFailed(&failure), now);
                     return Outcome::later(failure);
                 }
                 let guarded = presented.identity.username.is_some() && self.0.policy.provider.logs_in();
-                let refusal = Refusal { credential: presented.root.clone(), guarded, until: not_before };
-                let mut state = self.state();
-                state.limiter.credential_refused(now, refusal);
-                state.record.note(&Event::AccountFailed(&failure), now);
+                self.standing().record.note(&Event::AccountFailed(&failure), now);
+                let refusal = Refusal { credential: presented.root.clone(), guarded, until: not_before, failure };
+                self.0.endpoint.state().limiter.credential_refused(now, refusal);
+                self.0.endpoint.write(now).await;
             }
-            (FailureCode::NoCredential | FailureCode::Connect | FailureCode::Tls, _) => {
-                self.state().record.note(&Event::AccountFailed(&failure), now);
+            (FailureCode::NoCredential | FailureCode::Connect | FailureCode::Tls | FailureCode::CaFile, _) => {
+                self.standing().record.note(&Event::AccountFailed(&failure), now);
             }
-            _ => self.state().record.note(&Event::OperationFailed(&failure), now),
+            _ => self.standing().record.note(&Event::OperationFailed(&failure), now),
         }
         outcome
     }
@@ -149,10 +153,7 @@ impl<C: Clock> Account<C> {
             },
             Admission::CredentialRefused(time) => Outcome::Later {
                 not_before: Some(time),
-                failure: match &self.state().record.state {
-                    AccountState::Degraded { failure, .. } => failure.clone(),
-                    AccountState::Unknown | AccountState::Fine => Failure::new(FailureCode::Unauthorized, ""),
-                },
+                failure: self.0.endpoint.refused().unwrap_or_else(|| Failure::new(FailureCode::Unauthorized, "")),
             },
         }
     }

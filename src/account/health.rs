@@ -104,7 +104,7 @@ impl Record {
     /// Degraded for a reason that any answer at all takes away.
     fn is_unreachable(&self) -> bool {
         let AccountState::Degraded { failure, .. } = &self.state else { return false };
-        matches!(failure.code, FailureCode::Connect | FailureCode::Tls)
+        matches!(failure.code, FailureCode::Connect | FailureCode::Tls | FailureCode::CaFile)
     }
 }
 

@@ -6,8 +6,11 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::{Span, Time};
 use crate::inventory::RateLimit;
+use crate::outcome::Failure;
 use crate::secret::Fingerprint;
 
 /// However long a provider asks to wait: it is asked again this soon.
@@ -78,6 +81,13 @@ impl Quota {
         self.requests.saturating_sub(taken)
     }
 
+    /// The same limit after `slots`, which were handed out under another one, or by another process.
+    fn after(mut self, slots: VecDeque<Time>) -> Self {
+        self.slots = slots;
+        self.slots.drain(..self.slots.len().saturating_sub(self.requests));
+        self
+    }
+
     /// Moves every slot by `span`, after the clock was set back by as much.
     fn shift(&mut self, span: Span) {
         for slot in &mut self.slots {
@@ -94,15 +104,31 @@ pub struct Refusal {
     pub guarded: bool,
     /// When it may be tried again, where the provider told.
     pub until: Option<Time>,
+    /// In which words.
+    pub failure: Failure,
 }
 
-/// A credential that the provider refused.
-#[derive(Clone, Debug)]
+/// A credential that the provider refused. Stored state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct RefusedCredential {
     which: Fingerprint,
     guarded: bool,
     failures: u32,
     next_try: Time,
+    failure: Failure,
+}
+
+/// What of a limiter outlives the process. Stored state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Memory {
+    blocked_until: Option<Time>,
+    vague_blocks: u32,
+    refused: Option<RefusedCredential>,
+    slots: VecDeque<Time>,
+    /// When it was last asked: an earlier time at the next start means that the clock was set back.
+    seen: Option<Time>,
 }
 
 impl RefusedCredential {
@@ -131,6 +157,48 @@ impl Limiter {
     pub fn new(limit: Option<RateLimit>) -> Self {
         let quota = limit.map(Quota::new);
         Self { turned_away: quota.clone(), quota, ..Self::default() }
+    }
+
+    /// A limiter that goes on where one with this memory stopped.
+    pub fn recall(limit: Option<RateLimit>, memory: Option<Memory>, now: Time) -> Self {
+        let mut limiter = Self::new(limit);
+        let Some(Memory { blocked_until, vague_blocks, refused, slots, seen }) = memory else { return limiter };
+        limiter.quota = limiter.quota.map(|quota| quota.after(slots));
+        limiter.blocked_until = blocked_until;
+        limiter.vague_blocks = vague_blocks;
+        limiter.refused = refused;
+        limiter.seen = seen;
+        limiter.follow_clock(now);
+        // Whatever was written down, nobody waits longer than a running limiter lets them wait.
+        limiter.blocked_until = limiter.blocked_until.map(|until| until.min(now + LONGEST_BLOCK));
+        if let Some(refused) = &mut limiter.refused {
+            refused.next_try = refused.next_try.min(now + LONGEST_LOGIN_BACKOFF);
+        }
+        limiter
+    }
+
+    /// What the next process has to know.
+    pub fn memory(&self) -> Memory {
+        let memory = Memory {
+            blocked_until: self.blocked_until,
+            vague_blocks: self.vague_blocks,
+            refused: self.refused.clone(),
+            slots: self.quota.as_ref().map(|quota| quota.slots.clone()).unwrap_or_default(),
+            seen: None,
+        };
+        if memory == Memory::default() { memory } else { Memory { seen: self.seen, ..memory } }
+    }
+
+    /// Holds to another limit; slots that were handed out count on.
+    pub fn resize(&mut self, limit: Option<RateLimit>) {
+        let slots = self.quota.take().map(|quota| quota.slots).unwrap_or_default();
+        self.turned_away = limit.map(Quota::new);
+        self.quota = limit.map(|limit| Quota::new(limit).after(slots));
+    }
+
+    /// Why the credential was refused that waits for its next try.
+    pub fn refused(&self) -> Option<&Failure> {
+        self.refused.as_ref().map(|refused| &refused.failure)
     }
 
     /// Reserves a slot not later than `latest` for a request that authenticates with `credential`.
@@ -185,20 +253,20 @@ impl Limiter {
 
     /// The provider refused a credential.
     pub fn credential_refused(&mut self, now: Time, refusal: Refusal) {
-        let Refusal { credential: which, guarded, until } = refusal;
+        let Refusal { credential: which, guarded, until, failure } = refusal;
         let failures = match &self.refused {
             Some(before) if before.which == which => before.failures.saturating_add(1),
             _ => 1,
         };
-        let mut refused = RefusedCredential { which, guarded, failures, next_try: now };
+        let mut refused = RefusedCredential { which, guarded, failures, next_try: now, failure };
         let until = until.map_or(now, |until| until.min(now + LONGEST_BLOCK));
         refused.next_try = until.max(now + refused.backoff());
         self.refused = Some(refused);
     }
 
-    /// The provider accepted the account's credential.
-    pub fn credential_accepted(&mut self) {
-        self.refused = None;
+    /// The provider accepted the account's credential. Whether it had been refused before.
+    pub fn credential_accepted(&mut self) -> bool {
+        self.refused.take().is_some()
     }
 
     /// The provider answered without asking for patience.
@@ -236,6 +304,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::outcome::FailureCode;
     use crate::secret::{Fingerprinter, Secret};
 
     fn at(seconds: i64) -> Time {
@@ -251,7 +320,8 @@ mod tests {
     }
 
     fn refusal(text: &str) -> Refusal {
-        Refusal { credential: credential(text), guarded: false, until: None }
+        let failure = Failure::new(FailureCode::Unauthorized, "");
+        Refusal { credential: credential(text), guarded: false, until: None, failure }
     }
 
     #[test]
@@ -400,6 +470,40 @@ mod tests {
             let admitted = limiter.admit(at(0), at(0), Some(&credential("old")));
             assert_eq!(admitted, Admission::CredentialRefused(at(next)), "{sentence}");
         }
+    }
+
+    #[test]
+    fn the_next_process_holds_to_what_this_one_was_told() {
+        let quota = || Some(limit(2, 60));
+        let mut limiter = Limiter::new(quota());
+        limiter.admit(at(0), at(0), None);
+        limiter.admit(at(1), at(1), None);
+        limiter.block(at(2), Some(at(30)));
+        limiter.credential_refused(at(2), Refusal { guarded: true, ..refusal("old") });
+        let text = serde_json::to_string(&limiter.memory()).unwrap();
+        let recalled = |now| Limiter::recall(quota(), Some(serde_json::from_str(&text).unwrap()), now);
+        let old = credential("old");
+        assert_eq!(recalled(at(5)).blocked_until(at(5)), Some(at(30)), "a call for patience");
+        assert_eq!(recalled(at(40)).admit(at(40), at(40), None), Admission::NotBefore(at(60)), "the rate limit");
+        assert_eq!(recalled(at(70)).admit(at(70), at(70), Some(&old)), Admission::CredentialRefused(at(302)));
+        assert_eq!(recalled(at(70)).admit(at(70), at(70), Some(&credential("new"))), Admission::At(at(70)));
+        let back = recalled(at(-10_000));
+        assert_eq!(back.blocked_until(at(-10_000)), Some(at(-9_971)), "a clock that was set back prolongs nothing");
+        assert_eq!(Limiter::new(quota()).memory(), Memory::default(), "there is nothing to write down");
+    }
+
+    #[test]
+    fn a_limit_that_is_edited_counts_what_left_under_the_one_before() {
+        let mut limiter = Limiter::new(Some(limit(10, 60)));
+        for second in 0..5 {
+            limiter.admit(at(second), at(second), None);
+        }
+        limiter.resize(Some(limit(3, 60)));
+        assert_eq!(limiter.admit(at(5), at(5), None), Admission::NotBefore(at(62)));
+        limiter.resize(Some(limit(6, 60)));
+        assert_eq!(limiter.admit(at(5), at(5), None), Admission::At(at(5)), "three are known to have left");
+        limiter.resize(None);
+        assert_eq!(limiter.left(at(5)), None);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! that renders and reads); this shell connects them with a socket and a clock.
 
 pub mod credential;
+pub mod endpoint;
 pub mod health;
 pub mod limit;
+pub mod limits;
 pub mod observe;
 pub mod skew;
 pub mod traffic;
@@ -15,19 +17,18 @@ mod client;
 mod gate;
 mod probe;
 mod session;
-mod tls;
+mod slots;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use self::client::{Exchange, HttpClient};
 use self::credential::CredentialCache;
+use self::endpoint::{Bounds, Endpoint, EndpointKey};
 use self::health::{Event, Record};
-use self::limit::Limiter;
-use self::session::SessionCache;
-use self::skew::Skew;
+use self::limits::Limits;
 use self::traffic::{Ending, Errand, Traffic};
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::AccountPolicy;
@@ -36,8 +37,8 @@ use crate::provider::{
     Cursor, Gone, MintRequest, Minted, Operation, Params, Provider, Request, Response, Role, Subject, Values, Verdict,
 };
 use crate::secret::{Fingerprinter, SecretParts, random};
+use crate::trust::{TrustError, TrustRoots};
 
-pub use self::client::ClientError;
 pub use self::health::{AccountHealth, AccountState, FailureAt};
 pub use self::observe::Listing;
 pub use self::probe::Proof;
@@ -48,9 +49,6 @@ const PATIENCE: Span = Span::seconds(5);
 /// Why an account cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// Its TLS settings or its HTTP client.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The credential is a managed token and nobody supplies it.
     #[error("the credential is the token `{0}`, which nobody supplies")]
     NotManaged(crate::names::TokenName),
@@ -66,20 +64,60 @@ struct Inner<C> {
     policy: Arc<AccountPolicy>,
     clock: C,
     client: HttpClient,
-    credential: CredentialCache,
-    session: tokio::sync::Mutex<SessionCache>,
-    in_flight: Semaphore,
-    state: Mutex<State>,
+    endpoint: Arc<Endpoint>,
+    standing: Arc<Mutex<Standing>>,
 }
 
-#[derive(Debug)]
-struct State {
-    limiter: Limiter,
+/// How the account has fared at its endpoint.
+#[derive(Debug, Default)]
+struct Standing {
     record: Record,
-    skew: Skew,
     traffic: Traffic,
     /// What the provider said last of the requests that it still takes.
     allowance: Option<u64>,
+}
+
+/// What endpoints are made with.
+#[derive(Clone, Debug)]
+pub struct Workshop {
+    fingerprinter: Fingerprinter,
+    limits: Arc<Limits>,
+}
+
+impl Workshop {
+    /// Endpoints whose limits are those of `limits`, under names that `fingerprinter` makes.
+    pub fn new(fingerprinter: Fingerprinter, limits: Arc<Limits>) -> Self {
+        Self { fingerprinter, limits }
+    }
+
+    /// Endpoints whose limits end with the process.
+    pub fn forgetful() -> Result<Self, AccountError> {
+        let mut key = [0; 32];
+        random::fill(&mut key).map_err(|_| AccountError::Random)?;
+        Ok(Self::new(Fingerprinter::new(&key), Limits::forgetful()))
+    }
+
+    /// The limits of all endpoints.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The endpoint of `policy`, held to `bounds`.
+    ///
+    /// `managed` carries the latest secret of the managed token that the credential refers to; every request uses what
+    /// it holds at that moment, so a rotation of that token leaves no gap.
+    pub fn endpoint(
+        &self,
+        policy: &AccountPolicy,
+        bounds: Bounds,
+        managed: Option<watch::Receiver<Option<Arc<SecretParts>>>>,
+        now: Time,
+    ) -> Result<Arc<Endpoint>, AccountError> {
+        let credential = CredentialCache::new(&policy.credential, managed, self.fingerprinter.clone());
+        let credential = credential.map_err(AccountError::NotManaged)?;
+        let (key, limits) = (EndpointKey::of(policy), Arc::clone(&self.limits));
+        Ok(Arc::new(Endpoint::new(key, bounds, credential, &self.fingerprinter, limits, now)))
+    }
 }
 
 /// One request, before anything is known of credentials and times.
@@ -104,41 +142,45 @@ impl<C> Clone for Account<C> {
 
 impl<C> fmt::Debug for Account<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").field("name", &self.0.policy.name).field("state", &self.0.state()).finish()
+        f.debug_struct("Account").field("name", &self.0.policy.name).finish_non_exhaustive()
+    }
+}
+
+impl<C> Account<C> {
+    /// Where its requests go.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0.endpoint
     }
 }
 
 impl<C: Clock> Account<C> {
-    /// An account that has sent nothing yet.
-    ///
-    /// `managed` carries the latest secret of the managed token that the credential refers to; every request uses what
-    /// it holds at that moment, so a rotation of that token leaves no gap.
+    /// An account at `endpoint` that has sent nothing yet. `roots`: what its server may prove itself with; None where it
+    /// has to prove nothing.
     pub fn new(
         policy: Arc<AccountPolicy>,
         clock: C,
-        managed: Option<watch::Receiver<Option<Arc<SecretParts>>>>,
-    ) -> Result<Self, AccountError> {
-        let mut key = [0; 32];
-        random::fill(&mut key).map_err(|_| AccountError::Random)?;
-        let credential = match CredentialCache::new(&policy.credential, managed, Fingerprinter::new(&key)) {
-            Ok(credential) => credential,
-            Err(token) => return Err(AccountError::NotManaged(token)),
-        };
-        Ok(Self(Arc::new(Inner {
-            client: HttpClient::new(&policy)?,
-            credential,
-            session: tokio::sync::Mutex::default(),
-            in_flight: Semaphore::new(policy.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
-            state: Mutex::new(State {
-                limiter: Limiter::new(policy.rate_limit),
-                record: Record::default(),
-                skew: Skew::default(),
-                traffic: Traffic::default(),
-                allowance: None,
-            }),
-            clock,
+        endpoint: Arc<Endpoint>,
+        roots: Option<&Result<TrustRoots, TrustError>>,
+    ) -> Self {
+        let mut standing = Standing::default();
+        if let Some(failure) = endpoint.refused() {
+            standing.record.note(&Event::AccountFailed(&failure), clock.now());
+        }
+        let client = HttpClient::new(&policy, roots);
+        Self(Arc::new(Inner { client, endpoint, clock, policy, standing: Arc::new(Mutex::new(standing)) }))
+    }
+
+    /// The same account, at the same endpoint, as the inventory has it now.
+    #[must_use]
+    pub fn changed(&self, policy: Arc<AccountPolicy>, roots: Option<&Result<TrustRoots, TrustError>>) -> Self {
+        let Inner { clock, endpoint, standing, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            client: HttpClient::new(&policy, roots),
+            endpoint: Arc::clone(endpoint),
+            clock: clock.clone(),
             policy,
-        })))
+            standing: Arc::clone(standing),
+        }))
     }
 
     /// What the inventory says of the account.
@@ -149,28 +191,28 @@ impl<C: Clock> Account<C> {
     /// How the account fares now.
     pub fn health(&self) -> AccountHealth {
         let now = self.0.clock.now();
-        let state = self.state();
+        let (state, standing) = (self.0.endpoint.state(), self.standing());
         AccountHealth {
-            state: state.record.state.clone(),
+            state: standing.record.state.clone(),
             skew: state.skew.span(),
             skew_is_worrying: state.skew.is_worrying(),
             blocked_until: state.limiter.blocked_until(now),
-            last_success: state.record.last_success,
-            last_failure: state.record.last_failure.clone(),
-            requests: state.record.requests,
+            last_success: standing.record.last_success,
+            last_failure: standing.record.last_failure.clone(),
+            requests: standing.record.requests,
             quota_left: state.limiter.left(now),
-            allowance: state.allowance,
+            allowance: standing.allowance,
         }
     }
 
     /// What was asked of the provider so far.
     pub fn traffic(&self) -> Traffic {
-        self.state().traffic.clone()
+        self.standing().traffic.clone()
     }
 
     /// The provider's clock minus ours, once an answer told.
     pub fn skew(&self) -> Option<Span> {
-        self.state().skew.span()
+        self.0.endpoint.state().skew.span()
     }
 
     /// Asks for a new token. `Unknown` where the request may have arrived without a usable answer coming back.
@@ -226,14 +268,14 @@ impl<C: Clock> Account<C> {
         job: Job<'_>,
         read: impl FnOnce(&Provider, &Values<'_>, &Response, Time) -> Outcome<T>,
     ) -> Outcome<T> {
-        let Inner { policy, clock, credential, .. } = &*self.0;
+        let Inner { policy, clock, endpoint, .. } = &*self.0;
         let provider = job.step.unwrap_or(&policy.provider);
         if !provider.has(job.operation) {
             return Outcome::Refused(Failure::new(FailureCode::NoOperation, ""));
         }
         let presented = match provider.role(job.operation) {
             Role::Subject | Role::Nobody => None,
-            Role::Account => match credential.present(clock.now()).await {
+            Role::Account => match endpoint.credential.present(clock.now()).await {
                 Ok(presented) if provider.logs_in() => match self.log_in(job, presented).await {
                     Ok(session) => Some(session),
                     Err(outcome) => return outcome,
@@ -242,8 +284,8 @@ impl<C: Clock> Account<C> {
                 Err(failure) => return self.note(Outcome::later(failure), None).await,
             },
         };
-        let _permit = match self.turn(job.latest, presented.as_ref()).await {
-            Ok(permit) => permit,
+        let _slot = match self.turn(job.latest, presented.as_ref()).await {
+            Ok(slot) => slot,
             Err(later) => return later,
         };
         let values = Values {
@@ -266,7 +308,7 @@ impl<C: Clock> Account<C> {
         let (sent, sent_at, now) = self.exchange(Errand::Operation(job.operation), request).await;
         let outcome = match sent {
             Exchange::Answered(response) => {
-                let until = self.update_limits(&response, sent_at, now);
+                let until = self.update_limits(&response, sent_at, now).await;
                 put_off(read(provider, &values, &response, now), until)
             }
             Exchange::NotSent(failure) => Outcome::later(failure),
@@ -280,8 +322,8 @@ impl<C: Clock> Account<C> {
 
     /// Sends a request whose turn has come; tells what became of it, when it left and when that was known.
     async fn exchange(&self, errand: Errand, request: Request) -> (Exchange, Time, Time) {
-        let Inner { clock, client, .. } = &*self.0;
-        self.state().record.requests += 1;
+        let Inner { clock, client, endpoint, .. } = &*self.0;
+        self.standing().record.requests += 1;
         let sent_at = clock.now();
         let sent = client.send(request).await;
         let now = clock.now();
@@ -290,25 +332,20 @@ impl<C: Clock> Account<C> {
             Exchange::NotSent(_) => Ending::NotSent,
             Exchange::Unknown(_) => Ending::Unknown,
         };
-        self.state().traffic.note(errand, ending, now - sent_at);
+        self.standing().traffic.note(errand, ending, now - sent_at);
+        endpoint.write_slots(now).await;
         (sent, sent_at, now)
     }
 
     /// A failure for which nothing was sent, or that no further request can mend.
     fn failed<T>(&self, failure: Failure) -> Outcome<T> {
-        self.state().record.note(&Event::OperationFailed(&failure), self.0.clock.now());
+        self.standing().record.note(&Event::OperationFailed(&failure), self.0.clock.now());
         Outcome::Refused(failure)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state()
-    }
-}
-
-impl<C> Inner<C> {
-    /// Nothing that holds the lock can panic half-way through a change, so a poisoned state is a whole one.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing that holds the lock can panic half-way through a change, so a poisoned standing is a whole one.
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -27,7 +27,7 @@ impl<C: Clock> Account<C> {
         if provider.has(Operation::List) && provider.role(Operation::List) == Role::Account {
             return self.send(self.job(Operation::List, params), Provider::read_page).await.map(|_| Proof::Listing);
         }
-        let presented = match self.0.credential.present(self.0.clock.now()).await {
+        let presented = match self.0.endpoint.credential.present(self.0.clock.now()).await {
             Ok(presented) => presented,
             Err(failure) => return self.note(Outcome::later(failure), None).await,
         };

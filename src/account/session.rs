@@ -86,24 +86,24 @@ impl<C: Clock> Account<C> {
         };
         let request = provider.render_login(&values).map_err(|failure| self.failed(failure))?;
         // Held across the exchange: who comes second gets the session of who came first.
-        let mut cache = self.0.session.lock().await;
+        let mut cache = self.0.endpoint.session.lock().await;
         let key = (root.fingerprint.clone(), request.log_url.clone());
         if let Some(session) = cache.get(&key, clock.now()) {
             return Ok(session);
         }
-        let permit = self.turn(job.latest, Some(&root)).await?;
+        let slot = self.turn(job.latest, Some(&root)).await?;
         let (sent, sent_at, now) = self.exchange(Errand::LogIn, request).await;
-        drop(permit);
+        drop(slot);
         let outcome = match sent {
             Exchange::Answered(response) => {
-                let until = self.update_limits(&response, sent_at, now);
+                let until = self.update_limits(&response, sent_at, now).await;
                 put_off(provider.read_login(&values, &response, now), until)
             }
             Exchange::NotSent(failure) | Exchange::Unknown(failure) => Outcome::later(failure),
         };
         let failed = match outcome {
             Outcome::Done(session) => {
-                let fingerprint = self.0.credential.fingerprint(&session.secret);
+                let fingerprint = self.0.endpoint.credential.fingerprint(&session.secret);
                 return Ok(cache.keep(key, session, fingerprint, now));
             }
             Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },

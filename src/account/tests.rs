@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use super::endpoint::Bounds;
 use super::gate::QUEUE_PATIENCE;
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
@@ -111,7 +112,7 @@ impl Setup {
     }
 
     fn account(&self) -> Account<ManualClock> {
-        Account::new(Arc::new(self.policy.clone()), self.clock.clone(), None).unwrap()
+        account(self.policy.clone(), &self.clock, None).unwrap()
     }
 
     fn seen(&self) -> Vec<String> {
@@ -145,6 +146,20 @@ fn policy(url: &str, definition: &str, directory: &Path) -> AccountPolicy {
         settle: Span::seconds(60),
         max_in_flight: 4,
     }
+}
+
+type Managed = watch::Receiver<Option<Arc<SecretParts>>>;
+
+/// An account at an endpoint of its own.
+fn account(
+    policy: impl Into<Arc<AccountPolicy>>,
+    clock: &ManualClock,
+    managed: Option<Managed>,
+) -> Result<Account<ManualClock>, AccountError> {
+    let policy = policy.into();
+    let workshop = Workshop::forgetful()?;
+    let endpoint = workshop.endpoint(&policy, Bounds::of(&policy), managed, clock.now())?;
+    Ok(Account::new(policy, clock.clone(), endpoint, None))
 }
 
 fn mint_request() -> MintRequest {
@@ -224,7 +239,7 @@ async fn an_unclear_end_is_ambiguous_where_something_may_have_been_made() {
     policy.url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     // Accepted and dropped: the request may have arrived.
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-    let account = Account::new(Arc::new(policy), setup.clock.clone(), None).unwrap();
+    let account = account(policy, &setup.clock, None).unwrap();
     let (params, now) = (Params::new(), setup.clock.now());
     let reset = Some(FailureCode::Reset);
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("ambiguous", reset, None));
@@ -241,7 +256,7 @@ async fn a_provider_that_cannot_be_reached_has_minted_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     policy.url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
-    let account = Account::new(Arc::new(policy), setup.clock.clone(), None).unwrap();
+    let account = account(policy, &setup.clock, None).unwrap();
     let outcome = account.mint(&Params::new(), &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::Connect), None));
     assert!(matches!(account.health().state, AccountState::Degraded { .. }));
@@ -469,8 +484,8 @@ async fn a_managed_credential_may_switch_in_the_middle_of_a_request() {
     .await;
     setup.policy.credential = Credential::Token("gps-admin".parse().unwrap());
     let policy = Arc::new(setup.policy.clone());
-    assert!(matches!(Account::new(policy.clone(), setup.clock.clone(), None), Err(AccountError::NotManaged(_))));
-    let account = Account::new(policy, setup.clock.clone(), Some(receiver)).unwrap();
+    assert!(matches!(account(policy.clone(), &setup.clock, None), Err(AccountError::NotManaged(_))));
+    let account = account(policy, &setup.clock, Some(receiver)).unwrap();
     let params = Params::new();
     let outcome = account.mint(&params, &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::Unauthorized), None));

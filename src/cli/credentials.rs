@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::account::Workshop;
 use crate::clock::SystemClock;
 use crate::daemon::accounts::{Accounts, Precedence};
 use crate::inventory::{Credential, Inventory, initial};
@@ -19,11 +20,12 @@ pub(super) async fn accounts(
     inventory: &Inventory,
     key: Option<&KeySource>,
     needed: impl Fn(&AccountName) -> bool,
-) -> (Accounts<SystemClock>, Vec<(AccountName, Complaint)>) {
+) -> Result<(Accounts<SystemClock>, Vec<(AccountName, Complaint)>), Complaint> {
     let mut some = Inventory { tokens: BTreeMap::new(), ..inventory.clone() };
     some.accounts.retain(|name, _| needed(name));
-    let accounts = Accounts::new(SystemClock);
-    accounts.update(&some);
+    let workshop = Workshop::forgetful().map_err(|error| Complaint::failed(error.to_string()))?;
+    let accounts = Accounts::new(SystemClock, workshop);
+    accounts.update(&some).await;
     let mut lacking = Vec::new();
     for policy in some.accounts.values() {
         let Credential::Token(token) = &policy.credential else { continue };
@@ -32,7 +34,7 @@ pub(super) async fn accounts(
             Err(why) => lacking.push((policy.name.clone(), why)),
         }
     }
-    (accounts, lacking)
+    Ok((accounts, lacking))
 }
 
 /// The newest secret of a managed token: what the journal holds, else the initial one.

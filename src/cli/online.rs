@@ -26,7 +26,7 @@ pub(super) async fn run(
     key: Option<&KeySource>,
     console: &mut Console,
 ) -> Result<Online, Complaint> {
-    let (accounts, lacking) = credentials::accounts(inventory, key, |_| true).await;
+    let (accounts, lacking) = credentials::accounts(inventory, key, |_| true).await?;
     let members = accounts.all();
     let asked = members.iter().map(|(name, member)| {
         let lacks = lacking.iter().find(|(lacking, _)| lacking == name).map(|(_, why)| why.to_string());

@@ -31,6 +31,9 @@ pub struct RunArgs {
     timeout: Duration,
 }
 
+/// How long threads may go on that read or write when the daemon ends.
+const LAST_READS: Duration = Duration::from_secs(1);
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -63,7 +66,10 @@ pub(super) fn run(args: &RunArgs, config: &Path) -> Result<Exit, Complaint> {
     if args.once {
         return Ok(verdict(runtime.block_on(once(config, args.timeout, follow))?));
     }
-    match runtime.block_on(serve(config, follow)) {
+    let ended = runtime.block_on(serve(config, follow));
+    // A disk that hangs must not hold up the end: whatever still waits for one has nothing left to write.
+    runtime.shutdown_timeout(LAST_READS);
+    match ended {
         Ok(Ended::Drained) => Ok(Exit::Fine),
         Ok(Ended::Aborted) => Ok(Exit::Failed),
         Err(error) => Err(error.into()),

@@ -225,7 +225,7 @@ async fn accounts(
 ) -> Result<Accounts<SystemClock>, Complaint> {
     let left = |name: &AccountName| notebook.specimens().iter().any(|specimen| specimen.account == *name);
     let (accounts, lacking) =
-        credentials::accounts(inventory, Some(key), |name| *name == account.name || left(name)).await;
+        credentials::accounts(inventory, Some(key), |name| *name == account.name || left(name)).await?;
     match lacking.into_iter().find(|(name, _)| *name == account.name) {
         Some((_, why)) => Err(why),
         // The requests of another account tell that it has no credential.

@@ -1,11 +1,12 @@
 //! The accounts of a running daemon: who sends requests, with whose secret, and what the provider listed last.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use crate::account::{Account, AccountError, Listing};
+use crate::account::endpoint::{Bounds, Endpoint, EndpointKey};
+use crate::account::{Account, Listing, Workshop};
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::{AccountPolicy, Credential, Inventory};
 use crate::names::{AccountName, TokenName};
@@ -13,6 +14,8 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Params;
 use crate::rotation::decide::Abilities;
 use crate::secret::SecretParts;
+use crate::telemetry::event;
+use crate::trust::{RootSource, TrustError, TrustRoots};
 
 /// A difference between the clocks up to this is not told from the resolution of a `Date` header and the way there.
 const SKEW_FLOOR: Span = Span::seconds(2);
@@ -40,20 +43,27 @@ pub enum Precedence {
 #[derive(Debug)]
 pub struct Accounts<C> {
     clock: C,
+    workshop: Workshop,
     members: RwLock<HashMap<AccountName, Arc<Member<C>>>>,
+    /// Trust roots as they were last read. Held while accounts are made anew: one after the other.
+    roots: tokio::sync::Mutex<Roots>,
     /// Tokens that accounts authenticate with.
     managed: RwLock<HashMap<TokenName, Held>>,
 }
+
+/// Trust roots, or why there are none, by where they come from.
+type Roots = BTreeMap<RootSource, Result<TrustRoots, TrustError>>;
 
 /// One account with its listings.
 #[derive(Debug)]
 pub struct Member<C> {
     clock: C,
-    /// Fails where the account cannot be used at all: its CA file is broken, say.
+    /// Fails where the account cannot be used at all.
     client: Result<Account<C>, Failure>,
+    roots: Option<Result<TrustRoots, TrustError>>,
     pub policy: Arc<AccountPolicy>,
     pub abilities: Arc<Abilities>,
-    listings: Mutex<HashMap<ListingKey, Arc<Shelf>>>,
+    listings: Arc<Mutex<HashMap<ListingKey, Arc<Shelf>>>>,
 }
 
 /// Tokens with the same key share one listing: the values of the parameters that the list operation uses.
@@ -68,35 +78,104 @@ struct Shelf {
 }
 
 impl<C: Clock> Accounts<C> {
-    /// No accounts yet.
-    pub fn new(clock: C) -> Self {
-        Self { clock, members: RwLock::default(), managed: RwLock::default() }
+    /// No accounts yet. `workshop` makes their endpoints.
+    pub fn new(clock: C, workshop: Workshop) -> Self {
+        Self {
+            clock,
+            workshop,
+            members: RwLock::default(),
+            managed: RwLock::default(),
+            roots: tokio::sync::Mutex::default(),
+        }
     }
 
-    /// Takes over the accounts of `inventory`. One that did not change keeps its connections, limits and listings; one
-    /// that is gone stays usable, for the generations that only it can revoke.
-    pub fn update(&self, inventory: &Inventory) {
-        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-        for (name, policy) in &inventory.accounts {
-            if members.get(name).is_none_or(|member| *member.policy != **policy) {
-                members.insert(name.clone(), Arc::new(self.member(policy)));
+    /// Takes over the accounts of `inventory`, and reads all trust roots anew. One that did not change keeps everything;
+    /// one whose address and credential did not change keeps its limits, its session and what is known of its health.
+    /// One that is gone stays usable, for the generations that only it can revoke.
+    ///
+    /// Nothing is in force before all of it is made: files are read first, and nobody waits for them.
+    pub async fn update(&self, inventory: &Inventory) {
+        let mut roots = self.roots.lock().await;
+        let old = self.all();
+        let gone = old.iter().filter(|(name, _)| !inventory.accounts.contains_key(*name));
+        let mut policies = inventory.accounts.clone();
+        policies.extend(gone.map(|(name, member)| (name.clone(), Arc::clone(&member.policy))));
+        *roots = read_roots(&policies, std::mem::take(&mut roots)).await;
+        let now = self.clock.now();
+        let mut bounds: HashMap<EndpointKey, Bounds> = HashMap::new();
+        for policy in inventory.accounts.values() {
+            let own = Bounds::of(policy);
+            bounds.entry(EndpointKey::of(policy)).and_modify(|all| *all = all.and(own)).or_insert(own);
+        }
+        let mut endpoints: HashMap<_, _> = old
+            .values()
+            .filter_map(|member| member.endpoint())
+            .map(|endpoint| (endpoint.key().clone(), Arc::clone(endpoint)))
+            .collect();
+        // What of it ends with this update is known where an account comes back to it.
+        endpoints.values().for_each(|endpoint| endpoint.note(now));
+        let mut made = HashMap::new();
+        for (name, policy) in policies {
+            let roots = policy.roots().and_then(|source| roots.get(&source).cloned());
+            let before = old.get(&name);
+            if before.is_none_or(|member| *member.policy != *policy || member.roots != roots) {
+                made.insert(name, Arc::new(self.member(policy, roots, before, &bounds, &mut endpoints, now)));
             }
         }
+        for (key, bounds) in bounds {
+            if let Some(endpoint) = endpoints.get(&key) {
+                endpoint.hold_to(bounds);
+            }
+        }
+        self.members.write().unwrap_or_else(PoisonError::into_inner).extend(made);
     }
 
-    fn member(&self, policy: &Arc<AccountPolicy>) -> Member<C> {
-        let managed = match &policy.credential {
-            Credential::Token(token) => Some(self.managed(token).subscribe()),
-            Credential::Secret(_) | Credential::Basic { .. } | Credential::Nothing => None,
+    fn member(
+        &self,
+        policy: Arc<AccountPolicy>,
+        roots: Option<Result<TrustRoots, TrustError>>,
+        before: Option<&Arc<Member<C>>>,
+        bounds: &HashMap<EndpointKey, Bounds>,
+        endpoints: &mut HashMap<EndpointKey, Arc<Endpoint>>,
+        now: Time,
+    ) -> Member<C> {
+        let key = EndpointKey::of(&policy);
+        let stayed = before.filter(|before| before.endpoint().is_some_and(|endpoint| *endpoint.key() == key));
+        let client = if let Some(account) = stayed.and_then(|stayed| stayed.client.as_ref().ok()) {
+            Ok(account.changed(Arc::clone(&policy), roots.as_ref()))
+        } else {
+            let endpoint = endpoints.get(&key).cloned().map_or_else(
+                || {
+                    let managed = match &policy.credential {
+                        Credential::Token(token) => Some(self.managed(token).subscribe()),
+                        Credential::Secret(_) | Credential::Basic { .. } | Credential::Nothing => None,
+                    };
+                    let bounds = bounds.get(&key).copied().unwrap_or(Bounds::of(&policy));
+                    self.workshop.endpoint(&policy, bounds, managed, now)
+                },
+                Ok,
+            );
+            endpoint
+                .inspect(|endpoint| drop(endpoints.insert(key, Arc::clone(endpoint))))
+                .map(|endpoint| Account::new(Arc::clone(&policy), self.clock.clone(), endpoint, roots.as_ref()))
+                .map_err(|error| Failure::new(FailureCode::Request, error.to_string()))
         };
-        let client = Account::new(Arc::clone(policy), self.clock.clone(), managed);
+        let same_lists = stayed.filter(|stayed| stayed.policy.provider == policy.provider);
         Member {
             clock: self.clock.clone(),
-            client: client.map_err(|error: AccountError| Failure::new(FailureCode::Request, error.to_string())),
-            policy: Arc::clone(policy),
+            client,
+            roots,
             abilities: Arc::new(Abilities { settle: policy.settle, ..Abilities::of(&policy.provider) }),
-            listings: Mutex::default(),
+            policy,
+            listings: same_lists.map(|stayed| Arc::clone(&stayed.listings)).unwrap_or_default(),
         }
+    }
+
+    /// Writes down the limits of all accounts, for the next start.
+    pub async fn write_limits(&self) {
+        let now = self.clock.now();
+        self.all().values().filter_map(|member| member.endpoint()).for_each(|endpoint| endpoint.note(now));
+        self.workshop.limits().save().await;
     }
 
     fn managed(&self, token: &TokenName) -> Managed {
@@ -149,6 +228,52 @@ impl<C: Clock> Accounts<C> {
             Credential::Token(token) => self.managed(token).borrow().is_none(),
             Credential::Secret(_) | Credential::Basic { .. } | Credential::Nothing => false,
         }
+    }
+}
+
+/// Reads the trust roots of `policies`, off the runtime. Those that did not change stay the objects that they were.
+async fn read_roots(policies: &BTreeMap<AccountName, Arc<AccountPolicy>>, before: Roots) -> Roots {
+    let sources: BTreeSet<_> = policies.values().filter_map(|policy| policy.roots()).collect();
+    let read = tokio::task::spawn_blocking(move || {
+        let read = sources.into_iter().map(|source| {
+            let new = TrustRoots::read(&source);
+            let old = before.get(&source);
+            let kept = old.filter(|old| **old == new).cloned();
+            if kept.is_none() {
+                tell_roots(&source, &new, old.is_none());
+            }
+            (source, kept.unwrap_or(new))
+        });
+        read.collect::<Roots>()
+    });
+    // A task that panicked read nothing: whoever needs roots has none then, and says so.
+    read.await.unwrap_or_default()
+}
+
+fn tell_roots(source: &RootSource, roots: &Result<TrustRoots, TrustError>, first: bool) {
+    let place = match source {
+        RootSource::System => "the system".to_owned(),
+        RootSource::File(path) => path.display().to_string(),
+    };
+    match roots {
+        Err(error) => tracing::error!(
+            event = event::ROOTS_UNUSABLE,
+            place,
+            "trust roots cannot be used, and nobody is trusted by them: {error}; {}",
+            error.remedy
+        ),
+        Ok(roots) if roots.is_compiled_in() => tracing::warn!(
+            event = event::ROOTS_COMPILED_IN,
+            "the system has no trust roots; those that are compiled in are used"
+        ),
+        Ok(_) if first => {}
+        Ok(_) => tracing::info!(event = event::ROOTS_CHANGED, place, "other trust roots are in use"),
+    }
+}
+
+impl<C> Member<C> {
+    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.client.as_ref().ok().map(Account::endpoint)
     }
 }
 

@@ -189,7 +189,9 @@ pub async fn audit_without_daemon<C: Clock>(
     reap: &[String],
 ) -> Result<Audit, StartError> {
     let opening = open(inventory, clock).await?;
-    Ok(opening.core.audit(account, reap, None).await)
+    let audit = opening.core.audit(account, reap, None).await;
+    opening.core.accounts.write_limits().await;
+    Ok(audit)
 }
 
 /// What became of the orphan called `marker` that a token was to revoke. None: nothing yet.

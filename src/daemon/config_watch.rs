@@ -11,7 +11,6 @@ use crate::secret::SecretSource;
 use crate::telemetry::event;
 
 use super::Running;
-use super::reload::Reload;
 use super::scheduler::Key;
 use super::watch::Watch;
 
@@ -53,22 +52,24 @@ impl ConfigWatcher {
         }
     }
 
-    /// Does what a change of the inventory asks for, and watches what it consists of now.
-    pub async fn reload<C: Clock>(&self, running: &Running<C>) -> Reload {
-        let reload = running.reloader.reload().await;
+    /// Watches what the inventory consists of now.
+    pub fn follow<C: Clock>(&self, running: &Running<C>) {
         let watched = running.reloader.watched();
         self.inventory.retarget(&watched.files, &watched.directories);
         self.credentials.retarget(&credential_files(&running.core.inventory()), &[]);
-        reload
     }
+}
 
-    /// Gives every token and every account another try.
-    pub fn retry<C: Clock>(&self, running: &Running<C>) {
+impl<C: Clock> Running<C> {
+    /// A credential or CA file changed: reads trust roots anew, and gives every token and every account another try.
+    pub async fn retry(&self) {
         tracing::info!(event = event::CREDENTIAL_CHANGED, "a credential or CA file changed");
-        running.core.look_again();
-        let accounts = running.core.inventory().accounts.keys().cloned().map(Key::Poll).collect::<Vec<_>>();
-        let tokens = running.core.tokens.all().into_iter().map(|(name, _)| Key::Token(name));
-        running.waker.wake(accounts.into_iter().chain(tokens).collect());
+        let inventory = self.core.inventory();
+        self.core.accounts.update(&inventory).await;
+        self.core.look_again();
+        let accounts = inventory.accounts.keys().cloned().map(Key::Poll).collect::<Vec<_>>();
+        let tokens = self.core.tokens.all().into_iter().map(|(name, _)| Key::Token(name));
+        self.waker.wake(accounts.into_iter().chain(tokens).collect());
     }
 }
 

@@ -41,9 +41,12 @@ use crate::secret::{SecretParts, source};
 use super::Running;
 use super::reload::Reloader;
 use super::rotate::{Answer, OperatorRequest, RequestResult};
+use super::shared::Shared;
 
 /// No request is longer than the names of all tokens of a large inventory.
 const LARGEST_REQUEST: usize = 8 << 20;
+
+const JSON: &str = "application/json";
 
 /// Nobody waits longer for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -61,11 +64,13 @@ const LIMITS: Limits = Limits {
 #[derive(Debug)]
 struct Served<C> {
     running: Arc<Running<C>>,
+    /// One status for all who ask at the same time.
+    status: Arc<Shared>,
 }
 
 impl<C> Clone for Served<C> {
     fn clone(&self) -> Self {
-        Self { running: Arc::clone(&self.running) }
+        Self { running: Arc::clone(&self.running), status: Arc::clone(&self.status) }
     }
 }
 
@@ -115,7 +120,7 @@ impl Socket {
             .route(PRUNE, post(prune::<C>))
             .route(RELOAD, post(reload::<C>))
             .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
-            .with_state(Served { running });
+            .with_state(Served { running, status: Arc::default() });
         guard::serve(listener, router, LIMITS).await;
         Ok(())
     }
@@ -128,8 +133,11 @@ impl Drop for Socket {
     }
 }
 
-async fn status<C: Clock>(State(served): State<Served<C>>) -> Json<Status> {
-    Json(served.running.status())
+async fn status<C: Clock>(State(served): State<Served<C>>) -> Result<Response, (StatusCode, Json<Refusal>)> {
+    let running = Arc::clone(&served.running);
+    let text = served.status.get(move || serde_json::to_string(&running.status()).unwrap_or_default()).await;
+    let failed = |error: io::Error| (StatusCode::INTERNAL_SERVER_ERROR, Json(Refusal { error: error.to_string() }));
+    Ok(([(CONTENT_TYPE, JSON)], text.map_err(failed)?).into_response())
 }
 
 async fn explain<C: Clock>(

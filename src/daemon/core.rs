@@ -62,7 +62,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let clock = machine.clock.clone();
         let accounts = Arc::clone(&machine.effects.accounts);
         let tokens = Arc::clone(&machine.effects.tokens);
-        accounts.update(&inventory);
+        accounts.update(&inventory).await;
         let core = Self {
             clock,
             machine,
@@ -147,9 +147,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     }
 
     /// Puts another inventory in force and tells what changed. Runs under way finish with what they began with.
-    pub fn apply(&self, inventory: Arc<Inventory>) -> Vec<Change> {
+    pub async fn apply(&self, inventory: Arc<Inventory>) -> Vec<Change> {
         let changes = diff(&self.inventory(), &inventory);
-        self.accounts.update(&inventory);
+        self.accounts.update(&inventory).await;
         for (name, policy) in &inventory.tokens {
             if let Some(token) = self.tokens.get(name) {
                 token.want(Arc::clone(policy));

@@ -18,6 +18,7 @@ mod report;
 pub mod rotate;
 pub mod scheduler;
 pub mod serve;
+mod shared;
 pub mod systemd;
 pub mod watch;
 
@@ -30,6 +31,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::account::Workshop;
+use crate::account::limits::Limits;
 use crate::clock::{Clock, Time};
 use crate::hook::{self, HookRunner};
 use crate::inventory::Inventory;
@@ -128,9 +131,16 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
         })
         .collect::<Result<BTreeMap<_, _>, _>>()?;
     let journal = Arc::new(journal);
+    let (limits, unreadable_limits) = Limits::open(&inventory.daemon.state_dir).await;
+    if let Some(reason) = unreadable_limits {
+        tracing::warn!(
+            event = event::LIMITS_UNREADABLE,
+            "limits of accounts that were written down cannot be read, and are set aside: {reason}"
+        );
+    }
     let stopping = Arc::new(AtomicBool::new(false));
     let effects = Real {
-        accounts: Arc::new(Accounts::new(clock.clone())),
+        accounts: Arc::new(Accounts::new(clock.clone(), Workshop::new(fingerprinter.clone(), limits))),
         tokens: Arc::new(Registry::default()),
         journal: Arc::clone(&journal),
         hooks: HookRunner::new(hook::COALESCE),
@@ -230,12 +240,7 @@ impl<C: Clock> Running<C> {
             scheduler.abort();
         }
         self.core.machine.effects.hooks.close(Duration::from_secs(1)).await;
+        self.core.accounts.write_limits().await;
         drained.is_ok()
-    }
-
-    /// Whether the scheduler runs.
-    pub fn is_alive(&self) -> bool {
-        let scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner);
-        scheduler.as_ref().is_some_and(|scheduler| !scheduler.is_finished())
     }
 }

@@ -79,6 +79,7 @@ pub async fn once(
         }
     };
     core.machine.effects.hooks.close(Duration::from_secs(1)).await;
+    core.accounts.write_limits().await;
     let Tally { done, failed, idle } = tally;
     if failed == 0 {
         tracing::info!(event = event::ONCE_DONE, done, failed, idle, "what was due is done");

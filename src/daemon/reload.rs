@@ -109,12 +109,14 @@ impl<C: Clock> Reloader<C> {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Watched { files, directories };
         let lines: Vec<String> = report.problems().iter().map(|problem| report.line(problem)).collect();
         let Some(inventory) = inventory else {
+            // Trust that was taken back ends all the same.
+            self.core.accounts.update(&self.core.inventory()).await;
             return Reload { at: Some(at), problems: lines, ..Reload::default() };
         };
         for line in &lines {
             tracing::warn!(event = event::INVENTORY_NOTE, "{line}");
         }
-        let changes = self.core.apply(Arc::new(inventory));
+        let changes = self.core.apply(Arc::new(inventory)).await;
         self.core.supply_accounts().await;
         for change in &changes {
             tracing::info!(event = event::INVENTORY_CHANGED, "inventory reloaded: {change}");

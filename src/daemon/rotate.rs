@@ -231,6 +231,7 @@ pub async fn execute_without_daemon<C: Clock>(
     });
     let results = join_all(results).await;
     opening.core.machine.effects.hooks.close(patience).await;
+    opening.core.accounts.write_limits().await;
     Ok(results)
 }
 

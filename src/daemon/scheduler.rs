@@ -247,3 +247,30 @@ async fn wait<C: Clock>(clock: &C, deadline: Option<Time>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The waker of a scheduler that does not turn.
+    fn stuck(at: Time) -> (Waker, mpsc::UnboundedReceiver<Vec<Key>>, watch::Sender<Time>) {
+        let ((keys, woken), (beat, beaten)) = (mpsc::unbounded_channel(), watch::channel(at));
+        (Waker { keys, beat: beaten }, woken, beat)
+    }
+
+    #[tokio::test]
+    async fn only_a_scheduler_that_turns_gives_a_sign_of_life() {
+        let (waker, mut woken, beat) = stuck(Time::UNIX_EPOCH);
+        assert_eq!(waker.heartbeat(Duration::from_millis(1)).await, (Time::UNIX_EPOCH, false), "it hangs");
+        while woken.try_recv().is_ok() {}
+        let later = Time::UNIX_EPOCH + Span::seconds(1);
+        let turning = tokio::spawn(async move {
+            woken.recv().await;
+            beat.send_replace(later);
+            (woken, beat)
+        });
+        assert_eq!(waker.heartbeat(Duration::from_secs(60)).await, (later, true), "it turns");
+        drop(turning.await.unwrap());
+        assert_eq!(waker.heartbeat(Duration::from_secs(60)).await, (later, false), "it has ended");
+    }
+}

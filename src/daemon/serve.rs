@@ -1,11 +1,17 @@
 //! `patrold run`: the daemon with everything around it that a service manager and an operator expect.
+//!
+//! Orders from outside come first, whatever else is going on: a start that waits for a disk, a reload that reads a file
+//! system that hangs, can be stopped at any time.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Time};
 use crate::inventory::{DaemonSettings, Inventory};
 use crate::telemetry::event;
 use crate::text::words;
@@ -13,8 +19,9 @@ use crate::text::words;
 use super::config_watch::{Changed, ConfigWatcher};
 use super::control::Socket;
 use super::http::Front;
+use super::reload::Reload;
 use super::systemd::Systemd;
-use super::{StartError, start};
+use super::{Running, StartError, start};
 
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,24 @@ pub enum Ended {
     Drained,
     /// It took too long, or a second signal came. The journal tells the next start what was under way.
     Aborted,
+}
+
+/// What somebody outside of the process tells the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// SIGTERM or SIGINT, by its name.
+    Stop(&'static str),
+    /// SIGHUP.
+    Reload,
+}
+
+/// What the daemon depends on besides its files, so that tests run the daemon itself and not a copy of it.
+#[derive(Debug)]
+pub struct Host<F> {
+    pub orders: mpsc::UnboundedReceiver<Order>,
+    pub systemd: Systemd,
+    /// Told the settings of every inventory that comes into force.
+    pub follow: F,
 }
 
 /// Signals that end a daemon.
@@ -43,6 +68,24 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+
+    /// Every signal as an order. They are taken from now on.
+    fn orders(mut self) -> std::io::Result<mpsc::UnboundedReceiver<Order>> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let (sender, orders) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let order = tokio::select! {
+                    name = self.stop() => Order::Stop(name),
+                    _ = hangup.recv() => Order::Reload,
+                };
+                if sender.send(order).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(orders)
+    }
 }
 
 /// Runs the daemon on the inventory at `config` until a signal ends it. `follow` is told the settings of every
@@ -51,60 +94,59 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
     let systemd = Systemd::of_process();
     super::hardening::apply();
     // Before anything slow, so that no signal is lost.
-    let mut signals = Signals::new()?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let orders = Signals::new()?.orders()?;
+    host(config, SystemClock, Host { orders, systemd, follow }, |_| ()).await
+}
+
+/// Runs the daemon under the orders of `host`. `started` gets it once it serves.
+pub async fn host<C: Clock, F: Fn(&DaemonSettings)>(
+    config: &Path,
+    clock: C,
+    mut host: Host<F>,
+    started: impl FnOnce(&Arc<Running<C>>),
+) -> Result<Ended, StartError> {
     // What changes after this is noticed by the watches, although they begin later.
-    let read = SystemClock.now();
-    let running = Arc::new(start(config, SystemClock).await?);
+    let read = clock.now();
+    let running = tokio::select! {
+        biased;
+        signal = stop(&mut host.orders) => {
+            tracing::info!(event = event::STOPPING, signal, "stopping before the start is over: nothing is under way");
+            tracing::info!(event = event::STOPPED, drained = true, "stopped");
+            return Ok(Ended::Drained);
+        }
+        running = start(config, clock) => Arc::new(running?),
+    };
     let inventory = running.core.inventory();
-    follow(&inventory.daemon);
+    (host.follow)(&inventory.daemon);
     let control = inventory.daemon.control.clone();
     let socket = Socket::bind(&control).await.map_err(|source| StartError::Control { path: control, source })?;
-    let server = tokio::spawn(socket.serve(Arc::clone(&running)));
-
-    let front = Front::start(Arc::clone(&running));
-    let mut watcher = ConfigWatcher::new(&running, read).await?;
-    systemd.ready(&summary(&inventory));
-    let heart = Arc::clone(&running);
-    let watchdog = tokio::spawn({
-        let systemd = systemd.clone();
-        async move { systemd.watchdog(move || heart.is_alive()).await }
+    // Ends with the daemon, however that ends.
+    let mut beside = JoinSet::new();
+    beside.spawn({
+        let served = socket.serve(Arc::clone(&running));
+        async move { drop(served.await) }
     });
-
-    let why = loop {
-        let changed = tokio::select! {
-            signal = signals.stop() => break signal,
-            _ = hangup.recv() => Changed::Inventory,
-            changed = watcher.changed() => changed,
+    beside.spawn({
+        let (systemd, waker) = (host.systemd.clone(), running.waker.clone());
+        let beats = move |patience: Duration| {
+            let waker = waker.clone();
+            async move { waker.heartbeat(patience).await.1 }
         };
-        match changed {
-            Changed::Credential => {
-                watcher.retry(&running);
-                front.refresh();
-            }
-            Changed::Inventory => {
-                systemd.reloading();
-                let reload = watcher.reload(&running).await;
-                let inventory = running.core.inventory();
-                if reload.problems.is_empty() {
-                    follow(&inventory.daemon);
-                    systemd.ready(&summary(&inventory));
-                } else {
-                    systemd.ready("the changed inventory is invalid; the one before stays in force");
-                }
-            }
-        }
-    };
+        async move { systemd.watchdog(beats).await }
+    });
+    let front = Front::start(Arc::clone(&running));
+    host.systemd.ready(&summary(&inventory));
+    started(&running);
 
+    let signal = attend(&running, &mut host, &front, read).await?;
     let patience = running.core.inventory().daemon.drain_timeout;
-    tracing::info!(event = event::STOPPING, signal = why, "stopping: steps under way are brought to their next record");
-    systemd.stopping(patience);
+    tracing::info!(event = event::STOPPING, signal, "stopping: steps under way are brought to their next record");
+    host.systemd.stopping(patience);
     drop(front);
-    server.abort();
-    watchdog.abort();
+    drop(beside);
     let drained = tokio::select! {
         drained = running.stop(patience) => drained,
-        signal = signals.stop() => {
+        signal = stop(&mut host.orders) => {
             tracing::warn!(
                 event = event::STOP_FORCED,
                 signal,
@@ -115,6 +157,100 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
     };
     tracing::info!(event = event::STOPPED, drained, "stopped");
     Ok(if drained { Ended::Drained } else { Ended::Aborted })
+}
+
+/// Waits for the order to stop.
+async fn stop(orders: &mut mpsc::UnboundedReceiver<Order>) -> &'static str {
+    loop {
+        match orders.recv().await {
+            Some(Order::Stop(signal)) => return signal,
+            Some(Order::Reload) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What was noticed and is not dealt with yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owed {
+    reload: bool,
+    retry: bool,
+}
+
+/// Follows orders and changes on disk until the order to stop comes. What reads files runs beside this loop, one thing at
+/// a time, and ends with it.
+async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
+    running: &Arc<Running<C>>,
+    host: &mut Host<F>,
+    front: &Front,
+    read: Time,
+) -> Result<&'static str, StartError> {
+    let mut beginning = Box::pin(ConfigWatcher::new(running, read));
+    let mut watcher: Option<ConfigWatcher> = None;
+    let mut owed = Owed::default();
+    let mut work: JoinSet<Option<Reload>> = JoinSet::new();
+    let mut deaf = false;
+    loop {
+        if work.is_empty() {
+            let running = Arc::clone(running);
+            if std::mem::take(&mut owed.reload) {
+                host.systemd.reloading();
+                work.spawn(async move { Some(running.reloader.reload().await) });
+            } else if std::mem::take(&mut owed.retry) {
+                work.spawn(async move {
+                    running.retry().await;
+                    None
+                });
+            }
+        }
+        tokio::select! {
+            biased;
+            order = host.orders.recv(), if !deaf => match order {
+                Some(Order::Stop(signal)) => return Ok(signal),
+                Some(Order::Reload) => owed.reload = true,
+                // Whoever could give orders is gone; changes on disk are followed all the same.
+                None => deaf = true,
+            },
+            begun = &mut beginning, if watcher.is_none() => {
+                let begun = begun?;
+                // The inventory may have changed since it began.
+                begun.follow(running);
+                watcher = Some(begun);
+            }
+            Some(done) = work.join_next() => {
+                if let Some(watcher) = &watcher {
+                    watcher.follow(running);
+                }
+                match done {
+                    Ok(None) => front.refresh(),
+                    Ok(Some(reload)) => {
+                        let inventory = running.core.inventory();
+                        if reload.problems.is_empty() {
+                            (host.follow)(&inventory.daemon);
+                            host.systemd.ready(&summary(&inventory));
+                        } else {
+                            host.systemd.ready("the changed inventory is invalid; the one before stays in force");
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(event = event::TASK_DIED, %error, "a reload ended abnormally");
+                        host.systemd.ready("a reload ended abnormally; see the log");
+                    }
+                }
+            }
+            changed = changed(watcher.as_mut()) => match changed {
+                Changed::Inventory => owed.reload = true,
+                Changed::Credential => owed.retry = true,
+            },
+        }
+    }
+}
+
+async fn changed(watcher: Option<&mut ConfigWatcher>) -> Changed {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn summary(inventory: &Inventory) -> String {

@@ -84,16 +84,16 @@ impl Systemd {
         self.send(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(usec)]);
     }
 
-    /// Pings the watchdog twice per interval for as long as `alive` says that the daemon makes progress. Returns at
-    /// once where the manager asked for no pings, else never.
-    pub async fn watchdog(&self, mut alive: impl FnMut() -> bool) {
+    /// Pings the watchdog twice per interval for as long as `alive`, which gets the time that it may take, says that the
+    /// daemon makes progress. Returns at once where the manager asked for no pings, else never.
+    pub async fn watchdog<B: Future<Output = bool>>(&self, mut alive: impl FnMut(Duration) -> B) {
         let Some(limit) = self.watchdog.filter(|_| self.socket.is_some()) else { return };
         let mut ticks = interval((limit / 2).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stuck = false;
         loop {
             ticks.tick().await;
-            if alive() {
+            if alive(limit / 4).await {
                 stuck = false;
                 self.send(&[NotifyState::Watchdog]);
             } else if !stuck {
@@ -245,12 +245,12 @@ mod tests {
         let pings = tokio::spawn({
             let systemd = systemd.clone();
             async move {
-                let alive = || {
+                let alive = |_| {
                     asked += 1;
                     if asked == 4 {
                         systemd.status("asked four times");
                     }
-                    !(2..=4).contains(&asked)
+                    std::future::ready(!(2..=4).contains(&asked))
                 };
                 systemd.clone().watchdog(alive).await;
             }
@@ -264,7 +264,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_watchdog_nobody_is_asked() {
         let manager = Manager::new();
-        systemd(&manager.path, "").watchdog(|| panic!("asked")).await;
-        Systemd::default().watchdog(|| panic!("asked")).await;
+        let asked = |_| -> std::future::Ready<bool> { panic!("asked") };
+        systemd(&manager.path, "").watchdog(asked).await;
+        Systemd::default().watchdog(asked).await;
     }
 }

@@ -3,7 +3,8 @@
 //! This is the shell around [`resolve`](super::resolve). It never fails: what is wrong stands in the report, and there
 //! is no inventory where the report holds an error.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::{env, fs};
@@ -14,6 +15,7 @@ use crate::clock::Time;
 use crate::definition::Definitions;
 use crate::document::{Located, Reader, Report, SourceId, Spot};
 use crate::files::{self, LARGEST_DOCUMENT, ReadError};
+use crate::trust::{RootSource, TrustError, TrustRoots};
 
 use super::Inventory;
 use super::owners::Owners;
@@ -67,6 +69,20 @@ impl Environment {
 
 /// Loads the inventory whose main file is `path`. Cron expressions must fire after `now`.
 pub fn load(path: &Path, environment: &Environment, now: Time) -> Loaded {
+    // Many accounts name the same file.
+    let read = RefCell::new(HashMap::new());
+    load_with(path, environment, now, &|path| {
+        let read_it = || TrustRoots::read(&RootSource::File(path.to_owned())).map(drop);
+        read.borrow_mut().entry(path.to_owned()).or_insert_with(read_it).clone()
+    })
+}
+
+fn load_with(
+    path: &Path,
+    environment: &Environment,
+    now: Time,
+    roots: &dyn Fn(&Path) -> Result<(), TrustError>,
+) -> Loaded {
     let Gathered { mut report, sources, files, directories, providers, .. } = Gathered::new(path);
     // With a file missing, names that it would have defined would be reported as unknown: that helps nobody.
     let complete = report.errors() == 0;
@@ -82,6 +98,7 @@ pub fn load(path: &Path, environment: &Environment, now: Time) -> Loaded {
         definitions: &definitions,
         user: &user,
         group: &group,
+        roots,
         files: &files,
     };
     // A main file that could not be read has no source, and nothing was read besides.
@@ -103,6 +120,7 @@ pub fn interpret_text(text: &str, definitions: &Definitions, now: Time) -> (Opti
         definitions,
         user: &|_| Some(1000),
         group: &|_| Some(1000),
+        roots: &|_| Ok(()),
         files: &[],
     };
     let inventory = interpret(&report, &[source], true, &around);

@@ -26,11 +26,13 @@ use crate::provider::{Params, Provider};
 use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
 use crate::timing::window::Window;
+use crate::trust::RootSource;
 
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
 pub use load::{Environment, Loaded, load};
+pub use values::is_loopback;
 
 /// Everything that the files ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +91,7 @@ pub struct AccountPolicy {
     /// How long a mint whose answer was lost may still turn up in a listing.
     pub settle: Span,
     pub rate_limit: Option<RateLimit>,
-    /// Extra trust roots, in PEM; replaces the system's roots.
+    /// Trust roots in PEM, instead of the system's.
     pub ca_file: Option<PathBuf>,
     pub timeouts: Timeouts,
     /// Answers with more bytes are refused.
@@ -98,8 +100,16 @@ pub struct AccountPolicy {
     pub max_in_flight: usize,
 }
 
+impl AccountPolicy {
+    /// What its server proves itself with. None: the connection is not encrypted.
+    pub fn roots(&self) -> Option<RootSource> {
+        let source = || self.ca_file.clone().map_or(RootSource::System, RootSource::File);
+        (self.url.scheme() == "https").then(source)
+    }
+}
+
 /// What an account authenticates with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Credential {
     /// A secret from outside.
     Secret(SecretSource),

@@ -5,6 +5,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use url::{Host, Url};
+
 use crate::clock::Span;
 
 use super::RenewBefore;
@@ -119,6 +121,17 @@ pub fn show(span: Span) -> String {
     // Two units tell enough: nobody plans by the seconds of a month.
     parts.truncate(2);
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// Whether a URL leads to this machine itself. By the standard (RFC 6761) the names of localhost do, whatever a name
+/// server says; they are resolved without one.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 #[cfg(test)]

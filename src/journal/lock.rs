@@ -8,11 +8,18 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::clock::Time;
 use crate::outcome::one_line;
+
+/// How long a lock that is held is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it is tried meanwhile: the kernel has no lock with a time limit.
+const ROUND: Duration = Duration::from_millis(20);
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -22,8 +29,13 @@ pub struct StateLock {
 }
 
 impl StateLock {
-    /// Takes the lock on `state_dir` without waiting. `now` is noted for whoever comes second.
+    /// Takes the lock on `state_dir`. One that is held is waited for a little: commands hold it for moments, and a daemon
+    /// that ends. `now` is noted for whoever comes second. Blocks.
     pub fn acquire(state_dir: &Path, now: Time) -> Result<Self, LockError> {
+        Self::acquire_within(state_dir, now, PATIENCE)
+    }
+
+    fn acquire_within(state_dir: &Path, now: Time, patience: Duration) -> Result<Self, LockError> {
         let path = state_dir.join("lock");
         let failed = |source| LockError::Io { path: path.clone(), source };
         let mut file = OpenOptions::new()
@@ -35,7 +47,14 @@ impl StateLock {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let end = Instant::now() + patience;
+        let taken = loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => std::thread::sleep(ROUND),
+                taken => break taken,
+            }
+        };
+        match taken {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let holder = read_holder(&mut file).unwrap_or_default();
@@ -93,11 +112,24 @@ mod tests {
     fn the_second_is_told_who_the_first_is() {
         let dir = tempfile::tempdir().unwrap();
         let first = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
-        let refused = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap_err().to_string();
+        let now = DateTime::UNIX_EPOCH;
+        let refused = StateLock::acquire_within(dir.path(), now, Duration::ZERO).unwrap_err().to_string();
         assert!(refused.contains(&format!("in use by process {}", std::process::id())), "{refused}");
         assert!(refused.contains("started 1970-01-01T00:00:00Z"), "{refused}");
         drop(first);
         StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_given_up_in_time_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        let path = dir.path().to_owned();
+        let second = std::thread::spawn(move || {
+            StateLock::acquire_within(&path, DateTime::UNIX_EPOCH, Duration::from_secs(60)).map(drop)
+        });
+        drop(first);
+        second.join().unwrap().unwrap();
     }
 
     #[test]

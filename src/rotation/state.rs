@@ -506,10 +506,10 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Whether a better credential may help.
+    /// Whether a better credential, or better trust roots, may help.
     pub fn lacked_credential(&self) -> bool {
-        use FailureCode::{AccountLocked, Forbidden, NoCredential, Tls, Unauthorized};
-        matches!(self.failure.code, Unauthorized | AccountLocked | Forbidden | NoCredential | Tls)
+        use FailureCode::{AccountLocked, CaFile, Forbidden, NoCredential, Tls, Unauthorized};
+        matches!(self.failure.code, Unauthorized | AccountLocked | Forbidden | NoCredential | Tls | CaFile)
     }
 }
 

@@ -23,7 +23,7 @@ const COMPLAINT: usize = 8192;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a secret comes from. The secret itself never stands in the inventory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretSource {
     /// The content of a file, without one newline at its end.
     File(PathBuf),

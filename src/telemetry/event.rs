@@ -57,6 +57,15 @@ lines! {
     INVENTORY_CHANGED = "inventory-changed", "A changed inventory is in force; one line for each change", "";
     INVENTORY_UNCHANGED = "inventory-unchanged", "The inventory was read again and says what it said before", "";
     LOG_LEVEL_UNUSABLE = "log-level-unusable", "The inventory's log level is not used", "correct `log-level` under [daemon]";
+    ROOTS_CHANGED = "roots-changed", "A file of trust roots changed; connections from now on are judged by what it holds", "";
+    ROOTS_UNUSABLE = "roots-unusable", "Trust roots cannot be used; accounts that need them send nothing",
+        "do what the line says; a changed `ca-file` is noticed by itself";
+    ROOTS_COMPILED_IN = "roots-compiled-in", "The system has no trust roots; those that are compiled in are used",
+        "install ca-certificates, or name a `ca-file` for each account";
+    LIMITS_UNREADABLE = "limits-unreadable", "What earlier runs wrote down of rate limits and refused credentials cannot be read; it is set aside",
+        "nothing: providers say it again";
+    LIMITS_UNSAVED = "limits-unsaved", "Rate limits and refused credentials cannot be written down, and are forgotten at the next start",
+        "make room on the disk of the state directory and check its permissions";
     CREDENTIAL_CHANGED = "credential-changed", "A credential or CA file changed; what was refused gets another try", "";
     WATCH_DEGRADED = "watch-degraded", "Changes of some files are noticed by looking now and then only",
         "nothing is lost; where the kernel is out of watches, raise fs.inotify.max_user_watches";

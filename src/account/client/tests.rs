@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::trust::RootSource;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(500);
@@ -20,16 +21,18 @@ const LIMIT: usize = 64 * 1024;
 
 /// Sends one request to `url`, with these times.
 async fn send_within(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> Exchange {
-    http_client(url, timeouts, ca_file).unwrap().send(request(url)).await
+    http_client(url, timeouts, ca_file).send(request(url)).await
 }
 
 async fn send(url: &str) -> Exchange {
     send_within(url, PATIENT, None).await
 }
 
-fn http_client(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> Result<HttpClient, ClientError> {
-    let client = client(&url.parse().unwrap(), ca_file, timeouts.connect, 2)?;
-    Ok(HttpClient { client, timeouts, max_response: LIMIT })
+fn http_client(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> HttpClient {
+    let roots = ca_file.map(|path| TrustRoots::read(&RootSource::File(path.to_owned())).unwrap());
+    let tls = roots.map_or_else(trust::nobody, |roots| roots.config());
+    let client = client(&url.parse().unwrap(), tls, timeouts.connect, 2);
+    HttpClient { client, timeouts, max_response: LIMIT }
 }
 
 fn request(url: &str) -> Request {
@@ -237,7 +240,7 @@ async fn a_request_on_a_connection_that_breaks_is_never_sent_twice() {
     })
     .await;
     let url = format!("http://{address}");
-    let client = http_client(&url, PATIENT, None).unwrap();
+    let client = http_client(&url, PATIENT, None);
     answered(client.send(request(&url)).await);
     assert_eq!(told(&client.send(request(&url)).await), ("unclear", FailureCode::Reset));
     assert_eq!(requests.load(Ordering::SeqCst), 2);
@@ -265,6 +268,15 @@ async fn tls_is_believed_with_the_right_root_only() {
     ] {
         let sent = send_within(&url, PATIENT, Some(ca_file)).await;
         assert_eq!(told(&sent), ("not sent", FailureCode::Tls), "{sentence}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_of_localhost_lead_to_this_machine_without_a_name_server() {
+    let address = answering(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(), false).await;
+    let port = address.rsplit_once(':').unwrap().1;
+    for name in ["localhost", "no-such-name-anywhere.localhost"] {
+        assert_eq!(answered(send(&format!("http://{name}:{port}/")).await).status, 204, "{name}");
     }
 }
 

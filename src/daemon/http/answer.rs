@@ -17,6 +17,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::clock::Clock;
 use crate::daemon::Running;
+use crate::daemon::shared::Shared;
 use crate::telemetry::event;
 use crate::view::metrics;
 use crate::view::page;
@@ -25,7 +26,6 @@ use crate::view::readiness::Readiness;
 use super::access::Guard;
 use super::refusals::{Refusals, Refused};
 use super::route::{Asked, Denied, route};
-use super::shared::Shared;
 
 /// How long the scheduler may take to give a sign of life.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,7 +10,6 @@ mod access;
 mod answer;
 mod refusals;
 mod route;
-mod shared;
 
 use std::convert::Infallible;
 use std::io;

@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::definition;
 use crate::document::{Located, Reader, Spot};
 use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
+use crate::inventory::values::is_loopback;
 use crate::inventory::{AccountPolicy, Credential, RateLimit, Timeouts, defaults};
 use crate::names::AccountName;
 use crate::provider::Provider;
@@ -44,7 +45,13 @@ fn account(
     let what = format!("account \"{}\"", spec.name.value);
     let url = spec.url.as_ref().map(|text| url(text, spec.allow_plaintext, &what, context));
     let credential = spec.credential.as_ref().map(|credential| self::credential(credential, tokens, &what, context));
-    let ca_file = spec.ca_file.as_ref().map(|text| absolute(text, format_args!("`ca-file` of {what}"), context));
+    let ca_file = spec.ca_file.as_ref().map(|text| {
+        let path = absolute(text, format_args!("`ca-file` of {what}"), context)?;
+        if let Err(error) = (context.around.roots)(&path) {
+            context.report.error_with_help(text.spot, format!("`ca-file` of {what}: {error}"), error.remedy);
+        }
+        Some(path)
+    });
     let operations = spec.operations.take();
     let provider = provider(&spec, operations, &what, context);
     if let Some(provider) = &provider {
@@ -166,15 +173,6 @@ fn url(text: &Located<String>, allow_plaintext: bool, what: &str, context: &Cont
             "use https, or write allow-plaintext = true",
         ),
         _ => refuse("is neither https nor http", "write for example \"https://api.example.com\""),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

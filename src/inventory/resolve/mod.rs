@@ -20,6 +20,7 @@ use crate::clock::Time;
 use crate::definition::Definitions;
 use crate::document::{Located, Report, Spot, nearest};
 use crate::names::AccountName;
+use crate::trust::TrustError;
 
 use super::spec::{CredentialSpec, PolicySpec, Spec, TokenSpec};
 use super::{AccountPolicy, Inventory};
@@ -43,6 +44,8 @@ pub struct Surroundings<'a> {
     pub user: &'a dyn Fn(&str) -> Option<u32>,
     /// The number of a group.
     pub group: &'a dyn Fn(&str) -> Option<u32>,
+    /// Reads trust roots: whether they can be used.
+    pub roots: &'a dyn Fn(&Path) -> Result<(), TrustError>,
     /// The files that the inventory was read from: no store may overwrite them.
     pub files: &'a [PathBuf],
 }

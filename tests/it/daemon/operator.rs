@@ -3,7 +3,6 @@
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use patrold::clock::Span;
@@ -180,8 +179,6 @@ async fn commands_ask_the_daemon_over_its_socket() {
     let daemon = world.start(&parts).await;
     daemon.steady("ci", 1).await;
     daemon.steady("cd", 1).await;
-    let socket = Socket::bind(&world.path("control.sock")).await.unwrap();
-    let server = tokio::spawn(socket.serve(Arc::clone(&daemon.running)));
     let first = world.stored("ci");
 
     let rotated = run(&world, &["rotate", "--compromised", "--all", "--json"], "").await;
@@ -205,7 +202,6 @@ async fn commands_ask_the_daemon_over_its_socket() {
     let empty = run(&world, &["adopt", "ci"], "\n").await;
     assert_eq!(empty.status.code(), Some(2), "{}", text(&empty));
     assert!(text(&empty).contains("standard input holds no secret: it is empty"), "{}", text(&empty));
-    server.abort();
     daemon.stop().await;
 }
 
@@ -272,8 +268,6 @@ async fn an_audit_finds_orphans_and_revokes_them_only_when_it_is_told_to() {
     assert_eq!(reaped, [Reaped::Revoked], "{audit:#?}");
     assert!(!world.is_live(&lost) && world.is_live(&forgotten), "only what was named");
 
-    let socket = Socket::bind(&world.path("control.sock")).await.unwrap();
-    let server = tokio::spawn(socket.serve(Arc::clone(&daemon.running)));
     let asked = run(&world, &["audit", "--reap"], "").await;
     assert_eq!(asked.status.code(), Some(2), "nobody is there to be asked: {}", text(&asked));
     let done = run(&world, &["audit", "--reap", "--yes"], "").await;
@@ -287,7 +281,6 @@ async fn an_audit_finds_orphans_and_revokes_them_only_when_it_is_told_to() {
     assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)), "the journal goes on");
     let whole = run(&world, &["history", "--verify"], "").await;
     assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
-    server.abort();
     daemon.stop().await;
 }
 
@@ -316,11 +309,9 @@ async fn a_new_key_opens_every_secret_and_no_store_seems_to_have_drifted() {
     let daemon = world.start(&parts).await;
     daemon.steady("ci", 1).await;
     assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)));
-    let socket = Socket::bind(&world.path("control.sock")).await.unwrap();
     let running = run(&world, &["journal", "rekey"], "").await;
     assert_eq!(running.status.code(), Some(1), "a daemon runs: {}", text(&running));
     assert!(text(&running).contains("stop the daemon first"), "{}", text(&running));
-    drop(socket);
     daemon.stop().await;
 
     let key = world.path("state/seal.key");

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 
 use patrold::clock::Span;
 use patrold::daemon::rotate::Answer;
+use patrold::daemon::serve::Order;
 use patrold::demo::{Fault, Service};
 use patrold::names::GenerationNo;
 use patrold::provider::Operation::{Mint, Revoke, Verify};
@@ -170,4 +171,14 @@ async fn a_file_that_appears_in_a_directory_of_a_pattern_is_noticed() {
     fs::create_dir(world.path("teams/two")).unwrap();
     write("two", "second");
     daemon.until_reload("the file in a new directory", |it| it.changes == ["token second: added"]).await;
+}
+
+#[tokio::test]
+async fn a_signal_is_obeyed_while_a_reload_is_under_way() {
+    let world = World::new().await;
+    let daemon = world.start(&[world.account(Service::Awx, "")]).await;
+    let running = std::sync::Arc::clone(&daemon.running);
+    daemon.orders.send(Order::Reload).unwrap();
+    daemon.stop().await;
+    assert_eq!(running.reloader.last().at, None, "the stop waited for the reload");
 }

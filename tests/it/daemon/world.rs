@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use patrold::clock::{Clock, SystemClock, Time};
-use patrold::daemon::config_watch::{Changed, ConfigWatcher};
 use patrold::daemon::registry::{Token, View};
 use patrold::daemon::reload::Reload;
 use patrold::daemon::rotate::{Answer, OperatorRequest};
 use patrold::daemon::scheduler::Key;
-use patrold::daemon::{Running, StartError, start};
+use patrold::daemon::serve::{self, Ended, Host, Order};
+use patrold::daemon::systemd::Systemd;
+use patrold::daemon::{Running, StartError};
 use patrold::demo::{Loopback, Options, RequestRecord, Service, operations};
 use patrold::names::{GenerationNo, TokenName};
 use patrold::outcome::Failure;
@@ -20,6 +21,7 @@ use patrold::provider::Operation;
 use patrold::rotation::Phase;
 use patrold::rotation::state::{Current, Generation};
 use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Nothing that a test waits for takes longer, not even on a machine that has better things to do.
@@ -34,7 +36,14 @@ pub struct World {
 /// A daemon that runs in a world.
 pub struct Daemon {
     pub running: Arc<Running<SystemClock>>,
-    attending: JoinHandle<()>,
+    pub orders: mpsc::UnboundedSender<Order>,
+    task: JoinHandle<Result<Ended, StartError>>,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl World {
@@ -137,19 +146,22 @@ impl World {
     }
 
     pub async fn try_start(&self) -> Result<Daemon, StartError> {
-        let read = now();
-        let running = Arc::new(start(&self.config(), SystemClock).await?);
-        let mut watcher = ConfigWatcher::new(&running, read).await.unwrap();
-        let served = Arc::clone(&running);
-        let attending = tokio::spawn(async move {
-            loop {
-                match watcher.changed().await {
-                    Changed::Inventory => drop(watcher.reload(&served).await),
-                    Changed::Credential => watcher.retry(&served),
-                }
-            }
+        self.try_start_under(Systemd::default()).await
+    }
+
+    /// The same, with a service manager.
+    pub async fn try_start_under(&self, systemd: Systemd) -> Result<Daemon, StartError> {
+        let (orders, taken) = mpsc::unbounded_channel();
+        let (serving, served) = oneshot::channel();
+        let config = self.config();
+        let mut task = tokio::spawn(async move {
+            let host = Host { orders: taken, systemd, follow: |_: &_| () };
+            serve::host(&config, SystemClock, host, |running| drop(serving.send(Arc::clone(running)))).await
         });
-        Ok(Daemon { running, attending })
+        tokio::select! {
+            Ok(running) = served => Ok(Daemon { running, orders, task }),
+            ended = &mut task => Err(ended.unwrap().expect_err("nobody stopped it")),
+        }
     }
 
     /// The requests for `service` that came with or after the number `from`.
@@ -294,12 +306,10 @@ impl Daemon {
         self.running.waker.wake(vec![Key::Token(name_of(token))]);
     }
 
-    /// Stops it in good order.
-    pub async fn stop(self) {
-        self.attending.abort();
-        // Whoever starts another daemon needs the lock that this one's journal holds.
-        let _ = self.attending.await;
-        assert!(self.running.stop(PATIENCE).await, "the daemon did not stop");
+    /// Stops it in good order. Whoever starts another daemon needs the lock that this one's journal holds.
+    pub async fn stop(mut self) {
+        self.orders.send(Order::Stop("a test")).unwrap();
+        assert_eq!((&mut self.task).await.unwrap().unwrap(), Ended::Drained, "the daemon did not stop");
     }
 
     pub async fn reload(&self) -> Reload {

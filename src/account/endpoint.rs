@@ -1,0 +1,159 @@
+//! One address with one credential: what a provider counts against us there, and what we got from it. It outlives every
+//! edit of the inventory that changes neither, and its limits outlive the process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use url::Url;
+
+use super::credential::CredentialCache;
+use super::limit::Limiter;
+use super::limits::Limits;
+use super::session::SessionCache;
+use super::skew::Skew;
+use super::slots::Slots;
+use crate::clock::{Span, Time};
+use crate::inventory::{AccountPolicy, Credential, RateLimit};
+use crate::outcome::Failure;
+use crate::secret::{Fingerprint, Fingerprinter, Secret};
+
+/// The slots of a rate limit are written down this often at most: each writing costs a sync of the disk.
+const SLOTS_EVERY: Span = Span::seconds(5);
+
+/// Which endpoint: limits, sessions and refused credentials belong to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EndpointKey {
+    url: Url,
+    credential: Credential,
+}
+
+/// What several accounts at one endpoint are held to: the provider counts their requests together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub rate_limit: Option<RateLimit>,
+    pub max_in_flight: usize,
+}
+
+/// One address with one credential.
+pub struct Endpoint {
+    key: EndpointKey,
+    /// What its limits are written down under.
+    name: Fingerprint,
+    pub(super) credential: CredentialCache,
+    pub(super) session: tokio::sync::Mutex<SessionCache>,
+    pub(super) slots: Slots,
+    state: Mutex<State>,
+    limits: Arc<Limits>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub limiter: Limiter,
+    pub skew: Skew,
+    rate_limit: Option<RateLimit>,
+    written: Option<Time>,
+}
+
+impl EndpointKey {
+    /// Where the requests of an account go, and with which credential.
+    pub fn of(policy: &AccountPolicy) -> Self {
+        Self { url: policy.url.clone(), credential: policy.credential.clone() }
+    }
+}
+
+impl Bounds {
+    /// What the inventory says of one account.
+    pub fn of(policy: &AccountPolicy) -> Self {
+        Self { rate_limit: policy.rate_limit, max_in_flight: policy.max_in_flight }
+    }
+
+    /// The stricter of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let rate = |limit: &RateLimit| f64::from(limit.requests) / limit.per.as_secs_f64().max(f64::MIN_POSITIVE);
+        let limits = self.rate_limit.into_iter().chain(other.rate_limit);
+        Self {
+            rate_limit: limits.min_by(|one, other| rate(one).total_cmp(&rate(other))),
+            max_in_flight: self.max_in_flight.min(other.max_in_flight),
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint with what was written down of its limits.
+    pub(super) fn new(
+        key: EndpointKey,
+        bounds: Bounds,
+        credential: CredentialCache,
+        fingerprinter: &Fingerprinter,
+        limits: Arc<Limits>,
+        now: Time,
+    ) -> Self {
+        // Keyed, so that the file tells nobody where credentials are. A URL has no blank in which it could end early.
+        let name = fingerprinter.of(&Secret::new(format!("{} {:?}", key.url, key.credential)));
+        let limiter = Limiter::recall(bounds.rate_limit, limits.recall(&name), now);
+        Self {
+            name,
+            key,
+            credential,
+            session: tokio::sync::Mutex::default(),
+            slots: Slots::new(bounds.max_in_flight),
+            state: Mutex::new(State { limiter, skew: Skew::default(), rate_limit: bounds.rate_limit, written: None }),
+            limits,
+        }
+    }
+
+    /// Which one it is.
+    pub fn key(&self) -> &EndpointKey {
+        &self.key
+    }
+
+    /// Holds it to other bounds from now on; what was counted so far counts on.
+    pub fn hold_to(&self, bounds: Bounds) {
+        self.slots.resize(bounds.max_in_flight);
+        let mut state = self.state();
+        if state.rate_limit != bounds.rate_limit {
+            state.rate_limit = bounds.rate_limit;
+            state.limiter.resize(bounds.rate_limit);
+        }
+    }
+
+    /// Why the credential was refused, where it was.
+    pub(super) fn refused(&self) -> Option<Failure> {
+        self.state().limiter.refused().cloned()
+    }
+
+    /// Notes its limits among those of all endpoints, to be written down with them.
+    pub fn note(&self, now: Time) {
+        self.limits.put(&self.name, self.state().limiter.memory(), now);
+    }
+
+    /// Writes its limits down, so that the next start holds to them.
+    pub(super) async fn write(&self, now: Time) {
+        self.state().written = Some(now);
+        self.note(now);
+        self.limits.save().await;
+    }
+
+    /// The same for slots of the rate limit, now and then.
+    pub(super) async fn write_slots(&self, now: Time) {
+        let due = {
+            let state = self.state();
+            let recently = state.written.is_some_and(|at| now - at < SLOTS_EVERY && at <= now);
+            state.rate_limit.is_some() && !recently
+        };
+        if due {
+            self.write(now).await;
+        }
+    }
+
+    /// Nothing that holds the lock can panic half-way through a change, so a poisoned state is a whole one.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("url", &self.key.url.as_str()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! Limits that outlive the process: what a provider asked for, and which credential it refused, in a file of the state
+//! directory. A daemon that is started again and again must not try a wrong password each time.
+//!
+//! The file is beside the journal and not in it: it is a help, and may be lost. Without it a provider says once more what
+//! it said before. It is written whole at each refusal and each call for patience, which are rare, and now and then while
+//! a rate limit is used.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::limit::Memory;
+use crate::clock::{Span, Time};
+use crate::durable::{self, Attributes};
+use crate::files::{self, ReadError};
+use crate::secret::Fingerprint;
+use crate::telemetry::event;
+
+/// The file's name in the state directory.
+pub const FILE: &str = "limits.json";
+
+/// A file that this version cannot read is kept under this name.
+const ASIDE: &str = "limits.json.unreadable";
+
+/// The form that this version writes.
+const VERSION: u32 = 1;
+
+/// Most bytes of the file: ten thousand endpoints fit.
+const LARGEST: usize = 16 << 20;
+
+/// Limits of an endpoint that nobody used for so long are dropped.
+const KEPT: Span = Span::days(2);
+
+/// The limits of every endpoint, by its name.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// None: nothing is written.
+    path: Option<PathBuf>,
+    known: Mutex<BTreeMap<String, Noted>>,
+    /// Held while the file is written, so that an older text never replaces a newer one.
+    writing: tokio::sync::Mutex<Option<String>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Noted {
+    at: Time,
+    #[serde(flatten)]
+    memory: Memory,
+}
+
+/// The file. Stored state.
+#[derive(Debug, Serialize, Deserialize)]
+struct Form {
+    version: u32,
+    endpoints: BTreeMap<String, Noted>,
+}
+
+impl Limits {
+    /// Limits that end with the process.
+    pub fn forgetful() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The limits that are in `state_dir`. Where they cannot be read, why; the file is set aside then, and the limits
+    /// begin anew.
+    pub async fn open(state_dir: &Path) -> (Arc<Self>, Option<String>) {
+        let path = state_dir.join(FILE);
+        let aside = state_dir.join(ASIDE);
+        let read = files::off_runtime(&path, move |path| match files::regular(path, LARGEST) {
+            Err(ReadError::Missing) => Ok(Ok(BTreeMap::new())),
+            Err(error) => Ok(Err(error.to_string())),
+            Ok(text) => Ok(parse(&text).inspect_err(|_| {
+                // Kept for whoever wants to see it. Where that fails, too, it is overwritten: nothing depends on it.
+                let _ = std::fs::copy(path, &aside);
+            })),
+        });
+        let (known, problem) = match read.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(known) => (known, None),
+            Err(reason) => (BTreeMap::new(), Some(format!("{}: {reason}", path.display()))),
+        };
+        (Arc::new(Self { path: Some(path), known: Mutex::new(known), writing: tokio::sync::Mutex::default() }), problem)
+    }
+
+    /// What is known of an endpoint.
+    pub(super) fn recall(&self, endpoint: &Fingerprint) -> Option<Memory> {
+        self.known().get(endpoint.as_str()).map(|noted| noted.memory.clone())
+    }
+
+    /// Takes note of an endpoint's limits.
+    pub(super) fn put(&self, endpoint: &Fingerprint, memory: Memory, now: Time) {
+        let mut known = self.known();
+        known.retain(|_, noted| now - noted.at < KEPT);
+        if memory == Memory::default() {
+            known.remove(endpoint.as_str());
+        } else {
+            known.insert(endpoint.as_str().to_owned(), Noted { at: now, memory });
+        }
+    }
+
+    /// Writes down what was noted. That it fails is told once for each reason; the limits hold all the same.
+    pub async fn save(&self) {
+        let Some(path) = &self.path else { return };
+        let mut told = self.writing.lock().await;
+        let form = Form { version: VERSION, endpoints: self.known().clone() };
+        let saved = match serde_json::to_vec(&form) {
+            Ok(text) => {
+                let write = move |path: &Path| {
+                    let written = durable::replace(path, &text, Attributes::PRIVATE);
+                    written.map_err(|error| ReadError::Io(std::io::Error::other(error.to_string())))
+                };
+                files::off_runtime(path, write).await.map(drop).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match saved {
+            Ok(()) => *told = None,
+            Err(reason) if told.as_ref() == Some(&reason) => {}
+            Err(reason) => {
+                tracing::warn!(
+                    event = event::LIMITS_UNSAVED,
+                    path = %path.display(),
+                    "limits of accounts are not written down, and are forgotten at the next start: {reason}"
+                );
+                *told = Some(reason);
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Noted>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn parse(text: &[u8]) -> Result<BTreeMap<String, Noted>, String> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Version { version } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    if version != VERSION {
+        return Err(format!("it is of version {version}, which this version of patrold does not know"));
+    }
+    serde_json::from_slice::<Form>(text).map(|form| form.endpoints).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::limit::{Limiter, Refusal};
+    use crate::outcome::{Failure, FailureCode};
+    use crate::secret::{Fingerprinter, Secret};
+
+    fn at(seconds: i64) -> Time {
+        Time::UNIX_EPOCH + Span::seconds(seconds)
+    }
+
+    #[tokio::test]
+    async fn what_was_noted_is_there_at_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = {
+            let fingerprinter = Fingerprinter::new(&[0; 32]);
+            (fingerprinter.of(&Secret::new("one")), fingerprinter.of(&Secret::new("other")))
+        };
+        let mut limiter = Limiter::recall(None, None, at(0));
+        limiter.block(at(0), Some(at(60)));
+        let failure = Failure::new(FailureCode::Unauthorized, "no");
+        limiter.credential_refused(at(0), Refusal { credential: other.clone(), guarded: true, until: None, failure });
+        let (limits, problem) = Limits::open(directory.path()).await;
+        assert_eq!(problem, None);
+        limits.put(&one, limiter.memory(), at(0));
+        limits.save().await;
+        let (limits, problem) = Limits::open(directory.path()).await;
+        assert_eq!((limits.recall(&one), problem), (Some(limiter.memory()), None));
+        limits.put(&other, limiter.memory(), at(3 * 86_400));
+        assert!(limits.recall(&one).is_none(), "nobody used it for days");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_understood_is_set_aside_and_told() {
+        let directory = tempfile::tempdir().unwrap();
+        for (sentence, text, told) in [
+            ("a newer version", r#"{"version":2,"endpoints":[]}"#, "version 2"),
+            ("nonsense", "{", "EOF"),
+            ("another form", r#"{"version":1,"endpoints":[]}"#, "invalid type"),
+        ] {
+            std::fs::write(directory.path().join(FILE), text).unwrap();
+            let (limits, problem) = Limits::open(directory.path()).await;
+            assert!(problem.unwrap().contains(told), "{sentence}");
+            limits.save().await;
+            assert_eq!(std::fs::read_to_string(directory.path().join(ASIDE)).unwrap(), text, "{sentence}");
+            assert_eq!(Limits::open(directory.path()).await.1, None, "{sentence}: it is replaced");
+        }
+    }
+}
