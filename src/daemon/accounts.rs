@@ -95,12 +95,15 @@ impl<C: Clock> Accounts<C> {
     ///
     /// Nothing is in force before all of it is made: files are read first, and nobody waits for them.
     pub async fn update(&self, inventory: &Inventory) {
-        let mut roots = self.roots.lock().await;
+        self.renew(inventory, &mut *self.roots.lock().await).await;
+    }
+
+    async fn renew(&self, inventory: &Inventory, roots: &mut Roots) {
         let old = self.all();
         let gone = old.iter().filter(|(name, _)| !inventory.accounts.contains_key(*name));
         let mut policies = inventory.accounts.clone();
         policies.extend(gone.map(|(name, member)| (name.clone(), Arc::clone(&member.policy))));
-        *roots = read_roots(&policies, std::mem::take(&mut roots)).await;
+        *roots = read_roots(&policies, std::mem::take(roots)).await;
         let now = self.clock.now();
         let mut bounds: HashMap<EndpointKey, Bounds> = HashMap::new();
         for policy in inventory.accounts.values() {
@@ -168,6 +171,18 @@ impl<C: Clock> Accounts<C> {
             abilities: Arc::new(Abilities { settle: policy.settle, ..Abilities::of(&policy.provider) }),
             policy,
             listings: same_lists.map(|stayed| Arc::clone(&stayed.listings)).unwrap_or_default(),
+        }
+    }
+
+    /// Reads the trust roots of `account` anew where they could not be used: a file system that comes late reports
+    /// nothing.
+    pub async fn mend(&self, account: &AccountName, inventory: &Inventory) {
+        if self.get(account).is_some_and(|member| member.lacks_roots()) {
+            let mut roots = self.roots.lock().await;
+            // Somebody else may have done it meanwhile.
+            if self.get(account).is_some_and(|member| member.lacks_roots()) {
+                self.renew(inventory, &mut roots).await;
+            }
         }
     }
 
@@ -272,6 +287,10 @@ fn tell_roots(source: &RootSource, roots: &Result<TrustRoots, TrustError>, first
 }
 
 impl<C> Member<C> {
+    fn lacks_roots(&self) -> bool {
+        matches!(self.roots, Some(Err(_)))
+    }
+
     fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         self.client.as_ref().ok().map(Account::endpoint)
     }

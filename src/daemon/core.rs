@@ -180,6 +180,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// Does everything that can be done for a token now, and tells when to come back.
     pub async fn run_token(&self, name: &TokenName) -> Option<Rest> {
         let token = self.tokens.get(name)?;
+        self.accounts.mend(&token.policy().account.name, &self.inventory()).await;
         let mut held = self.hold(&token).await;
         let context = self.context(&token, held.state())?;
         let of_credential = self.accounts.changes(&context.policy.account.credential);
@@ -274,6 +275,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// to ask again.
     pub async fn poll(&self, name: &AccountName) -> (Vec<TokenName>, Option<Time>) {
         let inventory = self.inventory();
+        self.accounts.mend(name, &inventory).await;
         let (Some(member), Some(policy)) = (self.accounts.get(name), inventory.accounts.get(name)) else {
             return (Vec::new(), None);
         };

@@ -17,8 +17,8 @@ use crate::telemetry::event;
 use crate::text::words;
 
 use super::config_watch::{Changed, ConfigWatcher};
-use super::control::Socket;
-use super::http::Front;
+use super::http::{Front, FrontHandle};
+use super::reload::Reload;
 use super::reload::Reload;
 use super::systemd::Systemd;
 use super::{Running, StartError, start};
@@ -95,7 +95,7 @@ pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<En
     super::hardening::apply();
     // Before anything slow, so that no signal is lost.
     let orders = Signals::new()?.orders()?;
-    host(config, SystemClock, Host { orders, systemd, follow }, |_| ()).await
+    host(config, SystemClock, Host { orders, systemd, follow }, |_, _| ()).await
 }
 
 /// Runs the daemon under the orders of `host`. `started` gets it once it serves.
@@ -103,7 +103,7 @@ pub async fn host<C: Clock, F: Fn(&DaemonSettings)>(
     config: &Path,
     clock: C,
     mut host: Host<F>,
-    started: impl FnOnce(&Arc<Running<C>>),
+    started: impl FnOnce(&Arc<Running<C>>, &FrontHandle),
 ) -> Result<Ended, StartError> {
     // What changes after this is noticed by the watches, although they begin later.
     let read = clock.now();
@@ -136,9 +136,9 @@ pub async fn host<C: Clock, F: Fn(&DaemonSettings)>(
     });
     let front = Front::start(Arc::clone(&running));
     host.systemd.ready(&summary(&inventory));
-    started(&running);
+    started(&running, front.handle());
 
-    let signal = attend(&running, &mut host, &front, read).await?;
+    let signal = attend(&running, &mut host, front.handle(), read).await?;
     let patience = running.core.inventory().daemon.drain_timeout;
     tracing::info!(event = event::STOPPING, signal, "stopping: steps under way are brought to their next record");
     host.systemd.stopping(patience);
@@ -182,7 +182,7 @@ struct Owed {
 async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
     running: &Arc<Running<C>>,
     host: &mut Host<F>,
-    front: &Front,
+    front: &FrontHandle,
     read: Time,
 ) -> Result<&'static str, StartError> {
     let mut beginning = Box::pin(ConfigWatcher::new(running, read));

@@ -73,7 +73,7 @@ pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Res
     writeln!(out, "patrold demo: three kinds of provider on loopback, the real daemon, one consumer for each file.")?;
     writeln!(out, "{}", announcement(&play, directory.path()))?;
     if play.listen.is_some() {
-        let mut bound = front.bound();
+        let mut bound = front.handle().bound();
         let address = tokio::time::timeout(Duration::from_secs(5), bound.wait_for(Option::is_some)).await;
         let address = address.ok().and_then(|address| address.ok().and_then(|address| *address));
         let address =

@@ -64,9 +64,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// dropped.
 #[derive(Debug)]
 pub struct Front {
+    handle: FrontHandle,
+    task: JoinHandle<()>,
+}
+
+/// Speaks with the server, and does not keep it.
+#[derive(Clone, Debug)]
+pub struct FrontHandle {
     refresh: Arc<Notify>,
     bound: watch::Receiver<Option<SocketAddr>>,
-    task: JoinHandle<()>,
 }
 
 impl Front {
@@ -75,9 +81,16 @@ impl Front {
         let refresh = Arc::new(Notify::new());
         let (tell, bound) = watch::channel(None);
         let task = tokio::spawn(serve(running, Arc::clone(&refresh), tell));
-        Self { refresh, bound, task }
+        Self { handle: FrontHandle { refresh, bound }, task }
     }
 
+    /// A handle on it.
+    pub fn handle(&self) -> &FrontHandle {
+        &self.handle
+    }
+}
+
+impl FrontHandle {
     /// Reads certificates and secrets anew.
     pub fn refresh(&self) {
         self.refresh.notify_one();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use patrold::daemon::http::{CONNECTIONS, Front};
+use patrold::daemon::http::CONNECTIONS;
 use patrold::demo::Service;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -17,15 +17,12 @@ const BEARER: &str = "correct-horse-battery-staple";
 /// A daemon with its server.
 struct Site {
     daemon: Daemon,
-    front: Front,
 }
 
 impl Site {
     async fn start(world: &World, listen: &str, parts: &[String]) -> Self {
         world.write_with(listen, parts);
-        let daemon = world.resume().await;
-        let front = Front::start(Arc::clone(&daemon.running));
-        Self { daemon, front }
+        Self { daemon: world.resume().await }
     }
 
     /// Where it listens, once it does.
@@ -35,13 +32,12 @@ impl Site {
 
     /// Where it listens, once that is as `is` wants it.
     async fn moved(&self, mut is: impl FnMut(SocketAddr) -> bool) -> SocketAddr {
-        let mut bound = self.front.bound();
+        let mut bound = self.daemon.front.bound();
         let address = bound.wait_for(|address| address.is_some_and(&mut is));
         tokio::time::timeout(super::world::PATIENCE, address).await.expect("it listens").unwrap().unwrap()
     }
 
     async fn stop(self) {
-        drop(self.front);
         self.daemon.stop().await;
     }
 }
@@ -251,7 +247,7 @@ async fn beyond_loopback_there_is_tls_and_a_secret_and_both_can_be_replaced() {
 
     let renewed = certificate(&world);
     std::fs::write(world.path("bearer"), "another-secret-of-some-length").unwrap();
-    site.front.refresh();
+    site.daemon.front.refresh();
     let other = "authorization: Bearer another-secret-of-some-length\r\n";
     // The old one is served until the new one was read.
     let answer = loop {
@@ -277,7 +273,7 @@ async fn a_reload_moves_the_server_and_a_taken_port_does_not_lose_it() {
     site.daemon.until_reload("it is taken", |reload| reload.changes == ["daemon: listen changed"]).await;
     assert_eq!(get(first, "/livez").await.status, 200, "nothing was lost");
     drop(occupied);
-    site.front.refresh();
+    site.daemon.front.refresh();
     assert_eq!(site.moved(|address| address == taken).await, taken);
     assert_eq!(get(taken, "/livez").await.status, 200);
     assert!(TcpStream::connect(first).await.is_err(), "the old one is given up");
@@ -287,7 +283,7 @@ async fn a_reload_moves_the_server_and_a_taken_port_does_not_lose_it() {
     world.write_with(&format!("listen = \"{next}\""), &[]);
     assert_eq!(site.moved(|address| address == next).await, next);
     world.write_with("", &[]);
-    let mut bound = site.front.bound();
+    let mut bound = site.daemon.front.bound();
     bound.wait_for(Option::is_none).await.unwrap();
     assert!(TcpStream::connect(next).await.is_err(), "off is off");
     site.stop().await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use patrold::clock::{Clock, SystemClock, Time};
+use patrold::daemon::http::FrontHandle;
 use patrold::daemon::registry::{Token, View};
 use patrold::daemon::reload::Reload;
 use patrold::daemon::rotate::{Answer, OperatorRequest};
@@ -36,6 +37,7 @@ pub struct World {
 /// A daemon that runs in a world.
 pub struct Daemon {
     pub running: Arc<Running<SystemClock>>,
+    pub front: FrontHandle,
     pub orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<Result<Ended, StartError>>,
 }
@@ -156,10 +158,13 @@ impl World {
         let config = self.config();
         let mut task = tokio::spawn(async move {
             let host = Host { orders: taken, systemd, follow: |_: &_| () };
-            serve::host(&config, SystemClock, host, |running| drop(serving.send(Arc::clone(running)))).await
+            serve::host(&config, SystemClock, host, |running, front| {
+                drop(serving.send((Arc::clone(running), front.clone())))
+            })
+            .await
         });
         tokio::select! {
-            Ok(running) = served => Ok(Daemon { running, orders, task }),
+            Ok((running, front)) = served => Ok(Daemon { running, front, orders, task }),
             ended = &mut task => Err(ended.unwrap().expect_err("nobody stopped it")),
         }
     }
