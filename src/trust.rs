@@ -102,7 +102,9 @@ impl TrustRoots {
                 hash.update(part);
             }
         }
-        pinned.iter().for_each(|certificate| hash.update(certificate));
+        for certificate in &pinned {
+            hash.update(certificate);
+        }
         let mut digest = [0; 32];
         digest.copy_from_slice(hash.finish().as_ref());
         let config = configure(Verifier::new(roots, pinned)?);

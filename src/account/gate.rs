@@ -74,13 +74,11 @@ impl<C: Clock> Account<C> {
             }
             // A date in the header is one of the provider's clock.
             let skew = state.skew.span().unwrap_or_default();
-            match provider.limited(response, now + skew) {
-                Some(limited) => state.limiter.block(now, limited.until.map(|until| until - skew)),
-                None => {
-                    state.limiter.answered();
-                    return None;
-                }
-            }
+            let Some(limited) = provider.limited(response, now + skew) else {
+                state.limiter.answered();
+                return None;
+            };
+            state.limiter.block(now, limited.until.map(|until| until - skew));
             state.limiter.blocked_until(now)
         };
         endpoint.write(now).await;

@@ -116,7 +116,9 @@ impl<C: Clock> Accounts<C> {
             .map(|endpoint| (endpoint.key().clone(), Arc::clone(endpoint)))
             .collect();
         // What of it ends with this update is known where an account comes back to it.
-        endpoints.values().for_each(|endpoint| endpoint.note(now));
+        for endpoint in endpoints.values() {
+            endpoint.note(now);
+        }
         let mut made = HashMap::new();
         for (name, policy) in policies {
             let roots = policy.roots().and_then(|source| roots.get(&source).cloned());
@@ -189,7 +191,9 @@ impl<C: Clock> Accounts<C> {
     /// Writes down the limits of all accounts, for the next start.
     pub async fn write_limits(&self) {
         let now = self.clock.now();
-        self.all().values().filter_map(|member| member.endpoint()).for_each(|endpoint| endpoint.note(now));
+        for endpoint in self.all().values().filter_map(|member| member.endpoint()) {
+            endpoint.note(now);
+        }
         self.workshop.limits().save().await;
     }
 

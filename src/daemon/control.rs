@@ -34,7 +34,6 @@ use crate::names::TokenName;
 use crate::report::audit::Audit;
 use crate::report::reload::ReloadAnswer;
 use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
-use crate::report::status::Status;
 use crate::rotation::act::operator::Offer;
 use crate::secret::{SecretParts, source};
 

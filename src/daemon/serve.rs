@@ -17,8 +17,8 @@ use crate::telemetry::event;
 use crate::text::words;
 
 use super::config_watch::{Changed, ConfigWatcher};
+use super::control::Socket;
 use super::http::{Front, FrontHandle};
-use super::reload::Reload;
 use super::reload::Reload;
 use super::systemd::Systemd;
 use super::{Running, StartError, start};

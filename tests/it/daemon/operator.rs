@@ -6,7 +6,6 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use patrold::clock::Span;
-use patrold::daemon::control::Socket;
 use patrold::daemon::rotate::{Answer, OperatorRequest, RequestResult};
 use patrold::demo::Service;
 use patrold::names::GenerationNo;

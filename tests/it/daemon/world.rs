@@ -159,7 +159,7 @@ impl World {
         let mut task = tokio::spawn(async move {
             let host = Host { orders: taken, systemd, follow: |_: &_| () };
             serve::host(&config, SystemClock, host, |running, front| {
-                drop(serving.send((Arc::clone(running), front.clone())))
+                drop(serving.send((Arc::clone(running), front.clone())));
             })
             .await
         });
