@@ -45,6 +45,26 @@ impl<T> Outcome<T> {
     }
 }
 
+/// What an effect answers with, as far as it has words from outside.
+pub trait Told {
+    /// The failure within, although the effect happened.
+    fn objection(&mut self) -> Option<&mut Failure> {
+        None
+    }
+}
+
+impl Told for () {}
+
+impl<T: Told> Outcome<T> {
+    /// The failure with words of whoever was asked, where there is one.
+    pub fn words(&mut self) -> Option<&mut Failure> {
+        match self {
+            Self::Done(value) => value.objection(),
+            Self::Later { failure, .. } | Self::Refused(failure) | Self::Ambiguous(failure) => Some(failure),
+        }
+    }
+}
+
 /// Why something failed: a stable code for machines and one line for people. Stored state.
 ///
 /// The detail never holds a secret: what a provider says passes through the redactor before it gets here.

@@ -25,17 +25,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use self::client::{Exchange, HttpClient};
-use self::credential::CredentialCache;
+use self::credential::{CredentialCache, Presented};
 use self::endpoint::{Bounds, Endpoint, EndpointKey};
 use self::health::{Event, Record};
 use self::limits::Limits;
 use self::traffic::{Ending, Errand, Traffic};
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::AccountPolicy;
-use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::{
     Cursor, Gone, MintRequest, Minted, Operation, Params, Provider, Request, Response, Role, Subject, Values, Verdict,
 };
+use crate::secret::keyring::Keyring;
+use crate::secret::redact::Secrets as _;
 use crate::secret::{Fingerprinter, SecretParts, random};
 use crate::trust::{TrustError, TrustRoots};
 
@@ -64,6 +66,7 @@ struct Inner<C> {
     policy: Arc<AccountPolicy>,
     clock: C,
     client: HttpClient,
+    keyring: Arc<Keyring>,
     endpoint: Arc<Endpoint>,
     standing: Arc<Mutex<Standing>>,
 }
@@ -160,6 +163,7 @@ impl<C: Clock> Account<C> {
         policy: Arc<AccountPolicy>,
         clock: C,
         endpoint: Arc<Endpoint>,
+        keyring: Arc<Keyring>,
         roots: Option<&Result<TrustRoots, TrustError>>,
     ) -> Self {
         let mut standing = Standing::default();
@@ -167,7 +171,7 @@ impl<C: Clock> Account<C> {
             standing.record.note(&Event::AccountFailed(&failure), clock.now());
         }
         let client = HttpClient::new(&policy, roots);
-        Self(Arc::new(Inner { client, endpoint, clock, policy, standing: Arc::new(Mutex::new(standing)) }))
+        Self(Arc::new(Inner { client, keyring, endpoint, clock, policy, standing: Arc::new(Mutex::new(standing)) }))
     }
 
     /// The same account, at the same endpoint, as the inventory has it now.
@@ -176,6 +180,7 @@ impl<C: Clock> Account<C> {
         let Inner { clock, endpoint, standing, .. } = &*self.0;
         Self(Arc::new(Inner {
             client: HttpClient::new(&policy, roots),
+            keyring: Arc::clone(&self.0.keyring),
             endpoint: Arc::clone(endpoint),
             clock: clock.clone(),
             policy,
@@ -266,8 +271,11 @@ impl<C: Clock> Account<C> {
     async fn send<T>(
         &self,
         job: Job<'_>,
-        read: impl FnOnce(&Provider, &Values<'_>, &Response, Time) -> Outcome<T>,
-    ) -> Outcome<T> {
+        read: impl Fn(&Provider, &Values<'_>, &Response, Time) -> Outcome<T>,
+    ) -> Outcome<T>
+    where
+        T: Told,
+    {
         let Inner { policy, clock, endpoint, .. } = &*self.0;
         let provider = job.step.unwrap_or(&policy.provider);
         if !provider.has(job.operation) {
@@ -281,9 +289,12 @@ impl<C: Clock> Account<C> {
                     Err(outcome) => return outcome,
                 },
                 Ok(presented) => Some(presented),
-                Err(failure) => return self.note(Outcome::later(failure), None).await,
+                Err(failure) => return self.unpresentable(failure).await,
             },
         };
+        if let Some(Presented { fingerprint, identity, .. }) = &presented {
+            self.0.keyring.note(policy.name.as_str(), fingerprint, &identity.secret);
+        }
         let _slot = match self.turn(job.latest, presented.as_ref()).await {
             Ok(slot) => slot,
             Err(later) => return later,
@@ -296,6 +307,7 @@ impl<C: Clock> Account<C> {
             mint_request: job.mint_request,
             subject: job.subject,
             page: job.page,
+            secrets: None,
         };
         let request = match provider.render(job.operation, &values) {
             Ok(request) if request.url.origin() == policy.url.origin() => request,
@@ -309,7 +321,7 @@ impl<C: Clock> Account<C> {
         let outcome = match sent {
             Exchange::Answered(response) => {
                 let until = self.update_limits(&response, sent_at, now).await;
-                put_off(read(provider, &values, &response, now), until)
+                put_off(self.understand(&values, &response, |values| read(provider, values, &response, now)).await, until)
             }
             Exchange::NotSent(failure) => Outcome::later(failure),
             Exchange::Unknown(failure) => match job.operation {
@@ -318,6 +330,28 @@ impl<C: Clock> Account<C> {
             },
         };
         self.note(outcome, presented.as_ref()).await
+    }
+
+    /// What `read` makes of an answer. Where it has words of the provider to tell, it is read again with every secret at
+    /// hand that could be among them: opening them all for each answer would cost more than the answers.
+    pub(super) async fn understand<T: Told>(
+        &self,
+        values: &Values<'_>,
+        response: &Response,
+        read: impl Fn(&Values<'_>) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let mut outcome = read(values);
+        if outcome.words().is_none() || response.body.is_empty() {
+            return outcome;
+        }
+        let secrets = self.0.keyring.redactor().await;
+        read(&Values { secrets: Some(&secrets), ..*values })
+    }
+
+    /// There is no credential to present.
+    pub(super) async fn unpresentable<T>(&self, failure: Failure) -> Outcome<T> {
+        let failure = self.0.keyring.clean_failure(failure).await;
+        self.note(Outcome::later(failure), None).await
     }
 
     /// Sends a request whose turn has come; tells what became of it, when it left and when that was known.

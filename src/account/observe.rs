@@ -102,13 +102,19 @@ impl<C: Clock> Account<C> {
                 Outcome::Refused(failure) => return Outcome::Refused(failure),
                 Outcome::Unknown(failure) => return Outcome::Unknown(failure),
             };
-            entries.extend(page.entries);
+            if entries.is_empty() {
+                entries = page.entries;
+            } else {
+                entries.extend(page.entries);
+            }
             match page.next {
-                None => break true,
+                None => break page.whole,
                 Some(next) if cursors.contains(&next) => {
                     return self.failed(Failure::new(FailureCode::NotUnderstood, "the listing's pages go in a circle"));
                 }
-                Some(_) if cursors.len() + 1 >= MAX_PAGES || entries.len() >= MAX_ENTRIES => break false,
+                Some(_) if !page.whole || cursors.len() + 1 >= MAX_PAGES || entries.len() >= MAX_ENTRIES => {
+                    break false;
+                }
                 Some(next) => cursors.push(next),
             }
         };

@@ -29,7 +29,7 @@ impl<C: Clock> Account<C> {
         }
         let presented = match self.0.endpoint.credential.present(self.0.clock.now()).await {
             Ok(presented) => presented,
-            Err(failure) => return self.note(Outcome::later(failure), None).await,
+            Err(failure) => return self.unpresentable(failure).await,
         };
         if provider.logs_in() {
             let job = self.job(Operation::Mint, params);

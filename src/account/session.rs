@@ -83,6 +83,7 @@ impl<C: Clock> Account<C> {
             mint_request: None,
             subject: None,
             page: None,
+            secrets: None,
         };
         let request = provider.render_login(&values).map_err(|failure| self.failed(failure))?;
         // Held across the exchange: who comes second gets the session of who came first.
@@ -91,13 +92,15 @@ impl<C: Clock> Account<C> {
         if let Some(session) = cache.get(&key, clock.now()) {
             return Ok(session);
         }
+        self.0.keyring.note(policy.name.as_str(), &root.fingerprint, &root.identity.secret);
         let slot = self.turn(job.latest, Some(&root)).await?;
         let (sent, sent_at, now) = self.exchange(Errand::LogIn, request).await;
         drop(slot);
         let outcome = match sent {
             Exchange::Answered(response) => {
                 let until = self.update_limits(&response, sent_at, now).await;
-                put_off(provider.read_login(&values, &response, now), until)
+                let read = |values: &Values<'_>| provider.read_login(values, &response, now);
+                put_off(self.understand(&values, &response, read).await, until)
             }
             Exchange::NotSent(failure) | Exchange::Unknown(failure) => Outcome::later(failure),
         };

@@ -159,7 +159,7 @@ fn account(
     let policy = policy.into();
     let workshop = Workshop::forgetful()?;
     let endpoint = workshop.endpoint(&policy, Bounds::of(&policy), managed, clock.now())?;
-    Ok(Account::new(policy, clock.clone(), endpoint, None))
+    Ok(Account::new(policy, clock.clone(), endpoint, Arc::default(), None))
 }
 
 fn mint_request() -> MintRequest {

@@ -60,7 +60,7 @@ pub(super) fn run(args: &AdoptArgs, config: &Path, console: &mut Console) -> Res
         expires: args.expires,
         timeout_seconds: args.timeout.as_secs().max(1),
     };
-    let answer = if let Some(answer) = Client::new(&inventory.daemon.control)?.adopt(&request, &secret)? {
+    let answer = if let Some(answer) = Client::new(&inventory.daemon)?.adopt(&request, &secret)? {
         answer
     } else {
         let offer = Offer { secret: SecretParts::new(secret), id: request.id, expires: request.expires };

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::AccountName;
 use crate::report::audit::{Audit, Reaped};
+use crate::telemetry::log::Logger;
 use crate::text::words;
 
 use super::reading::inventory;
@@ -47,14 +48,14 @@ pub(super) fn run(args: &AuditArgs, config: &Path, console: &mut Console) -> Res
         return Err(Complaint::invalid("nobody is there to be asked before orphans are revoked")
             .with_help("look at them without --reap first, and then add --yes"));
     }
-    let client = Client::new(&inventory.daemon.control)?;
+    let client = Client::new(&inventory.daemon)?;
     let inventory = Arc::new(inventory);
-    let mut noted = false;
+    let mut logger = None;
     let mut ask = |reap: Vec<String>, console: &mut Console| {
         let request = AuditRequest { account: args.account.clone(), reap };
         match client.audit(&request)? {
             Some(audit) => Ok(audit),
-            None => without_daemon(&inventory, &request, &mut noted, console),
+            None => without_daemon(&inventory, &request, &mut logger, console),
         }
     };
     let mut audit = ask(Vec::new(), console)?;
@@ -75,11 +76,11 @@ pub(super) fn run(args: &AuditArgs, config: &Path, console: &mut Console) -> Res
 fn without_daemon(
     inventory: &Arc<Inventory>,
     request: &AuditRequest,
-    noted: &mut bool,
+    logger: &mut Option<Logger>,
     console: &mut Console,
 ) -> Result<Audit, Complaint> {
-    if !std::mem::replace(noted, true) {
-        let _logger = alone(console)?;
+    if logger.is_none() {
+        *logger = Some(alone(&inventory.daemon, console)?);
     }
     let audit = audit_without_daemon(Arc::clone(inventory), SystemClock, request.account.as_ref(), &request.reap);
     Ok(runtime()?.block_on(audit)?)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock, Time};
+use crate::daemon::exposure;
 use crate::exit::Exit;
 use crate::host::Facts;
 use crate::inventory::{self, Environment, Inventory, Loaded};
@@ -40,6 +41,9 @@ pub(super) fn run(args: &CheckArgs, config: &Path, console: &mut Console) -> Res
         let loaded = inventory::load(main, &Environment::of_process(), now);
         let key = loaded.inventory.as_ref().and_then(key);
         let mut check = check(main, &loaded, key.as_ref(), now);
+        if let Some(inventory) = &loaded.inventory {
+            check.expose(exposure::warnings(inventory, &loaded.files));
+        }
         if !args.json {
             print(&loaded, &check, now, console)?;
         }

@@ -31,7 +31,7 @@ pub struct ExplainArgs {
 /// Explains one token: as the running daemon sees it, or else as the journal does.
 pub(super) fn run(args: &ExplainArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
     let inventory = inventory(config, SystemClock.now(), console)?;
-    let explanation = match Client::new(&inventory.daemon.control)?.explain(&args.name)? {
+    let explanation = match Client::new(&inventory.daemon)?.explain(&args.name)? {
         Some(answer) => answer.explanation,
         None => from_journal(&inventory, &args.name, console)?,
     };

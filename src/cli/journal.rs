@@ -17,6 +17,7 @@ use crate::names::TokenName;
 use crate::text::words;
 use crate::view::exported::Exported;
 
+use super::identity::act_as_owner;
 use super::reading::{inventory, open_journal, unreadable};
 use super::{Complaint, Console, runtime};
 use crate::control::client::Client;
@@ -96,7 +97,7 @@ fn prune(older_than: Duration, json: bool, config: &Path, console: &mut Console)
     let inventory = inventory(config, now, console)?;
     let before = Span::from_std(older_than).ok().and_then(|age| now.checked_sub_signed(age));
     let before = before.unwrap_or(Time::MIN_UTC);
-    let answer = match Client::new(&inventory.daemon.control)?.prune(&PruneRequest { before })? {
+    let answer = match Client::new(&inventory.daemon)?.prune(&PruneRequest { before })? {
         Some(answer) => answer,
         None => prune_alone(&inventory, before, now)?,
     };
@@ -111,6 +112,7 @@ fn prune(older_than: Duration, json: bool, config: &Path, console: &mut Console)
 }
 
 fn prune_alone(inventory: &Inventory, before: Time, now: Time) -> Result<PruneAnswer, Complaint> {
+    act_as_owner(&inventory.daemon)?;
     // So that no journal is made where there is none.
     open_journal(&inventory.daemon.state_dir)?;
     let key = key_source(inventory)?;
@@ -131,6 +133,10 @@ fn key_source(inventory: &Inventory) -> Result<KeySource, Complaint> {
 fn change_key(to: Option<&Path>, from: Option<&Path>, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
     let now = SystemClock.now();
     let inventory = inventory(config, now, console)?;
+    // A key in a file may be root's alone, and then nothing is made in the state directory.
+    if to.or(from).is_none() {
+        act_as_owner(&inventory.daemon)?;
+    }
     let state_dir = &inventory.daemon.state_dir;
     open_journal(state_dir)?;
     let old = match from {

@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod explain;
 mod history;
+mod identity;
 mod journal;
 mod online;
 mod plan;

@@ -37,7 +37,7 @@ pub(super) fn run(args: &RollbackArgs, config: &Path, console: &mut Console) -> 
         return Err(unknown_token(&args.name, inventory.tokens.keys()));
     }
     let request = RollbackRequest { token: args.name.clone(), timeout_seconds: args.timeout.as_secs().max(1) };
-    let answer = match Client::new(&inventory.daemon.control)?.rollback(&request)? {
+    let answer = match Client::new(&inventory.daemon)?.rollback(&request)? {
         Some(answer) => answer,
         None => without_daemon(
             inventory,

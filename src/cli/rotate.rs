@@ -11,12 +11,13 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::control::{RotateRequest, Selection};
 use crate::daemon::rotate::{OperatorRequest, RequestResult, execute_without_daemon};
 use crate::exit::Exit;
-use crate::inventory::Inventory;
+use crate::inventory::{DaemonSettings, Inventory};
 use crate::names::{AccountName, TokenName};
 use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
 use crate::telemetry::log::{Choice, Logger};
 use crate::view::rotated;
 
+use super::identity::act_as_owner;
 use super::progress::{Progress, Shown};
 use super::reading::inventory;
 use super::{Complaint, Console, runtime};
@@ -71,7 +72,7 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
         compromised: args.compromised,
         follow: true,
     };
-    let client = Client::new(&inventory.daemon.control)?;
+    let client = Client::new(&inventory.daemon)?;
     let progress = RefCell::new(Progress::new(if args.json { Shown::Never } else { Shown::WhereUseful }));
     let answer = client.rotate(&request, |expected, result| progress.borrow_mut().tell(expected, result))?;
     let answer = if let Some(answer) = answer {
@@ -90,7 +91,8 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
 }
 
 /// Prepares this process for what a daemon would do otherwise. The logger writes its last lines when it is dropped.
-pub(super) fn alone(console: &mut Console) -> Result<Logger, Complaint> {
+pub(super) fn alone(settings: &DaemonSettings, console: &mut Console) -> Result<Logger, Complaint> {
+    act_as_owner(settings)?;
     console.note("no daemon is running; working in this process")?;
     let level = std::env::var(crate::telemetry::log::VARIABLE).unwrap_or_else(|_| "warn".to_owned());
     let logger = Logger::install(Choice { level: Some(level), format: None })
@@ -108,7 +110,7 @@ pub(super) fn without_daemon(
     each: impl Fn(&RotateResult),
     console: &mut Console,
 ) -> Result<RotateAnswer, Complaint> {
-    let _logger = alone(console)?;
+    let _logger = alone(&inventory.daemon, console)?;
     let results = execute_without_daemon(
         Arc::new(inventory),
         SystemClock,

@@ -63,11 +63,11 @@ fn gather(config: &Path, console: &mut Console) -> Result<Status, Complaint> {
         Err(complaint) => {
             return usual_sockets()
                 .iter()
-                .find_map(|socket| Client::new(socket).and_then(|client| client.status()).ok().flatten())
+                .find_map(|socket| Client::at(socket).and_then(|client| client.status()).ok().flatten())
                 .ok_or(complaint);
         }
     };
-    if let Some(status) = Client::new(&inventory.daemon.control)?.status()? {
+    if let Some(status) = Client::new(&inventory.daemon)?.status()? {
         return Ok(status);
     }
     let journal = Journaled::read(&inventory.daemon.state_dir)?;

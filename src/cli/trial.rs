@@ -25,6 +25,7 @@ use crate::trial::{Order, Trial};
 use crate::view::trial as view;
 
 use super::credentials;
+use super::identity::act_as_owner;
 use super::reading::inventory;
 use super::{Complaint, Console, runtime};
 
@@ -88,6 +89,7 @@ pub(super) fn run(args: &TestArgs, config: &Path, console: &mut Console) -> Resu
         lifetime: span(args.lifetime)?,
         patience: span(args.patience)?,
     };
+    act_as_owner(&inventory.daemon)?;
     let level = std::env::var(VARIABLE).unwrap_or_else(|_| "warn".to_owned());
     let _logger = Logger::install(Choice { level: Some(level), format: None })
         .map_err(|error| Complaint::invalid(error.to_string()))?;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
+use crate::inventory::DaemonSettings;
 use crate::names::TokenName;
 use crate::report::audit::Audit;
 use crate::report::rotation::{RotateAnswer, RotateResult};
@@ -21,7 +23,7 @@ use crate::secret::Secret;
 
 use super::{
     ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, LINES, PRUNE, PruneAnswer,
-    PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS,
+    PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS, peer,
 };
 
 /// A daemon answers what it knows at once.
@@ -41,11 +43,11 @@ pub struct ClientError {
 }
 
 impl ClientError {
-    fn failed(message: impl Into<String>) -> Self {
+    pub(super) fn failed(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None }
     }
 
-    fn with_help(self, help: &'static str) -> Self {
+    pub(super) fn with_help(self, help: &'static str) -> Self {
         Self { help: Some(help), ..self }
     }
 }
@@ -56,11 +58,24 @@ pub struct Client {
     http: reqwest::Client,
     runtime: Runtime,
     socket: PathBuf,
+    /// What was found there, held open: another one in its place is not spoken to.
+    _pinned: Option<OwnedFd>,
 }
 
 impl Client {
-    /// A client of the daemon that listens on `socket`; connects when it is asked.
-    pub fn new(socket: &Path) -> Result<Self, ClientError> {
+    /// A client of the daemon with these settings; connects when it is asked.
+    pub fn new(settings: &DaemonSettings) -> Result<Self, ClientError> {
+        let pinned = peer::pin(&settings.control, &settings.state_dir)?;
+        Self::on(&settings.control, pinned)
+    }
+
+    /// A client of the daemon on `socket`, of which nothing else is known than whose directory the socket is in.
+    pub fn at(socket: &Path) -> Result<Self, ClientError> {
+        let pinned = peer::pin(socket, socket.parent().unwrap_or(Path::new("/")))?;
+        Self::on(socket, pinned)
+    }
+
+    fn on(socket: &Path, pinned: Option<OwnedFd>) -> Result<Self, ClientError> {
         let broken = |error: &dyn Error| ClientError::failed(format!("the HTTP client cannot be made: {error}"));
         // The library insists on TLS settings also where no TLS is.
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -68,7 +83,11 @@ impl Client {
             .map_err(|error| broken(&error))?
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
-        let http = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().unix_socket(socket).build();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
+            .unix_socket(peer::way(socket, pinned.as_ref()))
+            .build();
         Ok(Self {
             http: http.map_err(|error| broken(&error))?,
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -76,6 +95,7 @@ impl Client {
                 .build()
                 .map_err(|error| broken(&error))?,
             socket: socket.to_owned(),
+            _pinned: pinned,
         })
     }
 
@@ -274,6 +294,8 @@ mod tests {
         let socket = directory.path().join("control.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let server = std::thread::spawn(move || {
+            // The first one only looks at who listens.
+            drop(listener.accept().unwrap());
             let mut stream = listener.accept().unwrap().0;
             let mut request = Vec::new();
             while !request.ends_with(b"}") {
@@ -285,7 +307,7 @@ mod tests {
             write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
             String::from_utf8(request).unwrap()
         });
-        let result = Client::new(&socket).unwrap().rotate(&request(), |_, _| {});
+        let result = Client::at(&socket).unwrap().rotate(&request(), |_, _| {});
         let request = server.join().unwrap();
         assert!(request.starts_with("POST /rotate HTTP/1.1\r\n"), "{request}");
         assert!(request.ends_with("{\"all\":true,\"timeout-seconds\":1}"), "{request}");
@@ -316,13 +338,13 @@ mod tests {
     fn nobody_listening_is_no_error() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("control.sock");
-        let client = Client::new(&socket).unwrap();
+        let client = Client::at(&socket).unwrap();
         assert_eq!(client.rotate(&request(), |_, _| {}).unwrap(), None, "no socket");
         drop(UnixListener::bind(&socket).unwrap());
         assert_eq!(client.rotate(&request(), |_, _| {}).unwrap(), None, "a socket that was left behind");
         std::fs::remove_file(&socket).unwrap();
         std::fs::write(directory.path().join("file"), "").unwrap();
-        let client = Client::new(&directory.path().join("file/control.sock")).unwrap();
+        let client = Client::at(&directory.path().join("file/control.sock")).unwrap();
         assert!(client.rotate(&request(), |_, _| {}).is_err(), "a path that cannot be");
     }
 }

@@ -18,6 +18,7 @@
 
 pub mod client;
 pub mod guard;
+mod peer;
 
 use serde::{Deserialize, Serialize};
 

@@ -14,6 +14,7 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Params;
 use crate::rotation::decide::Abilities;
 use crate::secret::SecretParts;
+use crate::secret::keyring::Keyring;
 use crate::telemetry::event;
 use crate::trust::{RootSource, TrustError, TrustRoots};
 
@@ -44,6 +45,7 @@ pub enum Precedence {
 pub struct Accounts<C> {
     clock: C,
     workshop: Workshop,
+    keyring: Arc<Keyring>,
     members: RwLock<HashMap<AccountName, Arc<Member<C>>>>,
     /// Trust roots as they were last read. Held while accounts are made anew: one after the other.
     roots: tokio::sync::Mutex<Roots>,
@@ -83,10 +85,16 @@ impl<C: Clock> Accounts<C> {
         Self {
             clock,
             workshop,
+            keyring: Arc::default(),
             members: RwLock::default(),
             managed: RwLock::default(),
             roots: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The secrets that any of them presented.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
     }
 
     /// Takes over the accounts of `inventory`, and reads all trust roots anew. One that did not change keeps everything;
@@ -162,7 +170,13 @@ impl<C: Clock> Accounts<C> {
             );
             endpoint
                 .inspect(|endpoint| drop(endpoints.insert(key, Arc::clone(endpoint))))
-                .map(|endpoint| Account::new(Arc::clone(&policy), self.clock.clone(), endpoint, roots.as_ref()))
+                .map(|endpoint| Account::new(
+                    Arc::clone(&policy),
+                    self.clock.clone(),
+                    endpoint,
+                    Arc::clone(&self.keyring),
+                    roots.as_ref(),
+                ))
                 .map_err(|error| Failure::new(FailureCode::Request, error.to_string()))
         };
         let same_lists = stayed.filter(|stayed| stayed.policy.provider == policy.provider);

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,25 +81,20 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds `path`. A socket that a killed daemon left there is replaced; one that somebody listens on is not.
+    /// Binds `path`. Law: nothing is removed there but a socket of ours that nobody listens on. A socket that a killed daemon left there is replaced; one that somebody listens on is not.
     pub async fn bind(path: &Path) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
         }
         match UnixStream::connect(path).await {
             Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens on it")),
-            // Left behind by a kill.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-            Err(_) => {}
+            Err(_) => remove_own(path)?,
         }
         // Bound under another name and moved into place once its mode is right: there is no moment at which a stranger
         // could connect. Always the same name, so that what a kill leaves of it is found again.
         let mut hidden = path.as_os_str().to_owned();
         hidden.push(".new");
-        match std::fs::remove_file(&hidden) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_own(Path::new(&hidden))?;
         let listener = UnixListener::bind(&hidden)?;
         std::fs::set_permissions(&hidden, Permissions::from_mode(0o600))?;
         std::fs::rename(&hidden, path)?;
@@ -123,6 +118,21 @@ impl Socket {
         guard::serve(listener, router, LIMITS).await;
         Ok(())
     }
+}
+
+/// Removes the socket that a killed daemon left at `path`, where there is one, and nothing else.
+fn remove_own(path: &Path) -> io::Result<()> {
+    let found = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    let own = rustix::process::geteuid();
+    if found.file_type().is_socket() && (found.uid() == own.as_raw() || own.is_root()) {
+        return std::fs::remove_file(path);
+    }
+    let what = if found.file_type().is_socket() { "a socket of another user" } else { "no socket" };
+    let path = path.display();
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{path} is {what}: name another `control` in [daemon]")))
 }
 
 impl Drop for Socket {
@@ -268,6 +278,20 @@ mod tests {
             assert!(Socket::bind(&path).await.is_err(), "{sentence}: somebody listens");
             drop(socket);
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{sentence}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_stays_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        for name in ["control.sock", "control.sock.new"] {
+            let file = folder.path().join(name);
+            std::fs::write(&file, "precious").unwrap();
+            let refused = Socket::bind(&path).await.unwrap_err().to_string();
+            assert!(refused.contains("is no socket"), "{name}: {refused}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious", "{name}");
+            std::fs::remove_file(&file).unwrap();
         }
     }
 }

@@ -304,14 +304,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let now = self.clock.now();
         let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
         let poll = polls.entry(name.clone()).or_default();
-        for marker in orphans.difference(&poll.orphans) {
-            tracing::warn!(
-                event = event::ORPHAN_LISTED,
-                account = %name,
-                marker,
-                "a live token with a marker of this installation belongs to no token: an orphan"
-            );
-        }
+        tell_orphans(name, &orphans.difference(&poll.orphans).map(String::as_str).collect::<Vec<_>>());
         poll.orphans = orphans;
         let next = match failure {
             None => {
@@ -351,6 +344,30 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let ours = names.filter_map(|entry| entry.name.as_deref()).map(str::trim);
         let ours = ours.filter(|name| Marker::is_of(self.machine.instance, name) && !known.contains(name));
         ours.map(str::to_owned).collect()
+    }
+}
+
+/// Tells of orphans that were not listed before: of a few, each; of many, one line. A provider that lists what it likes
+/// must not fill a disk.
+fn tell_orphans(account: &AccountName, markers: &[&str]) {
+    const FEW: usize = 5;
+    if markers.len() > FEW {
+        tracing::warn!(
+            event = event::ORPHAN_LISTED,
+            %account,
+            count = markers.len(),
+            marker = markers[0],
+            "live tokens with markers of this installation belong to no token: orphans, of which this is the first"
+        );
+        return;
+    }
+    for marker in markers {
+        tracing::warn!(
+            event = event::ORPHAN_LISTED,
+            %account,
+            marker,
+            "a live token with a marker of this installation belongs to no token: an orphan"
+        );
     }
 }
 

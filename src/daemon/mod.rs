@@ -6,11 +6,13 @@ pub mod config_watch;
 pub mod control;
 pub mod core;
 pub mod deadlines;
+pub mod exposure;
 pub mod hardening;
 pub mod http;
 mod log_event;
 pub mod once;
 pub mod real;
+mod reaper;
 pub mod registry;
 pub mod rekey;
 pub mod reload;
@@ -19,7 +21,9 @@ pub mod rotate;
 pub mod scheduler;
 pub mod serve;
 mod shared;
+mod sweep;
 pub mod systemd;
+mod vault;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -49,6 +53,7 @@ use self::real::Real;
 use self::registry::Registry;
 use self::rekey::RekeyError;
 use self::scheduler::{Scheduler, Waker};
+use self::vault::Vault;
 
 /// The journal of a real daemon.
 pub type FileJournal = Arc<SqliteJournal>;
@@ -138,10 +143,13 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
             "limits of accounts that were written down cannot be read, and are set aside: {reason}"
         );
     }
+    let tokens = Arc::new(Registry::default());
+    let accounts = Arc::new(Accounts::new(clock.clone(), Workshop::new(fingerprinter.clone(), limits)));
+    accounts.keyring().open_with(Arc::new(Vault::new(Arc::clone(&tokens), Arc::clone(&journal))));
     let stopping = Arc::new(AtomicBool::new(false));
     let effects = Real {
-        accounts: Arc::new(Accounts::new(clock.clone(), Workshop::new(fingerprinter.clone(), limits))),
-        tokens: Arc::new(Registry::default()),
+        accounts,
+        tokens,
         journal: Arc::clone(&journal),
         hooks: HookRunner::new(hook::COALESCE),
         fingerprinter,
@@ -150,35 +158,11 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     };
     let machine = Machine { effects, journal, clock, instance };
     let core = Core::new(machine, inventory, states, &unreadable).await;
-    sweep(&core).await;
-    Ok(Opening { core: Arc::new(core), stopping })
-}
-
-/// Removes temporary files that a kill left beside stores.
-async fn sweep<C: Clock>(core: &Core<C, FileJournal>) {
-    let inventory = core.inventory();
-    let swept = tokio::task::spawn_blocking(move || {
-        let mut directories = std::collections::HashSet::new();
-        for store in inventory.tokens.values().flat_map(|token| &token.stores) {
-            let directory = store.directory();
-            if directories.insert(directory.to_owned()) {
-                match crate::store::sweep(store) {
-                    Ok(0) => {}
-                    Ok(count) => {
-                        let directory = directory.display();
-                        tracing::info!(event = event::SWEPT, %directory, count, "removed temporary files of an earlier run");
-                    }
-                    Err(failure) => {
-                        let directory = directory.display();
-                        tracing::debug!(event = event::SWEEP_FAILED, %directory, error = %failure, "not swept");
-                    }
-                }
-            }
-        }
-    });
-    if let Err(error) = swept.await {
+    let swept = core.inventory();
+    if let Err(error) = tokio::task::spawn_blocking(move || sweep::sweep(&swept)).await {
         tracing::error!(event = event::SWEEP_FAILED, %error, "sweeping ended abnormally");
     }
+    Ok(Opening { core: Arc::new(core), stopping })
 }
 
 /// A daemon that runs.
@@ -201,6 +185,15 @@ pub async fn read_inventory<C: Clock>(config: &Path, clock: &C) -> Result<Loaded
     Ok(loaded.map_err(std::io::Error::other)?)
 }
 
+/// Warns of files that others may change or read.
+async fn tell_exposure(inventory: &Inventory, files: &[PathBuf]) {
+    let (inventory, files) = (inventory.clone(), files.to_owned());
+    let found = tokio::task::spawn_blocking(move || exposure::warnings(&inventory, &files)).await;
+    for warning in found.unwrap_or_default() {
+        tracing::warn!(event = event::EXPOSED, "{warning}");
+    }
+}
+
 /// Starts a daemon on the inventory at `config`.
 pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, StartError> {
     let Loaded { inventory, report, files, directories, .. } = read_inventory(config, &clock).await?;
@@ -208,6 +201,7 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
     for problem in report.problems() {
         tracing::warn!(event = event::INVENTORY_NOTE, "{}", report.line(&problem));
     }
+    tell_exposure(&inventory, &files).await;
     let Opening { core, stopping } = open(Arc::new(inventory), clock).await?;
     let scheduler = Scheduler::new(Arc::clone(&core));
     let waker = scheduler.waker();

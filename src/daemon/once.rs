@@ -59,12 +59,14 @@ pub async fn once(
 ) -> Result<Tally, StartError> {
     super::hardening::apply();
     let mut signals = Signals::new()?;
-    let Loaded { inventory, report, .. } = read_inventory(config, &SystemClock).await?;
+    let reaper = tokio::spawn(super::reaper::run());
+    let Loaded { inventory, report, files, .. } = read_inventory(config, &SystemClock).await?;
     let Some(inventory) = inventory else { return Err(StartError::Inventory(report.render())) };
     follow(&inventory.daemon);
     for problem in report.problems() {
         tracing::warn!(event = event::INVENTORY_NOTE, "{}", report.line(&problem));
     }
+    super::tell_exposure(&inventory, &files).await;
     let drain = inventory.daemon.drain_timeout;
     let Opening { core, stopping } = open(Arc::new(inventory), SystemClock).await?;
     let (stop, stopped) = watch::channel(false);
@@ -80,6 +82,7 @@ pub async fn once(
     };
     core.machine.effects.hooks.close(Duration::from_secs(1)).await;
     core.accounts.write_limits().await;
+    reaper.abort();
     let Tally { done, failed, idle } = tally;
     if failed == 0 {
         tracing::info!(event = event::ONCE_DONE, done, failed, idle, "what was due is done");

@@ -1,25 +1,23 @@
 //! The rotation machine's effects on the real world.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::BoxFuture;
-
 use crate::account::Listing;
 use crate::clock::{Clock, Time};
-use crate::hook::{self, HookEvent, HookRunner, Secrets};
+use crate::hook::{self, HookEvent, HookRunner};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy, initial};
 use crate::journal::Journal;
-use crate::names::{HookKey, RotationId, TokenName};
+use crate::names::{RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, MintRequest, Minted, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::state::Current;
 use crate::rotation::steps::Tally;
 use crate::rotation::{Event, TokenState};
-use crate::secret::{Fingerprint, Fingerprinter, Redactor, Secret, SecretParts, random};
+use crate::secret::keyring::Keyring;
+use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
 use crate::store::{self, drift};
 use crate::telemetry::event;
 
@@ -55,39 +53,6 @@ impl<C: Clock, J: Journal> Real<C, J> {
     }
 }
 
-/// The secrets of every token that shares a hook: one of them may have it run, and it may print the stores of all.
-struct HookSecrets<J> {
-    tokens: Arc<Registry>,
-    journal: J,
-    hook: HookKey,
-}
-
-impl<J> fmt::Debug for HookSecrets<J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HookSecrets").field("hook", &self.hook).finish_non_exhaustive()
-    }
-}
-
-impl<J: Journal> Secrets for HookSecrets<J> {
-    fn redactor(&self) -> BoxFuture<'_, Redactor> {
-        Box::pin(async {
-            let mut redactor = Redactor::default();
-            for (name, token) in self.tokens.all() {
-                if !token.policy().hooks.iter().any(|hook| hook.key == self.hook) {
-                    continue;
-                }
-                for generation in token.view().state.phase.generations() {
-                    // A secret that cannot be read now was not read for a store either.
-                    if let Ok(Some(parts)) = self.journal.secret(&generation.slot(&name)).await {
-                        parts.iter().for_each(|(_, secret)| redactor.add(secret));
-                    }
-                }
-            }
-            redactor
-        })
-    }
-}
-
 /// The account's client, or the way out with its failure.
 macro_rules! client {
     ($self:ident, $at:ident => $member:ident) => {{
@@ -104,11 +69,21 @@ macro_rules! client {
 
 impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     async fn adopt(&self, token: &TokenPolicy) -> Result<SecretParts, Failure> {
-        initial::read_initial(token).await
+        let keyring = self.accounts.keyring();
+        match initial::read_initial(token).await {
+            Ok(parts) => {
+                keyring.note(&format!("token {}", token.name), &self.fingerprinter.of(parts.token()), &parts);
+                Ok(parts)
+            }
+            Err(failure) => Err(keyring.clean_failure(failure).await),
+        }
     }
 
     async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {
-        store::preflight_async(store).await
+        match store::preflight_async(store).await {
+            Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
+            fine => fine,
+        }
     }
 
     async fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> Outcome<Minted> {
@@ -154,7 +129,8 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
-        store::write_async(store, secret).await
+        let written = store::write_async(store, secret).await;
+        self.accounts.keyring().clean(written).await
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> Condition {
@@ -163,7 +139,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
                 None => Condition::Same,
                 Some(sentence) => Condition::Drifted(sentence.to_owned()),
             },
-            Err(failure) => Condition::Unreadable(failure),
+            Err(failure) => Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
         }
     }
 
@@ -174,11 +150,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             rotation: occasion.rotation,
             attempt: occasion.attempt,
             event,
-            secrets: Arc::new(HookSecrets {
-                tokens: Arc::clone(&self.tokens),
-                journal: self.journal.clone(),
-                hook: hook.key.clone(),
-            }),
+            secrets: Arc::<Keyring>::clone(self.accounts.keyring()),
         };
         self.hooks.run(hook, occasion).await
     }

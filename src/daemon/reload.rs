@@ -116,7 +116,11 @@ impl<C: Clock> Reloader<C> {
         for line in &lines {
             tracing::warn!(event = event::INVENTORY_NOTE, "{line}");
         }
-        let changes = self.core.apply(Arc::new(inventory)).await;
+        let inventory = Arc::new(inventory);
+        let expected = Arc::clone(&inventory);
+        // Ends abnormally only with the runtime.
+        let _ = tokio::task::spawn_blocking(move || super::sweep::expect(&expected)).await;
+        let changes = self.core.apply(inventory).await;
         self.core.supply_accounts().await;
         for change in &changes {
             tracing::info!(event = event::INVENTORY_CHANGED, "inventory reloaded: {change}");

@@ -122,6 +122,7 @@ pub async fn host<C: Clock, F: Fn(&DaemonSettings)>(
     let socket = Socket::bind(&control).await.map_err(|source| StartError::Control { path: control, source })?;
     // Ends with the daemon, however that ends.
     let mut beside = JoinSet::new();
+    beside.spawn(async { drop(super::reaper::run().await) });
     beside.spawn({
         let served = socket.serve(Arc::clone(&running));
         async move { drop(served.await) }

@@ -12,11 +12,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fmt;
-use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::command::{Invocation, Unsuccessful};
@@ -24,7 +22,7 @@ use crate::host::remedy_of_denied;
 use crate::inventory::HookPolicy;
 use crate::names::{HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
-use crate::secret::Redactor;
+use crate::secret::redact::Secrets;
 
 /// How long a run waits for others that want the same one.
 pub const COALESCE: Duration = Duration::from_millis(100);
@@ -65,19 +63,6 @@ pub struct Occasion {
     pub event: HookEvent,
     /// Struck out of what the hook says before it gets into a message: a hook may read stores and print them.
     pub secrets: Arc<dyn Secrets>,
-}
-
-/// The secrets that a hook may come across. Asked only where a hook failed and said something: opening the secrets of
-/// many tokens takes its time.
-pub trait Secrets: fmt::Debug + Send + Sync {
-    /// Strikes them out.
-    fn redactor(&self) -> BoxFuture<'_, Redactor>;
-}
-
-impl Secrets for Redactor {
-    fn redactor(&self) -> BoxFuture<'_, Redactor> {
-        Box::pin(ready(self.clone()))
-    }
 }
 
 /// Runs hooks. Clones share everything.
@@ -270,8 +255,13 @@ async fn clean(unsuccessful: Unsuccessful, batch: &[Request]) -> Failure {
     if said.is_empty() {
         return failure;
     }
-    for request in batch {
-        said = request.occasion.secrets.redactor().await.clean(&said);
+    // One redactor for a run: those who share it know the same secrets, as a rule.
+    let mut asked: Vec<&Arc<dyn Secrets>> = Vec::new();
+    for secrets in batch.iter().map(|request| &request.occasion.secrets) {
+        if !asked.iter().any(|known| Arc::ptr_eq(known, secrets)) {
+            said = secrets.redactor().await.clean(&said);
+            asked.push(secrets);
+        }
     }
     // Control characters are gone before the cut, which then counts what is shown.
     let said = one_line(&said, usize::MAX / 4);

@@ -88,7 +88,17 @@ fn differing<const N: usize>(comparisons: [(&'static str, bool); N]) -> Vec<&'st
 
 fn daemon(old: &DaemonSettings, new: &DaemonSettings) -> Vec<Change> {
     // Taken apart, so that a new setting cannot be forgotten here.
-    let DaemonSettings { state_dir, control, listen, log_level, log_format, seal_key, providers, drain_timeout } = old;
+    let DaemonSettings {
+        state_dir,
+        state_dir_named: _,
+        control,
+        listen,
+        log_level,
+        log_format,
+        seal_key,
+        providers,
+        drain_timeout,
+    } = old;
     let fixed = differing([
         ("state-dir", *state_dir == new.state_dir),
         ("control", *control == new.control),

@@ -42,6 +42,8 @@ pub struct Loaded {
 pub struct Environment {
     /// Where the journal lives, unless the inventory says otherwise.
     pub state_dir: Option<PathBuf>,
+    /// The service manager gave it, so that everybody means the same.
+    pub state_dir_named: bool,
     /// Where the control socket goes, unless the inventory says otherwise.
     pub runtime_dir: Option<PathBuf>,
 }
@@ -60,6 +62,7 @@ impl Environment {
         let systemd = |name| env::split_paths(&get(name)?).next().and_then(absolute);
         let home = || Some(xdg("HOME")?.join(".local/state"));
         Self {
+            state_dir_named: systemd("STATE_DIRECTORY").is_some(),
             state_dir: systemd("STATE_DIRECTORY")
                 .or_else(|| Some(xdg("XDG_STATE_HOME").or_else(home)?.join("patrold"))),
             runtime_dir: systemd("RUNTIME_DIRECTORY").or_else(|| Some(xdg("XDG_RUNTIME_DIR")?.join("patrold"))),
@@ -93,6 +96,7 @@ fn load_with(
         main: Spot::top(*main),
         now,
         state_dir: environment.state_dir.as_deref(),
+        state_dir_named: environment.state_dir_named,
         runtime_dir: environment.runtime_dir.as_deref(),
         providers: providers.as_deref(),
         definitions: &definitions,
@@ -115,6 +119,7 @@ pub fn interpret_text(text: &str, definitions: &Definitions, now: Time) -> (Opti
         main: Spot::top(source),
         now,
         state_dir: Some(Path::new("/var/lib/patrold")),
+        state_dir_named: true,
         runtime_dir: Some(Path::new("/run/patrold")),
         providers: None,
         definitions,

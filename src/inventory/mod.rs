@@ -14,7 +14,7 @@ mod spec;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct Inventory {
 pub struct DaemonSettings {
     /// Where the journal lives.
     pub state_dir: PathBuf,
+    /// The inventory or the service manager names it; else it depends on who asks.
+    pub state_dir_named: bool,
     /// The control socket.
     pub control: PathBuf,
     /// Where health, metrics and the status page are served; `None`: nowhere.
@@ -238,11 +240,6 @@ impl StorePolicy {
         match &self.kind {
             StoreKind::File(file) | StoreKind::EnvFile { file, .. } => file,
         }
-    }
-
-    /// The directory of that file.
-    pub fn directory(&self) -> &Path {
-        self.file().path.parent().unwrap_or(Path::new("/"))
     }
 }
 

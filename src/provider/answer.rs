@@ -10,7 +10,7 @@ use super::extract::{Asked, Content};
 use super::model::{Call, ExpirySource};
 use super::request::Scoped;
 use super::resolved::Provider;
-use super::{Gone, Minted, Operation, Response, Role, Values, Verdict};
+use super::{Gone, Minted, Operation, Remote, Response, Role, Values, Verdict};
 use crate::clock::Time;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::SecretParts;
@@ -97,7 +97,8 @@ impl Provider {
         }
         let lifetime = values.mint_request.and_then(|mint_request| self.rules.lifetime.of(mint_request.lifetime));
         let asked = Asked { now, lifetime, token: Some(token.expose()) };
-        let remote = content.remote(captures, &asked, &mut unread);
+        let mut remote = content.remote(captures, &asked, &mut unread);
+        keep_apart(&mut remote, &secret, &mut unread);
         Some(Minted { secret, remote, unread, rejection: None })
     }
 
@@ -170,6 +171,21 @@ const ALIVE: Verdict = Verdict::Alive { id: None, expires: None };
 fn no_secret(call: &Call) -> Failure {
     let place = call.capture.secret.as_ref().map(|place| format!("no secret at {}", place.source));
     Failure::new(FailureCode::NotUnderstood, place.unwrap_or_else(|| "no secret".to_owned()))
+}
+
+/// Ids and facts are journaled in clear: one that holds the secret is none.
+fn keep_apart(remote: &mut Remote, secret: &SecretParts, unread: &mut Vec<String>) {
+    let holds = |text: &str| secret.iter().any(|(_, part)| text.contains(part.expose()));
+    if remote.id.take_if(|id| holds(id.as_str())).is_some() {
+        unread.push("id: it holds the secret, and is not kept".to_owned());
+    }
+    remote.facts.retain(|name, fact| {
+        let kept = !holds(fact);
+        if !kept {
+            unread.push(format!("{name}: it holds the secret, and is not kept"));
+        }
+        kept
+    });
 }
 
 /// What an answer leaves out of a renewed token stays as it was: it is the same token.

@@ -5,17 +5,22 @@ use serde_json::Value;
 
 use super::extract::{Content, Wiped};
 use super::model::{Call, Predicate, ResetUnit};
-use super::request::{Scoped, add_forms, redactor};
+use super::request::{Scoped, redactor, sent};
 use super::resolved::Provider;
 use super::{Operation, Response, Values, time};
 use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
+use crate::secret::redact::plain_words;
 
 /// No provider is obeyed for longer than this: beyond it, asking once a day is polite enough.
 pub(crate) const LONGEST_WAIT: Span = Span::hours(24);
 
 /// How much of an answer's text is shown to people.
 const QUOTED: usize = 200;
+
+/// A larger answer is no JSON that anybody means: as a tree it could take a hundred times its size. Pages of listings are
+/// read item by item.
+const LARGEST_TREE: usize = 1024 * 1024;
 
 /// Why an answer is no success.
 #[derive(Debug)]
@@ -79,6 +84,15 @@ pub(crate) enum Substance {
 impl Response {
     /// The body, judged by itself: the `Content-Type` of error pages is often wrong.
     pub(crate) fn content(&self) -> Substance {
+        self.read(|text| (text.len() <= LARGEST_TREE).then(|| serde_json::from_slice(text).ok()).flatten())
+    }
+
+    /// The body of a page of a listing, with no more of the list at the pointer `items` than its first item.
+    pub(super) fn outline(&self, items: &str) -> Substance {
+        self.read(|text| super::items::outline(text, items).ok())
+    }
+
+    fn read(&self, tree: impl FnOnce(&[u8]) -> Option<Value>) -> Substance {
         let text = self.body.trim_ascii();
         if text.is_empty() {
             return Substance::Empty;
@@ -87,7 +101,7 @@ impl Response {
         if text.first() == Some(&b'<') || declared.starts_with("text/html") {
             return Substance::Html;
         }
-        serde_json::from_slice(text).map_or(Substance::Other, |value| Substance::Json(Wiped(value)))
+        tree(text).map_or(Substance::Other, |value| Substance::Json(Wiped(value)))
     }
 }
 
@@ -101,10 +115,15 @@ impl Provider {
         now: Time,
     ) -> Result<Wiped, Setback> {
         let call = self.call(operation).map_err(|failure| Setback { failure, not_before: None })?;
-        self.judge_call(call, operation, &self.rules.answers.expect, values, response, now)
+        let content = match &call.listing {
+            Some(listing) if operation == Operation::List => response.outline(&listing.items),
+            _ => response.content(),
+        };
+        self.judge_call(call, operation, &self.rules.answers.expect, values, response, content, now)
     }
 
-    /// The same for one call, `common` being what answers to all calls must be like.
+    /// The same for one call whose answer has `content`, `common` being what answers to all calls must be like.
+    #[expect(clippy::too_many_arguments, reason = "each is another thing that an answer is judged by")]
     pub(crate) fn judge_call(
         &self,
         call: &Call,
@@ -112,19 +131,19 @@ impl Provider {
         common: &[Predicate],
         values: &Values<'_>,
         response: &Response,
+        content: Substance,
         now: Time,
     ) -> Result<Wiped, Setback> {
         let scope = Scoped::new(self, call, values);
-        let content = response.content();
         let understood = match &content {
             Substance::Json(body) => Some(&**body),
             _ => None,
         };
         let success = (200..300).contains(&response.status);
         let wanted = if call.ok.is_empty() { success } else { call.ok.contains(&response.status) };
-        let quiet = success && matches!(operation, Operation::Mint | Operation::Renew);
+        let makes = matches!(operation, Operation::Mint | Operation::Renew);
         let explain = |code: FailureCode, hint: &str| {
-            let detail = self.explain(call, values, response, &content, hint, quiet);
+            let detail = self.explain(call, values, response, &content, hint, makes);
             Setback::new(code, detail)
         };
         if !wanted {
@@ -197,8 +216,8 @@ impl Provider {
         fits.map(|exception| exception.code)
     }
 
-    /// One line for people: the status, and what the provider says. `quiet`: the body may hold a new secret at a place
-    /// that nobody foresaw, so only texts meant for people are quoted.
+    /// One line for people: the status, and what the provider says. `makes`: the body may hold a new secret, which nobody
+    /// knows yet, at a place that nobody foresaw. Plain words are quoted then, and of a success only those meant for people.
     fn explain(
         &self,
         call: &Call,
@@ -206,11 +225,12 @@ impl Provider {
         response: &Response,
         content: &Substance,
         hint: &str,
-        quiet: bool,
+        makes: bool,
     ) -> String {
+        let quiet = makes && (200..300).contains(&response.status);
         let mut redactor = redactor(values);
         if let Some(signed) = self.signed(call, values) {
-            add_forms(&mut redactor, &signed);
+            redactor.add(&signed);
         }
         let said = match content {
             Substance::Empty => "no content".to_owned(),
@@ -223,12 +243,15 @@ impl Provider {
             Substance::Json(body) => {
                 let places = call.capture.secret.iter().chain(call.capture.parts.iter().map(|(_, place)| place));
                 let found = Content { body, headers: &response.headers };
-                places.flat_map(|place| found.traces(place)).for_each(|secret| add_forms(&mut redactor, &secret));
+                places.flat_map(|place| found.traces(place)).for_each(|secret| redactor.add(&secret));
                 let message = self.rules.answers.message.iter().find_map(|pointer| message_at(body, pointer));
                 message.unwrap_or_else(|| if quiet { String::new() } else { body.to_string() })
             }
         };
-        let said = one_line(&redactor.clean(&said), QUOTED);
+        let said = values.secrets.map_or_else(|| said.clone(), |known| known.clean(&said));
+        let said = redactor.clean(&said);
+        let said = if makes { plain_words(&said, &sent(values)) } else { said };
+        let said = one_line(&said, QUOTED);
         let parts = [format!("HTTP {}", response.status), hint.to_owned(), said];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
     }

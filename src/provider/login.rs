@@ -39,7 +39,7 @@ impl Provider {
             Err(failure) => return Outcome::Refused(failure),
         };
         // Quoted as little as the answer to a mint, because it holds a secret as well.
-        let body = match self.judge_call(call, Operation::Mint, &[], values, response, now) {
+        let body = match self.judge_call(call, Operation::Mint, &[], values, response, response.content(), now) {
             Ok(body) => body,
             Err(setback) => {
                 let outcome = setback.outcome(Operation::Verify);

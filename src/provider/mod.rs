@@ -6,6 +6,7 @@ mod answer;
 mod classify;
 mod extract;
 pub(crate) mod filters;
+mod items;
 mod jwt;
 pub(crate) mod lifetime;
 mod login;
@@ -38,7 +39,8 @@ use zeroize::Zeroizing;
 
 use crate::clock::{Span, Time};
 use crate::names::{Marker, RemoteId};
-use crate::secret::SecretParts;
+use crate::outcome::{Failure, Told};
+use crate::secret::{Redactor, SecretParts};
 
 /// When a token ends. Stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -148,6 +150,8 @@ pub struct Values<'a> {
     pub subject: Option<&'a Subject>,
     /// Where a listing goes on.
     pub page: Option<&'a Cursor>,
+    /// Every secret that could be in an answer, besides those of the request; where an answer has words to show.
+    pub secrets: Option<&'a Redactor>,
 }
 
 /// Where a listing goes on; opaque outside of this module.
@@ -238,6 +242,8 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Page {
     pub entries: Vec<Entry>,
+    /// These are all entries of the page. If not, they were more than it may cost to keep.
+    pub whole: bool,
     pub next: Option<Cursor>,
 }
 
@@ -249,6 +255,25 @@ pub enum Verdict {
     /// It is certainly not accepted.
     Dead(crate::outcome::Failure),
 }
+
+impl Told for Minted {
+    fn objection(&mut self) -> Option<&mut Failure> {
+        self.objection.as_mut()
+    }
+}
+
+impl Told for Verdict {
+    fn objection(&mut self) -> Option<&mut Failure> {
+        match self {
+            Self::Dead(failure) => Some(failure),
+            Self::Alive { .. } => None,
+        }
+    }
+}
+
+impl Told for Gone {}
+impl Told for Page {}
+impl Told for Session {}
 
 /// What became of a revocation that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,13 @@ use serde_json::Value;
 use url::Url;
 
 use super::extract::{Asked, Content};
+use super::items;
 use super::model::{Call, Listing, Style};
 use super::request::{Scoped, url};
 use super::resolved::Provider;
 use super::{Cursor, Entry, Expiry, Operation, Page, Response, Values};
 use crate::clock::Time;
+use crate::names::RemoteId;
 use crate::outcome::{Failure, FailureCode, Outcome};
 
 impl Provider {
@@ -23,10 +25,19 @@ impl Provider {
         };
         let Ok(call) = self.call(Operation::List) else { return Outcome::later(broken("no [list]")) };
         let Some(listing) = &call.listing else { return Outcome::later(broken("no [list]")) };
-        let page = items(listing, &body).and_then(|items| {
-            let entries: Result<Vec<_>, _> =
-                items.iter().filter_map(|item| self.entry(call, listing, values, response, item, now)).collect();
-            Ok(Page { entries: entries?, next: self.next(call, listing, values, response, &body, items.len())? })
+        let page = check_items(listing, &body).and_then(|()| {
+            let mut room = Room::of(response.body.len());
+            let (mut entries, mut count, mut whole) = (Vec::new(), 0, true);
+            items::each(&response.body, &listing.items, |item| {
+                count += 1;
+                if let Some(entry) = self.entry(call, listing, values, response, item, now).transpose()? {
+                    let keeps = whole && room.take(&entry);
+                    whole = keeps;
+                    entries.extend(Some(entry).filter(|_| keeps));
+                }
+                Ok(())
+            })?;
+            Ok(Page { entries, whole, next: self.next(call, listing, values, response, &body, count)? })
         });
         match page {
             Ok(page) => Outcome::Done(page),
@@ -121,15 +132,42 @@ impl Provider {
     }
 }
 
+/// What the entries of a page may take in memory, beside the page itself.
+struct Room(usize);
+
+impl Room {
+    /// So much is given to every page: fewer entries are no burden, however short each is.
+    const LEAST: usize = 8 * 1024 * 1024;
+
+    /// For a page of `size` bytes. The list of the entries may be half empty, and is copied as it grows.
+    fn of(size: usize) -> Self {
+        Self(Self::LEAST.max(size + size / 2))
+    }
+
+    /// Whether there is room for `entry`, which then takes it.
+    fn take(&mut self, entry: &Entry) -> bool {
+        let texts = [entry.remote.id.as_ref().map(RemoteId::as_str), entry.name.as_deref()];
+        let texts: usize = texts.into_iter().flatten().map(|text| text.len() + ALLOCATION).sum();
+        let facts: usize =
+            entry.remote.facts.iter().map(|(name, fact)| name.len() + fact.len() + 16 * ALLOCATION).sum();
+        let left = self.0.checked_sub(2 * size_of::<Entry>() + texts + facts);
+        self.0 = left.unwrap_or_default();
+        left.is_some()
+    }
+}
+
+/// What an allocation takes besides what it holds.
+const ALLOCATION: usize = 16;
+
 fn broken(what: &str) -> Failure {
     Failure::new(FailureCode::NotUnderstood, what)
 }
 
-fn items<'a>(listing: &Listing, body: &'a Value) -> Result<&'a [Value], String> {
+fn check_items(listing: &Listing, body: &Value) -> Result<(), String> {
     match body.pointer(&listing.items) {
-        Some(Value::Array(items)) => Ok(items),
-        Some(Value::Null) if listing.null_is_empty => Ok(&[]),
-        None if listing.absent_is_empty && body.is_object() => Ok(&[]),
+        Some(Value::Array(_)) => Ok(()),
+        Some(Value::Null) if listing.null_is_empty => Ok(()),
+        None if listing.absent_is_empty && body.is_object() => Ok(()),
         _ => Err(format!("there is no list at \"{}\"", listing.items)),
     }
 }

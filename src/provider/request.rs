@@ -310,14 +310,13 @@ fn body(body: &Body, scope: &Scoped<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, S
     serde_json::to_vec(&*json).map(|bytes| Some(Zeroizing::new(bytes))).map_err(|error| error.to_string())
 }
 
-/// The secrets of a request, in the forms in which an answer may echo them: as they are, within JSON, percent-encoded, as
-/// base64, and as Basic authentication writes them.
+/// The secrets of a request, and what Basic authentication makes of them.
 pub fn redactor(values: &Values<'_>) -> Redactor {
     let mut redactor = Redactor::default();
     let identity = values.identity.map(|identity| &identity.secret);
     let subject = values.subject.and_then(|subject| subject.secret.as_ref());
-    for secret in [identity, subject].into_iter().flatten().flat_map(SecretParts::iter).map(|(_, secret)| secret) {
-        add_forms(&mut redactor, secret);
+    for (_, secret) in [identity, subject].into_iter().flatten().flat_map(SecretParts::iter) {
+        redactor.add(secret);
     }
     if let Some(identity) = values.identity {
         let username = identity.username.as_deref().unwrap_or_default();
@@ -326,17 +325,10 @@ pub fn redactor(values: &Values<'_>) -> Redactor {
     redactor
 }
 
-/// Adds `secret` as it is, as JSON writes it, percent-encoded, and as base64.
-pub(crate) fn add_forms(redactor: &mut Redactor, secret: &Secret) {
-    redactor.add(secret);
-    let quoted = Zeroizing::new(serde_json::to_string(secret.expose()).unwrap_or_default());
-    let encoded: Zeroizing<String> =
-        Zeroizing::new(url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect());
-    let base64 = Zeroizing::new(STANDARD.encode(secret.expose()));
-    let lines = secret.expose().lines().map(str::trim).filter(|line| line.len() >= 8);
-    for form in [quoted.trim_matches('"'), encoded.as_str(), base64.as_str()].into_iter().chain(lines) {
-        if form != secret.expose() {
-            redactor.add(&Secret::new(form));
-        }
-    }
+/// What of a request is no secret, and may be quoted out of any answer.
+pub(super) fn sent(values: &Values<'_>) -> Vec<String> {
+    let params = values.params.values().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let marker = values.mint_request.map(|request| request.marker.to_string());
+    let username = values.identity.and_then(|identity| identity.username.clone());
+    params.chain(marker).chain(username).chain([values.base_url.to_string()]).collect()
 }

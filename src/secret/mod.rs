@@ -1,5 +1,6 @@
 //! Secrets in memory: wiped when dropped, never printed, never compared, exposed by one named method.
 
+pub mod keyring;
 pub mod random;
 pub mod redact;
 pub mod source;

@@ -1,24 +1,151 @@
-//! Strikes secrets out of text that is shown.
+//! Strikes secrets out of text that came from outside: what a provider answers, what a hook or a command prints, what a
+//! store says of its file.
+//!
+//! Law: such text is shown, logged and journaled only after it passed a redactor that knows every secret that this
+//! process can open, in whatever usual form the text has it ([`decode`]). Of an answer that may carry a secret that is
+//! not known yet, plain words are kept and nothing else ([`plain_words`]).
 
+mod decode;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::ready;
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use memchr::memmem;
+
+use self::decode::View;
 use super::Secret;
+
+/// Shorter secrets would be found by chance.
+const SHORTEST: usize = 4;
+
+/// Shorter lines of a secret are no secret by themselves.
+const SHORTEST_LINE: usize = 8;
+
+/// No more of a text is looked at, in bytes. Messages show a hundredth of it.
+const MOST: usize = 32 * 1024;
+
+/// What stands in the place of a secret.
+const MARK: &str = "***";
+
+/// The secrets that a process may come across. Asked only where there is text from outside: opening the secrets of many
+/// tokens takes its time.
+pub trait Secrets: fmt::Debug + Send + Sync {
+    /// Strikes them out.
+    fn redactor(&self) -> BoxFuture<'_, Arc<Redactor>>;
+}
+
+impl Secrets for Redactor {
+    fn redactor(&self) -> BoxFuture<'_, Arc<Redactor>> {
+        Box::pin(ready(Arc::new(self.clone())))
+    }
+}
 
 /// Secrets, and how they are struck out of messages.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor(Vec<Secret>);
 
 impl Redactor {
-    /// Strikes `secret` out from now on; shorter ones than four characters are left, they would hit by chance.
+    /// Strikes `secret` out from now on, and each of its lines.
     pub fn add(&mut self, secret: &Secret) {
-        let length = secret.expose().len();
-        if length >= 4 {
-            // Longest first: a secret that begins with another one would otherwise leave its tail.
-            let at = self.0.partition_point(|known| known.expose().len() >= length);
-            self.0.insert(at, secret.clone());
+        let whole = secret.expose();
+        if whole.len() >= SHORTEST {
+            self.0.push(secret.clone());
         }
+        // A key in PEM begins and ends with lines that are no secret.
+        let lines = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("---"));
+        self.0.extend(lines.filter(|line| *line != whole).map(Secret::new));
     }
 
-    /// `text` with every known secret replaced by `***`.
+    /// Strikes out what `other` does, too.
+    pub fn extend(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().cloned());
+    }
+
+    /// `text` with every known secret replaced by `***`, whatever form it has. Of a very long text, its beginning.
     pub fn clean(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "***"))
+        let text = beginning(text);
+        if self.0.is_empty() {
+            return text.to_owned();
+        }
+        let mut hits = Vec::new();
+        decode::visit(text.as_bytes(), |view: &View| {
+            for secret in &self.0 {
+                let length = secret.expose().len();
+                let found = memmem::find_iter(view.bytes(), secret.expose());
+                hits.extend(found.map(|at| view.source(at..at + length)));
+            }
+        });
+        strike(text, hits)
+    }
+}
+
+/// As much of `text` as is looked at. It ends with a whole word: half a secret would not be recognised as one.
+fn beginning(text: &str) -> &str {
+    if text.len() <= MOST {
+        return text;
+    }
+    let end = (0..=MOST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    let end = text[..end].rfind(char::is_whitespace).unwrap_or_default();
+    &text[..end]
+}
+
+/// `text` with the mark in the place of each of `hits`; those that touch are one.
+fn strike(text: &str, mut hits: Vec<Range<usize>>) -> String {
+    hits.sort_unstable_by_key(|hit| (hit.start, hit.end));
+    let mut clean = String::with_capacity(text.len());
+    let mut kept = 0;
+    let mut hits = hits.into_iter().peekable();
+    while let Some(mut hit) = hits.next() {
+        while let Some(next) = hits.next_if(|next| next.start <= hit.end) {
+            hit.end = hit.end.max(next.end);
+        }
+        let start = (0..=hit.start).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        let end = (hit.end..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        clean.push_str(&text[kept.min(start)..start]);
+        clean.push_str(MARK);
+        kept = end;
+    }
+    clean.push_str(&text[kept..]);
+    clean
+}
+
+/// `text` with the mark in the place of everything that could be a secret which nobody knows yet: what is neither a plain
+/// word or number nor part of what was `sent`.
+pub fn plain_words(text: &str, sent: &[String]) -> String {
+    let ends = |c: char| c.is_whitespace() || "\"'`,;()[]{}<>|\\".contains(c);
+    let mut clean = String::with_capacity(text.len());
+    for part in beginning(text).split_inclusive(ends) {
+        let word = part.trim_end_matches(ends);
+        let bare = word.trim_matches(|c: char| c.is_ascii_punctuation());
+        let plain = bare.len() < SHORTEST_LINE
+            || sent.iter().any(|sent| sent.contains(bare))
+            || bare.len() <= LONGEST_WORDS && bare.split(|c: char| !c.is_alphanumeric()).all(is_plain);
+        clean.push_str(if plain { word } else { MARK });
+        clean.push_str(&part[word.len()..]);
+    }
+    clean
+}
+
+/// The longest name of several words, such as `user_does_not_have_permission`.
+const LONGEST_WORDS: usize = 60;
+
+/// Whether it is a word in one of the usual cases, or a short number. What somebody drew at random mixes them.
+fn is_plain(word: &str) -> bool {
+    const LONGEST_WORD: usize = 18;
+    const LONGEST_NUMBER: usize = 6;
+    let mut rest = word.chars();
+    let first = rest.next();
+    let one_case = rest.clone().all(char::is_lowercase) || word.chars().all(char::is_uppercase);
+    // Scripts without cases are words of people.
+    let caseless = word.chars().all(|c| c.is_alphabetic() && !c.is_ascii());
+    match first {
+        None => true,
+        Some(first) if first.is_numeric() => word.len() <= LONGEST_NUMBER && rest.all(char::is_numeric),
+        Some(first) => first.is_alphabetic() && word.chars().count() <= LONGEST_WORD && (one_case || caseless),
     }
 }

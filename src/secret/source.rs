@@ -140,7 +140,10 @@ fn tail(errors: &[u8], output: &[u8]) -> String {
     }
     let clean = one_line(&redactor.clean(&String::from_utf8_lossy(errors)), usize::MAX / 4);
     let skipped = clean.chars().count().saturating_sub(300);
-    clean.chars().skip(skipped).collect()
+    let Some((start, _)) = clean.char_indices().nth(skipped).filter(|_| skipped > 0) else { return clean };
+    // From a whole word on: half a secret would not be recognised as one.
+    let word = clean[start..].find(' ').map_or(clean.len(), |blank| start + blank + 1);
+    clean[word..].to_owned()
 }
 
 fn no_credential(detail: impl Into<String>) -> Failure {

@@ -18,15 +18,12 @@ use zeroize::Zeroizing;
 
 use self::env_file::Read;
 use crate::durable::{Attributes, Cause, Content, DurableError, Identity, Phase, Target};
-use crate::inventory::{FilePolicy, StoreKind, StorePolicy};
+use crate::inventory::{FilePolicy, StoreKind, StorePolicy, defaults};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::Secret;
 
 /// Larger files are not stores of ours.
 const MAX_FILE: usize = 1024 * 1024;
-
-/// Mode of a new file where the inventory gives none.
-const DEFAULT_MODE: u32 = 0o600;
 
 /// How often an edit begins anew because somebody else changed the file meanwhile.
 const EDITS: u32 = 5;
@@ -121,11 +118,6 @@ pub fn read(policy: &StorePolicy) -> Result<Option<Held>, Failure> {
         Err(_) => false,
     };
     Ok(Some(Held { secret, attributes_ok }))
-}
-
-/// Removes temporary files that a killed daemon left beside the store, and says how many they were.
-pub fn sweep(policy: &StorePolicy) -> Result<usize, Failure> {
-    open(policy)?.sweep().map_err(|error| unwritable(policy, error))
 }
 
 /// [`preflight`] on the blocking pool.
@@ -234,7 +226,7 @@ fn render(policy: &StorePolicy, existing: Option<&Content>, secret: &Secret) -> 
 fn attributes(policy: &StorePolicy, existing: Option<&Content>) -> Result<Attributes, Failure> {
     let file = file(policy);
     let env = matches!(policy.kind, StoreKind::EnvFile { .. });
-    let mode = file.mode.unwrap_or(DEFAULT_MODE);
+    let mode = file.mode.unwrap_or(defaults::STORE_MODE);
     let asked = Attributes { mode, owner: file.owner, group: file.group, inherit: !env };
     let Some(Content { attributes: found, has_acl, .. }) = existing else { return Ok(asked) };
     if *has_acl && file.mode.is_some() && found.mode & 0o070 & !mode != 0 {

@@ -226,7 +226,7 @@ fn left_over_temporary_files_beside_a_linked_store_are_swept() {
     fs::create_dir(home.path().join("real")).unwrap();
     symlink("real/token", home.path().join("token")).unwrap();
     fs::write(home.path().join("real/.patrold-aaaaaa.tmp"), "tok").unwrap();
-    assert_eq!(sweep(&file_store(&home.path().join("token"))), Ok(1));
+    assert_eq!(Target::open(&home.path().join("token")).unwrap().sweep().unwrap(), 1);
     assert_eq!(fs::read_dir(home.path().join("real")).unwrap().count(), 0);
 }
 

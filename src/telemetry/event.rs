@@ -48,6 +48,8 @@ lines! {
     SWEPT = "swept", "Temporary files that a kill left beside a store were removed", "";
     SWEEP_FAILED = "sweep-failed", "Temporary files beside stores could not be looked for",
         "check that the store's directory exists and may be read";
+    EXPOSED = "exposed", "Others may change or read a file that patrold relies on, or its state directory",
+        "do what the line says; who may write what decides can do what patrold can";
     INVENTORY_NOTE = "inventory-note", "The inventory is valid, and something in it is doubtful",
         "change what the line names, or leave it if it is meant";
     INVENTORY_PROBLEM = "inventory-problem", "One thing that is wrong with the changed inventory, with file, line and column",

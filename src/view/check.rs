@@ -155,6 +155,14 @@ impl Check {
         }
     }
 
+    /// Adds what was found of files that others may change or read, a line each with its remedy at the end.
+    pub fn expose(&mut self, warnings: Vec<String>) {
+        self.advice.extend(warnings.into_iter().map(|warning| {
+            let (message, help) = warning.rsplit_once(": ").unwrap_or((&warning, ""));
+            Advice { about: "files".to_owned(), message: message.to_owned(), help: help.to_owned() }
+        }));
+    }
+
     /// What is told of a valid inventory on standard output.
     pub fn render(&self, paint: Paint, now: Time) -> String {
         let mut out = String::new();

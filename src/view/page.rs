@@ -255,7 +255,7 @@ mod tests {
         change(&mut status);
         let loaded = crate::inventory::load(
             std::path::Path::new("tests/data/inventories/valid/listen.toml"),
-            &crate::inventory::Environment { state_dir: Some("/s".into()), runtime_dir: None },
+            &crate::inventory::Environment { state_dir: Some("/s".into()), ..Default::default() },
             status.at,
         );
         let what = "not minted: <img src=x onerror=alert(1)>".to_owned();

@@ -301,7 +301,7 @@ fn read_inventory(text: &str) -> Vec<Problem> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("patrold.toml");
     fs::write(&path, text).unwrap();
-    let environment = Environment { state_dir: Some("/var/lib/patrold".into()), runtime_dir: None };
+    let environment = Environment { state_dir: Some("/var/lib/patrold".into()), ..Environment::default() };
     inventory::load(&path, &environment, "2026-11-21T12:00:00Z".parse().unwrap()).report.problems()
 }
 

@@ -63,6 +63,7 @@ impl Account {
             mint_request,
             subject,
             page: None,
+            secrets: None,
         };
         let request = self.provider.render(operation, &values).unwrap();
         let mut sent = self.rig.http.request(request.method, request.url);

@@ -23,7 +23,7 @@ fn inventory(text: &str) -> Inventory {
     std::fs::write(file.path(), text).unwrap();
     let now = "2026-11-21T12:00:00Z".parse().unwrap();
     let runtime_dir = Some(Path::new("/run/patrold").to_owned());
-    let loaded = load(file.path(), &Environment { state_dir: None, runtime_dir }, now);
+    let loaded = load(file.path(), &Environment { runtime_dir, ..Environment::default() }, now);
     loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()))
 }
 

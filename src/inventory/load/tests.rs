@@ -10,7 +10,11 @@ fn now() -> Time {
 }
 
 fn environment() -> Environment {
-    Environment { state_dir: Some("/var/lib/patrold".into()), runtime_dir: Some("/run/patrold".into()) }
+    Environment {
+        state_dir: Some("/var/lib/patrold".into()),
+        runtime_dir: Some("/run/patrold".into()),
+        ..Environment::default()
+    }
 }
 
 fn loaded(path: impl AsRef<Path>) -> Loaded {
@@ -259,6 +263,34 @@ fn no_store_may_overwrite_the_inventory() {
 }
 
 #[test]
+fn no_store_may_overwrite_what_the_program_needs() {
+    let daemon = "[daemon]\nstate-dir = \"/state\"\ncontrol = \"/run/c.sock\"\nseal-key = { file = \"/keys/seal\" }\n\
+                  providers = \"providers\"\n";
+    let accounts = ACCOUNT.replace("{ env = \"AWX_TOKEN\" }", "{ file = \"/keys/awx\" }")
+        + "\ntls = { ca-file = \"/keys/ca.pem\" }\n";
+    for (path, what) in [
+        ("/state/journal.db", "which the daemon keeps in its state directory"),
+        ("/state/seal.key", "which the daemon keeps in its state directory"),
+        ("/state/../state/lock", "which the daemon keeps in its state directory"),
+        ("/run/c.sock", "the control socket"),
+        ("/keys/seal", "the key that seals secrets"),
+        ("/keys/awx", "the credential of account"),
+        ("/keys/ca.pem", "the `ca-file` of account"),
+        ("@HERE@/providers/own.toml", "a provider definition"),
+    ] {
+        let text = format!("{daemon}{accounts}{}", token("a", "").replace("/run/a", path));
+        let (dir, loaded) = loaded_from(&[("patrold.toml", &text)]);
+        let report = loaded.report.render();
+        assert!(loaded.inventory.is_none() && report.contains(what), "{path}: {report}");
+        assert!(
+            path.contains("HERE") || report.matches("patrold.toml:").count() >= 2,
+            "both places are named: {report}"
+        );
+        drop(dir);
+    }
+}
+
+#[test]
 fn defaults_shrink_to_fit_short_lives_and_written_values_stay() {
     let text = [
         ACCOUNT,
@@ -315,7 +347,12 @@ fn the_environment_says_where_things_go() {
             Some("/run/patrold"),
         ),
     ] {
-        let expected = Environment { state_dir: state_dir.map(Into::into), runtime_dir: runtime_dir.map(Into::into) };
+        let state_dir_named = set.iter().any(|(name, value)| *name == "STATE_DIRECTORY" && value.starts_with('/'));
+        let expected = Environment {
+            state_dir: state_dir.map(Into::into),
+            state_dir_named,
+            runtime_dir: runtime_dir.map(Into::into),
+        };
         assert_eq!(environment(set), expected, "{set:?}");
     }
 }

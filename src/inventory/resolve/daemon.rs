@@ -29,6 +29,7 @@ pub(super) fn resolve(spec: Option<&DaemonSpec>, context: &Context<'_>) -> Optio
         control: control?,
         listen,
         state_dir: state_dir?,
+        state_dir_named: around.state_dir_named || spec.is_some_and(|spec| spec.state_dir.is_some()),
         log_level: spec
             .and_then(|spec| spec.log_level.as_ref())
             .map_or_else(|| defaults::LOG_LEVEL.to_owned(), |level| level.value.clone()),

@@ -6,6 +6,7 @@
 mod account;
 mod cycle;
 mod daemon;
+mod needed;
 mod params;
 mod store;
 mod timing;
@@ -34,6 +35,8 @@ pub struct Surroundings<'a> {
     pub now: Time,
     /// The state directory where the inventory gives none.
     pub state_dir: Option<&'a Path>,
+    /// The service manager gave it.
+    pub state_dir_named: bool,
     /// Where the control socket goes where the inventory gives none.
     pub runtime_dir: Option<&'a Path>,
     /// `[daemon] providers`, made absolute.
@@ -70,8 +73,9 @@ pub fn resolve(spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -> Op
     let edges = cycle::Edges::of(&spec, &tokens);
     edges.check(&context);
     let used = credentials(&spec);
+    let needed = needed::files(&spec, daemon.as_ref(), &context);
     let accounts = account::resolve(spec.accounts, &tokens, &context);
-    let resolved = token::Resolver::new(&context, defaults, &accounts, &used).resolve(&spec.tokens);
+    let resolved = token::Resolver::new(&context, defaults, &accounts, &used, needed).resolve(&spec.tokens);
 
     if report.errors() > 0 {
         return None;

@@ -25,6 +25,8 @@ pub(super) struct Targets<'c> {
 enum Target {
     /// The inventory itself was read from it.
     Inventory,
+    /// This program needs it for something else.
+    Needed(Needed),
     File(Writer),
     EnvFile {
         first: Writer,
@@ -41,10 +43,21 @@ struct Writer {
     spot: Spot,
 }
 
+/// A file that no store may write.
+#[derive(Clone)]
+pub(super) struct Needed {
+    pub path: PathBuf,
+    /// As the end of a sentence.
+    pub what: String,
+    pub spot: Spot,
+}
+
 impl<'c> Targets<'c> {
-    pub(super) fn new(context: &'c Context<'c>) -> Self {
-        let files = context.around.files.iter();
-        Self { context, taken: files.map(|path| (normalised(path).into(), Target::Inventory)).collect() }
+    /// Law: no store writes over a file that this program reads or keeps for another purpose.
+    pub(super) fn new(context: &'c Context<'c>, needed: Vec<Needed>) -> Self {
+        let needed = needed.into_iter().map(|file| (normalised(&file.path).into(), Target::Needed(file)));
+        let files = context.around.files.iter().map(|path| (normalised(path).into(), Target::Inventory));
+        Self { context, taken: needed.chain(files).collect() }
     }
 
     /// Makes room for about so many stores.
@@ -58,6 +71,11 @@ impl<'c> Targets<'c> {
         let file = self.file(spec, what)?;
         let normal = normalised(&file.path);
         let writer = Writer { what: what.to_owned(), spot: spec.path.spot };
+        if self.is_definition(&normal) {
+            let message = format!("{what} would overwrite {}, a provider definition", normal.display());
+            self.context.report.error_with_help(writer.spot, message, "choose a path outside of `providers`");
+            return None;
+        }
         let (key, kind) = match &spec.kind {
             StoreKindSpec::File { .. } => {
                 self.claim_file(&normal, writer)?;
@@ -91,6 +109,13 @@ impl<'c> Targets<'c> {
         part.value.clone()
     }
 
+    /// Whether the file is read as a provider definition.
+    fn is_definition(&self, path: &Path) -> bool {
+        let directory = self.context.around.providers.map(normalised);
+        directory.is_some_and(|directory| path.parent() == Some(&directory))
+            && path.extension().is_some_and(|extension| extension == "toml")
+    }
+
     fn file(&self, spec: &StoreSpec, what: &str) -> Option<FilePolicy> {
         let report = self.context.report;
         let owner = spec.owner.as_ref().map(|owner| (owner.spot, &owner.value));
@@ -109,11 +134,11 @@ impl<'c> Targets<'c> {
             report.error_with_help(spec.path.spot, message, "name a file in it");
             return None;
         }
-        let (mode, newline) = match spec.kind {
-            StoreKindSpec::File { newline } => (Some(defaults::STORE_MODE), newline.unwrap_or(defaults::NEWLINE)),
-            StoreKindSpec::EnvFile { .. } => (None, false),
+        let newline = match spec.kind {
+            StoreKindSpec::File { newline } => newline.unwrap_or(defaults::NEWLINE),
+            StoreKindSpec::EnvFile { .. } => false,
         };
-        let mode = spec.mode.as_ref().map(|mode| mode.value).or(mode);
+        let mode = spec.mode.as_ref().map(|mode| mode.value);
         Some(FilePolicy { path, mode, owner: user, group, newline })
     }
 
@@ -202,6 +227,11 @@ impl Context<'_> {
             Target::Inventory => {
                 let message = format!("{} would overwrite {}, a file of this inventory", writer.what, path.display());
                 self.report.error_with_help(writer.spot, message, "choose another path");
+                return;
+            }
+            Target::Needed(Needed { what, spot, .. }) => {
+                let message = format!("{} would overwrite {}, {what}", writer.what, path.display());
+                self.clash(writer.spot, message, *spot);
                 return;
             }
             Target::File(first) | Target::EnvFile { first, .. } => first,

@@ -10,7 +10,7 @@ use crate::inventory::{AccountPolicy, HookPolicy, Initial, RenewBefore, TokenPol
 use crate::names::{HookKey, TokenName};
 use crate::provider::Params;
 
-use super::store::Targets;
+use super::store::{Needed, Targets};
 use super::timing::{Crons, Life, check_fits};
 use super::{Accounts, Context, params};
 
@@ -31,8 +31,9 @@ impl<'c> Resolver<'c> {
         defaults: &'c PolicySpec,
         accounts: &'c Accounts,
         used: &'c HashSet<String>,
+        needed: Vec<Needed>,
     ) -> Self {
-        Self { context, defaults, accounts, used, crons: Crons::new(context), targets: Targets::new(context) }
+        Self { context, defaults, accounts, used, crons: Crons::new(context), targets: Targets::new(context, needed) }
     }
 
     pub(super) fn resolve(mut self, specs: &[TokenSpec]) -> BTreeMap<TokenName, Arc<TokenPolicy>> {

@@ -6,6 +6,7 @@ mod definitions;
 mod fixtures;
 mod hostile;
 mod lineage;
+mod memory;
 mod pages;
 mod requests;
 mod templates;
@@ -97,6 +98,7 @@ impl Given {
             mint_request: Some(&self.mint_request),
             subject: Some(&self.subject),
             page: self.page.as_ref(),
+            secrets: None,
         }
     }
 }

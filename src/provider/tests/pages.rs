@@ -5,7 +5,7 @@ use crate::document::Report;
 use crate::outcome::Outcome;
 
 /// A definition whose listing goes on as `style` says, with further keys of `[list]` and `[list.item]`.
-fn listing(style: &str, list: &str, item: &str) -> Provider {
+pub(super) fn listing(style: &str, list: &str, item: &str) -> Provider {
     let text = format!(
         r#"
 [provider]

@@ -43,6 +43,19 @@ fn secrets(world: &World) -> Vec<String> {
     secrets
 }
 
+/// The forms in which a secret of letters and digits may be told: as it is, in hex, and what is certain of its base64, at
+/// each offset within a longer text.
+fn forms(secret: &str) -> Vec<String> {
+    let hex = |separator: &str| secret.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(separator);
+    let base64 = (0..3).map(|offset| {
+        let encoded = STANDARD.encode(format!("{}{secret}", "x".repeat(offset)));
+        let (start, end) = ((offset * 8).div_ceil(6), (offset + secret.len()) * 8 / 6);
+        encoded[start..end].to_owned()
+    });
+    let plain = [secret.to_owned(), hex(""), hex("").to_uppercase(), hex(" ")];
+    plain.into_iter().chain(base64).filter(|form| form.len() >= 8).collect()
+}
+
 fn contains(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
@@ -62,8 +75,11 @@ async fn secrets_are_nowhere_but_in_their_stores() {
         Options { commvault_access_lifetime: Span::seconds(3), commvault_mint_by_token: false, ..Options::default() };
     let world = World::with(options).await;
     // What a hook sees of itself, and what it prints of its token's store.
-    let hook = "hooks = [{ run = [\"sh\", \"-c\", \"cat /proc/self/environ /proc/$$/cmdline >> $DIR/seen; \
-                cat $DIR/stores/* >&2; test -e $DIR/once || { touch $DIR/once; exit 1; }\"] }]";
+    // Once every store is there, it fails three times, and prints all of them in another form each time.
+    let hook = "hooks = [{ run = [\"sh\", \"-c\", \"cat /proc/self/environ /proc/$$/cmdline >> $DIR/seen; cd $DIR/stores; \
+                [ $(ls | wc -l) -ge 3 ] || exit 0; test -e ../once || { touch ../once; cat * >&2; exit 1; }; \
+                test -e ../twice || { touch ../twice; base64 -w0 * >&2; cat * | base64 -w0; exit 1; }; \
+                test -e ../thrice || { touch ../thrice; cat * | od -An -v -tx1 >&2; exit 1; }\"] }]";
     let more = format!("rotate-every = \"30d\"\n{hook}");
     let parts = [
         world.account(Service::Awx, "credential = { username = \"patrold\", password = { file = \"$DIR/password\" } }"),
@@ -96,7 +112,12 @@ async fn secrets_are_nowhere_but_in_their_stores() {
             view.state.phase.current().is_some_and(|current| current.generation.number.0 >= 5)
         });
         renewed.await;
-        let status = serde_json::to_vec(&daemon.running.status()).unwrap();
+        assert!(world.path("thrice").exists(), "the hook did not fail three times");
+        let mut status = serde_json::to_vec(&daemon.running.status()).unwrap();
+        for name in ["ci", "gps", "backup"] {
+            let explanation = daemon.running.explain(&name.parse().unwrap());
+            status.extend(serde_json::to_vec(&explanation).unwrap());
+        }
         daemon.stop().await;
         status
     }
@@ -113,8 +134,11 @@ async fn secrets_are_nowhere_but_in_their_stores() {
         .filter(|path| !stores.iter().any(|store| path.starts_with(store)))
         .collect();
     assert!(left.iter().any(|path| path.ends_with("seen")), "{left:?}");
-    for secret in &secrets {
-        let kind = world.loopback.ledger().entry_of(secret).map(|entry| entry.name);
+    for (original, secret) in
+        secrets.iter().flat_map(|secret| forms(secret).into_iter().map(move |form| (secret, form)))
+    {
+        let secret = &secret;
+        let kind = world.loopback.ledger().entry_of(original).map(|entry| entry.name);
         assert!(!contains(&log, secret), "the log holds a secret of {kind:?}: {}", lines_with(&log, secret));
         assert!(!contains(&status, secret), "the status holds a secret of {kind:?}");
         for path in &left {
