@@ -60,7 +60,7 @@ impl<T: Told> Outcome<T> {
     pub fn words(&mut self) -> Option<&mut Failure> {
         match self {
             Self::Done(value) => value.objection(),
-            Self::Later { failure, .. } | Self::Refused(failure) | Self::Ambiguous(failure) => Some(failure),
+            Self::Later { failure, .. } | Self::Refused(failure) | Self::Unknown(failure) => Some(failure),
         }
     }
 }

@@ -321,7 +321,10 @@ impl<C: Clock> Account<C> {
         let outcome = match sent {
             Exchange::Answered(response) => {
                 let until = self.update_limits(&response, sent_at, now).await;
-                put_off(self.understand(&values, &response, |values| read(provider, values, &response, now)).await, until)
+                put_off(
+                    self.understand(&values, &response, |values| read(provider, values, &response, now)).await,
+                    until,
+                )
             }
             Exchange::NotSent(failure) => Outcome::later(failure),
             Exchange::Unknown(failure) => match job.operation {

@@ -22,7 +22,7 @@ pub(super) fn pin(socket: &Path, state_dir: &Path) -> Result<Option<OwnedFd>, Cl
     let Ok(pinned) = rustix::fs::open(socket, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { return Ok(None) };
     let Ok(stream) = UnixStream::connect(way(socket, Some(&pinned))) else { return Ok(None) };
     let owner = state_dir.metadata().ok().map(|about| about.uid());
-    let listener = socket_peercred(&stream).map_err(|error| untold(socket, error.into()))?.uid.as_raw();
+    let listener = socket_peercred(&stream).map_err(|error| untold(socket, &error.into()))?.uid.as_raw();
     if is_daemon(listener, owner, geteuid().as_raw()) {
         return Ok(Some(pinned));
     }
@@ -44,7 +44,7 @@ fn is_daemon(listener: u32, owner: Option<u32>, own: u32) -> bool {
     listener == 0 || listener == own || Some(listener) == owner
 }
 
-fn untold(socket: &Path, error: io::Error) -> ClientError {
+fn untold(socket: &Path, error: &io::Error) -> ClientError {
     ClientError::failed(format!("nobody knows who listens on {}: {error}", socket.display()))
 }
 

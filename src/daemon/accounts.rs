@@ -170,13 +170,15 @@ impl<C: Clock> Accounts<C> {
             );
             endpoint
                 .inspect(|endpoint| drop(endpoints.insert(key, Arc::clone(endpoint))))
-                .map(|endpoint| Account::new(
-                    Arc::clone(&policy),
-                    self.clock.clone(),
-                    endpoint,
-                    Arc::clone(&self.keyring),
-                    roots.as_ref(),
-                ))
+                .map(|endpoint| {
+                    Account::new(
+                        Arc::clone(&policy),
+                        self.clock.clone(),
+                        endpoint,
+                        Arc::clone(&self.keyring),
+                        roots.as_ref(),
+                    )
+                })
                 .map_err(|error| Failure::new(FailureCode::Request, error.to_string()))
         };
         let same_lists = stayed.filter(|stayed| stayed.policy.provider == policy.provider);

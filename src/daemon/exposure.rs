@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::inventory::{Credential, Inventory, SecretSource};
+use crate::inventory::{Credential, Inventory, Listen};
+use crate::secret::SecretSource;
 
 /// More than these are not named: a directory of ten thousand files with one fault says one thing.
 const MOST: usize = 20;
@@ -88,12 +89,7 @@ fn relied_on(inventory: &Inventory, files: &[PathBuf]) -> BTreeSet<(PathBuf, Rol
         SecretSource::Env(_) | SecretSource::SystemdCredential(_) => {}
     };
     inventory.daemon.seal_key.iter().for_each(|key| secret(key, "the key that seals secrets"));
-    inventory
-        .daemon
-        .listen
-        .iter()
-        .flat_map(|listen| listen.secrets())
-        .for_each(|it| secret(it, "a secret of `listen`"));
+    inventory.daemon.listen.iter().flat_map(Listen::secrets).for_each(|it| secret(it, "a secret of `listen`"));
     for account in inventory.accounts.values() {
         if let Credential::Secret(source) | Credential::Basic { password: source, .. } = &account.credential {
             secret(source, "a credential");
@@ -123,7 +119,6 @@ fn doubt(path: &Path, role: Role, rights: Rights, user: &User) -> Option<String>
             "others may look into the state directory {shown} (mode {:04o}): chmod 0700 {shown}",
             rights.mode & 0o7777
         )),
-        Role::StateDirectory => None,
         Role::Decides(what) | Role::Secret(what) if writable(rights, strange) => Some(format!(
             "{shown} may be changed by others (mode {:04o}), and with it {what}: chmod go-w {shown}",
             rights.mode & 0o7777
@@ -132,7 +127,7 @@ fn doubt(path: &Path, role: Role, rights: Rights, user: &User) -> Option<String>
             "{what} may be read by others in {shown} (mode {:04o}): chmod go-rwx {shown}",
             rights.mode & 0o7777
         )),
-        Role::Decides(_) | Role::Secret(_) => None,
+        Role::StateDirectory | Role::Decides(_) | Role::Secret(_) => None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Reaps processes that nobody waits for: what a hook left behind and the kernel gave to process 1.
 //!
 //! Law: no zombie stays, and no child is reaped that somebody waits for. Every child that this program starts leads a
-//! process group of its own, so that what leads none is somebody's orphan. An orphan that leads one is told from a child
-//! by its session, or else by time: those who wait for a child do it at once.
+//! process group of its own or stays in that of the program, so that what is in another's group is somebody's orphan. An
+//! orphan that leads one is told from a child by its session, or else by time: those who wait for a child do it at once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,9 +33,10 @@ pub async fn run() -> std::io::Result<()> {
     }
     let mut ended = signal(SignalKind::child())?;
     let mut seen = HashMap::new();
+    let own = own();
     loop {
         let now = Instant::now();
-        for pid in orphans(&children(), own_session(), &mut seen, now) {
+        for pid in orphans(&children(), own, &mut seen, now) {
             reap(pid);
         }
         // What is not certain is looked at again, without a signal.
@@ -48,20 +49,20 @@ pub async fn run() -> std::io::Result<()> {
 }
 
 /// Those of `ended` whom nobody waits for. `seen`: the others, and since when they have ended.
-fn orphans(ended: &[Ended], session: i32, seen: &mut HashMap<i32, Instant>, now: Instant) -> Vec<i32> {
+fn orphans(ended: &[Ended], (group, session): (i32, i32), seen: &mut HashMap<i32, Instant>, now: Instant) -> Vec<i32> {
     seen.retain(|pid, _| ended.iter().any(|ended| ended.pid == *pid));
     let is_orphan = |child: &&Ended| {
-        let leads = child.group == child.pid;
-        let told = !leads || child.session != session;
+        let is_anothers = child.group != child.pid && child.group != group;
+        let told = is_anothers || child.session != session;
         told || now - *seen.entry(child.pid).or_insert(now) >= WAITED_FOR
     };
     ended.iter().filter(is_orphan).map(|child| child.pid).collect()
 }
 
-/// The session of this process; 0 where it began outside of the container.
-fn own_session() -> i32 {
+/// Group and session of this process; 0 where they began outside of the container.
+fn own() -> (i32, i32) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    about(&stat).map_or(0, |(_, _, _, session)| session)
+    about(&stat).map_or((0, 0), |(_, _, group, session)| (group, session))
 }
 
 fn reap(pid: i32) {
@@ -115,11 +116,11 @@ mod tests {
     fn orphans_are_reaped_and_children_that_somebody_waits_for_are_not() {
         let child = |pid, group, session| Ended { pid, group, session };
         let (mut seen, now) = (HashMap::new(), Instant::now());
-        let ended = [child(7, 5, 3), child(8, 8, 8), child(9, 9, 3)];
-        assert_eq!(orphans(&ended, 3, &mut seen, now), [7, 8], "of another's group, of another session, a child");
-        assert_eq!(orphans(&[], 3, &mut seen, now), [] as [i32; 0]);
+        let ended = [child(7, 5, 3), child(8, 8, 8), child(9, 9, 3), child(10, 4, 3)];
+        assert_eq!(orphans(&ended, (4, 3), &mut seen, now), [7, 8], "of another's group, of another session, children");
+        assert_eq!(orphans(&[], (4, 3), &mut seen, now), [] as [i32; 0]);
         assert!(seen.is_empty(), "it was waited for");
-        let _ = orphans(&[child(9, 9, 3)], 3, &mut seen, now);
-        assert_eq!(orphans(&[child(9, 9, 3)], 3, &mut seen, now + WAITED_FOR), [9], "nobody waits for it");
+        let _ = orphans(&[child(9, 9, 3)], (4, 3), &mut seen, now);
+        assert_eq!(orphans(&[child(9, 9, 3)], (4, 3), &mut seen, now + WAITED_FOR), [9], "nobody waits for it");
     }
 }

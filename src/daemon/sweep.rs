@@ -85,7 +85,9 @@ mod tests {
     fn a_place_is_swept_after_its_store_has_moved() {
         let home = tempfile::tempdir().unwrap();
         let at = |name: &str| home.path().join(name);
-        ["state", "old", "new"].iter().for_each(|name| std::fs::create_dir(at(name)).unwrap());
+        for name in ["state", "old", "new"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
         let inventory = |store: &str| {
             let text = format!(
                 "[daemon]\nstate-dir = \"{}\"\n[account.a]\nprovider = \"awx\"\nurl = \"https://h.example\"\n\

@@ -116,8 +116,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::journal::Commit;
-    use crate::names::GenerationNo;
+    use crate::journal::{Commit, Stored};
+    use crate::names::{GenerationNo, TokenName};
     use crate::outcome::Failure;
     use crate::provider::{Expiry, Remote};
     use crate::rotation::state::{Current, Delivery, Generation};
@@ -132,6 +132,10 @@ mod tests {
     impl Journal for Arc<Counted> {
         async fn commit(&self, _: Commit) -> Result<(), Failure> {
             Ok(())
+        }
+
+        async fn stored(&self, _: &TokenName) -> Result<Option<Stored>, Failure> {
+            Ok(None)
         }
 
         async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::inventory::OnFailure;
+use crate::secret::Redactor;
 use crate::secret::Secret;
 
 const LONG: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ mod spec;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -240,6 +240,11 @@ impl StorePolicy {
         match &self.kind {
             StoreKind::File(file) | StoreKind::EnvFile { file, .. } => file,
         }
+    }
+
+    /// The directory of that file.
+    pub fn directory(&self) -> &Path {
+        self.file().path.parent().unwrap_or(Path::new("/"))
     }
 }
 

@@ -164,7 +164,7 @@ mod tests {
     fn items_are_found_where_the_pointer_leads_and_the_rest_is_an_outline() {
         for (sentence, body, pointer, outline, items) in [
             ("in a table", r#"{"n":2,"items":[{"a":1},{"a":2}]}"#, "/items", r#"{"n":2,"items":[{"a":1}]}"#, 2),
-            ("the whole", r#"[1,2,3]"#, "", "[1]", 3),
+            ("the whole", "[1,2,3]", "", "[1]", 3),
             ("deeper", r#"{"a":{"b~":[[],[7,8]]},"c":null}"#, "/a/b~0/1", r#"{"a":{"b~":[[],[7]]},"c":null}"#, 2),
             ("nothing there", r#"{"a":1.5}"#, "/items", r#"{"a":1.5}"#, 0),
             ("no list", r#"{"items":{"x":true}}"#, "/items", r#"{"items":{"x":true}}"#, 0),

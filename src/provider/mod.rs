@@ -258,7 +258,7 @@ pub enum Verdict {
 
 impl Told for Minted {
     fn objection(&mut self) -> Option<&mut Failure> {
-        self.objection.as_mut()
+        self.rejection.as_mut()
     }
 }
 

@@ -134,18 +134,38 @@ pub fn plain_words(text: &str, sent: &[String]) -> String {
 /// The longest name of several words, such as `user_does_not_have_permission`.
 const LONGEST_WORDS: usize = 60;
 
-/// Whether it is a word in one of the usual cases, or a short number. What somebody drew at random mixes them.
+/// Whether it is a word in one of the usual cases, several in camel case, a short number, or the code of an error. What
+/// somebody drew at random mixes them.
 fn is_plain(word: &str) -> bool {
     const LONGEST_WORD: usize = 18;
     const LONGEST_NUMBER: usize = 6;
+    const SHORTEST_HUMP: usize = 3;
     let mut rest = word.chars();
-    let first = rest.next();
+    let Some(first) = rest.next() else { return true };
+    if first.is_numeric() {
+        return word.len() <= LONGEST_NUMBER && rest.all(char::is_numeric);
+    }
+    let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = word.len() - letters.len();
+    if number > 0 {
+        // AADSTS7000215
+        return number <= LONGEST_NUMBER + 2 && letters.len() <= 8 && letters.chars().all(|c| c.is_ascii_uppercase());
+    }
+    if !word.chars().all(char::is_alphabetic) {
+        return false;
+    }
     let one_case = rest.clone().all(char::is_lowercase) || word.chars().all(char::is_uppercase);
     // Scripts without cases are words of people.
-    let caseless = word.chars().all(|c| c.is_alphabetic() && !c.is_ascii());
-    match first {
-        None => true,
-        Some(first) if first.is_numeric() => word.len() <= LONGEST_NUMBER && rest.all(char::is_numeric),
-        Some(first) => first.is_alphabetic() && word.chars().count() <= LONGEST_WORD && (one_case || caseless),
+    let caseless = word.chars().all(|c| !c.is_ascii());
+    if one_case || caseless {
+        return word.chars().count() <= LONGEST_WORD;
     }
+    let mut hump = 0;
+    let humps = word.chars().all(|c| {
+        let begins = c.is_uppercase();
+        let fits = !begins || hump == 0 || hump >= SHORTEST_HUMP;
+        hump = if begins { 1 } else { hump + 1 };
+        fits && hump <= LONGEST_WORD
+    });
+    humps && hump >= SHORTEST_HUMP
 }

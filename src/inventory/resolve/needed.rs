@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use crate::document::Spot;
 use crate::inventory::spec::{CredentialSpec, DaemonSpec, Spec};
-use crate::inventory::{DaemonSettings, ListenAuth, SecretSource};
+use crate::inventory::{DaemonSettings, ListenAuth};
+use crate::secret::SecretSource;
 
 use super::Context;
 use super::store::Needed;
 
 /// What lies in the state directory.
-const KEPT: [&str; 6] = ["journal.db", "journal.db-wal", "journal.db-shm", "seal.key", "lock", "store-paths.json"];
+const KEPT: [&str; 7] =
+    ["journal.db", "journal.db-wal", "journal.db-shm", "seal.key", "lock", "limits.json", "store-paths.json"];
 
 /// Every file of the daemon and of its accounts. Those of the inventory and of definitions are known otherwise.
 pub(super) fn files(spec: &Spec<'_>, settings: Option<&DaemonSettings>, context: &Context<'_>) -> Vec<Needed> {
@@ -70,8 +72,8 @@ fn of_daemon(daemon: &DaemonSpec) -> Vec<(PathBuf, &'static str, Spot)> {
 
 fn of_credential(credential: &CredentialSpec) -> Option<&Path> {
     match credential {
-        CredentialSpec::Secret(SecretSource::File(path)) => Some(path),
-        CredentialSpec::Basic { password: SecretSource::File(path), .. } => Some(path),
+        CredentialSpec::Secret(SecretSource::File(path))
+        | CredentialSpec::Basic { password: SecretSource::File(path), .. } => Some(path),
         CredentialSpec::Secret(_) | CredentialSpec::Basic { .. } | CredentialSpec::Token(_) => None,
     }
 }

@@ -48,7 +48,10 @@ fn a_secret_is_struck_out_in_every_usual_form() {
         let _ = write!(all, "\\u{unit:04X}");
         all
     });
-    let numbers: String = SECRET.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+    let numbers = SECRET.chars().fold(String::new(), |mut all, c| {
+        let _ = write!(all, "&#{};", u32::from(c));
+        all
+    });
     let around = |before: &str| format!("{before}{SECRET} and more");
     let lines = STANDARD.encode(format!("{}{SECRET}{}", "a".repeat(40), "b".repeat(40)));
     let lines = [&lines[..76], &lines[76..]].join("\n");
@@ -141,6 +144,8 @@ fn of_an_answer_with_a_secret_that_nobody_knows_words_are_kept() {
         ),
         ("at https://awx.example/api", "at https://awx.example/api"),
         ("limit of 25 tokens, code 40301", "limit of 25 tokens, code 40301"),
+        ("patLifespanPolicyViolation AADSTS7000215: errorCode", "patLifespanPolicyViolation AADSTS7000215: errorCode"),
+        ("aBcDeFgHiJkLmNoPqR XyzabcdEfghijkLmnopQr7", "*** ***"),
         ("created glpat-Xy7kQ2v9sT4wB8nM1pLz, then failed", "created ***, then failed"),
         ("{\"token\":\"deadbeefcafebabedeadbeef\"}", "{\"token\":\"***\"}"),
         ("token=QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "***"),
