@@ -9,7 +9,7 @@ use crate::rotation::state::{Phase, TokenState};
 use super::samples::{events, phases, time};
 
 /// A change of phase: from, event, to.
-type Arrow = (String, String, String);
+pub(super) type Arrow = (String, String, String);
 
 /// What `apply` does with every event in every phase.
 fn done() -> BTreeSet<Arrow> {
@@ -31,7 +31,7 @@ fn done() -> BTreeSet<Arrow> {
 }
 
 /// The lines `from ──event, event──▶ to` of the diagram.
-fn drawn() -> BTreeSet<Arrow> {
+pub(super) fn drawn() -> BTreeSet<Arrow> {
     let mut arrows = BTreeSet::new();
     for line in include_str!("../mod.rs").lines().filter_map(|line| line.strip_prefix("//! ")) {
         let Some((from, rest)) = line.split_once(" ──") else { continue };

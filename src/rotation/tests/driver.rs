@@ -1,5 +1,8 @@
 //! Drives one token through simulated time, restarts it when it is stopped, and checks the guarantees at every commit.
 
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
@@ -18,6 +21,7 @@ use crate::rotation::run::{Context, Held, Line, Machine, restore};
 use crate::rotation::state::{Generation, Origin, Orphan, Phase, TokenState};
 use crate::secret::{Secret, SecretParts, TOKEN_PART};
 
+use super::diagram::Arrow;
 use super::ledger::{Consumer, Issued, Ledger};
 use super::policy;
 use super::world::{Fate, Kind, World, fingerprinter};
@@ -29,6 +33,16 @@ pub(super) struct Watched {
     world: Arc<World>,
     /// What replaying all records gives.
     folded: Mutex<TokenState>,
+    seen: Mutex<Seen>,
+    /// A control: commits are acknowledged and dropped.
+    forgets: AtomicBool,
+}
+
+/// What the journal was given: states, by their hash, and changes of phase.
+#[derive(Debug, Default)]
+struct Seen {
+    states: HashSet<u64>,
+    arrows: BTreeSet<Arrow>,
 }
 
 impl Journal for Watched {
@@ -39,6 +53,9 @@ impl Journal for Watched {
                     return Err(Failure::new(FailureCode::Journal, "the disk is full"));
                 }
                 self.check(ledger, now, &commit);
+                if self.forgets.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
                 self.memory.commit(commit).now_or_never().unwrap()
             })
             .await
@@ -60,7 +77,10 @@ impl Watched {
             let line: Line = serde_json::from_str(&record.body).unwrap();
             let brought = folded.phase.candidate().filter(|candidate| candidate.origin == Origin::Adopted).cloned();
             match apply(folded.clone(), line.at, &line.event) {
-                Ok(next) => *folded = next,
+                Ok(next) => {
+                    self.seen.lock().unwrap().change(&folded.phase, &line.event, &next);
+                    *folded = next;
+                }
                 Err(misfit) => ledger.violations.push(misfit.to_string()),
             }
             let (theirs, generation) = match (&*line.event, brought) {
@@ -80,6 +100,18 @@ impl Watched {
             ledger.tokens.iter().filter(|it| it.lives(now) && !it.operators && !accounts_for(&folded, it)).collect();
         let forgotten: Vec<_> = forgotten.into_iter().map(|it| format!("nobody knows of {} at {now}", it.id)).collect();
         ledger.violations.extend(forgotten);
+    }
+}
+
+impl Seen {
+    fn change(&mut self, from: &Phase, event: &Event, next: &TokenState) {
+        let mut hasher = DefaultHasher::new();
+        serde_json::to_string(next).unwrap().hash(&mut hasher);
+        self.states.insert(hasher.finish());
+        if from.name() != next.phase.name() {
+            let name = |name: &str| name.to_owned();
+            self.arrows.insert((name(from.name()), name(event.name()), name(next.phase.name())));
+        }
     }
 }
 
@@ -140,6 +172,8 @@ impl Sim {
             memory: MemoryJournal::new(),
             world: Arc::clone(&world),
             folded: Mutex::new(TokenState::default()),
+            seen: Mutex::default(),
+            forgets: AtomicBool::new(false),
         });
         let machine = Machine {
             effects: Arc::clone(&world),
@@ -296,6 +330,17 @@ impl Sim {
         }
         let (provider_now, account) = (self.provider_now(), self.context.policy.account.name.clone());
         self.context.listing = Some(Arc::new(self.world.ledger(|ledger| ledger.listing(&account, provider_now))));
+    }
+
+    /// What the journal was given so far.
+    pub fn seen(&self, look: impl FnOnce(&HashSet<u64>, &BTreeSet<Arrow>)) {
+        let seen = self.machine.journal.seen.lock().unwrap();
+        look(&seen.states, &seen.arrows);
+    }
+
+    /// From now on the journal acknowledges what it drops.
+    pub fn forgets(&self, forgets: bool) {
+        self.machine.journal.forgets.store(forgets, Ordering::Relaxed);
     }
 
     /// What must never happen and did.

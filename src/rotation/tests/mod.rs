@@ -4,6 +4,7 @@
 mod crash;
 mod diagram;
 mod driver;
+mod exhaustive;
 mod forgiveness;
 mod ledger;
 mod lives;
