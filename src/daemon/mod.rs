@@ -2,7 +2,8 @@
 
 pub mod accounts;
 pub mod audit;
-pub mod config_watch;
+mod condition_line;
+mod config_watch;
 pub mod control;
 pub mod core;
 pub mod deadlines;

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock, Time};
-use crate::inventory::{DaemonSettings, Inventory};
+use crate::inventory::DaemonSettings;
 use crate::telemetry::event;
-use crate::text::words;
 
+use super::condition_line::{PATIENCE, Told, condition_line, stores_looked_at};
 use super::config_watch::{Changed, ConfigWatcher};
 use super::control::Socket;
 use super::http::{Front, FrontHandle};
@@ -128,18 +128,43 @@ pub async fn host<C: Clock, F: Fn(&DaemonSettings)>(
         async move { drop(served.await) }
     });
     beside.spawn({
-        let (systemd, waker) = (host.systemd.clone(), running.waker.clone());
+        let (systemd, running, told) = (host.systemd.clone(), Arc::clone(&running), Arc::<Told>::default());
+        let notices = systemd.clone();
         let beats = move |patience: Duration| {
-            let waker = waker.clone();
-            async move { waker.heartbeat(patience).await.1 }
+            let (systemd, running, told) = (notices.clone(), Arc::clone(&running), Arc::clone(&told));
+            async move {
+                let alive = running.waker.heartbeat(patience).await.1;
+                // Building the status of many tokens takes its time.
+                let news = tokio::task::spawn_blocking(move || told.news(&running)).await;
+                if let Ok(Some(line)) = news {
+                    systemd.status(&line);
+                }
+                alive
+            }
         };
         async move { systemd.watchdog(beats).await }
     });
     let front = Front::start(Arc::clone(&running));
-    host.systemd.ready(&summary(&inventory));
+    tokio::select! {
+        biased;
+        signal = stop(&mut host.orders) => return end(running, front, beside, &mut host, signal).await,
+        () = stores_looked_at(&running, PATIENCE) => {}
+    }
+    host.systemd.ready(&condition_line(&running.status()));
     started(&running, front.handle());
 
     let signal = attend(&running, &mut host, front.handle(), read).await?;
+    end(running, front, beside, &mut host, signal).await
+}
+
+/// Ends the daemon in good order, after the order `signal`.
+async fn end<C: Clock, F: Fn(&DaemonSettings)>(
+    running: Arc<Running<C>>,
+    front: Front,
+    beside: JoinSet<()>,
+    host: &mut Host<F>,
+    signal: &'static str,
+) -> Result<Ended, StartError> {
     let patience = running.core.inventory().daemon.drain_timeout;
     tracing::info!(event = event::STOPPING, signal, "stopping: steps under way are brought to their next record");
     host.systemd.stopping(patience);
@@ -228,10 +253,8 @@ async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
                         let inventory = running.core.inventory();
                         if reload.problems.is_empty() {
                             (host.follow)(&inventory.daemon);
-                            host.systemd.ready(&summary(&inventory));
-                        } else {
-                            host.systemd.ready("the changed inventory is invalid; the one before stays in force");
                         }
+                        host.systemd.ready(&condition_line(&running.status()));
                     }
                     Err(error) => {
                         tracing::error!(event = event::TASK_DIED, %error, "a reload ended abnormally");
@@ -252,9 +275,4 @@ async fn changed(watcher: Option<&mut ConfigWatcher>) -> Changed {
         Some(watcher) => watcher.changed().await,
         None => std::future::pending().await,
     }
-}
-
-fn summary(inventory: &Inventory) -> String {
-    let (tokens, accounts) = (inventory.tokens.len(), inventory.accounts.len());
-    format!("{} at {}", words::count(tokens, "token"), words::count(accounts, "account"))
 }

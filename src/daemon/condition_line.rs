@@ -1,0 +1,96 @@
+//! One line for the service manager: how the daemon fares. And when it may say that it is ready.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::report::status::{AccountCondition, Condition, Status};
+use crate::text::words;
+
+use super::Running;
+
+/// How long a start waits for stores before it says that it is ready.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many names are told.
+const NAMES: usize = 3;
+
+/// The line that `systemctl status` shows: the size of the inventory, and what is in trouble.
+pub(super) fn condition_line(status: &Status) -> String {
+    let wanted = status.tokens.iter().filter(|token| token.condition != Condition::Left);
+    let (tokens, accounts) = (words::count(wanted.count(), "token"), words::count(status.accounts.len(), "account"));
+    let mut line = format!("{tokens} at {accounts}");
+    let troubled = |token: &&_| {
+        let token: &crate::report::status::TokenStatus = token;
+        matches!(token.condition, Condition::Failing | Condition::Due | Condition::Missing | Condition::Down)
+    };
+    let names: Vec<_> = status.tokens.iter().filter(troubled).map(|token| &token.name).collect();
+    if !names.is_empty() {
+        line += &format!("; {} in trouble: {}", names.len(), words::some(&names, NAMES));
+    }
+    if status.journal.failure.is_some() {
+        line += "; the journal cannot be written";
+    }
+    let degraded = status.accounts.iter().filter(|account| account.condition == AccountCondition::Degraded);
+    let degraded: Vec<_> = degraded.map(|account| &account.name).collect();
+    if !degraded.is_empty() {
+        line += &format!("; degraded: {}", words::some(&degraded, NAMES));
+    }
+    let reload = status.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref());
+    if reload.is_some_and(|reload| !reload.answer.applied) {
+        line += "; the changed inventory is invalid, the one before stays in force";
+    }
+    line
+}
+
+/// What the service manager was told last.
+#[derive(Debug, Default)]
+pub(super) struct Told(Mutex<String>);
+
+impl Told {
+    /// The present line, where it is not what was told last.
+    pub(super) fn news<C: Clock>(&self, running: &Running<C>) -> Option<String> {
+        let line = condition_line(&running.status());
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (*told != line).then(|| {
+            told.clone_from(&line);
+            line
+        })
+    }
+}
+
+/// Waits until each token that has a secret was looked at, so that consumers which start after this service find their
+/// stores written, also after a boot that emptied them. What takes longer than `patience` is not waited for.
+pub(super) async fn stores_looked_at<C: Clock>(running: &Running<C>, patience: Duration) {
+    let all = async {
+        for (_, token) in running.core.tokens.all() {
+            if token.view().state.phase.current().is_some() {
+                // It fails only if the token has left the registry.
+                let _ = token.follow().wait_for(|view| view.rest.is_some()).await;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(patience, all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::status::JournalStatus;
+
+    #[test]
+    fn the_line_tells_what_is_in_trouble() {
+        let journal = JournalStatus { state_dir: "/s".into(), failure: None, unreadable: Vec::new() };
+        let mut status = Status {
+            at: "2026-03-01T12:00:00Z".parse().unwrap(),
+            daemon: None,
+            journal,
+            accounts: Vec::new(),
+            tokens: Vec::new(),
+        };
+        assert_eq!(condition_line(&status), "0 tokens at 0 accounts");
+        let full = crate::outcome::Failure::new(crate::outcome::FailureCode::Journal, "full");
+        status.journal.failure = Some(full);
+        assert_eq!(condition_line(&status), "0 tokens at 0 accounts; the journal cannot be written");
+    }
+}
