@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::report::status::{AccountCondition, Condition, Status};
+use crate::report::status::{AccountCondition, Condition, Status, TokenStatus};
 use crate::text::words;
 
 use super::Running;
@@ -19,28 +19,27 @@ const NAMES: usize = 3;
 pub(super) fn condition_line(status: &Status) -> String {
     let wanted = status.tokens.iter().filter(|token| token.condition != Condition::Left);
     let (tokens, accounts) = (words::count(wanted.count(), "token"), words::count(status.accounts.len(), "account"));
-    let mut line = format!("{tokens} at {accounts}");
-    let troubled = |token: &&_| {
-        let token: &crate::report::status::TokenStatus = token;
+    let mut parts = vec![format!("{tokens} at {accounts}")];
+    let troubled = |token: &&TokenStatus| {
         matches!(token.condition, Condition::Failing | Condition::Due | Condition::Missing | Condition::Down)
     };
     let names: Vec<_> = status.tokens.iter().filter(troubled).map(|token| &token.name).collect();
     if !names.is_empty() {
-        line += &format!("; {} in trouble: {}", names.len(), words::some(&names, NAMES));
+        parts.push(format!("{} in trouble: {}", names.len(), words::some(&names, NAMES)));
     }
     if status.journal.failure.is_some() {
-        line += "; the journal cannot be written";
+        parts.push("the journal cannot be written".to_owned());
     }
     let degraded = status.accounts.iter().filter(|account| account.condition == AccountCondition::Degraded);
     let degraded: Vec<_> = degraded.map(|account| &account.name).collect();
     if !degraded.is_empty() {
-        line += &format!("; degraded: {}", words::some(&degraded, NAMES));
+        parts.push(format!("degraded: {}", words::some(&degraded, NAMES)));
     }
     let reload = status.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref());
     if reload.is_some_and(|reload| !reload.answer.applied) {
-        line += "; the changed inventory is invalid, the one before stays in force";
+        parts.push("the changed inventory is invalid, the one before stays in force".to_owned());
     }
-    line
+    parts.join("; ")
 }
 
 /// What the service manager was told last.
