@@ -44,7 +44,7 @@ fn what_a_file_does_not_say_is_that_of_the_definition_it_extends() {
     assert_eq!((plain.title.as_str(), plain.extends.as_str()), (awx.title.as_str(), "awx"));
     assert_eq!(plain.mint_settle(), awx.mint_settle());
     // A file that nobody checked is not checked, whatever it extends.
-    assert_eq!((plain.checked, awx.checked), (Checked::Docs, Checked::Mock));
+    assert_eq!((plain.checked, awx.checked), (Checked::Docs, Checked::Live));
     assert_ne!(*plain, *awx);
 }
 
