@@ -84,7 +84,7 @@ fn settled(token: &TokenPolicy, fingerprint: &Fingerprint) -> TokenState {
         marker: None,
         remote: Remote {
             id: "1".parse().ok(),
-            expires: Expiry::At(at + Span::days(40) + spread),
+            expires: Expiry::told(at + Span::days(40) + spread),
             refresh_expires: None,
             renewable_until: None,
             facts: BTreeMap::new(),

@@ -235,6 +235,9 @@ failure_codes! {
     /// The new token belongs to somebody else than was meant.
     WrongSubject = "wrong-subject", "the new token is not what was asked for",
         "check `params` of the token and whom the account's credential belongs to";
+    /// As its provider tells it: a rotation or renewal that helped nobody.
+    NotLengthened = "not-lengthened", "the new secret does not live longer than the one before",
+        "compare the provider's clock and the expiry that it tells with the time here: `patrold explain` shows both; patrold goes on with backoff";
     /// An operator stopped it, or the inventory changed.
     Withdrawn = "withdrawn", "the rotation was withdrawn",
         "nothing, if that was the intention";

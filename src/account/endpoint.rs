@@ -49,6 +49,10 @@ pub struct Endpoint {
 pub(super) struct State {
     pub limiter: Limiter,
     pub skew: Skew,
+    /// An answer came, whether it told the time or not.
+    pub answered: bool,
+    /// Moments are sent by our own clock: the provider refused those by the clock that its answers show.
+    pub by_ours: bool,
     rate_limit: Option<RateLimit>,
     written: Option<Time>,
 }
@@ -97,7 +101,14 @@ impl Endpoint {
             credential,
             session: tokio::sync::Mutex::default(),
             slots: Slots::new(bounds.max_in_flight),
-            state: Mutex::new(State { limiter, skew: Skew::default(), rate_limit: bounds.rate_limit, written: None }),
+            state: Mutex::new(State {
+                limiter,
+                skew: Skew::default(),
+                answered: false,
+                by_ours: false,
+                rate_limit: bounds.rate_limit,
+                written: None,
+            }),
             limits,
         }
     }

@@ -7,7 +7,7 @@ use super::slots::Slot;
 use super::{Account, skew};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::Response;
+use crate::provider::{Received, Response};
 
 /// How long a caller is held while as many requests as allowed are under way.
 pub(super) const QUEUE_PATIENCE: Span = Span::seconds(30);
@@ -60,25 +60,33 @@ impl<C: Clock> Account<C> {
         }
     }
 
+    /// When an answer came, with what its own head shows of the provider's clock; where that shows nothing, what those
+    /// before it showed.
+    pub(super) fn received(&self, response: &Response, sent_at: Time, now: Time) -> Received {
+        let sample = skew::sample(&response.headers, sent_at, now);
+        let mut state = self.0.endpoint.state();
+        state.answered = true;
+        if let Some(sample) = sample {
+            state.skew = state.skew.with(sample, now);
+        }
+        Received { at: now, header: sample.or(state.skew.span()) }
+    }
+
     /// Takes from an answer what concerns the whole account; returns until when the provider wants no more requests.
-    pub(super) async fn update_limits(&self, response: &Response, sent_at: Time, now: Time) -> Option<Time> {
+    pub(super) async fn update_limits(&self, response: &Response, received: Received) -> Option<Time> {
         let endpoint = &self.0.endpoint;
         let provider = &self.0.policy.provider;
         if let Some(left) = provider.allowance(response) {
             self.standing().allowance = Some(left);
         }
+        let now = received.at;
         let blocked = {
             let mut state = endpoint.state();
-            if let Some(sample) = skew::sample(&response.headers, sent_at, now) {
-                state.skew = state.skew.with(sample);
-            }
-            // A date in the header is one of the provider's clock.
-            let skew = state.skew.span().unwrap_or_default();
-            let Some(limited) = provider.limited(response, now + skew) else {
+            let Some(limited) = provider.limited(response, received) else {
                 state.limiter.answered();
                 return None;
             };
-            state.limiter.block(now, limited.until.map(|until| until - skew));
+            state.limiter.block(now, limited.until);
             state.limiter.blocked_until(now)
         };
         endpoint.write(now).await;

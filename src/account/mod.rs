@@ -34,7 +34,8 @@ use crate::clock::{Clock, Span, Time};
 use crate::inventory::AccountPolicy;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::{
-    Cursor, Gone, MintRequest, Minted, Operation, Params, Provider, Request, Response, Role, Subject, Values, Verdict,
+    Cursor, Gone, MintRequest, Minted, Operation, Params, Provider, ProviderClock, Received, Request, Response, Role,
+    Subject, Values, Verdict,
 };
 use crate::secret::keyring::Keyring;
 use crate::secret::redact::Secrets as _;
@@ -215,9 +216,39 @@ impl<C: Clock> Account<C> {
         self.standing().traffic.clone()
     }
 
-    /// The provider's clock minus ours, once an answer told.
-    pub fn skew(&self) -> Option<Span> {
-        self.0.endpoint.state().skew.span()
+    /// The provider's clock, as its answers show it.
+    pub fn clock(&self) -> ProviderClock {
+        let state = self.0.endpoint.state();
+        match state.skew.span() {
+            Some(skew) => ProviderClock::seen(skew),
+            None if state.answered => ProviderClock::Silent,
+            None => ProviderClock::Unseen,
+        }
+    }
+
+    /// Now, as the provider judges moments that are sent to it, and whether that is by our own clock.
+    ///
+    /// Law: what is sent goes by the same clock as what is decided. A `Date` header may be a proxy's: where the provider
+    /// refuses what was sent by it, our own clock has its turn.
+    fn provider_now(&self) -> (Time, bool) {
+        let now = self.0.clock.now();
+        let clock = self.clock();
+        let ours = self.0.endpoint.state().by_ours || clock.skew().is_none();
+        (if ours { now } else { clock.there(now) }, ours)
+    }
+
+    /// Takes note of a refusal that may be due to the clock that moments were sent by. True where another one will be used
+    /// from now on for what the credential signs: that the credential itself is refused is not said then.
+    fn doubt_clock(&self, operation: Operation, ours: bool, failure: &Failure) -> bool {
+        let makes = matches!(operation, Operation::Mint | Operation::Renew) && failure.code == FailureCode::Rejected;
+        let unauthorized = failure.code == FailureCode::Unauthorized;
+        let mut state = self.0.endpoint.state();
+        if !state.skew.is_worrying() || !(makes || unauthorized) {
+            return false;
+        }
+        let before = std::mem::replace(&mut state.by_ours, !ours);
+        // Each clock has one turn before the refusal counts.
+        unauthorized && ours && !before && self.0.policy.provider.signs()
     }
 
     /// Asks for a new token. `Unknown` where the request may have arrived without a usable answer coming back.
@@ -230,12 +261,12 @@ impl<C: Clock> Account<C> {
     pub async fn verify(&self, params: &Params, secret: &SecretParts, subject: &Subject) -> Outcome<Verdict> {
         let subject = Subject { secret: Some(secret.clone()), ..subject.clone() };
         let job = Job { subject: Some(&subject), ..self.job(Operation::Verify, params) };
-        self.send(job, |provider, values, response, now| {
+        self.send(job, |provider, values, response, received| {
             // Where the account asks about the token, its own credential being refused says nothing of the token.
             if response.status == 401 && provider.role(Operation::Verify) == Role::Account {
                 return Outcome::Refused(Failure::new(FailureCode::Unauthorized, "HTTP 401"));
             }
-            provider.read_verify(values, response, now)
+            provider.read_verify(values, response, received)
         })
         .await
     }
@@ -271,7 +302,7 @@ impl<C: Clock> Account<C> {
     async fn send<T>(
         &self,
         job: Job<'_>,
-        read: impl Fn(&Provider, &Values<'_>, &Response, Time) -> Outcome<T>,
+        read: impl Fn(&Provider, &Values<'_>, &Response, Received) -> Outcome<T>,
     ) -> Outcome<T>
     where
         T: Told,
@@ -299,8 +330,9 @@ impl<C: Clock> Account<C> {
             Ok(slot) => slot,
             Err(later) => return later,
         };
+        let (there, ours) = self.provider_now();
         let values = Values {
-            now: clock.now(),
+            now: there,
             base_url: &policy.url,
             params: job.params,
             identity: presented.as_ref().map(|presented| &*presented.identity),
@@ -320,11 +352,16 @@ impl<C: Clock> Account<C> {
         let (sent, sent_at, now) = self.exchange(Errand::Operation(job.operation), request).await;
         let outcome = match sent {
             Exchange::Answered(response) => {
-                let until = self.update_limits(&response, sent_at, now).await;
-                put_off(
-                    self.understand(&values, &response, |values| read(provider, values, &response, now)).await,
-                    until,
-                )
+                let received = self.received(&response, sent_at, now);
+                let until = self.update_limits(&response, received).await;
+                let outcome =
+                    self.understand(&values, &response, |values| read(provider, values, &response, received)).await;
+                match outcome {
+                    Outcome::Refused(failure) if self.doubt_clock(job.operation, ours, &failure) => {
+                        return self.failed_once(failure);
+                    }
+                    outcome => put_off(outcome, until),
+                }
             }
             Exchange::NotSent(failure) => Outcome::later(failure),
             Exchange::Unknown(failure) => match job.operation {
@@ -372,6 +409,12 @@ impl<C: Clock> Account<C> {
         self.standing().traffic.note(errand, ending, now - sent_at);
         endpoint.write_slots(now).await;
         (sent, sent_at, now)
+    }
+
+    /// A failure that the next attempt need not have.
+    fn failed_once<T>(&self, failure: Failure) -> Outcome<T> {
+        self.standing().record.note(&Event::OperationFailed(&failure), self.0.clock.now());
+        Outcome::later(failure)
     }
 
     /// A failure for which nothing was sent, or that no further request can mend.

@@ -118,7 +118,7 @@ impl<C: Clock> Account<C> {
                 Some(next) => cursors.push(next),
             }
         };
-        Outcome::Done(Listing::new(at, entries, self.skew(), complete))
+        Outcome::Done(Listing::new(at, entries, self.clock().skew(), complete))
     }
 
     /// One page. A page after the first is waited for until `latest`, and asked for again when it is put off until then.

@@ -9,7 +9,7 @@ use super::traffic::Errand;
 use super::{Account, Inner, Job, put_off};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::Outcome;
-use crate::provider::{Identity, Session, Values};
+use crate::provider::{Identity, ProviderClock, Session, Values};
 use crate::secret::{Fingerprint, SecretParts};
 
 /// A session is given up this long before its end, so that none ends on the way.
@@ -41,17 +41,20 @@ impl SessionCache {
         (kept.from <= now && now < kept.until).then(|| kept.presented.clone())
     }
 
-    /// Keeps `session`, got at `now`, and returns it in the form of a credential.
+    /// Keeps `session`, got at `now` from a provider whose clock is `clock`, and returns it in the form of a credential. An
+    /// end that no clock has ahead of us is none: each request would log in anew.
     pub(super) fn keep(
         &mut self,
         root: (Fingerprint, String),
         session: Session,
         fingerprint: Fingerprint,
+        clock: ProviderClock,
         now: Time,
     ) -> Presented {
         let identity = Identity { username: None, secret: SecretParts::new(session.secret) };
         let presented = Presented { identity: Arc::new(identity), fingerprint, root: root.0.clone() };
-        let until = session.until.map_or(now + USUAL, |until| until - MARGIN);
+        let ends = session.until.map(|until| clock.readings(until).after(now + MARGIN)).unwrap_or_default();
+        let until = ends.first().map_or(now + USUAL, |end| *end - MARGIN);
         self.0 = Some(Kept { root, presented: presented.clone(), from: now, until, proven: false });
         presented
     }
@@ -76,7 +79,7 @@ impl<C: Clock> Account<C> {
         let Inner { policy, clock, .. } = &*self.0;
         let provider = &*policy.provider;
         let values = Values {
-            now: clock.now(),
+            now: self.provider_now().0,
             base_url: &policy.url,
             params: job.params,
             identity: Some(&root.identity),
@@ -98,8 +101,9 @@ impl<C: Clock> Account<C> {
         drop(slot);
         let outcome = match sent {
             Exchange::Answered(response) => {
-                let until = self.update_limits(&response, sent_at, now).await;
-                let read = |values: &Values<'_>| provider.read_login(values, &response, now);
+                let received = self.received(&response, sent_at, now);
+                let until = self.update_limits(&response, received).await;
+                let read = |values: &Values<'_>| provider.read_login(values, &response, received);
                 put_off(self.understand(&values, &response, read).await, until)
             }
             Exchange::NotSent(failure) | Exchange::Unknown(failure) => Outcome::later(failure),
@@ -107,7 +111,7 @@ impl<C: Clock> Account<C> {
         let failed = match outcome {
             Outcome::Done(session) => {
                 let fingerprint = self.0.endpoint.credential.fingerprint(&session.secret);
-                return Ok(cache.keep(key, session, fingerprint, now));
+                return Ok(cache.keep(key, session, fingerprint, self.clock(), now));
             }
             Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
             Outcome::Refused(failure) | Outcome::Unknown(failure) => Outcome::Refused(failure),

@@ -1,7 +1,8 @@
 //! How far a provider's clock is from ours, told from the `Date` headers of its answers. Pure.
 //!
 //! Expiries are set by the provider's clock and watched with ours; a wrong clock on either side would let a token die
-//! early. One `Date` header is good for about a second, so samples are smoothed.
+//! early. One `Date` header is good for about a second, so samples are smoothed. The header may be a proxy's, or that of
+//! one node of many: it is one witness among several, and [`crate::provider::ProviderClock`] weighs them.
 
 use reqwest::header::{AGE, DATE, HeaderMap};
 
@@ -13,6 +14,9 @@ pub const WORRYING: Span = Span::seconds(30);
 /// Samples further than this from the estimate are not noise: a clock was set, or another machine answered.
 const NOISE: Span = Span::seconds(5);
 
+/// So long must answers agree on another time before it is believed that a clock was set.
+const CONFIRMED: Span = Span::minutes(1);
+
 /// Slower answers say too little about the moment at which their head was written.
 const SLOWEST: Span = Span::seconds(20);
 
@@ -20,8 +24,8 @@ const SLOWEST: Span = Span::seconds(20);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skew {
     estimate: Option<Span>,
-    /// A sample beyond the noise, believed when a second one agrees with it.
-    outlier: Option<Span>,
+    /// A sample beyond the noise, and when it was seen first; believed when others agree with it for long enough.
+    outlier: Option<(Span, Time)>,
 }
 
 impl Skew {
@@ -35,16 +39,19 @@ impl Skew {
         self.estimate.is_some_and(|skew| skew.abs() > WORRYING)
     }
 
-    /// The estimate after one more sample.
+    /// The estimate after one more sample, taken at `now`.
     #[must_use]
-    pub fn with(self, sample: Span) -> Self {
+    pub fn with(self, sample: Span, now: Time) -> Self {
         let near = |other: Span| (sample - other).abs() <= NOISE;
         match (self.estimate, self.outlier) {
             (Some(estimate), _) if near(estimate) => {
                 Self { estimate: Some(estimate + (sample - estimate) / 4), outlier: None }
             }
-            (Some(_), Some(outlier)) if near(outlier) => Self { estimate: Some(sample), outlier: None },
-            (Some(_), _) => Self { outlier: Some(sample), ..self },
+            (Some(_), Some((outlier, since))) if near(outlier) && since <= now => {
+                let believed = now - since >= CONFIRMED;
+                if believed { Self { estimate: Some(sample), outlier: None } } else { self }
+            }
+            (Some(_), _) => Self { outlier: Some((sample, now)), ..self },
             (None, _) => Self { estimate: Some(sample), outlier: None },
         }
     }
@@ -95,17 +102,21 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_smoothed_and_a_set_clock_is_believed_the_second_time() {
+    fn samples_are_smoothed_and_a_set_clock_is_believed_after_a_minute() {
         for (sentence, samples, expected) in [
             ("nothing seen", &[][..], None),
-            ("the first one counts", &[400], Some(400)),
-            ("noise is damped", &[0, 400], Some(100)),
-            ("one stray answer changes nothing", &[0, 90_000], Some(0)),
-            ("nor do two that disagree", &[0, 90_000, -90_000], Some(0)),
-            ("nor one now and one later", &[0, 90_000, 0, 90_000], Some(0)),
-            ("two that agree do", &[0, 90_000, 90_400], Some(90_400)),
+            ("the first one counts", &[(0, 400)], Some(400)),
+            ("noise is damped", &[(0, 0), (1, 400)], Some(100)),
+            ("one stray answer changes nothing", &[(0, 0), (1, 90_000)], Some(0)),
+            ("nor do two in a row", &[(0, 0), (1, 90_000), (2, 90_000)], Some(0)),
+            ("nor do two that disagree", &[(0, 0), (1, 90_000), (100, -90_000)], Some(0)),
+            ("nor one now and one later", &[(0, 0), (1, 90_000), (2, 0), (100, 90_000)], Some(0)),
+            ("answers that agree for a minute do", &[(0, 0), (1, 90_000), (2, 90_100), (61, 90_400)], Some(90_400)),
+            ("our clock was set back meanwhile", &[(0, 0), (99, 90_000), (1, 90_000), (62, 90_400)], Some(90_400)),
         ] {
-            let skew = samples.iter().fold(Skew::default(), |skew, millis| skew.with(Span::milliseconds(*millis)));
+            let skew = samples.iter().fold(Skew::default(), |skew, (second, millis)| {
+                skew.with(Span::milliseconds(*millis), at(second * 1000))
+            });
             assert_eq!(skew.span(), expected.map(Span::milliseconds), "{sentence}");
         }
     }
@@ -113,7 +124,7 @@ mod tests {
     #[test]
     fn half_a_minute_is_worrying_in_both_directions() {
         for (seconds, worrying) in [(0, false), (30, false), (31, true), (-31, true)] {
-            assert_eq!(Skew::default().with(Span::seconds(seconds)).is_worrying(), worrying, "{seconds}");
+            assert_eq!(Skew::default().with(Span::seconds(seconds), at(0)).is_worrying(), worrying, "{seconds}");
         }
         assert!(!Skew::default().is_worrying());
     }

@@ -508,7 +508,7 @@ async fn the_clocks_are_compared() {
     let setup = Setup::new(|_, _| ([("date", "Thu, 01 Jan 1970 00:02:00 GMT")], minted())).await;
     setup.clock.set(Time::UNIX_EPOCH);
     let account = setup.account();
-    assert_eq!(account.skew(), None);
+    assert_eq!(account.clock(), ProviderClock::Unseen);
     account.mint(&Params::new(), &mint_request()).await.into_result().unwrap();
     let health = account.health();
     assert_eq!((health.skew, health.skew_is_worrying), (Some(Span::milliseconds(120_500)), true));

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::clock::{Clock as _, Span, SystemClock};
+use crate::clock::{Clock as _, SystemClock};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::TokenName;
+use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
 use crate::report::status::{Progress, Subject};
 use crate::rotation::TokenState;
@@ -62,9 +63,16 @@ fn from_journal(
     let state: TokenState = state.unwrap_or_default();
     let abilities = policy.map(|policy| Abilities::of(&policy.account.provider));
     let progress = abilities.as_ref().map_or(Progress::Busy, Progress::Asleep);
-    let subject =
-        Subject { name, policy: policy.map(AsRef::as_ref), wanted: policy.is_some(), state: &state, progress };
+    let subject = Subject {
+        name,
+        policy: policy.map(AsRef::as_ref),
+        wanted: policy.is_some(),
+        state: &state,
+        clock: ProviderClock::Unseen,
+        proof: None,
+        progress,
+    };
     let now = SystemClock.now();
-    let explanation = Explanation::new(&subject, abilities.as_ref(), Span::zero(), None, now);
+    let explanation = Explanation::new(&subject, abilities.as_ref(), None, now);
     Ok(Some(Explanation { daemon: false, ..explanation }))
 }

@@ -7,19 +7,16 @@ use tokio::sync::watch;
 
 use crate::account::endpoint::{Bounds, Endpoint, EndpointKey};
 use crate::account::{Account, Listing, Workshop};
-use crate::clock::{Clock, Span, Time};
+use crate::clock::{Clock, Time};
 use crate::inventory::{AccountPolicy, Credential, Inventory};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::Params;
+use crate::provider::{Params, ProviderClock};
 use crate::rotation::decide::Abilities;
 use crate::secret::SecretParts;
 use crate::secret::keyring::Keyring;
 use crate::telemetry::event;
 use crate::trust::{RootSource, TrustError, TrustRoots};
-
-/// A difference between the clocks up to this is not told from the resolution of a `Date` header and the way there.
-const SKEW_FLOOR: Span = Span::seconds(2);
 
 /// The newest secret of a managed token that accounts authenticate with.
 type Managed = watch::Sender<Option<Arc<SecretParts>>>;
@@ -95,6 +92,11 @@ impl<C: Clock> Accounts<C> {
     /// The secrets that any of them presented.
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
+    }
+
+    /// The time on our clock.
+    pub fn now(&self) -> Time {
+        self.clock.now()
     }
 
     /// Takes over the accounts of `inventory`, and reads all trust roots anew. One that did not change keeps everything;
@@ -322,16 +324,9 @@ impl<C: Clock> Member<C> {
         self.client.as_ref().map_err(Clone::clone)
     }
 
-    /// The provider's clock minus ours, where it is more than the way there explains.
-    pub fn skew(&self) -> Span {
-        let skew = self.client.as_ref().ok().and_then(Account::skew).unwrap_or_default();
-        if skew.abs() > SKEW_FLOOR { skew } else { Span::zero() }
-    }
-
-    /// Now, on the provider's clock.
-    pub fn provider_now(&self) -> Time {
-        let now = self.clock.now();
-        now.checked_add_signed(self.skew()).unwrap_or(now)
+    /// The provider's clock, as its answers show it.
+    pub fn provider_clock(&self) -> ProviderClock {
+        self.client.as_ref().map(Account::clock).unwrap_or_default()
     }
 
     /// The key of the listing that contains tokens with these parameters.

@@ -71,9 +71,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let complete = listings.values().all(|listing| listing.is_complete());
         let entries = listings.values().flat_map(|listing| listing.entries());
         let now = self.clock.now();
-        let provider_now = now.checked_add_signed(member.skew()).unwrap_or(now);
         let instance = self.machine.instance;
-        let mut audit = AccountAudit::new(name, provider, complete, entries, &known, instance, provider_now);
+        let mut audit =
+            AccountAudit::new(name, provider, complete, entries, &known, instance, (member.provider_clock(), now));
         for finding in audit.findings.iter_mut().filter(|finding| finding.standing == Standing::Orphan) {
             let Some(marker) = finding.name.as_deref().map(str::trim).filter(|marker| reap.contains(marker)) else {
                 continue;

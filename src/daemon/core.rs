@@ -223,7 +223,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 "it is due, and its provider takes no more live tokens there"
             );
         }
-        token.show_rest(rest, held.stuck().cloned());
+        token.show_rest(rest, held.stuck().cloned(), held.memo.proof);
         Some(rest)
     }
 
@@ -262,13 +262,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let policy = token.policy();
         let member = self.accounts.get(&policy.account.name)?;
         let listing = listing_for(&member, &policy, state);
-        Some(Context {
-            wanted: token.wanted(),
-            abilities: Arc::clone(&member.abilities),
-            skew: member.skew(),
-            listing,
-            policy,
-        })
+        Some(Context { wanted: token.wanted(), abilities: Arc::clone(&member.abilities), listing, policy })
     }
 
     /// Asks what the provider knows of an account's tokens; not before the account has a credential. Returns the tokens that should look at the answer, and when

@@ -4,7 +4,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::Time;
 use crate::names::{GenerationNo, HookKey, Marker, RemoteId, StoreKey, TokenName};
-use crate::provider::Expiry;
+use crate::provider::{Expiry, ProviderTime};
 use crate::rotation::event::Level;
 use crate::rotation::state::{Generation, Intent, Orphan};
 use crate::rotation::{Event, TokenState};
@@ -65,7 +65,7 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         }
         Event::Replaced { generation, revoke_at, .. } => Fields { at: Some(*revoke_at), ..whole(generation) },
         Event::ReplacementDue { reason } => Fields {
-            at: state.phase.current().and_then(|current| current.generation.remote.expires.time()),
+            at: state.phase.current().and_then(|current| current.generation.remote.expires.here()),
             detail: Some(reason),
             ..current(state)
         },
@@ -79,14 +79,14 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         | Event::FoundAlive { next, .. }
         | Event::RenewalPostponed { next, .. }
         | Event::RenewalRefused { next, spent: false, .. } => at(*next),
-        Event::StillUsed { revoke_at } => at(*revoke_at),
-        Event::Activated { revoke_at } | Event::ActivatedEarly { revoke_at } => {
+        Event::StillUsed { revoke_at } | Event::ClockSetBack { revoke_at } => at(*revoke_at),
+        Event::Activated { revoke_at, .. } | Event::ActivatedEarly { revoke_at, .. } => {
             Fields { at: Some(*revoke_at), ..current(state) }
         }
         Event::RenewalVerified { .. } => current(state),
         Event::OrphanFound { remote } => Fields { id: remote.id.as_ref(), ..Fields::default() },
         Event::Observed { id, expires } => {
-            Fields { id: id.as_ref(), at: expires.and_then(Expiry::time), ..Fields::default() }
+            Fields { id: id.as_ref(), at: expires.and_then(Expiry::here), ..Fields::default() }
         }
         Event::StoreWritten { store } => Fields { store: Some(store), ..Fields::default() },
         Event::StoreFailed { store, next, .. } => Fields { store: Some(store), ..at(*next) },
@@ -140,13 +140,13 @@ fn whole(generation: &Generation) -> Fields<'_> {
     Fields {
         generation: Some(generation.number),
         id: generation.remote.id.as_ref(),
-        at: generation.remote.expires.time(),
+        at: generation.remote.expires.here(),
         ..Fields::default()
     }
 }
 
 fn of(orphan: &Orphan) -> Fields<'_> {
-    Fields { marker: orphan.marker(), at: orphan.until(), ..Fields::default() }
+    Fields { marker: orphan.marker(), at: orphan.until().map(ProviderTime::here), ..Fields::default() }
 }
 
 #[cfg(test)]

@@ -190,7 +190,7 @@ mod tests {
         let check = |sentence: &str, state: &TokenState, reason: Option<Reason>, stuck: bool, expected: Verdict| {
             let rest = reason.map(|reason| Rest { until: None, reason, next: None });
             let stuck = stuck.then(|| failure.clone());
-            let view = View { state: Arc::new(state.clone()), rest, stuck };
+            let view = View { state: Arc::new(state.clone()), rest, stuck, proof: None };
             assert_eq!(verdict(Some(&idle), &view), expected, "{sentence}");
         };
         check("nothing was due", &idle, Some(Reason::NotDue), false, Verdict::Idle);

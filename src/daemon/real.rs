@@ -9,10 +9,11 @@ use crate::clock::{Clock, Time};
 use crate::hook::{self, HookEvent, HookRunner};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy, initial};
 use crate::journal::Journal;
-use crate::names::{RotationId, TokenName};
+use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, MintRequest, Minted, Subject, Verdict};
+use crate::provider::{Gone, MintRequest, Minted, ProviderClock, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
+use crate::rotation::reckoning::Reckoning;
 use crate::rotation::state::Current;
 use crate::rotation::steps::Tally;
 use crate::rotation::{Event, TokenState};
@@ -41,8 +42,10 @@ pub struct Real<C, J> {
 impl<C: Clock, J: Journal> Real<C, J> {
     /// Whether accounts that authenticate with this token had better wait for its renewal: what it is now is dead.
     pub fn awaits_renewal(&self, token: &TokenPolicy, current: &Current) -> bool {
-        let member = self.accounts.get(&token.account.name);
-        member.is_some_and(|member| member.abilities.awaits_renewal(current, member.provider_now()))
+        let account = &token.account.name;
+        let Some(member) = self.accounts.get(account) else { return false };
+        let (now, clock) = (self.accounts.now(), member.provider_clock());
+        member.abilities.awaits_renewal(current, &Reckoning { now, account, clock, proof: None })
     }
 
     fn member(&self, at: Address<'_>) -> Result<Arc<Member<C>>, Failure> {
@@ -161,6 +164,10 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
 
     fn rotation_id(&self) -> RotationId {
         RotationId::new(random::bytes())
+    }
+
+    fn clock(&self, account: &AccountName) -> ProviderClock {
+        self.accounts.get(account).map(|member| member.provider_clock()).unwrap_or_default()
     }
 
     fn draw(&self) -> f64 {

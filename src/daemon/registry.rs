@@ -11,6 +11,7 @@ use crate::names::TokenName;
 use crate::outcome::Failure;
 use crate::rotation::TokenState;
 use crate::rotation::decide::Rest;
+use crate::rotation::reckoning::Proof;
 use crate::rotation::run::Held;
 
 /// One token. Its state is changed by one run at a time.
@@ -31,13 +32,15 @@ pub struct View {
     pub rest: Option<Rest>,
     /// Why its journal cannot be written, where it cannot.
     pub stuck: Option<Failure>,
+    /// When the provider accepted its secret last.
+    pub proof: Option<Proof>,
 }
 
 impl Token {
     /// A token whose journal ends in `state`.
     pub fn new(policy: Arc<TokenPolicy>, wanted: bool, state: TokenState) -> Self {
         let held = Held::new(state);
-        let view = View { state: Arc::clone(held.state()), rest: None, stuck: None };
+        let view = View { state: Arc::clone(held.state()), rest: None, stuck: None, proof: None };
         Self {
             policy: Mutex::new(policy),
             wanted: AtomicBool::new(wanted),
@@ -85,8 +88,9 @@ impl Token {
         });
     }
 
-    pub(super) fn show_rest(&self, rest: Rest, stuck: Option<Failure>) {
+    pub(super) fn show_rest(&self, rest: Rest, stuck: Option<Failure>, proof: Option<Proof>) {
         self.view.send_modify(|view| {
+            view.proof = proof;
             view.rest = Some(rest);
             view.stuck = stuck;
         });

@@ -6,11 +6,13 @@ use std::sync::PoisonError;
 use crate::clock::{Clock, Time};
 use crate::inventory::{AccountPolicy, TokenPolicy};
 use crate::names::{AccountName, TokenName};
+use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
 use crate::report::reload::ReloadAnswer;
 use crate::report::status::{
     self, AccountFacts, AccountStatus, DaemonStatus, JournalStatus, Progress, ReloadStatus, Status, Subject,
 };
+use crate::rotation::effects::Effects as _;
 use crate::view::metrics::Measures;
 
 use super::Running;
@@ -30,7 +32,7 @@ impl<C: Clock> Running<C> {
             if wanted {
                 *counts.entry(policy.account.name.clone()).or_default() += 1;
             }
-            let subject = subject(&name, &policy, wanted, &view);
+            let subject = subject(&name, &policy, wanted, &view, self.core.machine.effects.clock(&policy.account.name));
             tokens.push(status::token(&subject, now));
             journal_failure = journal_failure.or(view.stuck);
         }
@@ -53,14 +55,13 @@ impl<C: Clock> Running<C> {
         let now = self.core.clock.now();
         let token = self.core.tokens.get(name)?;
         let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
-        let subject = subject(name, &policy, wanted, &view);
+        let subject = subject(name, &policy, wanted, &view, self.core.machine.effects.clock(&policy.account.name));
         let member = self.core.accounts.get(&policy.account.name);
-        let skew = member.as_ref().map(|member| member.skew()).unwrap_or_default();
         let tokens = self.core.tokens.all().into_iter();
         let tokens = tokens.filter(|(_, it)| it.wanted() && it.policy().account.name == policy.account.name).count();
         let account = self.account(&policy.account, self.core.polls().get(&policy.account.name), tokens, now);
         let abilities = member.as_ref().map(|member| member.abilities.as_ref());
-        Some(Explanation::new(&subject, abilities, skew, Some(account), now))
+        Some(Explanation::new(&subject, abilities, Some(account), now))
     }
 
     fn account(&self, policy: &AccountPolicy, poll: Option<&Poll>, tokens: usize, now: Time) -> AccountStatus {
@@ -113,10 +114,16 @@ impl<C: Clock> Running<C> {
 }
 
 /// A token of a running daemon, as its view shows it.
-fn subject<'a>(name: &'a TokenName, policy: &'a TokenPolicy, wanted: bool, view: &'a View) -> Subject<'a> {
+fn subject<'a>(
+    name: &'a TokenName,
+    policy: &'a TokenPolicy,
+    wanted: bool,
+    view: &'a View,
+    clock: ProviderClock,
+) -> Subject<'a> {
     let progress = match &view.rest {
         Some(rest) => Progress::Resting { rest, stuck: view.stuck.as_ref() },
         None => Progress::Busy,
     };
-    Subject { name, policy: Some(policy), wanted, state: &view.state, progress }
+    Subject { name, policy: Some(policy), wanted, state: &view.state, clock, proof: view.proof, progress }
 }

@@ -114,9 +114,11 @@ pub(super) fn read_captures(table: Reader<'_>, operation: Operation) -> Captures
         captures.refresh_expires = table.take("refresh-expires").and_then(|found| read_moment(&table, found));
         captures.renewable_until = table.take("renewable-until").and_then(|found| read_moment(&table, found));
     }
+    if matches!(operation, Operation::Mint | Operation::List) {
+        captures.created = table.take("created").and_then(|found| read_moment(&table, found));
+    }
     if operation == Operation::List {
         captures.name = read_place(&table, "name");
-        captures.created = table.take("created").and_then(|found| read_moment(&table, found));
         captures.last_used = table.take("last-used").and_then(|found| read_moment(&table, found));
     }
     if operation != Operation::Verify {

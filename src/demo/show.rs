@@ -201,7 +201,7 @@ impl<'a> Stage<'a> {
             let provider = token.provider.as_ref().map(ToString::to_string).unwrap_or_default();
             let current = token.current.as_ref();
             let number = current.map_or_else(String::new, |it| format!("{}.{}", it.number, it.revision));
-            let expires = current.and_then(|it| it.expires.time());
+            let expires = current.and_then(|it| it.expires.here());
             let expires = expires.map_or_else(|| "-".to_owned(), |expires| left(expires - now));
             let next = match token.next.at.map(|at| at - now).filter(|span| *span > Span::zero()) {
                 Some(span) => format!("{} in {}: {}", token.next.action.word(), left(span), token.next.why),

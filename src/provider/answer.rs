@@ -10,8 +10,7 @@ use super::extract::{Asked, Content};
 use super::model::{Call, ExpirySource};
 use super::request::Scoped;
 use super::resolved::Provider;
-use super::{Gone, Minted, Operation, Remote, Response, Role, Values, Verdict};
-use crate::clock::Time;
+use super::{Gone, Minted, Operation, Received, Remote, Response, Role, Values, Verdict};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::SecretParts;
 
@@ -19,20 +18,26 @@ impl Provider {
     /// What the answer to a mint says.
     ///
     /// A success in which no secret can be found is ambiguous: a token may exist.
-    pub fn read_mint(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Minted> {
+    pub fn read_mint(
+        &self,
+        values: &Values<'_>,
+        response: &Response,
+        received: impl Into<Received>,
+    ) -> Outcome<Minted> {
+        let received = received.into();
         let call = match self.call(Operation::Mint) {
             Ok(call) => call,
             Err(failure) => return Outcome::Refused(failure),
         };
         if (200..300).contains(&response.status)
             && let Substance::Json(body) = response.content()
-            && let Some(minted) = self.minted(call, values, response, &body, now, None)
+            && let Some(minted) = self.minted(call, values, response, &body, received, None)
         {
-            let judged = self.judge(Operation::Mint, values, response, now).err().map(|setback| setback.failure);
+            let judged = self.judge(Operation::Mint, values, response, received).err().map(|setback| setback.failure);
             let rejection = judged.or_else(|| self.mismatch(call, values, &body));
             return Outcome::Done(Minted { rejection, ..minted });
         }
-        match self.judge(Operation::Mint, values, response, now) {
+        match self.judge(Operation::Mint, values, response, received) {
             Err(setback) => setback.outcome(Operation::Mint),
             Ok(_) => Outcome::Unknown(no_secret(call)),
         }
@@ -40,7 +45,13 @@ impl Provider {
 
     /// What the answer to a renewal in place says. Parts of the secret that the definition does not capture, and
     /// optional ones that the answer leaves out, keep the subject's values.
-    pub fn read_renew(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Minted> {
+    pub fn read_renew(
+        &self,
+        values: &Values<'_>,
+        response: &Response,
+        received: impl Into<Received>,
+    ) -> Outcome<Minted> {
+        let received = received.into();
         let call = match self.call(Operation::Renew) {
             Ok(call) => call,
             Err(failure) => return Outcome::Refused(failure),
@@ -49,15 +60,16 @@ impl Provider {
         if (200..300).contains(&response.status)
             && call.capture.secret.is_some()
             && let Substance::Json(body) = response.content()
-            && let Some(minted) = self.minted(call, values, response, &body, now, old)
+            && let Some(minted) = self.minted(call, values, response, &body, received, old)
         {
-            let rejection = self.judge(Operation::Renew, values, response, now).err().map(|setback| setback.failure);
+            let rejection =
+                self.judge(Operation::Renew, values, response, received).err().map(|setback| setback.failure);
             return Outcome::Done(keep_known(Minted { rejection, ..minted }, values));
         }
-        match self.judge(Operation::Renew, values, response, now) {
+        match self.judge(Operation::Renew, values, response, received) {
             Err(setback) => setback.outcome(Operation::Renew),
             Ok(_) if call.capture.secret.is_some() => Outcome::Unknown(no_secret(call)),
-            Ok(body) => match self.minted(call, values, response, &body, now, old) {
+            Ok(body) => match self.minted(call, values, response, &body, received, old) {
                 Some(minted) => Outcome::Done(keep_known(minted, values)),
                 None => Outcome::Unknown(no_secret(call)),
             },
@@ -71,7 +83,7 @@ impl Provider {
         values: &Values<'_>,
         response: &Response,
         body: &Value,
-        now: Time,
+        received: Received,
         old: Option<&SecretParts>,
     ) -> Option<Minted> {
         let content = Content { body, headers: &response.headers };
@@ -96,7 +108,8 @@ impl Provider {
             }
         }
         let lifetime = values.mint_request.and_then(|mint_request| self.rules.lifetime.of(mint_request.lifetime));
-        let asked = Asked { now, lifetime, token: Some(token.expose()) };
+        let ahead = content.ahead(captures, received);
+        let asked = Asked { received, lifetime, token: Some(token.expose()), ahead };
         let mut remote = content.remote(captures, &asked, &mut unread);
         keep_apart(&mut remote, &secret, &mut unread);
         Some(Minted { secret, remote, unread, rejection: None })
@@ -112,8 +125,14 @@ impl Provider {
     /// What the answer to a token that presented itself says.
     ///
     /// Only a clear "not authenticated" proves a token dead; everything else proves nothing.
-    pub fn read_verify(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Verdict> {
-        let body = match self.judge(Operation::Verify, values, response, now) {
+    pub fn read_verify(
+        &self,
+        values: &Values<'_>,
+        response: &Response,
+        received: impl Into<Received>,
+    ) -> Outcome<Verdict> {
+        let received = received.into();
+        let body = match self.judge(Operation::Verify, values, response, received) {
             Ok(body) => body,
             Err(Setback { failure, not_before }) => {
                 // An HTML page with status 401 comes from something in front of the service.
@@ -129,7 +148,7 @@ impl Provider {
         let content = Content { body: &body, headers: &response.headers };
         let told = |source: &&ExpirySource| matches!(source, ExpirySource::Answer(_) | ExpirySource::Never);
         let sources: Vec<ExpirySource> = call.capture.expires.iter().filter(told).cloned().collect();
-        let asked = Asked { now, lifetime: None, token: None };
+        let asked = Asked { received, lifetime: None, token: None, ahead: None };
         let mut unread = Vec::new();
         let id = call.capture.id.as_ref().and_then(|place| content.text(place)).and_then(|id| id.parse().ok());
         let expires = content.expiry(&sources, &asked, &mut unread);
@@ -137,8 +156,14 @@ impl Provider {
     }
 
     /// What the answer to a revocation says.
-    pub fn read_revoke(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Gone> {
-        let judged = self.judge(Operation::Revoke, values, response, now);
+    pub fn read_revoke(
+        &self,
+        values: &Values<'_>,
+        response: &Response,
+        received: impl Into<Received>,
+    ) -> Outcome<Gone> {
+        let received = received.into();
+        let judged = self.judge(Operation::Revoke, values, response, received);
         let Err(setback) = judged else { return Outcome::Done(Gone::Revoked) };
         let Ok(call) = self.call(Operation::Revoke) else { return setback.outcome(Operation::Revoke) };
         if !call.gone_ok.contains(&response.status) {

@@ -7,7 +7,7 @@ use super::extract::{Content, Wiped};
 use super::model::{Call, Predicate, ResetUnit};
 use super::request::{Scoped, redactor, sent};
 use super::resolved::Provider;
-use super::{Operation, Response, Values, time};
+use super::{Operation, ProviderTime, Received, Response, Values, time};
 use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
 use crate::secret::redact::plain_words;
@@ -58,14 +58,14 @@ pub struct Limited {
 }
 
 impl ResetUnit {
-    fn read(self, text: &str, now: Time) -> Option<Time> {
+    fn read(self, text: &str, now: Time) -> Option<ProviderTime> {
         match self {
-            Self::Epoch => chrono::DateTime::from_timestamp(text.parse().ok()?, 0),
+            Self::Epoch => chrono::DateTime::from_timestamp(text.parse().ok()?, 0).map(ProviderTime::told),
             Self::Delta => {
                 let seconds: f64 = text.parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
                 #[expect(clippy::cast_possible_truncation, reason = "rounded up, and bounded on both sides")]
                 let seconds = seconds.ceil().clamp(0.0, 1e9) as i64;
-                now.checked_add_signed(Span::try_seconds(seconds)?)
+                now.checked_add_signed(Span::try_seconds(seconds)?).map(ProviderTime::ours)
             }
         }
     }
@@ -112,14 +112,14 @@ impl Provider {
         operation: Operation,
         values: &Values<'_>,
         response: &Response,
-        now: Time,
+        received: Received,
     ) -> Result<Wiped, Setback> {
         let call = self.call(operation).map_err(|failure| Setback { failure, not_before: None })?;
         let content = match &call.listing {
             Some(listing) if operation == Operation::List => response.outline(&listing.items),
             _ => response.content(),
         };
-        self.judge_call(call, operation, &self.rules.answers.expect, values, response, content, now)
+        self.judge_call(call, operation, &self.rules.answers.expect, values, response, content, received)
     }
 
     /// The same for one call whose answer has `content`, `common` being what answers to all calls must be like.
@@ -132,7 +132,7 @@ impl Provider {
         values: &Values<'_>,
         response: &Response,
         content: Substance,
-        now: Time,
+        received: Received,
     ) -> Result<Wiped, Setback> {
         let scope = Scoped::new(self, call, values);
         let understood = match &content {
@@ -148,12 +148,12 @@ impl Provider {
         };
         if !wanted {
             let code = self.exception(call, understood, response.status, &scope);
-            let limited = self.limited(response, now);
+            let limited = self.limited(response, received);
             let code = match &limited {
                 Some(_) => FailureCode::RateLimited,
                 None => code.unwrap_or_else(|| usual_meaning(response, operation)),
             };
-            let not_before = limited.map_or_else(|| retry_after(&response.headers, now), |limited| limited.until);
+            let not_before = limited.map_or_else(|| retry_after(&response.headers, received), |limited| limited.until);
             return Err(Setback { not_before, ..explain(code, "") });
         }
         // No Content has no body, and a revocation that succeeded has nothing to say.
@@ -177,9 +177,10 @@ impl Provider {
     }
 
     /// Whether an answer says that there were too many requests, and until when no more are wanted, if it says so.
-    pub fn limited(&self, response: &Response, now: Time) -> Option<Limited> {
+    pub fn limited(&self, response: &Response, received: impl Into<Received>) -> Option<Limited> {
+        let received = received.into();
         let limit = &self.rules.answers.limit;
-        let after = retry_after(&response.headers, now);
+        let after = retry_after(&response.headers, received);
         let none_left = || {
             let left = limit.remaining.as_ref().and_then(|name| response.headers.get(name));
             left.is_some_and(|left| left.as_bytes().trim_ascii() == b"0")
@@ -191,9 +192,8 @@ impl Provider {
         };
         let reset = || {
             let (name, unit) = limit.reset.as_ref()?;
-            let latest = now.checked_add_signed(LONGEST_WAIT)?;
             let text = response.headers.get(name)?.to_str().ok()?.trim();
-            unit.read(text, now).map(|time| time.clamp(now, latest))
+            unit.read(text, received.at).map(|moment| received.wait_until(moment, LONGEST_WAIT))
         };
         limited.then(|| Limited { until: after.or_else(reset) })
     }
@@ -283,14 +283,13 @@ fn usual_meaning(response: &Response, operation: Operation) -> FailureCode {
 }
 
 /// The moment before which the provider does not want to be asked again: `Retry-After` in seconds or as an HTTP date,
-/// at most 24 hours from `now`.
-pub fn retry_after(headers: &HeaderMap, now: Time) -> Option<Time> {
+/// at most 24 hours after the answer.
+pub fn retry_after(headers: &HeaderMap, received: impl Into<Received>) -> Option<Time> {
+    let received = received.into();
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let latest = now.checked_add_signed(LONGEST_WAIT)?;
     if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-        let seconds = text.parse().unwrap_or(i64::MAX);
-        let time = Span::try_seconds(seconds).and_then(|span| now.checked_add_signed(span));
-        return Some(time.unwrap_or(latest).min(latest));
+        let wait = Span::try_seconds(text.parse().unwrap_or(i64::MAX)).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+        return received.at.checked_add_signed(wait);
     }
-    time::http_date(text).map(|time| time.clamp(now, latest))
+    time::http_date(text).map(|time| received.wait_until(ProviderTime::told(time), LONGEST_WAIT))
 }

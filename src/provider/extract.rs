@@ -8,8 +8,10 @@ use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::model::{Captures, ExpirySource, Moment, Never, Piece, Place, Predicate, Source, Test, Tree};
+use super::moment::shown_ahead;
 use super::template::Scope;
-use super::{Expiry, Remote, time};
+use super::time::{self, Claimed, Format};
+use super::{Expiry, ProviderTime, Received, Remote};
 use crate::clock::{Span, Time};
 use crate::names::RemoteId;
 use crate::secret::Secret;
@@ -106,7 +108,13 @@ impl Content<'_> {
     }
 
     /// The moment, where the answer has one; what cannot be read is noted in `unread` under the name `what`.
-    pub(crate) fn moment(&self, what: &str, moment: &Moment, now: Time, unread: &mut Vec<String>) -> Option<Expiry> {
+    pub(crate) fn moment(
+        &self,
+        what: &str,
+        moment: &Moment,
+        asked: &Asked<'_>,
+        unread: &mut Vec<String>,
+    ) -> Option<Expiry> {
         let value = self.find(&moment.place);
         let never = match &value {
             None => moment.never.contains(&Never::Absent),
@@ -123,10 +131,14 @@ impl Content<'_> {
             }
             return None;
         }
-        let time = value.and_then(|value| moment.format.read(&value, now));
+        let received = asked.received;
+        let time = value.and_then(|value| moment.format.read(&value, received.at));
         match time {
             Some(time) if moment.never.contains(&Never::Year9999) && beyond_9999(time) => Some(Expiry::Never),
-            Some(time) => Some(Expiry::At(time)),
+            Some(time) => {
+                let ahead = if moment.format.is_relative() { Some(Span::zero()) } else { asked.ahead };
+                Some(Expiry::At(ProviderTime::new(time, received.header, ahead)))
+            }
             None => {
                 unread.push(format!("{what}: the value at {} is no moment of the expected form", moment.place.source));
                 None
@@ -145,7 +157,8 @@ impl Content<'_> {
         });
         let expires = self.expiry(&captures.expires, asked, unread).unwrap_or(Expiry::Unknown);
         let mut time = |what: &str, moment: &Option<Moment>| {
-            moment.as_ref().and_then(|moment| self.moment(what, moment, asked.now, unread)).and_then(Expiry::time)
+            let told = moment.as_ref().and_then(|moment| self.moment(what, moment, asked, unread));
+            told.and_then(Expiry::moment)
         };
         let refresh_expires = time("refresh-expires", &captures.refresh_expires);
         let renewable_until = time("renewable-until", &captures.renewable_until);
@@ -160,6 +173,15 @@ impl Content<'_> {
         Remote { id, expires, refresh_expires, renewable_until, facts }
     }
 
+    /// How far ahead of ours the clock is that wrote an answer, which says when the token was created that it has just made.
+    pub(super) fn ahead(&self, captures: &Captures, received: Received) -> Option<Span> {
+        // A day alone says nothing of a clock.
+        let moment = captures.created.as_ref().filter(|created| created.format != Format::Date)?;
+        let asked = Asked { received, lifetime: None, token: None, ahead: None };
+        let created = self.moment("created", moment, &asked, &mut Vec::new())?.moment()?;
+        shown_ahead(received, Some(created.as_told()), None, None)
+    }
+
     /// The expiry from the first of `sources` that has an answer.
     pub(crate) fn expiry(
         &self,
@@ -168,9 +190,25 @@ impl Content<'_> {
         unread: &mut Vec<String>,
     ) -> Option<Expiry> {
         sources.iter().find_map(|source| match source {
-            ExpirySource::Answer(moment) => self.moment("expires", moment, asked.now, unread),
-            ExpirySource::Asked => asked.lifetime.and_then(|span| asked.now.checked_add_signed(span)).map(Expiry::At),
-            ExpirySource::Jwt => asked.token.and_then(time::jwt_expiry).map(Expiry::At),
+            ExpirySource::Answer(moment) => {
+                let told = self.moment("expires", moment, asked, unread)?;
+                let absolute = told.moment().filter(|_| asked.ahead.is_none() && !moment.format.is_relative());
+                let shown = absolute.map(ProviderTime::as_told).and_then(|told| {
+                    let ahead = shown_ahead(asked.received, None, Some(told), asked.lifetime)?;
+                    Some(Expiry::At(ProviderTime::new(told, asked.received.header, Some(ahead))))
+                });
+                Some(shown.unwrap_or(told))
+            }
+            ExpirySource::Asked => {
+                let end = asked.received.at.checked_add_signed(asked.lifetime?)?;
+                Some(Expiry::At(ProviderTime::new(end, asked.received.header, Some(Span::zero()))))
+            }
+            ExpirySource::Jwt => {
+                let Claimed { expires, issued } = asked.token.and_then(time::jwt_claims)?;
+                let shown = || shown_ahead(asked.received, issued, Some(expires), asked.lifetime);
+                let ahead = asked.ahead.or_else(shown);
+                Some(Expiry::At(ProviderTime::new(expires, asked.received.header, ahead)))
+            }
             ExpirySource::List => None,
             ExpirySource::Never => Some(Expiry::Never),
         })
@@ -179,11 +217,13 @@ impl Content<'_> {
 
 /// What an expiry may be computed from besides the answer.
 pub(crate) struct Asked<'a> {
-    pub(crate) now: Time,
+    pub(crate) received: Received,
     /// The lifetime that was asked for.
     pub(crate) lifetime: Option<Span>,
     /// The new secret.
     pub(crate) token: Option<&'a str>,
+    /// How far ahead of ours the clock is that wrote the answer, where it shows that.
+    pub(crate) ahead: Option<Span>,
 }
 
 impl std::fmt::Display for Source {

@@ -7,7 +7,7 @@ use super::classify::{LONGEST_WAIT, Substance};
 use super::extract::{Asked, Content, Wiped};
 use super::model::Call;
 use super::resolved::{Provider, Rules};
-use super::{Expiry, Operation, Request, Response, Values};
+use super::{Expiry, Operation, ProviderTime, Received, Request, Response, Values};
 use crate::clock::Time;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::Secret;
@@ -17,7 +17,7 @@ use crate::secret::Secret;
 pub struct Session {
     pub secret: Secret,
     /// It is not accepted from then on, if the answer told.
-    pub until: Option<Time>,
+    pub until: Option<ProviderTime>,
 }
 
 impl Provider {
@@ -33,17 +33,23 @@ impl Provider {
 
     /// What the answer to a login says. Where it tells when another one may be tried, a refusal is one for the time
     /// being.
-    pub fn read_login(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Session> {
+    pub fn read_login(
+        &self,
+        values: &Values<'_>,
+        response: &Response,
+        received: impl Into<Received>,
+    ) -> Outcome<Session> {
+        let received = received.into();
         let call = match self.login() {
             Ok(call) => call,
             Err(failure) => return Outcome::Refused(failure),
         };
         // Quoted as little as the answer to a mint, because it holds a secret as well.
-        let body = match self.judge_call(call, Operation::Mint, &[], values, response, response.content(), now) {
+        let body = match self.judge_call(call, Operation::Mint, &[], values, response, response.content(), received) {
             Ok(body) => body,
             Err(setback) => {
                 let outcome = setback.outcome(Operation::Verify);
-                return match (outcome, retry_at(call, response, now)) {
+                return match (outcome, retry_at(call, response, received)) {
                     (Outcome::Refused(failure), Some(time)) => Outcome::Later { not_before: Some(time), failure },
                     (outcome, _) => outcome,
                 };
@@ -54,8 +60,8 @@ impl Provider {
         let Some(secret) = secret else {
             return Outcome::later(Failure::new(FailureCode::NotUnderstood, "no session in the answer to the login"));
         };
-        let asked = Asked { now, lifetime: None, token: Some(secret.expose()) };
-        let until = content.expiry(&call.capture.expires, &asked, &mut Vec::new()).and_then(Expiry::time);
+        let asked = Asked { received, lifetime: None, token: Some(secret.expose()), ahead: None };
+        let until = content.expiry(&call.capture.expires, &asked, &mut Vec::new()).and_then(Expiry::moment);
         Outcome::Done(Session { secret, until })
     }
 
@@ -79,14 +85,14 @@ impl Provider {
 }
 
 /// When a login that failed may be tried again, at most 24 hours from `now`.
-fn retry_at(call: &Call, response: &Response, now: Time) -> Option<Time> {
+fn retry_at(call: &Call, response: &Response, received: Received) -> Option<Time> {
     let moment = call.retry_at.as_ref()?;
     let body = match response.content() {
         Substance::Json(body) => body,
         Substance::Empty | Substance::Html | Substance::Other => Wiped(serde_json::Value::Null),
     };
     let content = Content { body: &body, headers: &response.headers };
-    let time = content.moment("retry-at", moment, now, &mut Vec::new())?.time()?;
-    let latest = now.checked_add_signed(LONGEST_WAIT)?;
-    Some(time.clamp(now, latest))
+    let asked = Asked { received, lifetime: None, token: None, ahead: None };
+    let moment = content.moment("retry-at", moment, &asked, &mut Vec::new())?.moment()?;
+    Some(received.wait_until(moment, LONGEST_WAIT))
 }

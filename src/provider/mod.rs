@@ -11,6 +11,7 @@ mod jwt;
 pub(crate) mod lifetime;
 mod login;
 pub(crate) mod model;
+mod moment;
 mod page;
 pub(crate) mod params;
 mod request;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use classify::{Limited, retry_after};
 pub use login::Session;
+pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};
 pub use params::{ParamKind, ParamSpec, Params};
 pub use request::redactor;
 pub use resolved::{Capabilities, Checked, Provider};
@@ -43,11 +45,11 @@ use crate::outcome::{Failure, Told};
 use crate::secret::{Redactor, SecretParts};
 
 /// When a token ends. Stored state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expiry {
     /// At this moment.
-    At(Time),
+    At(ProviderTime),
     /// The provider says: never.
     Never,
     /// Nobody could tell so far.
@@ -55,10 +57,25 @@ pub enum Expiry {
 }
 
 impl Expiry {
+    /// At a moment of which nothing is known but what was told.
+    pub fn told(time: Time) -> Self {
+        Self::At(ProviderTime::told(time))
+    }
+
+    /// The moment as it was told, where there is one.
+    pub fn as_told(self) -> Option<Time> {
+        self.moment().map(ProviderTime::as_told)
+    }
+
+    /// The same on our clock, by what its own answer showed of the clocks.
+    pub fn here(self) -> Option<Time> {
+        self.moment().map(ProviderTime::here)
+    }
+
     /// The moment, where there is one.
-    pub fn time(self) -> Option<Time> {
+    pub fn moment(self) -> Option<ProviderTime> {
         match self {
-            Self::At(time) => Some(time),
+            Self::At(moment) => Some(moment),
             Self::Never | Self::Unknown => None,
         }
     }
@@ -140,6 +157,7 @@ pub struct Subject {
 /// Everything that the templates of one request may name.
 #[derive(Clone, Debug)]
 pub struct Values<'a> {
+    /// Now on the clock that judges what the request says of moments: the provider's.
     pub now: Time,
     pub base_url: &'a Url,
     pub params: &'a Params,
@@ -217,10 +235,10 @@ pub struct Remote {
     pub expires: Expiry,
     /// The last moment at which a renewal in place is possible (Commvault: refresh token's expiry).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh_expires: Option<Time>,
+    pub refresh_expires: Option<ProviderTime>,
     /// Renewals in place end here for good (Commvault: renewable until).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub renewable_until: Option<Time>,
+    pub renewable_until: Option<ProviderTime>,
     /// Further captures, such as the token's own URL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
@@ -234,8 +252,8 @@ pub struct Entry {
     pub name: Option<String>,
     /// The definition's predicate says that it is revoked, disabled or expired although it is still listed.
     pub dead: bool,
-    pub created: Option<Time>,
-    pub last_used: Option<Time>,
+    pub created: Option<ProviderTime>,
+    pub last_used: Option<ProviderTime>,
 }
 
 /// One page of a listing.

@@ -9,8 +9,7 @@ use super::items;
 use super::model::{Call, Listing, Style};
 use super::request::{Scoped, url};
 use super::resolved::Provider;
-use super::{Cursor, Entry, Expiry, Operation, Page, Response, Values};
-use crate::clock::Time;
+use super::{Cursor, Entry, Expiry, Operation, Page, Received, Response, Values};
 use crate::names::RemoteId;
 use crate::outcome::{Failure, FailureCode, Outcome};
 
@@ -18,8 +17,9 @@ impl Provider {
     /// What one page of a listing says; `values.page` is the cursor that it was asked for with.
     ///
     /// A page with an entry that cannot be identified is not believed at all: to overlook a token is to leave it alive.
-    pub fn read_page(&self, values: &Values<'_>, response: &Response, now: Time) -> Outcome<Page> {
-        let body = match self.judge(Operation::List, values, response, now) {
+    pub fn read_page(&self, values: &Values<'_>, response: &Response, received: impl Into<Received>) -> Outcome<Page> {
+        let received = received.into();
+        let body = match self.judge(Operation::List, values, response, received) {
             Ok(body) => body,
             Err(setback) => return setback.outcome(Operation::List),
         };
@@ -30,7 +30,7 @@ impl Provider {
             let (mut entries, mut count, mut whole) = (Vec::new(), 0, true);
             items::each(&response.body, &listing.items, |item| {
                 count += 1;
-                if let Some(entry) = self.entry(call, listing, values, response, item, now).transpose()? {
+                if let Some(entry) = self.entry(call, listing, values, response, item, received).transpose()? {
                     let keeps = whole && room.take(&entry);
                     whole = keeps;
                     entries.extend(Some(entry).filter(|_| keeps));
@@ -53,7 +53,7 @@ impl Provider {
         values: &Values<'_>,
         response: &Response,
         item: &Value,
-        now: Time,
+        received: Received,
     ) -> Option<Result<Entry, String>> {
         let scope = Scoped::new(self, call, values);
         if !listing.keep.iter().all(|predicate| predicate.holds(item, &scope)) {
@@ -62,7 +62,7 @@ impl Provider {
         let content = Content { body: item, headers: &response.headers };
         let captures = &call.capture;
         let mut unread = Vec::new();
-        let asked = Asked { now, lifetime: None, token: None };
+        let asked = Asked { received, lifetime: None, token: None, ahead: None };
         let remote = content.remote(captures, &asked, &mut unread);
         if let Some(place) = captures.id.as_ref().filter(|place| remote.id.is_none() && !place.optional) {
             return Some(Err(format!("an entry has no id at {}", place.source)));
@@ -71,7 +71,10 @@ impl Provider {
             return Some(Err("an entry is no table".to_owned()));
         }
         let mut time = |moment: &Option<_>| {
-            moment.as_ref().and_then(|moment| content.moment("time", moment, now, &mut unread)).and_then(Expiry::time)
+            moment
+                .as_ref()
+                .and_then(|moment| content.moment("time", moment, &asked, &mut unread))
+                .and_then(Expiry::moment)
         };
         let (created, last_used) = (time(&captures.created), time(&captures.last_used));
         let name = captures.name.as_ref().and_then(|place| content.text(place));

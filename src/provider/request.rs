@@ -188,6 +188,11 @@ impl Provider {
         Ok(Some(Secret::new(signed.as_str())))
     }
 
+    /// Whether its credential may sign moments instead of being sent itself.
+    pub fn signs(&self) -> bool {
+        self.rules.auth.forms.values().any(|form| matches!(form, Form::Signed { .. }))
+    }
+
     /// What was signed for `call`, to be struck out of messages.
     pub(crate) fn signed(&self, call: &Call, values: &Values<'_>) -> Option<Secret> {
         self.try_signed(call, &Scoped::new(self, call, values)).ok().flatten()

@@ -6,6 +6,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Timelike as _, Utc};
 use serde_json::Value;
 
+use super::ProviderTime;
 use crate::clock::{Span, Time};
 use crate::secret::Secret;
 
@@ -48,6 +49,11 @@ impl Format {
         ("milliseconds", Self::Milliseconds),
         ("auto", Self::Auto),
     ];
+
+    /// Whether it counts from the answer on, so that no clock of the provider's is part of it.
+    pub(super) fn is_relative(self) -> bool {
+        matches!(self, Self::Seconds | Self::Milliseconds)
+    }
 
     /// The moment that `value` stands for, or `None` where it is not of this form.
     pub(crate) fn read(self, value: &Value, now: Time) -> Option<Time> {
@@ -136,13 +142,20 @@ pub(crate) fn to_rfc3339(time: Time, digits: u32) -> String {
 }
 
 /// When `secret` expires by its own account, where it is a JSON web token.
-pub fn claimed_expiry(secret: &Secret) -> Option<Time> {
-    jwt_expiry(secret.expose())
+pub fn claimed_expiry(secret: &Secret) -> Option<ProviderTime> {
+    jwt_claims(secret.expose()).map(|claims| ProviderTime::told(claims.expires))
 }
 
-/// The moment in the `exp` claim of a JSON web token, where `token` is one that decodes cleanly (RFC 7519).
-/// The signature is not looked at: this is the provider's own token, read for its date.
-pub(crate) fn jwt_expiry(token: &str) -> Option<Time> {
+/// The moments that a JSON web token claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claimed {
+    pub(super) expires: Time,
+    pub(super) issued: Option<Time>,
+}
+
+/// The claims `exp` and `iat` of a JSON web token, where `token` is one that decodes cleanly and has the former (RFC 7519).
+/// The signature is not looked at: this is the provider's own token, read for its dates.
+pub(super) fn jwt_claims(token: &str) -> Option<Claimed> {
     use base64::Engine as _;
     let mut parts = token.split('.');
     let (header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);
@@ -154,7 +167,9 @@ pub(crate) fn jwt_expiry(token: &str) -> Option<Time> {
         serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes).ok()
     };
     decode(header)?.contains_key("alg").then_some(())?;
-    DateTime::<Utc>::from_timestamp(integer(decode(claims)?.get("exp")?)?, 0)
+    let claims = decode(claims)?;
+    let moment = |name: &str| DateTime::<Utc>::from_timestamp(integer(claims.get(name)?)?, 0);
+    Some(Claimed { expires: moment("exp")?, issued: moment("iat") })
 }
 
 #[cfg(test)]
@@ -226,9 +241,13 @@ mod tests {
     #[test]
     fn a_clean_json_web_token_tells_its_end() {
         // {"alg":"none"} . {"exp":1893553445}
-        assert_eq!(jwt_expiry("eyJhbGciOiJub25lIn0.eyJleHAiOjE4OTM1NTM0NDV9.x"), Some(time("2030-01-02T03:04:05Z")));
+        let claims = jwt_claims("eyJhbGciOiJub25lIn0.eyJleHAiOjE4OTM1NTM0NDV9.x");
+        assert_eq!(claims, Some(Claimed { expires: time("2030-01-02T03:04:05Z"), issued: None }));
+        // {"alg":"none"} . {"exp":1893553445,"iat":1893549845}
+        let claims = jwt_claims("eyJhbGciOiJub25lIn0.eyJleHAiOjE4OTM1NTM0NDUsImlhdCI6MTg5MzU0OTg0NX0.x").unwrap();
+        assert_eq!(claims.issued, Some(time("2030-01-02T02:04:05Z")));
         for text in ["", "a.b.c", "eyJhbGciOiJub25lIn0.eyJleHAiOjE4OTM1NTM0NDV9", "eyJhbGciOiJub25lIn0.bm90anNvbg.x"] {
-            assert_eq!(jwt_expiry(text), None, "{text}");
+            assert_eq!(jwt_claims(text), None, "{text}");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, InstanceId, Marker, ProviderName, RemoteId, TokenName};
-use crate::provider::{Entry, Expiry};
+use crate::provider::{Entry, Expiry, ProviderClock};
 use crate::rotation::TokenState;
 use crate::rotation::state::{Generation, Orphan};
 
@@ -124,7 +124,7 @@ impl AccountAudit {
         Self { account, provider, lists, failure, complete: false, listed: 0, managed: 0, findings: Vec::new() }
     }
 
-    /// Holds `entries` against what is `known`. `now` is on the provider's clock.
+    /// Holds `entries` against what is `known`, with the provider's clock and the time on ours.
     pub fn new<'e>(
         account: AccountName,
         provider: ProviderName,
@@ -132,11 +132,11 @@ impl AccountAudit {
         entries: impl IntoIterator<Item = &'e Entry>,
         known: &Known<'_>,
         instance: InstanceId,
-        now: Time,
+        (clock, now): (ProviderClock, Time),
     ) -> Self {
         let (mut listed, mut managed, mut findings) = (0, 0, Vec::new());
         for entry in entries.into_iter().filter(|entry| !entry.dead) {
-            let finding = Finding::new(entry, known, instance, now);
+            let finding = Finding::new(entry, known, instance, clock, now);
             listed += 1;
             managed += usize::from(finding.standing == Standing::Managed);
             if finding.standing != Standing::Managed || finding.never_expires || finding.expired {
@@ -155,7 +155,7 @@ impl AccountAudit {
 }
 
 impl Finding {
-    fn new(entry: &Entry, known: &Known<'_>, instance: InstanceId, now: Time) -> Self {
+    fn new(entry: &Entry, known: &Known<'_>, instance: InstanceId, clock: ProviderClock, now: Time) -> Self {
         let name = entry.name.as_deref().unwrap_or_default().trim();
         let token = known.token(entry);
         let standing = match token {
@@ -164,16 +164,17 @@ impl Finding {
             None if name.starts_with(Marker::PREFIX) => Standing::Other,
             None => Standing::Unmanaged,
         };
-        let ends = entry.remote.expires.time();
+        let expires = entry.remote.expires.moment().map(|end| clock.earliest(end));
+        let ends = entry.remote.expires.moment().map(|end| clock.latest(end));
         let expired = ends.is_some_and(|at| at <= now);
         Self {
             standing,
             id: entry.remote.id.clone(),
             name: entry.name.clone(),
             token: token.cloned(),
-            expires: entry.remote.expires,
-            created: entry.created,
-            last_used: entry.last_used,
+            expires: expires.map_or(entry.remote.expires, Expiry::told),
+            created: entry.created.map(|created| clock.earliest(created).min(now)),
+            last_used: entry.last_used.map(|used| clock.latest(used).min(now)),
             never_expires: entry.remote.expires == Expiry::Never,
             expired,
             expires_soon: token.is_none() && !expired && ends.is_some_and(|at| at - now <= SOON),
@@ -225,10 +226,17 @@ mod tests {
             TokenState { orphans: vec![orphan(None, Some(marker)), orphan(Some("7"), None)], ..TokenState::default() };
         let mut known = Known::default();
         known.add(&account, &token, &state);
-        let later = Expiry::At(now + Span::days(90));
+        let later = Expiry::told(now + Span::days(90));
         let audit = |entry: Entry| {
-            let audit =
-                AccountAudit::new(account.clone(), "awx".parse().unwrap(), true, [&entry], &known, instance, now);
+            let audit = AccountAudit::new(
+                account.clone(),
+                "awx".parse().unwrap(),
+                true,
+                [&entry],
+                &known,
+                instance,
+                (ProviderClock::Silent, now),
+            );
             audit.findings.first().map(|it| (it.standing, it.never_expires, it.expired, it.expires_soon))
         };
         for (sentence, entry, expected) in [
@@ -241,7 +249,7 @@ mod tests {
             ),
             (
                 "known, and over",
-                entry("7", None, Expiry::At(now), false),
+                entry("7", None, Expiry::told(now), false),
                 Some((Standing::Managed, false, true, false)),
             ),
             (
@@ -257,7 +265,7 @@ mod tests {
             ("nobody's", entry("4", None, later, false), Some((Standing::Unmanaged, false, false, false))),
             (
                 "nobody's, about to expire",
-                entry("5", Some("by hand"), Expiry::At(now + Span::days(3)), false),
+                entry("5", Some("by hand"), Expiry::told(now + Span::days(3)), false),
                 Some((Standing::Unmanaged, false, false, true)),
             ),
             ("dead already", entry("6", Some("patrold-01020304-gps-g9-070707070707"), later, true), None),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Span, Time};
+use crate::clock::Time;
 use crate::inventory::TokenPolicy;
 use crate::provider::Expiry;
 use crate::rotation::decide::Abilities;
@@ -73,11 +73,10 @@ pub struct Obstacle {
 }
 
 impl Explanation {
-    /// Explains `subject`. `skew`: the provider's clock minus ours. `account`: its account's status, where it is known.
+    /// Explains `subject`. `account`: its account's status, where it is known.
     pub fn new(
         subject: &Subject<'_>,
         abilities: Option<&Abilities>,
-        skew: Span,
         account: Option<AccountStatus>,
         now: Time,
     ) -> Self {
@@ -88,9 +87,11 @@ impl Explanation {
             match subject.state.phase.current() {
                 Some(current) => {
                     let means = abilities.means(&current.generation);
-                    let applying = due::rules(policy, subject.state, current, means, skew);
+                    let reckoning = subject.reckoning(&current.generation, now);
+                    let applying = due::rules(policy, subject.state, current, means, &reckoning);
                     decides = deciding(&applying, now);
-                    rules = every_rule(&applying, decides.as_ref(), policy, current, means, now);
+                    let contradicted = reckoning.is_contradicted(&current.generation);
+                    rules = every_rule(&applying, decides.as_ref(), policy, current, means, contradicted, now);
                 }
                 None => rules.push(first_issue(policy, subject.state.may_adopt(), now)),
             }
@@ -146,6 +147,7 @@ fn every_rule(
     policy: &TokenPolicy,
     current: &Current,
     means: Means,
+    contradicted: bool,
     now: Time,
 ) -> Vec<Rule> {
     const ALWAYS: [Reason; 8] = [
@@ -179,7 +181,7 @@ fn every_rule(
             words: match due {
                 Some(due) if reason == Reason::Expired && due.at > now => "it expires".to_owned(),
                 Some(_) => reason.sentence().to_owned(),
-                None => silent(reason, policy, current).to_owned(),
+                None => silent(reason, policy, current, contradicted).to_owned(),
             },
         }
     };
@@ -187,13 +189,14 @@ fn every_rule(
 }
 
 /// Why a rule does not apply.
-fn silent(reason: Reason, policy: &TokenPolicy, current: &Current) -> &'static str {
+fn silent(reason: Reason, policy: &TokenPolicy, current: &Current, contradicted: bool) -> &'static str {
     match reason {
         Reason::Requested => "nobody asked for it",
         Reason::Dead => "as far as is known, the provider accepts it",
         Reason::Expired | Reason::RenewBefore | Reason::Renewal => match current.generation.remote.expires {
             Expiry::Never => "it never expires",
             Expiry::Unknown if policy.lifetime.is_none() => "nobody knows when it expires",
+            Expiry::At(_) if contradicted => "the expiry that the provider tells has passed, and it accepts the token",
             Expiry::Unknown | Expiry::At(_) => "another rule takes its place",
         },
         Reason::RotateEvery => "the inventory sets no `rotate-every`",
@@ -287,8 +290,10 @@ fn of_token(
     for orphan in &state.orphans {
         let (name, ends) = match orphan {
             Orphan::UnknownMint { .. } => continue,
-            Orphan::Unrevocable { number, .. } => (number, orphan.until()),
-            Orphan::Deferred { generation, .. } => (&generation.number, orphan.until()),
+            Orphan::Unrevocable { number, .. } => (number, orphan.until().map(|until| subject.clock.latest(until))),
+            Orphan::Deferred { generation, .. } => {
+                (&generation.number, subject.reckoning(generation, now).end(generation))
+            }
         };
         // One that never ends holds up nothing.
         if ends.is_some() || matches!(orphan, Orphan::Deferred { .. }) {

@@ -225,14 +225,14 @@ impl Outlook {
                 Self::new(NextAction::Undo, now, Reason::Undoing)
             }
             Action::ExamineRenewal => Self::new(NextAction::Examine, now, Reason::Examining),
-            Action::Examine(_) => Self::new(NextAction::Examine, now, Reason::NotDue),
+            Action::Examine(_) | Action::Look => Self::new(NextAction::Examine, now, Reason::NotDue),
         }
     }
 }
 
 /// Stores and provider were just looked at, and nothing was found: what comes next is about rotations.
 pub fn undisturbed(now: Time) -> Memo {
-    Memo { inspected: Some(now), examined: Some(now), sought: Some(now), ..Memo::default() }
+    Memo { inspected: Some(now), examined: Some(now), sought: Some(now), looked: true, ..Memo::default() }
 }
 
 fn of_begin(deed: NextAction, reason: Reason, situation: &Situation<'_>) -> Outlook {

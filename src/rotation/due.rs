@@ -3,6 +3,7 @@
 use crate::clock::{Span, Time};
 use crate::inventory::{RenewBefore, TokenPolicy};
 use crate::provider::Expiry;
+use crate::rotation::reckoning::Reckoning;
 use crate::timing::jitter::jitter;
 use crate::timing::window::WindowState;
 
@@ -55,8 +56,14 @@ pub struct Start {
 
 /// Every rule that applies to the current generation, with the time at which it makes the token due.
 ///
-/// `skew`: the provider's clock minus ours; what the provider said of expiries is on its clock, due times are on ours.
-pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, means: Means, skew: Span) -> Vec<Due> {
+/// `reckoning` says what the provider's moments are on our clock, which due times are on.
+pub fn rules(
+    policy: &TokenPolicy,
+    state: &TokenState,
+    current: &Current,
+    means: Means,
+    reckoning: &Reckoning<'_>,
+) -> Vec<Due> {
     let generation = &current.generation;
     let remote = &generation.remote;
     let rotation = |reason, at, deadline| Due { kind: Kind::Rotation, reason, at, deadline, urgent: false };
@@ -67,9 +74,9 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, means:
     let renews = alone || means == Means::Both && whole && current.dead.is_none();
     let (kind, since) =
         if alone { (Kind::Renewal, generation.issued_at) } else { (Kind::Rotation, generation.minted_at) };
-    let to_local = |time: Time| time.checked_sub_signed(skew).unwrap_or(time);
-    let expires = expiry(policy, current).map(to_local);
-    let refresh_expires = remote.refresh_expires.map(to_local);
+    let here = |moment| reckoning.earliest(generation, moment);
+    let expires = expiry(policy, current, reckoning);
+    let refresh_expires = remote.refresh_expires.and_then(here);
     let mut rules = Vec::with_capacity(3);
 
     if let Some(dead) = &current.dead {
@@ -108,7 +115,7 @@ pub fn rules(policy: &TokenPolicy, state: &TokenState, current: &Current, means:
             rules.push(urgent(Reason::Expired, expires));
         }
     }
-    if let Some(until) = remote.renewable_until.map(to_local) {
+    if let Some(until) = remote.renewable_until.and_then(here) {
         let (at, deadline) = lead(policy, generation.minted_at, until);
         rules.push(rotation(Reason::RenewableUntil, at, Some(deadline)));
     }
@@ -170,18 +177,17 @@ pub fn start(policy: &TokenPolicy, due: &Due, now: Time) -> Start {
     }
 }
 
-/// When the present secret expires, on the provider's clock. Where the provider tells nothing of a token that it minted,
-/// the lifetime that was asked for stands in.
-fn expiry(policy: &TokenPolicy, current: &Current) -> Option<Time> {
+/// When the present secret expires at the earliest. Where the provider tells nothing of a token that it minted, or nothing
+/// that can be right, the lifetime that was asked for stands in.
+fn expiry(policy: &TokenPolicy, current: &Current, reckoning: &Reckoning<'_>) -> Option<Time> {
     let generation = &current.generation;
-    match generation.remote.expires {
-        Expiry::At(time) => Some(time),
-        Expiry::Never => None,
-        Expiry::Unknown => {
-            let lifetime = policy.lifetime.filter(|_| generation.params.is_some())?;
-            generation.issued_at.checked_add_signed(lifetime)
-        }
+    if generation.remote.expires == Expiry::Never {
+        return None;
     }
+    reckoning.expires(generation).or_else(|| {
+        let lifetime = policy.lifetime.filter(|_| generation.params.is_some())?;
+        generation.issued_at.checked_add_signed(lifetime)
+    })
 }
 
 /// Whether it is rotated without anybody knowing its expiry.

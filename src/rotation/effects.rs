@@ -11,7 +11,7 @@ use crate::clock::Time;
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, Outcome};
-use crate::provider::{Gone, MintRequest, Minted, Params, Subject, Verdict};
+use crate::provider::{Gone, MintRequest, Minted, Params, ProviderClock, Subject, Verdict};
 use crate::secret::{Fingerprint, Secret, SecretParts};
 
 use super::event::Event;
@@ -87,6 +87,9 @@ pub trait Effects: Send + Sync + 'static {
 
     /// A new rotation id.
     fn rotation_id(&self) -> RotationId;
+
+    /// The clock of an account, as its answers have shown it so far.
+    fn clock(&self, account: &AccountName) -> ProviderClock;
 
     /// A number in `[0, 1)`, for backoff.
     fn draw(&self) -> f64;

@@ -216,11 +216,14 @@ events! {
     HookWaived { hook: HookKey, failure: Failure } = "hook-waived", Kept,
         "A hook failed, and the inventory says to go on", "",
         [{ .. } => Warn "hook failed; going on, as the inventory says" Ended::Step(Hook, Failed)];
-    Activated { revoke_at: Time } = "activated", Changed,
+    /// `vain`: it does not live longer than the one before, so that the rotation helped nobody.
+    Activated { revoke_at: Time, #[serde(default, skip_serializing_if = "Option::is_none")] vain: Option<Failure> } = "activated", Changed,
         "The new generation is current", "",
-        [{ .. } => Info "handed over: the new generation is current" Ended::Step(HandOver, Went)];
+        [{ vain: Some(_), .. } => Warn "handed over in vain: the new secret does not live longer; the next rotation waits"
+            Ended::Step(HandOver, Went),
+         { .. } => Info "handed over: the new generation is current" Ended::Step(HandOver, Went)];
     /// It is due for a rotation itself.
-    ActivatedEarly { revoke_at: Time } = "activated-early", Changed,
+    ActivatedEarly { revoke_at: Time, #[serde(default, skip_serializing_if = "Option::is_none")] vain: Option<Failure> } = "activated-early", Changed,
         "The new generation is current although stores or hooks are still owed",
         "help the stores or hooks that the lines before name: consumers may still hold the old secret",
         [{ .. } => Warn "the new generation is current although stores or hooks are owed: its own time runs out"
@@ -306,7 +309,8 @@ events! {
         "The renewed secret is in the journal", "",
         [{ .. } => Info "renewed; the new secret is in the journal" Ended::Step(Renew, Went)];
     /// `proven` is false where the definition has no way to ask.
-    RenewalVerified { proven: bool } = "renewal-verified", Changed,
+    /// `again`: it does not live longer than the one before, and is not renewed again before this.
+    RenewalVerified { proven: bool, #[serde(default, skip_serializing_if = "Option::is_none")] again: Option<Time> } = "renewal-verified", Changed,
         "The renewed secret goes to its consumers", "",
         [{ .. } => Info "the renewed secret goes to its consumers" Ended::Step(Verify, Went)];
     /// `next`: where nothing but a renewal can help, it is renewed again then.
@@ -355,6 +359,11 @@ events! {
         "An operator wants an orphan revoked; it is revoked as soon as it is listed again", "",
         [{ .. } => Info "an operator wants an orphan revoked" Ended::Nothing];
     /// The fingerprints of the secrets that the journal holds, by generation and part.
+    /// That counts as having happened now. `revoke_at`: no old generation is kept longer than this for what was noted then.
+    ClockSetBack { revoke_at: Time } = "clock-set-back", Kept,
+        "Our clock was ahead when some of this happened: it counts as having happened now",
+        "see that the clock is synchronised before the daemon starts",
+        [{ .. } => Warn "the clock was ahead when some of this happened: it counts as having happened now" Ended::Nothing];
     Resealed { fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> } = "resealed", Kept,
         "The journal's secrets are sealed with a new key", "",
         [{ .. } => Info "the secrets are sealed with a new key" Ended::Nothing];
@@ -391,6 +400,7 @@ impl Event {
             | Self::SecretLost { failure, .. } => Some(failure),
             Self::RenewalExamined { dead } => dead.as_ref(),
             Self::Minted { candidate } => candidate.rejection.as_ref(),
+            Self::Activated { vain, .. } | Self::ActivatedEarly { vain, .. } => vain.as_ref(),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, GenerationNo, Marker, RemoteId};
-use crate::provider::Params;
+use crate::provider::{Params, ProviderTime};
 
 use super::state::{Generation, Retry};
 
@@ -19,7 +19,7 @@ pub const ROUNDING: Span = Span::days(1);
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Orphan {
     /// A generation that the provider offers no way to revoke: it is known, and lives until its expiry.
-    Unrevocable { number: GenerationNo, marker: Option<Marker>, id: Option<RemoteId>, until: Option<Time> },
+    Unrevocable { number: GenerationNo, marker: Option<Marker>, id: Option<RemoteId>, until: Option<ProviderTime> },
     /// A mint whose answer was lost and whose marker was not found. If it shows up in a listing, it is revoked.
     #[serde(rename = "lost-mint")]
     UnknownMint {
@@ -55,7 +55,7 @@ impl Orphan {
             number: generation.number,
             marker: generation.marker.clone(),
             id: generation.remote.id.clone(),
-            until: generation.end(),
+            until: last_end(generation),
         }
     }
 
@@ -68,11 +68,12 @@ impl Orphan {
         }
     }
 
-    /// When it ends for sure, on the provider's clock.
-    pub fn until(&self) -> Option<Time> {
+    /// When it ends by what its provider told, or by what was asked for.
+    pub fn until(&self) -> Option<ProviderTime> {
         match self {
-            Self::Unrevocable { until, .. } | Self::UnknownMint { until, .. } => *until,
-            Self::Deferred { generation, .. } => generation.end(),
+            Self::Unrevocable { until, .. } => *until,
+            Self::UnknownMint { until, .. } => until.map(ProviderTime::ours),
+            Self::Deferred { generation, .. } => last_end(generation),
         }
     }
 
@@ -91,4 +92,11 @@ impl Orphan {
             Self::UnknownMint { retry, .. } | Self::Deferred { retry, .. } => Some(retry),
         }
     }
+}
+
+/// When it can neither be used nor renewed any more, as its provider tells it.
+fn last_end(generation: &Generation) -> Option<ProviderTime> {
+    let expires = generation.remote.expires.moment()?;
+    let refresh = generation.remote.refresh_expires.filter(|refresh| refresh.as_told() > expires.as_told());
+    Some(refresh.unwrap_or(expires))
 }

@@ -14,6 +14,11 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// Whether it follows from what a provider tells of ends.
+            pub fn is_by_expiry(self) -> bool {
+                matches!(self, Self::Expired | Self::RenewBefore | Self::RenewableUntil)
+            }
+
             /// The stable code.
             pub fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }

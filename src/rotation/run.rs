@@ -15,6 +15,7 @@ use crate::inventory::TokenPolicy;
 use crate::journal::{Commit, Draft, Journal, SecretChange, SecretSlot, Stored};
 use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
+use crate::provider::ProviderClock;
 use crate::rotation::reason::Reason;
 use crate::secret::SecretParts;
 use crate::timing::backoff;
@@ -122,20 +123,25 @@ pub struct Context {
     /// The token is in the inventory.
     pub wanted: bool,
     pub abilities: Arc<Abilities>,
-    pub skew: Span,
     pub listing: Option<Arc<Listing>>,
 }
 
 impl Context {
-    /// The situation of a token at `now`.
-    pub fn situation<'a>(&'a self, state: &'a TokenState, memo: &'a Memo, now: Time) -> Situation<'a> {
+    /// The situation of a token at `now`. `clock`: that of the policy's account, as it was seen by then.
+    pub fn situation<'a>(
+        &'a self,
+        state: &'a TokenState,
+        memo: &'a Memo,
+        clock: ProviderClock,
+        now: Time,
+    ) -> Situation<'a> {
         Situation {
             policy: &self.policy,
             wanted: self.wanted,
             state,
             memo,
             abilities: &self.abilities,
-            skew: self.skew,
+            clock,
             listing: self.listing.as_deref(),
             now,
         }
@@ -193,7 +199,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             if held.stuck.is_some() && self.flush(held, context, true).await.is_err() {
                 return self.stuck(held);
             }
-            let step = decide(&context.situation(&held.state, &held.memo, now));
+            // The answer to the step before may have been the first that showed this clock.
+            let clock = self.effects.clock(&context.policy.account.name);
+            let step = decide(&context.situation(&held.state, &held.memo, clock, now));
             if let Step::Note(event) = step {
                 held.note(&context.policy, now, event);
                 continue;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Span, Time};
+use crate::clock::Time;
 use crate::journal::SecretSlot;
 use crate::names::{AccountName, GenerationNo, HookKey, Marker, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -307,28 +307,6 @@ impl Generation {
     pub fn has_secret(&self) -> bool {
         self.params.is_some() || !self.fingerprints.is_empty()
     }
-
-    /// True once its own expiry has passed.
-    pub fn expired(&self, now: Time) -> bool {
-        self.remote.expires.time().is_some_and(|expires| expires <= now)
-    }
-
-    /// When it can neither be used nor renewed any more, where anybody can tell.
-    pub fn end(&self) -> Option<Time> {
-        let expires = self.remote.expires.time()?;
-        Some(self.remote.refresh_expires.map_or(expires, |refresh| refresh.max(expires)))
-    }
-
-    /// True once it can neither be used nor renewed any more.
-    pub fn over(&self, now: Time) -> bool {
-        self.end().is_some_and(|end| end <= now)
-    }
-
-    /// When nine tenths of the life of its present secret are over.
-    pub fn near_end(&self) -> Option<Time> {
-        let expires = self.remote.expires.time()?;
-        Some(expires - (expires - self.issued_at).max(Span::zero()) / 10)
-    }
 }
 
 /// The generation that consumers use.
@@ -373,11 +351,6 @@ impl Current {
     /// Whether nothing that happened forbids to renew it in place, where its provider can.
     pub fn renewable(&self) -> bool {
         !self.renewal_spent && !self.secret_lost
-    }
-
-    /// True where consumers certainly cannot use it: the provider said so, or its time is over.
-    pub fn unusable(&self, now: Time) -> bool {
-        self.dead.is_some() || self.generation.expired(now)
     }
 }
 

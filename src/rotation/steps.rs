@@ -180,7 +180,7 @@ impl Tally {
     pub fn recall<'t>(&mut self, tokens: impl Iterator<Item = (&'t TokenName, &'t TokenState)>) {
         let past = tokens.filter_map(|(token, state)| {
             let at = state.last_success?;
-            let sentence = Event::Activated { revoke_at: at }.told().sentence;
+            let sentence = Event::Activated { revoke_at: at, vain: None }.told().sentence;
             let what = of_generation(sentence, state.phase.current()?);
             Some(Happening { at, token: token.clone(), good: true, what })
         });

@@ -142,7 +142,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         let expires = remote.expires;
         let now = self.clock.now();
         self.notebook.renewed(&mut live.specimen, remote, &secret, now).await?;
-        let until = expires.time().map(|time| format!(", expires {}", words::relative(time, now))).unwrap_or_default();
+        let until = expires.here().map(|time| format!(", expires {}", words::relative(time, now))).unwrap_or_default();
         if !self.can().verifies {
             self.find(Ability::Renew, Seen::Yes, format!("a new secret{until}"));
             return Ok(());

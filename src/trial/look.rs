@@ -45,7 +45,8 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         };
         let now = self.clock.now();
         match expires {
-            Expiry::At(time) => {
+            Expiry::At(moment) => {
+                let time = moment.here();
                 let evidence = format!("{teller}: {}{asked}", words::relative(time, now));
                 self.find(Ability::Expiry, Seen::Yes, evidence);
             }
@@ -166,7 +167,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
             let id = live.specimen.remote.as_ref().and_then(|remote| remote.id.as_ref());
             let entry = listing.find(id, Some(live.specimen.marker.as_str()));
             if let Some(used) = entry.and_then(|entry| entry.last_used) {
-                let when = words::relative(used, self.clock.now());
+                let when = words::relative(used.here(), self.clock.now());
                 self.find(Ability::LastUsed, Seen::Yes, format!("the first token: {when}"));
                 return Ok(());
             }

@@ -53,7 +53,7 @@ impl Specimen {
 
     /// When it ends for sure.
     pub fn end(&self) -> Option<Time> {
-        self.remote.as_ref().and_then(|remote| remote.expires.time()).or(self.until)
+        self.remote.as_ref().and_then(|remote| remote.expires.here()).or(self.until)
     }
 
     fn slot(&self) -> SecretSlot {

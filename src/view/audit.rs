@@ -67,7 +67,7 @@ impl Finding {
             self.name.as_deref().map_or_else(none, |name| crate::outcome::one_line(name, 100)),
             self.token.as_ref().map_or_else(none, ToString::to_string),
             match self.expires {
-                Expiry::At(at) => words::relative(at, now),
+                Expiry::At(at) => words::relative(at.here(), now),
                 Expiry::Never => "never".to_owned(),
                 Expiry::Unknown => none(),
             },

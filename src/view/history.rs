@@ -202,10 +202,15 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         Event::HookFailed { hook, failure, next } => (None, format!("{hook}: {}", again(failure, next))),
         Event::HookWaived { hook, failure } => (None, format!("{hook}: {failure}")),
         Event::StoreOwed { store, found, .. } => (None, format!("{store}: {found}")),
-        Event::Activated { revoke_at } | Event::ActivatedEarly { revoke_at } | Event::StillUsed { revoke_at } => {
-            (None, format!("the old one is {}", not_before(revoke_at)))
+        Event::Activated { revoke_at, vain: Some(failure) }
+        | Event::ActivatedEarly { revoke_at, vain: Some(failure) } => {
+            (None, format!("{failure}; the old one is {}", not_before(revoke_at)))
         }
-        Event::Verified { proven, .. } | Event::RenewalVerified { proven } | Event::Retired { proven } => {
+        Event::ClockSetBack { revoke_at } => (None, format!("an old one is {} at the latest", not_before(revoke_at))),
+        Event::Activated { revoke_at, vain: None }
+        | Event::ActivatedEarly { revoke_at, vain: None }
+        | Event::StillUsed { revoke_at } => (None, format!("the old one is {}", not_before(revoke_at))),
+        Event::Verified { proven, .. } | Event::RenewalVerified { proven, .. } | Event::Retired { proven } => {
             (None, if *proven { String::new() } else { "not proven".to_owned() })
         }
         Event::Revoked { already } => {

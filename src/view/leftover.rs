@@ -30,7 +30,7 @@ pub fn of_compromised(state: &TokenState) -> Vec<String> {
     }
     for orphan in &state.orphans {
         let until = match orphan.until() {
-            Some(until) => format!("it lives until {}", words::moment(until)),
+            Some(until) => format!("it lives until {}", words::moment(until.here())),
             None => "nobody knows until when it lives".to_owned(),
         };
         left.push(match orphan {

@@ -165,7 +165,7 @@ fn tokens(out: &mut String, tokens: &[&TokenStatus], now: Time) {
         );
         cell(out, "account", token.account.as_ref().map_or("", |account| account.as_str()));
         let generation = token.current.as_ref().map(|current| {
-            let expires = current.expires.time().map(|at| format!(", expires {}", words::relative(at, now)));
+            let expires = current.expires.here().map(|at| format!(", expires {}", words::relative(at, now)));
             format!("{}{}", current.number, expires.unwrap_or_default())
         });
         cell(out, "generation", &generation.unwrap_or_default());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::clock::{Span, Time};
 use crate::inventory::{Inventory, TokenPolicy};
 use crate::names::{AccountName, GenerationNo, ProviderName, TokenName};
-use crate::provider::Expiry;
+use crate::provider::{Expiry, ProviderClock};
 use crate::rotation::TokenState;
 use crate::rotation::decide::{Abilities, Situation};
 use crate::rotation::state::Generation;
@@ -162,9 +162,9 @@ impl<'i> Planner<'i> {
         let account = &token.account;
         let abilities = self.abilities.entry(&account.name).or_insert_with(|| Abilities::of(&account.provider));
         let memo = outlook::undisturbed(now);
-        let skew = Span::zero();
+        let clock = ProviderClock::Unseen;
         let situation =
-            Situation { policy: token, wanted: true, state, memo: &memo, abilities, skew, listing: None, now };
+            Situation { policy: token, wanted: true, state, memo: &memo, abilities, clock, listing: None, now };
         let outlook = Outlook::foresee(&situation);
         let current = state.phase.current().map(|current| &current.generation);
         let retiring = state.phase.retiring().map(|retiring| &retiring.generation);
@@ -202,7 +202,7 @@ fn replaced(old: &Generation, situation: &Situation<'_>) -> Old {
     let can = &abilities.can;
     let left = |why: &str| {
         let when = match old.remote.expires {
-            Expiry::At(at) => format!(" {}", words::relative(at, now)),
+            Expiry::At(at) => format!(" {}", words::relative(at.here(), now)),
             Expiry::Never => ", which it never does".to_owned(),
             Expiry::Unknown => String::new(),
         };

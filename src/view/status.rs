@@ -120,7 +120,7 @@ fn cells(token: &TokenStatus, now: Time) -> Vec<String> {
 
 fn expires(generation: &GenerationStatus, now: Time) -> String {
     match generation.expires {
-        Expiry::At(at) => words::relative(at, now),
+        Expiry::At(at) => words::relative(at.here(), now),
         Expiry::Never => "never".to_owned(),
         Expiry::Unknown => "unknown".to_owned(),
     }
@@ -201,8 +201,10 @@ fn generation(generation: &GenerationStatus, now: Time) -> String {
     }
     parts.push(format!("minted {}", words::relative(generation.minted_at, now)));
     parts.push(match generation.expires {
-        Expiry::At(at) if at <= now => format!("expired {} ({})", words::relative(at, now), words::moment(at)),
-        Expiry::At(at) => format!("expires {} ({})", words::relative(at, now), words::moment(at)),
+        Expiry::At(at) => {
+            let (at, verb) = (at.here(), if at.here() <= now { "expired" } else { "expires" });
+            format!("{verb} {} ({})", words::relative(at, now), words::moment(at))
+        }
         Expiry::Never => "never expires".to_owned(),
         Expiry::Unknown => "expiry unknown".to_owned(),
     });

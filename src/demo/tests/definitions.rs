@@ -144,6 +144,7 @@ async fn a_token_lives_its_whole_life_under_each_definition() {
         let ours: Vec<_> = listed.iter().filter(|listed| listed.name.as_deref() == Some(&entry.name)).collect();
         let [ours] = ours[..] else { panic!("{service}: {listed:?}") };
         let Expiry::At(expires) = ours.remote.expires else { panic!("{service}: {ours:?}") };
+        let expires = expires.as_told();
         assert!((expires - entry.current().expires).abs() < Span::seconds(1), "{service}: {expires}");
         assert_eq!(ours.remote.id, minted.remote.id, "{service}");
 

@@ -195,14 +195,14 @@ fn entries_tell_when_they_end_and_whether_they_are_dead() {
         (json!({ "owner": "7", "end": -1, "active": true }), Expiry::Never, false),
         (json!({ "owner": "me", "end": "9999-12-31T23:59:59Z", "active": false }), Expiry::Never, true),
         (json!({ "owner": "me", "end": 0, "revoked": "2030-01-01" }), Expiry::Unknown, true),
-        (json!({ "owner": "me", "end": "2031-01-01T00:00:00Z" }), Expiry::At(time("2031-01-01T00:00:00Z")), false),
+        (json!({ "owner": "me", "end": "2031-01-01T00:00:00Z" }), Expiry::told(time("2031-01-01T00:00:00Z")), false),
         (json!({ "owner": "me", "end": "tomorrow", "revoked": null }), Expiry::Unknown, false),
     ] {
         let entry = read(item.clone()).unwrap();
         assert_eq!((entry.remote.expires, entry.dead), (expires, dead), "{item}");
     }
     let used = read(json!({ "owner": "me", "used": 1_893_553_445 })).unwrap().last_used;
-    assert_eq!(used, Some(now()));
+    assert_eq!(used.map(ProviderTime::as_told), Some(now()));
 }
 
 #[test]

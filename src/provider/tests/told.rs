@@ -74,7 +74,7 @@ fn moment(time: Time) -> String {
 
 fn until(expiry: Expiry) -> String {
     match expiry {
-        Expiry::At(time) => format!("until {}", moment(time)),
+        Expiry::At(time) => format!("until {}", moment(time.as_told())),
         Expiry::Never => "for ever".to_owned(),
         Expiry::Unknown => "until unknown".to_owned(),
     }
@@ -83,7 +83,8 @@ fn until(expiry: Expiry) -> String {
 fn remote(remote: &Remote) -> Vec<String> {
     let id = remote.id.as_ref().map_or("-", RemoteId::as_str);
     let times = [("refresh", remote.refresh_expires), ("renewable", remote.renewable_until)];
-    let times = times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} until {}", moment(time))));
+    let times =
+        times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} until {}", moment(time.as_told()))));
     let facts = remote.facts.iter().map(|(name, fact)| format!("{name}={fact}"));
     [format!("id={id} {}", until(remote.expires))].into_iter().chain(times).chain(facts).collect()
 }
@@ -102,8 +103,8 @@ fn page(page: Page) -> String {
     let entries = page.entries.into_iter().map(|entry| {
         let mut words = remote(&entry.remote);
         words.insert(0, format!("{:?}", entry.name.unwrap_or_default()));
-        words.extend(entry.created.map(|time| format!("created {}", moment(time))));
-        words.extend(entry.last_used.map(|time| format!("used {}", moment(time))));
+        words.extend(entry.created.map(|time| format!("created {}", moment(time.as_told()))));
+        words.extend(entry.last_used.map(|time| format!("used {}", moment(time.as_told()))));
         words.extend(entry.dead.then(|| "dead".to_owned()));
         format!("[{}]", words.join(" "))
     });

@@ -1,8 +1,10 @@
+use crate::clock::Span;
 use crate::names::{GenerationNo, RotationId};
 use crate::outcome::{Failure, FailureCode};
-use crate::provider::Remote;
+use crate::provider::{ProviderClock, Remote};
 use crate::report::status::Progress;
 use crate::rotation::decide::Rest;
+use crate::rotation::reckoning::Reckoning;
 use crate::rotation::state::{Generation, Noted, Retiring, Retry};
 use crate::rotation::tests::policy as sample;
 use crate::rotation::{Phase, TokenState};
@@ -21,7 +23,7 @@ fn generation(number: u32, age: Span) -> Generation {
         marker: None,
         remote: Remote {
             id: None,
-            expires: Expiry::At(minted_at + Span::days(30)),
+            expires: Expiry::told(minted_at + Span::days(30)),
             refresh_expires: None,
             renewable_until: None,
             facts: std::collections::BTreeMap::new(),
@@ -43,22 +45,40 @@ fn aged(days: i64) -> TokenState {
 fn explain(policy: &TokenPolicy, state: &TokenState, wanted: bool) -> Explanation {
     let abilities = sample::abilities();
     let progress = Progress::Asleep(&abilities);
-    let subject = Subject { name: &policy.name, policy: Some(policy), wanted, state, progress };
-    Explanation::new(&subject, Some(&abilities), Span::zero(), None, sample::start())
+    let subject = Subject {
+        name: &policy.name,
+        policy: Some(policy),
+        wanted,
+        state,
+        clock: ProviderClock::Silent,
+        proof: None,
+        progress,
+    };
+    Explanation::new(&subject, Some(&abilities), None, sample::start())
 }
 
 #[test]
 fn a_place_without_room_is_told_with_what_to_do() {
     let (policy, state, abilities) = (sample::token(), aged(21), sample::abilities());
-    let due = due::rules(&policy, &state, state.phase.current().unwrap(), due::Means::Rotation, Span::zero());
+    let (current, account) = (state.phase.current().unwrap(), &policy.account.name);
+    let reckoning = Reckoning { now: sample::start(), account, clock: ProviderClock::Silent, proof: None };
+    let due = due::rules(&policy, &state, current, due::Means::Rotation, &reckoning);
     let due = due::deciding(&due, sample::start()).unwrap();
     let start = due::Start { at: Time::MAX_UTC, overridden: false };
     let held = Rest { until: None, reason: Reason::NoRoom, next: Some((due, start)) };
     let first = Rest { until: None, reason: Reason::NoRoom, next: None };
     for (rest, state) in [(held, state), (first, TokenState::default())] {
         let progress = Progress::Resting { rest: &rest, stuck: None };
-        let subject = Subject { name: &policy.name, policy: Some(&policy), wanted: true, state: &state, progress };
-        let told = Explanation::new(&subject, Some(&abilities), Span::zero(), None, sample::start());
+        let subject = Subject {
+            name: &policy.name,
+            policy: Some(&policy),
+            wanted: true,
+            state: &state,
+            clock: ProviderClock::Silent,
+            proof: None,
+            progress,
+        };
+        let told = Explanation::new(&subject, Some(&abilities), None, sample::start());
         let next = &told.token.next;
         assert_eq!((next.action, next.at, next.hold.as_deref()), (NextAction::Rotate, None, Some("no-room")));
         assert!(next.why.ends_with("; its provider takes no more live tokens there: revoke one that nobody needs, `patrold audit` lists them"), "{}", next.why);

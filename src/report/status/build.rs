@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::{AccountHealth, AccountState};
-use crate::clock::{Span, Time};
+use crate::clock::Time;
 use crate::inventory::{AccountPolicy, Inventory, TokenPolicy};
 use crate::names::TokenName;
 use crate::outcome::Failure;
+use crate::provider::{Expiry, ProviderClock, ProviderTime};
 use crate::report::outlook::{Outlook, undisturbed};
 use crate::rotation::decide::{Abilities, Rest, Situation};
 use crate::rotation::reason::Reason;
+use crate::rotation::reckoning::{Proof, Reckoning};
 use crate::rotation::state::{self, Generation, Orphan};
 use crate::rotation::{Phase, TokenState};
 
@@ -27,7 +29,19 @@ pub struct Subject<'a> {
     /// It is in the inventory.
     pub wanted: bool,
     pub state: &'a TokenState,
+    /// The clock of its account, as far as a running daemon has seen it.
+    pub clock: ProviderClock,
+    /// When the provider accepted its secret last, as far as a running daemon knows.
+    pub proof: Option<Proof>,
     pub progress: Progress<'a>,
+}
+
+impl Subject<'_> {
+    /// What the ends of `generation` are reckoned from: as decisions do it.
+    pub fn reckoning<'g>(&'g self, generation: &'g Generation, now: Time) -> Reckoning<'g> {
+        let account = self.policy.map_or(&generation.account, |policy| &policy.account.name);
+        Reckoning { now, account, clock: self.clock, proof: self.proof }
+    }
 }
 
 /// What a token is doing.
@@ -70,11 +84,20 @@ pub fn build(
         let state = states.get(&policy.name).unwrap_or(&vacant);
         // Every token's account is one of the inventory's.
         let progress = abilities.get(&policy.account.name).map_or(Progress::Busy, Progress::Asleep);
-        let subject = Subject { name: &policy.name, policy: Some(policy), wanted: true, state, progress };
+        let subject = Subject {
+            name: &policy.name,
+            policy: Some(policy),
+            wanted: true,
+            state,
+            clock: ProviderClock::Unseen,
+            proof: None,
+            progress,
+        };
         tokens.push(token(&subject, now));
     }
     for (name, state) in states.iter().filter(|(name, _)| !inventory.tokens.contains_key(*name)) {
-        let subject = Subject { name, policy: None, wanted: false, state, progress: Progress::Busy };
+        let (clock, proof) = (ProviderClock::Unseen, None);
+        let subject = Subject { name, policy: None, wanted: false, state, clock, proof, progress: Progress::Busy };
         tokens.push(token(&subject, now));
     }
     tokens.sort_by(|one, other| one.name.cmp(&other.name));
@@ -140,11 +163,11 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
         condition: condition(subject, !owed.is_empty() || stuck.is_some(), now),
         phase: phase.name().to_owned(),
         paused: policy.is_some_and(|policy| policy.paused),
-        current: current.map(|current| generation(&current.generation, now)),
+        current: current.map(|current| generation(subject, &current.generation, now)),
         dead: current.and_then(|current| current.dead.as_ref()).map(|dead| ErrorStatus::new(dead.at, &dead.failure)),
-        candidate: phase.candidate().map(|candidate| generation(&candidate.generation, now)),
+        candidate: phase.candidate().map(|candidate| generation(subject, &candidate.generation, now)),
         retiring: phase.retiring().map(|retiring| RetiringStatus {
-            generation: generation(&retiring.generation, now),
+            generation: generation(subject, &retiring.generation, now),
             handed_over: retiring.handed_over,
             revoke_at: retiring.revoke_at,
         }),
@@ -159,12 +182,11 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
 }
 
 fn outlook(subject: &Subject<'_>, now: Time) -> Outlook {
-    let Subject { policy, wanted, state, progress, .. } = *subject;
+    let Subject { policy, wanted, state, clock, progress, .. } = *subject;
     match (policy, progress) {
         (Some(policy), Progress::Asleep(abilities)) => {
             let memo = undisturbed(now);
-            let skew = Span::zero();
-            Outlook::foresee(&Situation { policy, wanted, state, memo: &memo, abilities, skew, listing: None, now })
+            Outlook::foresee(&Situation { policy, wanted, state, memo: &memo, abilities, clock, listing: None, now })
         }
         (Some(policy), Progress::Resting { rest, .. }) => Outlook::of_rest(rest, state, policy),
         (Some(_), Progress::Busy) => Outlook::of_phase(&state.phase, now),
@@ -175,7 +197,7 @@ fn outlook(subject: &Subject<'_>, now: Time) -> Outlook {
 fn condition(subject: &Subject<'_>, owes: bool, now: Time) -> Condition {
     let state = subject.state;
     let failing = owes || state.retry.is_some() || state.failed_rotations > 0;
-    let usable = state.phase.current().map(|current| !current.unusable(now));
+    let usable = state.phase.current().map(|current| !subject.reckoning(&current.generation, now).unusable(current));
     match usable {
         _ if !subject.wanted => Condition::Left,
         Some(false) => Condition::Down,
@@ -190,17 +212,23 @@ fn condition(subject: &Subject<'_>, owes: bool, now: Time) -> Condition {
     }
 }
 
-fn generation(generation: &Generation, now: Time) -> GenerationStatus {
+/// A generation, its moments on our clock as decisions read them. An expiry that cannot be right is not shown as one.
+fn generation(subject: &Subject<'_>, generation: &Generation, now: Time) -> GenerationStatus {
     let remote = &generation.remote;
+    let reckoning = subject.reckoning(generation, now);
+    let expires = match remote.expires {
+        Expiry::At(_) => reckoning.expires(generation).map_or(Expiry::Unknown, Expiry::told),
+        other => other,
+    };
     GenerationStatus {
         number: generation.number,
         revision: generation.revision,
         marker: generation.marker.clone(),
         id: remote.id.clone(),
         minted_at: generation.minted_at,
-        expires: remote.expires,
-        expires_in_seconds: remote.expires.time().map(|expires| (expires - now).num_seconds()),
-        renewable_until: remote.renewable_until,
+        expires,
+        expires_in_seconds: expires.here().map(|expires| (expires - now).num_seconds()),
+        renewable_until: remote.renewable_until.and_then(|until| reckoning.earliest(generation, until)),
     }
 }
 
@@ -243,7 +271,7 @@ fn orphan(orphan: &Orphan) -> OrphanStatus {
         number,
         marker: orphan.marker().cloned(),
         id: id.cloned(),
-        until: orphan.until(),
+        until: orphan.until().map(ProviderTime::here),
         next_attempt: orphan.retry().map(|retry| retry.next),
         error: orphan.retry().map(|retry| retry.failure.to_string()),
     }

@@ -7,7 +7,7 @@ use crate::inventory::Credential;
 use crate::journal::Journal;
 use crate::names::GenerationNo;
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Expiry, Remote, Subject, Verdict};
+use crate::provider::{Expiry, ProviderTime, Remote, Subject, Verdict};
 use crate::rotation::decide::Abilities;
 use crate::rotation::due::Means;
 use crate::rotation::effects::{Address, Effects};
@@ -110,8 +110,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return self.turn_down(held, context, fingerprints, failure);
         }
         // One that has to be renewed first is no better than one that works and can be renewed itself.
-        let provider_now = self.situation(held, context).provider_now();
-        let takes_dead = current.unusable(provider_now) || !current.renewable();
+        let unusable = self.situation(held, context).reckoning().unusable(current);
+        let takes_dead = unusable || !current.renewable();
         match self.proven(context, Some(parts), Some(&old), takes_dead).await {
             Ok(found) => {
                 held.memo.refused = None;
@@ -199,7 +199,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 .filter(|id| old.is_none_or(|old| old.id.as_ref() != Some(id))),
             expires: initial
                 .and_then(|initial| initial.expires)
-                .map(Expiry::At)
+                .map(|expires| Expiry::At(ProviderTime::ours(expires)))
                 .filter(|expires| old.is_none_or(|old| old.expires != *expires))
                 .unwrap_or(Expiry::Unknown),
             refresh_expires: None,

@@ -8,9 +8,10 @@ use crate::journal::Journal;
 use crate::names::{HookKey, RotationId, StoreKey};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Verdict;
-use crate::rotation::decide::reached_consumers;
+use crate::rotation::decide::{like, reached_consumers};
 use crate::rotation::effects::{Condition, Effects, Occasion};
 use crate::rotation::event::Event;
+use crate::rotation::reckoning::Proof;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Current, Delivery, Generation, Origin, Phase, Progress};
 
@@ -39,6 +40,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         match self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await {
             Outcome::Done(Verdict::Alive { id, expires }) => {
                 let id = id.filter(|_| generation.remote.id.is_none());
+                let expires = self.believed(held, context, expires);
+                let expires = expires.map(|told| like(told, generation.remote.expires));
+                held.memo.proof = Some(Proof::of(&generation, self.clock.now()));
                 self.note(held, context, Event::Verified { proven: true, id, expires });
             }
             // Asking again will be refused again; providers propagate late, which the timeout is for.
@@ -63,8 +67,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// Whether there is a current generation, and consumers cannot use it.
     fn without_secret(&self, held: &Held, context: &Context) -> bool {
-        let provider_now = self.situation(held, context).provider_now();
-        held.state.phase.current().is_some_and(|current| current.unusable(provider_now))
+        let situation = self.situation(held, context);
+        held.state.phase.current().is_some_and(|current| situation.reckoning().unusable(current))
     }
 
     /// Writes the candidate's secret, or the current one's where there is no candidate or it is being taken back.
@@ -102,7 +106,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Ok(()) => Event::StoreWritten { store },
                 Err(failure) => {
                     let rows = delivery(&held.state.phase).map(|delivery| &delivery.stores);
-                    let next = self.next_try(held, attempts(rows.and_then(|rows| rows.get(&store))), None);
+                    let next = self.next_try(held, context, attempts(rows.and_then(|rows| rows.get(&store))), None);
                     Event::StoreFailed { store, failure, next }
                 }
             };
@@ -150,7 +154,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             let event = match result {
                 Ok(()) => Event::HookSucceeded { hook: hook_key },
                 Err(failure) if hook.on_failure == OnFailure::Continue => Event::HookWaived { hook: hook_key, failure },
-                Err(failure) => Event::HookFailed { hook: hook_key, failure, next: self.next_try(held, attempt, None) },
+                Err(failure) => {
+                    Event::HookFailed { hook: hook_key, failure, next: self.next_try(held, context, attempt, None) }
+                }
             };
             self.note(held, context, event);
         }

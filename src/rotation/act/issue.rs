@@ -59,11 +59,11 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         match self.effects.mint(address, &mint_request).await {
             Outcome::Done(minted) => self.minted(held, context, intent, minted),
             Outcome::Later { not_before, failure } => {
-                let next = self.next_rotation(held, not_before);
+                let next = self.next_rotation(held, context, not_before);
                 self.note(held, context, Event::MintRefused { failure, next });
             }
             Outcome::Refused(failure) => {
-                let next = self.next_rotation(held, None);
+                let next = self.next_rotation(held, context, None);
                 self.note(held, context, Event::MintRefused { failure, next });
             }
             Outcome::Unknown(failure) => self.note(held, context, Event::MintUnknown { failure }),
@@ -109,11 +109,11 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                     self.note(held, context, Event::OrphanFound { remote });
                 } else if listing.is_complete() && listing.at() >= settled {
                     let orphan = unknown_mint(&self.situation(held, context), &intent, &search, true);
-                    let next = self.next_rotation(held, None);
+                    let next = self.next_rotation(held, context, None);
                     self.note(held, context, Event::SearchEnded { orphan, next });
                 } else {
                     let tries = failures(held.state.retry.as_ref()).saturating_add(1);
-                    let next = self.next_try(held, tries, None);
+                    let next = self.next_try(held, context, tries, None);
                     // One look right after the settling time usually ends the search.
                     let next = if settled > now { next.min(settled).max(now + SHORTEST_SEARCH) } else { next };
                     self.note(held, context, Event::Postponed { failure: search.failure, next });
@@ -130,7 +130,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let address = Address { account: &intent.account, params: &intent.params };
         match self.end(held, address, &named(&intent.marker, remote)).await {
             Outcome::Done(_) => {
-                let next = self.next_rotation(held, None);
+                let next = self.next_rotation(held, context, None);
                 self.note(held, context, Event::OrphanRevoked { next });
             }
             Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),

@@ -11,7 +11,7 @@ use crate::clock::{Clock, Time};
 use crate::journal::Journal;
 use crate::names::{GenerationNo, Marker, RemoteId, RotationId};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Expiry, Remote, Subject, Verdict};
+use crate::provider::{Expiry, ProviderClock, Remote, Subject, Verdict};
 use crate::rotation::reason::Reason;
 use crate::secret::SecretParts;
 use crate::timing::backoff;
@@ -19,6 +19,7 @@ use crate::timing::backoff;
 use super::decide::{Action, Situation};
 use super::effects::{Address, Effects};
 use super::event::Event;
+use super::reckoning::Proof;
 use super::run::{Context, Held, Machine};
 use super::state::{Generation, Intent, Retry};
 
@@ -50,6 +51,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Action::ExamineRenewal => self.examine_renewal(held, context).await,
             Action::VerifyRenewed => self.verify_renewed(held, context).await,
             Action::Examine(suspicion) => self.examine(held, context, suspicion).await,
+            Action::Look => self.look(held, context).await,
             Action::Reap(orphan, remote) => self.reap(held, context, orphan, remote).await,
         }
     }
@@ -59,26 +61,29 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     fn situation<'a>(&self, held: &'a Held, context: &'a Context) -> Situation<'a> {
-        context.situation(&held.state, &held.memo, self.clock.now())
+        let clock = self.effects.clock(&context.policy.account.name);
+        context.situation(&held.state, &held.memo, clock, self.clock.now())
     }
 
     /// When something that failed is tried again, for the `attempts`th time in a row.
-    fn next_try(&self, held: &Held, attempts: u32, not_before: Option<Time>) -> Time {
-        let now = self.clock.now();
-        let expires = held.state.phase.current().and_then(|current| current.generation.remote.expires.time());
+    fn next_try(&self, held: &Held, context: &Context, attempts: u32, not_before: Option<Time>) -> Time {
+        let situation = self.situation(held, context);
+        let now = situation.now;
+        let current = held.state.phase.current();
+        let expires = current.and_then(|current| situation.reckoning().expires(&current.generation));
         let wait = backoff::next(attempts, expires.map(|expires| expires - now), self.effects.draw());
         not_before.into_iter().chain(Some(now + wait)).max().unwrap_or(now + wait)
     }
 
     /// The step that comes next failed.
     fn postpone(&self, held: &mut Held, context: &Context, not_before: Option<Time>, failure: Failure) {
-        let next = self.next_try(held, failures(held.state.retry.as_ref()).saturating_add(1), not_before);
+        let next = self.next_try(held, context, failures(held.state.retry.as_ref()).saturating_add(1), not_before);
         self.note(held, context, Event::Postponed { failure, next });
     }
 
     /// When a rotation that ended without a handover is tried again.
-    fn next_rotation(&self, held: &Held, not_before: Option<Time>) -> Time {
-        self.next_try(held, held.state.failed_rotations.saturating_add(1), not_before)
+    fn next_rotation(&self, held: &Held, context: &Context, not_before: Option<Time>) -> Time {
+        self.next_try(held, context, held.state.failed_rotations.saturating_add(1), not_before)
     }
 
     fn intent(&self, context: &Context, rotation: RotationId, number: GenerationNo, reason: Reason) -> Intent {
@@ -121,8 +126,36 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         match self.ask(held, context).await {
             Outcome::Done(Verdict::Dead(failure)) => self.note(held, context, Event::FoundDead { failure }),
             // Alive in spite of the listing, or nobody can tell now: looked at again after the next listing.
-            Outcome::Done(Verdict::Alive { id, expires }) => self.observe(held, context, id, expires),
+            Outcome::Done(Verdict::Alive { id, expires }) => {
+                self.accepted(held);
+                self.observe(held, context, id, expires);
+            }
             Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => {}
+        }
+    }
+
+    /// The provider accepts the current secret.
+    fn accepted(&self, held: &mut Held) {
+        let now = self.clock.now();
+        held.memo.proof = held.state.phase.current().map(|current| Proof::of(&current.generation, now));
+    }
+
+    /// Asks the provider anything, to see its clock. Nobody rotates by an expiry before that.
+    async fn look(&self, held: &mut Held, context: &Context) {
+        let policy = &context.policy;
+        let address = Address { account: &policy.account.name, params: &policy.params };
+        let outcome = if context.abilities.can.lists {
+            self.effects.list(address, self.clock.now()).await.map(|_| ())
+        } else {
+            self.ask(held, context).await.map(|_| ())
+        };
+        let seen = self.effects.clock(&policy.account.name) != ProviderClock::Unseen;
+        match outcome {
+            Outcome::Done(()) => held.memo.looked = true,
+            // An answer came all the same.
+            _ if seen => held.memo.looked = true,
+            Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
+            Outcome::Refused(failure) | Outcome::Unknown(failure) => self.postpone(held, context, None, failure),
         }
     }
 
@@ -131,10 +164,16 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Some(current) = held.state.phase.current().filter(|_| !context.abilities.can.lists) else { return };
         let known = &current.generation.remote;
         let id = id.filter(|_| known.id.is_none());
+        let expires = self.believed(held, context, expires).map(|told| super::decide::like(told, known.expires));
         let expires = expires.filter(|told| super::decide::differs(*told, known.expires));
         if id.is_some() || expires.is_some() {
             self.note(held, context, Event::Observed { id, expires });
         }
+    }
+
+    /// What an answer tells of the expiry of a secret that it accepts: one that has passed cannot be right.
+    fn believed(&self, held: &Held, context: &Context, told: Option<Expiry>) -> Option<Expiry> {
+        told.filter(|told| !super::decide::tells_end(&self.situation(held, context), *told))
     }
 
     /// The secret of a generation, out of the journal.

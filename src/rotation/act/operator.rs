@@ -5,7 +5,7 @@ use crate::clock::{Clock, Time};
 use crate::journal::Journal;
 use crate::names::{GenerationNo, ProviderName, RemoteId};
 use crate::outcome::{Failure, FailureCode};
-use crate::provider::{Expiry, Remote, claimed_expiry};
+use crate::provider::{Expiry, ProviderTime, Remote, claimed_expiry};
 use crate::rotation::decide::{Abilities, reached_consumers};
 use crate::rotation::due::Means;
 use crate::rotation::effects::Effects;
@@ -112,7 +112,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         // Nothing was ever known of the token: what is adopted first has the number 0.
         let first = held.state.phase == Phase::Vacant && held.state.last_number == GenerationNo::ADOPTED;
         let number = if first { GenerationNo::ADOPTED } else { held.state.last_number.next() };
-        let expires = offer.expires.or_else(|| claimed_expiry(offer.secret.token()));
+        let expires = offer.expires.map(ProviderTime::ours).or_else(|| claimed_expiry(offer.secret.token()));
         let remote = Remote {
             id: offer.id,
             expires: expires.map_or(Expiry::Unknown, Expiry::At),
@@ -137,7 +137,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         {
             let current = current.as_ref().ok_or(Objection::NoCurrent)?;
             let number = current.generation.number;
-            if current.unusable(self.clock.now()) {
+            if self.situation(held, context).reckoning().unusable(current) {
                 return Err(Objection::Over(number));
             }
             let why = Failure::new(FailureCode::Recalled, "");
@@ -171,7 +171,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         if generation.compromised.is_some() {
             return Err(Objection::Compromised(number));
         }
-        if generation.expired(now.checked_add_signed(context.skew).unwrap_or(now)) {
+        if self.situation(held, context).reckoning().expired(&generation) {
             return Err(Objection::Over(number));
         }
         let candidate = self.candidate(generation, origin);

@@ -3,12 +3,15 @@
 use crate::clock::{Clock, Time};
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode, Outcome};
+
 use crate::provider::{MintRequest, Minted, Verdict};
+use crate::rotation::decide::SHORTEST_LIFE;
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Current, Generation, Phase};
+use crate::timing::backoff;
 
 use super::{PROOFS, address, failures, subject};
 
@@ -21,7 +24,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Some(current) = held.state.phase.current() else { return };
         let number = current.generation.number;
         let situation = self.situation(held, context);
-        let (unusable, pressing) = (current.unusable(situation.provider_now()), situation.pressing(current));
+        let (unusable, pressing) = (situation.reckoning().unusable(current), situation.pressing(current));
         let (failing, failure) = self.preflight(&context.policy).await;
         if let Some(failure) = failure {
             // A renewal may take the old secret from its consumers at once. While that one works, all of them must get
@@ -45,7 +48,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Ok(secret) => secret,
             Err(failure) => {
                 let spent = failure.code == FailureCode::SecretUnreadable;
-                let next = self.next_renewal(held, None);
+                let next = self.next_renewal(held, context, None);
                 return self.note(held, context, Event::RenewalRefused { failure, next, spent });
             }
         };
@@ -53,7 +56,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         match self.effects.renew(address(context, &old), &mint_request, &subject(&old, Some(secret))).await {
             Outcome::Done(minted) => self.renewed(held, context, old, minted),
             Outcome::Later { not_before, failure } => {
-                let next = self.next_renewal(held, not_before);
+                let next = self.next_renewal(held, context, not_before);
                 self.note(held, context, Event::RenewalRefused { failure, next, spent: false });
             }
             Outcome::Refused(failure) => {
@@ -96,7 +99,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 if self.clock.now() < settled {
                     return self.note(held, context, Event::RenewalPostponed { failure, next: settled });
                 }
-                let next = self.next_renewal(held, None);
+                let next = self.next_renewal(held, context, None);
                 self.note(held, context, Event::RenewalRefused { failure, next, spent: false });
             }
             Outcome::Done(Verdict::Alive { .. }) => self.note(held, context, Event::RenewalExamined { dead: None }),
@@ -116,27 +119,44 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Renewed { current, .. } = &held.state.phase else { return };
         let overdue = self.clock.now() >= current.generation.issued_at + context.policy.verify_timeout;
         match self.ask(held, context).await {
-            Outcome::Done(Verdict::Alive { .. }) => self.note(held, context, Event::RenewalVerified { proven: true }),
+            Outcome::Done(Verdict::Alive { .. }) => {
+                self.accepted(held);
+                self.renewal_verified(held, context, true);
+            }
             Outcome::Done(Verdict::Dead(failure)) if overdue => {
-                let next = Some(self.next_try(held, REJECTED, None));
+                let next = Some(self.next_try(held, context, REJECTED, None));
                 self.note(held, context, Event::RenewalRejected { failure, next });
             }
             Outcome::Done(Verdict::Dead(failure)) => self.postpone_renewal(held, context, None, failure),
             // The secret before it died with the renewal: consumers are better off with one that is not proven.
             Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => {
-                self.note(held, context, Event::RenewalVerified { proven: false });
+                self.renewal_verified(held, context, false);
             }
         }
     }
 
+    /// The renewed secret goes to its consumers: the provider accepted the renewal, whatever it tells of the time. One that
+    /// hardly lives is not renewed again at once.
+    fn renewal_verified(&self, held: &mut Held, context: &Context, proven: bool) {
+        let current = held.state.phase.current();
+        let reckoning = self.situation(held, context);
+        let life = current.and_then(|current| {
+            Some(reckoning.reckoning().expires(&current.generation)? - current.generation.issued_at)
+        });
+        let failed = current.map_or(0, renewal_failures);
+        let wait = || backoff::next(failed.saturating_add(1), None, self.effects.draw());
+        let again = life.filter(|life| *life < SHORTEST_LIFE).map(|_| self.clock.now() + wait());
+        self.note(held, context, Event::RenewalVerified { proven, again });
+    }
+
     /// When a renewal that failed is tried again.
-    fn next_renewal(&self, held: &Held, not_before: Option<Time>) -> Time {
+    fn next_renewal(&self, held: &Held, context: &Context, not_before: Option<Time>) -> Time {
         let failed = held.state.phase.current().map_or(0, renewal_failures);
-        self.next_try(held, failed.saturating_add(1), not_before)
+        self.next_try(held, context, failed.saturating_add(1), not_before)
     }
 
     fn postpone_renewal(&self, held: &mut Held, context: &Context, not_before: Option<Time>, failure: Failure) {
-        let next = self.next_renewal(held, not_before);
+        let next = self.next_renewal(held, context, not_before);
         self.note(held, context, Event::RenewalPostponed { failure, next });
     }
 }

@@ -82,7 +82,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 if tried < PROOFS {
                     return self.postpone(held, context, None, failure);
                 }
-                let next = self.next_try(held, tried.saturating_add(1), None);
+                let next = self.next_try(held, context, tried.saturating_add(1), None);
                 self.note(held, context, Event::FoundAlive { failure, next });
             }
             Outcome::Later { not_before, failure } if tried < PROOFS => {
@@ -102,7 +102,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Revocation::Unsupported => Some(Orphan::unrevocable(&generation)),
             Revocation::Retry { not_before, failure } => return self.postpone(held, context, not_before, failure),
         };
-        let next = self.next_rotation(held, None);
+        let next = self.next_rotation(held, context, None);
         self.note(held, context, Event::Undone { orphan, next, revoke_at: None });
     }
 
@@ -123,11 +123,11 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Revocation::Done(_) => self.note(held, context, Event::OrphanEnded { orphan, revoked: true }),
             Revocation::Unsupported => {
                 let failure = Failure::new(FailureCode::NoOperation, "revoke");
-                let next = self.next_try(held, u32::MAX, None);
+                let next = self.next_try(held, context, u32::MAX, None);
                 self.note(held, context, Event::ReapFailed { orphan, failure, next });
             }
             Revocation::Retry { not_before, failure } => {
-                let next = self.next_try(held, failures(orphan.retry()).saturating_add(1), not_before);
+                let next = self.next_try(held, context, failures(orphan.retry()).saturating_add(1), not_before);
                 self.note(held, context, Event::ReapFailed { orphan, failure, next });
             }
         }

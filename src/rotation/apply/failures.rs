@@ -1,7 +1,7 @@
 //! What is remembered of failures, common to all phases: when the next attempt is, and what went wrong last.
 
 use crate::clock::Time;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureCode};
 use crate::rotation::event::Event;
 use crate::rotation::state::{Noted, Orphan, Phase, Retry, TokenState};
 
@@ -42,14 +42,16 @@ pub(super) fn note(state: &mut TokenState, at: Time, event: &Event) {
             state.retry = None;
             state.last_failure = None;
         }
-        Event::Activated { .. } | Event::ActivatedEarly { .. } => {
-            state.failed_rotations = 0;
-            state.last_failure = None;
+        Event::Activated { vain, .. } | Event::ActivatedEarly { vain, .. } => {
+            state.failed_rotations = vain.as_ref().map_or(0, |_| state.failed_rotations.saturating_add(1));
+            state.last_failure = vain.clone().map(|failure| Noted { at, failure });
             state.last_success = Some(at);
         }
-        Event::RenewalVerified { .. } => {
+        Event::RenewalVerified { again, .. } => {
             state.last_success = Some(at);
-            if state.failed_rotations == 0 {
+            if again.is_some() {
+                state.last_failure = Some(Noted { at, failure: Failure::new(FailureCode::NotLengthened, "") });
+            } else if state.failed_rotations == 0 {
                 state.last_failure = None;
             }
         }

@@ -14,6 +14,7 @@ use crate::names::RemoteId;
 use crate::provider::{Expiry, Remote};
 
 use super::event::Event;
+use super::own_time;
 use super::state::{Current, Noted, Orphan, Phase, TokenState};
 
 /// An event that cannot happen to a token in this phase: the journal was edited, or `decide` has a bug.
@@ -98,6 +99,10 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
 
         // Failures that change nothing but what is known of failures.
         Event::Postponed { .. } | Event::ReplacementRefused { .. } => Some(()),
+        Event::ClockSetBack { revoke_at } => {
+            own_time::put_right(state, at, *revoke_at);
+            Some(())
+        }
         Event::BackoffEnded {} => {
             failures::forgive(state, at);
             Some(())
@@ -119,8 +124,10 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         // From the proof to the handover.
         Event::Verified { id, expires, .. } => turn(state, |_, phase| handover::verified(phase, id.as_ref(), *expires)),
         Event::Delivered {} => turn(state, |_, phase| handover::delivered(phase)),
-        Event::Activated { revoke_at } => turn(state, |state, phase| handover::activated(state, phase, at, *revoke_at)),
-        Event::ActivatedEarly { revoke_at } => {
+        Event::Activated { revoke_at, .. } => {
+            turn(state, |state, phase| handover::activated(state, phase, at, *revoke_at))
+        }
+        Event::ActivatedEarly { revoke_at, .. } => {
             turn(state, |state, phase| handover::activated_early(state, phase, at, *revoke_at))
         }
         Event::UndoBegun { why, restore } => {
@@ -186,7 +193,7 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
             turn(state, |state, phase| renewal::examined(state, phase, at, dead.as_ref()))
         }
         Event::Renewed { generation } => turn(state, |_, phase| renewal::renewed(phase, generation)),
-        Event::RenewalVerified { .. } => turn(state, renewal::verified),
+        Event::RenewalVerified { again, .. } => turn(state, |state, phase| renewal::verified(state, phase, at, *again)),
         Event::RenewalRejected { failure, next } => {
             turn(state, |state, phase| renewal::rejected(state, phase, at, failure, *next))
         }

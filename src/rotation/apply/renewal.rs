@@ -1,7 +1,7 @@
 //! A renewal in place, from its intent to its end. `None`: the phase does not fit.
 
 use crate::clock::Time;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureCode};
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Delivery, Generation, Intent, Noted, Phase, Retiring, TokenState};
 
@@ -59,17 +59,18 @@ pub(super) fn renewed(phase: Phase, generation: &Generation) -> Option<Phase> {
     let Phase::Renewing { mut current, retiring, intent } = phase else { return None };
     current.generation = generation.clone();
     current.dead = None;
-    current.renewal_retry = None;
+    current.renewal_retry.take_if(|retry| retry.failure.code != FailureCode::NotLengthened);
     current.replacement = None;
     Some(Phase::Renewed { current, retiring, intent })
 }
 
-pub(super) fn verified(state: &mut TokenState, phase: Phase) -> Option<Phase> {
+pub(super) fn verified(state: &mut TokenState, phase: Phase, at: Time, next: Option<Time>) -> Option<Phase> {
     let Phase::Renewed { mut current, retiring, intent } = phase else { return None };
     answered(state, &intent, &current);
     // The secret before it is dead at the provider: every store and hook is owed the new one.
     current.delivery = Delivery::default();
-    current.renewal_retry = None;
+    let vain = || Failure::new(FailureCode::NotLengthened, "");
+    current.renewal_retry = next.map(|next| again(current.renewal_retry.take(), at, &vain(), next));
     Some(ended(current, retiring))
 }
 

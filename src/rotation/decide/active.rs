@@ -15,7 +15,7 @@ use super::upkeep::{next_examination, next_orphan, upkeep};
 use super::{Action, Situation, Step, act_or_wait, earliest, rest};
 
 pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> Step {
-    if retiring.generation.over(s.provider_now()) {
+    if s.has_ended(&retiring.generation) {
         return Step::Note(Event::Retired { proven: false });
     }
     if let Some(step) = upkeep(s, current) {
@@ -40,7 +40,12 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
     let retry = s.waiting(s.state.retry.as_ref());
     let rotations: Vec<_> = rules.into_iter().filter(|due| due.kind == Kind::Rotation).collect();
     let begins = s.wanted && !s.policy.paused && s.abilities.can.mints;
+    let over = s.reckoning().over(&retiring.generation);
     let must_begin = due::deciding(&rotations, s.now).filter(|_| begins).map(|due| {
+        // What is over by every clock does not hold up the next one; it is revoked when its grace ends all the same.
+        if over {
+            return due::start(s.policy, &due, s.now).at;
+        }
         // Who asks by hand waits for the grace, but not for a provider that does not revoke.
         if due.reason == Reason::Requested { retiring.revoke_at } else { due.deadline.unwrap_or(Time::MAX_UTC) }
     });
@@ -57,7 +62,7 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
             return Step::Act(Action::Revoke);
         }
     }
-    let end = retiring.generation.end().map(|end| s.to_local(end));
+    let end = s.reckoning().end(&retiring.generation);
     let wake = [
         owed,
         renewal,
@@ -87,9 +92,7 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
 }
 
 pub(super) fn revoked(s: &Situation<'_>, retiring: &Retiring) -> Step {
-    if retiring.generation.over(s.provider_now())
-        || !(s.abilities.can.verifies || s.foreign(&retiring.generation.account))
-    {
+    if !(s.abilities.can.verifies || s.foreign(&retiring.generation.account)) {
         return Step::Note(Event::Retired { proven: false });
     }
     act_or_wait(s, Action::Prove, Reason::Revoking)

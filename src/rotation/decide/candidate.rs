@@ -1,4 +1,7 @@
 //! From a new secret to its handover, or to its end.
+//!
+//! Law: a secret that verify accepts is delivered, whatever arithmetic says of its expiry. What is taken back is revoked,
+//! whatever arithmetic says.
 
 use crate::clock::Time;
 use crate::inventory::OnFailure;
@@ -15,7 +18,7 @@ use super::{Action, Situation, Step, act_or_wait, earliest, later, rest};
 const MANY_DEFERRED: usize = 3;
 
 pub(super) fn minted(s: &Situation<'_>, candidate: &Candidate) -> Step {
-    if let Some(why) = withdrawn(s, candidate) {
+    if let Some(why) = candidate.rejection.clone() {
         return Step::Note(Event::UndoBegun { why, restore: false });
     }
     if !s.wanted {
@@ -28,18 +31,11 @@ pub(super) fn minted(s: &Situation<'_>, candidate: &Candidate) -> Step {
     act_or_wait(s, Action::Verify, Reason::Verifying)
 }
 
-/// Why a candidate must not be handed over.
-fn withdrawn(s: &Situation<'_>, candidate: &Candidate) -> Option<Failure> {
-    let expired = candidate.generation.expired(s.provider_now());
-    let expired = expired.then(|| Failure::new(FailureCode::Withdrawn, "it expired before it could be handed over"));
-    candidate.rejection.clone().or(expired)
-}
-
 pub(super) fn verified(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate) -> Step {
     if s.forgotten() {
         return forgotten(s, candidate);
     }
-    if let Some(why) = withdrawn(s, candidate) {
+    if let Some(why) = candidate.rejection.clone() {
         // A store may hold it although none has a row: patrold may have been stopped before it noted one.
         return Step::Note(Event::UndoBegun { why, restore: true });
     }
@@ -61,7 +57,7 @@ pub(super) fn delivered(s: &Situation<'_>, current: Option<&Current>, candidate:
     if s.forgotten() {
         return forgotten(s, candidate);
     }
-    if let Some(why) = withdrawn(s, candidate) {
+    if let Some(why) = candidate.rejection.clone() {
         return Step::Note(Event::UndoBegun { why, restore: true });
     }
     if let Some(added) = s.policy.stores.iter().find(|store| !candidate.delivery.has_store(&store.key)) {
@@ -73,7 +69,9 @@ pub(super) fn delivered(s: &Situation<'_>, current: Option<&Current>, candidate:
     match delivery::hooks(s, &candidate.delivery) {
         Delivering::Now(step) => step,
         Delivering::At(time) => wait_for_delivery(s, current, candidate, time),
-        Delivering::Done => Step::Note(Event::Activated { revoke_at: s.end_of_grace(current) }),
+        Delivering::Done => {
+            Step::Note(Event::Activated { revoke_at: s.end_of_grace(current), vain: s.vain(current, candidate) })
+        }
     }
 }
 
@@ -93,21 +91,21 @@ fn refused_by_hook(s: &Situation<'_>, current: Option<&Current>, delivery: &Deli
 /// rotated or renewed itself, while what is owed stays owed and keeps the old generation alive.
 fn wait_for_delivery(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate, next: Time) -> Step {
     if s.near_end(&candidate.generation) {
-        return Step::Note(Event::ActivatedEarly { revoke_at: s.end_of_grace(current) });
+        let (revoke_at, vain) = (s.end_of_grace(current), s.vain(current, candidate));
+        return Step::Note(Event::ActivatedEarly { revoke_at, vain });
     }
     let ends = [&candidate.generation].into_iter().chain(current.map(|current| &current.generation));
-    let ends = ends.map(|generation| generation.near_end().map(|end| s.to_local(end)));
+    let ends = ends.map(|generation| s.reckoning().near_end(generation));
     rest(Reason::Delivering, earliest(s.now, ends.chain([Some(next)])))
 }
 
 /// Stores may hold the candidate or the old secret, and nobody knows which stores these are: both stay.
 fn forgotten(s: &Situation<'_>, candidate: &Candidate) -> Step {
-    rest(Reason::LeftInventory, earliest(s.now, [candidate.generation.end().map(|end| s.to_local(end))]))
+    rest(Reason::LeftInventory, earliest(s.now, [s.reckoning().end(&candidate.generation)]))
 }
 
 pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate, undo: &Undo) -> Step {
     let generation = &candidate.generation;
-    let gone = generation.over(s.provider_now());
     let revoke_at = match candidate.origin {
         // Where consumers had it again, its grace begins anew.
         Origin::Recalled { revoke_at, .. } if undo.restore => Some(revoke_at.max(later(s.now, s.policy.grace))),
@@ -115,7 +113,7 @@ pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &
         Origin::Minted | Origin::Adopted => None,
     };
     let undone = |orphan| Step::Note(Event::Undone { orphan, next: s.next_rotation(), revoke_at });
-    if undo.restore && !gone {
+    if undo.restore {
         if !s.restorable(current) {
             // It is all that some consumers have.
             return if s.forgotten() { forgotten(s, candidate) } else { undone(Some(set_aside(s, generation, None))) };
@@ -130,7 +128,7 @@ pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &
         }
     }
     // What was not minted for this rotation is not taken back: it goes on retiring, or stays whose it was.
-    if gone || candidate.origin != Origin::Minted {
+    if candidate.origin != Origin::Minted || s.has_ended(generation) {
         return undone(None);
     }
     if !s.can_revoke(generation) {
@@ -168,8 +166,8 @@ fn wait_for_undo(
     if pressing && s.wanted && deferred < MANY_DEFERRED {
         return undone(Some(set_aside(s, generation, revoke_at)));
     }
-    let near = current.and_then(|current| current.generation.near_end()).map(|end| s.to_local(end));
-    let end = generation.end().map(|end| s.to_local(end));
+    let near = current.and_then(|current| s.reckoning().near_end(&current.generation));
+    let end = s.reckoning().end(generation);
     rest(Reason::Undoing, earliest(s.now, [Some(next), near, end]))
 }
 

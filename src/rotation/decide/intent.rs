@@ -44,7 +44,7 @@ pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &I
             number: intent.number,
             marker: Some(intent.marker.clone()),
             id: remote.id.clone(),
-            until: remote.expires.time(),
+            until: remote.expires.moment(),
         }),
         Some(_) if over => lost(),
         Some(remote) => act_or_wait(s, Action::RevokeOrphan(remote.clone()), Reason::Searching),

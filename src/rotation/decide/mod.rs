@@ -16,7 +16,7 @@ mod watching;
 pub(super) use candidate::reached_consumers;
 pub(super) use intent::{search_settled, unknown_mint};
 pub(super) use retirement::used_until;
-pub(super) use upkeep::differs;
+pub(super) use upkeep::{differs, like, tells_end};
 
 #[cfg(test)]
 mod tests;
@@ -27,19 +27,24 @@ use crate::account::Listing;
 use crate::clock::{Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::names::{AccountName, HookKey, RotationId, StoreKey};
-use crate::outcome::Failure;
-use crate::provider::{Capabilities, OnTimeout, Operation, Provider, Remote};
+use crate::outcome::{Failure, FailureCode};
+use crate::provider::{Capabilities, OnTimeout, Operation, Provider, ProviderClock, Remote};
 use crate::rotation::due::{self, Due, Means};
 use crate::rotation::reason::Reason;
 use crate::secret::Fingerprint;
 use crate::timing::{backoff, jitter};
 
 use super::event::Event;
-use super::state::{Current, Generation, Orphan, Phase, Retry, TokenState};
+use super::own_time;
+use super::reckoning::{Proof, Reckoning};
+use super::state::{Candidate, Current, Generation, Origin, Orphan, Phase, Retry, TokenState};
 
 /// No wait is longer: providers may ask for a day, backoff for an hour. A retry that is further away was noted before the
 /// clock was set back, and is made now.
 const LONGEST_WAIT: Span = Span::hours(25);
+
+/// No provider means a token to live so shortly: its clock, or the zone of what it tells, is off.
+pub(super) const SHORTEST_LIFE: Span = Span::seconds(3);
 
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
@@ -50,28 +55,24 @@ pub struct Situation<'a> {
     pub state: &'a TokenState,
     pub memo: &'a Memo,
     pub abilities: &'a Abilities,
-    /// The provider's clock minus ours, where it matters.
-    pub skew: Span,
+    /// The clock of the policy's account, as far as this process has seen it.
+    pub clock: ProviderClock,
     /// The newest listing of the account, where there is one.
     pub listing: Option<&'a Listing>,
     pub now: Time,
 }
 
 impl Situation<'_> {
-    /// The time on the provider's clock, which is the one that its expiries are on.
-    pub(super) fn provider_now(&self) -> Time {
-        later(self.now, self.skew)
-    }
-
-    /// A time on the provider's clock, on ours.
-    fn to_local(self, time: Time) -> Time {
-        time.checked_sub_signed(self.skew).unwrap_or(time)
+    /// What the ends of generations are reckoned from.
+    pub fn reckoning(&self) -> Reckoning<'_> {
+        let account = &self.policy.account.name;
+        Reckoning { now: self.now, account, clock: self.clock, proof: self.memo.proof }
     }
 
     /// Every rule that applies to the current generation.
     pub fn rules(&self, current: &Current) -> Vec<Due> {
         let means = self.abilities.means(&current.generation);
-        due::rules(self.policy, self.state, current, means, self.skew)
+        due::rules(self.policy, self.state, current, means, &self.reckoning())
     }
 
     /// When a step that failed is tried again, where that is still to come.
@@ -82,12 +83,12 @@ impl Situation<'_> {
 
     /// Whether consumers certainly cannot use it.
     fn unusable(&self, current: &Current) -> bool {
-        current.unusable(self.provider_now())
+        self.reckoning().unusable(current)
     }
 
     /// Whether its time is nearly over.
     fn near_end(&self, generation: &Generation) -> bool {
-        generation.near_end().is_some_and(|end| end <= self.provider_now())
+        self.reckoning().near_end(generation).is_some_and(|end| end <= self.now)
     }
 
     /// Whether consumers are, or soon will be, without a usable secret: what can wait for better conditions otherwise
@@ -123,16 +124,58 @@ impl Situation<'_> {
         self.foreign(&generation.account) || self.abilities.can.revokes && (identified || self.abilities.revokes_self)
     }
 
-    /// When a rotation that ends without a handover is tried again. Drawn from the token's name: decisions are pure.
+    /// Whether a generation that is to be revoked needs no revocation any more: its time is over by every clock, and the
+    /// provider, asked to end it, answered that it does not. Its time alone proves nothing.
+    ///
+    /// Law: what is withdrawn or replaced is revoked, whatever arithmetic says.
+    pub(super) fn has_ended(&self, generation: &Generation) -> bool {
+        let answered = |retry: &Retry| match retry.failure.code {
+            FailureCode::Rejected | FailureCode::NotFound | FailureCode::NotUnderstood | FailureCode::StillAlive => {
+                true
+            }
+            // The subject's own secret is what was refused; or nobody is there any more who could be asked.
+            FailureCode::Unauthorized => self.abilities.revokes_self,
+            FailureCode::NoCredential => self.foreign(&generation.account),
+            _ => false,
+        };
+        self.reckoning().over(generation) && self.state.retry.as_ref().is_some_and(answered)
+    }
+
+    /// When a rotation that ends without a handover is tried again.
     fn next_rotation(&self) -> Time {
+        let expires = self.state.phase.current().and_then(|current| self.reckoning().expires(&current.generation));
+        let left = expires.map(|expires| expires - self.now);
+        later(self.now, self.backoff(self.state.failed_rotations.saturating_add(1), left))
+    }
+
+    /// Not before this does a rotation follow upon one whose new secret did not live longer than the old one.
+    ///
+    /// Law: a replacement that did not lengthen the life counts as a failure for backoff.
+    fn after_vain(&self) -> Option<Time> {
+        let vain = self.state.last_failure.as_ref()?.failure.code == FailureCode::NotLengthened;
+        let since = self.state.last_success.filter(|_| vain && self.state.failed_rotations > 0)?;
+        Some(later(since, self.backoff(self.state.failed_rotations, None)))
+    }
+
+    /// Why a rotation that hands `candidate` over helps nobody, where it does not.
+    pub(super) fn vain(&self, current: Option<&Current>, candidate: &Candidate) -> Option<Failure> {
+        let reckoning = self.reckoning();
+        let (old, new) = (current?, &candidate.generation);
+        let expires = reckoning.expires(new).filter(|_| candidate.origin == Origin::Minted)?;
+        let by_expiry = |due: &Due| due.at <= self.now && due.reason.is_by_expiry();
+        let longer = reckoning.expires(&old.generation).is_none_or(|before| before < expires);
+        let vain = expires - new.issued_at < SHORTEST_LIFE || !longer && self.rules(old).iter().any(by_expiry);
+        vain.then(|| Failure::new(FailureCode::NotLengthened, ""))
+    }
+
+    /// A wait drawn from the token's name: decisions are pure.
+    fn backoff(&self, failures: u32, left: Option<Span>) -> Span {
         const WHOLE: Span = Span::seconds(1000);
-        let expires = self.state.phase.current().and_then(|current| current.generation.remote.expires.time());
-        let left = expires.map(|expires| expires - self.provider_now());
         #[expect(clippy::cast_precision_loss, reason = "at most a million milliseconds")]
         let spread = jitter::jitter(&self.policy.name, WHOLE).num_milliseconds() as f64;
         #[expect(clippy::cast_precision_loss, reason = "a million milliseconds")]
         let draw = 1.0 - spread / WHOLE.num_milliseconds() as f64 / 2.0;
-        later(self.now, backoff::next(self.state.failed_rotations.saturating_add(1), left, draw))
+        backoff::next(failures, left, draw)
     }
 }
 
@@ -179,9 +222,9 @@ impl Abilities {
         }
     }
 
-    /// Whether nobody can use this generation before it is renewed, and it will be. `there`: now, on the provider's clock.
-    pub fn awaits_renewal(&self, current: &Current, provider_now: Time) -> bool {
-        current.renewable() && current.unusable(provider_now) && self.means(&current.generation) == Means::Renewal
+    /// Whether nobody can use this generation before it is renewed, and it will be.
+    pub fn awaits_renewal(&self, current: &Current, reckoning: &Reckoning<'_>) -> bool {
+        current.renewable() && reckoning.unusable(current) && self.means(&current.generation) == Means::Renewal
     }
 }
 
@@ -202,6 +245,10 @@ pub struct Memo {
     pub refused: Option<BTreeMap<String, Fingerprint>>,
     /// When one of its generations was last revoked: an older listing still shows that one.
     pub freed: Option<Time>,
+    /// When the provider accepted one of its secrets last.
+    pub proof: Option<Proof>,
+    /// It was tried to see the account's clock.
+    pub looked: bool,
 }
 
 /// The next step.
@@ -263,6 +310,8 @@ pub enum Action {
     VerifyRenewed,
     /// Ask whether the provider still accepts the current secret.
     Examine(Failure),
+    /// Ask the provider anything, to see its clock.
+    Look,
     /// Revoke the token of a lost mint that turned up, or a generation whose revocation was left for later.
     Reap(Orphan, Remote),
 }
@@ -278,6 +327,9 @@ impl Action {
 
 /// What comes next.
 pub fn decide(s: &Situation<'_>) -> Step {
+    if own_time::is_ahead(s.state, s.now) {
+        return Step::Note(Event::ClockSetBack { revoke_at: later(s.now, s.policy.grace) });
+    }
     if let Some(over) = s.state.orphans.iter().find(|orphan| upkeep::is_over(s, orphan)) {
         return Step::Note(Event::OrphanEnded { orphan: over.clone(), revoked: false });
     }

@@ -2,6 +2,7 @@
 
 use crate::clock::Time;
 use crate::names::Marker;
+use crate::provider::ProviderTime;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Retiring};
 
@@ -22,11 +23,16 @@ pub(super) fn revoke_time(s: &Situation<'_>, retiring: &Retiring) -> (Time, Reas
 
 /// When an old generation that was last used then will have gone unused for the grace, where that is after its time and
 /// worth waiting for.
-pub(in crate::rotation) fn used_until(s: &Situation<'_>, retiring: &Retiring, last_used: Option<Time>) -> Option<Time> {
+pub(in crate::rotation) fn used_until(
+    s: &Situation<'_>,
+    retiring: &Retiring,
+    last_used: Option<ProviderTime>,
+) -> Option<Time> {
     if retiring.generation.compromised.is_some() {
         return None;
     }
-    let used = last_used.map(|used| s.to_local(used)).filter(|used| *used > retiring.handed_over)?;
+    // Whichever clock puts the use later errs on the side of the consumers; nothing was used in the future.
+    let used = last_used.map(|used| s.clock.latest(used).min(s.now)).filter(|used| *used > retiring.handed_over)?;
     let cap = later(retiring.handed_over, s.policy.grace_cap).max(retiring.revoke_at);
     Some(later(used, s.policy.grace).min(cap)).filter(|quiet| *quiet > retiring.revoke_at)
 }

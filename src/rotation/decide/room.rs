@@ -13,21 +13,21 @@ use super::{Action, Situation, Step};
 /// one of the tokens that are in the way, and the end of time where nobody knows of one. None: there is room.
 pub(super) fn full_until(s: &Situation<'_>) -> Option<Time> {
     let most = s.abilities.can.max_live?;
-    let provider_now = s.provider_now();
     // A dead one is no use to its consumers. Should it take a place all the same, the provider refuses the next.
     let dead = s.state.phase.current().filter(|current| current.dead.is_some()).map(|it| &it.generation);
     let own: Vec<_> = own(s).filter(|generation| Some(generation.number) != dead.map(|it| it.number)).collect();
     let mut ends: Vec<Option<Time>> = match listing(s) {
         Some(listing) => {
             let dead = dead.and_then(|dead| find(listing, dead));
-            let lives = |entry: &Entry| !entry.dead && entry.remote.expires.time().is_none_or(|end| end > provider_now);
+            let end = |entry: &Entry| entry.remote.expires.moment().map(|end| s.clock.earliest(end));
+            let lives = |entry: &Entry| !entry.dead && end(entry).is_none_or(|end| end > s.now);
             let counts = |entry: &&Entry| lives(entry) && !dead.is_some_and(|dead| std::ptr::eq(dead, *entry));
-            let listed = listing.entries().iter().filter(counts).map(|entry| entry.remote.expires.time());
+            let listed = listing.entries().iter().filter(counts).map(end);
             // What was minted since.
             let newer = own.iter().filter(|it| it.minted_at >= listing.at() && find(listing, it).is_none());
-            listed.chain(newer.map(|generation| generation.end())).collect()
+            listed.chain(newer.map(|generation| s.reckoning().end(generation))).collect()
         }
-        None => own.iter().map(|generation| generation.end()).chain(unrevocable(s)).collect(),
+        None => own.iter().map(|generation| s.reckoning().end(generation)).chain(unrevocable(s)).collect(),
     };
     if ends.len() < most {
         return None;
@@ -35,7 +35,7 @@ pub(super) fn full_until(s: &Situation<'_>) -> Option<Time> {
     // So many have to end before there is room.
     ends.sort_by_key(|end| end.unwrap_or(Time::MAX_UTC));
     let last = ends.get(ends.len() - most).copied().flatten();
-    Some(last.map_or(Time::MAX_UTC, |end| s.to_local(end)))
+    Some(last.unwrap_or(Time::MAX_UTC))
 }
 
 /// The listing of the place where the next mint would be made. One that is older than the last revocation still shows what
@@ -48,14 +48,16 @@ fn listing<'a>(s: &Situation<'a>) -> Option<&'a Listing> {
 
 /// The generations that live where the next one would be minted.
 fn own<'a>(s: &'a Situation<'_>) -> impl Iterator<Item = &'a Generation> {
-    s.state.generations().filter(|it| is_there(s, it) && !it.over(s.provider_now()))
+    s.state.generations().filter(|it| is_there(s, it) && !s.reckoning().over(it))
 }
 
 /// When those end that nobody can revoke and that live still.
 fn unrevocable(s: &Situation<'_>) -> impl Iterator<Item = Option<Time>> {
-    let provider_now = s.provider_now();
     s.state.orphans.iter().filter_map(move |orphan| match orphan {
-        Orphan::Unrevocable { until, .. } => until.is_none_or(|until| until > provider_now).then_some(*until),
+        Orphan::Unrevocable { until, .. } => {
+            let until = until.map(|until| s.clock.latest(until));
+            until.is_none_or(|until| until > s.now).then_some(until)
+        }
         Orphan::Deferred { .. } | Orphan::UnknownMint { .. } => None,
     })
 }

@@ -1,6 +1,7 @@
 //! Consumers use one generation and none retires: when a rotation or a renewal begins.
 
 use crate::clock::Time;
+use crate::provider::ProviderClock;
 use crate::rotation::due::{self, Due, Kind, Start};
 use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
@@ -40,6 +41,7 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
     let rotations: Vec<_> = rules.iter().filter(|due| due.kind == Kind::Rotation).copied().collect();
     let rotation = due::deciding(&rotations, s.now).map(|due| (due, rotation(s, current, &due)));
     match rotation {
+        Some((due, Begin::Now(_))) if unseen(s, current, &due) => return Step::Act(Action::Look),
         Some((_, Begin::Now(reason))) => return Step::Act(Action::Begin(reason)),
         Some((_, Begin::At(_, Reason::NoRoom))) if let Some(step) = room::make(s, current) => return step,
         _ => {}
@@ -61,6 +63,19 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
         return rest(if owed.is_some() { Reason::Delivering } else { Reason::NeverDue }, wake);
     };
     Step::Rest(Rest { until: earliest(s.now, times.chain([wake])), reason, next: Some((due, start)) })
+}
+
+/// Whether the provider's clock has to be seen before `due` is believed.
+///
+/// Law: nothing is decided by expiry before the account's clock was seen once in this process.
+fn unseen(s: &Situation<'_>, current: &Current, due: &Due) -> bool {
+    let can = s.abilities.can;
+    let looks = can.lists || can.verifies && current.generation.has_secret();
+    s.clock == ProviderClock::Unseen
+        && due.reason.is_by_expiry()
+        && looks
+        && !s.memo.looked
+        && !s.foreign(&current.generation.account)
 }
 
 /// Whether a rotation or a renewal may begin.
@@ -95,6 +110,10 @@ fn rotation(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
         }
     }
     if let Some(next) = s.waiting(s.state.retry.as_ref()) {
+        return not_before(next, Reason::BackingOff);
+    }
+    let vain = s.after_vain().filter(|_| due.reason.is_by_expiry() && current.dead.is_none());
+    if let Some(next) = vain.filter(|next| *next > s.now) {
         return not_before(next, Reason::BackingOff);
     }
     Begin::Now(if start.overridden { Reason::WindowOverridden } else { due.reason })
@@ -137,8 +156,8 @@ fn renewal(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
 fn crowded(s: &Situation<'_>) -> Option<Time> {
     let ends = s.state.orphans.iter().filter_map(|orphan| match orphan {
         // One that never ends must not stop all rotations for ever.
-        Orphan::Unrevocable { until, .. } => until.map(|until| s.to_local(until)),
-        Orphan::Deferred { .. } => Some(orphan.until().map_or(Time::MAX_UTC, |until| s.to_local(until))),
+        Orphan::Unrevocable { until, .. } => until.map(|until| s.clock.latest(until)),
+        Orphan::Deferred { generation, .. } => Some(s.reckoning().end(generation).unwrap_or(Time::MAX_UTC)),
         Orphan::UnknownMint { .. } => None,
     });
     ends.max()

@@ -5,6 +5,7 @@ use crate::clock::{Span, Time};
 use crate::names::Marker;
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Entry, Expiry, Remote};
+use crate::rotation::due::Means;
 use crate::rotation::event::Event;
 use crate::rotation::state::{Current, Orphan};
 
@@ -22,6 +23,13 @@ pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
     if let Some(listing) = listing(s, current) {
         let marker = generation.marker.as_ref().map(Marker::as_str);
         let seen = listing.find(generation.remote.id.as_ref(), marker);
+        let asked = s.memo.examined.is_some_and(|examined| examined >= listing.at());
+        let over = |entry: &&Entry| !entry.dead && tells_end(s, entry.remote.expires);
+        // An expiry in the past that nobody can ask about is learned like any other.
+        if seen.as_ref().is_some_and(over) && s.abilities.can.verifies && generation.has_secret() {
+            let detail = "the listing says that it has expired";
+            return (!asked).then(|| Step::Act(Action::Examine(Failure::new(FailureCode::NotFound, detail))));
+        }
         if let Some(step) = seen.and_then(|entry| learned(generation.remote.id.is_none(), &generation.remote, entry)) {
             return Some(step);
         }
@@ -31,8 +39,9 @@ pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
             None if listing.is_complete() && could_be_found => Some("the listing does not contain it"),
             _ => None,
         };
-        let detail = detail.filter(|_| s.memo.examined.is_none_or(|examined| examined < listing.at()))?;
-        return Some(Step::Act(Action::Examine(Failure::new(FailureCode::NotFound, detail))));
+        if let Some(detail) = detail.filter(|_| !asked) {
+            return Some(Step::Act(Action::Examine(Failure::new(FailureCode::NotFound, detail))));
+        }
     }
     let due = next_examination(s, current).is_some_and(|at| at <= s.now);
     due.then(|| Step::Act(Action::Examine(Failure::new(FailureCode::NotFound, ""))))
@@ -45,15 +54,34 @@ fn listing<'a>(s: &Situation<'a>, current: &Current) -> Option<&'a Listing> {
     s.listing.filter(|listing| listing.at() > since && listing.at() <= s.now)
 }
 
-/// When the provider is asked next whether it accepts the current secret, where it cannot list.
+/// Whether an expiry that an answer tells lies in the past by every clock.
+pub(in crate::rotation) fn tells_end(s: &Situation<'_>, told: Expiry) -> bool {
+    told.moment().is_some_and(|moment| s.clock.latest(moment) <= s.now)
+}
+
+/// When the provider is asked next whether it accepts the current secret: from time to time where it cannot list, and in
+/// any case when its expiry passes by one of the clocks.
+///
+/// Law: before an expiry in the past is believed, the provider is asked.
 pub(super) fn next_examination(s: &Situation<'_>, current: &Current) -> Option<Time> {
     let generation = &current.generation;
-    let asks = !s.abilities.can.lists && s.abilities.can.verifies && !s.foreign(&generation.account);
-    if !asks || !generation.has_secret() || current.secret_lost || s.unusable(current) {
+    let asks = s.abilities.can.verifies && !s.foreign(&generation.account);
+    if !asks || !generation.has_secret() || current.secret_lost || current.dead.is_some() {
         return None;
     }
-    let last = s.memo.examined.filter(|examined| *examined <= s.now).unwrap_or(generation.issued_at);
-    Some(later(last.min(s.now), s.policy.account.poll_every.max(Span::seconds(1))))
+    let asked = s.memo.examined.filter(|examined| *examined <= s.now);
+    let every = s.policy.account.poll_every.max(Span::seconds(1));
+    let regular = later(asked.unwrap_or(generation.issued_at).min(s.now), every);
+    let reckoning = s.reckoning();
+    // What can be renewed is renewed when its time is over, whoever says so.
+    let renews = current.renewable() && s.abilities.means(generation) != Means::Rotation;
+    let passes = reckoning.expires(generation).filter(|_| s.wanted && !renews);
+    if asked.is_none_or(|asked| passes.is_some_and(|passes| asked < passes)) && passes.is_some_and(|at| at <= s.now) {
+        return Some(s.now);
+    }
+    let over = passes.is_some_and(|passes| passes <= s.now) || reckoning.is_contradicted(generation);
+    let regular = (!s.abilities.can.lists && !s.unusable(current) || over && !renews).then_some(regular);
+    regular.into_iter().chain(passes.filter(|passes| *passes > s.now)).min()
 }
 
 /// What a listing entry adds to what is known of the current generation.
@@ -62,8 +90,16 @@ fn learned(lacks_id: bool, known: &Remote, entry: &Entry) -> Option<Step> {
         return None;
     }
     let id = entry.remote.id.clone().filter(|_| lacks_id);
-    let expires = Some(entry.remote.expires).filter(|told| differs(*told, known.expires));
+    let expires = Some(like(entry.remote.expires, known.expires)).filter(|told| differs(*told, known.expires));
     (id.is_some() || expires.is_some()).then_some(Step::Note(Event::Observed { id, expires }))
+}
+
+/// What an answer tells of a token's expiry, on the clock that told of it before.
+pub(in crate::rotation) fn like(told: Expiry, known: Expiry) -> Expiry {
+    match (told, known) {
+        (Expiry::At(told), Expiry::At(known)) => Expiry::At(told.like(known)),
+        (told, _) => told,
+    }
 }
 
 /// Whether a listing tells another expiry than is known; fractions of a second are rounded differently from answer to
@@ -71,7 +107,7 @@ fn learned(lacks_id: bool, known: &Remote, entry: &Entry) -> Option<Step> {
 pub(in crate::rotation) fn differs(told: Expiry, known: Expiry) -> bool {
     match (told, known) {
         (Expiry::Unknown, _) => false,
-        (Expiry::At(told), Expiry::At(known)) => (told - known).abs() > Span::seconds(1),
+        (Expiry::At(told), Expiry::At(known)) => (told.as_told() - known.as_told()).abs() > Span::seconds(1),
         (told, known) => told != known,
     }
 }
@@ -97,14 +133,18 @@ pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step>
 
 /// Whether nothing of an orphan lives any more.
 pub(super) fn is_over(s: &Situation<'_>, orphan: &Orphan) -> bool {
-    if orphan.until().is_none_or(|until| until > s.provider_now()) {
+    let Some(until) = orphan.until().map(|until| s.clock.latest(until)).filter(|until| *until <= s.now) else {
         return false;
-    }
-    let Orphan::UnknownMint { marker, account, .. } = orphan else { return true };
+    };
+    let (marker, account) = match orphan {
+        Orphan::Unrevocable { .. } => return true,
+        // What waits for its revocation is revoked, whatever arithmetic says.
+        Orphan::Deferred { generation, .. } => return !s.can_revoke(generation),
+        Orphan::UnknownMint { marker, account, .. } => (marker, account),
+    };
     // patrold may have slept: only a look can tell that it never turned up.
     let can_look = s.abilities.can.lists && s.abilities.can.marks && !s.foreign(account);
-    let looked =
-        s.listing.filter(|listing| listing.is_complete() && orphan.until() <= Some(later(listing.at(), s.skew)));
+    let looked = s.listing.filter(|listing| listing.is_complete() && until <= listing.at());
     !can_look || looked.is_some_and(|listing| listing.named(marker.as_str()).all(|entry| entry.dead))
 }
 
@@ -122,7 +162,7 @@ pub(super) fn next_orphan(s: &Situation<'_>, current: Option<&Current>) -> Optio
             Orphan::Deferred { revoke_at, .. } => current.and_then(|current| free(s, current, *revoke_at)),
             Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
         };
-        [orphan.until().map(|until| s.to_local(until)), s.waiting(orphan.retry()), free]
+        [orphan.until().map(|until| s.clock.latest(until)), s.waiting(orphan.retry()), free]
     });
     super::earliest(s.now, times)
 }

@@ -1,7 +1,7 @@
 //! Tokens that are only watched: their provider cannot mint, so that somebody has to bring the next one.
 
 use crate::clock::{Span, Time};
-use crate::provider::Expiry;
+use crate::provider::{Expiry, ProviderTime};
 use crate::rotation::due::{self, Due, Kind};
 use crate::rotation::reason::Reason;
 use crate::rotation::state::Current;
@@ -31,7 +31,7 @@ pub(super) fn overdue(s: &Situation<'_>, current: &Current, rules: &[Due]) -> Op
 /// When the inventory says that an adopted token ends, where that is something else than is known and nobody but the
 /// inventory can tell.
 pub(super) fn told(s: &Situation<'_>, current: &Current) -> Option<Expiry> {
-    let expires = s.policy.initial.as_ref()?.expires.map(Expiry::At)?;
+    let expires = s.policy.initial.as_ref()?.expires.map(ProviderTime::ours).map(Expiry::At)?;
     let silent = !s.abilities.can.mints && !s.abilities.can.expiry_known && s.wanted;
     (silent && current.generation.params.is_none() && current.generation.remote.expires != expires).then_some(expires)
 }

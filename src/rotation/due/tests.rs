@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use super::*;
 use crate::names::GenerationNo;
 use crate::outcome::{Failure, FailureCode};
-use crate::provider::{Params, Remote};
+use crate::provider::{Params, ProviderClock, ProviderTime, Remote};
 use crate::rotation::state::{Delivery, Generation, Noted};
 use crate::rotation::tests::policy;
 use crate::timing::cron::Schedule;
@@ -17,7 +17,7 @@ struct Case {
     state: TokenState,
     current: Current,
     means: Means,
-    skew: Span,
+    clock: ProviderClock,
 }
 
 impl Case {
@@ -32,7 +32,7 @@ impl Case {
             marker: None,
             remote: Remote {
                 id: None,
-                expires: Expiry::At(minted + Span::days(30)),
+                expires: Expiry::told(minted + Span::days(30)),
                 refresh_expires: None,
                 renewable_until: None,
                 facts: BTreeMap::new(),
@@ -48,7 +48,7 @@ impl Case {
             state: TokenState::default(),
             current,
             means: Means::Rotation,
-            skew: Span::zero(),
+            clock: ProviderClock::Seen(Span::zero()),
         }
     }
 
@@ -59,9 +59,9 @@ impl Case {
         case.means = Means::Both;
         case.policy.renew_before = RenewBefore::Share(0.4);
         let remote = &mut case.current.generation.remote;
-        remote.expires = Expiry::At(minted + Span::minutes(30));
-        remote.refresh_expires = Some(minted + Span::hours(10));
-        remote.renewable_until = Some(minted + Span::days(10));
+        remote.expires = Expiry::told(minted + Span::minutes(30));
+        remote.refresh_expires = Some(ProviderTime::told(minted + Span::hours(10)));
+        remote.renewable_until = Some(ProviderTime::told(minted + Span::days(10)));
         case
     }
 
@@ -78,7 +78,9 @@ impl Case {
     /// The rule that decides `after` the mint, with its times as hours and minutes since then.
     fn decides(&self, after: Span) -> String {
         let minted = policy::start();
-        let rules = rules(&self.policy, &self.state, &self.current, self.means, self.skew);
+        let account = &self.policy.account.name;
+        let reckoning = Reckoning { now: minted + after, account, clock: self.clock, proof: None };
+        let rules = rules(&self.policy, &self.state, &self.current, self.means, &reckoning);
         let Some(due) = deciding(&rules, minted + after) else { return "nothing".into() };
         let start = start(&self.policy, &due, minted + after);
         let hours = |time: Time| {
@@ -151,7 +153,7 @@ fn a_token_falls_due_by_its_first_rule() {
         ("expired", |_| {}, 721, "expired 720, deadline 600, begins 721"),
         (
             "expired on the provider's clock, which is ahead",
-            |c| c.skew = Span::hours(2),
+            |c| c.clock = ProviderClock::Seen(Span::hours(2)),
             719,
             "expired 718, deadline 598, begins 719",
         ),
@@ -162,7 +164,7 @@ fn a_token_falls_due_by_its_first_rule() {
         (
             "it expires in a thousand years and is rotated by age",
             |c| {
-                c.current.generation.remote.expires = Expiry::At("3026-03-01T12:00:00Z".parse().unwrap());
+                c.current.generation.remote.expires = Expiry::told("3026-03-01T12:00:00Z".parse().unwrap());
                 c.policy.rotate_every = Some(Span::days(30));
                 c.policy.renew_before = RenewBefore::Share(0.33);
             },
@@ -204,10 +206,10 @@ fn a_token_falls_due_by_its_first_rule() {
             "rotate-every 24, begins 24",
         ),
         (
-            "it was minted expired",
-            |c| c.current.generation.remote.expires = Expiry::At(policy::start() - Span::hours(1)),
+            "it was told to have expired before it was minted: what was asked for counts",
+            |c| c.current.generation.remote.expires = Expiry::told(policy::start() - Span::hours(1)),
             0,
-            "expired -1, deadline -1, begins 0",
+            "renew-before 480, deadline 600, begins 480",
         ),
         (
             "jitter makes it earlier",
@@ -242,7 +244,10 @@ fn what_can_be_renewed_is_renewed() {
         ("a dead one", |c| dead(c, 0), 1, "dead 0, deadline 0, begins 0:01"),
         (
             "a refresh token that dies first",
-            |c| c.current.generation.remote.refresh_expires = Some(policy::start() + Span::minutes(20)),
+            |c| {
+                let end = Some(ProviderTime::told(policy::start() + Span::minutes(20)));
+                c.current.generation.remote.refresh_expires = end;
+            },
             0,
             "renew-before 0:18, deadline 0:24, begins 0:18",
         ),
@@ -291,7 +296,7 @@ fn what_can_only_be_renewed_is_renewed_for_every_reason() {
         ("its access token is dead", |c| dead(c, 0), 1, "dead (in place) 0, deadline 0, begins 0:01"),
         (
             "it was adopted after its end",
-            |c| c.current.generation.remote.expires = Expiry::At(policy::start() - Span::days(1)),
+            |c| c.current.generation.remote.expires = Expiry::told(policy::start() - Span::days(1)),
             0,
             "renewal (in place) -24, deadline -24, begins 0",
         ),
@@ -322,7 +327,10 @@ fn what_can_only_be_renewed_is_renewed_for_every_reason() {
         ),
         (
             "what renews it ends first",
-            |c| c.current.generation.remote.refresh_expires = Some(policy::start() + Span::minutes(10)),
+            |c| {
+                let end = Some(ProviderTime::told(policy::start() + Span::minutes(10)));
+                c.current.generation.remote.refresh_expires = end;
+            },
             0,
             "renewal (in place) 0:06, deadline 0:08, begins 0:06",
         ),
@@ -369,8 +377,8 @@ fn what_can_only_be_renewed_is_renewed_for_every_reason() {
 fn renewed(case: &mut Case, after: Span) {
     let issued = policy::start() + after;
     case.current.generation.issued_at = issued;
-    case.current.generation.remote.expires = Expiry::At(issued + Span::minutes(30));
-    case.current.generation.remote.refresh_expires = Some(issued + Span::hours(10));
+    case.current.generation.remote.expires = Expiry::told(issued + Span::minutes(30));
+    case.current.generation.remote.refresh_expires = Some(ProviderTime::told(issued + Span::hours(10)));
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn the_diagram_is_what_events_do() {
 #[test]
 fn an_event_that_does_not_fit_is_refused() {
     for (phase, event) in [
-        (Phase::Vacant, Event::Activated { revoke_at: time() }),
+        (Phase::Vacant, Event::Activated { revoke_at: time(), vain: None }),
         (Phase::Vacant, Event::StoreWritten { store: "file:/a".parse().unwrap() }),
         (
             Phase::Vacant,

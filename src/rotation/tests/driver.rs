@@ -16,6 +16,7 @@ use crate::outcome::{Failure, FailureCode};
 use crate::rotation::act::operator::{Objection, Offer};
 use crate::rotation::apply;
 use crate::rotation::decide::{Abilities, Rest, Step, decide};
+use crate::rotation::effects::Effects as _;
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Line, Machine, restore};
 use crate::rotation::state::{Generation, Origin, Orphan, Phase, TokenState};
@@ -181,13 +182,7 @@ impl Sim {
             clock: clock.clone(),
             instance: InstanceId::new([1, 2, 3, 4]),
         };
-        let context = Context {
-            policy: Arc::new(policy),
-            wanted: true,
-            abilities: Arc::new(abilities),
-            skew: Span::zero(),
-            listing: None,
-        };
+        let context = Context { policy: Arc::new(policy), wanted: true, abilities: Arc::new(abilities), listing: None };
         Self { world, clock, context, held: Held::default(), machine, restarts: 0, panics: false, rests: 0 }
     }
 
@@ -201,12 +196,11 @@ impl Sim {
 
     /// Now, on the providers' clock.
     pub fn provider_now(&self) -> Time {
-        self.now() + self.context.skew
+        self.now() + self.world.ledger(|ledger| ledger.skew)
     }
 
     /// The providers' clock is off.
     pub fn skew(&mut self, skew: Span) {
-        self.context.skew = skew;
         self.world.ledger(|ledger| ledger.skew = skew);
     }
 
@@ -252,7 +246,12 @@ impl Sim {
         if self.held.stuck().is_some() {
             return;
         }
-        match decide(&self.context.situation(self.state(), &self.held.memo, self.now())) {
+        match decide(&self.context.situation(
+            self.state(),
+            &self.held.memo,
+            self.world.clock(&self.context.policy.account.name),
+            self.now(),
+        )) {
             Step::Rest(rest) => {
                 assert!(rest.until.is_none_or(|until| until > self.now()), "{rest:?} at {}", self.now());
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::account::Listing;
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, HookKey, RemoteId, StoreKey};
-use crate::provider::{Entry, Expiry, MintRequest, Minted, Remote, Subject};
+use crate::provider::{Entry, Expiry, MintRequest, Minted, ProviderTime, Remote, Subject};
 use crate::rotation::decide::Abilities;
 use crate::secret::{Secret, SecretParts};
 
@@ -33,7 +33,7 @@ pub(super) struct Issued {
 impl Issued {
     /// Whether its secret is accepted.
     pub fn works(&self, now: Time) -> bool {
-        self.born <= now && !self.revoked && self.expires.time().is_none_or(|expires| now < expires)
+        self.born <= now && !self.revoked && self.expires.as_told().is_none_or(|expires| now < expires)
     }
 
     /// Whether anything can still be done with it.
@@ -45,7 +45,7 @@ impl Issued {
         Remote {
             id: with_id.then(|| self.id.parse().unwrap()),
             expires: self.expires,
-            refresh_expires: self.refresh_expires,
+            refresh_expires: self.refresh_expires.map(ProviderTime::told),
             renewable_until: None,
             facts: BTreeMap::new(),
         }
@@ -131,7 +131,7 @@ impl Ledger {
             refresh: renews.then(|| self.fresh("refresh")),
             spent: BTreeSet::new(),
             born,
-            expires: self.lifetime.map_or(Expiry::Never, |lifetime| Expiry::At(now + lifetime)),
+            expires: self.lifetime.map_or(Expiry::Never, |lifetime| Expiry::told(now + lifetime)),
             refresh_expires: renews.then(|| now + self.refresh_lifetime),
             revoked: false,
             handed_over: false,
@@ -178,7 +178,7 @@ impl Ledger {
         found.spent.insert(presented);
         found.secret = secret;
         found.refresh = Some(refresh);
-        found.expires = Expiry::At(now + lifetime);
+        found.expires = Expiry::told(now + lifetime);
         found.refresh_expires = Some(now + self.refresh_lifetime);
         let found = found.clone();
         Some(self.minted(&found))
@@ -203,7 +203,7 @@ impl Ledger {
         let Some(token) = found.filter(|token| token.born <= now && !token.revoked) else { return false };
         token.revoked = true;
         let token = token.clone();
-        if token.expires.time().is_none_or(|expires| now < expires) {
+        if token.expires.as_told().is_none_or(|expires| now < expires) {
             for consumer in self.consumers.iter().filter(|consumer| consumer.holds.as_ref() == Some(&token.secret)) {
                 let text = format!("{} was revoked at {now} while a consumer of {} holds it", token.id, consumer.store);
                 self.violations.push(text);
@@ -227,7 +227,7 @@ impl Ledger {
             remote: token.remote(true),
             name: token.marker.clone().filter(|_| self.abilities.can.marks),
             dead: false,
-            created: Some(token.born),
+            created: Some(ProviderTime::told(token.born)),
             last_used: None,
         };
         of_account.map(entry).collect()

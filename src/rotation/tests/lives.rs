@@ -479,7 +479,7 @@ fn pair() -> Sim {
 fn a_pair_is_adopted_although_its_access_token_is_dead() {
     let mut sim = pair();
     let provider_now = sim.provider_now();
-    sim.world.ledger(|ledger| ledger.tokens[0].expires = Expiry::At(provider_now - Span::hours(1)));
+    sim.world.ledger(|ledger| ledger.tokens[0].expires = Expiry::told(provider_now - Span::hours(1)));
     sim.run();
     let current = sim.state().phase.current().unwrap();
     assert_eq!((current.generation.number.0, current.generation.revision), (0, 1), "it was renewed first");

@@ -161,7 +161,7 @@ fn happen(sim: &mut Sim, service: Service, rollback: bool, happening: Happening)
             // The provider's clock does not jump with ours.
             let jump = Span::minutes(minutes);
             sim.clock.set(sim.now() + jump);
-            sim.skew(sim.context.skew - jump);
+            sim.skew(sim.provider_now() - sim.now() - jump);
         }
         Happening::Request => drop(sim.request(false)),
         Happening::Compromise => drop(sim.request(true)),
@@ -217,7 +217,7 @@ fn happen(sim: &mut Sim, service: Service, rollback: bool, happening: Happening)
                 sim.world.ledger(|ledger| ledger.tokens.iter_mut().find(killed).map(|token| token.revoked = true));
             }
         }
-        Happening::Skew { seconds } => sim.skew(sim.context.skew + Span::seconds(seconds)),
+        Happening::Skew { seconds } => sim.skew(sim.provider_now() - sim.now() + Span::seconds(seconds)),
     }
 }
 

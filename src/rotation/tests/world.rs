@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::account::Listing;
 use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
-use crate::names::{RotationId, TokenName};
+use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, MintRequest, Minted, Subject, Verdict};
+use crate::provider::{Gone, MintRequest, Minted, ProviderClock, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::event::Event;
 use crate::rotation::state::TokenState;
@@ -273,6 +273,10 @@ impl Effects for Arc<World> {
         let mut id = [0; 6];
         id.copy_from_slice(&inner.rotations.to_be_bytes()[2..]);
         RotationId::new(id)
+    }
+
+    fn clock(&self, _account: &AccountName) -> ProviderClock {
+        ProviderClock::seen(self.inner().ledger.skew)
     }
 
     fn draw(&self) -> f64 {

@@ -90,7 +90,7 @@ fn tokens(text: &mut Text, tokens: &[TokenStatus]) {
             family.time(&[token.name.as_str()], time(token));
         }
     };
-    times(&list::TOKEN_EXPIRY, |token| token.current.as_ref().and_then(|current| current.expires.time()));
+    times(&list::TOKEN_EXPIRY, |token| token.current.as_ref().and_then(|current| current.expires.here()));
     times(&list::TOKEN_DUE, |token| token.next.due);
     times(&list::TOKEN_NEXT, |token| token.next.at);
     times(&list::TOKEN_SUCCESS, |token| token.last_success);

@@ -10,7 +10,7 @@ use crate::clock::{Span, Time};
 use crate::inventory::{self, Environment, Inventory, TokenPolicy};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode};
-use crate::provider::{Expiry, Remote};
+use crate::provider::{Expiry, ProviderClock, Remote};
 use crate::report::outlook::NextAction;
 use crate::report::reload::ReloadAnswer;
 use crate::report::status::*;
@@ -96,7 +96,7 @@ fn candidate(policy: &TokenPolicy, number: u32, at: Time) -> Box<Candidate> {
             marker: Some(intent.marker),
             remote: Remote {
                 id: Some(format!("id-{number}").parse().unwrap()),
-                expires: Expiry::At(at + policy.lifetime.unwrap_or(days(60))),
+                expires: Expiry::told(at + policy.lifetime.unwrap_or(days(60))),
                 refresh_expires: None,
                 renewable_until: None,
                 facts: BTreeMap::new(),
@@ -121,7 +121,7 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         Event::Verified { proven: true, id: None, expires: None },
         Event::StoreWritten { store: key(policy) },
         Event::Delivered {},
-        Event::Activated { revoke_at: at + Span::hours(1) },
+        Event::Activated { revoke_at: at + Span::hours(1), vain: None },
     ]
 }
 
@@ -140,7 +140,18 @@ fn failure() -> Failure {
 fn asleep(policy: &TokenPolicy, state: &TokenState, now: Time) -> TokenStatus {
     let abilities = Abilities::of(&policy.account.provider);
     let progress = Progress::Asleep(&abilities);
-    token(&Subject { name: &policy.name, policy: Some(policy), wanted: true, state, progress }, now)
+    token(
+        &Subject {
+            name: &policy.name,
+            policy: Some(policy),
+            wanted: true,
+            state,
+            clock: ProviderClock::Silent,
+            proof: None,
+            progress,
+        },
+        now,
+    )
 }
 
 #[test]

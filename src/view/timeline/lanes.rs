@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::clock::{Span, Time};
 use crate::inventory::{Inventory, TokenPolicy};
 use crate::names::{GenerationNo, TokenName};
-use crate::provider::{Expiry, Remote};
+use crate::provider::{Expiry, ProviderClock, Remote};
 use crate::report::outlook::NextAction;
 use crate::report::status::{Condition, Status, TokenStatus};
 use crate::rotation::TokenState;
 use crate::rotation::due::{self, Kind, Means};
+use crate::rotation::reckoning::Reckoning;
 use crate::rotation::state::{Current, Delivery, Generation};
 use crate::text::words;
 use crate::view::plan::Plan;
@@ -70,12 +71,12 @@ fn bars(token: &TokenStatus) -> Vec<Bar> {
     }
     if let Some(current) = &token.current {
         let kind = if token.condition == Condition::Down { BarKind::Dead } else { BarKind::Current };
-        bars.push(Bar { kind, from: current.minted_at, to: current.expires.time() });
+        bars.push(Bar { kind, from: current.minted_at, to: current.expires.here() });
     }
     bars.extend(token.candidate.iter().map(|candidate| Bar {
         kind: BarKind::Planned,
         from: candidate.minted_at,
-        to: candidate.expires.time(),
+        to: candidate.expires.here(),
     }));
     bars
 }
@@ -106,9 +107,13 @@ pub fn foreseen(
             lane.bars.push(Bar { kind: BarKind::Grace, from, to: Some(retiring.revoke_at) });
         }
         if let Some(current) = current {
-            let kind = if current.unusable(now) { BarKind::Dead } else { BarKind::Current };
+            let kind = if reckoning(policy.map(AsRef::as_ref), current, now).unusable(current) {
+                BarKind::Dead
+            } else {
+                BarKind::Current
+            };
             let generation = &current.generation;
-            lane.bars.push(Bar { kind, from: generation.minted_at, to: generation.remote.expires.time() });
+            lane.bars.push(Bar { kind, from: generation.minted_at, to: generation.remote.expires.here() });
         }
         if let (Some(policy), Some(at)) = (policy, entry.outlook.at.filter(|_| mints(entry.outlook.action))) {
             follow(&mut lane, policy, current, at, entry.outlook.overridden, end);
@@ -119,11 +124,17 @@ pub fn foreseen(
     Timeline { from, to: end, now, left_out: plan.tokens.len() - lanes.len(), lanes }
 }
 
+/// How the journal alone says when a generation ends: no daemon is asked for the provider's clock.
+fn reckoning<'a>(policy: Option<&'a TokenPolicy>, current: &'a Current, now: Time) -> Reckoning<'a> {
+    let account = policy.map_or(&current.generation.account, |policy| &policy.account.name);
+    Reckoning { now, account, clock: ProviderClock::Unseen, proof: None }
+}
+
 /// Rotation after rotation, each by the rules that decide about the generation before it.
 fn follow(lane: &mut Lane, policy: &TokenPolicy, current: Option<&Current>, first: Time, overridden: bool, end: Time) {
     let life = current.and_then(|current| {
         let generation = &current.generation;
-        Some(generation.remote.expires.time()? - generation.minted_at)
+        Some(generation.remote.expires.here()? - generation.minted_at)
     });
     let life = policy.lifetime.or(life);
     let (mut at, mut overridden) = (first, overridden);
@@ -147,11 +158,12 @@ fn follow(lane: &mut Lane, policy: &TokenPolicy, current: Option<&Current>, firs
         next.generation.issued_at = at;
         next.generation.account = policy.account.name.clone();
         next.generation.params = Some(policy.params.clone());
-        next.generation.remote.expires = expires.map_or(next.generation.remote.expires, Expiry::At);
+        next.generation.remote.expires = expires.map_or(next.generation.remote.expires, Expiry::told);
         next.generation.remote.refresh_expires = None;
         next.generation.remote.renewable_until = None;
         (next.dead, next.secret_lost, next.renewal_spent) = (None, false, false);
-        let rules = due::rules(policy, &TokenState::default(), &next, Means::Rotation, Span::zero());
+        let rules =
+            due::rules(policy, &TokenState::default(), &next, Means::Rotation, &reckoning(Some(policy), &next, at));
         let Some(due) = due::deciding(&rules, at).filter(|due| due.kind == Kind::Rotation && due.at > at) else {
             return;
         };

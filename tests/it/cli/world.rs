@@ -147,7 +147,7 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         marker: Some(marker.clone()),
         remote: Remote {
             id: Some("4711".parse().unwrap()),
-            expires: Expiry::At(at + Span::days(60)),
+            expires: Expiry::told(at + Span::days(60)),
             refresh_expires: None,
             renewable_until: None,
             facts: BTreeMap::new(),
@@ -168,6 +168,6 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         Event::Verified { proven: true, id: None, expires: None },
         Event::StoreWritten { store },
         Event::Delivered {},
-        Event::Activated { revoke_at: at + Span::hours(1) },
+        Event::Activated { revoke_at: at + Span::hours(1), vain: None },
     ]
 }

@@ -195,14 +195,19 @@ async fn without_a_revoke_operation_the_old_token_is_left_to_expire_and_stays_kn
     daemon
         .until("gps", "its real expiry is known", |view| {
             let current = view.state.phase.current().unwrap();
-            current.generation.remote.expires.time().is_some_and(|expires| expires < first.minted_at + Span::seconds(5))
+            current
+                .generation
+                .remote
+                .expires
+                .as_told()
+                .is_some_and(|expires| expires < first.minted_at + Span::seconds(5))
         })
         .await;
     assert_eq!(daemon.rotate("gps").await, Answer::Rotated(GenerationNo(2)));
     let view = daemon.until("gps", "the first is left to expire", |view| !view.state.orphans.is_empty()).await;
     let [Orphan::Unrevocable { number, marker, until, .. }] = &view.state.orphans[..] else { panic!("{view:#?}") };
     assert_eq!((*number, marker), (GenerationNo(1), &first.marker));
-    assert!(until.is_some_and(|until| until < first.minted_at + Span::seconds(5)), "{until:?}");
+    assert!(until.is_some_and(|until| until.as_told() < first.minted_at + Span::seconds(5)), "{until:?}");
     assert_eq!(world.live(Service::PointOne).len(), 2);
     daemon.until("gps", "the remnant is over", |view| view.state.orphans.is_empty()).await;
     assert!(!world.changes(Service::PointOne, 0).contains(&Revoke));

@@ -12,7 +12,7 @@ use crate::account::Listing;
 use crate::inventory::{HookPolicy, Initial, OnFailure};
 use crate::names::{GenerationNo, Marker, RemoteId};
 use crate::outcome::FailureCode;
-use crate::provider::{Entry, Expiry, Params};
+use crate::provider::{Entry, Expiry, Params, ProviderTime};
 use crate::rotation::state::{Candidate, Delivery, Intent, Noted, Origin, Progress, Retiring, Search, Undo};
 use crate::rotation::tests::policy;
 use crate::secret::SecretSource;
@@ -24,7 +24,7 @@ struct Case {
     state: TokenState,
     memo: Memo,
     abilities: Abilities,
-    skew: Span,
+    clock: ProviderClock,
     listing: Option<Listing>,
     now: Time,
 }
@@ -52,7 +52,7 @@ fn generation(number: u32, hours: i64) -> Generation {
     let id: RemoteId = format!("id-{number}").parse().unwrap();
     let remote = Remote {
         id: Some(id),
-        expires: Expiry::At(at(hours) + Span::days(30)),
+        expires: Expiry::told(at(hours) + Span::days(30)),
         refresh_expires: None,
         renewable_until: None,
         facts: BTreeMap::new(),
@@ -133,7 +133,7 @@ impl Case {
             state: TokenState { phase, last_number, ..TokenState::default() },
             memo: Memo { inspected: Some(at(now)), ..Memo::default() },
             abilities: policy::abilities(),
-            skew: Span::zero(),
+            clock: ProviderClock::Seen(Span::zero()),
             listing: None,
             now: at(now),
         }
@@ -184,7 +184,8 @@ impl Case {
     }
 
     fn renewing() -> Self {
-        let mut case = Self::new(Phase::Renewing { current: first(), retiring: None, intent: intent() }, 10);
+        let intent = Intent { at: at(10), ..intent() };
+        let mut case = Self::new(Phase::Renewing { current: first(), retiring: None, intent }, 10);
         case.abilities = policy::renewing();
         case
     }
@@ -223,7 +224,7 @@ impl Case {
             state: &self.state,
             memo: &self.memo,
             abilities: &self.abilities,
-            skew: self.skew,
+            clock: self.clock,
             listing: self.listing.as_ref(),
             now: self.now,
         };

@@ -79,7 +79,7 @@ fn a_mint_does_not_go_beyond_what_is_allowed() {
         (
             "nor does one that has expired",
             Case::steady,
-            |c| beside(c, |it| it.remote.expires = Expiry::At(at(481))),
+            |c| beside(c, |it| it.remote.expires = Expiry::told(at(481))),
             "Begin",
         ),
         (
@@ -133,6 +133,7 @@ fn a_mint_does_not_go_beyond_what_is_allowed() {
             |c| {
                 crowded(c);
                 c.now = at(721);
+                c.memo.examined = Some(c.now);
             },
             "Begin",
         ),
@@ -218,7 +219,7 @@ fn what_is_left_of_an_older_generation_makes_room_first() {
 /// The new generation is near its end already, in the grace of the old one; at most two.
 fn pressed(case: &mut Case) {
     two(case);
-    case.current().generation.remote.expires = Expiry::At(case.now + Span::minutes(1));
+    case.current().generation.remote.expires = Expiry::told(case.now + Span::minutes(1));
 }
 
 #[test]
@@ -270,7 +271,7 @@ fn an_old_generation_gives_way_to_one_that_cannot_wait() {
             Case::active,
             |c| {
                 pressed(c);
-                let used = Entry { last_used: Some(c.now), ..entry(1) };
+                let used = Entry { last_used: Some(ProviderTime::told(c.now)), ..entry(1) };
                 let mut present = entry(2);
                 present.remote = c.current().generation.remote.clone();
                 c.listing = Some(Listing::new(c.now, vec![used, present], None, true));

@@ -122,7 +122,7 @@ fn due(case: &mut Case) {
 #[test]
 fn orphans() {
     let rows: [Row; 9] = [
-        ("one that is over is forgotten", Case::steady, |c| deferred(c, -800, None), "note remnant-ended"),
+        ("one that is over is revoked all the same", Case::steady, |c| deferred(c, -800, None), "Reap"),
         ("one is revoked when its time comes", Case::steady, |c| deferred(c, 0, Some(at(9))), "Reap"),
         ("not before", Case::steady, |c| deferred(c, 0, Some(at(11))), "rest until 11:00: not-due"),
         (
@@ -188,7 +188,7 @@ fn lost(case: &mut Case, until: i64) {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn an_old_generation() {
-    let rows: [Row; 17] = [
+    let rows: [Row; 19] = [
         ("lives through its grace", Case::active, |_| {}, "rest until 481:00: grace"),
         ("is revoked afterwards", Case::active, |c| c.now = at(481), "Revoke"),
         ("is revoked again later", Case::active, |c| revoking(c, 481, 482), "rest until 482:00: revoking"),
@@ -212,7 +212,21 @@ fn an_old_generation() {
             },
             "rest until 720:00: delivering",
         ),
-        ("is over", Case::active, |c| c.now = at(721), "note retired"),
+        (
+            "is over by every clock, and revoked all the same",
+            Case::active,
+            |c| (c.now, c.memo.inspected) = (at(721), Some(at(721))),
+            "Revoke",
+        ),
+        (
+            "is over, and its provider answers that it does not revoke it",
+            Case::active,
+            |c| {
+                c.now = at(721);
+                c.state.retry = Some(retry(1, at(722)));
+            },
+            "note retired",
+        ),
         (
             "cannot be revoked",
             Case::active,
@@ -235,15 +249,30 @@ fn an_old_generation() {
         ),
         ("is in use", Case::active, |c| used(c, Span::minutes(20)), "rest until 481:20: in-use"),
         (
-            "was used before the handover, on a clock that is ahead",
+            "was used before the handover by one clock, and after it by another: it may be in use",
             Case::active,
             |c| {
                 used(c, Span::minutes(20));
-                c.skew = Span::minutes(25);
+                c.clock = ProviderClock::Seen(Span::minutes(25));
             },
-            "rest until 481:00: grace",
+            "rest until 481:20: in-use",
         ),
-        ("is used for ever", Case::active, |c| used(c, Span::hours(23)), "rest until 482:00: in-use"),
+        (
+            "is used for ever",
+            Case::active,
+            |c| {
+                c.now = at(481) + Span::minutes(30);
+                c.memo.inspected = Some(c.now);
+                used(c, Span::minutes(85));
+            },
+            "rest until 482:00: in-use",
+        ),
+        (
+            "was last used in the future, which counts as now",
+            Case::active,
+            |c| used(c, Span::hours(23)),
+            "rest until 481:30: in-use",
+        ),
         (
             "makes room for a rotation that cannot wait",
             Case::active,
@@ -298,11 +327,14 @@ fn deadly(case: &mut Case, now: i64, next: i64) {
     revoking(case, now, next);
     let Phase::Active { current, retiring } = &mut case.state.phase else { unreachable!() };
     retiring.generation.remote.expires = Expiry::Never;
-    current.generation.remote.expires = Expiry::At(at(now) + Span::minutes(10));
+    current.generation.remote.expires = Expiry::told(at(now) + Span::minutes(10));
 }
 
 fn used(case: &mut Case, after: Span) {
-    let entries = [1, 2].map(entry).into_iter().map(|entry| Entry { last_used: Some(at(480) + after), ..entry });
+    let entries = [1, 2]
+        .map(entry)
+        .into_iter()
+        .map(|entry| Entry { last_used: Some(ProviderTime::told(at(480) + after)), ..entry });
     case.listing = Some(Listing::new(case.now, entries.collect(), None, true));
 }
 
@@ -343,6 +375,6 @@ pub(super) fn renewable(case: &mut Case) {
     let generation = &mut case.current().generation;
     generation.fingerprints =
         ["token", "refresh_token"].map(|part| (part.to_owned(), fingerprint.clone())).into_iter().collect();
-    generation.remote.expires = Expiry::At(at(11));
-    generation.remote.refresh_expires = Some(at(24));
+    generation.remote.expires = Expiry::told(at(11));
+    generation.remote.refresh_expires = Some(ProviderTime::told(at(24)));
 }

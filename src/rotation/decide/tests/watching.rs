@@ -96,7 +96,7 @@ fn a_watched_token() {
                 due(c);
                 c.current().replacement = Some("renew-before".into());
                 c.now = at(800);
-                c.memo.sought = Some(c.now);
+                (c.memo.sought, c.memo.examined) = (Some(c.now), Some(c.now));
             },
             "note replacement-due",
         ),
@@ -138,7 +138,7 @@ fn pair() -> Case {
     case.abilities.can.mints = false;
     let generation = &mut case.current().generation;
     generation.remote.refresh_expires = None;
-    generation.remote.expires = Expiry::At(at(100));
+    generation.remote.expires = Expiry::told(at(100));
     case.now = at(1);
     case.memo.inspected = Some(at(1));
     case.memo.sought = Some(at(1));
@@ -191,7 +191,7 @@ fn a_token_that_only_renews() {
             |c| {
                 windowed(c);
                 c.policy.rotate_every = Some(Span::minutes(50));
-                c.current().generation.remote.expires = Expiry::At(at(1) + Span::minutes(5));
+                c.current().generation.remote.expires = Expiry::told(at(1) + Span::minutes(5));
             },
             "BeginRenewal",
         ),
@@ -215,7 +215,7 @@ fn a_token_that_only_renews() {
             pair,
             |c| {
                 c.current().generation.issued_at = at(1);
-                c.current().generation.remote.expires = Expiry::At(at(-9));
+                c.current().generation.remote.expires = Expiry::told(at(-9));
             },
             "BeginRenewal",
         ),
@@ -223,7 +223,7 @@ fn a_token_that_only_renews() {
             "somebody is told where that fails for long",
             pair,
             |c| {
-                c.current().generation.remote.expires = Expiry::At(at(-9));
+                c.current().generation.remote.expires = Expiry::told(at(-9));
                 c.current().renewal_retry = Some(retry(9, at(3)));
                 c.now = at(2);
             },
@@ -234,7 +234,7 @@ fn a_token_that_only_renews() {
             || {
                 let mut case = pair();
                 let Phase::Steady { current } = case.state.phase else { unreachable!() };
-                case.state.phase = Phase::Active { current, retiring: retiring() };
+                case.state.phase = Phase::Active { current, retiring: Retiring { handed_over: at(0), ..retiring() } };
                 case
             },
             |c| c.state.requested = Some(at(1)),
