@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::Time;
 
@@ -118,7 +118,7 @@ pub fn one_line(text: &str, limit: usize) -> String {
 macro_rules! failure_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $sentence:literal, $remedy:literal;)*) => {
         /// The kinds of failure that a human or a metric sees. Stored state: codes are never reused.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         pub enum FailureCode {
             $($(#[$doc])* #[serde(rename = $code)] $name,)*
         }
@@ -148,6 +148,14 @@ macro_rules! failure_codes {
             }
         }
     };
+}
+
+impl<'de> Deserialize<'de> for FailureCode {
+    /// A code of a newer version is no reason to read nothing of what it wrote.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        Ok(Self::named(&code).unwrap_or(Self::Unknown))
+    }
 }
 
 failure_codes! {
@@ -244,6 +252,9 @@ failure_codes! {
     /// An operator wants the generation before.
     Recalled = "recalled", "an operator asked for the generation before",
         "find out what was wrong with the new one; the token is rotated again in a day, or when its deadline comes";
+    /// What a newer version wrote.
+    Unknown = "unknown", "a failure that this version has no code for",
+        "read what it says; a newer patrold wrote it";
 }
 
 #[cfg(test)]

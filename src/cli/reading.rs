@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::clock::Time;
+use crate::daemon::unreadable_state;
 use crate::document::nearest;
 use crate::exit::Exit;
 use crate::inventory::{self, Environment, Inventory};
@@ -49,7 +50,7 @@ impl Journaled {
             match restore(&stored) {
                 Ok(state) => drop(read.states.insert(name, state)),
                 Err(error) => {
-                    let why = format!("the journal's state of token {name} cannot be read: {error}");
+                    let why = unreadable_state(&name, &error);
                     read.unreadable.push((name, why));
                 }
             }

@@ -57,7 +57,7 @@ pub(super) fn run(args: &StatusArgs, config: &Path, console: &mut Console) -> Re
 
 fn gather(config: &Path, console: &mut Console) -> Result<Status, Complaint> {
     let now = SystemClock.now();
-    let inventory = match inventory(config, now, console) {
+    let mut inventory = match inventory(config, now, console) {
         Ok(inventory) => inventory,
         // A daemon goes on with its last valid inventory, and who sees that the new one is invalid asks for its status.
         Err(complaint) => {
@@ -77,6 +77,8 @@ fn gather(config: &Path, console: &mut Console) -> Result<Status, Complaint> {
     } else {
         format!("no daemon is running, and there is no journal in {state_dir}; showing the inventory")
     })?;
+    // Of a token whose state nobody can read, nothing is known.
+    journal.unreadable.iter().for_each(|(name, _)| drop(inventory.tokens.remove(name)));
     let unreadable = journal.unreadable.into_iter().map(|(_, why)| why).collect();
     let about = JournalStatus { state_dir, failure: None, unreadable };
     Ok(build(&inventory, &journal.states, about, now))

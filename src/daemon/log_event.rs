@@ -64,6 +64,7 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
             Fields { generation: Some(candidate.generation.number), ..Fields::default() }
         }
         Event::Replaced { generation, revoke_at, .. } => Fields { at: Some(*revoke_at), ..whole(generation) },
+        Event::HeldBack { found } => Fields { detail: Some(found), ..Fields::default() },
         Event::ReplacementDue { reason } => Fields {
             at: state.phase.current().and_then(|current| current.generation.remote.expires.here()),
             detail: Some(reason),

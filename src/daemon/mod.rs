@@ -9,6 +9,7 @@ pub mod core;
 pub mod deadlines;
 pub mod exposure;
 pub mod hardening;
+mod hold_back;
 pub mod http;
 mod log_event;
 pub mod once;
@@ -74,9 +75,6 @@ pub enum StartError {
     /// The journal could not be sealed under the key that the daemon was given since.
     #[error("the journal cannot be sealed under the new key: {0}")]
     Reseal(RekeyError),
-    /// A state in the journal that this version cannot read.
-    #[error("the journal's state of token `{0}` cannot be read: {1}")]
-    State(TokenName, RestoreError),
     /// The control socket.
     #[error("control socket {path}: {source}")]
     Control { path: PathBuf, source: std::io::Error },
@@ -125,17 +123,23 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
             "the daemon was given another key: the journal is sealed under it, and the key that was made is removed"
         );
     }
-    let Opened { instance, states, fingerprinter, unreadable, notes, .. } = opened;
+    let Opened { instance, states, fingerprinter, unreadable, bereft, notes, .. } = opened;
+    let blank = states.is_empty();
     for note in notes {
         tracing::warn!(event = event::JOURNAL_NOTE, "{note}");
     }
-    let states = states
-        .into_iter()
-        .map(|(name, stored)| match restore(&stored) {
-            Ok(state) => Ok((name, state)),
-            Err(error) => Err(StartError::State(name, error)),
-        })
-        .collect::<Result<BTreeMap<_, _>, _>>()?;
+    let tokens = Arc::new(Registry::default());
+    let mut readable = BTreeMap::new();
+    for (name, stored) in states {
+        match restore(&stored) {
+            Ok(state) => drop(readable.insert(name, state)),
+            Err(error) => {
+                let why = unreadable_state(&name, &error);
+                tracing::error!(event = event::STATE_UNREADABLE, token = %name, "{why}");
+                tokens.set_aside(name, why);
+            }
+        }
+    }
     let journal = Arc::new(journal);
     let (limits, unreadable_limits) = Limits::open(&inventory.daemon.state_dir).await;
     if let Some(reason) = unreadable_limits {
@@ -144,7 +148,6 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
             "limits of accounts that were written down cannot be read, and are set aside: {reason}"
         );
     }
-    let tokens = Arc::new(Registry::default());
     let accounts = Arc::new(Accounts::new(clock.clone(), Workshop::new(fingerprinter.clone(), limits)));
     accounts.keyring().open_with(Arc::new(Vault::new(Arc::clone(&tokens), Arc::clone(&journal))));
     let stopping = Arc::new(AtomicBool::new(false));
@@ -158,12 +161,20 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
         stopping: Arc::clone(&stopping),
     };
     let machine = Machine { effects, journal, clock, instance };
-    let core = Core::new(machine, inventory, states, &unreadable).await;
+    let core = Core::new(machine, inventory, readable, &unreadable).await;
+    if blank {
+        core.hold_back(bereft).await;
+    }
     let swept = core.inventory();
     if let Err(error) = tokio::task::spawn_blocking(move || sweep::sweep(&swept)).await {
         tracing::error!(event = event::SWEEP_FAILED, %error, "sweeping ended abnormally");
     }
     Ok(Opening { core: Arc::new(core), stopping })
+}
+
+/// Why nothing is done with a token, for log, status, plan and explain alike.
+pub fn unreadable_state(name: &TokenName, error: &RestoreError) -> String {
+    format!("the journal's state of token {name} cannot be read: {error}")
 }
 
 /// A daemon that runs.

@@ -99,22 +99,39 @@ impl Token {
 
 /// Every token, by name.
 #[derive(Debug, Default)]
-pub struct Registry(RwLock<BTreeMap<TokenName, Arc<Token>>>);
+pub struct Registry {
+    tokens: RwLock<BTreeMap<TokenName, Arc<Token>>>,
+    /// Tokens whose state nobody can read, and why: nothing is done with them, and nothing forgotten.
+    aside: RwLock<BTreeMap<TokenName, String>>,
+}
 
 impl Registry {
-    /// The token called `name`.
-    pub fn get(&self, name: &TokenName) -> Option<Arc<Token>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    /// Nothing is done with the token called `name`, because of `why`.
+    pub fn set_aside(&self, name: TokenName, why: String) {
+        self.aside.write().unwrap_or_else(PoisonError::into_inner).insert(name, why);
     }
 
-    /// Adds a token, or replaces one.
+    /// The tokens that nothing is done with, and why.
+    pub fn aside(&self) -> BTreeMap<TokenName, String> {
+        self.aside.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The token called `name`.
+    pub fn get(&self, name: &TokenName) -> Option<Arc<Token>> {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Adds a token, or replaces one. One that is set aside stays so.
     pub fn insert(&self, name: TokenName, token: Arc<Token>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, token);
+        if self.aside.read().unwrap_or_else(PoisonError::into_inner).contains_key(&name) {
+            return;
+        }
+        self.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(name, token);
     }
 
     /// Every token, in the order of names.
     pub fn all(&self) -> Vec<(TokenName, Arc<Token>)> {
-        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         tokens.iter().map(|(name, token)| (name.clone(), Arc::clone(token))).collect()
     }
 }

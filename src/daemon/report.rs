@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use crate::clock::{Clock, Time};
 use crate::inventory::{AccountPolicy, TokenPolicy};
+use crate::journal::Journal as _;
 use crate::names::{AccountName, TokenName};
 use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
@@ -42,10 +43,11 @@ impl<C: Clock> Running<C> {
             self.account(policy, polls.get(&policy.name), tokens, now)
         });
         let accounts = accounts.collect();
+        let journal_failure = journal_failure.or_else(|| self.core.machine.journal.reachable().err());
         let journal = JournalStatus {
             state_dir: inventory.daemon.state_dir.display().to_string(),
             failure: journal_failure,
-            unreadable: Vec::new(),
+            unreadable: self.core.tokens.aside().into_values().collect(),
         };
         Status { at: now, daemon: Some(self.process()), journal, accounts, tokens }
     }

@@ -134,6 +134,10 @@ mod tests {
             Ok(())
         }
 
+        fn reachable(&self) -> Result<(), Failure> {
+            Ok(())
+        }
+
         async fn stored(&self, _: &TokenName) -> Result<Option<Stored>, Failure> {
             Ok(None)
         }

@@ -24,8 +24,10 @@ const ROUND: Duration = Duration::from_millis(20);
 /// Held as long as it lives.
 #[derive(Debug)]
 pub struct StateLock {
-    /// Keeps the lock: closing the file releases it.
+    /// Keep the lock: closing them releases it.
     _file: File,
+    /// Nobody can take the directory away from under its lock, as they can the file.
+    _directory: File,
 }
 
 impl StateLock {
@@ -38,6 +40,16 @@ impl StateLock {
     fn acquire_within(state_dir: &Path, now: Time, patience: Duration) -> Result<Self, LockError> {
         let path = state_dir.join("lock");
         let failed = |source| LockError::Io { path: path.clone(), source };
+        let directory = File::open(state_dir).map_err(failed)?;
+        let held = || {
+            let holder = File::open(&path).and_then(|mut file| read_holder(&mut file)).unwrap_or_default();
+            LockError::Held { state_dir: state_dir.to_owned(), holder }
+        };
+        let end = Instant::now() + patience;
+        // Where a file system knows no locks of directories, the file alone has to do.
+        if let Err(rustix::io::Errno::WOULDBLOCK) = take(&directory, end) {
+            return Err(held());
+        }
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -47,24 +59,24 @@ impl StateLock {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        let end = Instant::now() + patience;
-        let taken = loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => std::thread::sleep(ROUND),
-                taken => break taken,
-            }
-        };
-        match taken {
+        match take(&file, end) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let holder = read_holder(&mut file).unwrap_or_default();
-                return Err(LockError::Held { state_dir: state_dir.to_owned(), holder });
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(held()),
             Err(errno) => return Err(failed(errno.into())),
         }
         // Whose lock it is serves messages only: a full disk must not keep the daemon from starting.
         let _ = write_holder(&mut file, now);
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _directory: directory })
+    }
+}
+
+/// Locks `file`, and waits for it until `end`.
+fn take(file: &File, end: Instant) -> rustix::io::Result<()> {
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => std::thread::sleep(ROUND),
+            taken => return taken,
+        }
     }
 }
 
@@ -141,6 +153,17 @@ mod tests {
         let text = std::fs::read_to_string(dir.path().join("lock")).unwrap();
         assert!(text.starts_with(&format!("process {}", std::process::id())) && !text.contains("gone"), "{text}");
         drop(lock);
+    }
+
+    #[test]
+    fn a_removed_lock_file_lets_nobody_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        std::fs::remove_file(dir.path().join("lock")).unwrap();
+        let refused = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap_err();
+        assert!(matches!(refused, LockError::Held { .. }), "{refused}");
+        drop(first);
+        StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct Stored {
     pub state: String,
     /// The bodies of the records since then, oldest first.
     pub since: Vec<String>,
+    /// The highest version among those records; 0: there are none.
+    pub newest: u32,
 }
 
 /// The journal as the rotation machine sees it.
@@ -75,6 +77,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Makes `commit` durable. When this returns `Ok`, it survives a power cut; when it returns `Err`, nothing of it
     /// was written.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Whether the next start would find what is committed now. Two looks at the file system at most.
+    fn reachable(&self) -> Result<(), Failure>;
 
     /// What the journal tells of `token`. `Ok(None)`: nothing was ever committed for it.
     fn stored(&self, token: &TokenName) -> impl Future<Output = Result<Option<Stored>, Failure>> + Send;
@@ -86,6 +91,10 @@ pub trait Journal: Send + Sync + 'static {
 impl<J: Journal> Journal for Arc<J> {
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), Failure>> + Send {
         self.as_ref().commit(commit)
+    }
+
+    fn reachable(&self) -> Result<(), Failure> {
+        self.as_ref().reachable()
     }
 
     fn stored(&self, token: &TokenName) -> impl Future<Output = Result<Option<Stored>, Failure>> + Send {

@@ -231,7 +231,8 @@ fn of_token(
         let words = "the inventory says paused: remove `paused`, or ask with `patrold rotate`";
         add(by(Reason::Paused), None, words.to_owned());
     }
-    if token.next.reason == by(Reason::CredentialMissing) || token.next.reason == by(Reason::JournalUnwritable) {
+    let lasting = [Reason::CredentialMissing, Reason::JournalUnwritable, Reason::HeldBack];
+    if lasting.into_iter().any(|reason| token.next.reason == by(reason)) {
         add(&token.next.reason, None, token.next.why.clone());
     }
     if [Some(&token.next.reason), token.next.hold.as_ref()].contains(&Some(&by(Reason::NoRoom).to_owned())) {

@@ -6,9 +6,13 @@
 //!
 //! Stored state: events are added, never renamed or reused; old ones stay readable.
 
+mod told;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use told::{Entry, Level, Told};
 
 use super::state::{Candidate, Generation, Intent, Orphan};
 use super::steps::Ended;
@@ -21,42 +25,11 @@ use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};
 use crate::secret::Fingerprint;
 
-/// How loud an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Debug,
-    Info,
-    /// Something went wrong, and patrold helps itself.
-    Warn,
-    /// Something went wrong that an operator should look at.
-    Error,
-}
-
-/// What is said of one event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
-    pub level: Level,
-    /// Reads alone, without its end.
-    pub sentence: &'static str,
-    pub ended: Ended,
-}
-
 /// Whether an event changes the secret that accounts which authenticate with the token present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Credential {
     Kept,
     Changed,
-}
-
-/// One kind of event, for the documentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The stable name.
-    pub name: &'static str,
-    /// What happened, as a sentence without its end.
-    pub meaning: &'static str,
-    /// What to do where its line is a warning or an error; empty: it depends on the failure.
-    pub remedy: &'static str,
 }
 
 macro_rules! events {
@@ -108,6 +81,13 @@ events! {
     Adopted { generation: Generation } = "adopted", Changed,
         "The token that the inventory names was taken over", "",
         [{ .. } => Info "adopted the token that the inventory names" Ended::Step(Adopt, Went)];
+    /// `found`: what shows that there was another journal.
+    HeldBack { found: String } = "held-back", Kept,
+        "The journal is new, and something of the token exists already: it is not minted before an operator says so",
+        "stop the daemon and restore the journal from a backup; or take over what exists with `patrold adopt`; or have a \
+         new token minted with `patrold rotate`, and revoke the old one at the provider",
+        [{ .. } => Error "the journal is new, and something of this token exists already: nothing is minted before an \
+                          operator says so" Ended::Nothing];
     /// `reason`: the stable code of the rule that says so.
     ReplacementDue { reason: String } = "replacement-due", Kept,
         "It is time for another token, and its provider cannot mint",

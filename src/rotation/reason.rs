@@ -68,6 +68,8 @@ reasons! {
     LeftInventory = "left-inventory", "it is no longer in the inventory";
     NeverDue = "never-due", "it never expires and has no rule that would make it due";
     Stopping = "stopping", "patrold is about to stop";
+    HeldBack = "held-back", "the journal is new, and something of the token exists already: `patrold rotate` mints all the \
+                             same, `patrold adopt` takes over what exists";
     WatchOnly = "watch-only", "its provider cannot mint: it is watched, and somebody replaces it by hand";
     CredentialMissing = "credential-missing", "waits for the token that its account authenticates with";
     JournalUnwritable = "journal-unwritable", "the journal cannot be written";

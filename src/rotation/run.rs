@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::Listing;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::TokenPolicy;
+use crate::journal::record;
 use crate::journal::{Commit, Draft, Journal, SecretChange, SecretSlot, Stored};
 use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -24,7 +25,7 @@ use super::apply::{Misfit, apply};
 use super::decide::{Abilities, Action, Memo, Rest, Situation, Step, decide};
 use super::effects::Effects;
 use super::event::Event;
-use super::state::{Generation, Origin, Orphan, Phase, TokenState};
+use super::state::{self, Generation, Origin, Orphan, Phase, StateVersion, TokenState};
 
 /// So many steps without a rest are more than any rotation has. Whoever takes them is in a circle that nobody thought
 /// of, and must not become a flood of requests.
@@ -235,6 +236,12 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// while it is not, the next commit is near, and replaces the state again.
     async fn flush(&self, held: &mut Held, context: &Context, resting: bool) -> Result<(), Failure> {
         if held.pending.is_empty() && held.secrets.is_empty() {
+            // Nothing is begun whose end could not be noted.
+            if let Err(failure) = self.journal.reachable() {
+                held.stuck = Some((held.attempts(), failure.clone()));
+                return Err(failure);
+            }
+            held.stuck = None;
             return Ok(());
         }
         let token = &context.policy.name;
@@ -321,10 +328,26 @@ pub enum RestoreError {
     Unreadable(#[from] serde_json::Error),
     #[error(transparent)]
     Misfit(#[from] Misfit),
+    /// Guessing what a newer version meant could kill or forget a token.
+    #[error("a newer patrold wrote it (version {found}, this one knows {known}): run that one again")]
+    Newer { found: u32, known: u32 },
+}
+
+/// The part of a state that every version reads.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    version: StateVersion,
 }
 
 /// The state of a token that the journal tells of.
 pub fn restore(stored: &Stored) -> Result<TokenState, RestoreError> {
+    let Head { version: StateVersion(found) } = serde_json::from_str(&stored.state)?;
+    for (found, known) in [(found, state::VERSION), (stored.newest, record::VERSION)] {
+        if found > known {
+            return Err(RestoreError::Newer { found, known });
+        }
+    }
     let mut state = serde_json::from_str(&stored.state)?;
     for body in &stored.since {
         let line: Line<'_> = serde_json::from_str(body)?;

@@ -16,9 +16,26 @@ use crate::secret::Fingerprint;
 
 pub use super::orphan::Orphan;
 
+/// The version of what this file describes. A field or variant that an older version must not overlook raises it; one
+/// that it may overlook is kept in [`TokenState::rest`].
+pub const VERSION: u32 = 1;
+
+/// The version that a state was written by. States of the first releases do not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StateVersion(pub u32);
+
+impl Default for StateVersion {
+    fn default() -> Self {
+        Self(VERSION)
+    }
+}
+
 /// All that the journal knows of one token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TokenState {
+    /// What it was written by; see [`VERSION`].
+    #[serde(default)]
+    pub version: StateVersion,
     /// Where the token is in its life.
     pub phase: Phase,
     /// The highest generation number that was ever intended.
@@ -34,6 +51,9 @@ pub struct TokenState {
     pub initial_refused: bool,
     /// An operator asked for a rotation that has not begun yet.
     pub requested: Option<Time>,
+    /// The journal was new when something of the token existed already: it is not minted before an operator asks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_back: bool,
     /// When a new secret was last handed over.
     pub last_success: Option<Time>,
     /// Keyed hashes of the secret that was adopted last: another one in its place is adopted, too, where the provider
@@ -43,6 +63,9 @@ pub struct TokenState {
     /// Live credentials that no variant of `phase` holds: they end by themselves, or are revoked when that is possible.
     #[serde(rename = "remnants")]
     pub orphans: Vec<Orphan>,
+    /// What a newer release of the same version wrote besides: kept, and written back.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
 }
 
 impl TokenState {
@@ -275,6 +298,7 @@ impl Phase {
 
 /// One minted instance of a token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Generation {
     pub number: GenerationNo,
     /// The account that minted it, and that can revoke it, whatever the inventory says later.
@@ -311,6 +335,7 @@ impl Generation {
 
 /// The generation that consumers use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Current {
     pub generation: Generation,
     /// What was delivered of it, and what is owed.
@@ -356,6 +381,7 @@ impl Current {
 
 /// A new generation on its way to the consumers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Candidate {
     pub generation: Generation,
     pub rotation: RotationId,
@@ -389,6 +415,7 @@ impl Origin {
 
 /// An old generation on its way out. Holds what is needed to revoke it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Retiring {
     pub generation: Generation,
     pub rotation: RotationId,
@@ -400,6 +427,7 @@ pub struct Retiring {
 
 /// A mint or a renewal that is about to be asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Intent {
     pub rotation: RotationId,
     pub number: GenerationNo,
@@ -415,6 +443,7 @@ pub struct Intent {
 
 /// The search for what a mint of unknown outcome may have left behind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Search {
     /// When the outcome became unknown.
     pub since: Time,
@@ -426,6 +455,7 @@ pub struct Search {
 
 /// The taking back of a new generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Undo {
     pub why: Failure,
     /// Consumers may hold the new secret: the old one goes back into the stores and the hooks run again before the new
@@ -437,6 +467,7 @@ pub struct Undo {
 
 /// Stores and hooks, one durable row each.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Delivery {
     pub stores: BTreeMap<StoreKey, Progress>,
     pub hooks: BTreeMap<HookKey, Progress>,
@@ -469,6 +500,7 @@ pub enum Progress {
 
 /// Failed attempts, and when the next one is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Retry {
     /// Consecutive failures.
     pub attempts: u32,
@@ -488,6 +520,7 @@ impl Retry {
 
 /// A failure with its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Noted {
     pub at: Time,
     pub failure: Failure,

@@ -101,6 +101,8 @@ lines! {
         "see that something reads the daemon's standard error; patrold_log_lines_dropped_total counts them";
     PANICKED = "panicked", "The program has a bug; `place` says where. Its own words are not logged: they may quote a secret",
         "report it with the place; nothing is lost, the journal has what was under way";
+    STATE_UNREADABLE = "state-unreadable", "The journal's state of a token cannot be read: nothing is done with it, the others run",
+        "run the version that wrote it, or restore a backup; `patrold status` lists such tokens";
     STATE_MISFIT = "state-misfit", "A step does not fit what is known of its token; the state is read from the journal again",
         "report it, it is a bug; nothing is lost, the journal has what was under way";
     TASK_DIED = "task-died", "A task ended abnormally; it is tried again in a minute",

@@ -196,6 +196,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
             (Some(generation.number), format!("the old one is {}", not_before(revoke_at)))
         }
         Event::ReplacementDue { reason } => (None, reason.clone()),
+        Event::HeldBack { found } => (None, found.clone()),
         Event::StoreWritten { store } => (None, store.to_string()),
         Event::StoreFailed { store, failure, next } => (None, format!("{store}: {}", again(failure, next))),
         Event::HookSucceeded { hook } => (None, hook.to_string()),

@@ -32,6 +32,7 @@ impl Readiness {
         if let Some(failure) = &status.journal.failure {
             reasons.push(format!("the journal cannot be written: {failure}"));
         }
+        reasons.extend(status.journal.unreadable.iter().cloned());
         let reload = status.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref());
         if let Some(reload) = reload.filter(|reload| !reload.answer.applied) {
             let problem = reload.answer.problems.first().map_or("", String::as_str);

@@ -39,6 +39,7 @@ const PURE: &[&str] = &[
     "rotation/apply",
     "rotation/decide",
     "rotation/due.rs",
+    "rotation/event",
     "rotation/event.rs",
     "rotation/orphan.rs",
     "rotation/reason.rs",

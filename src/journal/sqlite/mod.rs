@@ -4,6 +4,7 @@
 //! they reach that thread and opened by a connection of their own, so that a read never waits for a sync.
 
 mod error;
+mod place;
 mod prune;
 mod read;
 mod rows;
@@ -21,6 +22,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use tokio::sync::oneshot;
 
 pub use self::error::{OpenError, VerifyError};
+use self::place::Place;
 pub use self::prune::Pruned;
 pub use self::read::ReadOnly;
 use self::writer::{Job, Sealed, Writer};
@@ -42,6 +44,7 @@ pub const DATABASE: &str = "journal.db";
 pub struct SqliteJournal {
     sealer: Sealer,
     path: PathBuf,
+    place: Place,
     reader: Mutex<Connection>,
     /// `None` only while it is dropped.
     jobs: Option<mpsc::Sender<Job>>,
@@ -64,6 +67,8 @@ pub struct Opened {
     /// Secrets that the key cannot open: sealed under another, by a newer version, or damaged in their first bytes.
     /// Their tokens have to be rotated.
     pub unreadable: Vec<SecretSlot>,
+    /// The key of a journal was there, and no journal: somebody took it away.
+    pub bereft: bool,
     /// What an operator should know, a line each.
     pub notes: Vec<String>,
 }
@@ -110,6 +115,7 @@ impl SqliteJournal {
             Some(new) => new,
             None => sealer,
         };
+        let place = Place::of(&state_dir, &path).map_err(failed)?;
         let unreadable = unreadable(&connection, &path, &sealer)?;
         if secrets > 0 && unreadable.len() >= secrets && if_lost == IfLost::Refuse {
             return Err(lost(secrets));
@@ -119,17 +125,25 @@ impl SqliteJournal {
         schema::prepare_reader(&reader).map_err(database)?;
 
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(connection, path.clone(), instance);
+        let writer = Writer::new(connection, path.clone(), place.clone(), instance);
         let writer = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&queue))
             .map_err(|source| OpenError::Io { path: path.clone(), source })?;
 
         notes.extend(key_notes(origin, &unreadable));
+        let bereft = !has_journal && *key == KeySource::StateDirectory && origin == KeyOrigin::Found;
+        if bereft {
+            notes.push(format!(
+                "{} was missing beside the key that sealed it, and a new one was made: nothing is known of earlier \
+                 tokens; stop the daemon and restore a backup, if there is one",
+                path.display()
+            ));
+        }
         let fingerprinter = sealer.fingerprinter().clone();
         let reader = Mutex::new(reader);
-        let journal = Self { sealer, path, reader, jobs: Some(jobs), writer: Some(writer), _lock: lock };
-        Ok((journal, Opened { instance, states, fingerprinter, key: origin, unreadable, notes }))
+        let journal = Self { sealer, path, place, reader, jobs: Some(jobs), writer: Some(writer), _lock: lock };
+        Ok((journal, Opened { instance, states, fingerprinter, key: origin, unreadable, bereft, notes }))
     }
 
     /// Which key seals the secrets.
@@ -191,6 +205,10 @@ impl Journal for SqliteJournal {
     async fn commit(&self, commit: Commit) -> Result<(), Failure> {
         let sealed = seal(commit, &self.sealer)?;
         self.ask(|answer| Job::Commit(sealed, answer)).await
+    }
+
+    fn reachable(&self) -> Result<(), Failure> {
+        self.place.check()
     }
 
     async fn stored(&self, token: &TokenName) -> Result<Option<Stored>, Failure> {

@@ -133,7 +133,7 @@ pub(super) fn states(connection: &Connection, path: &Path) -> Result<Vec<(TokenN
     // A look into the index for each token: most have no newer record.
     let mut statement = connection
         .prepare(
-            "SELECT states.token, states.state, records.body FROM states LEFT JOIN records \
+            "SELECT states.token, states.state, records.body, records.version FROM states LEFT JOIN records \
              ON records.token = states.token AND records.seq > states.seq ORDER BY states.token, records.seq",
         )
         .map_err(failed)?;
@@ -141,11 +141,13 @@ pub(super) fn states(connection: &Connection, path: &Path) -> Result<Vec<(TokenN
     while let Some(row) = rows.next().map_err(failed)? {
         let token = row.get_ref(0).and_then(|token| Ok(token.as_str()?)).map_err(failed)?;
         let body: Option<String> = row.get(2).map_err(failed)?;
+        let version = row.get::<_, Option<u32>>(3).map_err(failed)?.unwrap_or(0);
         if let Some((_, stored)) = stored.last_mut().filter(|(last, _)| last.as_str() == token) {
             stored.since.extend(body);
+            stored.newest = stored.newest.max(version);
         } else {
             let state = row.get(1).map_err(failed)?;
-            stored.push((name(token, path)?, Stored { state, since: body.into_iter().collect() }));
+            stored.push((name(token, path)?, Stored { state, since: body.into_iter().collect(), newest: version }));
         }
     }
     Ok(stored)
@@ -160,11 +162,13 @@ pub(super) fn stored(connection: &Connection, token: &TokenName) -> rusqlite::Re
         .query_row([token.as_str()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
     let Some((state, seq)) = state else { return Ok(None) };
-    let since = transaction
-        .prepare_cached("SELECT body FROM records WHERE token = ?1 AND seq > ?2 ORDER BY seq")?
-        .query_map(rusqlite::params![token.as_str(), seq], |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<String>>>()?;
-    Ok(Some(Stored { state, since }))
+    let records = transaction
+        .prepare_cached("SELECT body, version FROM records WHERE token = ?1 AND seq > ?2 ORDER BY seq")?
+        .query_map(rusqlite::params![token.as_str(), seq], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(String, u32)>>>()?;
+    let newest = records.iter().map(|(_, version)| *version).max().unwrap_or(0);
+    let since = records.into_iter().map(|(body, _)| body).collect();
+    Ok(Some(Stored { state, since, newest }))
 }
 
 pub(super) fn name(text: &str, path: &Path) -> Result<TokenName, OpenError> {

@@ -45,8 +45,9 @@ fn step(n: usize, kind: &'static str) -> Commit {
 
 /// What is known of a token after `kind`, and the records of `since`.
 fn stored(n: usize, kind: &str, since: &[&str]) -> (TokenName, Stored) {
+    let newest = if since.is_empty() { 0 } else { crate::journal::record::VERSION };
     let since = since.iter().map(|kind| format!("{{\"kind\":\"{kind}\"}}")).collect();
-    (token(n), Stored { state: format!("\"{kind}\""), since })
+    (token(n), Stored { state: format!("\"{kind}\""), since, newest })
 }
 
 async fn secret(journal: &SqliteJournal, slot: &SecretSlot) -> Option<String> {
@@ -205,7 +206,8 @@ fn an_error_from_commit_is_checked_against_the_database() {
     let (journal, opened) = open(dir.path());
     drop(journal);
     let path = dir.path().join(DATABASE);
-    let mut writer = Writer::new(Connection::open(&path).unwrap(), path, opened.instance);
+    let place = super::place::Place::of(dir.path(), &path).unwrap();
+    let mut writer = Writer::new(Connection::open(&path).unwrap(), path, place, opened.instance);
     let draft = Draft { kind: "intended", body: "{}".into() };
     let before = Chain::new(opened.instance);
     let mut after = before.clone();

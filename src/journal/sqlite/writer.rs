@@ -19,6 +19,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
 use super::error::failure;
+use super::place::Place;
 use super::prune::{self, PruneError, Pruned};
 use super::schema::{self, PATIENCE};
 use crate::clock::Time;
@@ -76,14 +77,15 @@ struct Truncation {
 pub(super) struct Writer {
     connection: Connection,
     path: PathBuf,
+    place: Place,
     instance: InstanceId,
     /// When the erased secrets have to be cut off the write-ahead log.
     truncation: Option<Truncation>,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, path: PathBuf, instance: InstanceId) -> Self {
-        Self { connection, path, instance, truncation: None }
+    pub(super) fn new(connection: Connection, path: PathBuf, place: Place, instance: InstanceId) -> Self {
+        Self { connection, path, place, instance, truncation: None }
     }
 
     /// Works until nobody can ask any more, then leaves the database in one file.
@@ -177,6 +179,9 @@ impl Writer {
     pub(super) fn commit(&mut self, commits: &[Sealed]) -> Vec<Result<(), Failure>> {
         if commits.is_empty() {
             return Vec::new();
+        }
+        if let Err(failure) = self.place.check() {
+            return commits.iter().map(|_| Err(failure.clone())).collect();
         }
         if self.transact(commits).is_ok() {
             return commits.iter().map(|_| Ok(())).collect();

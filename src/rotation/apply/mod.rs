@@ -76,6 +76,10 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
             state.last_failure = Some(Noted { at, failure: failure.clone() });
             Some(())
         }
+        Event::HeldBack { .. } => {
+            state.held_back = true;
+            Some(())
+        }
         Event::Requested {} => {
             requested(state, at);
             Some(())
@@ -230,6 +234,7 @@ fn learn(known: &mut Remote, id: Option<&RemoteId>, expires: Option<Expiry>) {
 /// Whoever asks by hand does not want to wait for a backoff.
 fn requested(state: &mut TokenState, at: Time) {
     state.requested = Some(at);
+    state.held_back = false;
     state.retry = None;
     if let Some(retry) = state.phase.current_mut().and_then(|current| current.renewal_retry.as_mut()) {
         retry.next = retry.next.min(at);

@@ -23,6 +23,7 @@ pub(super) fn vacant(s: &Situation<'_>) -> Step {
         Some(next) => rest(Reason::BackingOff, earliest(s.now, [Some(next), wake])),
         None if adopts => Step::Act(Action::Adopt),
         None if !s.abilities.can.mints => rest(Reason::WatchOnly, wake),
+        None if s.state.held_back => rest(Reason::HeldBack, wake),
         None => match room::full_until(s) {
             Some(end) => rest(Reason::NoRoom, earliest(s.now, [Some(end).filter(|end| *end < Time::MAX_UTC), wake])),
             None => Step::Act(Action::Begin(Reason::FirstIssue)),

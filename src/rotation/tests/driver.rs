@@ -62,6 +62,10 @@ impl Journal for Watched {
             .await
     }
 
+    fn reachable(&self) -> Result<(), Failure> {
+        self.memory.reachable()
+    }
+
     async fn stored(&self, token: &TokenName) -> Result<Option<Stored>, Failure> {
         self.memory.stored(token).await
     }

@@ -11,5 +11,6 @@ mod lives;
 pub(crate) mod policy;
 mod properties;
 pub(crate) mod samples;
+mod stored;
 mod torn;
 mod world;

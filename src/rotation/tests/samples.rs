@@ -162,6 +162,7 @@ pub(crate) fn events() -> Vec<Event> {
     let [unrevocable, lost, deferred] = orphans().try_into().unwrap();
     vec![
         Event::Adopted { generation: generation(0) },
+        Event::HeldBack { found: "file:/run/gps holds a secret".to_owned() },
         Event::ReplacementDue { reason: "renew-before".to_owned() },
         Event::Replaced { generation: Box::new(generation(2)), rotation: RotationId::new([7; 6]), revoke_at },
         Event::ReplacementRefused { failure: failure() },

@@ -144,6 +144,73 @@ async fn a_minted_secret_that_could_not_be_noted_is_kept_and_no_second_mint_is_m
     assert_eq!(world.changes(Service::Awx, 0), [Mint, Verify]);
 }
 
+#[tokio::test]
+async fn a_state_directory_that_is_renamed_under_the_daemon_stops_everything_until_it_is_back() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    let (old, from) = (world.stored("ci"), world.count());
+    fs::rename(world.path("state"), world.path("elsewhere")).unwrap();
+    daemon.request("ci").await;
+    let view = daemon.until("ci", "the journal is stuck", |view| view.stuck.is_some()).await;
+    assert_eq!(view.rest.unwrap().reason, Reason::JournalUnwritable);
+    assert!(view.stuck.unwrap().detail.contains("was removed or renamed"));
+    assert!(world.changes(Service::Awx, from).is_empty());
+    assert!(world.is_live(&old) && world.stored("ci") == old);
+    fs::rename(world.path("elsewhere"), world.path("state")).unwrap();
+    daemon.steady("ci", 2).await;
+    assert_eq!(world.changes(Service::Awx, from), [Mint, Verify, Revoke, Verify]);
+}
+
+#[tokio::test]
+async fn a_new_journal_beside_stores_that_hold_something_mints_nothing_before_an_operator_asks() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    daemon.stop().await;
+    let (old, from) = (world.stored("ci"), world.count());
+    fs::remove_dir_all(world.path("state")).unwrap();
+    for start in ["the first", "the second"] {
+        let daemon = world.resume().await;
+        let view = daemon.until("ci", "it is held back", |view| view.rest.is_some()).await;
+        assert_eq!(view.rest.unwrap().reason, Reason::HeldBack, "{start}");
+        assert!(world.changes(Service::Awx, from).is_empty(), "{start}");
+        assert!(world.is_live(&old) && world.stored("ci") == old, "{start}");
+        daemon.stop().await;
+    }
+    let daemon = world.resume().await;
+    daemon.request("ci").await;
+    daemon.steady("ci", 1).await;
+    assert_ne!(world.stored("ci"), old);
+}
+
+#[tokio::test]
+async fn a_state_of_a_newer_version_is_set_aside_and_the_others_run() {
+    let world = World::new().await;
+    let parts = [
+        world.account(Service::Awx, ""),
+        token("ci", Service::Awx, "rotate-every = \"30d\""),
+        token("cd", Service::Awx, "rotate-every = \"30d\""),
+    ];
+    let daemon = world.start(&parts).await;
+    for name in ["ci", "cd"] {
+        daemon.steady(name, 1).await;
+    }
+    daemon.stop().await;
+    let journal = rusqlite::Connection::open(journal_of(&world)).unwrap();
+    let newer = "UPDATE states SET state = json_set(state, '$.version', 9) WHERE token = 'cd'";
+    assert_eq!(journal.execute(newer, ()).unwrap(), 1);
+    drop(journal);
+    let from = world.count();
+    let daemon = world.resume().await;
+    daemon.request("ci").await;
+    daemon.steady("ci", 2).await;
+    assert_eq!(world.changes(Service::Awx, from), [Mint, Verify, Revoke, Verify], "nothing is done for the other");
+    assert!(world.is_live(&world.stored("cd")));
+}
+
 fn journal_of(world: &World) -> PathBuf {
     let files = fs::read_dir(world.path("state")).unwrap().map(|entry| entry.unwrap().path());
     files.into_iter().find(|path| path.extension().is_some_and(|it| it == "db" || it == "sqlite")).unwrap()

@@ -1,0 +1,34 @@
+//! A new journal where there was another one: what exists already is not minted a second time.
+
+use crate::clock::Clock;
+use crate::journal::Journal;
+use crate::rotation::{Event, Phase};
+use crate::secret::Secret;
+use crate::store;
+
+use super::core::Core;
+
+impl<C: Clock, J: Journal + Clone> Core<C, J> {
+    /// For a journal that knows of no token: what exists already was made by another one, which may be found again. It is
+    /// not minted a second time before somebody says so. `bereft`: the key of that other journal is there.
+    pub async fn hold_back(&self, bereft: bool) {
+        let nothing = self.machine.effects.fingerprinter.of(&Secret::new(""));
+        for (_, token) in self.tokens.all() {
+            let policy = token.policy();
+            let mut found = bereft.then(|| "the key of a journal that is not there".to_owned());
+            for store in &policy.stores {
+                // A store that cannot be read now is not written either.
+                let Ok(Some(held)) = store::read_async(store).await else { continue };
+                let empty = held.secret.is_some_and(|secret| self.machine.effects.fingerprinter.of(&secret) == nothing);
+                if !empty {
+                    found = Some(format!("{} holds a secret", store.key));
+                    break;
+                }
+            }
+            let mut held = self.hold(&token).await;
+            if let Some(found) = found.filter(|_| held.state().phase == Phase::Vacant) {
+                held.note(&policy, self.clock.now(), Event::HeldBack { found });
+            }
+        }
+    }
+}

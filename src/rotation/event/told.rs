@@ -1,0 +1,34 @@
+//! What the table of events has columns for.
+
+use crate::rotation::steps::Ended;
+
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Debug,
+    Info,
+    /// Something went wrong, and patrold helps itself.
+    Warn,
+    /// Something went wrong that an operator should look at.
+    Error,
+}
+
+/// What is said of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub level: Level,
+    /// Reads alone, without its end.
+    pub sentence: &'static str,
+    pub ended: Ended,
+}
+
+/// One kind of event, for the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The stable name.
+    pub name: &'static str,
+    /// What happened, as a sentence without its end.
+    pub meaning: &'static str,
+    /// What to do where its line is a warning or an error; empty: it depends on the failure.
+    pub remedy: &'static str,
+}
