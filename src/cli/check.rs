@@ -85,7 +85,14 @@ fn key(inventory: &Inventory) -> Option<KeySource> {
 }
 
 fn check(main: &Path, loaded: &Loaded, key: Option<&KeySource>, now: Time) -> Check {
-    Check::new(main.display().to_string(), &loaded.report, loaded.inventory.as_ref(), key, &Facts::gather(), now)
+    Check::new(
+        main.display().to_string(),
+        &loaded.report,
+        loaded.inventory.as_ref(),
+        key,
+        &Facts::gather(loaded.inventory.as_ref()),
+        now,
+    )
 }
 
 fn print(loaded: &Loaded, check: &Check, now: Time, console: &mut Console) -> Result<(), Complaint> {

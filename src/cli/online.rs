@@ -13,7 +13,7 @@ use crate::journal::key::KeySource;
 use crate::names::AccountName;
 use crate::outcome::{Failure, Outcome};
 use crate::store;
-use crate::view::online::{AccountResult, Online, StoreResult, Working};
+use crate::view::online::{AccountResult, HookResult, Online, StoreResult, Working};
 
 use super::{Complaint, Console, credentials};
 
@@ -39,6 +39,10 @@ pub(super) async fn run(
         progress.step()?;
         found.accounts.push(result);
     }
+    let unstartable = crate::host::program::unstartable(inventory).into_iter();
+    found.hooks = unstartable
+        .map(|(program, problem)| HookResult { program, works: Working::No, evidence: problem.why })
+        .collect();
     let stores: Vec<_> =
         inventory.tokens.values().flat_map(|token| token.stores.iter().map(move |store| (token, store))).collect();
     let mut progress = Progress::new(console, "stores", stores.len());

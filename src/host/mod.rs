@@ -4,10 +4,13 @@
 //! [`mount`] before each write.
 
 pub mod mount;
+pub mod program;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use self::program::Unstartable;
 use crate::inventory::{HookPolicy, Inventory};
 
 /// The units that hooks may reload, one a line: `packaging/polkit/50-patrold.rules` reads it.
@@ -21,6 +24,8 @@ pub struct Facts {
     /// The content of [`HOOK_UNITS`]. `None` where there is no such file: the package of a distribution made none, so
     /// that other rules than ours decide.
     pub hook_units: Option<String>,
+    /// Programs of hooks that cannot be started, by their names.
+    pub unstartable: BTreeMap<String, Unstartable>,
 }
 
 /// Something that cannot work on this machine.
@@ -33,9 +38,13 @@ pub struct Obstacle {
 }
 
 impl Facts {
-    /// Looks at the machine. Blocks for as long as three small files take.
-    pub fn gather() -> Self {
-        Self { mounts: mount::table(), hook_units: std::fs::read_to_string(HOOK_UNITS).ok() }
+    /// Looks at the machine, as far as it concerns `inventory`. Blocks for as long as a few small files take.
+    pub fn gather(inventory: Option<&Inventory>) -> Self {
+        Self {
+            mounts: mount::table(),
+            hook_units: std::fs::read_to_string(HOOK_UNITS).ok(),
+            unstartable: inventory.map(program::unstartable).unwrap_or_default(),
+        }
     }
 }
 
@@ -56,6 +65,14 @@ pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
                 message: format!("no consumer sees {}: {why}", store.key),
                 help: "choose a directory that is not below /tmp, such as one of /run/tokens".to_owned(),
             });
+        }
+        for hook in &token.hooks {
+            let program = hook.run.first().map_or("", String::as_str);
+            found.extend(facts.unstartable.get(program).map(|problem| Obstacle {
+                about: about.clone(),
+                message: format!("its hook `{program}` cannot be started here: {}", problem.why),
+                help: problem.help.clone(),
+            }));
         }
         if service {
             found.extend(token.hooks.iter().filter_map(|hook| denied(hook, facts)).map(|(message, help)| Obstacle {

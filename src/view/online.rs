@@ -15,6 +15,9 @@ use crate::text::Paint;
 pub struct Online {
     pub accounts: Vec<AccountResult>,
     pub stores: Vec<StoreResult>,
+    /// Programs of hooks that cannot be started.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookResult>,
 }
 
 /// Whether something works.
@@ -51,15 +54,27 @@ pub struct StoreResult {
     pub evidence: String,
 }
 
+/// The program of a hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HookResult {
+    pub program: String,
+    /// It can be started.
+    pub works: Working,
+    /// Why not.
+    pub evidence: String,
+}
+
 impl Online {
-    /// How many accounts and stores do not work.
+    /// How many accounts, stores and hooks do not work.
     pub fn failures(&self) -> usize {
         let accounts = self.accounts.iter().map(|result| result.works);
         let stores = self.stores.iter().map(|result| result.works);
-        accounts.chain(stores).filter(|works| *works == Working::No).count()
+        let hooks = self.hooks.iter().map(|result| result.works);
+        accounts.chain(stores).chain(hooks).filter(|works| *works == Working::No).count()
     }
 
-    /// Writes two tables.
+    /// Writes a table of each kind.
     pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
         if !self.accounts.is_empty() {
             let mut table = Table::new(&["ACCOUNT", "PROVIDER", "ACCEPTED", "EVIDENCE"]);
@@ -75,6 +90,15 @@ impl Online {
             for result in &self.stores {
                 let names = [result.store.as_str(), result.token.as_str()];
                 table.row(tint(result.works), row(names, result.works, &result.evidence));
+            }
+            writeln!(out)?;
+            table.write(paint, out)?;
+        }
+        if !self.hooks.is_empty() {
+            let mut table = Table::new(&["HOOK", "STARTS", "EVIDENCE"]);
+            for result in &self.hooks {
+                let cells = row([&result.program, ""], result.works, &result.evidence);
+                table.row(tint(result.works), cells.into_iter().filter(|cell| !cell.is_empty()).collect());
             }
             writeln!(out)?;
             table.write(paint, out)?;

@@ -294,6 +294,11 @@ impl<'c> Resolver<'c> {
                 self.context.report.error_with_help(spec.run.spot, message, "remove one of the two hooks");
                 continue;
             }
+            if let Some((why, help)) = spec.run.value.first().and_then(|program| cannot_start(program)) {
+                let program = &spec.run.value[0];
+                let message = format!("the hook {program:?} of {what} can never be started: {why}");
+                self.context.report.error_with_help(spec.run.spot, message, help);
+            }
             hooks.push(HookPolicy {
                 key,
                 run: spec.run.value.clone(),
@@ -304,6 +309,24 @@ impl<'c> Resolver<'c> {
         }
         hooks
     }
+}
+
+/// Why no machine can start a program of this name, and the remedy.
+fn cannot_start(program: &str) -> Option<(&'static str, String)> {
+    if program.starts_with('~') {
+        return Some(("no shell replaces `~`", "write the absolute path".to_owned()));
+    }
+    if program.starts_with('/') {
+        return None;
+    }
+    if program.contains(char::is_whitespace) {
+        let words: Vec<_> = program.split_whitespace().collect();
+        return Some(("it is a whole command line, and no shell takes it apart", format!("write run = {words:?}")));
+    }
+    let relative = program.contains('/');
+    relative.then(|| {
+        ("hooks run in the directory `/`, where that path leads nowhere", "write the absolute path".to_owned())
+    })
 }
 
 /// The token's value, else the shared one, else the default.
