@@ -33,7 +33,9 @@ fn ten_thousand_connections_are_bounded_and_logged_once() {
     }
     // Idle ones that were hung up on meanwhile made room for as many others.
     assert!(refused >= 10_000 - 4 * SERVED, "{refused} refused");
-    assert!(descriptors() <= before + SERVED + 1, "descriptors are bounded");
+    let after = descriptors();
+    // Files are watched from a moment after the daemon is ready.
+    assert!(after <= before + SERVED + 10, "{after} descriptors, {before} before");
     drop(idle);
 
     // The daemon has to notice first that they are gone.

@@ -1,5 +1,6 @@
 //! `patrold provider test` against the loopback provider, which knows what is really alive.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
@@ -32,7 +33,9 @@ impl Stage {
         let loopback = runtime.block_on(Loopback::start(SystemClock, options)).unwrap();
         let world = World::new("");
         for service in Service::ALL {
-            std::fs::write(world.path().join(service.provider()), loopback.admin_secret(service).expose()).unwrap();
+            let credential = world.path().join(service.provider());
+            std::fs::write(&credential, loopback.admin_secret(service).expose()).unwrap();
+            std::fs::set_permissions(credential, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
         let stage = Self { world, loopback, runtime };
         let accounts: String = Service::ALL.into_iter().map(|service| stage.account(service)).collect();

@@ -2,6 +2,7 @@
 //! requests tell.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,9 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let loopback = Loopback::start(SystemClock, options).await.unwrap();
         for service in Service::ALL {
-            fs::write(directory.path().join(service.provider()), loopback.admin_secret(service).expose()).unwrap();
+            let credential = directory.path().join(service.provider());
+            fs::write(&credential, loopback.admin_secret(service).expose()).unwrap();
+            fs::set_permissions(credential, fs::Permissions::from_mode(0o600)).unwrap();
         }
         fs::create_dir(directory.path().join("stores")).unwrap();
         Self { directory, loopback }
