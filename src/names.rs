@@ -220,9 +220,20 @@ impl Marker {
         &self.0
     }
 
-    /// Whether `text` is a marker that the installation `instance` made.
+    /// The marker within `text`, or else all of it without blanks around: a definition and a provider may put words around
+    /// the marker (`robot$library+patrold-…`), and a provider may trim them.
+    pub fn within(text: &str) -> &str {
+        let marker = text.find(Self::PREFIX).map(|start| {
+            let rest = &text[start..];
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
+            &rest[..end.unwrap_or(rest.len())]
+        });
+        marker.unwrap_or(text.trim())
+    }
+
+    /// Whether `text` has a marker in it that the installation `instance` made.
     pub fn is_of(instance: InstanceId, text: &str) -> bool {
-        text.trim().strip_prefix(Self::PREFIX).is_some_and(|rest| rest.starts_with(&format!("{instance}-")))
+        Self::within(text).strip_prefix(Self::PREFIX).is_some_and(|rest| rest.starts_with(&format!("{instance}-")))
     }
 }
 
@@ -279,6 +290,9 @@ mod tests {
         assert!(Marker::is_of(ours, marker.as_str()));
         assert!(!Marker::is_of(InstanceId::new([0; 4]), marker.as_str()));
         assert!(!Marker::is_of(ours, "somebody else's token"));
+        let decorated = format!("robot$library+{marker}");
+        assert!(Marker::is_of(ours, &decorated) && Marker::within(&decorated) == marker.as_str());
+        assert_eq!(Marker::within(" another name "), "another name");
     }
 
     #[test]

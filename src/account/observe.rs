@@ -29,7 +29,7 @@ pub struct Listing {
     /// Positions of the entries that have an id, in the order of the ids. Positions instead of a map with keys of its
     /// own: four bytes for each entry.
     by_id: Vec<u32>,
-    /// Positions of the entries that have a name, in the order of what [`key`] makes of the names.
+    /// Positions of the entries that have a name, in the order of what [`Marker::within`] makes of the names.
     by_name: Vec<u32>,
 }
 
@@ -84,7 +84,7 @@ impl Listing {
 
     /// Every entry whose name carries the same marker as `name`; the same name, where `name` carries none.
     pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Entry> {
-        let wanted = key(name);
+        let wanted = Marker::within(name);
         equal_range(&self.entries, &self.by_name, move |entry| key_of(entry).cmp(&Some(wanted)))
     }
 }
@@ -158,18 +158,7 @@ fn id_of(entry: &Entry) -> Option<&str> {
 }
 
 fn key_of(entry: &Entry) -> Option<&str> {
-    entry.name.as_deref().map(key)
-}
-
-/// The marker within `name`, or else all of it without blanks around: a definition may put words around the marker,
-/// and a provider may trim them.
-fn key(name: &str) -> &str {
-    let marker = name.find(Marker::PREFIX).map(|start| {
-        let rest = &name[start..];
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
-        &rest[..end.unwrap_or(rest.len())]
-    });
-    marker.unwrap_or(name.trim())
+    entry.name.as_deref().map(Marker::within)
 }
 
 #[cfg(test)]

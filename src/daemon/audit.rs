@@ -13,7 +13,7 @@ use crate::account::Listing;
 use crate::clock::Clock;
 use crate::inventory::{AccountPolicy, Inventory};
 use crate::journal::Journal;
-use crate::names::{AccountName, TokenName};
+use crate::names::{AccountName, Marker, TokenName};
 use crate::outcome::{Failure, Outcome};
 use crate::provider::Params;
 use crate::report::audit::{AccountAudit, Audit, Known, Reaped, Standing};
@@ -75,7 +75,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let mut audit =
             AccountAudit::new(name, provider, complete, entries, &known, instance, (member.provider_clock(), now));
         for finding in audit.findings.iter_mut().filter(|finding| finding.standing == Standing::Orphan) {
-            let Some(marker) = finding.name.as_deref().map(str::trim).filter(|marker| reap.contains(marker)) else {
+            let Some(marker) = finding.name.as_deref().map(Marker::within).filter(|marker| reap.contains(marker))
+            else {
                 continue;
             };
             let shown = listings.iter().find(|(_, listing)| listing.named(marker).next().is_some());

@@ -335,7 +335,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let known: HashSet<&str> = states.iter().flat_map(|state| state.markers()).collect();
         let listings = member.listings();
         let names = listings.iter().flat_map(|listing| listing.entries()).filter(|entry| !entry.dead);
-        let ours = names.filter_map(|entry| entry.name.as_deref()).map(str::trim);
+        let ours = names.filter_map(|entry| entry.name.as_deref()).map(Marker::within);
         let ours = ours.filter(|name| Marker::is_of(self.machine.instance, name) && !known.contains(name));
         ours.map(str::to_owned).collect()
     }

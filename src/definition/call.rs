@@ -10,6 +10,7 @@ use crate::clock::Span;
 use crate::document::{Found, Reader};
 use crate::outcome::FailureCode;
 use crate::provider::model::{Auth, Body, Call, Listing, Style, Tree};
+use crate::provider::naming::{Alphabet, Naming};
 use crate::provider::template::Template;
 use crate::provider::{OnTimeout, Operation, Role};
 
@@ -45,6 +46,7 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
     let mut call = Call { query, headers, ok, expect, classify, ..Call::new(role, method, url?, body) };
     match operation {
         Operation::Mint => {
+            call.naming = table.table("name", "[mint.name]").map(read_naming).unwrap_or_default();
             call.matches = read_predicates(&table, "match", binder, answer, FailureCode::WrongSubject);
             call.settle = table.parsed("settle", parse_span).map(|span| span.value);
         }
@@ -128,6 +130,24 @@ pub(super) fn read_statuses(table: &Reader<'_>, key: &'static str) -> Vec<u16> {
         }
     }
     statuses
+}
+
+/// Which names a mint takes.
+fn read_naming(table: Reader<'_>) -> Naming {
+    let longest = table.integer("longest").and_then(|longest| {
+        let count = usize::try_from(longest.value).ok().filter(|count| *count > Naming::overhead());
+        if count.is_none() {
+            let message = format!(
+                "`longest` of [mint.name] leaves nothing for a token's name: the rest of a marker takes {} characters",
+                Naming::overhead()
+            );
+            table.report().error(longest.spot, message);
+        }
+        count
+    });
+    let alphabet = table.parsed("alphabet", str::parse::<Alphabet>).map(|alphabet| alphabet.value);
+    table.finish();
+    Naming { longest, alphabet }
 }
 
 /// What may be done after a request whose answer was lost. A mint is never sent again: it is looked for by its marker, and

@@ -264,6 +264,11 @@ impl Predicate {
                 let wanted = wanted.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
                 found.is_some_and(|value| wanted.iter().any(|wanted| same(value, wanted)))
             }
+            Test::Prefix(tree) => {
+                let wanted = value_of(tree);
+                let wanted = wanted.as_ref().and_then(Value::as_str).filter(|wanted| !wanted.is_empty());
+                found.and_then(Value::as_str).zip(wanted).is_some_and(|(text, wanted)| text.starts_with(wanted))
+            }
         }
     }
 
@@ -273,7 +278,9 @@ impl Predicate {
             Test::Present => format!("{} is missing", self.at),
             Test::Absent | Test::Empty => format!("{} should not be there", self.at),
             Test::NonEmpty => format!("{} is empty", self.at),
-            Test::Equals(_) | Test::NotEquals(_) | Test::OneOf(_) => format!("{} is not as expected", self.at),
+            Test::Equals(_) | Test::NotEquals(_) | Test::OneOf(_) | Test::Prefix(_) => {
+                format!("{} is not as expected", self.at)
+            }
         }
     }
 }

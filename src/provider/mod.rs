@@ -12,6 +12,7 @@ pub(crate) mod lifetime;
 mod login;
 pub(crate) mod model;
 mod moment;
+pub(crate) mod naming;
 mod page;
 pub(crate) mod params;
 mod request;

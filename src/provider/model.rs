@@ -7,6 +7,7 @@ use reqwest::Method;
 use reqwest::header::HeaderName;
 use serde_json::Value;
 
+use super::naming::Naming;
 use super::template::{Name, Scope, Template};
 use super::time::Format;
 use super::{OnTimeout, Role};
@@ -123,6 +124,8 @@ pub(crate) struct Call {
     pub(crate) expect: Vec<Predicate>,
     /// Exceptions that go before those of `[answer]`.
     pub(crate) classify: Vec<Exception>,
+    /// Mint: which names are taken.
+    pub(crate) naming: Naming,
     /// Must hold for a new token to be the one that was meant.
     pub(crate) matches: Vec<Predicate>,
     pub(crate) capture: Captures,
@@ -155,6 +158,7 @@ impl Call {
             gone_expect: Vec::new(),
             expect: Vec::new(),
             classify: Vec::new(),
+            naming: Naming::default(),
             matches: Vec::new(),
             capture: Captures::default(),
             listing: None,
@@ -261,7 +265,7 @@ pub(crate) struct Predicate {
 impl Predicate {
     fn templates(&self) -> Vec<&Template> {
         let mut all = Vec::new();
-        if let Test::Equals(tree) | Test::NotEquals(tree) | Test::OneOf(tree) = &self.test {
+        if let Test::Equals(tree) | Test::NotEquals(tree) | Test::OneOf(tree) | Test::Prefix(tree) = &self.test {
             tree.templates(&mut all);
         }
         all
@@ -274,6 +278,8 @@ pub(crate) enum Test {
     /// Also holds where the value is missing.
     NotEquals(Tree),
     OneOf(Tree),
+    /// A text that begins so.
+    Prefix(Tree),
     /// There and not null.
     Present,
     /// Missing or null.

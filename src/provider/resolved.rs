@@ -7,11 +7,12 @@ use url::Url;
 
 use super::lifetime::Lifetime;
 use super::model::{Answers, Auth, Call, ExpirySource, Form};
+use super::naming::Naming;
 use super::params::ParamSpec;
 use super::template::{Name, Template};
 use super::{OnTimeout, Operation, Role};
 use crate::clock::Span;
-use crate::names::ProviderName;
+use crate::names::{ProviderName, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::TOKEN_PART;
 
@@ -157,6 +158,17 @@ impl Provider {
             last_used: list.is_some_and(|list| list.capture.last_used.is_some()),
             max_live: self.rules.max_live,
         }
+    }
+
+    /// Why no token of this name can be minted in all generations to come, and what to do about it.
+    pub fn objection_to_name(&self, name: &TokenName) -> Option<(String, String)> {
+        self.naming().and_then(|naming| naming.objection(name))
+    }
+
+    /// Which names new tokens may have; `None` where names are not told to the provider.
+    pub(crate) fn naming(&self) -> Option<&Naming> {
+        let mint = self.rules.calls.get(&Operation::Mint)?;
+        mint.says(|name| *name == Name::WantName).then_some(&mint.naming)
     }
 
     /// The names of the parts of a secret, `token` first.

@@ -111,7 +111,7 @@ impl<'a> Known<'a> {
     }
 
     fn token(&self, entry: &Entry) -> Option<&'a TokenName> {
-        let name = entry.name.as_deref().map(str::trim);
+        let name = entry.name.as_deref().map(Marker::within);
         let by_marker = name.and_then(|name| self.markers.get(name));
         by_marker.or_else(|| entry.remote.id.as_ref().and_then(|id| self.ids.get(id.as_str()))).copied()
     }
@@ -150,7 +150,7 @@ impl AccountAudit {
     /// The markers of its orphans.
     pub fn orphans(&self) -> impl Iterator<Item = &str> {
         let orphans = self.findings.iter().filter(|finding| finding.standing == Standing::Orphan);
-        orphans.filter_map(|finding| finding.name.as_deref()).map(str::trim)
+        orphans.filter_map(|finding| finding.name.as_deref()).map(Marker::within)
     }
 }
 
@@ -161,7 +161,7 @@ impl Finding {
         let standing = match token {
             Some(_) => Standing::Managed,
             None if Marker::is_of(instance, name) => Standing::Orphan,
-            None if name.starts_with(Marker::PREFIX) => Standing::Other,
+            None if Marker::within(name).starts_with(Marker::PREFIX) => Standing::Other,
             None => Standing::Unmanaged,
         };
         let expires = entry.remote.expires.moment().map(|end| clock.earliest(end));
@@ -255,6 +255,11 @@ mod tests {
             (
                 "an orphan, with blanks around its name",
                 entry("2", Some(" patrold-01020304-gps-g2-070707070707 "), later, false),
+                Some((Standing::Orphan, false, false, false)),
+            ),
+            (
+                "an orphan in whose name the provider put words of its own",
+                entry("2", Some("robot$library+patrold-01020304-gps-g2-070707070707"), later, false),
                 Some((Standing::Orphan, false, false, false)),
             ),
             (

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::names::ProviderName;
+use crate::provider::naming::Naming;
 use crate::provider::{Capabilities, Checked, ParamKind, ParamSpec, Provider};
 
 use super::table::{Table, Tint};
@@ -134,6 +135,13 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     }
     if let Some(most) = provider.capabilities().max_live {
         let _ = writeln!(out, "  at most {most} live tokens in one place");
+    }
+    let naming = provider.naming();
+    if let Some(longest) = naming.and_then(Naming::longest_token_name) {
+        let _ = writeln!(out, "  names of tokens have at most {longest} characters");
+    }
+    if let Some(alphabet) = naming.and_then(|naming| naming.alphabet.as_ref()) {
+        let _ = writeln!(out, "  names of tokens are of the characters {alphabet}");
     }
     heading(&mut out, paint, "Parameters");
     if provider.params.is_empty() {

@@ -20,7 +20,8 @@ impl Service for JupyterHub {
     }
 
     fn account(&self) -> String {
-        "credential = { file = \"DIRECTORY/credential\" }\nparams = { user = \"alice\" }".to_owned()
+        "credential = { file = \"DIRECTORY/credential\" }\nparams = { user = \"alice\", scopes = [\"inherit\"] }"
+            .to_owned()
     }
 
     fn credential(&self) -> &str {

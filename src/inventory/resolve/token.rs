@@ -95,6 +95,7 @@ impl<'c> Resolver<'c> {
         self.warn_without_consumer(spec, &what, account.as_deref());
         if let Some(account) = &account {
             self.check_initial(spec, account, &what);
+            self.check_name(spec, account, &what);
         }
 
         Some(TokenPolicy {
@@ -126,6 +127,16 @@ impl<'c> Resolver<'c> {
             hooks,
             account: account?,
         })
+    }
+
+    /// A name that the provider takes today, and refuses when the number of a generation has got one more digit, would
+    /// end the chain then.
+    fn check_name(&self, spec: &TokenSpec, account: &AccountPolicy, what: &str) {
+        let Some(name) = &spec.name else { return };
+        if let Some((why, help)) = account.provider.objection_to_name(&name.value) {
+            let message = format!("{what} has a name that provider \"{}\" refuses: {why}", account.provider.name);
+            self.context.report.error_with_help(name.spot, message, help);
+        }
     }
 
     fn account(&self, spec: &TokenSpec, what: &str) -> Option<Arc<AccountPolicy>> {

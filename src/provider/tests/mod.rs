@@ -6,6 +6,7 @@ mod definitions;
 mod fixtures;
 mod hostile;
 mod lineage;
+mod lint;
 mod memory;
 mod pages;
 mod requests;
