@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use patrold::clock::{Span, SystemClock};
+use patrold::daemon::deadlines::Key;
 use patrold::daemon::rotate::OperatorRequest;
-use patrold::daemon::scheduler::Key;
 use patrold::daemon::{self, Running};
 use patrold::demo::{Loopback, Options, Service};
 use patrold::names::TokenName;

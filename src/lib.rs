@@ -2,7 +2,7 @@
 //! consumers, and revokes the old one. No consumer ever holds a dead token, no secret is ever lost, and no live
 //! credential is left behind that nobody knows of.
 //!
-//! # The map, in the order in which data flows
+//! # How data flows
 //!
 //! ```text
 //!  patrold.toml, tokens.d/*.toml        providers/*.toml             bytes, untrusted
@@ -21,26 +21,79 @@
 //!          account: mint, verify, renew, revoke     store: files, env files     hook: tell the consumers
 //! ```
 //!
-//! Beside this stands [`trial`], the test of a definition at a live account: the same `account`, and a journal of its own.
+//! # Where to look
+//!
+//! | question | answer |
+//! | --- | --- |
+//! | What happens when the answer to a mint is lost? | [`rotation::orphan`] tells the whole story |
+//! | When is a token due? | [`rotation::due`]: every rule, and the one that decides |
+//! | Where would I add a kind of store? | [`inventory::StoreKind`] names the kinds, [`store`] dispatches on them |
+//! | Where would I add a kind of hook? | [`inventory::HookPolicy`] says what a hook is, [`hook`] runs it |
+//! | Where would I add a metric? | [`view::metrics`], from the [`report::status`] that everybody sees; its list is held against `docs/metrics.md` |
+//! | Where would I add a journal? | implement [`journal::Journal`]; [`journal::sqlite`] and [`journal::memory`] do |
+//! | Where would I add a command? | [`cli`]; one that asks a running daemon has its request in [`control`] and its answer in [`report`] |
+//! | Where is a secret exposed? | [`secret::Secret::expose`] is called in the files that a test lists, `tests/it/structure.rs` |
+//! | How is a changed inventory applied? | [`daemon::reload`], woken by [`daemon::config_watch`] |
+//! | How does a rate limit work? | [`account::limit`]: the inventory's rate, and what the provider asks for |
+//!
+//! # Every module, from the top down
+//!
+//! A module uses those below it and none above; no two files use each other in a circle. A test holds both against the
+//! sources.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`cli`] | commands: parse, ask the daemon or do it in this process, print |
+//! | [`exit`] | what the process tells its caller when it ends |
+//! | [`demo`] | a provider on loopback, with a ledger of its own, for the demo and for tests |
+//! | [`trial`] | the test of a definition at a live account, with a journal of its own |
+//! | [`daemon`] | the running process: start, scheduler, reloads, control socket, HTTP |
+//! | [`control`] | what the command line and a running daemon say to each other; the client; who may ask |
+//! | [`telemetry`] | log lines, and what to do about them |
+//! | [`view`] | reports as text, HTML, SVG and metrics |
+//! | [`report`] | data that leaves the process: status, explanation, audit, results |
+//! | [`rotation`] | the life of a token: decide, act, journal, apply |
+//! | [`journal`] | what happened, durably: records, states, sealed secrets |
+//! | [`account`] | speaking to a provider: requests, limits, credentials, listings; the pool of all accounts |
+//! | [`store`] | where secrets go: files, env files |
+//! | [`hook`] | programs that are told of a new secret |
+//! | [`host`] | what the machine around the daemon lets it do |
+//! | [`durable`] | safe replacement of files |
+//! | [`inventory`] | what should exist: accounts and tokens, resolved from the configuration |
+//! | [`definition`] | reading definitions of providers: one file, a lineage, all of them |
+//! | [`provider`] | what a definition says, what a request is, what an answer means |
+//! | [`timing`] | schedules, windows, spread, waits after failures |
+//! | [`document`] | TOML with places, and all problems at once |
+//! | [`secret`] | secrets, their sources and fingerprints, their removal from texts, random bytes |
+//! | [`trust`] | the certificates by which a server may prove itself |
+//! | [`process`] | programs with bounds: their time, their output, their children |
+//! | [`files`] | bounded reading of files that somebody names |
+//! | [`text`] | words and colours that log lines and views share |
+//! | [`event`] | the names of the log lines of the process, its accounts and its inventory |
+//! | [`outcome`] | whether something happened: done, later, refused, unknown |
+//! | [`names`] | identifiers with their rules |
+//! | [`clock`] | the only place that reads the time |
 //!
 //! # Words
 //!
-//! One verb means one thing: `parse` makes a spec of text, `resolve` a runtime type of a spec, `decide` says what comes
-//! next and may refuse, `apply` makes a new state of an old one and cannot fail, `render` makes a request or a text,
-//! `run` does things until there is nothing more to do.
+//! One verb means one thing: `parse` makes a spec of text, `resolve` a runtime type of a spec, `interpret` reads
+//! answers, `decide` says what comes next and may refuse, `apply` makes a new state of an old one and cannot fail,
+//! `render` makes a request or a text, `run` does things until there is nothing more to do. A request whose end nobody
+//! knows has an *unknown outcome*; a credential that may be alive and that no phase holds is an *orphan*.
 //!
 //! # Invariants of the code
 //!
-//! 1. `document`, `inventory::resolve`, `timing`, `rotation::{decide, apply, due}`, the readers in `definition`, the
-//!    interpreter in `provider` and `view` read no clock, open nothing, draw nothing at random and log nothing. A test
-//!    reads their sources to keep it so.
-//! 2. Every effect of a rotation goes through [`rotation::effects::Effects`], and only [`rotation::run`] calls it: daemon,
-//!    command line and tests drive the same loop.
-//! 3. Only [`journal`] writes the journal, only [`durable`] renames files, only [`account`] speaks to providers.
-//! 4. A [`secret::Secret`] is exposed where requests are built, stores are written, secrets are sealed and fingerprints
-//!    are made, and nowhere else.
-//! 5. A provider definition can name paths, headers and fields. It cannot run code, reach another host, or place a secret
-//!    in a URL.
+//! 1. `document`, `timing`, `text`, `report`, `view`, `inventory::resolve`, the readers in `definition`, the
+//!    interpreter in `provider` and `rotation::{decide, apply, due}` read no clock, open nothing, draw nothing at
+//!    random and log nothing. A test reads their sources to keep it so.
+//! 2. Every effect of a rotation goes through [`rotation::effects::Effects`], and only [`rotation::run`] and
+//!    [`rotation::act`] call it: daemon, command line and tests drive the same loop.
+//! 3. Only [`journal`] writes the journal, only [`durable`] replaces files of others, only [`account`] speaks to
+//!    providers.
+//! 4. A [`secret::Secret`] is exposed where requests are built, stores are written, secrets are sealed, hashed,
+//!    compared and removed from texts. A test lists the files.
+//! 5. A provider definition can name paths, headers and fields. It cannot run code, reach another host, or place a
+//!    secret in a URL.
 //! 6. Nothing waits for two tokens, and nothing of one account waits for another account.
 //! 7. What is absent: global state, retries inside the HTTP client, sleeps outside of the scheduler's clock.
 //!
@@ -52,6 +105,7 @@
 
 // What everybody speaks of.
 pub mod clock;
+pub mod event;
 pub mod files;
 pub mod names;
 pub mod outcome;

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::limit::Memory;
 use crate::clock::{Span, Time};
 use crate::durable::{self, Attributes};
+use crate::event;
 use crate::files::{self, ReadError};
 use crate::secret::Fingerprint;
-use crate::telemetry::event;
 
 /// The file's name in the state directory.
 pub const FILE: &str = "limits.json";

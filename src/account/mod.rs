@@ -15,6 +15,7 @@ pub mod traffic;
 
 mod client;
 mod gate;
+pub mod pool;
 mod probe;
 mod session;
 mod slots;
@@ -257,10 +258,12 @@ impl<C: Clock> Account<C> {
         self.send(job, Provider::read_mint).await
     }
 
-    /// Presents `secret` to the provider and asks what it thinks of it.
-    pub async fn verify(&self, params: &Params, secret: &SecretParts, subject: &Subject) -> Outcome<Verdict> {
-        let subject = Subject { secret: Some(secret.clone()), ..subject.clone() };
-        let job = Job { subject: Some(&subject), ..self.job(Operation::Verify, params) };
+    /// Presents the secret of `subject` to the provider and asks what it thinks of it.
+    pub async fn verify(&self, params: &Params, subject: &Subject) -> Outcome<Verdict> {
+        if subject.secret.is_none() {
+            return Outcome::Refused(Failure::new(FailureCode::SecretUnreadable, "there is no secret to present"));
+        }
+        let job = Job { subject: Some(subject), ..self.job(Operation::Verify, params) };
         self.send(job, |provider, values, response, received| {
             // Where the account asks about the token, its own credential being refused says nothing of the token.
             if response.status == 401 && provider.role(Operation::Verify) == Role::Account {

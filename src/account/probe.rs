@@ -40,7 +40,8 @@ impl<C: Clock> Account<C> {
         }
         let is_token = presented.identity.username.is_none();
         if is_token && provider.has(Operation::Verify) && provider.role(Operation::Verify) == Role::Subject {
-            return match self.verify(params, &presented.identity.secret, &Subject::default()).await {
+            let subject = Subject { secret: Some(presented.identity.secret.clone()), ..Subject::default() };
+            return match self.verify(params, &subject).await {
                 Outcome::Done(Verdict::Alive { .. }) => Outcome::Done(Proof::Verify),
                 Outcome::Done(Verdict::Dead(_)) => Outcome::Done(Proof::Refused),
                 Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },

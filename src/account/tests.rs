@@ -172,6 +172,11 @@ fn subject() -> Subject {
     Subject { id: Some("7".parse().unwrap()), secret: Some(secret("old")), ..Subject::default() }
 }
 
+/// The same, whose secret is `text`.
+fn presenting(text: &str) -> Subject {
+    Subject { secret: Some(secret(text)), ..subject() }
+}
+
 fn secret(text: &str) -> SecretParts {
     SecretParts::new(Secret::new(text))
 }
@@ -212,7 +217,7 @@ async fn each_operation_authenticates_with_the_secret_of_its_role() {
     let (account, params) = (setup.account(), Params::new());
     let new = account.mint(&params, &mint_request()).await.into_result().unwrap();
     assert_eq!(new.secret.token().expose(), "new");
-    let verdict = account.verify(&params, &secret("presented"), &subject()).await.into_result().unwrap();
+    let verdict = account.verify(&params, &presenting("presented")).await.into_result().unwrap();
     assert!(matches!(verdict, Verdict::Alive { .. }), "{verdict:?}");
     assert_eq!(account.list(&params).await.into_result().unwrap().entries().len(), 1);
     account.renew(&params, &mint_request(), &subject()).await.into_result().unwrap();
@@ -245,7 +250,7 @@ async fn an_unclear_end_is_ambiguous_where_something_may_have_been_made() {
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("ambiguous", reset, None));
     assert_eq!(told(&account.renew(&params, &mint_request(), &subject()).await, now), ("ambiguous", reset, None));
     assert_eq!(told(&account.list(&params).await, now), ("later", reset, None));
-    assert_eq!(told(&account.verify(&params, &secret("a"), &subject()).await, now), ("later", reset, None));
+    assert_eq!(told(&account.verify(&params, &presenting("a")).await, now), ("later", reset, None));
     assert_eq!(told(&account.revoke(&params, &subject()).await, now), ("later", reset, None));
 }
 
@@ -343,7 +348,7 @@ async fn a_call_for_patience_holds_for_every_operation_of_the_account() {
     let patience = ("later", Some(FailureCode::RateLimited), Some(60));
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), patience);
     assert_eq!(told(&account.revoke(&params, &subject()).await, now), patience);
-    assert_eq!(told(&account.verify(&params, &secret("a"), &subject()).await, now), patience);
+    assert_eq!(told(&account.verify(&params, &presenting("a")).await, now), patience);
     assert_eq!(setup.count(), 1);
     setup.clock.advance(Span::seconds(60));
     account.mint(&params, &mint_request()).await.into_result().unwrap();
@@ -443,7 +448,7 @@ async fn a_dead_credential_is_tried_rarely_until_it_changes() {
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("later", unauthorized, Some(2)));
     assert_eq!(setup.count(), 1);
     // Tokens that authenticate for themselves are none the worse.
-    account.verify(&params, &secret("a"), &subject()).await.into_result().unwrap();
+    account.verify(&params, &presenting("a")).await.into_result().unwrap();
     setup.clock.advance(Span::seconds(2));
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("refused", unauthorized, None));
     assert_eq!(setup.count(), 3);
@@ -498,7 +503,7 @@ async fn an_account_that_is_refused_says_nothing_of_the_token_it_asks_about() {
     let by_the_account = "/verify/{{ old.id }}\"\nauth = \"account\"";
     let definition = DEFINITION.replace("/verify\"\nauth = \"subject\"", by_the_account);
     let setup = Setup::with_definition(&definition, |_, _| async { StatusCode::UNAUTHORIZED.into_response() }).await;
-    let outcome = setup.account().verify(&Params::new(), &secret("a"), &subject()).await;
+    let outcome = setup.account().verify(&Params::new(), &presenting("a")).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("refused", Some(FailureCode::Unauthorized), None));
     assert_eq!(setup.seen(), ["GET /verify/7 Bearer admin"]);
 }

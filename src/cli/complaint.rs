@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::control::client::ClientError;
+use crate::control::ClientError;
 use crate::daemon::StartError;
 use crate::demo::show::ShowError;
 use crate::exit::Exit;

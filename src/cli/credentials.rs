@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::account::Workshop;
+use crate::account::pool::{Accounts, Precedence};
 use crate::clock::SystemClock;
-use crate::daemon::accounts::{Accounts, Precedence};
 use crate::inventory::{Credential, Inventory, initial};
 use crate::journal::key::KeySource;
 use crate::journal::sqlite::{OpenError, ReadOnly};

@@ -8,11 +8,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::TokenName;
+use crate::provider::Abilities;
 use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
 use crate::report::status::{Progress, Subject};
 use crate::rotation::TokenState;
-use crate::rotation::decide::Abilities;
 
 use super::reading::{Journaled, inventory, unknown_token};
 use super::{Complaint, Console};

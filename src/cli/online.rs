@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 
 use crate::account::Proof;
+use crate::account::pool::Member;
 use crate::clock::SystemClock;
-use crate::daemon::accounts::Member;
 use crate::inventory::{Inventory, StorePolicy, TokenPolicy};
 use crate::journal::key::KeySource;
 use crate::names::AccountName;

@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 
 use crate::daemon::once::{Tally, once};
 use crate::daemon::serve::{Ended, serve};
+use crate::event;
 use crate::exit::Exit;
 use crate::inventory::{DaemonSettings, LogFormat};
-use crate::telemetry::event;
 use crate::telemetry::log::{Choice, Logger, VARIABLE};
 
 use super::{Complaint, runtime};

@@ -9,8 +9,8 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::account::pool::Accounts;
 use crate::clock::{Clock as _, Span, SystemClock};
-use crate::daemon::accounts::Accounts;
 use crate::document::nearest;
 use crate::exit::Exit;
 use crate::inventory::{AccountPolicy, Inventory};

@@ -22,7 +22,7 @@ use crate::report::status::Status;
 use crate::secret::Secret;
 
 use super::{
-    ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, LINES, PRUNE, PruneAnswer,
+    ADOPT, AUDIT, AdoptRequest, AuditRequest, ClientError, EXPLAIN, Expected, ExplainAnswer, LINES, PRUNE, PruneAnswer,
     PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS, peer,
 };
 
@@ -31,26 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Listings of many pages, and the revocation of orphans, take their time.
 const LONG_PATIENCE: Duration = Duration::from_secs(1800);
-
-/// Why a question got no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ClientError {
-    /// One sentence.
-    pub message: String,
-    /// What to do about it.
-    pub help: Option<&'static str>,
-}
-
-impl ClientError {
-    pub(super) fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
-    }
-
-    pub(super) fn with_help(self, help: &'static str) -> Self {
-        Self { help: Some(help), ..self }
-    }
-}
 
 /// Asks a daemon. Each question answers `None` where no daemon runs.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
-use super::client::ClientError;
+use super::ClientError;
 
 /// Holds what is at `socket`, if a daemon listens there. Nothing where nobody does, or where nobody can tell: asking then
 /// tells why.

@@ -20,11 +20,12 @@ use crate::report::audit::{AccountAudit, Audit, Known, Reaped, Standing};
 use crate::rotation::orphan::{self, Orphan};
 use crate::rotation::{Event, TokenState};
 
-use super::accounts::{ListingKey, Member};
 use super::core::Core;
+use super::deadlines::Key;
 use super::registry::{Token, View};
-use super::scheduler::{Key, Waker};
+use super::scheduler::Waker;
 use super::{StartError, open};
+use crate::account::pool::{ListingKey, Member};
 
 /// How long the revocation of one orphan is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);

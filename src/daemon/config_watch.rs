@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Time};
+use crate::event;
 use crate::inventory::{Credential, Inventory};
 use crate::secret::SecretSource;
-use crate::telemetry::event;
 
 use super::Running;
-use super::scheduler::Key;
+use super::deadlines::Key;
 use super::watch::Watch;
 
 /// What changed on disk.

@@ -8,6 +8,7 @@ use tokio::sync::MutexGuard;
 
 use crate::account::Listing;
 use crate::clock::{Clock, Span, Time};
+use crate::event;
 use crate::inventory::diff::{Change, diff};
 use crate::inventory::{Credential, Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
@@ -18,13 +19,12 @@ use crate::rotation::effects::Effects;
 use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::{Event, Phase, TokenState};
-use crate::telemetry::event;
 use crate::timing::backoff;
 
-use super::accounts::{Accounts, Member, Precedence};
+use super::deadlines::Key;
 use super::real::Real;
 use super::registry::{Registry, Token};
-use super::scheduler::Key;
+use crate::account::pool::{Accounts, Member, Precedence};
 
 /// Tokens, accounts, and the machine that drives them. One per process.
 #[derive(Debug)]

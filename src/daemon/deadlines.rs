@@ -3,6 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Time;
+use crate::names::{AccountName, TokenName};
+
+/// What can fall due.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A token: decide what comes next for it.
+    Token(TokenName),
+    /// An account: ask the provider what it knows.
+    Poll(AccountName),
+}
 
 /// One deadline per key; the earliest comes first.
 #[derive(Clone, Debug)]

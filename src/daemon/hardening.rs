@@ -3,7 +3,7 @@
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-use crate::telemetry::event;
+use crate::event;
 
 /// Hardens the memory of this process. Programs that it starts have what limits they had before, should they want them.
 pub fn apply() {

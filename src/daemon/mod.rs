@@ -1,6 +1,5 @@
 //! The running process: start order, what runs side by side, stop order.
 
-pub mod accounts;
 pub mod audit;
 mod condition_line;
 mod config_watch;
@@ -40,6 +39,7 @@ use tokio::task::JoinHandle;
 use crate::account::Workshop;
 use crate::account::limits::Limits;
 use crate::clock::{Clock, Time};
+use crate::event;
 use crate::hook::{self, HookRunner};
 use crate::inventory::Inventory;
 use crate::inventory::{Environment, Loaded, load};
@@ -47,15 +47,14 @@ use crate::journal::key::{KeyError, KeySource};
 use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::names::TokenName;
 use crate::rotation::run::{Machine, RestoreError, restore};
-use crate::telemetry::event;
 
-use self::accounts::Accounts;
 use self::core::Core;
 use self::real::Real;
 use self::registry::Registry;
 use self::rekey::RekeyError;
 use self::scheduler::{Scheduler, Waker};
 use self::vault::Vault;
+use crate::account::pool::Accounts;
 
 /// The journal of a real daemon.
 pub type FileJournal = Arc<SqliteJournal>;

@@ -15,13 +15,13 @@ use futures_util::stream;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock, Time};
+use crate::event;
 use crate::inventory::{DaemonSettings, Loaded};
 use crate::journal::Journal;
 use crate::names::TokenName;
 use crate::rotation::decide::Rest;
 use crate::rotation::reason::Reason;
 use crate::rotation::{Phase, TokenState};
-use crate::telemetry::event;
 
 use super::core::Core;
 use super::registry::View;

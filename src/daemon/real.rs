@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::account::Listing;
 use crate::clock::{Clock, Time};
+use crate::event;
 use crate::hook::{self, HookEvent, HookRunner};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy, initial};
 use crate::journal::Journal;
@@ -20,11 +21,10 @@ use crate::rotation::{Event, TokenState};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
 use crate::store::{self, drift};
-use crate::telemetry::event;
 
-use super::accounts::{Accounts, Member, Precedence};
 use super::log_event::log_event;
 use super::registry::Registry;
+use crate::account::pool::{Accounts, Member, Precedence};
 
 /// Accounts, stores and hooks for real.
 #[derive(Debug)]
@@ -114,11 +114,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
 
     async fn verify(&self, at: Address<'_>, subject: &Subject) -> Outcome<Verdict> {
         let member;
-        let client = client!(self, at => member);
-        match &subject.secret {
-            Some(secret) => client.verify(at.params, secret, subject).await,
-            None => Outcome::Refused(Failure::new(FailureCode::SecretUnreadable, "there is no secret to present")),
-        }
+        client!(self, at => member).verify(at.params, subject).await
     }
 
     async fn revoke(&self, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Time};
+use crate::event;
 use crate::inventory::Loaded;
 use crate::inventory::diff::Change;
-use crate::telemetry::event;
 
 use super::core::Core;
-use super::scheduler::{Key, Waker};
+use super::deadlines::Key;
+use super::scheduler::Waker;
 use super::{FileJournal, read_inventory};
 
 /// Reloads one inventory.

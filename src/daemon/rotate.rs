@@ -17,8 +17,9 @@ use crate::rotation::reason::Reason;
 use crate::view::leftover;
 
 use super::core::Core;
+use super::deadlines::Key;
 use super::registry::{Token, View};
-use super::scheduler::{Key, Waker};
+use super::scheduler::Waker;
 use super::{StartError, open};
 
 /// What an operator asks for.

@@ -12,27 +12,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Span, Time};
+use crate::event;
 use crate::journal::Journal;
-use crate::names::{AccountName, TokenName};
-use crate::telemetry::event;
+use crate::names::AccountName;
 
 use super::core::Core;
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, Key};
 
 /// Tokens of one account that are dealt with at once. Requests are bounded by the account itself; this bounds memory.
 const RUNS_PER_ACCOUNT: usize = 64;
 
 /// A task that panicked is a bug; its token is tried again after this, so that it is not lost for good.
 const AFTER_PANIC: Span = Span::minutes(1);
-
-/// What can fall due.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
-    /// A token: decide what comes next for it.
-    Token(TokenName),
-    /// An account: ask the provider what it knows.
-    Poll(AccountName),
-}
 
 /// Wakes keys of a running scheduler.
 #[derive(Clone, Debug)]

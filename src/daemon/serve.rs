@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock, Time};
+use crate::event;
 use crate::inventory::DaemonSettings;
-use crate::telemetry::event;
 
 use super::condition_line::{PATIENCE, Told, condition_line, stores_looked_at};
 use super::config_watch::{Changed, ConfigWatcher};

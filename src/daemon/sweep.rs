@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::durable::{self, Attributes, DurableError, Target};
+use crate::event;
 use crate::inventory::Inventory;
-use crate::telemetry::event;
 
 /// In the state directory: a JSON list of paths, one for each directory.
 const FILE: &str = "store-paths.json";

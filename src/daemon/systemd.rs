@@ -19,7 +19,7 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-use crate::telemetry::event;
+use crate::event;
 
 /// How long a notice may wait for room in the manager's queue.
 const PATIENCE: Duration = Duration::from_secs(1);

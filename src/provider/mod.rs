@@ -2,6 +2,7 @@
 //! and how to read the answers. This module interprets definitions that [`crate::definition`] has read; nothing here
 //! opens a connection or reads a clock.
 
+mod abilities;
 mod answer;
 mod classify;
 mod extract;
@@ -23,6 +24,7 @@ pub(crate) mod time;
 #[cfg(test)]
 mod tests;
 
+pub use abilities::Abilities;
 pub use classify::{Limited, retry_after};
 pub use login::Session;
 pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::inventory::TokenPolicy;
+use crate::provider::Abilities;
 use crate::provider::Expiry;
-use crate::rotation::decide::Abilities;
 use crate::rotation::due::{self, Due, Kind, Means};
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan, Phase};

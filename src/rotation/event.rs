@@ -12,14 +12,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use told::{Entry, Level, Told};
+pub use told::{Level, Told};
 
 use super::state::{Candidate, Generation, Intent, Orphan};
-use super::steps::Ended;
-use super::steps::StepName::{Adopt, Examine, HandOver, Hook, Inspect, Mint, Prove, Reap, Renew, Revoke};
-use super::steps::StepName::{Search, Undo, Verify, Write};
-use super::steps::StepResult::{Drifted, Failed, Ok as Went, Unknown};
+use super::step::Ended;
+use super::step::StepName::{Adopt, Examine, HandOver, Hook, Inspect, Mint, Prove, Reap, Renew, Revoke};
+use super::step::StepName::{Search, Undo, Verify, Write};
+use super::step::StepResult::{Drifted, Failed, Ok as Went, Unknown};
 use crate::clock::Time;
+use crate::event::Entry;
 use crate::names::{GenerationNo, HookKey, RemoteId, RotationId, StoreKey};
 use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};

@@ -71,15 +71,18 @@
 pub mod act;
 pub mod apply;
 pub mod decide;
+pub mod delivery;
 pub mod due;
 pub mod effects;
 pub mod event;
+pub mod generation;
 pub mod orphan;
 mod own_time;
 pub mod reason;
 pub mod reckoning;
 pub mod run;
 pub mod state;
+pub mod step;
 pub mod steps;
 
 #[cfg(test)]

@@ -1,4 +1,24 @@
 //! What may still be alive although no phase of a token's life holds it. Stored state.
+//!
+//! # The story of a lost mint
+//!
+//! 1. Before a mint is asked for, its marker is in the journal: [`Event::Intended`](super::Event::Intended). The marker
+//!    is the token's name at the provider; it holds installation, token and generation, so that a listing tells whose
+//!    it is.
+//! 2. The request is sent once, never again. Where it may have arrived and no usable answer came back, its outcome is
+//!    [`Unknown`](crate::outcome::Outcome::Unknown): [`Event::MintUnknown`](super::Event::MintUnknown). A process that
+//!    finds an intent of an earlier one in the journal notes the same.
+//! 3. The token is [`Searching`](super::Phase::Searching): [`decide`](super::decide) has the account listed until the
+//!    provider had time to show the token. No other mint begins meanwhile, for an hour at most, and for five minutes
+//!    where consumers are, or soon will be, without a usable secret.
+//! 4. Found: [`Event::OrphanFound`](super::Event::OrphanFound), then the token is revoked, for its secret was in the
+//!    lost answer: [`Event::OrphanRevoked`](super::Event::OrphanRevoked). The next mint may begin.
+//! 5. Not found, or not to be revoked: [`Event::SearchEnded`](super::Event::SearchEnded), with an [`Orphan`] that the
+//!    state remembers. Should it show up in a listing within [`MEMORY`] after a whole listing did not show it, or
+//!    within the lifetime that was asked for where none could be had, it is revoked:
+//!    [`Event::OrphanEnded`](super::Event::OrphanEnded).
+//! 6. `status`, metrics and the page show what is remembered; `audit` finds orphans that no state remembers and has
+//!    them revoked on request: [`Event::ReapRequested`](super::Event::ReapRequested).
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +26,7 @@ use crate::clock::{Span, Time};
 use crate::names::{AccountName, GenerationNo, Marker, RemoteId};
 use crate::provider::{Params, ProviderTime};
 
-use super::state::{Generation, Retry};
+use super::generation::{Generation, Retry};
 
 /// How long an orphan that a whole listing did not show is remembered all the same, and looked for.
 pub const MEMORY: Span = Span::days(1);

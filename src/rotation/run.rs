@@ -22,10 +22,11 @@ use crate::secret::SecretParts;
 use crate::timing::backoff;
 
 use super::apply::{Misfit, apply};
-use super::decide::{Abilities, Action, Memo, Rest, Situation, Step, decide};
+use super::decide::{Action, Memo, Rest, Situation, Step, decide};
 use super::effects::Effects;
 use super::event::Event;
 use super::state::{self, Generation, Origin, Orphan, Phase, StateVersion, TokenState};
+use crate::provider::Abilities;
 
 /// So many steps without a rest are more than any rotation has. Whoever takes them is in a circle that nobody thought
 /// of, and must not become a flood of requests.

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
-use crate::journal::SecretSlot;
-use crate::names::{AccountName, GenerationNo, HookKey, Marker, RotationId, StoreKey, TokenName};
-use crate::outcome::{Failure, FailureCode};
+use crate::names::{AccountName, GenerationNo, Marker, RotationId};
+use crate::outcome::Failure;
 use crate::provider::{Params, Remote};
 use crate::secret::Fingerprint;
 
+pub use super::delivery::{Delivery, Progress};
+pub use super::generation::{Generation, Noted, Retry};
 pub use super::orphan::Orphan;
 
 /// The version of what this file describes. A field or variant that an older version must not overlook raises it; one
@@ -296,43 +297,6 @@ impl Phase {
     }
 }
 
-/// One minted instance of a token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Generation {
-    pub number: GenerationNo,
-    /// The account that minted it, and that can revoke it, whatever the inventory says later.
-    pub account: AccountName,
-    /// What it was minted with. None for an adopted secret.
-    pub params: Option<Params>,
-    /// Counts renewals in place.
-    pub revision: u32,
-    /// None for an adopted secret.
-    pub marker: Option<Marker>,
-    pub remote: Remote,
-    /// When it was minted, or adopted.
-    pub minted_at: Time,
-    /// When the present secret was issued: `minted_at`, or the last renewal.
-    pub issued_at: Time,
-    /// Keyed hashes of its secret's parts, by part.
-    pub fingerprints: BTreeMap<String, Fingerprint>,
-    /// An operator said then that others have its secret: it is replaced, and revoked without grace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compromised: Option<Time>,
-}
-
-impl Generation {
-    /// Where the journal keeps its secret; `token` is whose generation it is.
-    pub fn slot(&self, token: &TokenName) -> SecretSlot {
-        SecretSlot { token: token.clone(), generation: self.number, revision: self.revision }
-    }
-
-    /// Whether there is a secret of it at all: a token that is only watched may be known by its id alone.
-    pub fn has_secret(&self) -> bool {
-        self.params.is_some() || !self.fingerprints.is_empty()
-    }
-}
-
 /// The generation that consumers use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -463,65 +427,4 @@ pub struct Undo {
     pub restore: bool,
     /// What was restored so far.
     pub restored: Delivery,
-}
-
-/// Stores and hooks, one durable row each.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Delivery {
-    pub stores: BTreeMap<StoreKey, Progress>,
-    pub hooks: BTreeMap<HookKey, Progress>,
-    /// When every store and hook was done. Until then, one without a row is owed; afterwards, a hook that the
-    /// inventory adds is not run for an old delivery.
-    pub settled: Option<Time>,
-}
-
-impl Delivery {
-    /// Whether the store has acknowledged.
-    pub fn has_store(&self, key: &StoreKey) -> bool {
-        matches!(self.stores.get(key), Some(Progress::Done { .. }))
-    }
-
-    /// Whether the hook has succeeded, or was waived.
-    pub fn has_hook(&self, key: &HookKey) -> bool {
-        matches!(self.hooks.get(key), Some(Progress::Done { .. }))
-    }
-}
-
-/// How far a store or a hook got.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "progress", rename_all = "kebab-case")]
-pub enum Progress {
-    /// Acknowledged.
-    Done { at: Time },
-    /// Tried in vain; owed.
-    Failed(Retry),
-}
-
-/// Failed attempts, and when the next one is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Retry {
-    /// Consecutive failures.
-    pub attempts: u32,
-    /// When the first of them was.
-    pub since: Time,
-    pub failure: Failure,
-    pub next: Time,
-}
-
-impl Retry {
-    /// Whether a better credential, or better trust roots, may help.
-    pub fn lacked_credential(&self) -> bool {
-        use FailureCode::{AccountLocked, CaFile, Forbidden, NoCredential, Tls, Unauthorized};
-        matches!(self.failure.code, Unauthorized | AccountLocked | Forbidden | NoCredential | Tls | CaFile)
-    }
-}
-
-/// A failure with its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Noted {
-    pub at: Time,
-    pub failure: Failure,
 }

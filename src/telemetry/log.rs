@@ -7,7 +7,7 @@
 //! Libraries that patrold is built on may print whole requests when they are asked for details, and requests carry
 //! secrets. Whatever the directives say, such details of other crates are not logged.
 //!
-//! Every line names its event ([`crate::telemetry::event`]); a warning or error says what to do about it, and is not
+//! Every line names its event ([`crate::event`]); a warning or error says what to do about it, and is not
 //! repeated more often than somebody would read it.
 
 mod line;
@@ -28,8 +28,8 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use crate::event;
 use crate::inventory::{LogFormat, defaults};
-use crate::telemetry::event;
 
 use self::line::Lines;
 use self::queue::Queue;

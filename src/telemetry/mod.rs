@@ -1,4 +1,4 @@
 //! What the process tells about itself.
 
-pub mod event;
 pub mod log;
+pub mod remedy;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Halt, Trial};
 use crate::account::Listing;
+use crate::account::pool::Member;
 use crate::clock::{Clock, Span, Time};
-use crate::daemon::accounts::Member;
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Verdict;
@@ -123,7 +123,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         let subject = specimen.subject(Some(secret.clone()));
         let mut attempts = self.attempts(patience);
         loop {
-            let (said, not_before) = match client.verify(&specimen.params, secret, &subject).await {
+            let (said, not_before) = match client.verify(&specimen.params, &subject).await {
                 Outcome::Done(verdict) if hope.is(&verdict) => {
                     return Ok((verdict, attempts.effort(self.clock.now())));
                 }

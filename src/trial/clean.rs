@@ -3,8 +3,8 @@
 use super::ask::{Effort, Hope};
 use super::notebook::Specimen;
 use super::{Halt, Trial};
+use crate::account::pool::Member;
 use crate::clock::{Clock, Span};
-use crate::daemon::accounts::Member;
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Gone, Remote, Verdict};

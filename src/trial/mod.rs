@@ -25,8 +25,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use self::notebook::{Notebook, Specimen};
+use crate::account::pool::{Accounts, Member};
 use crate::clock::{Clock, Span};
-use crate::daemon::accounts::{Accounts, Member};
 use crate::journal::Journal;
 use crate::names::GenerationNo;
 use crate::outcome::Failure;

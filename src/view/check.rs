@@ -12,7 +12,7 @@ use crate::host::{self, Facts, Obstacle};
 use crate::inventory::{AccountPolicy, Inventory};
 use crate::journal::key::KeySource;
 use crate::names::TokenName;
-use crate::rotation::decide::Abilities;
+use crate::provider::Abilities;
 use crate::timing::cron::Schedule;
 
 use super::online::Online;

@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::clock::{Span, Time};
 use crate::inventory::{Inventory, TokenPolicy};
 use crate::names::{AccountName, GenerationNo, ProviderName, TokenName};
+use crate::provider::Abilities;
 use crate::provider::{Expiry, ProviderClock};
 use crate::rotation::TokenState;
-use crate::rotation::decide::{Abilities, Situation};
+use crate::rotation::decide::Situation;
 use crate::rotation::state::Generation;
 use crate::timing::window::Window;
 

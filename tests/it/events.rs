@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use patrold::telemetry::event;
+use patrold::event;
 
 use crate::purity::{files, without_tests, without_texts};
 
@@ -59,9 +59,9 @@ fn code_and_list_agree() {
             }
         }
     }
-    assert!(nameless.is_empty(), "log lines without `event = event::NAME` (src/telemetry/event.rs): {nameless:?}");
+    assert!(nameless.is_empty(), "log lines without `event = event::NAME` (src/event.rs): {nameless:?}");
     let listed: BTreeSet<_> = event::CONSTANTS.iter().map(|(constant, _)| (*constant).to_owned()).collect();
-    assert_eq!(used, listed, "logged on the left, listed in src/telemetry/event.rs on the right");
+    assert_eq!(used, listed, "logged on the left, listed in src/event.rs on the right");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod packaging;
 mod pages;
 mod purity;
 mod schema;
+mod structure;
 mod upgrade;
 
 /// Says that a test was not done because something is missing. Under `CI` that is a failure: nobody reads its log.

@@ -34,7 +34,7 @@ async fn a_session_is_got_once_and_used_until_shortly_before_its_end() {
     setup.clock.advance(Span::seconds(571));
     assert!(matches!(account.mint(&params, &mint_request()).await, Outcome::Done(_)));
     // The token itself needs no session.
-    let _ = account.verify(&params, &secret("new"), &Subject::default()).await;
+    let _ = account.verify(&params, &Subject { secret: Some(secret("new")), ..Subject::default() }).await;
     assert_eq!(
         setup.seen(),
         [

@@ -18,7 +18,7 @@ use ring::digest::{SHA256, digest};
 use crate::clock::Clock;
 use crate::daemon::Running;
 use crate::daemon::shared::Shared;
-use crate::telemetry::event;
+use crate::event;
 use crate::view::metrics;
 use crate::view::page;
 use crate::view::readiness::Readiness;

@@ -27,8 +27,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::event;
 use crate::inventory::Listen;
-use crate::telemetry::event;
 
 use super::Running;
 

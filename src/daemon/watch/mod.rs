@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::clock::Time;
-use crate::telemetry::event;
+use crate::event;
 
 use kernel::Kernel;
 use reach::Reach;

@@ -1,6 +1,6 @@
 //! What the table of events has columns for.
 
-use crate::rotation::steps::Ended;
+use crate::rotation::step::Ended;
 
 /// How loud an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,15 +20,4 @@ pub struct Told {
     /// Reads alone, without its end.
     pub sentence: &'static str,
     pub ended: Ended,
-}
-
-/// One kind of event, for the documentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The stable name.
-    pub name: &'static str,
-    /// What happened, as a sentence without its end.
-    pub meaning: &'static str,
-    /// What to do where its line is a warning or an error; empty: it depends on the failure.
-    pub remedy: &'static str,
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::Span;
 use crate::inventory::{OnFailure, TokenPolicy};
-use crate::rotation::decide::Abilities;
+use crate::provider::Abilities;
 use crate::rotation::event::Event;
 
 use super::driver::{Sim, check};

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::clock::Span;
 use crate::inventory::{OnFailure, TokenPolicy};
-use crate::rotation::decide::Abilities;
+use crate::provider::Abilities;
 use crate::rotation::event::Event;
 
 use super::diagram::{Arrow, drawn};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::account::Listing;
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, HookKey, RemoteId, StoreKey};
+use crate::provider::Abilities;
 use crate::provider::{Entry, Expiry, MintRequest, Minted, ProviderTime, Remote, Subject};
-use crate::rotation::decide::Abilities;
 use crate::secret::{Secret, SecretParts};
 
 /// One token at its provider.

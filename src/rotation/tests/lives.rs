@@ -3,9 +3,9 @@
 use crate::clock::Span;
 use crate::inventory::{OnFailure, RenewBefore, TokenPolicy};
 use crate::names::GenerationNo;
+use crate::provider::Abilities;
 use crate::provider::{Expiry, Subject};
 use crate::rotation::act::operator::Objection;
-use crate::rotation::decide::Abilities;
 use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Orphan, Phase};

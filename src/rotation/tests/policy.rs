@@ -10,8 +10,8 @@ use crate::inventory::{
     AccountPolicy, Credential, FilePolicy, HookPolicy, Initial, OnFailure, RenewBefore, StoreKind, StorePolicy,
     Timeouts, TokenPolicy,
 };
+use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
-use crate::rotation::decide::Abilities;
 use crate::secret::SecretSource;
 
 static PROVIDER: LazyLock<Arc<Provider>> = LazyLock::new(|| Definitions::builtin().get("pointone").unwrap());

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::clock::Span;
 use crate::inventory::{OnFailure, TokenPolicy};
-use crate::rotation::decide::Abilities;
+use crate::provider::Abilities;
 
 use super::driver::{Sim, check, has_secret};
 use super::ledger::{Consumer, Issued};

@@ -16,8 +16,9 @@ use tracing_subscriber::fmt::{FmtContext, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::{Clock as _, SystemClock, Time};
+use crate::event;
 use crate::outcome::one_line;
-use crate::telemetry::event;
+use crate::telemetry::remedy::remedy;
 use crate::text::{Paint, words};
 
 use super::is_own;
@@ -118,7 +119,7 @@ impl Line<'_> {
         }
         if self.level <= Level::WARN && self.text("help").is_empty() {
             let code = Some(self.text("code")).filter(|code| !code.is_empty());
-            if let Some(remedy) = event::remedy(self.text("event"), code) {
+            if let Some(remedy) = remedy(self.text("event"), code) {
                 self.add(Cow::Borrowed("help"), remedy.into());
             }
         }

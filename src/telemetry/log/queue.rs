@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::telemetry::event;
+use crate::event;
 
 /// Lines that wait for their turn have at most so many bytes.
 const ROOM: usize = 1 << 20;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use crate::clock::{Span, Time};
-use crate::telemetry::event;
+use crate::event;
 
 /// The same line is logged once in this time.
 const INTERVAL: Span = Span::minutes(10);

@@ -241,7 +241,7 @@ async fn one_listing_serves_all_tokens_of_an_account() {
     let lists = world.requests(Service::Awx, 0).iter().filter(|it| it.operation == Some(List)).count();
     // A second one where the credential's file is so young that it may have changed since it was read.
     assert!((1..=2).contains(&lists), "{lists} listings for 50 tokens");
-    daemon.running.waker.wake(vec![patrold::daemon::scheduler::Key::Poll("awx".parse().unwrap())]);
+    daemon.running.waker.wake(vec![patrold::daemon::deadlines::Key::Poll("awx".parse().unwrap())]);
     world
         .until_requests("the second listing", |requests| {
             requests.iter().filter(|it| it.operation == Some(List) && it.status.is_some()).count() == lists + 1

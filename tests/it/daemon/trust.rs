@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
 use patrold::account::AccountState;
+use patrold::account::pool::Member;
 use patrold::clock::SystemClock;
-use patrold::daemon::accounts::Member;
 use patrold::daemon::serve::Order;
 use patrold::demo::Service;
 use patrold::names::GenerationNo;

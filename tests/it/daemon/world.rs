@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use patrold::clock::{Clock, SystemClock, Time};
+use patrold::daemon::deadlines::Key;
 use patrold::daemon::http::FrontHandle;
 use patrold::daemon::registry::{Token, View};
 use patrold::daemon::reload::Reload;
 use patrold::daemon::rotate::{Answer, OperatorRequest};
-use patrold::daemon::scheduler::Key;
 use patrold::daemon::serve::{self, Ended, Host, Order};
 use patrold::daemon::systemd::Systemd;
 use patrold::daemon::{Running, StartError};

@@ -1,12 +1,20 @@
-//! Every kind of log line: its stable name, what it means, and what an operator does about it.
+//! What the process tells of itself, its accounts and its inventory in log lines: the stable name of each line, what it
+//! means, and what an operator does about it.
 //!
 //! A line carries its name in the field `event`. What happens to a token is logged under the name of the journal's event,
 //! and described in the table of [`crate::rotation::event`]; the names of everything else are the constants of this
 //! module. `docs/events.md` is made from both, and a test holds the code against them in both directions.
 
-use crate::outcome::FailureCode;
-use crate::rotation::Event;
-use crate::rotation::event::Entry;
+/// One kind of line, for the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The stable name.
+    pub name: &'static str,
+    /// What happened, as a sentence without its end.
+    pub meaning: &'static str,
+    /// What to do where its line is a warning or an error; empty: it depends on the failure.
+    pub remedy: &'static str,
+}
 
 /// What a line of another crate carries, which knows nothing of this list.
 pub const LIBRARY: &str = "library";
@@ -107,100 +115,4 @@ lines! {
         "report it, it is a bug; nothing is lost, the journal has what was under way";
     TASK_DIED = "task-died", "A task ended abnormally; it is tried again in a minute",
         "report it, it is a bug; nothing is lost, the journal has what was under way";
-}
-
-/// What happens to a token, under the names of the journal's events, in the order of a life.
-pub const TOKEN: &[Entry] = Event::TABLE;
-
-/// What an operator does about a line of this name whose failure has this code, where there is anything to say.
-pub fn remedy(name: &str, code: Option<&str>) -> Option<&'static str> {
-    let entry = PROCESS.iter().chain(TOKEN).find(|entry| entry.name == name);
-    let general = entry.map(|entry| entry.remedy).filter(|remedy| !remedy.is_empty());
-    general.or_else(|| code.and_then(FailureCode::named).map(FailureCode::remedy))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::fmt::Write as _;
-
-    use super::*;
-
-    #[test]
-    fn names_are_unique() {
-        let entries = || PROCESS.iter().chain(TOKEN);
-        let names: BTreeSet<_> = entries().map(|entry| entry.name).collect();
-        assert_eq!(names.len(), entries().count());
-    }
-
-    #[test]
-    fn the_cause_speaks_where_the_event_does_not() {
-        for (sentence, name, code, expected) in [
-            ("the event knows", "store-owed", Some("connect"), Some("find out what else writes to that place")),
-            ("the cause knows", "hook-failed", Some("hook-timeout"), Some("find out why the hook hangs")),
-            ("nobody knows", "activated", None, None),
-            ("an unknown event", "made-up", None, None),
-        ] {
-            let found = remedy(name, code);
-            assert_eq!(found.is_some(), expected.is_some(), "{sentence}");
-            assert!(found.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{sentence}: {found:?}");
-        }
-    }
-
-    /// `docs/events.md` is this table; `PATROLD_REGENERATE=1` writes it.
-    #[test]
-    fn the_documentation_is_this_list() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");
-        let page = page();
-        if std::env::var_os("PATROLD_REGENERATE").is_some() {
-            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
-            std::fs::write(path, &page).unwrap();
-        }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == page, "docs/events.md is not what telemetry::event says; see PATROLD_REGENERATE");
-    }
-
-    fn page() -> String {
-        let mut page = INTRODUCTION.to_owned();
-        let mut section = |title: &str, entries: &[Entry]| {
-            let _ = writeln!(page, "\n## {title}\n\n| event | what happened | what to do |\n| --- | --- | --- |");
-            for Entry { name, meaning, remedy } in entries {
-                let _ = writeln!(page, "| `{name}` | {meaning} | {remedy} |");
-            }
-        };
-        section("The process, its inventory and its accounts", PROCESS);
-        section("Tokens", TOKEN);
-        page.push_str("\n## Failures\n\nWhat the field `code` says, and what to do.\n\n");
-        page.push_str("| code | what it means | what to do |\n| --- | --- | --- |\n");
-        for code in FailureCode::ALL {
-            let _ = writeln!(page, "| `{}` | {} | {} |", code.code(), code.sentence(), code.remedy());
-        }
-        page
-    }
-
-    const INTRODUCTION: &str = "\
-# Log lines
-
-patrold logs to standard error, one line for each thing that happens: for people on a terminal, as JSON otherwise
-(`log-format` under `[daemon]`, or `--log-format`). `log-level` or `$PATROLD_LOG` says how much. No line holds a secret.
-
-Every line has `timestamp`, `level`, `target` (the part of patrold), `message` and `event`; the lists below have every
-value of `event`. Names are stable: lines are added, not renamed. Further fields, where they apply:
-
-| field | what it says |
-| --- | --- |
-| `token`, `account`, `generation`, `store`, `hook` | what the line is about, by the names of the inventory |
-| `id`, `marker` | the provider's id of a token, and the name it was given there |
-| `code`, `error` | why something failed: a code of the list at the end, and one line for people |
-| `at` | when it is tried again, or what else the message calls a time |
-| `help` | on warnings and errors: what to do next |
-| `repeated` | how many lines like this one were left out since the last one |
-
-**Repetition.** A warning or error that says the same of the same token, account, store or hook is logged once in ten
-minutes; the next one tells in `repeated` how many there were meanwhile. Once something about it went well, the next
-failure is told at once again.
-
-**systemd's journal.** Where standard error is the journal, each line begins with its priority (`<3>` error, `<4>`
-warning, `<6>` info, `<7>` debug), which the journal takes off: `journalctl -u patrold -p warning` shows what is wrong.
-";
 }

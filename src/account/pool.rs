@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use crate::account::endpoint::{Bounds, Endpoint, EndpointKey};
 use crate::account::{Account, Listing, Workshop};
 use crate::clock::{Clock, Time};
+use crate::event;
 use crate::inventory::{AccountPolicy, Credential, Inventory};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::Abilities;
 use crate::provider::{Params, ProviderClock};
-use crate::rotation::decide::Abilities;
 use crate::secret::SecretParts;
 use crate::secret::keyring::Keyring;
-use crate::telemetry::event;
 use crate::trust::{RootSource, TrustError, TrustRoots};
 
 /// The newest secret of a managed token that accounts authenticate with.

@@ -1,0 +1,33 @@
+//! What a provider can do, as far as decisions depend on it.
+
+use crate::clock::Span;
+
+use super::{Capabilities, OnTimeout, Operation, Provider};
+
+/// What a provider can do, as far as decisions depend on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Abilities {
+    pub can: Capabilities,
+    /// A revocation takes the secret of the token that it revokes.
+    pub revokes_self: bool,
+    /// A renewal whose answer was lost may be asked for again once the old secret is proven to work still.
+    pub renewal_repeats: bool,
+    /// How long a lost mint may still turn up in a listing, and a lost renewal take effect.
+    pub settle: Span,
+    /// The parts of a whole secret.
+    pub parts: Vec<String>,
+}
+
+impl Abilities {
+    /// The abilities of a definition.
+    pub fn of(provider: &Provider) -> Self {
+        Self {
+            can: provider.capabilities(),
+            revokes_self: provider.revokes_by_secret(),
+            renewal_repeats: provider.has(Operation::Verify)
+                && provider.on_timeout(Operation::Renew) != OnTimeout::NeverRetry,
+            settle: provider.mint_settle(),
+            parts: provider.secret_parts().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How far a generation is on its way to consumers. Stored state.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+use crate::names::{HookKey, StoreKey};
+
+use super::generation::Retry;
+
+/// Stores and hooks, one durable row each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    pub stores: BTreeMap<StoreKey, Progress>,
+    pub hooks: BTreeMap<HookKey, Progress>,
+    /// When every store and hook was done. Until then, one without a row is owed; afterwards, a hook that the
+    /// inventory adds is not run for an old delivery.
+    pub settled: Option<Time>,
+}
+
+impl Delivery {
+    /// Whether the store has acknowledged.
+    pub fn has_store(&self, key: &StoreKey) -> bool {
+        matches!(self.stores.get(key), Some(Progress::Done { .. }))
+    }
+
+    /// Whether the hook has succeeded, or was waived.
+    pub fn has_hook(&self, key: &HookKey) -> bool {
+        matches!(self.hooks.get(key), Some(Progress::Done { .. }))
+    }
+}
+
+/// How far a store or a hook got.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "progress", rename_all = "kebab-case")]
+pub enum Progress {
+    /// Acknowledged.
+    Done { at: Time },
+    /// Tried in vain; owed.
+    Failed(Retry),
+}
