@@ -360,15 +360,18 @@ fn a_mint_without_a_clear_answer_is_in_doubt() {
 fn the_inventory_in_a_definitions_comment_is_one() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().display();
+    // Examples name an authority of another machine.
+    let authority = directory.path().join("authority.pem");
+    let certificate = rcgen::generate_simple_self_signed(vec!["example.com".to_owned()]).unwrap().cert;
+    std::fs::write(&authority, certificate.pem()).unwrap();
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
     for provider in shipped() {
         let comment = provider.source().lines().take_while(|line| line.starts_with('#'));
         let example = comment.filter_map(|line| line.strip_prefix("#   ").or((line == "#").then_some("")));
-        // The file would have to be there.
-        let example = example.filter(|line| !line.contains("ca-file"));
         let example = example.collect::<Vec<_>>().join("\n");
         let path = directory.path().join("patrold.toml");
         let daemon = format!("[daemon]\nproviders = \"{}\"\nstate-dir = \"{state}\"\n", definitions.display());
+        let example = example.replace("/etc/patrold/cluster-ca.pem", &authority.display().to_string());
         std::fs::write(&path, format!("{example}\n{daemon}control = \"{state}/control\"\n")).unwrap();
         let loaded = crate::inventory::load(&path, &Environment::default(), now());
         let problems = loaded.report.problems();

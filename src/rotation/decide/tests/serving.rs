@@ -265,7 +265,7 @@ fn an_old_generation() {
                 c.memo.inspected = Some(c.now);
                 used(c, Span::minutes(85));
             },
-            "rest until 482:00: in-use",
+            "rest until 482:25: in-use",
         ),
         (
             "was last used in the future, which counts as now",
