@@ -11,7 +11,7 @@ use crate::provider::{AGREEMENT, ProviderClock, ProviderTime};
 use super::state::{Current, Generation};
 
 /// A secret that ends so soon after its issue had ended before it: answers take time, and clocks cut fractions.
-const RESOLUTION: Span = Span::seconds(2);
+const RESOLUTION: Span = Span::seconds(1);
 
 /// The provider accepted this secret then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

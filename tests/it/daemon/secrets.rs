@@ -106,7 +106,8 @@ async fn secrets_are_nowhere_but_in_their_stores() {
         for name in ["ci", "gps", "backup"] {
             let view = daemon.until(name, "it is issued", |view| view.state.phase.current().is_some()).await;
             let GenerationNo(number) = view.state.phase.current().unwrap().generation.number;
-            assert!(matches!(daemon.rotate(name).await, Answer::Rotated(_)), "{name} {number}");
+            let answer = daemon.rotate(name).await;
+            assert!(matches!(answer, Answer::Rotated(_)), "{name} {number}: {answer:?}");
         }
         let renewed = daemon.until("backup", "the pair was replaced after a renewal in doubt", |view| {
             view.state.phase.current().is_some_and(|current| current.generation.number.0 >= 5)
