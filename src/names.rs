@@ -231,6 +231,11 @@ impl Marker {
         marker.unwrap_or(text.trim())
     }
 
+    /// Whether `text` is a marker that the installation `instance` made for `token`.
+    pub fn is_for(instance: InstanceId, token: &TokenName, text: &str) -> bool {
+        Self::within(text).starts_with(&format!("{}{instance}-{token}-g", Self::PREFIX))
+    }
+
     /// Whether `text` has a marker in it that the installation `instance` made.
     pub fn is_of(instance: InstanceId, text: &str) -> bool {
         Self::within(text).strip_prefix(Self::PREFIX).is_some_and(|rest| rest.starts_with(&format!("{instance}-")))

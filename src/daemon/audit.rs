@@ -65,7 +65,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             Err(failure) => return failed(failure.to_string()),
         };
         states.extend(tokens.iter().map(|(name, token)| (name, token.view().state)));
+        let aside = self.tokens.aside();
         let mut known = Known::default();
+        known.set_aside(self.machine.instance, aside.keys());
         for (token, state) in &states {
             known.add(&name, token, state);
         }

@@ -336,7 +336,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let listings = member.listings();
         let names = listings.iter().flat_map(|listing| listing.entries()).filter(|entry| !entry.dead);
         let ours = names.filter_map(|entry| entry.name.as_deref()).map(Marker::within);
+        // Nobody can read what a token that is set aside accounts for.
+        let aside = self.tokens.aside();
+        let is_aside = |name: &str| aside.keys().any(|token| Marker::is_for(self.machine.instance, token, name));
         let ours = ours.filter(|name| Marker::is_of(self.machine.instance, name) && !known.contains(name));
+        let ours = ours.filter(|name| !is_aside(name));
         ours.map(str::to_owned).collect()
     }
 }

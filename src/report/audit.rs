@@ -94,6 +94,8 @@ pub enum Reaped {
 pub struct Known<'a> {
     markers: HashMap<&'a str, &'a TokenName>,
     ids: HashMap<&'a str, &'a TokenName>,
+    /// Tokens whose state nobody can read: whatever has their name is theirs.
+    aside: Vec<(InstanceId, &'a TokenName)>,
 }
 
 impl<'a> Known<'a> {
@@ -110,10 +112,20 @@ impl<'a> Known<'a> {
         self.ids.extend(ids.map(|id| (id.as_str(), token)));
     }
 
+    /// Adds tokens of `instance` whose state cannot be read: what was minted for them is no orphan.
+    pub fn set_aside(&mut self, instance: InstanceId, tokens: impl Iterator<Item = &'a TokenName>) {
+        self.aside.extend(tokens.map(|token| (instance, token)));
+    }
+
     fn token(&self, entry: &Entry) -> Option<&'a TokenName> {
         let name = entry.name.as_deref().map(Marker::within);
         let by_marker = name.and_then(|name| self.markers.get(name));
-        by_marker.or_else(|| entry.remote.id.as_ref().and_then(|id| self.ids.get(id.as_str()))).copied()
+        let known = by_marker.or_else(|| entry.remote.id.as_ref().and_then(|id| self.ids.get(id.as_str()))).copied();
+        known.or_else(|| {
+            let name = name?;
+            let of = self.aside.iter().find(|(instance, token)| Marker::is_for(*instance, token, name));
+            of.map(|(_, token)| *token)
+        })
     }
 }
 
@@ -226,6 +238,8 @@ mod tests {
             TokenState { orphans: vec![orphan(None, Some(marker)), orphan(Some("7"), None)], ..TokenState::default() };
         let mut known = Known::default();
         known.add(&account, &token, &state);
+        let aside = "ci".parse().unwrap();
+        known.set_aside(instance, [&aside].into_iter());
         let later = Expiry::told(now + Span::days(90));
         let audit = |entry: Entry| {
             let audit = AccountAudit::new(
@@ -261,6 +275,11 @@ mod tests {
                 "an orphan in whose name the provider put words of its own",
                 entry("2", Some("robot$library+patrold-01020304-gps-g2-070707070707"), later, false),
                 Some((Standing::Orphan, false, false, false)),
+            ),
+            (
+                "of a token whose state cannot be read",
+                entry("8", Some("patrold-01020304-ci-g2-070707070707"), later, false),
+                None,
             ),
             (
                 "of another installation",
