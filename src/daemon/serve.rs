@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
-use crate::clock::{Clock, SystemClock, Time};
+use crate::clock::{Clock, SystemClock};
 use crate::event;
 use crate::inventory::DaemonSettings;
 
@@ -145,15 +147,23 @@ pub async fn host<C: Clock, F: Fn(&DaemonSettings)>(
         async move { systemd.watchdog(beats).await }
     });
     let front = Front::start(Arc::clone(&running));
-    tokio::select! {
+    let mut beginning = JoinSet::new();
+    beginning.spawn({
+        let running = Arc::clone(&running);
+        async move { ConfigWatcher::new(&running, read).await }
+    });
+    // A directory that hangs is waited for in the background.
+    let watched = timeout(PATIENCE, beginning.join_next());
+    let watcher = tokio::select! {
         biased;
         signal = stop(&mut host.orders) => return end(running, front, beside, &mut host, signal).await,
-        () = stores_looked_at(&running, PATIENCE) => {}
-    }
+        ((), begun) = join(stores_looked_at(&running, PATIENCE), watched) => begun.ok().flatten(),
+    };
+    let watcher = watcher.map(begun).transpose()?;
     host.systemd.ready(&condition_line(&running.status()));
     started(&running, front.handle());
 
-    let signal = attend(&running, &mut host, front.handle(), read).await?;
+    let signal = attend(&running, &mut host, front.handle(), (watcher, beginning)).await?;
     end(running, front, beside, &mut host, signal).await
 }
 
@@ -209,10 +219,8 @@ async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
     running: &Arc<Running<C>>,
     host: &mut Host<F>,
     front: &FrontHandle,
-    read: Time,
+    (mut watcher, mut beginning): (Option<ConfigWatcher>, JoinSet<std::io::Result<ConfigWatcher>>),
 ) -> Result<&'static str, StartError> {
-    let mut beginning = Box::pin(ConfigWatcher::new(running, read));
-    let mut watcher: Option<ConfigWatcher> = None;
     let mut owed = Owed::default();
     let mut work: JoinSet<Option<Reload>> = JoinSet::new();
     let mut deaf = false;
@@ -237,8 +245,8 @@ async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
                 // Whoever could give orders is gone; changes on disk are followed all the same.
                 None => deaf = true,
             },
-            begun = &mut beginning, if watcher.is_none() => {
-                let begun = begun?;
+            Some(late) = beginning.join_next() => {
+                let begun = begun(late)?;
                 // The inventory may have changed since it began.
                 begun.follow(running);
                 watcher = Some(begun);
@@ -268,6 +276,10 @@ async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
             },
         }
     }
+}
+
+fn begun(watcher: Result<std::io::Result<ConfigWatcher>, JoinError>) -> std::io::Result<ConfigWatcher> {
+    watcher.map_err(std::io::Error::other)?
 }
 
 async fn changed(watcher: Option<&mut ConfigWatcher>) -> Changed {
