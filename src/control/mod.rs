@@ -16,6 +16,8 @@
 //!
 //! [`client`] asks, [`guard`] says who may ask and how much; the daemon answers, in [`crate::daemon::control`].
 
+#![warn(missing_docs)]
+
 pub mod client;
 pub mod guard;
 mod peer;
@@ -80,6 +82,7 @@ impl Selection {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RotateRequest {
+    /// Which tokens.
     #[serde(flatten)]
     pub tokens: Selection,
     /// How long the daemon waits for handovers before it answers. The rotations go on afterwards.
@@ -96,6 +99,7 @@ pub struct RotateRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Expected {
+    /// The number of results.
     pub expected: usize,
 }
 
@@ -103,11 +107,13 @@ pub struct Expected {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AdoptRequest {
+    /// The token that takes it over.
     pub token: TokenName,
     /// The provider's id, where the operator knows it.
     pub id: Option<RemoteId>,
     /// When it expires, where the operator knows it.
     pub expires: Option<Time>,
+    /// How long the daemon waits for the handover before it answers.
     pub timeout_seconds: u64,
 }
 
@@ -126,6 +132,7 @@ pub struct AuditRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PruneRequest {
+    /// Records that are older go.
     pub before: Time,
 }
 
@@ -133,6 +140,7 @@ pub struct PruneRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PruneAnswer {
+    /// How many records went.
     pub removed: u64,
     /// The oldest record that is left; `None`: there are no records.
     pub first: Option<i64>,
@@ -142,7 +150,9 @@ pub struct PruneAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RollbackRequest {
+    /// The token that goes back.
     pub token: TokenName,
+    /// How long the daemon waits for the handover before it answers.
     pub timeout_seconds: u64,
 }
 
@@ -150,6 +160,7 @@ pub struct RollbackRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ExplainRequest {
+    /// The token that is asked about.
     pub token: TokenName,
 }
 

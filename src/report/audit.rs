@@ -18,6 +18,7 @@ const SOON: Span = Span::days(14);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Audit {
+    /// When it was made.
     pub at: Time,
     /// In the order of names.
     pub accounts: Vec<AccountAudit>,
@@ -27,7 +28,9 @@ pub struct Audit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AccountAudit {
+    /// Its name.
     pub account: AccountName,
+    /// Its provider definition.
     pub provider: ProviderName,
     /// Its definition can list tokens.
     pub lists: bool,
@@ -39,6 +42,7 @@ pub struct AccountAudit {
     pub listed: usize,
     /// How many of them the journal accounts for.
     pub managed: usize,
+    /// Tokens that somebody should look at.
     pub findings: Vec<Finding>,
 }
 
@@ -46,15 +50,21 @@ pub struct AccountAudit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finding {
+    /// Whose it is.
     pub standing: Standing,
+    /// The provider's id.
     pub id: Option<RemoteId>,
     /// Its name or description; carries the marker where it has one.
     pub name: Option<String>,
     /// The token of the inventory that it is a generation of.
     pub token: Option<TokenName>,
+    /// When it expires.
     pub expires: Expiry,
+    /// When it was made, where the provider tells.
     pub created: Option<Time>,
+    /// When it was last used, where the provider tells.
     pub last_used: Option<Time>,
+    /// It has no end.
     pub never_expires: bool,
     /// It has expired and is still listed.
     pub expired: bool,
@@ -82,9 +92,11 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Reaped {
+    /// It is revoked.
     Revoked,
     /// It is tried again as long as a daemon runs.
     NotYet {
+        /// Why not, in one line.
         why: String,
     },
 }

@@ -23,10 +23,13 @@ pub struct Explanation {
     pub at: Time,
     /// Whether a running daemon says so. Otherwise it is what the journal says.
     pub daemon: bool,
+    /// Its status.
     pub token: TokenStatus,
+    /// Its account's status, where it is known.
     pub account: Option<AccountStatus>,
     /// Every rule that could make the token due, also those that do not apply to it.
     pub rules: Vec<Rule>,
+    /// Its window, where the inventory sets one.
     pub window: Option<WindowNow>,
     /// What keeps the next rotation from beginning, or would if it were due.
     pub obstacles: Vec<Obstacle>,
@@ -54,8 +57,11 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct WindowNow {
+    /// The expression at whose firings it opens.
     pub cron: String,
+    /// The time zone that the expression is read in.
     pub timezone: String,
+    /// It is open now.
     pub open: bool,
     /// When it closes if it is open, and when it opens otherwise; `None`: never.
     pub changes: Option<Time>,
@@ -69,6 +75,7 @@ pub struct Obstacle {
     pub code: String,
     /// When it is over, or looked at again; `None`: when something else happens.
     pub until: Option<Time>,
+    /// One sentence.
     pub words: String,
 }
 

@@ -3,6 +3,8 @@
 //! Fields are added, never renamed. Each is made of inventory, state and time by a pure function; [`crate::view`] shows
 //! them to people, [`crate::control`] carries them.
 
+#![warn(missing_docs)]
+
 pub mod audit;
 pub mod explanation;
 pub mod outlook;

@@ -65,6 +65,7 @@ impl NextAction {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outlook {
+    /// What is done next.
     pub action: NextAction,
     /// When it begins; `None`: nobody can tell, or never.
     pub at: Option<Time>,

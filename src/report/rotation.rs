@@ -24,7 +24,9 @@ pub enum RotateOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RotateResult {
+    /// The token.
     pub token: TokenName,
+    /// What became of it.
     pub outcome: RotateOutcome,
     /// The generation that is current now.
     pub generation: Option<GenerationNo>,

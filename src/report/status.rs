@@ -25,6 +25,7 @@ pub struct Status {
     pub at: Time,
     /// `None`: no daemon runs, and the rest is what the journal says.
     pub daemon: Option<DaemonStatus>,
+    /// The journal that it was read from.
     pub journal: JournalStatus,
     /// In the order of names.
     pub accounts: Vec<AccountStatus>,
@@ -36,8 +37,11 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DaemonStatus {
+    /// Its process id.
     pub pid: u32,
+    /// patrold's version.
     pub version: String,
+    /// When it was started.
     pub started: Time,
     /// The files of the inventory in force.
     pub inventory: Vec<String>,
@@ -49,7 +53,9 @@ pub struct DaemonStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ReloadStatus {
+    /// When it was tried.
     pub at: Time,
+    /// What came of it.
     #[serde(flatten)]
     pub answer: ReloadAnswer,
 }
@@ -58,6 +64,7 @@ pub struct ReloadStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct JournalStatus {
+    /// The directory that it is in.
     pub state_dir: String,
     /// Why it cannot be written, where it cannot.
     pub failure: Option<Failure>,
@@ -72,6 +79,7 @@ pub struct JournalStatus {
 pub enum AccountCondition {
     /// Nothing was tried so far, or no daemon runs.
     Unknown,
+    /// Its last operation succeeded.
     Fine,
     /// Its credential is dead or missing, or the provider cannot be reached.
     Degraded,
@@ -95,9 +103,13 @@ impl AccountCondition {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AccountStatus {
+    /// Its name in the inventory.
     pub name: AccountName,
+    /// Its provider definition.
     pub provider: ProviderName,
+    /// Where the provider is.
     pub url: String,
+    /// Whether it can be used.
     pub condition: AccountCondition,
     /// Since when it is degraded.
     pub since: Option<Time>,
@@ -109,6 +121,7 @@ pub struct AccountStatus {
     pub blocked_until: Option<Time>,
     /// When an operation last succeeded.
     pub last_success: Option<Time>,
+    /// Why an operation last failed.
     pub last_error: Option<ErrorStatus>,
     /// When its tokens were last listed.
     pub last_listing: Option<Time>,
@@ -169,13 +182,17 @@ impl Condition {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TokenStatus {
+    /// Its name in the inventory.
     pub name: TokenName,
     /// `None`: it is not in the inventory, and the journal does not tell either.
     pub account: Option<AccountName>,
+    /// Its account's provider definition.
     pub provider: Option<ProviderName>,
+    /// How it fares.
     pub condition: Condition,
     /// Where it is in its life.
     pub phase: String,
+    /// The inventory says so.
     pub paused: bool,
     /// The generation that consumers use.
     pub current: Option<GenerationStatus>,
@@ -189,7 +206,9 @@ pub struct TokenStatus {
     pub next: Outlook,
     /// Consecutive failures.
     pub failures: u32,
+    /// When what failed is tried again.
     pub next_attempt: Option<Time>,
+    /// What failed last.
     pub last_error: Option<ErrorStatus>,
     /// When a secret was last handed over.
     pub last_success: Option<Time>,
@@ -204,13 +223,17 @@ pub struct TokenStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GenerationStatus {
+    /// Its number; the first is 1, one that was adopted 0.
     pub number: GenerationNo,
     /// Renewals in place.
     pub revision: u32,
+    /// Its name at the provider, where patrold gave it one.
     pub marker: Option<Marker>,
     /// The provider's own id.
     pub id: Option<RemoteId>,
+    /// When it was asked for.
     pub minted_at: Time,
+    /// When its secret expires, on the provider's clock.
     pub expires: Expiry,
     /// Less than nothing once it has expired; `None` where there is no expiry.
     pub expires_in_seconds: Option<i64>,
@@ -222,6 +245,7 @@ pub struct GenerationStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RetiringStatus {
+    /// The generation.
     #[serde(flatten)]
     pub generation: GenerationStatus,
     /// When the new one became current.
@@ -234,7 +258,9 @@ pub struct RetiringStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ErrorStatus {
+    /// When it happened.
     pub at: Time,
+    /// Its stable code.
     pub code: FailureCode,
     /// One line.
     pub message: String,
@@ -251,7 +277,9 @@ impl ErrorStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OwedKind {
+    /// A store is not written.
     Store,
+    /// A hook has not succeeded.
     Hook,
 }
 
@@ -259,12 +287,17 @@ pub enum OwedKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OwedStatus {
+    /// Which of both.
     pub kind: OwedKind,
     /// The store's key or the hook's command.
     pub key: String,
+    /// How often it was tried.
     pub attempts: u32,
+    /// When it first failed.
     pub since: Time,
+    /// When it is tried again.
     pub next: Time,
+    /// Why it failed last, in one line.
     pub error: String,
 }
 
@@ -272,14 +305,19 @@ pub struct OwedStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OrphanStatus {
+    /// Why it is still there.
     pub kind: OrphanKind,
+    /// Its generation, where it is one.
     pub number: Option<GenerationNo>,
+    /// Its name at the provider.
     pub marker: Option<Marker>,
+    /// The provider's id.
     pub id: Option<RemoteId>,
     /// When it ends for sure.
     pub until: Option<Time>,
     /// Its revocation failed and is tried again then.
     pub next_attempt: Option<Time>,
+    /// Why its revocation failed last, in one line.
     pub error: Option<String>,
 }
 

@@ -11,12 +11,16 @@ use crate::secret::Redactor;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Report {
+    /// The definition that was tested.
     pub provider: ProviderName,
+    /// The account that it was tested at.
     pub account: AccountName,
+    /// Where the provider is.
     pub url: String,
     /// Everything that the definition claims was seen to hold, and nothing is left behind that the test could have
     /// taken back.
     pub held: bool,
+    /// One line for each ability.
     pub findings: Vec<Finding>,
     /// What was not understood, although nothing depends on it.
     pub warnings: Vec<String>,
@@ -64,9 +68,11 @@ impl Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finding {
+    /// What the line is about.
     pub ability: Ability,
     /// The definition claims it.
     pub claimed: bool,
+    /// What the test saw of it.
     pub seen: Seen,
     /// In few words.
     pub evidence: String,
@@ -85,6 +91,7 @@ impl Finding {
 pub enum Ability {
     /// The account's credential is accepted.
     Authenticate,
+    /// A token can be minted.
     Mint,
     /// The answer to a mint holds an id.
     Id,
@@ -100,6 +107,7 @@ pub enum Ability {
     Renew,
     /// Two tokens live side by side.
     Overlap,
+    /// A token can be revoked.
     Revoke,
     /// A revoked token is refused.
     Dead,
@@ -131,7 +139,9 @@ impl Ability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seen {
+    /// It was seen to hold.
     Yes,
+    /// It was seen not to hold.
     No,
     /// The definition has no way to do or to see it.
     NotDefined,
@@ -155,10 +165,13 @@ impl Seen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Left {
+    /// The account that it was minted at.
     pub account: AccountName,
+    /// Its name at the provider.
     pub marker: String,
     /// Unknown where the answer to its mint was lost.
     pub id: Option<RemoteId>,
+    /// When it expires, where that is known.
     pub expires: Option<Time>,
     /// Why it was not taken back.
     pub why: String,

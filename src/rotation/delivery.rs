@@ -13,7 +13,9 @@ use super::generation::Retry;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
+    /// Stores that were tried.
     pub stores: BTreeMap<StoreKey, Progress>,
+    /// Hooks that were tried.
     pub hooks: BTreeMap<HookKey, Progress>,
     /// When every store and hook was done. Until then, one without a row is owed; afterwards, a hook that the
     /// inventory adds is not run for an old delivery.
@@ -37,7 +39,10 @@ impl Delivery {
 #[serde(tag = "progress", rename_all = "kebab-case")]
 pub enum Progress {
     /// Acknowledged.
-    Done { at: Time },
+    Done {
+        /// When.
+        at: Time,
+    },
     /// Tried in vain; owed.
     Failed(Retry),
 }

@@ -6,6 +6,8 @@
 //!
 //! Stored state: events are added, never renamed or reused; old ones stay readable.
 
+#![warn(missing_docs)]
+
 mod told;
 
 use std::collections::BTreeMap;
@@ -40,6 +42,7 @@ macro_rules! events {
         [$({ $($case:tt)* } $(if $guard:expr)? => $level:ident $sentence:literal $ended:expr),+ $(,)?];
     )*) => {
         /// One thing that happened to one token.
+        #[allow(missing_docs, reason = "the sentence about an event names its fields where their names do not tell")]
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "event")]
         pub enum Event {

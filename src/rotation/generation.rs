@@ -15,6 +15,7 @@ use crate::secret::Fingerprint;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generation {
+    /// Its number; the first is 1, one that was adopted 0.
     pub number: GenerationNo,
     /// The account that minted it, and that can revoke it, whatever the inventory says later.
     pub account: AccountName,
@@ -24,6 +25,7 @@ pub struct Generation {
     pub revision: u32,
     /// None for an adopted secret.
     pub marker: Option<Marker>,
+    /// What the provider said of it.
     pub remote: Remote,
     /// When it was minted, or adopted.
     pub minted_at: Time,
@@ -56,7 +58,9 @@ pub struct Retry {
     pub attempts: u32,
     /// When the first of them was.
     pub since: Time,
+    /// Why it failed last.
     pub failure: Failure,
+    /// When it is tried again.
     pub next: Time,
 }
 
@@ -72,6 +76,8 @@ impl Retry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Noted {
+    /// When it happened.
     pub at: Time,
+    /// What failed.
     pub failure: Failure,
 }

@@ -3,6 +3,8 @@
 //! Everything in this file is stored state: it is written to the journal as JSON. Variants and fields are added, never
 //! renamed or reused.
 
+#![warn(missing_docs)]
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +107,7 @@ impl TokenState {
 /// Where a token is in its life. See the diagram in [`crate::rotation`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "fields are named as their types, which say what they are")]
 pub enum Phase {
     /// No generation is known.
     #[default]
@@ -301,6 +304,7 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Current {
+    /// The generation that consumers use.
     pub generation: Generation,
     /// What was delivered of it, and what is owed.
     pub delivery: Delivery,
@@ -347,8 +351,11 @@ impl Current {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Candidate {
+    /// The generation that is on its way to consumers.
     pub generation: Generation,
+    /// The rotation that it belongs to.
     pub rotation: RotationId,
+    /// Which stores and hooks have it.
     pub delivery: Delivery,
     /// The answer to its mint shows that it is not what was asked for.
     #[serde(rename = "objection")]
@@ -368,7 +375,12 @@ pub enum Origin {
     /// An operator brought it: where it is not handed over, it is forgotten, and stays theirs.
     Adopted,
     /// It was current before, and an operator asked for it again: where it is not handed over, it goes on retiring.
-    Recalled { handed_over: Time, revoke_at: Time },
+    Recalled {
+        /// When the newer one took its place.
+        handed_over: Time,
+        /// Where it is not handed over again, it is not revoked before this.
+        revoke_at: Time,
+    },
 }
 
 impl Origin {
@@ -381,7 +393,9 @@ impl Origin {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retiring {
+    /// The generation that consumers used before.
     pub generation: Generation,
+    /// The rotation that replaced it.
     pub rotation: RotationId,
     /// When the new generation became current.
     pub handed_over: Time,
@@ -393,13 +407,17 @@ pub struct Retiring {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Intent {
+    /// The rotation that it belongs to.
     pub rotation: RotationId,
+    /// The generation that is asked for.
     pub number: GenerationNo,
+    /// The name that it gets at the provider.
     pub marker: Marker,
     /// The account that is asked.
     pub account: AccountName,
     /// The parameters that are asked for.
     pub params: Params,
+    /// When it was written down.
     pub at: Time,
     /// Why: the stable code of a [`crate::rotation::reason::Reason`].
     pub reason: String,
@@ -421,6 +439,7 @@ pub struct Search {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Undo {
+    /// Why the new generation is taken back.
     pub why: Failure,
     /// Consumers may hold the new secret: the old one goes back into the stores and the hooks run again before the new
     /// generation is revoked.

@@ -55,6 +55,7 @@ words! {
 words! {
     /// How a step ended.
     StepResult {
+        /// It was done.
         Ok = "ok",
         /// It is tried again, or something else is done instead.
         Failed = "failed",
@@ -68,7 +69,9 @@ words! {
 /// The step of a rotation that an event ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
+    /// None.
     Nothing,
+    /// This one.
     Step(StepName, StepResult),
     /// The one that was to come next, by the phase that the event leads to; it failed.
     Next,

@@ -50,6 +50,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "daemon/config_watch",
             "daemon/rekey",
             "daemon/reload",
+            "daemon/serve",
             "daemon/shared",
             "files",
             "store",

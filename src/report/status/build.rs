@@ -24,16 +24,19 @@ use super::{
 /// One token with everything that its status is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
+    /// Its name.
     pub name: &'a TokenName,
     /// What the inventory says of it, or said last. `None`: nobody knows.
     pub policy: Option<&'a TokenPolicy>,
     /// It is in the inventory.
     pub wanted: bool,
+    /// What the journal says of it.
     pub state: &'a TokenState,
     /// The clock of its account, as far as a running daemon has seen it.
     pub clock: ProviderClock,
     /// When the provider accepted its secret last, as far as a running daemon knows.
     pub proof: Option<Proof>,
+    /// What it is doing.
     pub progress: Progress<'a>,
 }
 
@@ -52,8 +55,13 @@ pub enum Progress<'a> {
     Asleep(&'a Abilities),
     /// The daemon is busy with it.
     Busy,
-    /// The daemon waits. `stuck`: why the journal cannot be written, where it cannot.
-    Resting { rest: &'a Rest, stuck: Option<&'a Failure> },
+    /// The daemon waits.
+    Resting {
+        /// For what.
+        rest: &'a Rest,
+        /// Why the journal cannot be written, where it cannot.
+        stuck: Option<&'a Failure>,
+    },
 }
 
 /// What a running daemon knows of an account.
@@ -63,6 +71,7 @@ pub struct AccountFacts<'a> {
     pub health: Option<&'a AccountHealth>,
     /// Why it cannot be used, or cannot be listed.
     pub failure: Option<&'a Failure>,
+    /// When its tokens were last listed.
     pub last_listing: Option<Time>,
     /// Markers of live tokens that no generation accounts for.
     pub orphans: &'a BTreeSet<String>,
