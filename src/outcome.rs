@@ -246,6 +246,12 @@ failure_codes! {
     /// As its provider tells it: a rotation or renewal that helped nobody.
     NotLengthened = "not-lengthened", "the new secret does not live longer than the one before",
         "compare the provider's clock and the expiry that it tells with the time here: `patrold explain` shows both; patrold goes on with backoff";
+    /// A mint gave a token that exists already.
+    SameToken = "same-token", "the provider gave a token that exists already instead of a new one",
+        "a definition fits that makes a token at each request: this request gets or renews the one that there is";
+    /// The journal's secret is dead, and a store holds another one that works.
+    StoreNewer = "store-newer", "a store holds another secret that works, and the journal's is not accepted",
+        "take it over with `patrold adopt`, or have both replaced with `patrold rotate`; was an older journal restored?";
     /// An operator stopped it, or the inventory changed.
     Withdrawn = "withdrawn", "the rotation was withdrawn",
         "nothing, if that was the intention";

@@ -26,10 +26,12 @@ pub struct Listing {
     entries: Vec<Entry>,
     skew: Option<Span>,
     complete: bool,
+    /// The definition says that an entry may be missing although its token lives.
+    leaves_out: bool,
     /// Positions of the entries that have an id, in the order of the ids. Positions instead of a map with keys of its
     /// own: four bytes for each entry.
     by_id: Vec<u32>,
-    /// Positions of the entries that have a name, in the order of what [`Marker::within`] makes of the names.
+    /// Positions of the entries that have a name, in the order of what [`key`] makes of the names.
     by_name: Vec<u32>,
 }
 
@@ -46,7 +48,13 @@ impl Listing {
         // Stable sorts: among equals, what the provider listed first comes first.
         by_id.sort_by_key(|position| id_of(&entries[*position as usize]));
         by_name.sort_by_key(|position| key_of(&entries[*position as usize]));
-        Self { at, entries, skew, complete, by_id, by_name }
+        Self { at, entries, skew, complete, leaves_out: false, by_id, by_name }
+    }
+
+    /// The same of a provider that may leave out tokens that live: `absence = "unknown"`.
+    #[must_use]
+    pub fn leaving_out(self, leaves_out: bool) -> Self {
+        Self { leaves_out, ..self }
     }
 
     /// The moment before the first page was asked for: what was minted later may be missing.
@@ -64,10 +72,14 @@ impl Listing {
         self.skew
     }
 
-    /// Whether these are all entries. If not, the provider had more than an account reads: that an entry is missing
-    /// proves nothing then.
+    /// Whether these are all entries. If not, the provider had more than an account reads.
     pub fn is_complete(&self) -> bool {
         self.complete
+    }
+
+    /// Whether it says anything of a token that it does not contain that the token is missing.
+    pub fn tells_absence(&self) -> bool {
+        self.complete && !self.leaves_out
     }
 
     /// The entry with this id, or else one whose name carries the same marker (or is the same, without a marker). An
@@ -84,7 +96,7 @@ impl Listing {
 
     /// Every entry whose name carries the same marker as `name`; the same name, where `name` carries none.
     pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Entry> {
-        let wanted = Marker::within(name);
+        let wanted = key(name);
         equal_range(&self.entries, &self.by_name, move |entry| key_of(entry).cmp(&Some(wanted)))
     }
 }
@@ -118,7 +130,8 @@ impl<C: Clock> Account<C> {
                 Some(next) => cursors.push(next),
             }
         };
-        Outcome::Done(Listing::new(at, entries, self.clock().skew(), complete))
+        let leaves_out = self.0.policy.provider.listing_leaves_out();
+        Outcome::Done(Listing::new(at, entries, self.clock().skew(), complete).leaving_out(leaves_out))
     }
 
     /// One page. A page after the first is waited for until `latest`, and asked for again when it is put off until then.
@@ -158,7 +171,12 @@ fn id_of(entry: &Entry) -> Option<&str> {
 }
 
 fn key_of(entry: &Entry) -> Option<&str> {
-    entry.name.as_deref().map(Marker::within)
+    entry.name.as_deref().map(key)
+}
+
+/// The marker within `name`, or else all of it without blanks around: a provider may trim names.
+fn key(name: &str) -> &str {
+    Marker::within(name).unwrap_or(name.trim())
 }
 
 #[cfg(test)]
@@ -189,6 +207,7 @@ mod tests {
             entry(Some("13"), Some("patrold-1a2b3c4d-gps-g3-000000000003"), true),
             entry(Some("14"), Some("patrold-1a2b3c4d-gps-g3-000000000003"), false),
             entry(None, None, false),
+            entry(Some("15"), Some("robot$library+patrold-1a2b3c4d-gps-g5-000000000005"), false),
         ];
         let listing = Listing::new(Time::UNIX_EPOCH, entries, None, true);
         for (sentence, id, name, position) in [
@@ -199,6 +218,7 @@ mod tests {
             ("by name, the id not listed", Some("404"), Some("laptop"), Some(0)),
             ("a marker among other words", None, Some("patrold-1a2b3c4d-gps-g1-000000000001"), Some(1)),
             ("the wanted text has words around too", None, Some("x patrold-1a2b3c4d-gps-g2-000000000002"), Some(2)),
+            ("a marker that the service decorates", None, Some("patrold-1a2b3c4d-gps-g5-000000000005"), Some(7)),
             ("a live one before a dead one", None, Some("patrold-1a2b3c4d-gps-g3-000000000003"), Some(5)),
             ("a marker's beginning is no marker", None, Some("patrold-1a2b3c4d-gps-g3-00000000000"), None),
             ("nothing to look for", None, None, None),

@@ -103,10 +103,7 @@ fn verdict(audit: &Audit, reap: bool) -> Exit {
     let able = audit.accounts.iter().filter(|account| account.lists).count();
     let failed = audit.accounts.iter().filter(|account| account.lists && account.failure.is_some()).count();
     let findings = audit.accounts.iter().flat_map(|account| &account.findings);
-    let left = reap
-        && findings
-            .filter(|it| it.standing == crate::report::audit::Standing::Orphan)
-            .any(|it| it.reaped != Some(Reaped::Revoked));
+    let left = reap && findings.filter(|it| it.orphan().is_some()).any(|it| it.reaped != Some(Reaped::Revoked));
     match failed {
         failed if failed == able => Exit::Failed,
         0 if !left => Exit::Fine,

@@ -16,7 +16,7 @@ use crate::journal::Journal;
 use crate::names::{AccountName, Marker, TokenName};
 use crate::outcome::{Failure, Outcome};
 use crate::provider::Params;
-use crate::report::audit::{AccountAudit, Audit, Known, Reaped, Standing};
+use crate::report::audit::{AccountAudit, Audit, Known, Reaped};
 use crate::rotation::orphan::{self, Orphan};
 use crate::rotation::{Event, TokenState};
 
@@ -59,12 +59,12 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         }
         // Generations of other accounts' tokens may have been minted here before they moved.
         let tokens = self.tokens.all();
-        let mut states: Vec<_> = tokens.iter().map(|(name, token)| (name, token.view().state)).collect();
+        let mut states = self.states();
         let listings = match self.listings(&member, policy, &tokens).await {
             Ok(listings) => listings,
             Err(failure) => return failed(failure.to_string()),
         };
-        states.extend(tokens.iter().map(|(name, token)| (name, token.view().state)));
+        states.extend(self.states());
         let aside = self.tokens.aside();
         let mut known = Known::default();
         known.set_aside(self.machine.instance, aside.keys());
@@ -77,11 +77,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let instance = self.machine.instance;
         let mut audit =
             AccountAudit::new(name, provider, complete, entries, &known, instance, (member.provider_clock(), now));
-        for finding in audit.findings.iter_mut().filter(|finding| finding.standing == Standing::Orphan) {
-            let Some(marker) = finding.name.as_deref().map(Marker::within).filter(|marker| reap.contains(marker))
-            else {
-                continue;
-            };
+        for finding in &mut audit.findings {
+            let Some(marker) = finding.orphan().filter(|marker| reap.contains(marker)) else { continue };
             let shown = listings.iter().find(|(_, listing)| listing.named(marker).next().is_some());
             let key = shown.map(|(key, _)| key.clone()).unwrap_or_default();
             finding.reaped = Some(match self.reap(&member, &key, &tokens, marker, waker).await {
@@ -148,7 +145,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             .find(|(name, _)| of_token(name))
             .or(first)
             .ok_or_else(|| "no token of the inventory uses this account any more: revoke it by hand".to_owned())?;
-        let parsed = serde_json::from_value(marker.into()).map_err(|_| "its marker cannot be read".to_owned())?;
+        let parsed = Marker::read(marker).ok_or_else(|| "its marker cannot be read".to_owned())?;
         let now = self.clock.now();
         let mut follow = token.follow();
         {

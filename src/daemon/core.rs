@@ -6,22 +6,25 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
 
-use crate::account::Listing;
+use crate::account::{AccountState, Listing};
 use crate::clock::{Clock, Span, Time};
 use crate::event;
 use crate::inventory::diff::{Change, diff};
 use crate::inventory::{Credential, Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
-use crate::names::{AccountName, Marker, TokenName};
+use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::report::audit::Known;
 use crate::rotation::decide::Rest;
 use crate::rotation::effects::Effects;
 use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::state::Orphan;
 use crate::rotation::{Event, Phase, TokenState};
 use crate::timing::backoff;
 
 use super::deadlines::Key;
+use super::orphans::Count;
 use super::real::Real;
 use super::registry::{Registry, Token};
 use crate::account::pool::{Accounts, Member, Precedence};
@@ -34,6 +37,8 @@ pub struct Core<C, J> {
     pub accounts: Arc<Accounts<C>>,
     pub tokens: Arc<Registry>,
     inventory: RwLock<Arc<Inventory>>,
+    /// What the journal knows of tokens that are in no inventory any more, nor their accounts.
+    strays: Vec<(TokenName, Arc<TokenState>)>,
     /// Per account: consecutive failed polls, the last failure, and markers that nobody accounts for.
     polls: RwLock<BTreeMap<AccountName, Poll>>,
     /// How often a file changed that a secret may come from.
@@ -63,20 +68,26 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let accounts = Arc::clone(&machine.effects.accounts);
         let tokens = Arc::clone(&machine.effects.tokens);
         accounts.update(&inventory).await;
-        let core = Self {
+        let mut core = Self {
             clock,
             machine,
             accounts,
             tokens,
             inventory: RwLock::new(inventory),
+            strays: Vec::new(),
             polls: RwLock::default(),
             changes: AtomicU64::new(0),
         };
-        core.adopt_states(states, unreadable).await;
+        core.strays = core.adopt_states(states, unreadable).await;
         core
     }
 
-    async fn adopt_states(&self, mut states: BTreeMap<TokenName, TokenState>, unreadable: &[SecretSlot]) {
+    /// Gives the states of tokens that nothing can be done for.
+    async fn adopt_states(
+        &self,
+        mut states: BTreeMap<TokenName, TokenState>,
+        unreadable: &[SecretSlot],
+    ) -> Vec<(TokenName, Arc<TokenState>)> {
         let inventory = self.inventory();
         for (name, policy) in &inventory.tokens {
             let mut state = states.remove(name).unwrap_or_default();
@@ -84,9 +95,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             params.for_each(|params| params.share(&policy.params));
             self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::clone(policy), true, state)));
         }
+        let mut strays = Vec::new();
         for (name, state) in states {
-            if let Some(policy) = leftover_policy(&inventory, &name, &state) {
-                self.tokens.insert(name, Arc::new(Token::new(Arc::new(policy), false, state)));
+            match leftover_policy(&inventory, &name, &state) {
+                Some(policy) => self.tokens.insert(name, Arc::new(Token::new(Arc::new(policy), false, state))),
+                None => strays.push((name, Arc::new(state))),
             }
         }
         for (name, token) in self.tokens.all() {
@@ -105,6 +118,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let views: Vec<_> = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state)).collect();
         let mut tally = self.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.recall(views.iter().map(|(name, state)| (name, &**state)));
+        drop(tally);
+        strays
     }
 
     /// Gives accounts that authenticate with a managed token its current secret, where they have none of it yet: when
@@ -262,7 +277,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let policy = token.policy();
         let member = self.accounts.get(&policy.account.name)?;
         let listing = listing_for(&member, &policy, state);
-        Some(Context { wanted: token.wanted(), abilities: Arc::clone(&member.abilities), listing, policy })
+        Some(Context {
+            wanted: token.wanted(),
+            abilities: Arc::clone(&member.abilities),
+            refused: refused(&member, &policy),
+            listing,
+            policy,
+        })
     }
 
     /// Asks what the provider knows of an account's tokens; not before the account has a credential. Returns the tokens that should look at the answer, and when
@@ -279,8 +300,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let tokens: Vec<_> =
             self.tokens.all().into_iter().filter(|(_, it)| it.policy().account.name == *name).collect();
         let begun = self.clock.now();
-        // What was accounted for when the listing began may have ended by the time it is compared.
-        let mut states: Vec<_> = tokens.iter().map(|(_, token)| token.view().state).collect();
         let mut failure = None;
         let mut asked = HashSet::new();
         for (_, token) in &tokens {
@@ -293,11 +312,10 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 };
             }
         }
-        states.extend(tokens.iter().map(|(_, token)| token.view().state));
-        let orphans = self.orphans(&member, &states);
         let now = self.clock.now();
         let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
         let poll = polls.entry(name.clone()).or_default();
+        let orphans = self.orphans(&member, begun, &poll.orphans);
         tell_orphans(name, &orphans.difference(&poll.orphans).map(String::as_str).collect::<Vec<_>>());
         poll.orphans = orphans;
         let next = match failure {
@@ -330,19 +348,46 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         (tokens.into_iter().map(|(name, _)| name).collect(), next)
     }
 
-    /// Live tokens with a marker of this installation that none of `states` accounts for.
-    fn orphans(&self, member: &Member<C>, states: &[Arc<TokenState>]) -> BTreeSet<String> {
-        let known: HashSet<&str> = states.iter().flat_map(|state| state.markers()).collect();
+    /// The orphans that listings begun at `begun` or later show. Where a listing failed, those `before` are still there
+    /// that nobody accounts for by now.
+    fn orphans(&self, member: &Member<C>, begun: Time, before: &BTreeSet<String>) -> BTreeSet<String> {
+        let (settle, accounted) = (member.abilities.settle, &self.machine.effects.accounted);
         let listings = member.listings();
-        let names = listings.iter().flat_map(|listing| listing.entries()).filter(|entry| !entry.dead);
-        let ours = names.filter_map(|entry| entry.name.as_deref()).map(Marker::within);
+        let old = listings.iter().any(|listing| listing.at() < begun);
+        let states = self.states();
         // Nobody can read what a token that is set aside accounts for.
         let aside = self.tokens.aside();
-        let is_aside = |name: &str| aside.keys().any(|token| Marker::is_for(self.machine.instance, token, name));
-        let ours = ours.filter(|name| Marker::is_of(self.machine.instance, name) && !known.contains(name));
-        let ours = ours.filter(|name| !is_aside(name));
-        ours.map(str::to_owned).collect()
+        let mut known = Known::default();
+        known.set_aside(self.machine.instance, aside.keys());
+        for (token, state) in &states {
+            known.add(&member.policy.name, token, state);
+        }
+        let count =
+            Count { instance: self.machine.instance, known: &known, accounted, settle, clock: member.provider_clock() };
+        let fresh = listings.iter().filter(|listing| listing.at() >= begun);
+        let mut orphans = count.orphans(fresh.map(|listing| &**listing));
+        if old {
+            orphans.extend(before.iter().filter(|marker| !known.has(marker)).cloned());
+        }
+        accounted.forget(begun.checked_sub_signed(settle).unwrap_or(Time::MIN_UTC));
+        orphans
     }
+
+    /// The state of every token that the journal knows.
+    pub fn states(&self) -> Vec<(TokenName, Arc<TokenState>)> {
+        let tokens = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state));
+        tokens.chain(self.strays.iter().cloned()).collect()
+    }
+}
+
+/// When the account was last refused, where it authenticates with this very token.
+fn refused<C: Clock>(member: &Member<C>, policy: &TokenPolicy) -> Option<Time> {
+    if member.policy.credential != Credential::Token(policy.name.clone()) {
+        return None;
+    }
+    let health = member.client().ok()?.health();
+    let failure = health.last_failure.filter(|_| matches!(health.state, AccountState::Degraded { .. }))?;
+    (failure.failure.code == FailureCode::Unauthorized).then_some(failure.at)
 }
 
 /// Tells of orphans that were not listed before: of a few, each; of many, one line. A provider that lists what it likes
@@ -386,8 +431,14 @@ fn leftover_policy(inventory: &Inventory, name: &TokenName, state: &TokenState) 
         }
         (phase, _) => {
             let candidate = phase.candidate().map(|candidate| &candidate.generation);
-            let generation = candidate.or(phase.current().map(|current| &current.generation))?;
-            (&generation.account, generation.params.as_ref())
+            let generation = candidate.or(phase.current().map(|current| &current.generation));
+            let orphans = state.orphans.iter().filter_map(|orphan| match orphan {
+                Orphan::UnknownMint { account, params, .. } => Some((account, Some(params))),
+                Orphan::Deferred { generation, .. } => Some((&generation.account, generation.params.as_ref())),
+                Orphan::Unrevocable { .. } => None,
+            });
+            let generation = generation.map(|generation| (&generation.account, generation.params.as_ref()));
+            generation.into_iter().chain(orphans).next()?
         }
     };
     let account = inventory.accounts.get(account)?;

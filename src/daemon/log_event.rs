@@ -112,6 +112,7 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         | Event::Requested {}
         | Event::Compromised {}
         | Event::MintUnknown { .. }
+        | Event::MintedInPlace { .. }
         | Event::OrphanRevoked { .. }
         | Event::Verified { .. }
         | Event::Delivered {}

@@ -12,6 +12,7 @@ mod hold_back;
 pub mod http;
 mod log_event;
 pub mod once;
+pub mod orphans;
 pub mod real;
 mod reaper;
 pub mod registry;
@@ -157,6 +158,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
         hooks: HookRunner::new(hook::COALESCE),
         fingerprinter,
         tally: Mutex::default(),
+        accounted: orphans::Accounted::default(),
         stopping: Arc::clone(&stopping),
     };
     let machine = Machine { effects, journal, clock, instance };

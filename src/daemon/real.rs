@@ -23,6 +23,7 @@ use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
 use crate::store::{self, drift};
 
 use super::log_event::log_event;
+use super::orphans::Accounted;
 use super::registry::Registry;
 use crate::account::pool::{Accounts, Member, Precedence};
 
@@ -36,6 +37,8 @@ pub struct Real<C, J> {
     pub fingerprinter: Fingerprinter,
     /// What happened since the start.
     pub tally: Mutex<Tally>,
+    /// Which tokens at the providers were managed lately.
+    pub accounted: Accounted,
     pub stopping: Arc<AtomicBool>,
 }
 
@@ -142,6 +145,10 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         }
     }
 
+    async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {
+        Ok(store::read_async(store).await?.and_then(|held| held.secret))
+    }
+
     async fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> Outcome<()> {
         let event = if occasion.rolled_back { HookEvent::RolledBack } else { HookEvent::Delivered };
         let occasion = hook::Occasion {
@@ -186,6 +193,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             let account = &known.policy().account.name;
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).note(account, token, at, event, state);
         }
+        self.accounted.note(state, self.accounts.now());
         log_event(token, event, state);
         if !event.changes_credential() || !self.accounts.authenticate_with(token) {
             return;

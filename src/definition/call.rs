@@ -168,8 +168,10 @@ fn read_listing(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Option
     let absent_is_empty = table.bool("absent-is-empty").is_some_and(|flag| flag.value);
     let keep = read_predicates(table, "keep", binder, stage, FailureCode::NotUnderstood);
     let dead = read_predicates(table, "dead", binder, stage, FailureCode::NotUnderstood);
+    let absence = table.choice("absence", &[("evidence", false), ("unknown", true)]);
+    let leaves_out = absence.is_some_and(|word| word.value);
     let style = table.table("page", "[list.page]").map_or(Some(Style::Whole), read_style);
-    Some(Listing { items: items?, null_is_empty, absent_is_empty, keep, dead, style: style? })
+    Some(Listing { items: items?, null_is_empty, absent_is_empty, keep, dead, leaves_out, style: style? })
 }
 
 fn read_style(table: Reader<'_>) -> Option<Style> {

@@ -36,8 +36,19 @@ pub(super) enum Renewal {
     ChainInvalidated,
 }
 
+/// An answer to a mint that makes no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lie {
+    /// The newest token of the same user, as it is.
+    SameToken,
+    /// The same with a new secret, which ends the old one.
+    SameId,
+}
+
 /// Every token, and the sessions.
 pub(super) struct Book {
+    /// How the next mint lies.
+    pub(super) lie: Option<Lie>,
     drawers: [Drawer; 3],
     by_secret: HashMap<Box<str>, Place>,
     by_refresh: HashMap<Box<str>, Place>,
@@ -86,6 +97,7 @@ impl Book {
     /// An empty book whose secrets are drawn from `seed`.
     pub(super) fn new(seed: u64) -> Self {
         Self {
+            lie: None,
             drawers: Default::default(),
             by_secret: HashMap::new(),
             by_refresh: HashMap::new(),
@@ -97,6 +109,13 @@ impl Book {
 
     /// Enters a new token and returns it.
     pub(super) fn mint(&mut self, order: Order, now: Time) -> &LedgerEntry {
+        let exists = |entry: &&LedgerEntry| {
+            entry.owner == order.owner && entry.is_marked() && entry.state(now) == super::entry::State::Live
+        };
+        let newest = self.drawer(order.service).entries.iter().rev().find(exists).map(|entry| entry.id);
+        if let Some((lie, id)) = self.lie.take().zip(newest) {
+            return self.mint_again(lie, id, order, now);
+        }
         let secret = self.fresh_secret(order.service);
         let refresh = order.refresh_expires.map(|_| self.fresh_refresh());
         let drawer = self.drawer_mut(order.service);
@@ -127,6 +146,33 @@ impl Book {
         });
         let place = Place { service: order.service, id, issue: 0 };
         self.index(&secret, refresh.as_ref(), place);
+        &self.drawer(place.service).entries[place.at()]
+    }
+
+    /// The answer of a provider that gives or renews the token `id` instead of making one.
+    fn mint_again(&mut self, lie: Lie, id: u64, order: Order, now: Time) -> &LedgerEntry {
+        let secret = self.fresh_secret(order.service);
+        let refresh = order.refresh_expires.map(|_| self.fresh_refresh());
+        let mut place = Place { service: order.service, id, issue: 0 };
+        let drawer = self.drawer_mut(order.service);
+        drawer.by_name.entry(order.name.as_str().into()).or_default().push(id);
+        let entry = &mut drawer.entries[place.at()];
+        entry.name = order.name;
+        if lie == Lie::SameId {
+            if let Some(old) = entry.issues.last_mut() {
+                old.superseded = Some(now);
+            }
+            entry.issues.push(Issue {
+                secret: secret.clone(),
+                refresh: refresh.clone(),
+                issued: now,
+                expires: order.expires,
+                refresh_expires: order.refresh_expires,
+                superseded: None,
+            });
+            place.issue = entry.issues.len() - 1;
+            self.index(&secret, refresh.as_ref(), place);
+        }
         &self.drawer(place.service).entries[place.at()]
     }
 

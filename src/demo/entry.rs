@@ -107,7 +107,7 @@ impl LedgerEntry {
 
     /// Whether its name holds a marker of any installation of patrold.
     pub fn is_marked(&self) -> bool {
-        self.name.trim().starts_with(Marker::PREFIX)
+        Marker::within(&self.name).is_some()
     }
 
     /// What ended `issue` first counts; what lies after `now` has not happened.

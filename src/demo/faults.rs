@@ -54,6 +54,16 @@ pub enum Fault {
     Stall,
     /// 401 in the API's own words although the credential is valid; does not act.
     Unauthorized,
+    /// A lie. Mint: answers with the newest token that there is, under the new name, instead of making one.
+    SameToken,
+    /// A lie. Mint: makes a new secret for the newest token that there is; its old one is dead at once.
+    SameId,
+    /// A lie. List: no entries, although there are some.
+    EmptyListing,
+    /// A lie. 404 in words that name nothing, although it is there; does not act.
+    NotFound,
+    /// 400 in words that name nothing; does not act.
+    Refused,
 }
 
 impl Fault {
@@ -81,6 +91,36 @@ impl Fault {
             Self::Empty,
             Self::Unauthorized,
         ]
+    }
+
+    /// Answers that are not true, and cost a client nothing that it could not have done without.
+    pub fn lies() -> Vec<Self> {
+        vec![Self::EmptyListing, Self::NotFound, Self::Refused]
+    }
+
+    /// Whether it can be drawn for `operation`. Ordered by name, it happens to any.
+    fn fits(&self, operation: Operation) -> bool {
+        match self {
+            Self::SameToken | Self::SameId => operation == Operation::Mint,
+            Self::EmptyListing => operation == Operation::List,
+            Self::NotFound | Self::Refused => matches!(operation, Operation::List | Operation::Revoke),
+            _ => true,
+        }
+    }
+}
+
+/// `answer` without the entries of its lists, and without a next page.
+pub(super) fn without_entries(answer: Value) -> Value {
+    match answer {
+        Value::Array(items) if items.iter().all(Value::is_object) => Value::Array(Vec::new()),
+        Value::Object(fields) => {
+            let emptied = |(key, value): (String, Value)| {
+                let value = if key == "next" { Value::Null } else { without_entries(value) };
+                (key, value)
+            };
+            fields.into_iter().map(emptied).collect()
+        }
+        other => other,
     }
 }
 
@@ -137,7 +177,8 @@ impl Faults {
             return Some(fault);
         }
         let Chance { dice, rate, menu } = orders.random.as_mut()?;
-        if dice.hits(*rate) { dice.pick(menu).cloned() } else { None }
+        let drawn = if dice.hits(*rate) { dice.pick(menu).cloned() } else { None };
+        drawn.filter(|fault| fault.fits(operation))
     }
 
     fn lock(&self) -> MutexGuard<'_, Orders> {
@@ -213,6 +254,12 @@ mod tests {
         assert_eq!(draw(3), draw(3));
         assert_ne!(draw(3), draw(4));
         assert!(draw(3).iter().any(Option::is_some) && draw(3).iter().any(Option::is_none));
+    }
+
+    #[test]
+    fn a_listing_loses_its_entries() {
+        let answer = json!({"count": 1, "next": "/2", "results": [{"id": 4}], "scopes": ["read"]});
+        assert_eq!(without_entries(answer), json!({"count": 1, "next": null, "results": [], "scopes": ["read"]}));
     }
 
     #[test]

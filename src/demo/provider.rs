@@ -12,13 +12,14 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::DATE;
 use axum::http::{HeaderValue, Response};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
-use super::book::Order;
-use super::faults::{other_times, wrong_types};
+use super::book::{Lie, Order};
+use super::faults::{other_times, without_entries, wrong_types};
 use super::ledger::Ledger;
 use super::line::{Exchange, Line};
 use super::requests::{RequestLog, RequestRecord};
@@ -209,7 +210,13 @@ impl Shared {
 
     /// Does what a request asks for, now.
     fn act(&self, service: Service, call: &Call) -> Answer {
+        self.act_lying(service, call, None)
+    }
+
+    /// The same, with a lie in place of a mint.
+    fn act_lying(&self, service: Service, call: &Call, lie: Option<Lie>) -> Answer {
         let mut book = self.ledger.lock();
+        book.lie = lie;
         // Read under the lock, so that the order of the book is the order of its times.
         let now = self.time.now();
         match service {
@@ -299,6 +306,11 @@ impl Shared {
             Some(Fault::Redirect { to }) => Answer::empty(302).with("location", to),
             Some(Fault::Empty) => Answer::empty(act().status),
             Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::SameToken) => self.act_lying(service, &call, Some(Lie::SameToken)),
+            Some(Fault::SameId) => self.act_lying(service, &call, Some(Lie::SameId)),
+            Some(Fault::EmptyListing) => act().map_json(without_entries),
+            Some(Fault::NotFound) => Answer::json(404, json!({ "detail": "Not found." })),
+            Some(Fault::Refused) => Answer::json(400, json!({ "detail": "Bad request." })),
             Some(Fault::Unauthorized) => match service {
                 Service::PointOne => pointone::unauthorized(),
                 Service::Awx => awx::unauthorized(),

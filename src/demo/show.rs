@@ -22,7 +22,7 @@ use crate::secret::Fingerprinter;
 use super::consumer::{LOST_RENEWAL_GAP, RENEWAL_GAP};
 use super::entry::LedgerEntry;
 use super::judge::Summary;
-use super::{Consumer, Loopback, Service, Verdict, stage};
+use super::{Consumer, Fault, Loopback, Service, Verdict, stage};
 
 /// How often consumers look at their files.
 const WATCH_EVERY: Duration = Duration::from_millis(5);
@@ -63,7 +63,8 @@ pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Res
     let loopback = Loopback::start(SystemClock, stage::services()).await?;
     let config = stage::set(directory.path(), &loopback, play.listen)?;
     if play.faults {
-        loopback.faults().random(play.seed, FAULT_RATE);
+        let menu = Fault::menu().into_iter().chain(Fault::lies()).collect();
+        loopback.faults().random_of(play.seed, FAULT_RATE, menu);
     }
     let daemon = Arc::new(daemon::start(&config, SystemClock).await?);
     let socket = Socket::bind(&daemon.core.inventory().daemon.control).await?;

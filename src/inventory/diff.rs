@@ -160,6 +160,7 @@ fn token(old: &TokenPolicy, new: &TokenPolicy) -> Vec<&'static str> {
         schedule,
         window,
         grace,
+        grace_by_default: _,
         grace_cap,
         jitter,
         verify_timeout,

@@ -157,6 +157,8 @@ pub struct TokenPolicy {
     pub window: Option<Window>,
     /// How long the old generation stays valid after the handover.
     pub grace: Span,
+    /// Nobody wrote it down: it is never more than a third of the life that the provider gives.
+    pub grace_by_default: bool,
     /// How long a revocation may be put off while the provider still sees the old generation in use.
     pub grace_cap: Span,
     /// Due times are spread over this much, earlier, by the token's name.
@@ -188,6 +190,7 @@ impl TokenPolicy {
             schedule: None,
             window: None,
             grace: defaults::GRACE,
+            grace_by_default: true,
             grace_cap: defaults::GRACE_CAP,
             jitter: defaults::JITTER,
             verify_timeout: defaults::VERIFY_TIMEOUT,

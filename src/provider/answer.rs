@@ -156,6 +156,9 @@ impl Provider {
     }
 
     /// What the answer to a revocation says.
+    ///
+    /// That a token is gone is believed of an answer that names the token (`gone-expect`), and of one that does not accept
+    /// the token itself. A bare 404 only raises the question.
     pub fn read_revoke(
         &self,
         values: &Values<'_>,
@@ -176,18 +179,22 @@ impl Provider {
             }
             return setback.outcome(Operation::Revoke);
         }
-        // The same status from a proxy or for a wrong path says nothing about the token.
+        // The same status for a wrong path, or for what the account may not see, says nothing about the token.
         let scope = Scoped::new(self, call, values);
         let says_so = |body: &Value| call.gone_expect.iter().all(|predicate| predicate.holds(body, &scope));
-        let gone = match response.content() {
+        let named = match response.content() {
             Substance::Json(body) => says_so(&body),
             Substance::Empty => says_so(&Value::Null),
-            Substance::Html | Substance::Other => false,
+            // From something in front of the service.
+            Substance::Html | Substance::Other => {
+                return Outcome::later(Failure { code: FailureCode::NotUnderstood, ..setback.failure });
+            }
         };
-        if gone {
-            return Outcome::Done(Gone::Already);
+        match (named, call.gone_expect.is_empty()) {
+            (true, false) => Outcome::Done(Gone::Already),
+            (true, true) => Outcome::Done(Gone::Unproven),
+            (false, _) => Outcome::Refused(Failure { code: FailureCode::NotFound, ..setback.failure }),
         }
-        Outcome::later(Failure { code: FailureCode::NotUnderstood, ..setback.failure })
     }
 }
 

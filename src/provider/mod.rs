@@ -301,6 +301,8 @@ impl Told for Session {}
 pub enum Gone {
     /// The provider took it back now.
     Revoked,
-    /// The provider did not know it any more.
+    /// The provider did not know it any more: its answer says so of the token itself.
     Already,
+    /// The provider says that something is not there, which may as well be the place where the token is.
+    Unproven,
 }

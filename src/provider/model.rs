@@ -378,6 +378,8 @@ pub(crate) struct Listing {
     pub(crate) keep: Vec<Predicate>,
     /// Any that holds says that the token is dead although it is listed.
     pub(crate) dead: Vec<Predicate>,
+    /// An item may be missing although its token lives.
+    pub(crate) leaves_out: bool,
     pub(crate) style: Style,
 }
 

@@ -132,6 +132,18 @@ impl Provider {
             .is_some_and(|revoke| revoke.role == Role::Subject || revoke.says(|name| matches!(name, Name::OldPart(_))))
     }
 
+    /// The lifetime that a mint asks for, where `wanted` is what the inventory wants and the provider takes one.
+    pub fn asked_lifetime(&self, wanted: Option<Span>) -> Option<Span> {
+        let takes_one = self.capabilities().chooses_lifetime;
+        self.rules.lifetime.of(wanted).filter(|_| takes_one)
+    }
+
+    /// Whether a listing may leave out tokens that live.
+    pub fn listing_leaves_out(&self) -> bool {
+        let list = self.rules.calls.get(&Operation::List).and_then(|list| list.listing.as_ref());
+        list.is_some_and(|listing| listing.leaves_out)
+    }
+
     /// What the provider can do, as far as the definition says.
     pub fn capabilities(&self) -> Capabilities {
         let calls = &self.rules.calls;

@@ -101,7 +101,7 @@ pub enum Reaped {
     },
 }
 
-/// What the journal accounts for at one account.
+/// What the journal accounts for, as far as one account may list it.
 #[derive(Debug, Default)]
 pub struct Known<'a> {
     markers: HashMap<&'a str, &'a TokenName>,
@@ -129,15 +129,20 @@ impl<'a> Known<'a> {
         self.aside.extend(tokens.map(|token| (instance, token)));
     }
 
-    fn token(&self, entry: &Entry) -> Option<&'a TokenName> {
-        let name = entry.name.as_deref().map(Marker::within);
-        let by_marker = name.and_then(|name| self.markers.get(name));
-        let known = by_marker.or_else(|| entry.remote.id.as_ref().and_then(|id| self.ids.get(id.as_str()))).copied();
-        known.or_else(|| {
-            let name = name?;
-            let of = self.aside.iter().find(|(instance, token)| Marker::is_for(*instance, token, name));
-            of.map(|(_, token)| *token)
-        })
+    /// Whether a token accounts for `marker`.
+    pub fn has(&self, marker: &str) -> bool {
+        self.of_marker(marker).is_some()
+    }
+
+    /// The token that accounts for `entry`.
+    pub fn token(&self, entry: &Entry) -> Option<&'a TokenName> {
+        let by_marker = entry.name.as_deref().and_then(Marker::within).and_then(|marker| self.of_marker(marker));
+        by_marker.or_else(|| entry.remote.id.as_ref().and_then(|id| self.ids.get(id.as_str())).copied())
+    }
+
+    fn of_marker(&self, marker: &str) -> Option<&'a TokenName> {
+        let of = || self.aside.iter().find(|(instance, token)| Marker::is_for(*instance, token, marker));
+        self.markers.get(marker).copied().or_else(|| of().map(|(_, token)| *token))
     }
 }
 
@@ -173,19 +178,24 @@ impl AccountAudit {
 
     /// The markers of its orphans.
     pub fn orphans(&self) -> impl Iterator<Item = &str> {
-        let orphans = self.findings.iter().filter(|finding| finding.standing == Standing::Orphan);
-        orphans.filter_map(|finding| finding.name.as_deref()).map(Marker::within)
+        self.findings.iter().filter_map(Finding::orphan)
     }
 }
 
 impl Finding {
+    /// Its marker, where it is an orphan that lives.
+    pub fn orphan(&self) -> Option<&str> {
+        let orphan = self.standing == Standing::Orphan && !self.expired;
+        self.name.as_deref().filter(|_| orphan).and_then(Marker::within)
+    }
+
     fn new(entry: &Entry, known: &Known<'_>, instance: InstanceId, clock: ProviderClock, now: Time) -> Self {
-        let name = entry.name.as_deref().unwrap_or_default().trim();
+        let marker = entry.name.as_deref().and_then(Marker::within);
         let token = known.token(entry);
         let standing = match token {
             Some(_) => Standing::Managed,
-            None if Marker::is_of(instance, name) => Standing::Orphan,
-            None if Marker::within(name).starts_with(Marker::PREFIX) => Standing::Other,
+            None if marker.is_some_and(|marker| Marker::is_of(instance, marker)) => Standing::Orphan,
+            None if marker.is_some() => Standing::Other,
             None => Standing::Unmanaged,
         };
         let expires = entry.remote.expires.moment().map(|end| clock.earliest(end));
@@ -284,14 +294,19 @@ mod tests {
                 Some((Standing::Orphan, false, false, false)),
             ),
             (
-                "an orphan in whose name the provider put words of its own",
-                entry("2", Some("robot$library+patrold-01020304-gps-g2-070707070707"), later, false),
+                "an orphan that the service decorates",
+                entry("8", Some("robot$library+patrold-01020304-gps-g2-070707070707"), later, false),
                 Some((Standing::Orphan, false, false, false)),
             ),
             (
                 "of a token whose state cannot be read",
                 entry("8", Some("patrold-01020304-ci-g2-070707070707"), later, false),
                 None,
+            ),
+            (
+                "an orphan that has expired",
+                entry("9", Some("patrold-01020304-gps-g2-070707070707"), Expiry::told(now), false),
+                Some((Standing::Orphan, false, true, false)),
             ),
             (
                 "of another installation",
@@ -307,6 +322,24 @@ mod tests {
             ("dead already", entry("6", Some("patrold-01020304-gps-g9-070707070707"), later, true), None),
         ] {
             assert_eq!(audit(entry), expected, "{sentence}");
+        }
+        let name = "robot$library+patrold-01020304-gps-g2-070707070707";
+        for (sentence, expires, orphans) in [
+            ("told by its marker, as it is asked for again", later, vec!["patrold-01020304-gps-g2-070707070707"]),
+            ("one that has expired needs nobody", Expiry::told(now), vec![]),
+        ] {
+            let entry = entry("2", Some(name), expires, false);
+            let (account, provider) = (account.clone(), "awx".parse().unwrap());
+            let audit = AccountAudit::new(
+                account,
+                provider,
+                true,
+                [&entry],
+                &known,
+                instance,
+                (ProviderClock::Seen(Span::zero()), now),
+            );
+            assert_eq!(audit.orphans().collect::<Vec<_>>(), orphans, "{sentence}");
         }
     }
 }

@@ -215,7 +215,7 @@ impl Outlook {
             Action::Begin(reason) => of_begin(NextAction::Rotate, *reason, situation),
             Action::BeginRenewal(reason) => of_begin(NextAction::Renew, *reason, situation),
             Action::Mint | Action::Renew => Self::of_phase(&situation.state.phase, situation.now),
-            Action::Search | Action::RevokeOrphan(_) | Action::Reap(..) => {
+            Action::Search | Action::RevokeOrphan(_) | Action::Seek(_) | Action::Reap(..) => {
                 Self::new(NextAction::Search, now, Reason::Searching)
             }
             Action::Verify | Action::VerifyRenewed => Self::new(NextAction::Verify, now, Reason::Verifying),
@@ -233,7 +233,14 @@ impl Outlook {
 
 /// Stores and provider were just looked at, and nothing was found: what comes next is about rotations.
 pub fn undisturbed(now: Time) -> Memo {
-    Memo { inspected: Some(now), examined: Some(now), sought: Some(now), looked: true, ..Memo::default() }
+    Memo {
+        inspected: Some(now),
+        examined: Some(now),
+        sought: Some(now),
+        looked: true,
+        only_tells: true,
+        ..Memo::default()
+    }
 }
 
 fn of_begin(deed: NextAction, reason: Reason, situation: &Situation<'_>) -> Outlook {

@@ -79,6 +79,9 @@ pub trait Effects: Send + Sync + 'static {
     /// Compares what a store holds with what was delivered.
     fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> impl Future<Output = Condition> + Send;
 
+    /// The secret that a store holds. None: it holds nothing, or nothing that could be one.
+    fn peek(&self, store: &StorePolicy) -> impl Future<Output = Result<Option<Secret>, Failure>> + Send;
+
     /// Runs a hook.
     fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> impl Future<Output = Outcome<()>> + Send;
 

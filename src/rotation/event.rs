@@ -174,6 +174,13 @@ events! {
                 "minted, but not what was asked for: it will be revoked" Ended::Step(Mint, Went),
             { .. } => Info "minted; the new secret is in the journal" Ended::Step(Mint, Went),
         ];
+    /// The answer to a mint has the id of the current generation and another secret.
+    MintedInPlace { failure: Failure } = "minted-in-place", Kept,
+        "The provider made a new secret for the current token instead of a new token; the old one may have ended",
+        "use a definition that renews: this request does not make another token",
+        [{ .. } => Warn
+            "the provider made a new secret for the current token: the old one may have ended at once"
+            Ended::Nothing];
     /// `proven` is false where the definition has no way to ask.
     Verified { proven: bool, id: Option<RemoteId>, expires: Option<Expiry> } = "verified", Kept,
         "The provider accepts the new secret, or the definition cannot ask", "",
@@ -370,6 +377,7 @@ impl Event {
             | Self::Postponed { failure, .. }
             | Self::MintRefused { failure, .. }
             | Self::MintUnknown { failure }
+            | Self::MintedInPlace { failure }
             | Self::StoreFailed { failure, .. }
             | Self::HookFailed { failure, .. }
             | Self::HookWaived { failure, .. }

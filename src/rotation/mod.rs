@@ -76,6 +76,7 @@ pub mod due;
 pub mod effects;
 pub mod event;
 pub mod generation;
+pub mod kinship;
 pub mod orphan;
 mod own_time;
 pub mod reason;

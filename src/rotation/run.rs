@@ -125,6 +125,8 @@ pub struct Context {
     /// The token is in the inventory.
     pub wanted: bool,
     pub abilities: Arc<Abilities>,
+    /// When the account that authenticates with this token was last refused.
+    pub refused: Option<Time>,
     pub listing: Option<Arc<Listing>>,
 }
 
@@ -144,6 +146,7 @@ impl Context {
             memo,
             abilities: &self.abilities,
             clock,
+            refused: self.refused,
             listing: self.listing.as_deref(),
             now,
         }
@@ -195,6 +198,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     async fn steps(&self, held: &mut Held, context: &Context) -> Rest {
         for _ in 0..MANY_STEPS {
             let now = self.clock.now();
+            held.memo.begun.get_or_insert(now);
             if held.misfit.is_some() {
                 break;
             }

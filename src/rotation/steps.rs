@@ -63,6 +63,7 @@ pub fn happening(token: &TokenName, at: Time, event: &Event, state: &TokenState)
         | Event::InitialRefused { .. }
         | Event::MintRefused { .. }
         | Event::MintUnknown { .. }
+        | Event::MintedInPlace { .. }
         | Event::UndoBegun { .. }
         | Event::RenewalRefused { .. }
         | Event::RenewalUnknown { .. }

@@ -267,10 +267,10 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         }
         match gone {
             // An earlier attempt whose answer was lost may have done it.
-            Gone::Already if effort.attempts == 1 && self.found(Ability::Overlap) => {
+            Gone::Already | Gone::Unproven if effort.attempts == 1 && self.found(Ability::Overlap) => {
                 self.find(Ability::Revoke, Seen::No, "the provider says that it does not know a token that lives");
             }
-            Gone::Revoked | Gone::Already => {
+            Gone::Revoked | Gone::Already | Gone::Unproven => {
                 let evidence = match effort.attempts {
                     1 => "at once".to_owned(),
                     attempts => format!("at attempt {attempts}"),

@@ -47,6 +47,7 @@ impl Finding {
     fn tint(&self) -> Tint {
         match (self.standing, &self.reaped) {
             (_, Some(Reaped::Revoked)) | (Standing::Managed | Standing::Other, None) => Tint::Dim,
+            (Standing::Orphan, None) if self.expired => Tint::Dim,
             (Standing::Orphan, _) | (_, Some(Reaped::NotYet { .. })) => Tint::Error,
             (Standing::Unmanaged, None) => Tint::Plain,
         }

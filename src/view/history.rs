@@ -185,6 +185,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::RenewalRefused { failure, next, .. } => (None, again(failure, next)),
         Event::InitialRefused { failure }
         | Event::MintUnknown { failure }
+        | Event::MintedInPlace { failure }
         | Event::UndoBegun { why: failure, .. }
         | Event::RenewalUnknown { failure }
         | Event::RenewalRejected { failure, .. }

@@ -164,8 +164,17 @@ impl<'i> Planner<'i> {
         let abilities = self.abilities.entry(&account.name).or_insert_with(|| Abilities::of(&account.provider));
         let memo = outlook::undisturbed(now);
         let clock = ProviderClock::Unseen;
-        let situation =
-            Situation { policy: token, wanted: true, state, memo: &memo, abilities, clock, listing: None, now };
+        let situation = Situation {
+            policy: token,
+            wanted: true,
+            state,
+            memo: &memo,
+            abilities,
+            clock,
+            refused: None,
+            listing: None,
+            now,
+        };
         let outlook = Outlook::foresee(&situation);
         let current = state.phase.current().map(|current| &current.generation);
         let retiring = state.phase.retiring().map(|retiring| &retiring.generation);

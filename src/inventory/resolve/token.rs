@@ -81,6 +81,7 @@ impl<'c> Resolver<'c> {
             check_fits(grace, "grace", &life, self.context);
             check_fits(jitter, "jitter", &life, self.context);
         }
+        let grace_by_default = grace.is_none();
         let grace = grace.map_or_else(|| fitting(defaults::GRACE, &life, 2), |grace| grace.value);
         let jitter = jitter.map_or_else(|| fitting(defaults::JITTER, &life, 20), |jitter| jitter.value);
         let grace_cap = self.grace_cap(own.grace_cap.as_ref().or(shared.grace_cap.as_ref()), grace, &what);
@@ -106,6 +107,7 @@ impl<'c> Resolver<'c> {
             schedule,
             window,
             grace,
+            grace_by_default,
             grace_cap,
             jitter,
             verify_timeout: either(

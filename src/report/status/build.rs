@@ -196,7 +196,17 @@ fn outlook(subject: &Subject<'_>, now: Time) -> Outlook {
     match (policy, progress) {
         (Some(policy), Progress::Asleep(abilities)) => {
             let memo = undisturbed(now);
-            Outlook::foresee(&Situation { policy, wanted, state, memo: &memo, abilities, clock, listing: None, now })
+            Outlook::foresee(&Situation {
+                policy,
+                wanted,
+                state,
+                memo: &memo,
+                abilities,
+                clock,
+                refused: None,
+                listing: None,
+                now,
+            })
         }
         (Some(policy), Progress::Resting { rest, .. }) => Outlook::of_rest(rest, state, policy),
         (Some(_), Progress::Busy) => Outlook::of_phase(&state.phase, now),

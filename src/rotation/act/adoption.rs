@@ -95,7 +95,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         // What cannot be read now is looked at again.
         let Ok(parts) = self.effects.adopt(&context.policy).await else { return };
         let fingerprints = self.effects.fingerprints(&parts);
-        if same_place && fingerprints == held.state.adopted {
+        let known = fingerprints == held.state.adopted || fingerprints == current.generation.fingerprints;
+        if same_place && known {
             held.memo.refused = None;
             return;
         }
@@ -168,6 +169,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         };
         if let Some(parts) = parts {
             held.keep(generation.slot(&policy.name), parts);
+            held.memo.trusted = Some((generation.number, generation.revision));
         }
         generation
     }

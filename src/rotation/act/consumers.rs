@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::inventory::OnFailure;
 use crate::journal::Journal;
 use crate::names::{HookKey, RotationId, StoreKey};
@@ -43,11 +43,17 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 let expires = self.believed(held, context, expires);
                 let expires = expires.map(|told| like(told, generation.remote.expires));
                 held.memo.proof = Some(Proof::of(&generation, self.clock.now()));
+                held.memo.trusted = Some((generation.number, generation.revision));
                 self.note(held, context, Event::Verified { proven: true, id, expires });
             }
             // Asking again will be refused again; providers propagate late, which the timeout is for.
             Outcome::Done(Verdict::Dead(why)) | Outcome::Refused(why) if overdue => {
-                self.note(held, context, Event::UndoBegun { why, restore: false });
+                let kin = held.state.phase.current().is_some_and(|it| it.generation.is_kin(&generation));
+                self.note(held, context, Event::UndoBegun { why: why.clone(), restore: false });
+                if kin {
+                    // The same request may have ended the current secret.
+                    self.examine(held, context, why).await;
+                }
             }
             Outcome::Later { failure: why, .. }
                 if overdue && matches!(why.code, FailureCode::Forbidden | FailureCode::Unauthorized) =>
@@ -86,6 +92,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Ok(secret) => secret,
             Err(failure) => return self.unreadable(held, context, &generation, failure),
         };
+        if !self.may_write(held, context, &generation, &secret, stores).await {
+            return;
+        }
         let begun = self.clock.now();
         let targets = context.policy.stores.iter().filter(|store| stores.contains(&store.key));
         let written = join_all(targets.map(|store| async {
@@ -105,13 +114,24 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             let event = match result {
                 Ok(()) => Event::StoreWritten { store },
                 Err(failure) => {
-                    let rows = delivery(&held.state.phase).map(|delivery| &delivery.stores);
-                    let next = self.next_try(held, context, attempts(rows.and_then(|rows| rows.get(&store))), None);
+                    let next = self.next_write(held, context, &store, None);
                     Event::StoreFailed { store, failure, next }
                 }
             };
             self.note(held, context, event);
         }
+    }
+
+    /// When a store that could not be written is tried again.
+    pub(super) fn next_write(
+        &self,
+        held: &Held,
+        context: &Context,
+        store: &StoreKey,
+        not_before: Option<Time>,
+    ) -> Time {
+        let rows = delivery(&held.state.phase).map(|delivery| &delivery.stores);
+        self.next_try(held, context, attempts(rows.and_then(|rows| rows.get(store))), not_before)
     }
 
     /// Deals with a secret that the journal does not hand out.
@@ -190,6 +210,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             self.note(held, context, Event::StoreOwed { store, found, revoke_at, added: false });
         }
         held.memo.sound = fine.then_some(now);
+        let has_all = |current: &&Current| context.policy.stores.iter().all(|it| current.delivery.has_store(&it.key));
+        if let Some(current) = held.state.phase.current().filter(has_all).filter(|_| fine) {
+            held.memo.trusted = Some((current.generation.number, current.generation.revision));
+        }
         fine
     }
 }

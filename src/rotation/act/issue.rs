@@ -2,22 +2,21 @@
 
 use futures_util::future::join_all;
 
-use crate::clock::{Clock, Span};
+use crate::clock::{Clock, Time};
 use crate::inventory::TokenPolicy;
 use crate::journal::Journal;
-use crate::outcome::{Failure, Outcome};
+use crate::names::{Marker, RemoteId};
+use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{MintRequest, Minted, Remote};
-use crate::rotation::decide::{search_settled, unknown_mint};
+use crate::rotation::decide::{Looks, search_settled, unknown_mint};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
+use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin, Phase};
+use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin, Orphan, Phase};
 
-use super::{failures, named};
-
-/// The shortest wait between two listings of a search.
-const SHORTEST_SEARCH: Span = Span::milliseconds(100);
+use super::named;
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// The stores that could not be written now, with the reason of the first.
@@ -33,6 +32,11 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     pub(super) async fn begin(&self, held: &mut Held, context: &Context, reason: Reason) {
         let policy = &context.policy;
+        if reason != Reason::Requested
+            && let Some((failure, next)) = self.living_store(held, context).await
+        {
+            return self.note(held, context, Event::Postponed { failure, next });
+        }
         let (failing, failure) = self.preflight(policy).await;
         if let Some(failure) = failure {
             // Consumers that need a new secret get it in those stores that can be written; the others get it as soon as
@@ -85,6 +89,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             compromised: None,
         };
         held.keep(generation.slot(&context.policy.name), minted.secret);
+        held.memo.trusted = Some((generation.number, generation.revision));
+        let in_place = held.state.phase.current().is_some_and(|it| it.generation.kinship(&generation) == Kinship::Id);
         let candidate = Candidate {
             generation,
             rotation: intent.rotation,
@@ -92,7 +98,13 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             rejection: minted.rejection,
             origin: Origin::Minted,
         };
+        let id = candidate.generation.remote.id.clone();
         self.note(held, context, Event::Minted { candidate: Box::new(candidate) });
+        if let Some(id) = id.filter(|_| in_place) {
+            let detail = format!("the answer to the mint has the id {id} of the current generation and another secret");
+            let failure = Failure::new(FailureCode::SameToken, detail);
+            self.note(held, context, Event::MintedInPlace { failure });
+        }
     }
 
     pub(super) async fn search(&self, held: &mut Held, context: &Context) {
@@ -106,17 +118,20 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Outcome::Done(listing) => {
                 if let Some(entry) = listing.named(intent.marker.as_str()).find(|entry| !entry.dead) {
                     let remote = entry.remote.clone();
+                    let known = held.state.has_id(&intent.account, remote.id.as_ref());
                     self.note(held, context, Event::OrphanFound { remote });
-                } else if listing.is_complete() && listing.at() >= settled {
-                    let orphan = unknown_mint(&self.situation(held, context), &intent, &search, true);
-                    let next = self.next_rotation(held, context, None);
+                    if known {
+                        // The mint may have given it another secret.
+                        let detail = "a mint without an answer gave it another name, and perhaps another secret";
+                        self.examine(held, context, Failure::new(FailureCode::SameToken, detail)).await;
+                    }
+                } else if listing.at() >= settled {
+                    let orphan = unknown_mint(&self.situation(held, context), &intent, &search);
+                    let next = self.after_search(held, context, search.since);
+                    looked(held, intent.marker, now, true);
                     self.note(held, context, Event::SearchEnded { orphan, next });
                 } else {
-                    let tries = failures(held.state.retry.as_ref()).saturating_add(1);
-                    let next = self.next_try(held, context, tries, None);
-                    // One look right after the settling time usually ends the search.
-                    let next = if settled > now { next.min(settled).max(now + SHORTEST_SEARCH) } else { next };
-                    self.note(held, context, Event::Postponed { failure: search.failure, next });
+                    looked(held, intent.marker, now, true);
                 }
             }
             Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
@@ -124,17 +139,51 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
     }
 
+    /// When the next mint begins after a search for one that was lost at `since`. Who asked for a rotation since then waits
+    /// for that, and not for a backoff.
+    fn after_search(&self, held: &Held, context: &Context, since: Time) -> Time {
+        let asked = held.state.requested.is_some_and(|at| at >= since);
+        if asked { self.clock.now() } else { self.next_rotation(held, context, None) }
+    }
+
+    /// Looks for the token of a lost mint that nobody waits for.
+    pub(super) async fn seek(&self, held: &mut Held, context: &Context, orphan: Orphan) {
+        let Orphan::UnknownMint { marker, account, params, .. } = &orphan else { return };
+        let now = self.clock.now();
+        let listed = self.effects.list(Address { account, params }, now).await;
+        let found = match &listed {
+            Outcome::Done(listing) => {
+                let known = |id: Option<&RemoteId>| held.state.has_id(account, id);
+                let mut entries = listing.named(marker.as_str());
+                entries.find(|entry| !entry.dead && !known(entry.remote.id.as_ref())).map(|entry| entry.remote.clone())
+            }
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => None,
+        };
+        match found {
+            Some(remote) => self.reap(held, context, orphan, remote).await,
+            None => looked(held, marker.clone(), now, matches!(listed, Outcome::Done(_))),
+        }
+    }
+
     pub(super) async fn revoke_orphan(&self, held: &mut Held, context: &Context, remote: Remote) {
-        let Phase::Searching { intent, .. } = &held.state.phase else { return };
-        let intent = intent.clone();
+        let Phase::Searching { intent, search, .. } = &held.state.phase else { return };
+        let (intent, search) = (intent.clone(), search.clone());
         let address = Address { account: &intent.account, params: &intent.params };
-        match self.end(held, address, &named(&intent.marker, remote)).await {
+        match self.end(held, context, address, &named(&intent.marker, remote), None).await {
             Outcome::Done(_) => {
-                let next = self.next_rotation(held, context, None);
+                let next = self.after_search(held, context, search.since);
                 self.note(held, context, Event::OrphanRevoked { next });
             }
             Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
             Outcome::Refused(failure) | Outcome::Unknown(failure) => self.postpone(held, context, None, failure),
         }
     }
+}
+
+/// Remembers a look that found nothing, begun at `now`. It is not journaled: nothing happened, and nothing failed.
+fn looked(held: &mut Held, marker: Marker, now: Time, answered: bool) {
+    let looks = held.memo.looks.entry(marker).or_insert(Looks { count: 0, last: now, seen: None });
+    looks.count = looks.count.saturating_add(1);
+    looks.last = now;
+    looks.seen = Some(now).filter(|_| answered).or(looks.seen);
 }

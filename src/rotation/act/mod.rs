@@ -6,6 +6,9 @@ mod issue;
 pub mod operator;
 mod renewal;
 mod revocation;
+mod trust;
+
+use std::sync::Arc;
 
 use crate::clock::{Clock, Time};
 use crate::journal::Journal;
@@ -16,7 +19,7 @@ use crate::rotation::reason::Reason;
 use crate::secret::SecretParts;
 use crate::timing::backoff;
 
-use super::decide::{Action, Situation};
+use super::decide::{Action, Missing, Situation};
 use super::effects::{Address, Effects};
 use super::event::Event;
 use super::reckoning::Proof;
@@ -52,6 +55,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Action::VerifyRenewed => self.verify_renewed(held, context).await,
             Action::Examine(suspicion) => self.examine(held, context, suspicion).await,
             Action::Look => self.look(held, context).await,
+            Action::Seek(orphan) => self.seek(held, context, orphan).await,
             Action::Reap(orphan, remote) => self.reap(held, context, orphan, remote).await,
         }
     }
@@ -115,10 +119,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     async fn examine(&self, held: &mut Held, context: &Context, suspicion: Failure) {
+        let Some(generation) = held.state.phase.current().map(|current| current.generation.clone()) else { return };
         // Of a token that is only watched, there may be no secret to ask with.
-        let asks = held.state.phase.current().is_some_and(|current| current.generation.has_secret());
-        if !context.abilities.can.verifies || !asks {
-            return self.note(held, context, Event::FoundDead { failure: suspicion });
+        if !context.abilities.can.verifies || !generation.has_secret() {
+            return self.look_for(held, context, &generation, suspicion).await;
         }
         // Not before the listing that raised the suspicion, also when the clock was set back since.
         let listed = context.listing.as_ref().map(|listing| listing.at());
@@ -128,6 +132,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             // Alive in spite of the listing, or nobody can tell now: looked at again after the next listing.
             Outcome::Done(Verdict::Alive { id, expires }) => {
                 self.accepted(held);
+                held.memo.trusted = Some((generation.number, generation.revision));
                 self.observe(held, context, id, expires);
             }
             Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => {}
@@ -156,6 +161,44 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             _ if seen => held.memo.looked = true,
             Outcome::Later { not_before, failure } => self.postpone(held, context, not_before, failure),
             Outcome::Refused(failure) | Outcome::Unknown(failure) => self.postpone(held, context, None, failure),
+        }
+    }
+
+    /// Looks for the current generation where nothing but listings can tell whether it lives.
+    async fn look_for(&self, held: &mut Held, context: &Context, generation: &Generation, suspicion: Failure) {
+        let missing = Missing::of(generation);
+        let now = self.clock.now();
+        let listing = match (&context.listing, held.memo.absent.get(&missing)) {
+            (Some(listing), None) if suspicion.code != FailureCode::Unauthorized => Arc::clone(listing),
+            _ => match self.effects.list(address(context, generation), now).await {
+                Outcome::Done(listing) => listing,
+                Outcome::Refused(failure) | Outcome::Later { failure, .. }
+                    if suspicion.code == FailureCode::Unauthorized && failure.code == suspicion.code =>
+                {
+                    // It is its account's own credential, and was refused once more.
+                    held.memo.examined = Some(now);
+                    return self.note(held, context, Event::FoundDead { failure });
+                }
+                // Nothing new: it is looked again later.
+                Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => {
+                    return held.memo.examined = Some(now);
+                }
+            },
+        };
+        held.memo.examined = Some(listing.at().max(now));
+        let marker = generation.marker.as_ref().map(Marker::as_str);
+        match listing.find(generation.remote.id.as_ref(), marker) {
+            // An answer that names it.
+            Some(entry) if entry.dead => self.note(held, context, Event::FoundDead { failure: suspicion }),
+            Some(_) => drop(held.memo.absent.remove(&missing)),
+            None if listing.tells_absence() => {
+                let proven = held.memo.proven_absent(missing.clone(), listing.at(), context.abilities.settle);
+                if proven <= listing.at() {
+                    held.memo.absent.remove(&missing);
+                    self.note(held, context, Event::FoundDead { failure: suspicion });
+                }
+            }
+            None => {}
         }
     }
 

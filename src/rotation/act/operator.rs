@@ -7,7 +7,7 @@ use crate::names::{GenerationNo, ProviderName, RemoteId};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::Abilities;
 use crate::provider::{Expiry, ProviderTime, Remote, claimed_expiry};
-use crate::rotation::decide::reached_consumers;
+use crate::rotation::decide::{reached_consumers, set_aside, unknown_mint};
 use crate::rotation::due::Means;
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
@@ -30,8 +30,10 @@ pub struct Offer {
 pub enum Objection {
     #[error("it is not in the inventory")]
     Unwanted,
-    #[error("a rotation is under way (it is {0}): try again when it is over")]
-    Busy(&'static str),
+    #[error("a rotation is under way (it is {0}): {1}")]
+    Busy(&'static str, &'static str),
+    #[error("consumers still have generation {0}: nothing of the rotation that is under way has reached them")]
+    NotBegun(GenerationNo),
     #[error("this secret is the current one already")]
     Current,
     #[error("this secret is the one of generation {0}, which waits for its revocation: roll back to it")]
@@ -77,7 +79,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 return Err(Objection::WorksOn(provider));
             }
             if let Phase::RenewalUnknown { .. } = held.state.phase {
-                return Err(Objection::Busy(held.state.phase.name()));
+                return Err(busy(&held.state.phase));
             }
             if let Some(why) = held.state.phase.current().and_then(|current| unrenewable(abilities, current)) {
                 return Err(Objection::NotRenewable { provider, why });
@@ -104,12 +106,21 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         if held.state.phase.current().is_some_and(|current| is_same(&current.generation)) {
             return Err(Objection::Current);
         }
-        if !matches!(held.state.phase, Phase::Vacant | Phase::Steady { .. }) {
-            return Err(Objection::Busy(held.state.phase.name()));
+        let can_begin = matches!(
+            held.state.phase,
+            Phase::Vacant
+                | Phase::Steady { .. }
+                | Phase::Intended { .. }
+                | Phase::Searching { .. }
+                | Phase::Active { .. }
+        );
+        if !can_begin {
+            return Err(busy(&held.state.phase));
         }
         if let Some(store) = policy.stores.iter().find(|store| offer.secret.part(&store.part).is_none()) {
             return Err(Objection::MissingPart { store: store.key.to_string(), part: store.part.clone() });
         }
+        self.clear_the_way(held, context);
         // Nothing was ever known of the token: what is adopted first has the number 0.
         let first = held.state.phase == Phase::Vacant && held.state.last_number == GenerationNo::ADOPTED;
         let number = if first { GenerationNo::ADOPTED } else { held.state.last_number.next() };
@@ -127,6 +138,26 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         Ok(number)
     }
 
+    /// Ends what is under way and need not be waited for, so that a secret can be taken over: a mint of unknown outcome is
+    /// looked for in the background, and a revocation is left for later.
+    fn clear_the_way(&self, held: &mut Held, context: &Context) {
+        if let Phase::Intended { .. } = held.state.phase {
+            let detail = "an operator brought a secret before the answer to the mint was known";
+            self.note(held, context, Event::MintUnknown { failure: Failure::new(FailureCode::Reset, detail) });
+        }
+        if let Phase::Searching { intent, search, .. } = &held.state.phase {
+            let orphan = unknown_mint(&self.situation(held, context), intent, search);
+            let next = self.clock.now();
+            self.note(held, context, Event::SearchEnded { orphan, next });
+        }
+        if let Phase::Active { current, retiring } = &held.state.phase {
+            let served = current.delivery.settled.is_some();
+            let orphan =
+                set_aside(&self.situation(held, context), &retiring.generation, served.then_some(retiring.revoke_at));
+            self.note(held, context, Event::RevocationDeferred { orphan });
+        }
+    }
+
     /// Notes that an operator wants the generation before the current one; or, while a new one is on its way to the
     /// consumers, that they keep the current one. Gives the number of the one that consumers will have.
     pub fn recall(&self, held: &mut Held, context: &Context) -> Result<GenerationNo, Objection> {
@@ -138,6 +169,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         {
             let current = current.as_ref().ok_or(Objection::NoCurrent)?;
             let number = current.generation.number;
+            if held.state.phase.candidate().is_some_and(|it| it.generation.is_kin(&current.generation)) {
+                return Err(Objection::Ended(number));
+            }
             if self.situation(held, context).reckoning().unusable(current) {
                 return Err(Objection::Over(number));
             }
@@ -163,7 +197,11 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 (generation.as_ref().clone(), origin, Some(orphan.clone()))
             }
             Phase::Vacant => return Err(Objection::NoneBefore),
-            phase => return Err(Objection::Busy(phase.name())),
+            phase @ (Phase::Intended { .. } | Phase::Searching { .. }) => {
+                let current = phase.current().ok_or(Objection::NoneBefore)?;
+                return Err(Objection::NotBegun(current.generation.number));
+            }
+            phase => return Err(busy(phase)),
         };
         let number = generation.number;
         if generation.account == context.policy.account.name && !context.abilities.can.overlap {
@@ -184,6 +222,23 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let (rotation, delivery) = (self.effects.rotation_id(), Delivery::default());
         Box::new(Candidate { generation, rotation, delivery, rejection: None, origin })
     }
+}
+
+/// What is under way, and how it ends.
+fn busy(phase: &Phase) -> Objection {
+    let way_out = match phase {
+        Phase::Minted { .. } | Phase::Verified { .. } | Phase::Delivered { .. } => {
+            "`patrold rollback` stops it, or try again when it is over"
+        }
+        Phase::Undoing { .. } => {
+            "it is over as soon as the stores can be written; `patrold explain` says what is in its way"
+        }
+        Phase::Renewing { .. } | Phase::RenewalUnknown { .. } | Phase::Renewed { .. } => {
+            "its renewal is over within `verify-timeout`: try again then"
+        }
+        _ => "try again when it is over, in a moment",
+    };
+    Objection::Busy(phase.name(), way_out)
 }
 
 /// Why the current generation cannot be renewed in place, where it cannot.

@@ -85,6 +85,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             ..old
         };
         held.keep(generation.slot(&context.policy.name), minted.secret);
+        held.memo.trusted = Some((generation.number, generation.revision));
         self.note(held, context, Event::Renewed { generation: Box::new(generation) });
     }
 

@@ -5,7 +5,7 @@ use crate::journal::Journal;
 use crate::names::Marker;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, Remote, Subject, Verdict};
-use crate::rotation::decide::used_until;
+use crate::rotation::decide::{Missing, used_until};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
@@ -82,8 +82,15 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 if tried < PROOFS {
                     return self.postpone(held, context, None, failure);
                 }
+                let current = held.state.phase.current();
+                let kin = current.is_some_and(|current| current.generation.is_kin(&generation));
                 let next = self.next_try(held, context, tried.saturating_add(1), None);
                 self.note(held, context, Event::FoundAlive { failure, next });
+                if kin {
+                    // Two secrets of one id: whatever ends the old one ends the new one, too.
+                    let orphan = Orphan::unrevocable(&generation);
+                    self.note(held, context, Event::LeftToExpire { orphan });
+                }
             }
             Outcome::Later { not_before, failure } if tried < PROOFS => {
                 self.postpone(held, context, not_before, failure);
@@ -110,7 +117,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let taken = match &orphan {
             Orphan::Unrevocable { .. } => return,
             Orphan::UnknownMint { marker, account, params, .. } => {
-                self.end(held, Address { account, params }, &named(marker, remote)).await.into()
+                self.end(held, context, Address { account, params }, &named(marker, remote), None).await.into()
             }
             Orphan::Deferred { generation, .. } => {
                 if context.wanted && !self.inspect(held, context).await {
@@ -146,17 +153,114 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         } else {
             None
         };
-        self.end(held, address(context, generation), &subject(generation, secret)).await.into()
+        let subject = subject(generation, secret);
+        self.end(held, context, address(context, generation), &subject, Some(generation)).await.into()
     }
 
-    /// Asks the provider to end a token, and remembers when it last did.
-    pub(super) async fn end(&self, held: &mut Held, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
+    /// Asks the provider to end a token, and remembers when it last did. `generation`: whose token it is, where anybody
+    /// knows.
+    ///
+    /// Law: that a token is gone is believed of an answer that names it, of a secret that is refused, and of absence. A
+    /// revocation that is refused, or answered with "not found" and no more, is followed by a look: its first answer may
+    /// have been lost, and the account may have lost sight of a token that lives.
+    pub(super) async fn end(
+        &self,
+        held: &mut Held,
+        context: &Context,
+        at: Address<'_>,
+        subject: &Subject,
+        generation: Option<&Generation>,
+    ) -> Outcome<Gone> {
         let outcome = self.effects.revoke(at, subject).await;
-        if let Outcome::Done(_) = &outcome {
-            held.memo.freed = Some(self.clock.now());
+        let doubt = match outcome {
+            Outcome::Done(Gone::Unproven) => {
+                let detail = "it is not found there, which does not prove that it is gone";
+                Failure::new(FailureCode::NotFound, detail)
+            }
+            Outcome::Refused(failure) if failure.code != FailureCode::NoOperation => failure,
+            outcome => {
+                if let Outcome::Done(_) = &outcome {
+                    held.memo.freed = Some(self.clock.now());
+                }
+                return outcome;
+            }
+        };
+        match self.is_gone(held, context, at, subject, generation).await {
+            Look::Gone => {
+                held.memo.freed = Some(self.clock.now());
+                Outcome::Done(Gone::Already)
+            }
+            Look::Unclear { again } => Outcome::Later { not_before: again, failure: doubt },
+            // Nobody will ever know. It stays known until it expires.
+            Look::Blind if failures(held.state.retry.as_ref()) >= PROOFS => {
+                Outcome::Refused(Failure { code: FailureCode::NoOperation, ..doubt })
+            }
+            Look::Lives | Look::Blind => Outcome::Refused(doubt),
         }
-        outcome
     }
+
+    /// Whether a token that cannot be revoked is gone: first with its secret, then by listings.
+    async fn is_gone(
+        &self,
+        held: &mut Held,
+        context: &Context,
+        at: Address<'_>,
+        subject: &Subject,
+        generation: Option<&Generation>,
+    ) -> Look {
+        let mut blind = true;
+        if let Some(generation) = generation
+            && let Ok(secret) = self.secret(context, generation).await
+        {
+            let subject = Subject { secret: Some(secret), ..subject.clone() };
+            match self.effects.verify(at, &subject).await {
+                Outcome::Done(Verdict::Dead(_)) => return Look::Gone,
+                Outcome::Done(Verdict::Alive { .. }) => return Look::Lives,
+                Outcome::Refused(failure) if failure.code == FailureCode::NoOperation => {}
+                Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => blind = false,
+            }
+        }
+        let listing = match self.effects.list(at, self.clock.now()).await {
+            Outcome::Done(listing) => listing,
+            Outcome::Refused(failure) if failure.code == FailureCode::NoOperation && blind => return Look::Blind,
+            Outcome::Later { not_before, .. } => return Look::Unclear { again: not_before },
+            Outcome::Refused(_) | Outcome::Unknown(_) => return Look::Unclear { again: None },
+        };
+        let name = subject.name.as_deref().filter(|_| context.abilities.can.marks);
+        let missing = match (generation, subject.name.as_deref().and_then(Marker::read)) {
+            (Some(generation), _) => Missing::of(generation),
+            (None, Some(marker)) => Missing::Lost(marker),
+            (None, None) => return Look::Unclear { again: None },
+        };
+        match listing.find(subject.id.as_ref(), name) {
+            Some(entry) if entry.dead => Look::Gone,
+            Some(_) => {
+                held.memo.absent.remove(&missing);
+                Look::Lives
+            }
+            None if listing.tells_absence() && (subject.id.is_some() || name.is_some()) => {
+                let proven = held.memo.proven_absent(missing.clone(), listing.at(), context.abilities.settle);
+                if proven > listing.at() {
+                    return Look::Unclear { again: Some(proven) };
+                }
+                held.memo.absent.remove(&missing);
+                Look::Gone
+            }
+            None => Look::Unclear { again: None },
+        }
+    }
+}
+
+/// What a look for a token shows.
+enum Look {
+    Gone,
+    Lives,
+    /// Nothing is proven yet. `again`: not before this.
+    Unclear {
+        again: Option<Time>,
+    },
+    /// The definition has no way to look.
+    Blind,
 }
 
 /// What became of a revocation.

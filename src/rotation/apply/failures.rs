@@ -36,6 +36,7 @@ pub(super) fn note(state: &mut TokenState, at: Time, event: &Event) {
         | Event::UndoBegun { why: failure, .. }
         | Event::RenewalRejected { failure, .. }
         | Event::FoundDead { failure }
+        | Event::MintedInPlace { failure }
         | Event::ReplacementRefused { failure }
         | Event::SecretLost { failure, .. } => failed(state, at, failure),
         Event::Adopted { .. } | Event::Replaced { .. } => {

@@ -102,7 +102,7 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         }
 
         // Failures that change nothing but what is known of failures.
-        Event::Postponed { .. } | Event::ReplacementRefused { .. } => Some(()),
+        Event::Postponed { .. } | Event::ReplacementRefused { .. } | Event::MintedInPlace { .. } => Some(()),
         Event::ClockSetBack { revoke_at } => {
             own_time::put_right(state, at, *revoke_at);
             Some(())

@@ -3,6 +3,7 @@
 use crate::clock::Time;
 use crate::rotation::due::{self, Kind};
 use crate::rotation::event::Event;
+use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan, Retiring};
 
@@ -11,7 +12,7 @@ use super::delivery::{Delivering, next_inspection, serve};
 use super::retirement::{gives_way, revoke_time};
 use super::room;
 use super::steady::{Begin, begun, renewals};
-use super::upkeep::{next_examination, next_orphan, upkeep};
+use super::upkeep::{next_examination, next_orphan, second_look, upkeep};
 use super::{Action, Situation, Step, act_or_wait, earliest, rest};
 
 pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> Step {
@@ -31,6 +32,9 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
     let renewals = if s.wanted { renewals(s, current, &rules) } else { Vec::new() };
     if let Some(reason) = begun(&renewals) {
         return Step::Act(Action::BeginRenewal(reason));
+    }
+    if let Some(event) = served_in_place(current, retiring) {
+        return Step::Note(event);
     }
     let renewal = renewals.iter().filter_map(|(_, begin)| match begin {
         Begin::At(start, _) => Some(start.at).filter(|at| *at < Time::MAX_UTC),
@@ -72,6 +76,7 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         next_orphan(s, Some(current)),
         next_inspection(s, current),
         next_examination(s, current),
+        second_look(s, current),
     ];
     // Consumers that may not have the new secret keep the old one alive.
     if !served {
@@ -88,6 +93,20 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
     match retry {
         Some(_) => rest(Reason::Revoking, earliest(s.now, wake.into_iter().chain([retry]))),
         None => Step::Act(Action::Revoke),
+    }
+}
+
+/// How the old generation ends where it is the same token as the current one: never by a revocation, which would end what
+/// consumers have just got. See [`Generation::kinship`](crate::rotation::state::Generation::kinship).
+fn served_in_place(current: &Current, retiring: &Retiring) -> Option<Event> {
+    current.delivery.settled?;
+    let old = &retiring.generation;
+    match old.kinship(&current.generation) {
+        Kinship::None => None,
+        // One request with the old secret tells whether the provider ended it.
+        Kinship::Id => Some(Event::Revoked { already: true }),
+        Kinship::Secret if old.remote.id == current.generation.remote.id => Some(Event::Retired { proven: false }),
+        Kinship::Secret => Some(Event::LeftToExpire { orphan: Orphan::unrevocable(old) }),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::clock::Time;
 use crate::inventory::OnFailure;
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::event::Event;
+use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Orphan, Phase, Progress, Undo};
 
@@ -18,10 +19,12 @@ use super::{Action, Situation, Step, act_or_wait, earliest, later, rest};
 const MANY_DEFERRED: usize = 3;
 
 pub(super) fn minted(s: &Situation<'_>, candidate: &Candidate) -> Step {
-    if let Some(why) = candidate.rejection.clone() {
+    if let Some(why) = withdrawn(s, candidate) {
         return Step::Note(Event::UndoBegun { why, restore: false });
     }
-    if !s.wanted {
+    // A provider that renewed the current generation instead has ended its secret: consumers need the new one.
+    let replaced = s.state.phase.current().is_some_and(|current| s.candidate_is_kin(current));
+    if !s.wanted && !replaced {
         let why = Failure::new(FailureCode::Withdrawn, "the token left the inventory");
         return Step::Note(Event::UndoBegun { why, restore: false });
     }
@@ -31,11 +34,45 @@ pub(super) fn minted(s: &Situation<'_>, candidate: &Candidate) -> Step {
     act_or_wait(s, Action::Verify, Reason::Verifying)
 }
 
+/// Why a candidate must not be handed over.
+fn withdrawn(s: &Situation<'_>, candidate: &Candidate) -> Option<Failure> {
+    candidate.rejection.clone().or_else(|| same_secret(s, candidate))
+}
+
+/// A candidate with the secret of the current generation is not a new one. See [`Generation::kinship`].
+fn same_secret(s: &Situation<'_>, candidate: &Candidate) -> Option<Failure> {
+    let current = &s.state.phase.current()?.generation;
+    let same = candidate.origin == Origin::Minted && candidate.generation.kinship(current) == Kinship::Secret;
+    same.then(|| {
+        let id = |generation: &Generation| generation.remote.id.as_ref().map_or("none".into(), ToString::to_string);
+        let detail = match (id(&candidate.generation), id(current)) {
+            (new, old) if new == old => {
+                format!("the answer to the mint has the secret of generation {}", current.number)
+            }
+            (new, old) => format!(
+                "the answer to the mint has the secret of generation {} under another id ({new} instead of {old})",
+                current.number
+            ),
+        };
+        Failure::new(FailureCode::SameToken, detail)
+    })
+}
+
+/// What is left of a candidate that is not taken back because it is the same token as the current generation: an id of its
+/// own, which nobody may revoke.
+fn namesake(s: &Situation<'_>, generation: &Generation) -> Option<Orphan> {
+    let id = generation.remote.id.as_ref();
+    let known = |orphan: &Orphan| matches!(orphan, Orphan::Unrevocable { id: known, .. } if known.as_ref() == id);
+    let current = s.state.phase.current().is_some_and(|current| current.generation.remote.id.as_ref() == id);
+    let accounted = id.is_some() && (current || s.state.orphans.iter().any(known));
+    (!accounted).then(|| Orphan::unrevocable(generation))
+}
+
 pub(super) fn verified(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate) -> Step {
     if s.forgotten() {
         return forgotten(s, candidate);
     }
-    if let Some(why) = candidate.rejection.clone() {
+    if let Some(why) = withdrawn(s, candidate) {
         // A store may hold it although none has a row: patrold may have been stopped before it noted one.
         return Step::Note(Event::UndoBegun { why, restore: true });
     }
@@ -57,7 +94,7 @@ pub(super) fn delivered(s: &Situation<'_>, current: Option<&Current>, candidate:
     if s.forgotten() {
         return forgotten(s, candidate);
     }
-    if let Some(why) = candidate.rejection.clone() {
+    if let Some(why) = withdrawn(s, candidate) {
         return Step::Note(Event::UndoBegun { why, restore: true });
     }
     if let Some(added) = s.policy.stores.iter().find(|store| !candidate.delivery.has_store(&store.key)) {
@@ -131,6 +168,9 @@ pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &
     if candidate.origin != Origin::Minted || s.has_ended(generation) {
         return undone(None);
     }
+    if current.is_some_and(|current| s.candidate_is_kin(current)) {
+        return undone(namesake(s, generation));
+    }
     if !s.can_revoke(generation) {
         return undone(Some(Orphan::unrevocable(generation)));
     }
@@ -172,7 +212,7 @@ fn wait_for_undo(
 }
 
 /// A generation that outlives its rotation.
-pub(super) fn set_aside(s: &Situation<'_>, generation: &Generation, revoke_at: Option<Time>) -> Orphan {
+pub(in crate::rotation) fn set_aside(s: &Situation<'_>, generation: &Generation, revoke_at: Option<Time>) -> Orphan {
     if s.can_revoke(generation) { Orphan::deferred(generation, revoke_at) } else { Orphan::unrevocable(generation) }
 }
 

@@ -3,11 +3,12 @@
 use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::event::Event;
-use crate::rotation::orphan;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Intent, Orphan, Search};
 
 use super::{Action, Situation, Step, act_or_wait, later, rest};
+use crate::names::Marker;
+use crate::timing::backoff;
 
 /// A search that cannot be finished blocks the next mint at most this long.
 const SEARCH_LIMIT: Span = Span::hours(1);
@@ -17,6 +18,13 @@ const PRESSING_SEARCH_LIMIT: Span = Span::minutes(5);
 
 /// A search is not given up before so many attempts.
 const SEARCH_ATTEMPTS: u32 = 3;
+
+/// While the tokens of so many lost mints may still turn up, not even a token that consumers need is minted before they
+/// were looked for: a provider whose answers are all lost must not fill an account.
+const MANY_LOST: usize = 2;
+
+/// The shortest wait between two looks for a lost mint.
+const SHORTEST_SEARCH: Span = Span::milliseconds(100);
 
 pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
     if s.memo.fresh != Some(intent.rotation) {
@@ -30,9 +38,16 @@ pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
     Step::Act(Action::Mint)
 }
 
+/// Law: a doubt never starves. Where consumers have no usable secret, or soon will not, a mint of unknown outcome becomes an
+/// orphan that is looked for in the background, and another one is minted at once.
 pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &Intent, search: &Search) -> Step {
-    let ended = |orphan| Step::Note(Event::SearchEnded { orphan, next: s.next_rotation() });
-    let lost = || ended(unknown_mint(s, intent, search, false));
+    let starves = s.wanted && current.is_none_or(|current| s.pressing(current));
+    // Who asked for a rotation meanwhile waits for that, and not for a backoff.
+    let asked = s.state.requested.is_some_and(|at| at >= search.since);
+    let at_once = asked || starves && s.state.failed_rotations == 0;
+    let next = if at_once { s.now } else { s.next_rotation() };
+    let ended = |orphan| Step::Note(Event::SearchEnded { orphan, next });
+    let lost = || ended(unknown_mint(s, intent, search));
     let foreign = s.foreign(&intent.account);
     let can_look = foreign || s.abilities.can.lists && s.abilities.can.marks;
     let limit = if current.is_none_or(|current| s.pressing(current)) { PRESSING_SEARCH_LIMIT } else { SEARCH_LIMIT };
@@ -46,26 +61,69 @@ pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &I
             id: remote.id.clone(),
             until: remote.expires.moment(),
         }),
+        // The provider gave the token that existed, under the new name: consumers use it.
+        Some(remote) if s.state.has_id(&intent.account, remote.id.as_ref()) => lost(),
         Some(_) if over => lost(),
+        Some(_) if starves && s.waiting(s.state.retry.as_ref()).is_some() => lost(),
         Some(remote) => act_or_wait(s, Action::RevokeOrphan(remote.clone()), Reason::Searching),
         None if over || !can_look => lost(),
-        None => act_or_wait(s, Action::Search, Reason::Searching),
+        None if starves && unresolved(s) < MANY_LOST => lost(),
+        None => match next_look(s, &intent.marker, search.since).filter(|at| *at > s.now) {
+            Some(at) => rest(Reason::Searching, Some(at)),
+            None => act_or_wait(s, Action::Search, Reason::Searching),
+        },
     }
 }
 
-/// What a search leaves that found nothing. `looked`: a whole listing, taken after the time in which a lost mint may turn
-/// up, does not show it.
-pub(in crate::rotation) fn unknown_mint(s: &Situation<'_>, intent: &Intent, search: &Search, looked: bool) -> Orphan {
-    let lifetime = s.policy.lifetime.filter(|_| s.abilities.can.chooses_lifetime && !s.foreign(&intent.account));
-    let until = if looked { Some(orphan::MEMORY) } else { lifetime.map(|lifetime| lifetime + orphan::ROUNDING) };
+/// How many lost mints may still turn up.
+fn unresolved(s: &Situation<'_>) -> usize {
+    let lost = s.state.orphans.iter().filter(|orphan| match orphan {
+        Orphan::UnknownMint { marker, at, .. } => next_look(s, marker, *at).is_some(),
+        Orphan::Unrevocable { .. } | Orphan::Deferred { .. } => false,
+    });
+    lost.count()
+}
+
+/// When it is looked next for the token of a mint that was lost at `since`: soon at first, and once more when it must have
+/// turned up. None: it was looked for since then. Polls go on showing it.
+pub(super) fn next_look(s: &Situation<'_>, marker: &Marker, since: Time) -> Option<Time> {
+    let settled = later(since, s.abilities.settle);
+    let looks = s.memo.looks.get(marker).filter(|looks| looks.last <= s.now);
+    let Some(looks) = looks else { return Some(s.now) };
+    if looks.seen.is_some_and(|seen| seen >= settled) {
+        return None;
+    }
+    let next = later(looks.last, backoff::next(looks.count, None, 0.5));
+    Some(if looks.last < settled { next.min(settled) } else { next }.max(later(looks.last, SHORTEST_SEARCH)))
+}
+
+/// What a search leaves that found nothing.
+pub(in crate::rotation) fn unknown_mint(s: &Situation<'_>, intent: &Intent, search: &Search) -> Orphan {
+    let life = life(s, intent).map(|life| life + s.abilities.settle);
     Orphan::UnknownMint {
         marker: intent.marker.clone(),
         account: intent.account.clone(),
         params: intent.params.clone(),
         at: intent.at,
-        until: until.and_then(|until| search.since.checked_add_signed(until)),
+        until: life.and_then(|life| search.since.checked_add_signed(life)),
         retry: None,
     }
+}
+
+/// How long what a mint may have made lives: as asked for, or as the provider is known to give. None: nobody can tell.
+fn life(s: &Situation<'_>, intent: &Intent) -> Option<Span> {
+    if s.foreign(&intent.account) {
+        return None;
+    }
+    if let Some(asked) = s.policy.account.provider.asked_lifetime(s.policy.lifetime) {
+        return Some(asked);
+    }
+    // Where its end can be seen, one that the same request made before is as good as a promise.
+    let can_look = s.abilities.can.lists && s.abilities.can.marks;
+    let current = s.state.phase.current().filter(|_| can_look)?;
+    let alike = current.generation.params.as_ref() == Some(&intent.params);
+    let expires = s.reckoning().expires(&current.generation).filter(|_| alike)?;
+    Some(expires - current.generation.minted_at)
 }
 
 pub(super) fn renewing(s: &Situation<'_>, intent: &Intent) -> Step {

@@ -13,7 +13,7 @@ mod upkeep;
 mod vacant;
 mod watching;
 
-pub(super) use candidate::reached_consumers;
+pub(super) use candidate::{reached_consumers, set_aside};
 pub(super) use intent::{search_settled, unknown_mint};
 pub(super) use retirement::used_until;
 pub(super) use upkeep::{differs, like, tells_end};
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use crate::account::Listing;
 use crate::clock::{Span, Time};
 use crate::inventory::TokenPolicy;
-use crate::names::{AccountName, HookKey, RotationId, StoreKey};
+use crate::names::{AccountName, GenerationNo, HookKey, Marker, RotationId, StoreKey};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Abilities, ProviderClock, Remote};
 use crate::rotation::due::{self, Due, Means};
@@ -57,6 +57,8 @@ pub struct Situation<'a> {
     pub abilities: &'a Abilities,
     /// The clock of the policy's account, as far as this process has seen it.
     pub clock: ProviderClock,
+    /// When the account that authenticates with this token was last refused.
+    pub refused: Option<Time>,
     /// The newest listing of the account, where there is one.
     pub listing: Option<&'a Listing>,
     pub now: Time,
@@ -100,12 +102,30 @@ impl Situation<'_> {
     /// When the current generation may be revoked, once a new one takes its place now.
     fn end_of_grace(&self, current: Option<&Current>) -> Time {
         let compromised = current.is_some_and(|current| current.generation.compromised.is_some());
-        if compromised { self.now } else { later(self.now, self.policy.grace) }
+        if compromised { self.now } else { later(self.now, self.grace()) }
+    }
+
+    /// How long the old generation stays valid after a handover. What nobody wrote down must fit into the life that the
+    /// provider gives, which the inventory does not know where it cannot be asked for.
+    fn grace(&self) -> Span {
+        let candidate = self.state.phase.candidate().filter(|_| self.policy.grace_by_default);
+        let life = candidate.and_then(|candidate| {
+            let generation = &candidate.generation;
+            let expires = self.reckoning().expires(generation)?;
+            Some(expires - generation.issued_at).filter(|life| *life > Span::zero())
+        });
+        life.map_or(self.policy.grace, |life| self.policy.grace.min(life / 3))
     }
 
     /// Whether consumers can be led back to it.
     fn restorable(&self, current: Option<&Current>) -> bool {
-        current.is_some_and(|it| !self.unusable(it) && !it.secret_lost && self.abilities.can.overlap)
+        let replaced = |it: &Current| self.candidate_is_kin(it);
+        current.is_some_and(|it| !self.unusable(it) && !it.secret_lost && self.abilities.can.overlap && !replaced(it))
+    }
+
+    /// Whether the candidate is the same token as `current`.
+    fn candidate_is_kin(&self, current: &Current) -> bool {
+        self.state.phase.candidate().is_some_and(|it| it.generation.is_kin(&current.generation))
     }
 
     /// The token left the inventory, and patrold was started without it: nobody knows its stores and hooks any more.
@@ -213,6 +233,17 @@ pub struct Memo {
     pub sound: Option<Time>,
     /// When the provider was last asked whether it accepts the current secret.
     pub examined: Option<Time>,
+    /// Tokens that a complete listing did not contain, and when the first such listing in a row was begun.
+    pub absent: BTreeMap<Missing, Time>,
+    /// When this process began to look after the token.
+    pub begun: Option<Time>,
+    /// The secret, by generation and revision, that this process got from its provider, has proven, or found where it was
+    /// delivered.
+    pub trusted: Option<(GenerationNo, u32)>,
+    /// This is about a report: lost mints are not looked for.
+    pub only_tells: bool,
+    /// How often the token of a lost mint was looked for in vain, and when last.
+    pub looks: BTreeMap<Marker, Looks>,
     /// When it was last looked whether an operator brought another secret.
     pub sought: Option<Time>,
     /// What came of it, where the provider did not accept it.
@@ -223,6 +254,45 @@ pub struct Memo {
     pub proof: Option<Proof>,
     /// It was tried to see the account's clock.
     pub looked: bool,
+}
+
+/// Looks for the token of a lost mint that found nothing. That is what most of them find, and no failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looks {
+    pub count: u32,
+    pub last: Time,
+    /// When the last look was begun that the provider answered.
+    pub seen: Option<Time>,
+}
+
+/// What a listing may lack.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missing {
+    /// A generation, in this revision.
+    Generation(GenerationNo, u32),
+    /// The token of a mint without an answer.
+    Lost(Marker),
+}
+
+impl Missing {
+    /// `generation`, should a listing lack it.
+    pub fn of(generation: &Generation) -> Self {
+        Self::Generation(generation.number, generation.revision)
+    }
+}
+
+impl Memo {
+    /// When it is proven that what a listing begun at `listed` lacks is gone, as far as listings can tell: now, where that is
+    /// not later than `listed`.
+    ///
+    /// Law: absence proves death only after two complete listings that were begun the settling time or more apart. One page
+    /// may be stale, a filter may be wrong, and some services list what they have made or ended only after a while.
+    pub fn proven_absent(&mut self, missing: Missing, listed: Time, settle: Span) -> Time {
+        let first = self.absent.entry(missing).or_insert(listed);
+        // The clock may have been set back since.
+        *first = (*first).min(listed);
+        later(*first, settle.max(Span::milliseconds(1)))
+    }
 }
 
 /// The next step.
@@ -286,6 +356,8 @@ pub enum Action {
     Examine(Failure),
     /// Ask the provider anything, to see its clock.
     Look,
+    /// List the account and look for the token of a lost mint.
+    Seek(Orphan),
     /// Revoke the token of a lost mint that turned up, or a generation whose revocation was left for later.
     Reap(Orphan, Remote),
 }
@@ -307,6 +379,16 @@ pub fn decide(s: &Situation<'_>) -> Step {
     if let Some(over) = s.state.orphans.iter().find(|orphan| upkeep::is_over(s, orphan)) {
         return Step::Note(Event::OrphanEnded { orphan: over.clone(), revoked: false });
     }
+    let step = next_step(s);
+    // What may be left of a lost mint is looked for while there is nothing better to do: it holds up nobody.
+    let settled = matches!(s.state.phase, Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. });
+    match step {
+        Step::Rest(_) if settled && !s.memo.only_tells => upkeep::seek(s).unwrap_or(step),
+        step => step,
+    }
+}
+
+fn next_step(s: &Situation<'_>) -> Step {
     match &s.state.phase {
         Phase::Vacant => vacant::vacant(s),
         Phase::Steady { current } => steady::steady(s, current),

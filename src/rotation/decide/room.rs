@@ -79,7 +79,10 @@ pub(super) fn make(s: &Situation<'_>, current: &Current) -> Option<Step> {
     }
     s.state.orphans.iter().find_map(|orphan| match orphan {
         Orphan::Deferred { generation, retry, .. }
-            if is_there(s, generation) && s.can_revoke(generation) && s.waiting(retry.as_ref()).is_none() =>
+            if is_there(s, generation)
+                && !current.generation.is_kin(generation)
+                && s.can_revoke(generation)
+                && s.waiting(retry.as_ref()).is_none() =>
         {
             Some(Step::Act(Action::Reap(orphan.clone(), generation.remote.clone())))
         }

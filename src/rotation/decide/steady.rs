@@ -8,7 +8,7 @@ use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan};
 
 use super::delivery::{Delivering, next_inspection, serve};
-use super::upkeep::{next_examination, next_orphan, upkeep};
+use super::upkeep::{next_examination, next_orphan, second_look, upkeep};
 use super::{Action, Rest, Situation, Step, earliest, rest};
 use super::{room, watching};
 
@@ -23,7 +23,7 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
     };
     let seeks = watching::next_look(s, current);
     let wake = [owed, next_orphan(s, Some(current)), next_inspection(s, current), next_examination(s, current), seeks];
-    let wake = earliest(s.now, wake);
+    let wake = earliest(s.now, wake.into_iter().chain([second_look(s, current)]));
     if !s.wanted {
         return rest(Reason::LeftInventory, wake);
     }

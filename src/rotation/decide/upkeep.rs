@@ -7,9 +7,11 @@ use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Entry, Expiry, Remote};
 use crate::rotation::due::Means;
 use crate::rotation::event::Event;
+use crate::rotation::orphan::MEMORY;
 use crate::rotation::state::{Current, Orphan};
 
-use super::{Action, Situation, Step, later};
+use super::intent::next_look;
+use super::{Action, Missing, Situation, Step, later};
 
 /// Orphans that can be revoked, a new expiry, a current generation that is dead.
 pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
@@ -20,6 +22,13 @@ pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
         return None;
     }
     let generation = &current.generation;
+    // Law: that an account is refused which authenticates with the token itself is proof. Others are asked about with their
+    // own secret when listings fail.
+    let own = s.refused.filter(|at| *at > generation.issued_at && *at <= s.now);
+    if own.is_some_and(|at| s.memo.examined.is_none_or(|examined| examined < at)) {
+        let detail = "the account authenticates with it, and is refused";
+        return Some(Step::Act(Action::Examine(Failure::new(FailureCode::Unauthorized, detail))));
+    }
     if let Some(listing) = listing(s, current) {
         let marker = generation.marker.as_ref().map(Marker::as_str);
         let seen = listing.find(generation.remote.id.as_ref(), marker);
@@ -36,10 +45,16 @@ pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
         let could_be_found = generation.remote.id.is_some() || (marker.is_some() && s.abilities.can.marks);
         let detail = match seen {
             Some(entry) if entry.dead => Some("the listing says that it is not in force any more"),
-            None if listing.is_complete() && could_be_found => Some("the listing does not contain it"),
+            None if listing.tells_absence() && could_be_found => Some("two listings do not contain it"),
+            // It is there again: the count begins anew.
+            Some(_) if second_look(s, current).is_some() => Some(""),
             _ => None,
         };
-        if let Some(detail) = detail.filter(|_| !asked) {
+        let detail = detail.filter(|_| {
+            // A second look is due, or this listing was not looked at yet.
+            second_look(s, current).map_or_else(|| !asked, |second| second <= s.now)
+        });
+        if let Some(detail) = detail {
             return Some(Step::Act(Action::Examine(Failure::new(FailureCode::NotFound, detail))));
         }
     }
@@ -81,7 +96,20 @@ pub(super) fn next_examination(s: &Situation<'_>, current: &Current) -> Option<T
     }
     let over = passes.is_some_and(|passes| passes <= s.now) || reckoning.is_contradicted(generation);
     let regular = (!s.abilities.can.lists && !s.unusable(current) || over && !renews).then_some(regular);
-    regular.into_iter().chain(passes.filter(|passes| *passes > s.now)).min()
+    // Listings that fail tell nothing. Each poll wakes its tokens, also one that failed.
+    let listed = s.listing.map(Listing::at).or(s.memo.begun).filter(|at| *at <= s.now);
+    let stale = listed.filter(|at| s.abilities.can.lists && !s.unusable(current) && later(*at, every * 2) <= s.now);
+    let stale = stale.map(|listed| later(asked.map_or(listed, |asked| asked.max(listed)), every));
+    regular.into_iter().chain(stale).chain(passes.filter(|passes| *passes > s.now)).min()
+}
+
+/// When it is looked again for a token that a listing does not contain, where only listings can tell.
+pub(super) fn second_look(s: &Situation<'_>, current: &Current) -> Option<Time> {
+    let first = s.memo.absent.get(&Missing::of(&current.generation)).filter(|_| current.dead.is_none())?;
+    let due = later(*first, s.abilities.settle);
+    // One that failed, or showed nothing new, is made again after the same time.
+    let again = s.memo.examined.filter(|examined| *examined >= due && *examined <= s.now);
+    Some(again.map_or(due, |examined| later(examined, s.abilities.settle.max(Span::seconds(1)))))
 }
 
 /// What a listing entry adds to what is known of the current generation.
@@ -120,10 +148,14 @@ pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step>
             Orphan::Unrevocable { .. } => None,
             Orphan::UnknownMint { marker, account, .. } => {
                 let listing = s.listing.filter(|_| s.abilities.can.revokes && !s.foreign(account))?;
-                listing.named(marker.as_str()).find(|entry| !entry.dead).map(|entry| entry.remote.clone())
+                let mut entries = listing.named(marker.as_str());
+                // A provider that gave the token that existed gave it the new name.
+                let lost = |entry: &&Entry| !entry.dead && !s.state.has_id(account, entry.remote.id.as_ref());
+                entries.find(lost).map(|entry| entry.remote.clone())
             }
             Orphan::Deferred { generation, revoke_at, .. } => {
-                let free = free(s, current?, *revoke_at).is_some_and(|at| at <= s.now);
+                let current = current.filter(|current| !current.generation.is_kin(generation))?;
+                let free = free(s, current, *revoke_at).is_some_and(|at| at <= s.now);
                 free.then(|| generation.remote.clone())
             }
         };
@@ -131,21 +163,39 @@ pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step>
     })
 }
 
+/// The look for the token of a lost mint that is due.
+pub(super) fn seek(s: &Situation<'_>) -> Option<Step> {
+    let due = s.state.orphans.iter().find(|orphan| next_seek(s, orphan).is_some_and(|at| at <= s.now))?;
+    Some(Step::Act(Action::Seek(due.clone())))
+}
+
+/// When the token of a lost mint is looked for next.
+fn next_seek(s: &Situation<'_>, orphan: &Orphan) -> Option<Time> {
+    let Orphan::UnknownMint { marker, account, at, .. } = orphan else { return None };
+    let can_look = s.abilities.can.lists && s.abilities.can.marks && !s.foreign(account);
+    let free = s.waiting(orphan.retry()).is_none();
+    next_look(s, marker, *at).filter(|_| can_look && free)
+}
+
 /// Whether nothing of an orphan lives any more.
 pub(super) fn is_over(s: &Situation<'_>, orphan: &Orphan) -> bool {
-    let Some(until) = orphan.until().map(|until| s.clock.latest(until)).filter(|until| *until <= s.now) else {
-        return false;
-    };
-    let (marker, account) = match orphan {
-        Orphan::Unrevocable { .. } => return true,
+    let until = orphan.until().map(|until| s.clock.latest(until)).filter(|until| *until <= s.now);
+    let (marker, account, at) = match orphan {
+        Orphan::Unrevocable { .. } => return until.is_some(),
         // What waits for its revocation is revoked, whatever arithmetic says.
-        Orphan::Deferred { generation, .. } => return !s.can_revoke(generation),
-        Orphan::UnknownMint { marker, account, .. } => (marker, account),
+        Orphan::Deferred { generation, .. } => return until.is_some() && !s.can_revoke(generation),
+        Orphan::UnknownMint { marker, account, at, .. } => (marker, account, *at),
     };
     // patrold may have slept: only a look can tell that it never turned up.
     let can_look = s.abilities.can.lists && s.abilities.can.marks && !s.foreign(account);
-    let looked = s.listing.filter(|listing| listing.is_complete() && until <= listing.at());
-    !can_look || looked.is_some_and(|listing| listing.named(marker.as_str()).all(|entry| entry.dead))
+    if !can_look {
+        return until.is_some();
+    }
+    let forgotten = later(at, s.abilities.settle + MEMORY);
+    let late = |listing: &&Listing| until.is_some_and(|until| until <= listing.at()) || listing.at() >= forgotten;
+    let looked = s.listing.filter(|listing| listing.tells_absence() && listing.at() <= s.now).filter(late);
+    let harmless = |entry: &Entry| entry.dead || s.state.has_id(account, entry.remote.id.as_ref());
+    looked.is_some_and(|listing| listing.named(marker.as_str()).all(harmless))
 }
 
 /// When a generation is certainly not used any more whose revocation was left for later: consumers have all of the
@@ -159,10 +209,13 @@ fn free(s: &Situation<'_>, current: &Current, revoke_at: Option<Time>) -> Option
 pub(super) fn next_orphan(s: &Situation<'_>, current: Option<&Current>) -> Option<Time> {
     let times = s.state.orphans.iter().flat_map(|orphan| {
         let free = match orphan {
-            Orphan::Deferred { revoke_at, .. } => current.and_then(|current| free(s, current, *revoke_at)),
+            Orphan::Deferred { generation, revoke_at, .. } => {
+                let current = current.filter(|current| !current.generation.is_kin(generation));
+                current.and_then(|current| free(s, current, *revoke_at))
+            }
             Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
         };
-        [orphan.until().map(|until| s.clock.latest(until)), s.waiting(orphan.retry()), free]
+        [orphan.until().map(|until| s.clock.latest(until)), s.waiting(orphan.retry()), free, next_seek(s, orphan)]
     });
     super::earliest(s.now, times)
 }

@@ -187,7 +187,13 @@ impl Sim {
             clock: clock.clone(),
             instance: InstanceId::new([1, 2, 3, 4]),
         };
-        let context = Context { policy: Arc::new(policy), wanted: true, abilities: Arc::new(abilities), listing: None };
+        let context = Context {
+            policy: Arc::new(policy),
+            wanted: true,
+            abilities: Arc::new(abilities),
+            refused: None,
+            listing: None,
+        };
         Self { world, clock, context, held: Held::default(), machine, restarts: 0, panics: false, rests: 0 }
     }
 

@@ -291,11 +291,13 @@ fn a_lost_mint_that_turns_up_late_is_revoked() {
 #[test]
 fn a_lost_mint_that_turns_up_in_time_is_revoked_before_the_next() {
     let mut sim = Sim::new(served(), abilities());
+    sim.run_for(Span::hours(3));
     sim.world.script(|kind, count| match (kind, count) {
-        (Kind::Mint, 1) => Fate::DoneLate(Span::seconds(20)),
+        (Kind::Mint, 2) => Fate::DoneLate(Span::seconds(20)),
         _ => Fate::Fine,
     });
-    while sim.state().last_number.0 < 2 {
+    sim.request(false).unwrap();
+    while sim.state().last_number.0 < 3 {
         sim.run_for(Span::seconds(1));
     }
     assert_eq!(sim.state().orphans, [], "nothing of it is left to look for");

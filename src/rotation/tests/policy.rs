@@ -50,6 +50,7 @@ pub(crate) fn token() -> TokenPolicy {
         schedule: None,
         window: None,
         grace: Span::hours(1),
+        grace_by_default: false,
         grace_cap: Span::days(1),
         jitter: Span::zero(),
         verify_timeout: Span::minutes(2),

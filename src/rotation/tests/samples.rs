@@ -182,6 +182,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::SearchEnded { orphan: unrevocable.clone(), next },
         Event::Minted { candidate: Box::new(candidate()) },
         Event::Minted { candidate: Box::new(Candidate { rejection: Some(failure()), ..candidate() }) },
+        Event::MintedInPlace { failure: failure() },
         Event::Verified { proven: true, id: Some("42".parse().unwrap()), expires: Some(Expiry::Never) },
         Event::Verified { proven: false, id: None, expires: None },
         Event::StoreWritten { store: store() },

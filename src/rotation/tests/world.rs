@@ -259,6 +259,13 @@ impl Effects for Arc<World> {
         .await
     }
 
+    async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {
+        self.effect(Kind::Inspect, |ledger, fate, _| {
+            outcome(fate, || ledger.stores.get(&store.key).cloned().map(Secret::new)).into_result()
+        })
+        .await
+    }
+
     async fn run_hook(&self, hook: &HookPolicy, _occasion: &Occasion) -> Outcome<()> {
         self.effect(Kind::Hook, |ledger, fate, now| outcome(fate, || ledger.run_hook(&hook.key, now))).await
     }

@@ -5,6 +5,7 @@ mod accounts;
 mod clock;
 mod commvault;
 mod definitions;
+mod evidence;
 mod hooks;
 mod http;
 mod issue;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 mod candidate;
+mod evidence;
 mod room;
 mod serving;
 mod watching;
@@ -25,6 +26,7 @@ struct Case {
     memo: Memo,
     abilities: Abilities,
     clock: ProviderClock,
+    refused: Option<Time>,
     listing: Option<Listing>,
     now: Time,
 }
@@ -134,6 +136,7 @@ impl Case {
             memo: Memo { inspected: Some(at(now)), ..Memo::default() },
             abilities: policy::abilities(),
             clock: ProviderClock::Seen(Span::zero()),
+            refused: None,
             listing: None,
             now: at(now),
         }
@@ -217,18 +220,22 @@ impl Case {
         self.candidate().delivery.hooks.insert("reload".parse().unwrap(), row);
     }
 
-    fn decides(&self) -> String {
-        let situation = Situation {
+    fn with_situation<T>(&self, look: impl FnOnce(&Situation<'_>) -> T) -> T {
+        look(&Situation {
             policy: &self.policy,
             wanted: self.wanted,
             state: &self.state,
             memo: &self.memo,
             abilities: &self.abilities,
             clock: self.clock,
+            refused: self.refused,
             listing: self.listing.as_ref(),
             now: self.now,
-        };
-        match decide(&situation) {
+        })
+    }
+
+    fn decides(&self) -> String {
+        match self.with_situation(decide) {
             Step::Note(event) => format!("note {}", event.name()),
             Step::Act(action) => {
                 let text = format!("{action:?}");
