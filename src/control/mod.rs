@@ -11,6 +11,10 @@
 //! | `POST /prune` with [`PruneRequest`] | [`PruneAnswer`] |
 //! | `POST /reload` | [`ReloadAnswer`] |
 //!
+//! [`RotateAnswer`]: crate::report::rotation::RotateAnswer
+//! [`RotateResult`]: crate::report::rotation::RotateResult
+//! [`ReloadAnswer`]: crate::report::reload::ReloadAnswer
+//!
 //! What cannot be done at all is answered with a status that is no success and a [`Refusal`]. Names are stable: a
 //! command line may be older or newer than the daemon.
 //!

@@ -1,6 +1,6 @@
 //! One token's life: a state machine whose every transition is a journal record.
 //!
-//! Phases and the events that change them; a test holds this against [`apply`]. Events that are not here change what a
+//! Phases and the events that change them; a test holds this against [`apply`](fn@apply). Events that are not here change what a
 //! phase holds, and not the phase.
 //!
 //! ```text

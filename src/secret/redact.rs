@@ -2,7 +2,7 @@
 //! store says of its file.
 //!
 //! Law: such text is shown, logged and journaled only after it passed a redactor that knows every secret that this
-//! process can open, in whatever usual form the text has it ([`decode`]). Of an answer that may carry a secret that is
+//! process can open, in whatever usual form the text has it (`decode`). Of an answer that may carry a secret that is
 //! not known yet, plain words are kept and nothing else ([`plain_words`]).
 
 mod decode;
