@@ -109,6 +109,7 @@ pub mod event;
 pub mod files;
 pub mod names;
 pub mod outcome;
+pub mod places;
 pub mod secret;
 pub mod text;
 pub mod trust;

@@ -142,6 +142,12 @@ macro_rules! failure_codes {
                 match self { $(Self::$name => $remedy,)* }
             }
 
+            /// Whether it says nothing of the request, but that the provider cannot serve it now: what its next success ends.
+            pub fn is_outage(self) -> bool {
+                use FailureCode::{Connect, RateLimited, Reset, ServerError, Timeout, Tls};
+                matches!(self, Connect | Tls | Timeout | Reset | RateLimited | ServerError)
+            }
+
             /// The kind of failure with this code.
             pub fn named(code: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|known| known.code() == code)

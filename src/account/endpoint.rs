@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use url::Url;
 
 use super::credential::CredentialCache;
+use super::health::Outage;
 use super::limit::Limiter;
 use super::limits::Limits;
 use super::session::SessionCache;
@@ -53,6 +54,7 @@ pub(super) struct State {
     pub answered: bool,
     /// Moments are sent by our own clock: the provider refused those by the clock that its answers show.
     pub by_ours: bool,
+    pub outage: Outage,
     rate_limit: Option<RateLimit>,
     written: Option<Time>,
 }
@@ -106,6 +108,7 @@ impl Endpoint {
                 skew: Skew::default(),
                 answered: false,
                 by_ours: false,
+                outage: Outage::default(),
                 rate_limit: bounds.rate_limit,
                 written: None,
             }),

@@ -4,6 +4,7 @@ use super::credential::Presented;
 use super::health::Event;
 use super::limit::{Admission, Refusal};
 use super::slots::Slot;
+use super::urgency::Urgency;
 use super::{Account, skew};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -20,10 +21,11 @@ impl<C: Clock> Account<C> {
         // What can leave now may leave, however long it took until here.
         let latest = |now: Time| latest.clamp(now, now + patience);
         let fingerprint = presented.map(|presented| &presented.fingerprint);
+        let urgency = Urgency::present();
         let turned_away = {
             let mut state = self.0.endpoint.state();
             let now = clock.now();
-            state.limiter.turns_away(now, latest(now), fingerprint)
+            state.limiter.turns_away(now, latest(now), fingerprint, urgency)
         };
         if let Some(refusal) = turned_away {
             return Err(self.later(refusal));
@@ -43,7 +45,7 @@ impl<C: Clock> Account<C> {
             let (admission, slot_from) = {
                 let mut state = self.0.endpoint.state();
                 let now = clock.now();
-                (state.limiter.admit(now, latest(now), fingerprint), now)
+                (state.limiter.admit(now, latest(now), fingerprint, urgency), now)
             };
             let slot = match admission {
                 Admission::At(slot) => slot,
@@ -54,7 +56,7 @@ impl<C: Clock> Account<C> {
                 clock.wait_until(slot).await;
             }
             let now = clock.now();
-            if now >= slot && self.0.endpoint.state().limiter.blocked_until(now).is_none() {
+            if now >= slot && !self.0.endpoint.state().limiter.blocked_since(slot_from, now) {
                 return Ok(place);
             }
         }
@@ -73,23 +75,29 @@ impl<C: Clock> Account<C> {
     }
 
     /// Takes from an answer what concerns the whole account; returns until when the provider wants no more requests.
-    pub(super) async fn update_limits(&self, response: &Response, received: Received) -> Option<Time> {
+    pub(super) async fn update_limits(&self, response: &Response, received: Received, sent_at: Time) -> Option<Time> {
         let endpoint = &self.0.endpoint;
         let provider = &self.0.policy.provider;
         if let Some(left) = provider.allowance(response) {
             self.standing().allowance = Some(left);
         }
         let now = received.at;
-        let blocked = {
+        let (blocked, changed) = {
             let mut state = endpoint.state();
-            let Some(limited) = provider.limited(response, received) else {
-                state.limiter.answered();
-                return None;
-            };
-            state.limiter.block(now, limited.until);
-            state.limiter.blocked_until(now)
+            if let Some(limited) = provider.limited(response, received) {
+                state.limiter.block(now, limited.until);
+                (state.limiter.blocked_until(now), true)
+            } else {
+                let lifted = state.limiter.answered(sent_at);
+                if lifted {
+                    state.outage.lifted(now);
+                }
+                (None, lifted)
+            }
         };
-        endpoint.write(now).await;
+        if changed {
+            endpoint.write(now).await;
+        }
         blocked
     }
 

@@ -113,6 +113,34 @@ fn millis<S: Serializer>(span: &Option<Span>, serializer: S) -> Result<S::Ok, S:
     span.map(|span| span.num_milliseconds()).serialize(serializer)
 }
 
+/// A time without a success must last so long to count: failures between successes are no outage.
+const OUTAGE: Span = Span::seconds(2);
+
+/// When the provider last began to answer again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outage {
+    /// The first failure since the last success.
+    since: Option<Time>,
+    pub ended: Option<Time>,
+}
+
+impl Outage {
+    /// A request ended; `well`: with an answer that shows the provider at work.
+    pub fn note(&mut self, well: bool, now: Time) {
+        if !well {
+            self.since.get_or_insert(now);
+        } else if self.since.take().is_some_and(|since| now - since >= OUTAGE) {
+            self.ended = Some(now);
+        }
+    }
+
+    /// The provider takes back its call for patience.
+    pub fn lifted(&mut self, now: Time) {
+        self.since = None;
+        self.ended = Some(now);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,5 +206,23 @@ mod tests {
             "allowance": null,
         });
         assert_eq!(serde_json::to_value(health).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_outage_ends_with_the_first_answer_after_a_while_without_one() {
+        let at = |seconds| Time::UNIX_EPOCH + Span::seconds(seconds);
+        for (sentence, story, expected) in [
+            ("it never failed", &[(0, true), (9, true)][..], None),
+            ("it failed for a moment", &[(0, false), (1, true)], None),
+            ("it failed for a while", &[(0, false), (1, false), (9, true)], Some(9)),
+            ("it goes on failing", &[(0, false), (9, false)], None),
+            ("some of its answers are errors", &[(0, false), (1, true), (2, false), (3, true)], None),
+        ] {
+            let mut outage = Outage::default();
+            for (seconds, well) in story {
+                outage.note(*well, at(*seconds));
+            }
+            assert_eq!(outage.ended, expected.map(at), "{sentence}");
+        }
     }
 }

@@ -12,9 +12,15 @@ use crate::clock::{Span, Time};
 use crate::inventory::RateLimit;
 use crate::outcome::Failure;
 use crate::secret::Fingerprint;
+use crate::timing::backoff::{self as patience, Life};
+
+use super::urgency::Urgency;
 
 /// However long a provider asks to wait: it is asked again this soon.
-pub const LONGEST_BLOCK: Span = Span::hours(1);
+pub const LONGEST_BLOCK: Span = patience::LONGEST;
+
+/// While a provider asks for patience, the requests that cannot wait so long leave this far apart.
+const PROBE_EVERY: Span = Span::seconds(1);
 
 /// A refused credential is tried again at least this often, for it may have been repaired at the provider.
 const LONGEST_BACKOFF: Span = Span::minutes(5);
@@ -138,13 +144,39 @@ impl RefusedCredential {
     }
 }
 
+/// A provider's call for patience.
+///
+/// Law: it holds back nobody past the last tenth of the life that their consumers have left, and whose consumers hold
+/// nothing that works a minute: see [`crate::timing::backoff`]. What is let through in spite of it leaves one by one, and an
+/// answer to it that does not ask for patience again ends the wait of everybody.
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    told: Time,
+    until: Time,
+    /// Nothing is let through in spite of it before this.
+    probe: Time,
+}
+
+impl Blocked {
+    /// Until when it holds back a request of this urgency.
+    fn until(&self, urgency: Urgency) -> Time {
+        let life = match urgency {
+            Urgency::Patient => Life::Endless,
+            Urgency::By(deadline) => Life::of(deadline - self.told),
+            Urgency::Now => return self.until.min(self.probe),
+        };
+        let granted = self.told + patience::granted(self.until - self.told, life);
+        if granted < self.until { granted.max(self.probe) } else { self.until }
+    }
+}
+
 /// Everything that decides when the next request of one account may leave.
 #[derive(Clone, Debug, Default)]
 pub struct Limiter {
     quota: Option<Quota>,
     /// Those who were turned away are told different times, as far apart as the quota would have them.
     turned_away: Option<Quota>,
-    blocked_until: Option<Time>,
+    blocked: Option<Blocked>,
     /// Calls for patience in a row that did not say how much.
     vague_blocks: u32,
     refused: Option<RefusedCredential>,
@@ -164,13 +196,16 @@ impl Limiter {
         let mut limiter = Self::new(limit);
         let Some(Memory { blocked_until, vague_blocks, refused, slots, seen }) = memory else { return limiter };
         limiter.quota = limiter.quota.map(|quota| quota.after(slots));
-        limiter.blocked_until = blocked_until;
         limiter.vague_blocks = vague_blocks;
         limiter.refused = refused;
         limiter.seen = seen;
+        limiter.blocked = blocked_until.map(|until| Blocked { told: seen.unwrap_or(now), until, probe: now });
         limiter.follow_clock(now);
         // Whatever was written down, nobody waits longer than a running limiter lets them wait.
-        limiter.blocked_until = limiter.blocked_until.map(|until| until.min(now + LONGEST_BLOCK));
+        if let Some(blocked) = &mut limiter.blocked {
+            blocked.until = blocked.until.min(now + LONGEST_BLOCK);
+            blocked.told = blocked.told.min(now);
+        }
         if let Some(refused) = &mut limiter.refused {
             refused.next_try = refused.next_try.min(now + LONGEST_LOGIN_BACKOFF);
         }
@@ -180,7 +215,7 @@ impl Limiter {
     /// What the next process has to know.
     pub fn memory(&self) -> Memory {
         let memory = Memory {
-            blocked_until: self.blocked_until,
+            blocked_until: self.blocked.map(|blocked| blocked.until),
             vague_blocks: self.vague_blocks,
             refused: self.refused.clone(),
             slots: self.quota.as_ref().map(|quota| quota.slots.clone()).unwrap_or_default(),
@@ -202,27 +237,36 @@ impl Limiter {
     }
 
     /// Reserves a slot not later than `latest` for a request that authenticates with `credential`.
-    pub fn admit(&mut self, now: Time, latest: Time, credential: Option<&Fingerprint>) -> Admission {
-        if let Some(refusal) = self.turns_away(now, latest, credential) {
+    pub fn admit(&mut self, now: Time, latest: Time, credential: Option<&Fingerprint>, urgency: Urgency) -> Admission {
+        if let Some(refusal) = self.turns_away(now, latest, credential, urgency) {
             return refusal;
         }
-        let earliest = self.blocked_until(now).unwrap_or(now);
+        let earliest = self.held_until(now, urgency).unwrap_or(now);
         let slot = self.quota.as_mut().map_or(earliest, |quota| quota.take(earliest));
         if let Some(refused) = self.refused.as_mut().filter(|refused| Some(&refused.which) == credential) {
             // One request tries the credential; the others keep waiting for what becomes of it.
             refused.next_try = slot + refused.backoff();
         }
+        if let Some(blocked) = self.blocked.as_mut().filter(|blocked| slot < blocked.until) {
+            blocked.probe = slot + PROBE_EVERY;
+        }
         Admission::At(slot)
     }
 
     /// What [`Limiter::admit`] answers somebody whom it turns away; `None` where it would give a slot.
-    pub fn turns_away(&mut self, now: Time, latest: Time, credential: Option<&Fingerprint>) -> Option<Admission> {
+    pub fn turns_away(
+        &mut self,
+        now: Time,
+        latest: Time,
+        credential: Option<&Fingerprint>,
+        urgency: Urgency,
+    ) -> Option<Admission> {
         self.follow_clock(now);
         let refused = self.refused.as_ref().filter(|refused| Some(&refused.which) == credential);
         if let Some(refused) = refused.filter(|refused| now < refused.next_try) {
             return Some(Admission::CredentialRefused(refused.next_try));
         }
-        let earliest = self.blocked_until(now).unwrap_or(now);
+        let earliest = self.held_until(now, urgency).unwrap_or(now);
         let slot = self.quota.as_ref().map_or(earliest, |quota| quota.next(earliest));
         if slot <= latest {
             return None;
@@ -233,7 +277,17 @@ impl Limiter {
 
     /// Until when the provider wants nothing from this account.
     pub fn blocked_until(&self, now: Time) -> Option<Time> {
-        self.blocked_until.filter(|until| *until > now)
+        self.blocked.map(|blocked| blocked.until).filter(|until| *until > now)
+    }
+
+    /// The same, for a request of this urgency.
+    fn held_until(&self, now: Time, urgency: Urgency) -> Option<Time> {
+        self.blocked.map(|blocked| blocked.until(urgency)).filter(|until| *until > now)
+    }
+
+    /// Whether the provider has asked for patience after `time`.
+    pub fn blocked_since(&self, time: Time, now: Time) -> bool {
+        self.blocked.is_some_and(|blocked| blocked.told > time && blocked.until > now)
     }
 
     /// How many requests the limit lets leave at `now`, where there is one.
@@ -248,7 +302,8 @@ impl Limiter {
             now + backoff(self.vague_blocks)
         });
         let until = until.min(now + LONGEST_BLOCK);
-        self.blocked_until = Some(self.blocked_until.map_or(until, |before| before.max(until)));
+        let until = self.blocked.map_or(until, |before| before.until.max(until));
+        self.blocked = Some(Blocked { told: now, until, probe: now });
     }
 
     /// The provider refused a credential.
@@ -269,16 +324,22 @@ impl Limiter {
         self.refused.take().is_some()
     }
 
-    /// The provider answered without asking for patience.
-    pub fn answered(&mut self) {
+    /// The provider answered a request that was sent then without asking for patience. Whether that ends a call for it:
+    /// not where the request left before the call.
+    pub fn answered(&mut self, sent_at: Time) -> bool {
         self.vague_blocks = 0;
+        self.blocked.take_if(|blocked| blocked.told < sent_at).is_some()
     }
 
     /// Carries everything along when the clock was set back: what lay a minute ahead still does.
     fn follow_clock(&mut self, now: Time) {
         if let Some(back) = self.seen.map(|seen| seen - now).filter(|back| *back > Span::zero()) {
             self.quota.iter_mut().chain(&mut self.turned_away).for_each(|quota| quota.shift(back));
-            self.blocked_until = self.blocked_until.map(|until| until - back);
+            if let Some(blocked) = &mut self.blocked {
+                blocked.told -= back;
+                blocked.until -= back;
+                blocked.probe -= back;
+            }
             if let Some(refused) = &mut self.refused {
                 refused.next_try -= back;
             }
@@ -373,7 +434,7 @@ mod tests {
     #[test]
     fn those_turned_away_come_back_one_after_the_other() {
         let mut limiter = Limiter::new(Some(limit(1, 60)));
-        let ask = |limiter: &mut Limiter, now| limiter.admit(at(now), at(now + 5), None);
+        let ask = |limiter: &mut Limiter, now| limiter.admit(at(now), at(now + 5), None, Urgency::Patient);
         assert_eq!(ask(&mut limiter, 0), Admission::At(at(0)));
         assert_eq!(ask(&mut limiter, 1), Admission::NotBefore(at(60)));
         assert_eq!(ask(&mut limiter, 2), Admission::NotBefore(at(120)));
@@ -383,10 +444,10 @@ mod tests {
     #[test]
     fn who_is_turned_away_takes_no_slot() {
         let mut limiter = Limiter::new(Some(limit(1, 60)));
-        assert_eq!(limiter.turns_away(at(0), at(5), None), None);
-        assert_eq!(limiter.admit(at(0), at(5), None), Admission::At(at(0)));
-        assert_eq!(limiter.turns_away(at(0), at(5), None), Some(Admission::NotBefore(at(60))));
-        assert_eq!(limiter.admit(at(60), at(65), None), Admission::At(at(60)));
+        assert_eq!(limiter.turns_away(at(0), at(5), None, Urgency::Patient), None);
+        assert_eq!(limiter.admit(at(0), at(5), None, Urgency::Patient), Admission::At(at(0)));
+        assert_eq!(limiter.turns_away(at(0), at(5), None, Urgency::Patient), Some(Admission::NotBefore(at(60))));
+        assert_eq!(limiter.admit(at(60), at(65), None, Urgency::Patient), Admission::At(at(60)));
     }
 
     #[test]
@@ -400,8 +461,38 @@ mod tests {
         ] {
             let mut limiter = Limiter::new(None);
             limiter.block(at(0), until);
-            assert_eq!(limiter.admit(at(0), at(5), None), admitted, "{sentence}");
+            assert_eq!(limiter.admit(at(0), at(5), None, Urgency::Patient), admitted, "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_call_for_patience_holds_back_nobody_past_the_last_tenth_of_a_life() {
+        let day = Some(at(86_400));
+        for (sentence, urgency, from, admitted) in [
+            ("20 s of life are left", Urgency::By(at(20)), 0, Admission::NotBefore(at(18))),
+            ("when 2 s are left, it goes", Urgency::By(at(20)), 18, Admission::At(at(18))),
+            ("who holds nothing that works waits a minute", Urgency::By(at(-5)), 0, Admission::NotBefore(at(60))),
+            ("a life of a year bears the hour", Urgency::By(at(31_536_000)), 0, Admission::NotBefore(at(3600))),
+            ("nobody waits for it", Urgency::Patient, 18, Admission::NotBefore(at(3600))),
+            ("an operator wants it now", Urgency::Now, 1, Admission::At(at(1))),
+        ] {
+            let mut limiter = Limiter::new(None);
+            limiter.block(at(0), day);
+            assert_eq!(limiter.admit(at(from), at(from + 5), None, urgency), admitted, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn what_goes_in_spite_of_a_call_for_patience_goes_one_by_one_and_lifts_it() {
+        let mut limiter = Limiter::new(None);
+        limiter.block(at(0), Some(at(3600)));
+        let urgent = Urgency::By(at(20));
+        assert_eq!(limiter.admit(at(18), at(18), None, urgent), Admission::At(at(18)));
+        assert_eq!(limiter.admit(at(18), at(18), None, urgent), Admission::NotBefore(at(19)), "one is enough to see");
+        assert!(!limiter.blocked_since(at(18), at(18)), "the one that goes is not held back at the last moment");
+        assert!(!limiter.answered(at(-1)), "an answer to a request that left before the call lifts nothing");
+        assert!(limiter.answered(at(18)));
+        assert_eq!(limiter.admit(at(18), at(18), None, Urgency::Patient), Admission::At(at(18)));
     }
 
     #[test]
@@ -421,7 +512,7 @@ mod tests {
             assert_eq!(limiter.blocked_until(now), Some(now + Span::seconds(seconds)));
             now += Span::seconds(seconds);
         }
-        limiter.answered();
+        assert!(!limiter.answered(at(0)), "it was sent before");
         limiter.block(now, None);
         assert_eq!(limiter.blocked_until(now), Some(now + Span::seconds(2)));
     }
@@ -431,15 +522,19 @@ mod tests {
         let mut limiter = Limiter::new(None);
         let (old, new) = (credential("old"), credential("new"));
         limiter.credential_refused(at(0), refusal("old"));
-        assert_eq!(limiter.admit(at(1), at(9), Some(&old)), Admission::CredentialRefused(at(2)));
-        assert_eq!(limiter.admit(at(1), at(9), Some(&new)), Admission::At(at(1)), "a changed one is tried at once");
-        assert_eq!(limiter.admit(at(1), at(9), None), Admission::At(at(1)), "others do not use it");
-        assert_eq!(limiter.admit(at(2), at(9), Some(&old)), Admission::At(at(2)));
-        assert_eq!(limiter.admit(at(2), at(9), Some(&old)), Admission::CredentialRefused(at(4)));
+        assert_eq!(limiter.admit(at(1), at(9), Some(&old), Urgency::Patient), Admission::CredentialRefused(at(2)));
+        assert_eq!(
+            limiter.admit(at(1), at(9), Some(&new), Urgency::Patient),
+            Admission::At(at(1)),
+            "a changed one is tried at once"
+        );
+        assert_eq!(limiter.admit(at(1), at(9), None, Urgency::Patient), Admission::At(at(1)), "others do not use it");
+        assert_eq!(limiter.admit(at(2), at(9), Some(&old), Urgency::Patient), Admission::At(at(2)));
+        assert_eq!(limiter.admit(at(2), at(9), Some(&old), Urgency::Patient), Admission::CredentialRefused(at(4)));
         limiter.credential_refused(at(2), refusal("old"));
-        assert_eq!(limiter.admit(at(5), at(9), Some(&old)), Admission::CredentialRefused(at(6)));
+        assert_eq!(limiter.admit(at(5), at(9), Some(&old), Urgency::Patient), Admission::CredentialRefused(at(6)));
         limiter.credential_accepted();
-        assert_eq!(limiter.admit(at(5), at(9), Some(&old)), Admission::At(at(5)));
+        assert_eq!(limiter.admit(at(5), at(9), Some(&old), Urgency::Patient), Admission::At(at(5)));
     }
 
     #[test]
@@ -450,10 +545,10 @@ mod tests {
         for minutes in [5, 10, 20, 40, 60, 60] {
             limiter.credential_refused(at(now), Refusal { guarded: true, ..refusal("old") });
             let next = now + minutes * 60;
-            let admitted = limiter.admit(at(next - 1), at(next + 9), Some(&old));
+            let admitted = limiter.admit(at(next - 1), at(next + 9), Some(&old), Urgency::Patient);
             assert_eq!(admitted, Admission::CredentialRefused(at(next)), "after {minutes} minutes");
             now = next;
-            assert_eq!(limiter.admit(at(now), at(now), Some(&old)), Admission::At(at(now)));
+            assert_eq!(limiter.admit(at(now), at(now), Some(&old), Urgency::Patient), Admission::At(at(now)));
         }
     }
 
@@ -467,7 +562,7 @@ mod tests {
         ] {
             let mut limiter = Limiter::new(None);
             limiter.credential_refused(at(0), Refusal { guarded, until: Some(at(until)), ..refusal("old") });
-            let admitted = limiter.admit(at(0), at(0), Some(&credential("old")));
+            let admitted = limiter.admit(at(0), at(0), Some(&credential("old")), Urgency::Patient);
             assert_eq!(admitted, Admission::CredentialRefused(at(next)), "{sentence}");
         }
     }
@@ -476,17 +571,27 @@ mod tests {
     fn the_next_process_holds_to_what_this_one_was_told() {
         let quota = || Some(limit(2, 60));
         let mut limiter = Limiter::new(quota());
-        limiter.admit(at(0), at(0), None);
-        limiter.admit(at(1), at(1), None);
+        limiter.admit(at(0), at(0), None, Urgency::Patient);
+        limiter.admit(at(1), at(1), None, Urgency::Patient);
         limiter.block(at(2), Some(at(30)));
         limiter.credential_refused(at(2), Refusal { guarded: true, ..refusal("old") });
         let text = serde_json::to_string(&limiter.memory()).unwrap();
         let recalled = |now| Limiter::recall(quota(), Some(serde_json::from_str(&text).unwrap()), now);
         let old = credential("old");
         assert_eq!(recalled(at(5)).blocked_until(at(5)), Some(at(30)), "a call for patience");
-        assert_eq!(recalled(at(40)).admit(at(40), at(40), None), Admission::NotBefore(at(60)), "the rate limit");
-        assert_eq!(recalled(at(70)).admit(at(70), at(70), Some(&old)), Admission::CredentialRefused(at(302)));
-        assert_eq!(recalled(at(70)).admit(at(70), at(70), Some(&credential("new"))), Admission::At(at(70)));
+        assert_eq!(
+            recalled(at(40)).admit(at(40), at(40), None, Urgency::Patient),
+            Admission::NotBefore(at(60)),
+            "the rate limit"
+        );
+        assert_eq!(
+            recalled(at(70)).admit(at(70), at(70), Some(&old), Urgency::Patient),
+            Admission::CredentialRefused(at(302))
+        );
+        assert_eq!(
+            recalled(at(70)).admit(at(70), at(70), Some(&credential("new")), Urgency::Patient),
+            Admission::At(at(70))
+        );
         let back = recalled(at(-10_000));
         assert_eq!(back.blocked_until(at(-10_000)), Some(at(-9_971)), "a clock that was set back prolongs nothing");
         assert_eq!(Limiter::new(quota()).memory(), Memory::default(), "there is nothing to write down");
@@ -496,12 +601,16 @@ mod tests {
     fn a_limit_that_is_edited_counts_what_left_under_the_one_before() {
         let mut limiter = Limiter::new(Some(limit(10, 60)));
         for second in 0..5 {
-            limiter.admit(at(second), at(second), None);
+            limiter.admit(at(second), at(second), None, Urgency::Patient);
         }
         limiter.resize(Some(limit(3, 60)));
-        assert_eq!(limiter.admit(at(5), at(5), None), Admission::NotBefore(at(62)));
+        assert_eq!(limiter.admit(at(5), at(5), None, Urgency::Patient), Admission::NotBefore(at(62)));
         limiter.resize(Some(limit(6, 60)));
-        assert_eq!(limiter.admit(at(5), at(5), None), Admission::At(at(5)), "three are known to have left");
+        assert_eq!(
+            limiter.admit(at(5), at(5), None, Urgency::Patient),
+            Admission::At(at(5)),
+            "three are known to have left"
+        );
         limiter.resize(None);
         assert_eq!(limiter.left(at(5)), None);
     }
@@ -514,7 +623,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_does_not_prolong_a_wait() {
         let mut limiter = Limiter::new(Some(limit(1, 60)));
-        assert_eq!(limiter.admit(at(10_000), at(10_000), None), Admission::At(at(10_000)));
-        assert_eq!(limiter.admit(at(0), at(100), None), Admission::At(at(60)));
+        assert_eq!(limiter.admit(at(10_000), at(10_000), None, Urgency::Patient), Admission::At(at(10_000)));
+        assert_eq!(limiter.admit(at(0), at(100), None, Urgency::Patient), Admission::At(at(60)));
     }
 }

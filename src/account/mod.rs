@@ -12,6 +12,7 @@ pub mod limits;
 pub mod observe;
 pub mod skew;
 pub mod traffic;
+pub mod urgency;
 
 mod client;
 mod gate;
@@ -252,6 +253,11 @@ impl<C: Clock> Account<C> {
         unauthorized && ours && !before && self.0.policy.provider.signs()
     }
 
+    /// When the account last answered again after it had not, or had asked for patience.
+    pub fn recovered(&self) -> Option<Time> {
+        self.0.endpoint.state().outage.ended
+    }
+
     /// Asks for a new token. `Unknown` where the request may have arrived without a usable answer coming back.
     pub async fn mint(&self, params: &Params, mint_request: &MintRequest) -> Outcome<Minted> {
         let job = Job { mint_request: Some(mint_request), ..self.job(Operation::Mint, params) };
@@ -356,7 +362,7 @@ impl<C: Clock> Account<C> {
         let outcome = match sent {
             Exchange::Answered(response) => {
                 let received = self.received(&response, sent_at, now);
-                let until = self.update_limits(&response, received).await;
+                let until = self.update_limits(&response, received, sent_at).await;
                 let outcome =
                     self.understand(&values, &response, |values| read(provider, values, &response, received)).await;
                 match outcome {
@@ -410,6 +416,8 @@ impl<C: Clock> Account<C> {
             Exchange::Unknown(_) => Ending::Unknown,
         };
         self.standing().traffic.note(errand, ending, now - sent_at);
+        let well = matches!(&sent, Exchange::Answered(response) if response.status < 500 && response.status != 429);
+        endpoint.state().outage.note(well, now);
         endpoint.write_slots(now).await;
         (sent, sent_at, now)
     }

@@ -329,6 +329,11 @@ impl<C: Clock> Member<C> {
         self.client.as_ref().map(Account::clock).unwrap_or_default()
     }
 
+    /// When the provider last began to answer again.
+    pub fn recovered(&self) -> Option<Time> {
+        self.client.as_ref().ok().and_then(Account::recovered)
+    }
+
     /// The key of the listing that contains tokens with these parameters.
     pub fn listing_key(&self, params: &Params) -> ListingKey {
         let used = self.policy.provider.listing_params();

@@ -102,7 +102,7 @@ impl<C: Clock> Account<C> {
         let outcome = match sent {
             Exchange::Answered(response) => {
                 let received = self.received(&response, sent_at, now);
-                let until = self.update_limits(&response, received).await;
+                let until = self.update_limits(&response, received, sent_at).await;
                 let read = |values: &Values<'_>| provider.read_login(values, &response, received);
                 put_off(self.understand(&values, &response, read).await, until)
             }

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod audit;
+mod cancel;
 mod check;
 mod complaint;
 mod console;
@@ -114,6 +115,12 @@ enum Command {
     /// --compromised it does not: it is revoked as soon as stores and hooks are done, and what is left to do is told.
     #[command(after_help = ROTATE_EXAMPLES)]
     Rotate(rotate::RotateArgs),
+    /// Withdraw a request for a rotation that has not begun
+    ///
+    /// Such a request waits for the grace of the generation before, for a provider that asks for patience, or for another
+    /// try. `patrold status` shows it. A rotation that has begun is taken back by `patrold rollback`.
+    #[command(after_help = CANCEL_EXAMPLES)]
+    Cancel(cancel::CancelArgs),
     /// Make the generation before current again
     ///
     /// While the old generation is still valid, it goes back into every store, hooks run, and the newer one is revoked
@@ -228,9 +235,17 @@ Examples:
   patrold rotate gps-ingest gps-admin
   patrold rotate --account gps --timeout 10m
   patrold rotate --all --json
+  patrold rotate --now gps-ingest              within the grace of the last rotation, too
+  patrold rotate --no-wait --account gps       from a script that looks at `patrold status` later
   patrold rotate --compromised --account gps   its secrets have leaked
 
 Exit status: 0 all were rotated, 3 some, 1 none. With --compromised, 3 also where an old one may still be valid.";
+
+const CANCEL_EXAMPLES: &str = "\
+Examples:
+  patrold cancel gps-ingest
+
+Exit status: 0 it is withdrawn, 1 there was none or it has begun.";
 
 const ROLLBACK_EXAMPLES: &str = "\
 Examples:
@@ -262,6 +277,7 @@ pub fn run(args: &Args) -> Exit {
         Command::Plan(plan) => plan::run(plan, &args.config, &mut console),
         Command::Audit(audit) => audit::run(audit, &args.config, &mut console),
         Command::Adopt(adopt) => adopt::run(adopt, &args.config, &mut console),
+        Command::Cancel(cancel) => cancel::run(cancel, &args.config, &mut console),
         Command::Rollback(rollback) => rollback::run(rollback, &args.config, &mut console),
         Command::Explain(explain) => explain::run(explain, &args.config, &mut console),
         Command::History(history) => history::run(history, &args.config, &mut console),

@@ -31,6 +31,9 @@ impl Progress {
 
     /// One more of `expected` results is there.
     pub(super) fn tell(&mut self, expected: usize, result: &RotateResult) {
+        if result.interim {
+            return self.waits(expected, result);
+        }
         self.done += 1;
         self.failed += usize::from(!matches!(result.outcome, RotateOutcome::Rotated | RotateOutcome::Waiting));
         if self.shown == Shown::Never || expected < 2 {
@@ -45,6 +48,14 @@ impl Progress {
         } else {
             writeln!(err, "{} of {expected}: {}: {}", self.done, result.token, rotated::word(result))
         };
+    }
+
+    /// One of the results takes its time.
+    fn waits(&self, expected: usize, result: &RotateResult) {
+        // A bar says as much of several.
+        if self.shown == Shown::WhereUseful && !(self.terminal && expected > 1) {
+            let _ = writeln!(io::stderr().lock(), "{}: {}", result.token, rotated::word(result));
+        }
     }
 
     /// Clears the line.

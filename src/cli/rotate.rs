@@ -25,12 +25,19 @@ use crate::control::client::Client;
 
 /// Arguments of `patrold rotate`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RotateArgs {
     #[command(flatten)]
     which: Which,
     /// Others have the secrets: no grace, the old ones are revoked first thing after the handover
     #[arg(long)]
     compromised: bool,
+    /// Wait neither for the grace of the generation before nor for a provider that asks for patience
+    #[arg(long, conflicts_with = "compromised")]
+    now: bool,
+    /// Return as soon as the daemon has taken note
+    #[arg(long, conflicts_with = "timeout")]
+    no_wait: bool,
     /// How long to wait for the handovers; they go on afterwards where a daemon runs
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -68,9 +75,11 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
     let inventory = inventory(config, SystemClock.now(), console)?;
     let request = RotateRequest {
         tokens: args.which.selection(),
-        timeout_seconds: args.timeout.as_secs().max(1),
+        timeout_seconds: if args.no_wait { 0 } else { args.timeout.as_secs().max(1) },
         compromised: args.compromised,
         follow: true,
+        interim: true,
+        now: args.now,
     };
     let client = Client::new(&inventory.daemon)?;
     let progress = RefCell::new(Progress::new(if args.json { Shown::Never } else { Shown::WhereUseful }));
@@ -79,7 +88,14 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
         answer
     } else {
         let names = request.tokens.resolve(&inventory).map_err(|refusal| Complaint::invalid(refusal.error))?;
-        let asked = if args.compromised { OperatorRequest::Replace } else { OperatorRequest::Rotate };
+        if args.no_wait {
+            return Err(Complaint::failed("no daemon is running that would do it").with_help("leave out --no-wait"));
+        }
+        let asked = match (args.compromised, args.now) {
+            (true, _) => OperatorRequest::Replace,
+            (false, true) => OperatorRequest::RotateNow,
+            (false, false) => OperatorRequest::Rotate,
+        };
         let each = |result: &RotateResult| progress.borrow_mut().tell(names.len(), result);
         without_daemon(inventory, &names, asked, args.timeout, each, console)?
     };
@@ -87,7 +103,9 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
     if answer.results.is_empty() {
         return Err(Complaint::failed("there is no such token"));
     }
-    tell(&answer, args.json, args.compromised, console)
+    let exit = tell(&answer, args.json, args.compromised, console)?;
+    let begun = |result: &RotateResult| matches!(result.outcome, RotateOutcome::Rotated | RotateOutcome::Waiting);
+    Ok(if args.no_wait && answer.results.iter().all(begun) { Exit::Fine } else { exit })
 }
 
 /// Prepares this process for what a daemon would do otherwise. The logger writes its last lines when it is dropped.

@@ -22,8 +22,9 @@ use crate::report::status::Status;
 use crate::secret::Secret;
 
 use super::{
-    ADOPT, AUDIT, AdoptRequest, AuditRequest, ClientError, EXPLAIN, Expected, ExplainAnswer, LINES, PRUNE, PruneAnswer,
-    PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS, peer,
+    ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CancelAnswer, CancelRequest, ClientError, EXPLAIN, Expected,
+    ExplainAnswer, LINES, PRUNE, PruneAnswer, PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest,
+    STATUS, peer,
 };
 
 /// A daemon answers what it knows at once.
@@ -114,9 +115,10 @@ impl Client {
                 while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = buffer.drain(..=end).collect();
                     if let Some(Expected { expected }) = expected {
-                        let result = understood(&line)?;
+                        let result: RotateResult = understood(&line)?;
                         each(expected, &result);
-                        results.push(result);
+                        // What tells what is waited for is no result.
+                        results.extend((!result.interim).then_some(result));
                     } else {
                         expected = Some(understood::<Expected>(&line)?);
                     }
@@ -161,6 +163,11 @@ impl Client {
     pub fn rollback(&self, request: &RollbackRequest) -> Result<Option<RotateAnswer>, ClientError> {
         let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
         self.ask(Method::POST, ROLLBACK, Some(Payload::json(request)?), patience)
+    }
+
+    /// Withdraws a request for a rotation that has not begun.
+    pub fn cancel(&self, request: &CancelRequest) -> Result<Option<CancelAnswer>, ClientError> {
+        self.ask(Method::POST, CANCEL, Some(Payload::json(request)?), PATIENCE)
     }
 
     fn ask<A: DeserializeOwned>(
@@ -265,7 +272,14 @@ mod tests {
     use crate::report::rotation::RotateOutcome;
 
     fn request() -> RotateRequest {
-        RotateRequest { tokens: Selection::All(true), timeout_seconds: 1, compromised: false, follow: false }
+        RotateRequest {
+            tokens: Selection::All(true),
+            timeout_seconds: 1,
+            compromised: false,
+            follow: false,
+            interim: false,
+            now: false,
+        }
     }
 
     /// A client of a daemon that gives `answer` to the first request.

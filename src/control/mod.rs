@@ -6,6 +6,7 @@
 //! | `POST /rotate` with [`RotateRequest`] | [`RotateAnswer`]; with `follow`, lines of JSON: [`Expected`], then a [`RotateResult`] as soon as it is there |
 //! | `POST /adopt?` with the fields of [`AdoptRequest`], the secret as body | [`RotateAnswer`] of one token |
 //! | `POST /rollback` with [`RollbackRequest`] | [`RotateAnswer`] of one token |
+//! | `POST /cancel` with [`CancelRequest`] | [`CancelAnswer`] |
 //! | `GET /explain?token=NAME` | [`ExplainAnswer`] |
 //! | `POST /audit` with [`AuditRequest`] | an audit, as `audit --json` prints it |
 //! | `POST /prune` with [`PruneRequest`] | [`PruneAnswer`] |
@@ -46,6 +47,8 @@ pub const ROTATE: &str = "/rotate";
 pub const ADOPT: &str = "/adopt";
 /// The path of rollbacks.
 pub const ROLLBACK: &str = "/rollback";
+/// The path of withdrawals of requests.
+pub const CANCEL: &str = "/cancel";
 /// The path of audits.
 pub const AUDIT: &str = "/audit";
 /// The path of removals of old records.
@@ -85,6 +88,7 @@ impl Selection {
 /// Rotate tokens now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key that older versions do not know")]
 pub struct RotateRequest {
     /// Which tokens.
     #[serde(flatten)]
@@ -97,6 +101,12 @@ pub struct RotateRequest {
     /// Results are told one by one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub follow: bool,
+    /// What takes more than a second tells once what it waits for, before its result.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub interim: bool,
+    /// Neither the grace of the generation before nor a provider that asks for patience is waited for.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub now: bool,
 }
 
 /// How many results will follow.
@@ -158,6 +168,22 @@ pub struct RollbackRequest {
     pub token: TokenName,
     /// How long the daemon waits for the handover before it answers.
     pub timeout_seconds: u64,
+}
+
+/// Withdraw a request for a rotation that has not begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CancelRequest {
+    pub token: TokenName,
+}
+
+/// The answer to [`CancelRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CancelAnswer {
+    pub cancelled: bool,
+    /// Why not, in one sentence; empty where it is.
+    pub detail: String,
 }
 
 /// Explain one token.
@@ -222,7 +248,14 @@ mod tests {
             (Selection::Account("gps".parse().unwrap()), json!({ "account": "gps", "timeout-seconds": 9 })),
             (Selection::All(true), json!({ "all": true, "timeout-seconds": 9 })),
         ] {
-            let request = RotateRequest { tokens, timeout_seconds: 9, compromised: false, follow: false };
+            let request = RotateRequest {
+                tokens,
+                timeout_seconds: 9,
+                compromised: false,
+                follow: false,
+                interim: false,
+                now: false,
+            };
             assert_eq!(serde_json::to_value(&request).unwrap(), expected);
             assert_eq!(serde_json::from_value::<RotateRequest>(expected).unwrap(), request);
         }

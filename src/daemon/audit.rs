@@ -149,7 +149,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let now = self.clock.now();
         let mut follow = token.follow();
         {
-            let mut held = self.hold(token).await;
+            let Ok(mut held) = tokio::time::timeout(PATIENCE, self.hold(token)).await else {
+                return Err(format!("{name} is busy, with a hook that hangs perhaps: try again"));
+            };
             let policy = token.policy();
             let orphan = Orphan::UnknownMint {
                 marker: parsed,

@@ -1,7 +1,7 @@
 //! What a running daemon notices on disk, and what it does about it: a changed inventory is taken into force, a changed
 //! credential gives what was refused another try.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
@@ -21,6 +21,8 @@ pub enum Changed {
     Inventory,
     /// A file that holds a credential, a certificate or trust roots.
     Credential,
+    /// A store appeared or vanished, or the directory that it is in.
+    Store,
 }
 
 /// Watches the files that a daemon depends on.
@@ -30,6 +32,8 @@ pub struct ConfigWatcher {
     inventory_changed: mpsc::Receiver<()>,
     credentials: Watch,
     credential_changed: mpsc::Receiver<()>,
+    stores: Watch,
+    store_changed: mpsc::Receiver<()>,
 }
 
 impl ConfigWatcher {
@@ -39,7 +43,10 @@ impl ConfigWatcher {
         let (inventory, inventory_changed) = watch(watched.files, watched.directories, since).await?;
         let (credentials, credential_changed) =
             watch(credential_files(&running.core.inventory()), Vec::new(), since).await?;
-        Ok(Self { inventory, inventory_changed, credentials, credential_changed })
+        let files = store_files(&running.core.inventory());
+        let begun = tokio::task::spawn_blocking(move || Watch::of_presence(&files, since)).await;
+        let (stores, store_changed) = begun.map_err(std::io::Error::other)??;
+        Ok(Self { inventory, inventory_changed, credentials, credential_changed, stores, store_changed })
     }
 
     /// Waits until something changes on disk. Nothing is lost where the wait is given up.
@@ -47,6 +54,7 @@ impl ConfigWatcher {
         tokio::select! {
             Some(()) = self.inventory_changed.recv() => Changed::Inventory,
             Some(()) = self.credential_changed.recv() => Changed::Credential,
+            Some(()) = self.store_changed.recv() => Changed::Store,
             // Both watches have ended: there is nothing left to notice.
             else => std::future::pending().await,
         }
@@ -57,6 +65,7 @@ impl ConfigWatcher {
         let watched = running.reloader.watched();
         self.inventory.retarget(&watched.files, &watched.directories);
         self.credentials.retarget(&credential_files(&running.core.inventory()), &[]);
+        self.stores.retarget(&store_files(&running.core.inventory()), &[]);
     }
 }
 
@@ -71,6 +80,22 @@ impl<C: Clock> Running<C> {
         let tokens = self.core.tokens.all().into_iter().map(|(name, _)| Key::Token(name));
         self.waker.wake(accounts.into_iter().chain(tokens).collect());
     }
+
+    /// Looks at the stores that are gone or owed. A service that makes its directory anew waits for what was in it.
+    pub async fn mend(&self) {
+        let owing = self.core.suspect_stores().await;
+        self.waker.wake(owing.into_iter().map(Key::Token).collect());
+    }
+}
+
+/// Every store, and the directory that it is in.
+fn store_files(inventory: &Inventory) -> Vec<PathBuf> {
+    let stores = inventory.tokens.values().flat_map(|token| &token.stores).map(|store| &store.file().path);
+    let mut files: Vec<_> =
+        stores.flat_map(|path| path.parent().into_iter().chain([path.as_path()])).map(Path::to_owned).collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 /// A watch, set up where blocking is allowed.

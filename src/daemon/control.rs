@@ -8,6 +8,7 @@ use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,9 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::control::guard::{self, Limits};
 use crate::control::{
-    ADOPT, AUDIT, AdoptRequest, AuditRequest, EXPLAIN, Expected, ExplainAnswer, ExplainRequest, LINES, PRUNE,
-    PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS,
+    ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CancelAnswer, CancelRequest, EXPLAIN, Expected, ExplainAnswer,
+    ExplainRequest, LINES, PRUNE, PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, RollbackRequest,
+    RotateRequest, STATUS,
 };
 use crate::journal::sqlite::Pruned;
 use crate::names::TokenName;
@@ -38,6 +40,7 @@ use crate::rotation::act::operator::Offer;
 use crate::secret::{SecretParts, source};
 
 use super::Running;
+use super::deadlines::Key;
 use super::reload::Reloader;
 use super::rotate::{Answer, OperatorRequest, RequestResult};
 use super::shared::Shared;
@@ -49,6 +52,9 @@ const JSON: &str = "application/json";
 
 /// Nobody waits longer for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// What takes longer tells what it waits for.
+const INTERIM: Duration = Duration::from_secs(1);
 
 /// More than an operator with a few scripts needs, and less than would hurt.
 const LIMITS: Limits = Limits {
@@ -110,6 +116,7 @@ impl Socket {
             .route(ROTATE, post(rotate::<C>))
             .route(ADOPT, post(adopt::<C>))
             .route(ROLLBACK, post(rollback::<C>))
+            .route(CANCEL, post(cancel::<C>))
             .route(AUDIT, post(audit::<C>))
             .route(PRUNE, post(prune::<C>))
             .route(RELOAD, post(reload::<C>))
@@ -163,23 +170,43 @@ async fn rotate<C: Clock>(
     let running = &served.running;
     let names = request.tokens.resolve(&running.core.inventory());
     let names = names.map_err(|refusal| (StatusCode::NOT_FOUND, Json(refusal)))?;
-    let asked = if request.compromised { OperatorRequest::Replace } else { OperatorRequest::Rotate };
+    let asked = match (request.compromised, request.now) {
+        (true, _) => OperatorRequest::Replace,
+        (false, true) => OperatorRequest::RotateNow,
+        (false, false) => OperatorRequest::Rotate,
+    };
     if request.follow {
-        return Ok(follow(served, names, asked, request.timeout_seconds));
+        return Ok(follow(served, names, asked, request.timeout_seconds, request.interim));
     }
     let results = names.iter().map(|name| served.execute(name, asked.clone(), request.timeout_seconds));
     Ok(Json(RotateAnswer { results: join_all(results).await }).into_response())
 }
 
 /// Answers with the number of results, and then with each result once it is there, a line of JSON each.
-fn follow<C: Clock>(served: Served<C>, names: Vec<TokenName>, asked: OperatorRequest, timeout: u64) -> Response {
+fn follow<C: Clock>(
+    served: Served<C>,
+    names: Vec<TokenName>,
+    asked: OperatorRequest,
+    timeout: u64,
+    interim: bool,
+) -> Response {
     let (sender, lines) = mpsc::unbounded_channel();
     // Who asked may have gone away. What they asked for is done all the same.
     let tell = move |line: serde_json::Result<String>| drop(line.map(|line| sender.send(line + "\n")));
     tell(serde_json::to_string(&Expected { expected: names.len() }));
     tokio::spawn(async move {
         let each = names.iter().map(|name| async {
-            let result = served.execute(name, asked.clone(), timeout).await;
+            let mut granted = pin!(served.execute(name, asked.clone(), timeout));
+            let early = tokio::time::timeout(INTERIM, granted.as_mut()).await;
+            let result = if let Ok(result) = early {
+                result
+            } else {
+                let waits = served.running.core.waits_for(name).filter(|_| interim);
+                if let Some(waits) = waits {
+                    tell(serde_json::to_string(&waits));
+                }
+                granted.await
+            };
             tell(serde_json::to_string(&result));
         });
         join_all(each).await;
@@ -220,6 +247,13 @@ impl<C: Clock> Served<C> {
     }
 }
 
+async fn cancel<C: Clock>(State(served): State<Served<C>>, Json(request): Json<CancelRequest>) -> Json<CancelAnswer> {
+    let withdrawn = served.running.core.cancel(&request.token).await;
+    served.running.waker.wake(vec![Key::Token(request.token)]);
+    let detail = withdrawn.err().unwrap_or_default();
+    Json(CancelAnswer { cancelled: detail.is_empty(), detail })
+}
+
 async fn audit<C: Clock>(State(served): State<Served<C>>, Json(request): Json<AuditRequest>) -> Json<Audit> {
     let running = &served.running;
     Json(running.core.audit(request.account.as_ref(), &request.reap, Some(&running.waker)).await)
@@ -252,7 +286,7 @@ impl RequestResult {
             Answer::Refused(detail) => (RotateOutcome::Refused, None, detail),
             Answer::Unknown => (RotateOutcome::UnknownToken, None, "the inventory has no such token".to_owned()),
         };
-        RotateResult { token: self.token, outcome, generation, detail, left: self.left }
+        RotateResult { token: self.token, outcome, generation, detail, left: self.left, interim: false }
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
 
+use crate::account::urgency::Urgency;
 use crate::account::{AccountState, Listing};
 use crate::clock::{Clock, Span, Time};
 use crate::event;
 use crate::inventory::diff::{Change, diff};
-use crate::inventory::{Credential, Inventory, TokenPolicy};
+use crate::inventory::{Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -21,12 +22,12 @@ use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::Orphan;
 use crate::rotation::{Event, Phase, TokenState};
-use crate::timing::backoff;
+use crate::timing::backoff::{self, Life};
 
-use super::deadlines::Key;
 use super::orphans::Count;
 use super::real::Real;
 use super::registry::{Registry, Token};
+use super::wakes::urgency;
 use crate::account::pool::{Accounts, Member, Precedence};
 
 /// Tokens, accounts, and the machine that drives them. One per process.
@@ -43,6 +44,10 @@ pub struct Core<C, J> {
     polls: RwLock<BTreeMap<AccountName, Poll>>,
     /// How often a file changed that a secret may come from.
     changes: AtomicU64,
+    /// When the process was started, or an inventory last came into force.
+    resumed: RwLock<Time>,
+    /// Recoveries of accounts for which their tokens were woken.
+    pub(super) relieved: RwLock<BTreeMap<AccountName, Time>>,
 }
 
 /// What polling an account led to.
@@ -68,6 +73,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let accounts = Arc::clone(&machine.effects.accounts);
         let tokens = Arc::clone(&machine.effects.tokens);
         accounts.update(&inventory).await;
+        let resumed = RwLock::new(clock.now());
         let mut core = Self {
             clock,
             machine,
@@ -77,6 +83,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             strays: Vec::new(),
             polls: RwLock::default(),
             changes: AtomicU64::new(0),
+            resumed,
+            relieved: RwLock::default(),
         };
         core.strays = core.adopt_states(states, unreadable).await;
         core
@@ -179,6 +187,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             }
         }
         *self.inventory.write().unwrap_or_else(PoisonError::into_inner) = inventory;
+        *self.resumed.write().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
         changes
     }
 
@@ -207,10 +216,23 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 held.note(&context.policy, self.clock.now(), Event::BackoffEnded {});
             }
         }
+        let member = self.accounts.get(&context.policy.account.name);
+        held.memo.recovered = member.and_then(|member| member.recovered());
+        let resumed = Some(*self.resumed.read().unwrap_or_else(PoisonError::into_inner));
+        held.memo.resumed = held.memo.resumed.max(resumed);
+        if token.is_suspect() {
+            held.memo.inspected = None;
+            held.memo.sound = None;
+            held.memo.resumed = Some(self.clock.now());
+        }
+        let reckoning = self.machine.effects.reckoning(&context.policy.account.name);
+        let forced = std::mem::take(&mut held.memo.forced);
+        let urgency = if forced { Urgency::Now } else { urgency(held.state(), &reckoning) };
         let rest = if self.waits_for_credential(&context.policy, held.state()) {
             Rest { until: None, reason: Reason::CredentialMissing, next: None }
         } else {
-            self.machine.run(&mut held, &context).await
+            // Boxed: it is by far the largest part of whatever waits for a run.
+            Box::pin(urgency.during(self.machine.run(&mut held, &context))).await
         };
         if let Some(misfit) = held.misfit() {
             tracing::error!(
@@ -252,24 +274,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// A file that a secret may come from has changed: tokens that are only watched look for another one.
     pub fn look_again(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What may have waited for the first secret of `name`, or for a better one.
-    pub fn dependents(&self, name: &TokenName) -> Vec<Key> {
-        if !self.accounts.authenticate_with(name) {
-            return Vec::new();
-        }
-        let inventory = self.inventory();
-        let managed = Credential::Token(name.clone());
-        let accounts = inventory.accounts.values().filter(|account| account.credential == managed);
-        let unpolled = accounts.filter(|account| !self.polls().contains_key(&account.name));
-        let polls: Vec<_> = unpolled.map(|account| Key::Poll(account.name.clone())).collect();
-        let tokens = self.tokens.all().into_iter().filter(|(_, token)| {
-            let state = token.view().state;
-            let waits = matches!(state.phase, Phase::Vacant) || state.lacked_credential();
-            waits && token.policy().account.credential == managed
-        });
-        polls.into_iter().chain(tokens.map(|(name, _)| Key::Token(name))).collect()
     }
 
     /// What a decision about a token depends on, now. None where its account is unknown.
@@ -340,7 +344,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                     "cannot list the account's tokens; what is known of them stays in use"
                 );
                 poll.failure = Some(failure);
-                let wait = backoff::next(poll.attempts, Some(policy.poll_every * 10), self.machine.effects.draw());
+                let wait = backoff::next(poll.attempts, Life::of(policy.poll_every * 10), self.machine.effects.draw());
                 let wait = wait.max(Span::seconds(1)).min(policy.poll_every.max(Span::seconds(1)));
                 not_before.into_iter().chain(now.checked_add_signed(wait)).max()
             }

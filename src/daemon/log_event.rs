@@ -110,6 +110,7 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         | Event::InitialRefused { .. }
         | Event::BackoffEnded {}
         | Event::Requested {}
+        | Event::RequestWithdrawn {}
         | Event::Compromised {}
         | Event::MintUnknown { .. }
         | Event::MintedInPlace { .. }

@@ -26,6 +26,7 @@ mod shared;
 mod sweep;
 pub mod systemd;
 mod vault;
+mod wakes;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ use crate::account::Workshop;
 use crate::account::limits::Limits;
 use crate::clock::{Clock, Time};
 use crate::event;
-use crate::hook::{self, HookRunner};
+use crate::hook::HookRunner;
 use crate::inventory::Inventory;
 use crate::inventory::{Environment, Loaded, load};
 use crate::journal::key::{KeyError, KeySource};
@@ -155,7 +156,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
         accounts,
         tokens,
         journal: Arc::clone(&journal),
-        hooks: HookRunner::new(hook::COALESCE),
+        hooks: HookRunner::default(),
         fingerprinter,
         tally: Mutex::default(),
         accounted: orphans::Accounted::default(),

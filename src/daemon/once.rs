@@ -185,7 +185,8 @@ mod tests {
         let idle = TokenState::default();
         let touched = TokenState { failed_rotations: 1, ..TokenState::default() };
         let failure = Failure::new(FailureCode::Connect, "");
-        let retry = Retry { since: Time::UNIX_EPOCH, next: Time::UNIX_EPOCH, attempts: 1, failure: failure.clone() };
+        let retry =
+            Retry { since: Time::UNIX_EPOCH, next: Time::UNIX_EPOCH, attempts: 1, failure: failure.clone(), at: None };
         let refused = TokenState { retry: Some(retry), ..TokenState::default() };
         let check = |sentence: &str, state: &TokenState, reason: Option<Reason>, stuck: bool, expected: Verdict| {
             let rest = reason.map(|reason| Rest { until: None, reason, next: None });

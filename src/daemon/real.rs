@@ -12,8 +12,10 @@ use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy, initial};
 use crate::journal::Journal;
 use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::places::aside;
 use crate::provider::{Gone, MintRequest, Minted, ProviderClock, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
+use crate::rotation::life::deadline;
 use crate::rotation::reckoning::Reckoning;
 use crate::rotation::state::Current;
 use crate::rotation::steps::Tally;
@@ -47,8 +49,13 @@ impl<C: Clock, J: Journal> Real<C, J> {
     pub fn awaits_renewal(&self, token: &TokenPolicy, current: &Current) -> bool {
         let account = &token.account.name;
         let Some(member) = self.accounts.get(account) else { return false };
-        let (now, clock) = (self.accounts.now(), member.provider_clock());
-        member.abilities.awaits_renewal(current, &Reckoning { now, account, clock, proof: None })
+        member.abilities.awaits_renewal(current, &self.reckoning(account))
+    }
+
+    /// What the ends of an account's generations are reckoned from, where nothing is known of a proof.
+    pub fn reckoning<'a>(&self, account: &'a AccountName) -> Reckoning<'a> {
+        let clock = self.accounts.get(account).map(|member| member.provider_clock()).unwrap_or_default();
+        Reckoning { now: self.accounts.now(), account, clock, proof: None }
     }
 
     fn member(&self, at: Address<'_>) -> Result<Arc<Member<C>>, Failure> {
@@ -86,7 +93,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {
-        match store::preflight_async(store).await {
+        match aside(store::preflight_async(store)).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
             fine => fine,
         }
@@ -131,16 +138,19 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
-        let written = store::write_async(store, secret).await;
+        let written = aside(store::write_async(store, secret)).await;
         self.accounts.keyring().clean(written).await
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> Condition {
-        match store::read_async(store).await {
-            Ok(held) => match drift::compare(delivered, held.as_ref(), &self.fingerprinter).sentence() {
-                None => Condition::Same,
-                Some(sentence) => Condition::Drifted(sentence.to_owned()),
-            },
+        match aside(store::read_async(store)).await {
+            Ok(held) => {
+                let drift = drift::compare(delivered, held.as_ref(), &self.fingerprinter);
+                drift.sentence().map_or(Condition::Same, |sentence| Condition::Drifted {
+                    found: sentence.to_owned(),
+                    value: drift.is_value(),
+                })
+            }
             Err(failure) => Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
         }
     }
@@ -150,15 +160,22 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> Outcome<()> {
+        let Some(token) = self.tokens.get(&occasion.token) else {
+            return Outcome::Refused(Failure::new(FailureCode::HookFailed, "its token is gone"));
+        };
+        let account = token.policy().account.name.clone();
+        let deadline = deadline(&token.view().state, &self.reckoning(&account));
         let event = if occasion.rolled_back { HookEvent::RolledBack } else { HookEvent::Delivered };
         let occasion = hook::Occasion {
             token: occasion.token.clone(),
+            account,
+            deadline,
             rotation: occasion.rotation,
             attempt: occasion.attempt,
             event,
             secrets: Arc::<Keyring>::clone(self.accounts.keyring()),
         };
-        self.hooks.run(hook, occasion).await
+        aside(self.hooks.run(hook, occasion)).await
     }
 
     fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint> {

@@ -19,6 +19,8 @@ use crate::rotation::run::Held;
 pub struct Token {
     policy: Mutex<Arc<TokenPolicy>>,
     wanted: AtomicBool,
+    /// Something happened to its stores: they are to be looked at.
+    suspect: AtomicBool,
     pub held: tokio::sync::Mutex<Held>,
     /// What others may look at while a run is under way.
     view: watch::Sender<View>,
@@ -44,6 +46,7 @@ impl Token {
         Self {
             policy: Mutex::new(policy),
             wanted: AtomicBool::new(wanted),
+            suspect: AtomicBool::new(false),
             held: tokio::sync::Mutex::new(held),
             view: watch::Sender::new(view),
         }
@@ -68,6 +71,16 @@ impl Token {
     /// It left the inventory.
     pub fn leave(&self) {
         self.wanted.store(false, Ordering::Release);
+    }
+
+    /// The next run looks at its stores.
+    pub fn suspect_stores(&self) {
+        self.suspect.store(true, Ordering::Release);
+    }
+
+    /// Whether its stores are to be looked at; asked once.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.swap(false, Ordering::AcqRel)
     }
 
     /// What others may look at.

@@ -134,9 +134,11 @@ impl<C: Clock> Reloader<C> {
         Reload { at: Some(at), changes, in_force_since: Some(at), ..Reload::default() }
     }
 
-    /// What has something new to look at; nothing else is touched.
+    /// What has something new to look at, or owes something; nothing else is touched.
     fn affected(&self, changes: &[Change]) -> Vec<Key> {
-        let mut keys = Vec::new();
+        // Who mended what a store or a hook needs often reloads then.
+        let owing = self.core.tokens.all().into_iter().filter(|(_, token)| token.view().state.owes());
+        let mut keys: Vec<_> = owing.map(|(name, _)| Key::Token(name)).collect();
         for change in changes {
             match change {
                 Change::Daemon { .. } | Change::AccountRemoved(_) => {}

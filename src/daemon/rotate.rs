@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::SecondsFormat;
 use futures_util::future::join_all;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::names::{GenerationNo, TokenName};
 use crate::provider::Operation;
-use crate::rotation::TokenState;
+use crate::report::rotation::RotateResult;
 use crate::rotation::act::operator::Offer;
 use crate::rotation::decide::Rest;
 use crate::rotation::reason::Reason;
+use crate::rotation::{Phase, TokenState};
 use crate::view::leftover;
 
 use super::core::Core;
@@ -22,11 +24,16 @@ use super::registry::{Token, View};
 use super::scheduler::Waker;
 use super::{StartError, open};
 
+/// How long a token may be busy before an operator who does not want to wait is told so.
+const BUSY: Duration = Duration::from_secs(2);
+
 /// What an operator asks for.
 #[derive(Clone, Debug)]
 pub enum OperatorRequest {
     /// A rotation now.
     Rotate,
+    /// The same, without waiting for the grace of the generation before, nor for a provider that asks for patience.
+    RotateNow,
     /// The same, without grace: others have the secret.
     Replace,
     /// That this secret is taken over.
@@ -85,13 +92,18 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             && !matches!(asked, OperatorRequest::Adopt(_) | OperatorRequest::Recall);
         let replaces = matches!(asked, OperatorRequest::Replace);
         let adopts = matches!(asked, OperatorRequest::Adopt(_));
+        let since = self.clock.now();
         let follow = token.follow();
-        if let Err(why) = self.begin(&token, asked).await {
-            return RequestResult { token: name.clone(), answer: Answer::Refused(why), left: Vec::new() };
+        let begun = match tokio::time::timeout(patience.max(BUSY), self.begin(&token, asked)).await {
+            Ok(begun) => begun.map_err(Answer::Refused),
+            Err(_) => Err(Answer::Failed(format!("{}; nothing was noted: ask again", busy(&token.view())))),
+        };
+        if let Err(answer) = begun {
+            return RequestResult { token: name.clone(), answer, left: Vec::new() };
         }
         let judge = |view: &View| match (renews, before) {
-            (true, before) => renewed(view, before),
-            (false, before) => answer(view, before.map(|(number, _)| number), replaces),
+            (true, before) => renewed(view, before, since),
+            (false, before) => answer(view, before.map(|(number, _)| number), replaces, since),
         };
         let last = match waker {
             Some(waker) => {
@@ -138,11 +150,12 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
 
     /// Notes what `asked` asks of a token; the next run acts on it. The error says in words why it cannot be done.
     pub async fn begin(&self, token: &Token, asked: OperatorRequest) -> Result<(), String> {
+        let at_once = matches!(asked, OperatorRequest::RotateNow);
         let mut held = self.hold(token).await;
         let context = self.context(token, held.state());
         let context = || context.as_ref().ok_or_else(|| "its account is not in the inventory".to_owned());
         match asked {
-            OperatorRequest::Rotate | OperatorRequest::Replace => {
+            OperatorRequest::Rotate | OperatorRequest::RotateNow | OperatorRequest::Replace => {
                 let compromised = matches!(asked, OperatorRequest::Replace);
                 self.machine.request(&mut held, context()?, compromised).map_err(|rejection| rejection.to_string())?;
             }
@@ -153,7 +166,31 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 self.machine.recall(&mut held, context()?).map_err(|rejection| rejection.to_string())?;
             }
         }
+        // Who asks by hand waits for nothing that failed before: what is owed is tried again, too.
+        let now = self.clock.now();
+        held.memo.pressed = Some(now);
+        if at_once {
+            held.memo.forced = true;
+            held.memo.hurried = Some(now);
+        }
         Ok(())
+    }
+
+    /// Withdraws a request for a rotation that has not begun. The error says in words why it cannot be done.
+    pub async fn cancel(&self, name: &TokenName) -> Result<(), String> {
+        let token = self.tokens.get(name).ok_or_else(|| "the inventory has no such token".to_owned())?;
+        let mut held = self.hold(&token).await;
+        let context = self.context(&token, held.state());
+        let context = context.ok_or_else(|| "its account is not in the inventory".to_owned())?;
+        self.machine.withdraw(&mut held, &context).map_err(|rejection| rejection.to_string())
+    }
+
+    /// What a request waits for, in words.
+    pub fn waits_for(&self, name: &TokenName) -> Option<RotateResult> {
+        let view = self.tokens.get(name)?.view();
+        let answer = Answer::Waiting(view.rest.map_or_else(|| busy(&view), waiting));
+        let result = RequestResult { token: name.clone(), answer, left: Vec::new() };
+        Some(RotateResult { interim: true, ..result.report() })
     }
 
     /// Runs a token without a scheduler until `judge` has an answer.
@@ -182,6 +219,24 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     }
 }
 
+/// What a token waits for that rests.
+fn waiting(rest: Rest) -> String {
+    let sentence = rest.reason.sentence();
+    rest.until.map_or_else(
+        || sentence.to_owned(),
+        |until| format!("{sentence}, until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true)),
+    )
+}
+
+/// The same, of one that is being worked on.
+fn busy(view: &View) -> String {
+    match view.state.phase {
+        Phase::Delivered { .. } => "its hooks run".to_owned(),
+        Phase::Verified { .. } => "its stores are written".to_owned(),
+        ref phase => format!("a step is under way (it is {})", phase.name()),
+    }
+}
+
 /// Follows a token until `judge` has an answer.
 async fn watch(
     mut follow: tokio::sync::watch::Receiver<View>,
@@ -190,6 +245,9 @@ async fn watch(
 ) -> Answer {
     follow.mark_unchanged();
     let mut last = Answer::Waiting("nothing has happened yet".to_owned());
+    if patience.is_zero() {
+        return Answer::Waiting("it has begun, or begins as soon as it can".to_owned());
+    }
     let ended = tokio::time::timeout(patience, async {
         loop {
             // The token lives as long as the core does.
@@ -252,24 +310,20 @@ fn number(view: &View) -> Option<GenerationNo> {
 
 /// What a view says about what was asked for when `before` was current; None while it is under way. `replaces`: it is not
 /// done before the old generation is dealt with, too.
-fn answer(view: &View, before: Option<GenerationNo>, replaces: bool) -> Option<Answer> {
+fn answer(view: &View, before: Option<GenerationNo>, replaces: bool, since: Time) -> Option<Answer> {
     let rest = view.rest?;
     let unfinished = replaces && is_compromised(&view.state);
     if let Some(number) = number(view).filter(|number| Some(*number) != before && !unfinished) {
         let revoking = replaces && view.state.phase.retiring().is_some() && view.state.retry.is_none();
         let patient =
             rest.until.is_some() && view.state.phase.current().is_some_and(|it| it.delivery.settled.is_some());
-        return Some(if revoking && patient {
-            Answer::Waiting(rest.reason.sentence().to_owned())
-        } else {
-            Answer::Rotated(number)
-        });
+        return Some(if revoking && patient { Answer::Waiting(waiting(rest)) } else { Answer::Rotated(number) });
     }
-    Some(unfinished_answer(view, rest))
+    Some(unfinished_answer(view, rest, since))
 }
 
 /// What a view says about a renewal that was asked for when `before` was issued; None while it is under way.
-fn renewed(view: &View, before: Option<(GenerationNo, u32)>) -> Option<Answer> {
+fn renewed(view: &View, before: Option<(GenerationNo, u32)>, since: Time) -> Option<Answer> {
     let rest = view.rest?;
     let issued = issue(view).filter(|issued| Some(*issued) != before);
     let current = view.state.phase.current();
@@ -281,7 +335,8 @@ fn renewed(view: &View, before: Option<(GenerationNo, u32)>) -> Option<Answer> {
     {
         return Some(Answer::Renewed(number));
     }
-    if let Some(retry) = current.and_then(|current| current.renewal_retry.as_ref()) {
+    let retry = current.and_then(|current| current.renewal_retry.as_ref());
+    if let Some(retry) = retry.filter(|retry| !retry.failed_before(since)) {
         return Some(Answer::Failed(retry.failure.to_string()));
     }
     // Nothing follows that would renew it: somebody has to bring another one.
@@ -289,21 +344,31 @@ fn renewed(view: &View, before: Option<(GenerationNo, u32)>) -> Option<Answer> {
     if let Some(noted) = given_up.or(current.and_then(|current| current.dead.as_ref())) {
         return Some(Answer::Failed(noted.failure.to_string()));
     }
-    Some(unfinished_answer(view, rest))
+    Some(unfinished_answer(view, rest, since))
 }
 
-/// What is in the way of something that was asked for and is not done.
-fn unfinished_answer(view: &View, rest: Rest) -> Answer {
+/// What is in the way of something that was asked for and is not done. What failed before that moment, `since`, is no answer: it is tried
+/// again.
+fn unfinished_answer(view: &View, rest: Rest, since: Time) -> Answer {
     if let Some(failure) = &view.stuck {
         return Answer::Failed(failure.to_string());
     }
-    if let Some(retry) = &view.state.retry {
+    if let Phase::Searching { search, intent, .. } = &view.state.phase
+        && intent.at < since
+        && view.state.retry.as_ref().is_none_or(|retry| retry.failure == search.failure)
+    {
+        return Answer::Waiting(format!(
+            "what the mint of {} may have left is looked for",
+            intent.at.format("%H:%M:%S")
+        ));
+    }
+    if let Some(retry) = view.state.retry.as_ref().filter(|retry| !retry.failed_before(since)) {
         return Answer::Failed(retry.failure.to_string());
     }
     if rest.reason == Reason::Delivering
-        && let Some(noted) = &view.state.last_failure
+        && let Some(noted) = view.state.last_failure.as_ref().filter(|noted| noted.at >= since)
     {
         return Answer::Failed(noted.failure.to_string());
     }
-    Answer::Waiting(rest.reason.sentence().to_owned())
+    Answer::Waiting(waiting(rest))
 }

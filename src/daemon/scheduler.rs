@@ -2,9 +2,9 @@
 //! events. Nothing polls.
 //!
 //! A key runs once at a time; one that falls due while it runs is run again afterwards. Tokens of one account beyond a
-//! bound wait in line for each other, and for nobody else.
+//! bound wait in line for each other, and for nobody else: see [`crate::places`].
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use crate::clock::{Clock, Span, Time};
 use crate::event;
 use crate::journal::Journal;
-use crate::names::AccountName;
+use crate::names::TokenName;
+use crate::places::{Places, seated};
 
 use super::core::Core;
 use super::deadlines::{Deadlines, Key};
@@ -63,13 +64,11 @@ pub struct Scheduler<C, J> {
     running: HashSet<Key>,
     /// Fell due again while it ran.
     again: HashSet<Key>,
-    /// Tokens that run now, by account.
-    busy: HashMap<AccountName, usize>,
-    /// Due tokens of accounts that are at their bound.
-    waiting: HashMap<AccountName, VecDeque<Key>>,
+    /// Where tokens are dealt with.
+    places: Places,
     tasks: JoinSet<Done>,
     /// What a task that did not return its key was doing.
-    keys: HashMap<tokio::task::Id, (Key, Option<AccountName>)>,
+    keys: HashMap<tokio::task::Id, Key>,
 }
 
 /// A run that ended.
@@ -102,8 +101,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
             deadlines,
             running: HashSet::new(),
             again: HashSet::new(),
-            busy: HashMap::new(),
-            waiting: HashMap::new(),
+            places: Places::new(RUNS_PER_ACCOUNT),
             tasks: JoinSet::new(),
             keys: HashMap::new(),
         }
@@ -152,43 +150,30 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
             self.again.insert(key);
             return;
         }
-        let account = match &key {
-            Key::Token(name) => match self.core.tokens.get(name) {
-                Some(token) => Some(token.policy().account.name.clone()),
-                None => return,
-            },
-            Key::Poll(_) => None,
-        };
-        if let Some(account) = &account {
-            let busy = self.busy.entry(account.clone()).or_default();
-            if *busy >= RUNS_PER_ACCOUNT {
-                // Stays marked as running, so that it stands in line once.
-                self.running.insert(key.clone());
-                self.waiting.entry(account.clone()).or_default().push_back(key);
-                return;
-            }
-            *busy += 1;
+        if matches!(&key, Key::Token(name) if self.core.tokens.get(name).is_none()) {
+            return;
         }
         self.running.insert(key.clone());
-        self.spawn(key, account);
-    }
-
-    fn spawn(&mut self, key: Key, account: Option<AccountName>) {
-        let core = Arc::clone(&self.core);
+        let (core, places) = (Arc::clone(&self.core), self.places.clone());
         let task = key.clone();
         let handle = self.tasks.spawn(async move {
             match &task {
                 Key::Token(name) => {
-                    let next = core.run_token(name).await.and_then(|rest| rest.until);
-                    Done { next, wake: core.dependents(name), key: task }
+                    let next = run_token(&core, &places, name).await;
+                    let mut wake = core.dependents(name);
+                    if let Some(token) = core.tokens.get(name) {
+                        wake.extend(core.relieved(&token.policy().account.name));
+                    }
+                    Done { next, wake, key: task }
                 }
                 Key::Poll(name) => {
-                    let (wake, next) = core.poll(name).await;
-                    Done { next, wake: wake.into_iter().map(Key::Token).collect(), key: task }
+                    let (tokens, next) = core.poll(name).await;
+                    let wake = tokens.into_iter().map(Key::Token).chain(core.relieved(name)).collect();
+                    Done { next, wake, key: task }
                 }
             }
         });
-        self.keys.insert(handle.id(), (key, account));
+        self.keys.insert(handle.id(), key);
     }
 
     fn ended(&mut self, ended: Result<(tokio::task::Id, Done), tokio::task::JoinError>) {
@@ -196,7 +181,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
             Ok((id, done)) => (id, Ok(done)),
             Err(error) => (error.id(), Err(error)),
         };
-        let Some((key, account)) = self.keys.remove(&id) else { return };
+        let Some(key) = self.keys.remove(&id) else { return };
         self.running.remove(&key);
         match done {
             Ok(done) => {
@@ -218,17 +203,15 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         if self.again.remove(&key) {
             self.start(key);
         }
-        let Some(account) = account else { return };
-        let next = self.waiting.get_mut(&account).and_then(VecDeque::pop_front);
-        match next {
-            Some(key) => self.spawn(key, Some(account)),
-            None => {
-                if let Some(busy) = self.busy.get_mut(&account) {
-                    *busy = busy.saturating_sub(1);
-                }
-            }
-        }
     }
+}
+
+/// Deals with a token once its account has a place for it; tells when to come back.
+async fn run_token<C: Clock, J: Journal + Clone>(core: &Core<C, J>, places: &Places, name: &TokenName) -> Option<Time> {
+    let token = core.tokens.get(name)?;
+    let account = token.policy().account.name.clone();
+    let rest = seated(places, &account, core.deadline(&token), || core.run_token(name)).await;
+    rest.and_then(|rest| rest.until)
 }
 
 /// Waits for a deadline, where there is one.

@@ -211,6 +211,7 @@ async fn stop(orders: &mut mpsc::UnboundedReceiver<Order>) -> &'static str {
 struct Owed {
     reload: bool,
     retry: bool,
+    mend: bool,
 }
 
 /// Follows orders and changes on disk until the order to stop comes. What reads files runs beside this loop, one thing at
@@ -233,6 +234,11 @@ async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
             } else if std::mem::take(&mut owed.retry) {
                 work.spawn(async move {
                     running.retry().await;
+                    None
+                });
+            } else if std::mem::take(&mut owed.mend) {
+                work.spawn(async move {
+                    running.mend().await;
                     None
                 });
             }
@@ -273,6 +279,7 @@ async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
             changed = changed(watcher.as_mut()) => match changed {
                 Changed::Inventory => owed.reload = true,
                 Changed::Credential => owed.retry = true,
+                Changed::Store => owed.mend = true,
             },
         }
     }

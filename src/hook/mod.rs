@@ -2,32 +2,43 @@
 //!
 //! A hook that several tokens share (one reload after three tokens changed) runs once for all that ask for it within a
 //! short time. A run serves only those who asked before it began, since it may have read the stores before anybody
-//! later wrote to them; who asks during a run waits for the next one. Runs of one command never overlap, and runs of
-//! different commands do not wait for each other, up to a limit on how many run at once.
+//! later wrote to them; who asks during a run waits for the next one.
+//!
+//! Law: runs of one command never overlap and are spaced ([`SPACING`]); runs of different commands wait for each other
+//! only within one account, the nearest deadline first; commands that were killed at their timeout wait among their like.
 
 mod command;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot, watch};
+use futures_util::future::select_all;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
 
 use self::command::{Invocation, Unsuccessful};
+use crate::clock::Time;
 use crate::host::remedy_of_denied;
 use crate::inventory::HookPolicy;
-use crate::names::{HookKey, RotationId, TokenName};
+use crate::names::{AccountName, HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
+use crate::places::{Place, Places};
 use crate::secret::redact::Secrets;
 
 /// How long a run waits for others that want the same one.
 pub const COALESCE: Duration = Duration::from_millis(100);
 
-/// How many hooks run at once.
-pub const AT_ONCE: usize = 16;
+/// How long after the beginning of a run the next one of the same command begins at the earliest. systemd refuses the
+/// sixth start of a unit within 10 s, and every later `try-restart` of the failed unit does nothing and succeeds. This
+/// leaves one of the five to the operator.
+pub const SPACING: Duration = Duration::from_millis(2500);
+
+/// How many hooks of one account run at once, and how many more of those that were killed at their timeout last time.
+pub const AT_ONCE: usize = 8;
 
 /// How much of what a hook said goes into a message, in characters.
 const SAID: usize = 300;
@@ -55,6 +66,10 @@ impl HookEvent {
 #[derive(Clone, Debug)]
 pub struct Occasion {
     pub token: TokenName,
+    /// Whose place the run takes.
+    pub account: AccountName,
+    /// When consumers would hold nothing that works: the nearest goes first.
+    pub deadline: Time,
     /// The idempotency key: the same for every attempt.
     pub rotation: RotationId,
     /// Counted from 1.
@@ -71,8 +86,13 @@ pub struct HookRunner(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     coalesce: Duration,
-    permits: Semaphore,
+    spacing: Duration,
+    places: Places,
+    /// For commands that were killed at their timeout last time: what hangs does not hold up what works.
+    slow: Places,
     state: Mutex<State>,
+    /// True: nothing new is begun.
+    closed: watch::Sender<bool>,
     /// True: kill what runs.
     stop: watch::Sender<bool>,
     /// How many commands have somebody driving them.
@@ -83,7 +103,32 @@ struct Shared {
 struct State {
     closed: bool,
     /// Those who wait for the next run of a command. A command that is being driven has an entry.
-    waiting: HashMap<HookKey, Vec<Request>>,
+    waiting: HashMap<HookKey, Waiting>,
+    /// When the last run of a command began, where that is not longer ago than the spacing.
+    began: HashMap<HookKey, Instant>,
+    /// Commands that were killed at their timeout last time.
+    hung: HashSet<HookKey>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    requests: Vec<Request>,
+    /// The accounts that ask, each with its nearest deadline.
+    asking: BTreeMap<AccountName, Time>,
+    /// Wakes the driver when `asking` has changed.
+    changed: Arc<Notify>,
+}
+
+impl Waiting {
+    fn push(&mut self, request: Request) {
+        let Occasion { account, deadline, .. } = &request.occasion;
+        let nearest = self.asking.entry(account.clone()).or_insert(Time::MAX_UTC);
+        if *deadline < *nearest {
+            *nearest = *deadline;
+            self.changed.notify_one();
+        }
+        self.requests.push(request);
+    }
 }
 
 #[derive(Debug)]
@@ -95,17 +140,20 @@ struct Request {
 
 impl Default for HookRunner {
     fn default() -> Self {
-        Self::new(COALESCE)
+        Self::new(COALESCE, SPACING)
     }
 }
 
 impl HookRunner {
-    /// A runner whose runs wait `coalesce` for others that want the same one.
-    pub fn new(coalesce: Duration) -> Self {
+    /// A runner whose runs wait `coalesce` for others that want the same one, and `spacing` after the one before.
+    pub fn new(coalesce: Duration, spacing: Duration) -> Self {
         Self(Arc::new(Shared {
             coalesce,
-            permits: Semaphore::new(AT_ONCE),
+            spacing,
+            places: Places::new(AT_ONCE),
+            slow: Places::new(AT_ONCE),
             state: Mutex::default(),
+            closed: watch::Sender::new(false),
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),
         }))
@@ -125,7 +173,9 @@ impl HookRunner {
             if let Some(waiting) = state.waiting.get_mut(&hook.key) {
                 waiting.push(request);
             } else {
-                state.waiting.insert(hook.key.clone(), vec![request]);
+                let mut waiting = Waiting::default();
+                waiting.push(request);
+                state.waiting.insert(hook.key.clone(), waiting);
                 self.0.busy.send_modify(|busy| *busy += 1);
                 tokio::spawn(Shared::drive(self.0.clone(), hook.key.clone()));
             }
@@ -137,6 +187,7 @@ impl HookRunner {
     /// Refuses new requests, lets runs that have begun go on for `drain`, then kills them. Returns once none is left.
     pub async fn close(&self, drain: Duration) {
         self.0.state().closed = true;
+        self.0.closed.send_replace(true);
         let mut busy = self.0.busy.subscribe();
         let idle = async {
             // The sender lives in `self`.
@@ -158,22 +209,49 @@ impl Shared {
     /// Runs one command as long as anybody asks for it.
     async fn drive(self: Arc<Self>, key: HookKey) {
         let _busy = Busy { shared: &self, key: &key };
+        let mut closed = self.closed.subscribe();
         loop {
-            if !self.coalesce.is_zero() {
-                tokio::time::sleep(self.coalesce).await;
-            }
-            // Never closed.
-            let permit = self.permits.acquire().await;
+            let place = tokio::select! {
+                // The sender lives in `self`. What waits is told so at once.
+                _ = closed.wait_for(|closed| *closed) => None,
+                place = self.turn(&key) => Some(place),
+            };
             let batch = self.batch(&key);
             if !batch.is_empty() {
-                self.serve(batch).await;
+                self.serve(&key, batch).await;
             }
-            drop(permit);
+            drop(place);
             // Under one lock with the look: a request must find a driver or become one.
             let mut state = self.state();
-            if state.waiting.get(&key).is_none_or(Vec::is_empty) {
+            if state.waiting.get(&key).is_none_or(|waiting| waiting.requests.is_empty()) {
                 state.waiting.remove(&key);
                 return;
+            }
+        }
+    }
+
+    /// Waits until the command may run: for others that want it, for the spacing, and for a place of any account that asks.
+    async fn turn(&self, key: &HookKey) -> Place {
+        if !self.coalesce.is_zero() {
+            tokio::time::sleep(self.coalesce).await;
+        }
+        let began = self.state().began.get(key).copied();
+        if let Some(began) = began {
+            tokio::time::sleep_until(began + self.spacing).await;
+        }
+        loop {
+            let (asking, changed, slow) = {
+                let mut state = self.state();
+                let slow = state.hung.contains(key);
+                let waiting = state.waiting.entry(key.clone()).or_default();
+                (waiting.asking.clone(), Arc::clone(&waiting.changed), slow)
+            };
+            let places = if slow { &self.slow } else { &self.places };
+            let turns = asking.iter().map(|(account, deadline)| Box::pin(places.enter(account, *deadline)));
+            tokio::select! {
+                biased;
+                (place, ..) = select_all(turns) => return place,
+                () = changed.notified() => {}
             }
         }
     }
@@ -183,19 +261,39 @@ impl Shared {
         let mut state = self.state();
         let closed = state.closed;
         let Some(waiting) = state.waiting.get_mut(key) else { return Vec::new() };
-        waiting.retain(|request| !request.answer.is_closed());
+        let mut requests = std::mem::take(&mut waiting.requests);
+        waiting.asking.clear();
+        requests.retain(|request| !request.answer.is_closed());
         if closed {
-            for request in waiting.drain(..) {
+            for request in requests.drain(..) {
                 let _ = request.answer.send(stopping());
             }
         }
-        let Some(event) = waiting.first().map(|request| request.occasion.event) else { return Vec::new() };
-        waiting.extract_if(.., |request| request.occasion.event == event).collect()
+        let Some(event) = requests.first().map(|request| request.occasion.event) else { return Vec::new() };
+        let (batch, later): (_, Vec<_>) = requests.into_iter().partition(|request| request.occasion.event == event);
+        for request in later {
+            waiting.push(request);
+        }
+        batch
     }
 
-    async fn serve(&self, batch: Vec<Request>) {
+    /// A run of the command begins.
+    fn begins(&self, key: &HookKey) {
+        let (mut state, now) = (self.state(), Instant::now());
+        state.began.retain(|_, began| now < *began + self.spacing);
+        state.began.insert(key.clone(), now);
+    }
+
+    async fn serve(&self, key: &HookKey, batch: Vec<Request>) {
         let invocation = invocation(&batch, |name| std::env::var_os(name));
+        self.begins(key);
         let result = command::run(&invocation, self.stop.subscribe()).await;
+        let hung = matches!(&result, Err(Unsuccessful { failure, .. }) if failure.code == FailureCode::HookTimeout);
+        if hung {
+            self.state().hung.insert(key.clone());
+        } else {
+            self.state().hung.remove(key);
+        }
         let outcome = match result {
             Ok(()) => Outcome::Done(()),
             Err(unsuccessful) => Outcome::later(clean(unsuccessful, &batch).await),

@@ -27,6 +27,8 @@ fn occasion(token: &str) -> Occasion {
     redactor.add(&Secret::new("hunter22"));
     Occasion {
         token: token.parse().unwrap(),
+        account: "a".parse().unwrap(),
+        deadline: Time::UNIX_EPOCH,
         rotation: RotationId::new([1, 2, 3, 4, 5, token.as_bytes()[0]]),
         attempt: 1,
         event: HookEvent::Delivered,
@@ -95,7 +97,7 @@ fn a_hook_learns_for_whom_it_runs() {
 async fn the_environment_holds_nothing_else() {
     let home = tempfile::tempdir().unwrap();
     let policy = hook(home.path(), "env > $D/env; pwd > $D/pwd; cat > $D/stdin");
-    let outcome = HookRunner::new(Duration::ZERO).run(&policy, occasion("gps")).await;
+    let outcome = HookRunner::new(Duration::ZERO, Duration::ZERO).run(&policy, occasion("gps")).await;
     assert!(matches!(outcome, Outcome::Done(())), "{outcome:?}");
     let env = fs::read_to_string(home.path().join("env")).unwrap();
     let allowed = ["PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_"];
@@ -127,7 +129,7 @@ async fn who_asks_during_a_run_waits_for_the_next_one() {
     let home = tempfile::tempdir().unwrap();
     let (began, go) = (pipe(&home.path().join("began")), pipe(&home.path().join("go")));
     let policy = hook(home.path(), "echo $PATROLD_TOKEN >> $D/log; echo > $D/began; read x < $D/go");
-    let runner = HookRunner::new(Duration::ZERO);
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
     let ask = |token: &str| {
         let (runner, policy, occasion) = (runner.clone(), policy.clone(), occasion(token));
         tokio::spawn(async move { runner.run(&policy, occasion).await })
@@ -149,7 +151,7 @@ async fn who_asks_during_a_run_waits_for_the_next_one() {
 async fn different_hooks_do_not_wait_for_each_other() {
     let home = tempfile::tempdir().unwrap();
     pipe(&home.path().join("meet"));
-    let runner = HookRunner::new(Duration::ZERO);
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
     // Each needs the other one to be running.
     let (reads, writes) = (hook(home.path(), "read x < $D/meet"), hook(home.path(), "echo > $D/meet"));
     let outcomes = tokio::join!(runner.run(&reads, occasion("a")), runner.run(&writes, occasion("b")));
@@ -161,7 +163,7 @@ async fn a_requester_that_goes_away_takes_nobody_with_it() {
     let home = tempfile::tempdir().unwrap();
     let (began, go) = (pipe(&home.path().join("began")), pipe(&home.path().join("go")));
     let policy = hook(home.path(), "echo > $D/began; read x < $D/go");
-    let runner = HookRunner::new(Duration::ZERO);
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
     let ask = |token: &str| {
         let (runner, policy, occasion) = (runner.clone(), policy.clone(), occasion(token));
         tokio::spawn(async move { runner.run(&policy, occasion).await })
@@ -181,7 +183,7 @@ async fn a_hook_that_hangs_is_killed_with_its_children() {
     // The child is deaf to the polite signal, so its end shows the other one.
     let script = "(trap '' TERM; echo > $D/began; exec sleep 600) & echo $! > $D/child; echo stuck; wait";
     let policy = HookPolicy { timeout: Duration::from_secs(3), ..hook(home.path(), script) };
-    let runner = HookRunner::new(Duration::ZERO);
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
     let (outcome, ()) = tokio::join!(runner.run(&policy, occasion("a")), hear(&began));
     let said = detail(outcome, FailureCode::HookTimeout);
     assert_eq!(said, "sh ran for 3s: stuck");
@@ -199,7 +201,7 @@ async fn a_service_that_keeps_the_output_open_holds_up_nothing() {
     let home = tempfile::tempdir().unwrap();
     let policy = hook(home.path(), "sleep 600 & echo $! > $D/child");
     let start = Instant::now();
-    let outcome = HookRunner::new(Duration::ZERO).run(&policy, occasion("a")).await;
+    let outcome = HookRunner::new(Duration::ZERO, Duration::ZERO).run(&policy, occasion("a")).await;
     assert!(matches!(outcome, Outcome::Done(())), "{outcome:?}");
     assert!(start.elapsed() < LONG);
     let child = fs::read_to_string(home.path().join("child")).unwrap();
@@ -218,7 +220,7 @@ async fn a_failure_says_what_the_hook_said_without_secrets() {
         path.to_str().unwrap().to_owned()
     };
     let not_executable = script("plain", 0o600);
-    let runner = HookRunner::new(Duration::ZERO);
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
     for (run, sentence) in [
         (vec!["sh", "-c", "echo token is hunter22 >&2; exit 3"], "sh ended with exit status 3: token is ***"),
         (vec!["sh", "-c", "kill -9 $$"], "sh was killed by signal 9"),
@@ -238,7 +240,7 @@ async fn a_failure_says_what_the_hook_said_without_secrets() {
 async fn endless_output_is_bounded_and_its_end_is_kept() {
     let home = tempfile::tempdir().unwrap();
     let script = "i=0; while [ $i -lt 5000 ]; do echo noise hunter22 $i; i=$((i+1)); done; echo the reason; exit 1";
-    let outcome = HookRunner::new(Duration::ZERO).run(&hook(home.path(), script), occasion("a")).await;
+    let outcome = HookRunner::new(Duration::ZERO, Duration::ZERO).run(&hook(home.path(), script), occasion("a")).await;
     let said = detail(outcome, FailureCode::HookFailed);
     assert!(said.ends_with("noise *** 4999 the reason"), "{said}");
     assert!(said.chars().count() < 400 && !said.contains("hunter"), "{said}");
@@ -250,7 +252,7 @@ async fn closing_kills_what_does_not_end_and_refuses_new_requests() {
     let began = pipe(&home.path().join("began"));
     pipe(&home.path().join("never"));
     let policy = hook(home.path(), "echo > $D/began; read x < $D/never");
-    let runner = HookRunner::new(Duration::ZERO);
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
     let ask = |token: &str| {
         let (runner, policy, occasion) = (runner.clone(), policy.clone(), occasion(token));
         tokio::spawn(async move { runner.run(&policy, occasion).await })
@@ -270,11 +272,103 @@ async fn closing_waits_for_a_run_that_ends_in_time() {
     let home = tempfile::tempdir().unwrap();
     let (began, go) = (pipe(&home.path().join("began")), pipe(&home.path().join("go")));
     let policy = hook(home.path(), "echo > $D/began; read x < $D/go");
-    let runner = HookRunner::new(Duration::ZERO);
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
     let release = async {
         hear(&began).await;
         tokio::join!(runner.close(LONG), tell(&go));
     };
     let (outcome, ()) = tokio::join!(runner.run(&policy, occasion("a")), release);
     assert!(matches!(outcome, Outcome::Done(())), "{outcome:?}");
+}
+
+/// Drives one command in virtual time, for tokens that ask every so often; tells when its runs begin.
+async fn runs(every: Duration, tokens: u32) -> Vec<Duration> {
+    let runner = HookRunner::default();
+    let policy = hook(Path::new("/"), "true");
+    let start = tokio::time::Instant::now();
+    let ask = {
+        let (shared, policy) = (Arc::clone(&runner.0), policy.clone());
+        async move {
+            for token in 0..tokens {
+                let request = request(policy.clone(), occasion(&format!("t-{token}")));
+                // Nobody takes the answer; a closed one would withdraw the request.
+                shared.state().waiting.entry(policy.key.clone()).or_default().push(request);
+                tokio::time::sleep(every).await;
+            }
+        }
+    };
+    let drive = async {
+        let (mut runs, mut served) = (Vec::new(), 0);
+        while served < tokens as usize {
+            drop(runner.0.turn(&policy.key).await);
+            runner.0.begins(&policy.key);
+            runs.push(start.elapsed());
+            let mut state = runner.0.state();
+            let waiting = state.waiting.get_mut(&policy.key).unwrap();
+            served += waiting.requests.len();
+            waiting.requests.clear();
+        }
+        runs
+    };
+    tokio::join!(ask, drive).1
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_of_one_command_never_come_faster_than_systemd_allows() {
+    for (sentence, every, tokens, most) in [
+        ("forty tokens within three seconds", 75, 40, 3),
+        ("a token each second", 1000, 40, 17),
+        ("hundreds at once", 0, 400, 1),
+    ] {
+        let runs = runs(Duration::from_millis(every), tokens).await;
+        assert!(runs.len() <= most, "{sentence}: {runs:?}");
+        for (one, fifth) in runs.iter().zip(runs.iter().skip(4)) {
+            assert!(fifth.saturating_sub(*one) >= Duration::from_secs(10), "{sentence}: {runs:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn hooks_that_hang_at_one_account_hold_up_nobody_else_s() {
+    let home = tempfile::tempdir().unwrap();
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
+    let hanging: Vec<_> = (0..60)
+        .map(|number| {
+            let (runner, policy) = (runner.clone(), hook(home.path(), &format!("sleep 600 # {number}")));
+            tokio::spawn(async move { runner.run(&policy, occasion(&format!("a-{number}"))).await })
+        })
+        .collect();
+    let other = Occasion { account: "b".parse().unwrap(), ..occasion("b") };
+    let shared = hook(home.path(), "true");
+    let asks = [runner.run(&shared, occasion("a")), runner.run(&shared, other)];
+    let answers = futures_util::future::join_all(asks).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Outcome::Done(()))), "its place is one of either account");
+    assert!(hanging.iter().all(|hanging| !hanging.is_finished()));
+    runner.close(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn what_hung_once_waits_among_its_like() {
+    let home = tempfile::tempdir().unwrap();
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
+    let hanging: Vec<_> = (0..AT_ONCE)
+        .map(|number| HookPolicy {
+            timeout: Duration::from_millis(50),
+            ..hook(home.path(), &format!("sleep 600 # {number}"))
+        })
+        .collect();
+    let first = hanging.iter().map(|policy| runner.run(policy, occasion("a")));
+    for outcome in futures_util::future::join_all(first).await {
+        detail(outcome, FailureCode::HookTimeout);
+    }
+    let again: Vec<_> = hanging
+        .into_iter()
+        .map(|policy| {
+            let runner = runner.clone();
+            tokio::spawn(async move { runner.run(&HookPolicy { timeout: LONG, ..policy }, occasion("a")).await })
+        })
+        .collect();
+    assert!(matches!(runner.run(&hook(home.path(), "true"), occasion("a")).await, Outcome::Done(())));
+    assert!(again.iter().all(|hanging| !hanging.is_finished()));
+    runner.close(Duration::ZERO).await;
 }

@@ -35,6 +35,9 @@ pub struct RotateResult {
     /// What is left to do, or to know, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
+    /// It is no result yet: it tells what is waited for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interim: bool,
 }
 
 /// What became of everything that was asked for at once.
@@ -59,6 +62,7 @@ mod tests {
             generation: None,
             detail: String::new(),
             left: Vec::new(),
+            interim: false,
         };
         let expected = json!({ "token": "a", "outcome": "unknown-token", "generation": null, "detail": "" });
         assert_eq!(serde_json::to_value(result).unwrap(), expected);

@@ -212,6 +212,9 @@ pub struct TokenStatus {
     pub last_error: Option<ErrorStatus>,
     /// When a secret was last handed over.
     pub last_success: Option<Time>,
+    /// When an operator asked for a rotation that has not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<Time>,
     /// Stores and hooks that were tried in vain and are owed.
     pub owed: Vec<OwedStatus>,
     /// Credentials that may be alive besides the generations.

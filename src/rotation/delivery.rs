@@ -1,6 +1,6 @@
 //! How far a generation is on its way to consumers. Stored state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub struct Delivery {
     /// When every store and hook was done. Until then, one without a row is owed; afterwards, a hook that the
     /// inventory adds is not run for an old delivery.
     pub settled: Option<Time>,
+    /// Owed stores whose consumers need not be told once they are written.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub quiet: BTreeSet<StoreKey>,
 }
 
 impl Delivery {

@@ -39,8 +39,8 @@ pub struct Occasion {
 pub enum Condition {
     /// What was delivered.
     Same,
-    /// Something else; in words that complete "the store …".
-    Drifted(String),
+    /// Something else; in words that complete "the store …". `value`: consumers may have read another value.
+    Drifted { found: String, value: bool },
     /// Nobody can tell now.
     Unreadable(Failure),
 }

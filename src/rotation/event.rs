@@ -119,6 +119,9 @@ events! {
     Requested {} = "requested", Kept,
         "An operator asked for a rotation", "",
         [{ .. } => Info "an operator asked for a rotation" Ended::Nothing];
+    RequestWithdrawn {} = "request-withdrawn", Kept,
+        "An operator withdrew a request for a rotation that had not begun", "",
+        [{ .. } => Info "an operator withdrew the request for a rotation" Ended::Nothing];
     Compromised {} = "compromised", Kept,
         "An operator says that others have the secret: every generation is replaced, and revoked without grace",
         "see that the lines `retired` follow; `patrold rotate --compromised` tells what is left to do",
@@ -325,6 +328,9 @@ events! {
         revoke_at: Option<Time>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         added: bool,
+        /// Consumers read the right value, or were told of a repair a moment ago: hooks are not owed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quiet: bool,
     } = "store-owed", Kept,
         "A store does not hold what was delivered; it is written again",
         "find out what else writes to that place, where it happens again",
@@ -366,7 +372,13 @@ events! {
 impl Event {
     /// A store that the inventory names since the delivery.
     pub fn store_added(store: StoreKey) -> Self {
-        Self::StoreOwed { store, found: "added to the inventory".to_owned(), revoke_at: None, added: true }
+        Self::StoreOwed {
+            store,
+            found: "added to the inventory".to_owned(),
+            revoke_at: None,
+            added: true,
+            quiet: false,
+        }
     }
 
     /// Why something did not go well, where the event tells.

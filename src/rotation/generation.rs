@@ -62,9 +62,17 @@ pub struct Retry {
     pub failure: Failure,
     /// When it is tried again.
     pub next: Time,
+    /// When the last of them was. Journals of older versions do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
 }
 
 impl Retry {
+    /// Whether the last failure was before `time`.
+    pub fn failed_before(&self, time: Time) -> bool {
+        self.at.unwrap_or(self.since) < time
+    }
+
     /// Whether a better credential, or better trust roots, may help.
     pub fn lacked_credential(&self) -> bool {
         use FailureCode::{AccountLocked, CaFile, Forbidden, NoCredential, Tls, Unauthorized};

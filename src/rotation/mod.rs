@@ -77,6 +77,7 @@ pub mod effects;
 pub mod event;
 pub mod generation;
 pub mod kinship;
+pub mod life;
 pub mod orphan;
 mod own_time;
 pub mod reason;

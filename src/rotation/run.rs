@@ -19,7 +19,7 @@ use crate::outcome::{Failure, FailureCode};
 use crate::provider::ProviderClock;
 use crate::rotation::reason::Reason;
 use crate::secret::SecretParts;
-use crate::timing::backoff;
+use crate::timing::backoff::{self, Life};
 
 use super::apply::{Misfit, apply};
 use super::decide::{Action, Memo, Rest, Situation, Step, decide};
@@ -283,7 +283,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     fn stuck(&self, held: &Held) -> Rest {
         let attempts = held.stuck.as_ref().map_or(1, |(attempts, _)| *attempts);
-        let wait = backoff::next(attempts, Some(Span::minutes(5)), self.effects.draw());
+        let wait = backoff::next(attempts, Life::For(Span::minutes(5)), self.effects.draw());
         Rest { until: Some(self.clock.now() + wait), reason: Reason::JournalUnwritable, next: None }
     }
 }

@@ -79,9 +79,39 @@ impl TokenState {
 
     /// Whether something waits for another try that failed for want of a good credential.
     pub fn lacked_credential(&self) -> bool {
+        self.retries().any(Retry::lacked_credential)
+    }
+
+    /// Whether something waits for another try that failed because the provider could not be reached, or did not work.
+    pub fn waits_for_provider(&self) -> bool {
+        self.retries().any(|retry| retry.failure.code.is_outage())
+    }
+
+    /// Whether a store or a hook is owed after a failure.
+    pub fn owes(&self) -> bool {
+        let failed = |row: &Progress| matches!(row, Progress::Failed(_));
+        self.owes_store() || self.delivery().is_some_and(|delivery| delivery.hooks.values().any(failed))
+    }
+
+    /// Whether a store is owed after a failure.
+    pub fn owes_store(&self) -> bool {
+        let failed = |row: &Progress| matches!(row, Progress::Failed(_));
+        self.delivery().is_some_and(|delivery| delivery.stores.values().any(failed))
+    }
+
+    /// The delivery under way, or else the last one.
+    fn delivery(&self) -> Option<&Delivery> {
+        let under_way = match &self.phase {
+            Phase::Undoing { undo, .. } => Some(&undo.restored),
+            phase => phase.candidate().map(|candidate| &candidate.delivery),
+        };
+        under_way.or(self.phase.current().map(|current| &current.delivery))
+    }
+
+    /// Everything that was asked of a provider and waits for another try.
+    fn retries(&self) -> impl Iterator<Item = &Retry> {
         let renewal = self.phase.current().and_then(|current| current.renewal_retry.as_ref());
-        let orphans = self.orphans.iter().filter_map(Orphan::retry);
-        self.retry.iter().chain(renewal).chain(orphans).any(Retry::lacked_credential)
+        self.retry.iter().chain(renewal).chain(self.orphans.iter().filter_map(Orphan::retry))
     }
 
     /// The markers of everything that this state accounts for.

@@ -127,7 +127,7 @@ mod tests {
 
     fn drifted() -> Event {
         let store = "file:/a".parse().unwrap();
-        Event::StoreOwed { store, found: "is empty".to_owned(), revoke_at: None, added: false }
+        Event::StoreOwed { store, found: "is empty".to_owned(), revoke_at: None, added: false, quiet: false }
     }
 
     #[test]

@@ -35,6 +35,12 @@ impl Secret {
         &self.0
     }
 
+    /// The secret without blanks and line ends around it.
+    #[must_use]
+    pub fn trimmed(&self) -> Self {
+        Self::new(self.0.trim())
+    }
+
     /// True where nothing is left of a secret after trimming: an empty file, a lone newline.
     pub fn is_blank(&self) -> bool {
         self.0.trim().is_empty()

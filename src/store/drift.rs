@@ -8,6 +8,8 @@ use crate::secret::{Fingerprint, Fingerprinter};
 pub enum Drift {
     /// It is as it was left.
     Same,
+    /// It holds what was delivered, and line ends or blanks around it: somebody's editor, or `echo` in a script.
+    Padded,
     /// It holds something else.
     Different,
     /// It holds nothing: no file, or no such key in it.
@@ -17,10 +19,19 @@ pub enum Drift {
 }
 
 impl Drift {
+    /// Whether consumers may have read another value.
+    pub fn is_value(self) -> bool {
+        match self {
+            Self::Different | Self::Missing => true,
+            Self::Same | Self::Padded | Self::AttributesDiffer => false,
+        }
+    }
+
     /// In words that complete "the store …"; `None` where there is nothing to say.
     pub fn sentence(self) -> Option<&'static str> {
         match self {
             Self::Same => None,
+            Self::Padded => Some("holds what was delivered with blanks or line ends around it"),
             Self::Different => Some("holds something else than was delivered"),
             Self::Missing => Some("holds nothing any more"),
             Self::AttributesDiffer => Some("has another owner, group or mode than the inventory asks for"),
@@ -39,6 +50,7 @@ pub fn compare(delivered: &Fingerprint, found: Option<&Held>, fingerprints: &Fin
                 Drift::AttributesDiffer
             }
         }
+        Some(secret) if fingerprints.of(&secret.trimmed()) == *delivered => Drift::Padded,
         _ => Drift::Different,
     }
 }
@@ -56,6 +68,8 @@ mod tests {
         for (sentence, found, expected) in [
             ("the same secret", held(Some("tok-1"), true), Drift::Same),
             ("the same secret, readable for others", held(Some("tok-1"), false), Drift::AttributesDiffer),
+            ("the same secret and a line end", held(Some("tok-1\n"), true), Drift::Padded),
+            ("a line end that hides another secret", held(Some("tok-2\n"), true), Drift::Different),
             ("another secret", held(Some("tok-2"), true), Drift::Different),
             ("another secret and owner", held(Some("tok-2"), false), Drift::Different),
             ("something that readers differ about", held(None, true), Drift::Different),

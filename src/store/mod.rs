@@ -11,14 +11,16 @@ pub mod env_file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use self::env_file::Read;
 use crate::durable::{Attributes, Cause, Content, DurableError, Identity, Phase, Target};
 use crate::inventory::{FilePolicy, StoreKind, StorePolicy, defaults};
+use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::Secret;
 
@@ -120,29 +122,61 @@ pub fn read(policy: &StorePolicy) -> Result<Option<Held>, Failure> {
     Ok(Some(Held { secret, attributes_ok }))
 }
 
+/// Whether nothing is there, without a look at what is.
+pub fn is_missing(policy: &StorePolicy) -> bool {
+    std::fs::metadata(&file(policy).path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// [`preflight`] on the blocking pool.
 pub async fn preflight_async(policy: &StorePolicy) -> Result<(), Failure> {
     let policy = policy.clone();
-    let key = policy.key.clone();
-    let joined = tokio::task::spawn_blocking(move || preflight(&policy)).await;
-    joined.unwrap_or_else(|error| Err(Failure::new(FailureCode::StoreUnwritable, format!("{key}: {error}"))))
+    bounded(policy.key.clone(), move || preflight(&policy)).await.and_then(|tested| tested)
 }
 
 /// [`write()`] on the blocking pool. A write that was begun is finished, also where its caller is gone.
 pub async fn write_async(policy: &StorePolicy, secret: &Secret) -> Outcome<()> {
     let (policy, secret) = (policy.clone(), secret.clone());
-    let key = policy.key.clone();
-    let joined = tokio::task::spawn_blocking(move || write(&policy, &secret)).await;
-    joined
-        .unwrap_or_else(|error| Outcome::Unknown(Failure::new(FailureCode::StoreUnwritable, format!("{key}: {error}"))))
+    bounded(policy.key.clone(), move || write(&policy, &secret)).await.unwrap_or_else(Outcome::Unknown)
 }
 
 /// [`read`] on the blocking pool.
 pub async fn read_async(policy: &StorePolicy) -> Result<Option<Held>, Failure> {
     let policy = policy.clone();
-    let key = policy.key.clone();
-    let joined = tokio::task::spawn_blocking(move || read(&policy)).await;
-    joined.unwrap_or_else(|error| Err(Failure::new(FailureCode::StoreUnwritable, format!("{key}: {error}"))))
+    bounded(policy.key.clone(), move || read(&policy)).await.and_then(|held| held)
+}
+
+/// How long a disk may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Stores with something under way that has taken longer.
+static HANGING: LazyLock<Mutex<HashSet<StoreKey>>> = LazyLock::new(Mutex::default);
+
+/// Does `work` on the blocking pool, and waits for it so long as a disk may take.
+///
+/// Law: a store that hangs (a network file system whose server is gone) holds up no other store, and no token for ever.
+/// What was begun goes on meanwhile, and nothing else is begun with this store until it has ended: it must neither fill the
+/// pool nor come after a newer write.
+async fn bounded<T: Send + 'static>(key: StoreKey, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let hanging = || HANGING.lock().unwrap_or_else(PoisonError::into_inner);
+    let hangs = |key: &StoreKey| {
+        let detail = format!("{key}: the file system has not answered for {} s", PATIENCE.as_secs());
+        Failure::new(FailureCode::StoreUnwritable, detail)
+    };
+    if hanging().contains(&key) {
+        return Err(hangs(&key));
+    }
+    let mut task = tokio::task::spawn_blocking(work);
+    if let Ok(ended) = tokio::time::timeout(PATIENCE, &mut task).await {
+        return ended.map_err(|error| Failure::new(FailureCode::StoreUnwritable, format!("{key}: {error}")));
+    }
+    hanging().insert(key.clone());
+    let failure = hangs(&key);
+    tokio::spawn(async move {
+        // However it ended, it hangs no longer.
+        let _ = task.await;
+        hanging().remove(&key);
+    });
+    Err(failure)
 }
 
 fn write_checked(policy: &StorePolicy, secret: &Secret) -> Result<Outcome<()>, Failure> {

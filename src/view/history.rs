@@ -231,6 +231,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
             (number, format!("{name}: {}", again(failure, next)))
         }
         Event::Requested {}
+        | Event::RequestWithdrawn {}
         | Event::Compromised {}
         | Event::BackoffEnded {}
         | Event::OrphanRevoked { .. }

@@ -160,6 +160,7 @@ fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
     let at = at.map(|at| format!(" {at}")).unwrap_or_default();
     lines.push(("next", format!("{}{at}: {}", token.next.action.word(), token.next.why)));
     lines.extend(token.next.deadline.map(|deadline| ("deadline", when(deadline))));
+    lines.extend(token.requested.map(|at| ("requested", format!("{}; patrold cancel {}", when(at), token.name))));
     lines.extend(token.last_success.map(|at| ("handed over", when(at))));
     if let Some(error) = &token.last_error {
         lines.push(("last error", format!("{}: {}", when(error.at), error.message)));

@@ -34,6 +34,7 @@ fn help_is_as_documented() {
         ("help-journal-prune", &["journal", "prune", "--help"]),
         ("help-journal-rekey", &["journal", "rekey", "--help"]),
         ("help-adopt", &["adopt", "--help"]),
+        ("help-cancel", &["cancel", "--help"]),
         ("help-rollback", &["rollback", "--help"]),
         ("help-history", &["history", "--help"]),
         ("help-schema", &["schema", "--help"]),

@@ -48,12 +48,24 @@ const TIMING: Timing =
 struct Target {
     files: BTreeSet<PathBuf>,
     directories: BTreeSet<PathBuf>,
+    look: Look,
+}
+
+/// What of a file counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Look {
+    /// What it holds.
+    #[default]
+    Content,
+    /// That it is there.
+    Presence,
 }
 
 impl Target {
-    fn new(files: &[PathBuf], directories: &[PathBuf]) -> Self {
+    fn new(files: &[PathBuf], directories: &[PathBuf], look: Look) -> Self {
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        Self { files: files.iter().map(absolute).collect(), directories: directories.iter().map(absolute).collect() }
+        let (files, directories) = (files.iter().map(absolute).collect(), directories.iter().map(absolute).collect());
+        Self { files, directories, look }
     }
 
     fn covers(&self, path: &Path) -> bool {
@@ -68,6 +80,7 @@ impl Target {
 pub struct Watch {
     orders: Arc<Mutex<Orders>>,
     wake: SyncSender<()>,
+    look: Look,
 }
 
 /// What the owner of a [`Watch`] wants from its thread.
@@ -87,9 +100,18 @@ impl Watch {
     ///
     /// Reads all of the files once: not to be called where blocking is forbidden. Fails when no thread can be started.
     pub fn new(files: &[PathBuf], directories: &[PathBuf], since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
+        Self::with(Target::new(files, directories, Look::Content), since)
+    }
+
+    /// The same, of files of which it matters only whether they are there: none is read.
+    pub fn of_presence(files: &[PathBuf], since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
+        Self::with(Target::new(files, &[], Look::Presence), since)
+    }
+
+    fn with(target: Target, since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
         let (wake, wakes) = sync_channel(1);
         let kernel = Kernel::new(wake.clone());
-        Self::start(Target::new(files, directories), since, TIMING, kernel, wake, wakes)
+        Self::start(target, since, TIMING, kernel, wake, wakes)
     }
 
     fn start(
@@ -100,6 +122,7 @@ impl Watch {
         wake: SyncSender<()>,
         wakes: Receiver<()>,
     ) -> io::Result<(Self, mpsc::Receiver<()>)> {
+        let look = target.look;
         let orders = Arc::new(Mutex::new(Orders::default()));
         // One place: a second signal says nothing that the first does not.
         let (signal, changes) = mpsc::channel(1);
@@ -112,7 +135,7 @@ impl Watch {
             let _ = worker.signal.try_send(());
         }
         thread::Builder::new().name("watch".to_owned()).spawn(move || worker.run())?;
-        Ok((Self { orders, wake }, changes))
+        Ok((Self { orders, wake, look }, changes))
     }
 
     /// Watches these from now on. What was watched before and is named again is compared with what it held at the last
@@ -121,7 +144,7 @@ impl Watch {
     ///
     /// Returns at once.
     pub fn retarget(&self, files: &[PathBuf], directories: &[PathBuf]) {
-        self.order(|orders| orders.target = Some(Target::new(files, directories)));
+        self.order(|orders| orders.target = Some(Target::new(files, directories, self.look)));
     }
 
     fn order(&self, give: impl FnOnce(&mut Orders)) {

@@ -11,8 +11,8 @@ use ring::digest::{Context, SHA256};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::Target;
 use super::reach::children;
+use super::{Look, Target};
 
 /// Files with more bytes are compared by length and time. No inventory and no credential is that large; what lies
 /// beside them in a watched directory may be.
@@ -28,6 +28,8 @@ enum State {
     Absent,
     Unreadable(ErrorKind),
     Directory,
+    /// A file of which nothing else matters.
+    Present,
     /// SHA-256 of the content.
     File([u8; 32]),
     Large {
@@ -45,6 +47,7 @@ impl std::fmt::Debug for State {
             Self::Absent => "Absent",
             Self::Unreadable(_) => "Unreadable",
             Self::Directory => "Directory",
+            Self::Present => "Present",
             Self::File(_) => "File",
             Self::Large { .. } => "Large",
             Self::Other => "Other",
@@ -57,13 +60,13 @@ impl Snapshot {
     pub(super) fn take(target: &Target) -> Self {
         let mut states = BTreeMap::new();
         for path in target.files.iter().chain(&target.directories) {
-            states.entry(path.clone()).or_insert_with(|| State::of(path));
+            states.entry(path.clone()).or_insert_with(|| State::of(path, target.look));
         }
         for directory in &target.directories {
             match children(directory) {
                 Ok(paths) => {
                     for path in paths {
-                        let state = State::of(&path);
+                        let state = State::of(&path, target.look);
                         states.entry(path).or_insert(state);
                     }
                 }
@@ -83,8 +86,8 @@ impl Snapshot {
 }
 
 impl State {
-    fn of(path: &Path) -> Self {
-        Self::read(path).unwrap_or_else(|error| Self::failed(&error))
+    fn of(path: &Path, look: Look) -> Self {
+        Self::read(path, look).unwrap_or_else(|error| Self::failed(&error))
     }
 
     fn failed(error: &io::Error) -> Self {
@@ -94,7 +97,7 @@ impl State {
         }
     }
 
-    fn read(path: &Path) -> io::Result<Self> {
+    fn read(path: &Path, look: Look) -> io::Result<Self> {
         // Opening a pipe or a device can block or have effects.
         let found = fs::metadata(path)?;
         if found.is_dir() {
@@ -102,6 +105,9 @@ impl State {
         }
         if !found.is_file() {
             return Ok(Self::Other);
+        }
+        if look == Look::Presence {
+            return Ok(Self::Present);
         }
         if found.len() > MAX_HASHED {
             return Ok(Self::Large { bytes: found.len(), modified: found.modified().ok() });

@@ -147,7 +147,7 @@ fn the_rule_that_decides_and_what_is_in_its_way_are_named() {
                 current.dead = Some(Noted { at: sample::start(), failure: failure() });
             }
             let next = sample::start() + Span::minutes(1);
-            state.retry = Some(Retry { attempts: 3, since: sample::start(), failure: failure(), next });
+            state.retry = Some(Retry { attempts: 3, since: sample::start(), failure: failure(), next, at: None });
         },
         "dead",
         &["backing-off"],

@@ -186,6 +186,7 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
         next_attempt: retry.map(|retry| retry.next),
         last_error,
         last_success: state.last_success,
+        requested: state.requested,
         owed,
         orphans: state.orphans.iter().map(orphan).collect(),
     }

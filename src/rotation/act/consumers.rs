@@ -175,7 +175,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Ok(()) => Event::HookSucceeded { hook: hook_key },
                 Err(failure) if hook.on_failure == OnFailure::Continue => Event::HookWaived { hook: hook_key, failure },
                 Err(failure) => {
-                    Event::HookFailed { hook: hook_key, failure, next: self.next_try(held, context, attempt, None) }
+                    let next = self.next_try(held, context, attempt, None);
+                    Event::HookFailed { hook: hook_key, failure, next }
                 }
             };
             self.note(held, context, event);
@@ -183,6 +184,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     /// Compares every store with what was delivered; true where all are as they should be.
+    ///
+    /// Law: delivery hooks run for changed values, never for repaired metadata; for a value that is changed again and again
+    /// ever more seldom. A consumer that touches its file is not told of that for ever. The store itself is repaired each
+    /// time.
     pub(super) async fn inspect(&self, held: &mut Held, context: &Context) -> bool {
         let now = self.clock.now();
         held.memo.inspected = Some(now);
@@ -193,6 +198,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             (store.key.clone(), self.effects.inspect(store, fingerprint).await)
         }))
         .await;
+        let drift_every = context.policy.drift_every;
         let revoke_at = match held.state.phase {
             Phase::Active { ref retiring, .. } if retiring.generation.compromised.is_none() => {
                 now.checked_add_signed(context.policy.grace)
@@ -201,13 +207,15 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         };
         let mut fine = true;
         for (store, condition) in conditions {
-            let found = match condition {
+            let (found, value) = match condition {
                 Condition::Same => continue,
-                Condition::Drifted(found) => found,
-                Condition::Unreadable(failure) => failure.to_string(),
+                Condition::Drifted { found, value } => (found, value),
+                Condition::Unreadable(failure) => (failure.to_string(), true),
             };
             fine = false;
-            self.note(held, context, Event::StoreOwed { store, found, revoke_at, added: false });
+            let quiet = !(value && held.memo.repairs.entry(store.clone()).or_default().tells(now, drift_every));
+            let revoke_at = revoke_at.filter(|_| value);
+            self.note(held, context, Event::StoreOwed { store, found, revoke_at, added: false, quiet });
         }
         held.memo.sound = fine.then_some(now);
         let has_all = |current: &&Current| context.policy.stores.iter().all(|it| current.delivery.has_store(&it.key));

@@ -22,6 +22,7 @@ use crate::timing::backoff;
 use super::decide::{Action, Missing, Situation};
 use super::effects::{Address, Effects};
 use super::event::Event;
+use super::life::life;
 use super::reckoning::Proof;
 use super::run::{Context, Held, Machine};
 use super::state::{Generation, Intent, Retry};
@@ -72,11 +73,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// When something that failed is tried again, for the `attempts`th time in a row.
     fn next_try(&self, held: &Held, context: &Context, attempts: u32, not_before: Option<Time>) -> Time {
         let situation = self.situation(held, context);
-        let now = situation.now;
-        let current = held.state.phase.current();
-        let expires = current.and_then(|current| situation.reckoning().expires(&current.generation));
-        let wait = backoff::next(attempts, expires.map(|expires| expires - now), self.effects.draw());
-        not_before.into_iter().chain(Some(now + wait)).max().unwrap_or(now + wait)
+        let life = life(&held.state, &situation.reckoning());
+        backoff::until(situation.now, attempts, life, not_before, self.effects.draw())
     }
 
     /// The step that comes next failed.

@@ -30,6 +30,12 @@ pub struct Offer {
 pub enum Objection {
     #[error("it is not in the inventory")]
     Unwanted,
+    #[error("nobody asked for a rotation that has not begun")]
+    NothingAsked,
+    #[error("its secret has leaked: it is replaced all the same")]
+    Leaked,
+    #[error("the rotation has begun (it is {0}): `patrold rollback` takes it back")]
+    UnderWay(&'static str),
     #[error("a rotation is under way (it is {0}): {1}")]
     Busy(&'static str, &'static str),
     #[error("consumers still have generation {0}: nothing of the rotation that is under way has reached them")]
@@ -86,6 +92,19 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
         }
         self.note(held, context, if compromised { Event::Compromised {} } else { Event::Requested {} });
+        Ok(())
+    }
+
+    /// Notes that an operator wants no new secret any more. One that has begun is not stopped by this.
+    pub fn withdraw(&self, held: &mut Held, context: &Context) -> Result<(), Objection> {
+        let compromised = held.state.phase.generations().any(|generation| generation.compromised.is_some());
+        match &held.state.phase {
+            _ if held.state.requested.is_none() => return Err(Objection::NothingAsked),
+            _ if compromised => return Err(Objection::Leaked),
+            Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. } | Phase::Revoked { .. } => {}
+            phase => return Err(Objection::UnderWay(phase.name())),
+        }
+        self.note(held, context, Event::RequestWithdrawn {});
         Ok(())
     }
 

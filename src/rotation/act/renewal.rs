@@ -11,7 +11,7 @@ use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Current, Generation, Phase};
-use crate::timing::backoff;
+use crate::timing::backoff::{self, Life};
 
 use super::{PROOFS, address, failures, subject};
 
@@ -145,7 +145,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Some(reckoning.reckoning().expires(&current.generation)? - current.generation.issued_at)
         });
         let failed = current.map_or(0, renewal_failures);
-        let wait = || backoff::next(failed.saturating_add(1), None, self.effects.draw());
+        let wait = || backoff::next(failed.saturating_add(1), Life::Endless, self.effects.draw());
         let again = life.filter(|life| *life < SHORTEST_LIFE).map(|_| self.clock.now() + wait());
         self.note(held, context, Event::RenewalVerified { proven, again });
     }

@@ -10,8 +10,10 @@ use super::failures::again;
 pub(super) fn store_written(phase: &mut Phase, at: Time, store: &StoreKey) -> Option<()> {
     let delivery = rows(phase)?;
     delivery.stores.insert(store.clone(), Progress::Done { at });
-    // Hooks that ran before did not tell the consumers of this store.
-    delivery.hooks.retain(|_, hook| matches!(hook, Progress::Failed(_)));
+    if !delivery.quiet.remove(store) {
+        // Hooks that ran before did not tell the consumers of this store.
+        delivery.hooks.retain(|_, hook| matches!(hook, Progress::Failed(_)));
+    }
     Some(())
 }
 
@@ -22,15 +24,20 @@ pub(super) fn store_failed(phase: &mut Phase, at: Time, store: &StoreKey, failur
     Some(())
 }
 
-/// The store is owed again, and so is every hook: consumers must be told once it is written.
-pub(super) fn store_owed(phase: &mut Phase, store: &StoreKey, revoke_at: Option<Time>) -> Option<()> {
+/// The store is owed again, and so is every hook: consumers must be told once it is written. Not where it is `quiet`.
+pub(super) fn store_owed(phase: &mut Phase, store: &StoreKey, revoke_at: Option<Time>, quiet: bool) -> Option<()> {
     if let (Phase::Active { retiring, .. }, Some(revoke_at)) = (&mut *phase, revoke_at) {
         retiring.revoke_at = retiring.revoke_at.max(revoke_at);
     }
     let delivery = rows(phase)?;
     delivery.stores.remove(store);
-    delivery.hooks.clear();
     delivery.settled = None;
+    if quiet {
+        delivery.quiet.insert(store.clone());
+    } else {
+        delivery.quiet.remove(store);
+        delivery.hooks.clear();
+    }
     Some(())
 }
 

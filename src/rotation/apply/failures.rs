@@ -14,9 +14,12 @@ pub(super) fn note(state: &mut TokenState, at: Time, event: &Event) {
         }
         Event::MintRefused { failure, next } => rotation_failed(state, at, failure, *next),
         Event::OrphanRevoked { next } | Event::SearchEnded { next, .. } => {
-            if let Phase::Searching { search, .. } = &state.phase {
+            if let Phase::Searching { search, intent, .. } = &state.phase {
                 let failure = search.failure.clone();
+                // The mint that somebody asked for meanwhile was not tried yet.
+                let asked_since = state.requested.is_some_and(|asked| asked > intent.at);
                 rotation_failed(state, at, &failure, *next);
+                state.retry.take_if(|_| asked_since);
             }
         }
         Event::Undone { next, .. } => {
@@ -79,7 +82,7 @@ pub(super) fn keeps_retry(event: &Event) -> bool {
 /// One more failed attempt after `before`.
 pub(super) fn again(before: Option<Retry>, at: Time, failure: &Failure, next: Time) -> Retry {
     let (attempts, since) = before.map_or((0, at), |retry| (retry.attempts, retry.since));
-    Retry { attempts: attempts.saturating_add(1), since, failure: failure.clone(), next }
+    Retry { attempts: attempts.saturating_add(1), since, failure: failure.clone(), next, at: Some(at) }
 }
 
 /// Whatever failed for want of a good credential is due at `at`, and begins with the shortest backoff again.
@@ -107,6 +110,6 @@ fn failed(state: &mut TokenState, at: Time, failure: &Failure) {
 fn rotation_failed(state: &mut TokenState, at: Time, failure: &Failure, next: Time) {
     state.failed_rotations = state.failed_rotations.saturating_add(1);
     let since = state.retry.as_ref().map_or(at, |retry| retry.since);
-    state.retry = Some(Retry { attempts: state.failed_rotations, since, failure: failure.clone(), next });
+    state.retry = Some(Retry { attempts: state.failed_rotations, since, failure: failure.clone(), next, at: Some(at) });
     failed(state, at, failure);
 }

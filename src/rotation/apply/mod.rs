@@ -84,6 +84,10 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
             requested(state, at);
             Some(())
         }
+        Event::RequestWithdrawn {} => {
+            state.requested = None;
+            Some(())
+        }
         Event::Compromised {} => {
             requested(state, at);
             compromised(state, at);
@@ -146,8 +150,8 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         Event::StoreFailed { store, failure, next } => {
             delivery::store_failed(&mut state.phase, at, store, failure, *next)
         }
-        Event::StoreOwed { store, revoke_at, .. } => {
-            delivery::store_owed(&mut state.phase, store, *revoke_at)?;
+        Event::StoreOwed { store, revoke_at, quiet, .. } => {
+            delivery::store_owed(&mut state.phase, store, *revoke_at, *quiet)?;
             turn(state, |_, phase| Some(delivery::write_again(phase)))
         }
         Event::HookSucceeded { hook } | Event::HookWaived { hook, .. } => {

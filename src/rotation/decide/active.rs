@@ -51,7 +51,11 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
             return due::start(s.policy, &due, s.now).at;
         }
         // Who asks by hand waits for the grace, but not for a provider that does not revoke.
-        if due.reason == Reason::Requested { retiring.revoke_at } else { due.deadline.unwrap_or(Time::MAX_UTC) }
+        match due.reason {
+            Reason::Requested if s.hurries() => s.now,
+            Reason::Requested => retiring.revoke_at,
+            _ => due.deadline.unwrap_or(Time::MAX_UTC),
+        }
     });
     let served = current.delivery.settled.is_some();
     let mut room = None;

@@ -66,7 +66,7 @@ fn owed<'a, K: Clone + 'a>(
     for (key, progress) in rows {
         let waiting = match progress {
             Some(Progress::Done { .. }) => continue,
-            Some(Progress::Failed(retry)) => s.waiting(Some(retry)),
+            Some(Progress::Failed(retry)) => s.owed_waiting(retry),
             None => None,
         };
         match waiting {

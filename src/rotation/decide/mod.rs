@@ -32,9 +32,11 @@ use crate::provider::{Abilities, ProviderClock, Remote};
 use crate::rotation::due::{self, Due, Means};
 use crate::rotation::reason::Reason;
 use crate::secret::Fingerprint;
-use crate::timing::{backoff, jitter};
+use crate::timing::backoff::{self, Life};
+use crate::timing::jitter;
 
 use super::event::Event;
+use super::life::life;
 use super::own_time;
 use super::reckoning::{Proof, Reckoning};
 use super::state::{Candidate, Current, Generation, Origin, Orphan, Phase, Retry, TokenState};
@@ -45,6 +47,9 @@ const LONGEST_WAIT: Span = Span::hours(25);
 
 /// No provider means a token to live so shortly: its clock, or the zone of what it tells, is off.
 pub(super) const SHORTEST_LIFE: Span = Span::seconds(3);
+
+/// Consumers of a store that somebody changes again and again are told at least this often.
+const LONGEST_QUIET: Span = Span::hours(6);
 
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +83,37 @@ impl Situation<'_> {
     }
 
     /// When a step that failed is tried again, where that is still to come.
+    ///
+    /// Law: a success of the account ends the wait of its tokens, and an operator's request ends every wait of its own. What
+    /// is known of the life that is left now bounds a wait that began when more of it was left.
     fn waiting(&self, retry: Option<&Retry>) -> Option<Time> {
-        let next = retry?.next;
+        let retry = retry?;
+        let pressed = self.ended(retry, self.memo.pressed);
+        let recovered = retry.failure.code.is_outage() && self.ended(retry, self.memo.recovered);
+        let bounded = retry.at.map_or(retry.next, |failed| {
+            let life = match life(self.state, &self.reckoning()) {
+                Life::For(left) => Life::of(left + (self.now - failed)),
+                life => life,
+            };
+            later(failed, backoff::granted(retry.next - failed, life))
+        });
+        let next = Some(bounded).filter(|_| !pressed && !recovered)?;
         (next > self.now && next - self.now <= LONGEST_WAIT).then_some(next)
+    }
+
+    /// The same, of a store or a hook. Their rights and rules often change with a restart, so that it ends the wait.
+    pub(super) fn owed_waiting(&self, retry: &Retry) -> Option<Time> {
+        self.waiting(Some(retry)).filter(|_| !self.ended(retry, self.memo.resumed))
+    }
+
+    /// Whether the rotation that an operator asked for does not wait for the grace of the generation before.
+    fn hurries(&self) -> bool {
+        self.state.requested.is_some_and(|asked| self.memo.hurried.is_some_and(|hurried| hurried >= asked))
+    }
+
+    /// Whether what happened `then` ends a wait.
+    fn ended(&self, retry: &Retry, then: Option<Time>) -> bool {
+        then.is_some_and(|then| retry.failed_before(then) && then <= self.now)
     }
 
     /// Whether consumers certainly cannot use it.
@@ -163,9 +196,8 @@ impl Situation<'_> {
 
     /// When a rotation that ends without a handover is tried again.
     fn next_rotation(&self) -> Time {
-        let expires = self.state.phase.current().and_then(|current| self.reckoning().expires(&current.generation));
-        let left = expires.map(|expires| expires - self.now);
-        later(self.now, self.backoff(self.state.failed_rotations.saturating_add(1), left))
+        let life = life(self.state, &self.reckoning());
+        later(self.now, self.backoff(self.state.failed_rotations.saturating_add(1), life))
     }
 
     /// Not before this does a rotation follow upon one whose new secret did not live longer than the old one.
@@ -174,7 +206,7 @@ impl Situation<'_> {
     fn after_vain(&self) -> Option<Time> {
         let vain = self.state.last_failure.as_ref()?.failure.code == FailureCode::NotLengthened;
         let since = self.state.last_success.filter(|_| vain && self.state.failed_rotations > 0)?;
-        Some(later(since, self.backoff(self.state.failed_rotations, None)))
+        Some(later(since, self.backoff(self.state.failed_rotations, Life::Endless)))
     }
 
     /// Why a rotation that hands `candidate` over helps nobody, where it does not.
@@ -189,13 +221,13 @@ impl Situation<'_> {
     }
 
     /// A wait drawn from the token's name: decisions are pure.
-    fn backoff(&self, failures: u32, left: Option<Span>) -> Span {
+    fn backoff(&self, failures: u32, life: Life) -> Span {
         const WHOLE: Span = Span::seconds(1000);
         #[expect(clippy::cast_precision_loss, reason = "at most a million milliseconds")]
         let spread = jitter::jitter(&self.policy.name, WHOLE).num_milliseconds() as f64;
         #[expect(clippy::cast_precision_loss, reason = "a million milliseconds")]
         let draw = 1.0 - spread / WHOLE.num_milliseconds() as f64 / 2.0;
-        backoff::next(failures, left, draw)
+        backoff::next(failures, life, draw)
     }
 }
 
@@ -248,12 +280,48 @@ pub struct Memo {
     pub sought: Option<Time>,
     /// What came of it, where the provider did not accept it.
     pub refused: Option<BTreeMap<String, Fingerprint>>,
+    /// Repairs of stores whose value somebody changed.
+    pub repairs: BTreeMap<StoreKey, Repairs>,
     /// When one of its generations was last revoked: an older listing still shows that one.
     pub freed: Option<Time>,
     /// When the provider accepted one of its secrets last.
     pub proof: Option<Proof>,
     /// It was tried to see the account's clock.
     pub looked: bool,
+    /// When the account last began to answer again.
+    pub recovered: Option<Time>,
+    /// When an operator last asked for something.
+    pub pressed: Option<Time>,
+    /// An operator wants it now: the next run asks the provider in spite of its call for patience.
+    pub forced: bool,
+    /// When an operator last asked for something that does not wait for the grace of the generation before.
+    pub hurried: Option<Time>,
+    /// When the process was started, an inventory was read, or a store's directory was made anew.
+    pub resumed: Option<Time>,
+}
+
+/// Repairs of one store whose value somebody changed.
+#[derive(Clone, Debug, Default)]
+pub struct Repairs {
+    /// In a row, without a long time between.
+    count: u32,
+    /// Consumers are told of none before this.
+    quiet_until: Option<Time>,
+}
+
+impl Repairs {
+    /// Whether consumers are told of a repair at `now`. The time until they are told of another grows with each.
+    pub fn tells(&mut self, now: Time, drift_every: Span) -> bool {
+        let calm = self.quiet_until.is_none_or(|until| now - until >= LONGEST_QUIET);
+        if self.quiet_until.is_some_and(|until| now < until && until - now <= LONGEST_QUIET) {
+            return false;
+        }
+        self.count = if calm { 1 } else { self.count.saturating_add(1) };
+        // The first repair is of an accident; a second one soon after it is of a habit.
+        let quiet = drift_every.checked_mul(1 << self.count.min(10)).unwrap_or(LONGEST_QUIET).min(LONGEST_QUIET);
+        self.quiet_until = Some(later(now, quiet));
+        true
+    }
 }
 
 /// Looks for the token of a lost mint that found nothing. That is what most of them find, and no failure.

@@ -539,7 +539,8 @@ fn a_renewed_secret_that_is_not_accepted_is_renewed_again_and_not_all_the_time()
     sim.world.ledger(|ledger| ledger.verify_lag = Span::days(1));
     sim.run_for(Span::hours(23));
     let current = sim.state().phase.current().unwrap();
-    assert!((2..100).contains(&current.generation.revision), "{current:?}");
+    // Nothing works meanwhile: one each `verify-timeout` and up to a minute.
+    assert!((2..1000).contains(&current.generation.revision), "{current:?}");
     sim.run_for(Span::hours(3));
     check(&sim, "it is accepted in the end");
 }

@@ -25,7 +25,7 @@ fn failure() -> Failure {
 }
 
 fn retry() -> Retry {
-    Retry { attempts: 2, since: time(), failure: failure(), next: later() }
+    Retry { attempts: 2, since: time(), failure: failure(), next: later(), at: Some(time()) }
 }
 
 fn marker(number: u32) -> Marker {
@@ -64,6 +64,7 @@ fn delivery() -> Delivery {
         stores: BTreeMap::from([("file:/run/gps".parse().unwrap(), Progress::Done { at: time() })]),
         hooks: BTreeMap::from([("reload".parse().unwrap(), Progress::Failed(retry()))]),
         settled: None,
+        ..Delivery::default()
     }
 }
 
@@ -169,6 +170,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::InitialRefused { failure: failure() },
         Event::BackoffEnded {},
         Event::Requested {},
+        Event::RequestWithdrawn {},
         Event::Compromised {},
         Event::Offered { candidate: Box::new(Candidate { origin: Origin::Adopted, ..candidate() }) },
         Event::Recalled { candidate: Box::new(recalled()), orphan: Some(orphan()) },
@@ -216,7 +218,13 @@ pub(crate) fn events() -> Vec<Event> {
         Event::RenewalRejected { failure: failure(), next: Some(next) },
         Event::FoundDead { failure: failure() },
         Event::Observed { id: Some("42".parse().unwrap()), expires: Some(Expiry::told(next)) },
-        Event::StoreOwed { store: store(), found: "is empty".to_owned(), revoke_at: Some(revoke_at), added: false },
+        Event::StoreOwed {
+            store: store(),
+            found: "is empty".to_owned(),
+            revoke_at: Some(revoke_at),
+            added: false,
+            quiet: false,
+        },
         Event::store_added(store()),
         Event::Redelivered {},
         Event::OrphanEnded { orphan: orphan(), revoked: true },

@@ -250,7 +250,7 @@ impl Effects for Arc<World> {
                 {
                     Condition::Same
                 }
-                Outcome::Done(()) => Condition::Drifted("holds something else".into()),
+                Outcome::Done(()) => Condition::Drifted { found: "holds something else".into(), value: true },
                 Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                     Condition::Unreadable(failure)
                 }

@@ -174,7 +174,13 @@ fn a_token_has_a_condition_in_one_word() {
         (
             "a store is owed again",
             with(&[
-                Event::StoreOwed { store: key(&policy), found: "is empty".to_owned(), revoke_at: None, added: false },
+                Event::StoreOwed {
+                    store: key(&policy),
+                    found: "is empty".to_owned(),
+                    revoke_at: None,
+                    added: false,
+                    quiet: false,
+                },
                 Event::StoreFailed { store: key(&policy), failure: failure(), next },
             ]),
             Condition::Failing,

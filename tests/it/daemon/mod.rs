@@ -20,5 +20,6 @@ mod room;
 mod secrets;
 mod stores;
 mod trust;
+mod waiting;
 mod watching;
 pub(crate) mod world;

@@ -6,6 +6,7 @@ mod candidate;
 mod evidence;
 mod room;
 mod serving;
+mod waiting;
 mod watching;
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::inventory::{HookPolicy, Initial, OnFailure};
 use crate::names::{GenerationNo, Marker, RemoteId};
 use crate::outcome::FailureCode;
 use crate::provider::{Entry, Expiry, Params, ProviderTime};
+use crate::rotation::apply;
 use crate::rotation::state::{Candidate, Delivery, Intent, Noted, Origin, Progress, Retiring, Search, Undo};
 use crate::rotation::tests::policy;
 use crate::secret::SecretSource;
@@ -40,7 +42,7 @@ fn failure() -> Failure {
 }
 
 fn retry(attempts: u32, next: Time) -> Retry {
-    Retry { attempts, since: at(0), failure: failure(), next }
+    Retry { attempts, since: at(0), failure: failure(), next, at: None }
 }
 
 fn marker(number: u32) -> Marker {
@@ -79,6 +81,7 @@ fn delivered(settled: bool) -> Delivery {
         stores: BTreeMap::from([("a".parse().unwrap(), done.clone())]),
         hooks: BTreeMap::from([("reload".parse().unwrap(), done)]),
         settled: settled.then(|| at(0)),
+        ..Delivery::default()
     }
 }
 
@@ -218,6 +221,10 @@ impl Case {
     fn fail_hook(&mut self, next: i64) {
         let row = Progress::Failed(retry(1, at(next)));
         self.candidate().delivery.hooks.insert("reload".parse().unwrap(), row);
+    }
+
+    fn reckoning(&self) -> Reckoning<'_> {
+        Reckoning { now: self.now, account: &self.policy.account.name, clock: self.clock, proof: self.memo.proof }
     }
 
     fn with_situation<T>(&self, look: impl FnOnce(&Situation<'_>) -> T) -> T {

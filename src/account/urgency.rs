@@ -1,0 +1,31 @@
+//! For whom requests are made, as far as it decides how long a provider's call for patience holds them back. A run says
+//! so for everything that it asks.
+
+use crate::clock::Time;
+
+tokio::task_local! {
+    static URGENCY: Urgency;
+}
+
+/// How urgent a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Nobody loses anything while it waits.
+    Patient,
+    /// Consumers hold nothing that works from then on.
+    By(Time),
+    /// An operator asked for it now.
+    Now,
+}
+
+impl Urgency {
+    /// Does `work` with this urgency.
+    pub async fn during<T>(self, work: impl Future<Output = T>) -> T {
+        URGENCY.scope(self, work).await
+    }
+
+    /// The urgency of the present task.
+    pub(super) fn present() -> Self {
+        URGENCY.try_with(|urgency| *urgency).unwrap_or(Self::Patient)
+    }
+}

@@ -1,0 +1,41 @@
+//! `patrold cancel`.
+
+use std::path::Path;
+
+use clap::Args;
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::control::CancelRequest;
+use crate::control::client::Client;
+use crate::exit::Exit;
+use crate::names::TokenName;
+
+use super::reading::{inventory, unknown_token};
+use super::{Complaint, Console};
+
+/// Arguments of `patrold cancel`.
+#[derive(Clone, Debug, Args)]
+pub struct CancelArgs {
+    /// The token
+    #[arg(value_name = "NAME")]
+    name: TokenName,
+}
+
+/// Withdraws a request for a rotation that the running daemon has not begun.
+pub(super) fn run(args: &CancelArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let inventory = inventory(config, SystemClock.now(), console)?;
+    if !inventory.tokens.contains_key(&args.name) {
+        return Err(unknown_token(&args.name, inventory.tokens.keys()));
+    }
+    let request = CancelRequest { token: args.name.clone() };
+    let answer = Client::new(&inventory.daemon)?.cancel(&request)?;
+    let answer = answer.ok_or_else(|| {
+        Complaint::failed("no daemon is running, so nothing is about to begin")
+            .with_help("a request that the journal holds is taken up at the next start: cancel it then")
+    })?;
+    if !answer.cancelled {
+        return Err(Complaint::failed(format!("{}: {}", args.name, answer.detail)));
+    }
+    console.note(format_args!("{}: the request is withdrawn", args.name))?;
+    Ok(Exit::Fine)
+}
