@@ -11,7 +11,7 @@ use crate::account::{AccountState, Listing};
 use crate::clock::{Clock, Span, Time};
 use crate::event;
 use crate::inventory::diff::{Change, diff};
-use crate::inventory::{Inventory, TokenPolicy};
+use crate::inventory::{Credential, Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};

@@ -8,7 +8,7 @@ use crate::rotation::state::{Current, Intent, Orphan, Search};
 
 use super::{Action, Situation, Step, act_or_wait, later, rest};
 use crate::names::Marker;
-use crate::timing::backoff;
+use crate::timing::backoff::{self, Life};
 
 /// A search that cannot be finished blocks the next mint at most this long.
 const SEARCH_LIMIT: Span = Span::hours(1);
@@ -93,7 +93,7 @@ pub(super) fn next_look(s: &Situation<'_>, marker: &Marker, since: Time) -> Opti
     if looks.seen.is_some_and(|seen| seen >= settled) {
         return None;
     }
-    let next = later(looks.last, backoff::next(looks.count, None, 0.5));
+    let next = later(looks.last, backoff::next(looks.count, Life::Endless, 0.5));
     Some(if looks.last < settled { next.min(settled) } else { next }.max(later(looks.last, SHORTEST_SEARCH)))
 }
 
