@@ -174,6 +174,7 @@ pub struct RollbackRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CancelRequest {
+    /// Whose request it is.
     pub token: TokenName,
 }
 
@@ -181,6 +182,7 @@ pub struct CancelRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CancelAnswer {
+    /// It is withdrawn.
     pub cancelled: bool,
     /// Why not, in one sentence; empty where it is.
     pub detail: String,
