@@ -67,7 +67,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         states.extend(self.states());
         let aside = self.tokens.aside();
         let mut known = Known::default();
-        known.set_aside(self.machine.instance, aside.keys());
+        known.set_aside(self.machine.instance, aside.keys().chain(super::core::behind(&states)));
         for (token, state) in &states {
             known.add(&name, token, state);
         }

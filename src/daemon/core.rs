@@ -362,7 +362,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         // Nobody can read what a token that is set aside accounts for.
         let aside = self.tokens.aside();
         let mut known = Known::default();
-        known.set_aside(self.machine.instance, aside.keys());
+        known.set_aside(self.machine.instance, aside.keys().chain(behind(&states)));
         for (token, state) in &states {
             known.add(&member.policy.name, token, state);
         }
@@ -382,6 +382,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let tokens = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state));
         tokens.chain(self.strays.iter().cloned()).collect()
     }
+}
+
+/// Tokens whose journal is older than their stores: what a store holds of them works, and is no orphan.
+pub(super) fn behind(states: &[(TokenName, Arc<TokenState>)]) -> impl Iterator<Item = &TokenName> {
+    let behind =
+        |state: &TokenState| state.retry.as_ref().is_some_and(|retry| retry.failure.code == FailureCode::StoreNewer);
+    states.iter().filter(move |(_, state)| behind(state)).map(|(token, _)| token)
 }
 
 /// When the account was last refused, where it authenticates with this very token.

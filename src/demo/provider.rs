@@ -309,7 +309,7 @@ impl Shared {
             Some(Fault::SameToken) => self.act_lying(service, &call, Some(Lie::SameToken)),
             Some(Fault::SameId) => self.act_lying(service, &call, Some(Lie::SameId)),
             Some(Fault::EmptyListing) => act().map_json(without_entries),
-            Some(Fault::NotFound) => Answer::json(404, json!({ "detail": "Not found." })),
+            Some(Fault::NotFound) => Answer::json(404, json!({ "message": "Not found." })),
             Some(Fault::Refused) => Answer::json(400, json!({ "detail": "Bad request." })),
             Some(Fault::Unauthorized) => match service {
                 Service::PointOne => pointone::unauthorized(),
