@@ -42,6 +42,14 @@ impl<K: Ord + Clone> Deadlines<K> {
         }
     }
 
+    /// Makes everything due at `now` that would be due later.
+    pub fn bring_forward(&mut self, now: Time) {
+        let later: Vec<K> = self.by_time.iter().filter(|(at, _)| *at > now).map(|(_, key)| key.clone()).collect();
+        for key in later {
+            self.set(key, now);
+        }
+    }
+
     /// The earliest deadline.
     pub fn next(&self) -> Option<Time> {
         self.by_time.first().map(|(at, _)| *at)
@@ -81,5 +89,15 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| deadlines.pop_due(at(30))).collect();
         assert_eq!(order, ["early", "moved", "late"]);
         assert_eq!(deadlines.next(), None);
+    }
+
+    #[test]
+    fn what_was_due_by_a_clock_that_was_ahead_is_due_now() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set("overdue", at(1));
+        deadlines.set("far", at(1_000_000));
+        deadlines.bring_forward(at(10));
+        let order: Vec<_> = std::iter::from_fn(|| deadlines.pop_due(at(10))).collect();
+        assert_eq!(order, ["overdue", "far"]);
     }
 }

@@ -23,6 +23,9 @@ use super::deadlines::{Deadlines, Key};
 /// Tokens of one account that are dealt with at once. Requests are bounded by the account itself; this bounds memory.
 const RUNS_PER_ACCOUNT: usize = 64;
 
+/// A clock that goes back by more was set.
+const SET_BACK: Span = Span::seconds(5);
+
 /// A task that panicked is a bug; its token is tried again after this, so that it is not lost for good.
 const AFTER_PANIC: Span = Span::minutes(1);
 
@@ -120,7 +123,10 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         let mut armed = None;
         loop {
             let now = clock.now();
-            self.beat.send_replace(now);
+            // What was put off by a clock that has been set back since would wait for as long as that was ahead.
+            if self.beat.send_replace(now) > now + SET_BACK {
+                self.deadlines.bring_forward(now);
+            }
             while let Some(key) = self.deadlines.pop_due(now) {
                 self.start(key);
             }

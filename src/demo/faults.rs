@@ -46,6 +46,12 @@ pub enum Fault {
     WrongTypes,
     /// Acts, then writes the times of the answer in another form.
     OtherTimeFormat,
+    /// Acts, then answers with a `Date` that is so far ahead, as a proxy with a clock of its own does.
+    WrongDate { ahead: Span },
+    /// Acts, then answers with all of its moments in a zone that is so far ahead.
+    OtherZone { ahead: Span },
+    /// Acts, then answers that what it tells of has expired in the year 1.
+    LongExpired,
     /// 302 to this address; does not act.
     Redirect { to: String },
     /// Acts, then answers with the proper status and no body.
@@ -87,6 +93,11 @@ impl Fault {
             Self::Truncated,
             Self::WrongTypes,
             Self::OtherTimeFormat,
+            Self::WrongDate { ahead: Span::hours(1) },
+            Self::WrongDate { ahead: Span::hours(-1) },
+            // A zone that is ahead, in an answer that shows no clock, is beyond what anybody can find out in time.
+            Self::OtherZone { ahead: Span::hours(-2) },
+            Self::LongExpired,
             Self::Redirect { to: "/migrations_notran/".to_owned() },
             Self::Empty,
             Self::Unauthorized,
@@ -198,6 +209,43 @@ pub(super) fn wrong_types(answer: Value) -> Value {
 }
 
 /// `answer` with its times in another form: RFC 3339 without `T` and offset, Unix seconds as RFC 3339.
+/// Every moment of an answer, moved by `span`.
+pub(super) fn moved(answer: Value, span: Span) -> Value {
+    moments(answer, "", &|_, time| time.checked_add_signed(span).unwrap_or(time))
+}
+
+/// An answer that says of everything that it has expired.
+pub(super) fn long_expired(answer: Value) -> Value {
+    let year_one = Time::from_timestamp(-62_135_596_800, 0).unwrap_or_default();
+    let ends = |key: &str| key.to_ascii_lowercase().contains("expir");
+    moments(answer, "", &|key, time| if ends(key) { year_one } else { time })
+}
+
+/// An answer whose moments are what `change` makes of each, under its key.
+fn moments(value: Value, key: &str, change: &dyn Fn(&str, Time) -> Time) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(|item| moments(item, key, change)).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(key, value)| {
+                let value = moments(value, &key, change);
+                (key, value)
+            })
+            .collect(),
+        Value::String(text) => match text.parse::<Time>() {
+            Ok(time) => change(key, time).to_rfc3339_opts(SecondsFormat::Millis, true).into(),
+            Err(_) => Value::String(text),
+        },
+        // Zero stands for none.
+        Value::Number(number) if key.ends_with("Timestamp") => number
+            .as_i64()
+            .filter(|seconds| *seconds != 0)
+            .and_then(|seconds| Time::from_timestamp(seconds, 0))
+            .map_or(Value::Number(number), |time| change(key, time).timestamp().into()),
+        other => other,
+    }
+}
+
 pub(super) fn other_times(answer: Value) -> Value {
     match answer {
         Value::Array(items) => items.into_iter().map(other_times).collect(),

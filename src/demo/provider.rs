@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
 use super::book::{Lie, Order};
-use super::faults::{other_times, without_entries, wrong_types};
+use super::faults::{long_expired, moved, other_times, without_entries, wrong_types};
 use super::ledger::Ledger;
 use super::line::{Exchange, Line};
 use super::requests::{RequestLog, RequestRecord};
@@ -303,6 +303,9 @@ impl Shared {
             Some(Fault::Huge) => return Some(act().into_response_with(|_| Huge::body(HUGE))),
             Some(Fault::WrongTypes) => act().map_json(wrong_types),
             Some(Fault::OtherTimeFormat) => act().map_json(other_times),
+            Some(Fault::WrongDate { ahead }) => act().with("date", http_date(self.provider_time() + ahead)),
+            Some(Fault::OtherZone { ahead }) => act().map_json(|answer| moved(answer, ahead)),
+            Some(Fault::LongExpired) => act().map_json(long_expired),
             Some(Fault::Redirect { to }) => Answer::empty(302).with("location", to),
             Some(Fault::Empty) => Answer::empty(act().status),
             Some(Fault::Stall) => std::future::pending().await,
@@ -360,7 +363,8 @@ async fn answer(
     let Some(mut response) = shared.respond(service, call, fault).await else { return nothing() };
     shared.log.answered(number, response.status().as_u16());
     if let Ok(date) = HeaderValue::try_from(http_date(shared.provider_time())) {
-        response.headers_mut().insert(DATE, date);
+        // A fault may have written one of its own.
+        response.headers_mut().entry(DATE).or_insert(date);
     }
     response
 }

@@ -83,6 +83,11 @@ impl Reckoning<'_> {
         generation.remote.expires.moment().is_some_and(|moment| self.readings(generation, moment).is_empty())
     }
 
+    /// How long its present secret was told to live.
+    pub fn life(&self, generation: &Generation) -> Option<Span> {
+        self.expires(generation).map(|expires| expires - generation.issued_at).filter(|life| *life > Span::zero())
+    }
+
     /// Whether the time of its present secret is over by every clock, and the provider did not accept it since.
     pub fn expired(&self, generation: &Generation) -> bool {
         let told = generation.remote.expires.moment();

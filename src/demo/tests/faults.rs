@@ -178,6 +178,21 @@ async fn times_can_come_in_another_form() {
 }
 
 #[tokio::test]
+async fn answers_lie_about_the_time() {
+    let rig = Rig::new().await;
+    let honest = mint(&rig, Fault::Slow { by: Span::zero() }).await.unwrap().json();
+    let zone = mint(&rig, Fault::OtherZone { ahead: Span::hours(-2) }).await.unwrap().json();
+    assert_eq!(
+        (&honest["created"], &zone["created"]),
+        (&json!("2030-01-02T03:04:05Z"), &json!("2030-01-02T01:04:05.000Z"))
+    );
+    let expired = mint(&rig, Fault::LongExpired).await.unwrap().json();
+    assert_eq!(expired["expires"], "0001-01-01T00:00:00.000Z");
+    let answer = mint(&rig, Fault::WrongDate { ahead: Span::hours(1) }).await.unwrap();
+    assert!(answer.header("date").ends_with("04:04:05 GMT"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn each_api_says_401_in_its_own_words() {
     let rig = Rig::new().await;
     for (service, method, path, body, expected) in [

@@ -88,6 +88,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             fingerprints: self.effects.fingerprints(&minted.secret),
             compromised: None,
         };
+        let generation = self.likely(held, context, generation);
         held.keep(generation.slot(&context.policy.name), minted.secret);
         held.memo.trusted = Some((generation.number, generation.revision));
         let in_place = held.state.phase.current().is_some_and(|it| it.generation.kinship(&generation) == Kinship::Id);

@@ -14,7 +14,7 @@ use crate::clock::{Clock, Time};
 use crate::journal::Journal;
 use crate::names::{GenerationNo, Marker, RemoteId, RotationId};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Expiry, ProviderClock, Remote, Subject, Verdict};
+use crate::provider::{Expiry, ProviderClock, ProviderTime, Remote, Subject, Verdict};
 use crate::rotation::reason::Reason;
 use crate::secret::SecretParts;
 use crate::timing::backoff;
@@ -210,6 +210,20 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         if id.is_some() || expires.is_some() {
             self.note(held, context, Event::Observed { id, expires });
         }
+    }
+
+    /// What is told of the end of a new secret and cannot be right gives way to the life of the one before, from now on.
+    fn likely(&self, held: &Held, context: &Context, mut generation: Generation) -> Generation {
+        let situation = self.situation(held, context);
+        let reckoning = situation.reckoning();
+        if !reckoning.is_contradicted(&generation) {
+            return generation;
+        }
+        let life = held.state.phase.current().and_then(|current| reckoning.life(&current.generation));
+        if let Some(end) = life.and_then(|life| generation.issued_at.checked_add_signed(life)) {
+            generation.remote.expires = Expiry::At(ProviderTime::ours(end));
+        }
+        generation
     }
 
     /// What an answer tells of the expiry of a secret that it accepts: one that has passed cannot be right.

@@ -84,6 +84,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             compromised: old.compromised.filter(|_| can.mints || can.renewal_overlaps),
             ..old
         };
+        let generation = self.likely(held, context, generation);
         held.keep(generation.slot(&context.policy.name), minted.secret);
         held.memo.trusted = Some((generation.number, generation.revision));
         self.note(held, context, Event::Renewed { generation: Box::new(generation) });

@@ -161,7 +161,7 @@ async fn a_token_that_only_renews_is_renewed_by_age() {
 
 #[tokio::test]
 async fn an_account_lives_on_a_pair_whose_access_token_was_dead_before_the_start() {
-    let world = world(Span::seconds(2)).await;
+    let world = world(Span::seconds(4)).await;
     let dead = log_in(&world, Span::seconds(1));
     sit_out(now() + Span::milliseconds(1100)).await;
     assert!(!world.is_live(&dead));
@@ -178,7 +178,7 @@ async fn an_account_lives_on_a_pair_whose_access_token_was_dead_before_the_start
 
     // Long enough for the access token to die in its sleep; what renews it does not.
     let asleep = world.stored("pair");
-    sit_out(now() + Span::milliseconds(2100)).await;
+    sit_out(now() + Span::milliseconds(4100)).await;
     assert!(!world.is_live(&asleep));
     let daemon = world.resume().await;
     daemon.until("backup", "it rests", |view| view.rest.is_some()).await;
