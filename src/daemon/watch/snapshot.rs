@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -30,6 +30,13 @@ enum State {
     Directory,
     /// A file of which nothing else matters.
     Present,
+    /// A directory of which it matters whether it was made anew: what appeared and vanished in it within one burst shows
+    /// nowhere else.
+    Made {
+        device: u64,
+        inode: u64,
+        at: Option<SystemTime>,
+    },
     /// SHA-256 of the content.
     File([u8; 32]),
     Large {
@@ -48,6 +55,7 @@ impl std::fmt::Debug for State {
             Self::Unreadable(_) => "Unreadable",
             Self::Directory => "Directory",
             Self::Present => "Present",
+            Self::Made { .. } => "Made",
             Self::File(_) => "File",
             Self::Large { .. } => "Large",
             Self::Other => "Other",
@@ -100,6 +108,9 @@ impl State {
     fn read(path: &Path, look: Look) -> io::Result<Self> {
         // Opening a pipe or a device can block or have effects.
         let found = fs::metadata(path)?;
+        if found.is_dir() && look == Look::Presence {
+            return Ok(Self::Made { device: found.dev(), inode: found.ino(), at: found.created().ok() });
+        }
         if found.is_dir() {
             return Ok(Self::Directory);
         }

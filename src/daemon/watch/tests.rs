@@ -300,3 +300,17 @@ fn only_events_that_can_be_changes_wake_the_thread() {
     check("a file deeper down", created, "tokens.d/deep/new.toml", false);
     check("the directory itself goes", EventKind::Remove(RemoveKind::Folder), "tokens.d", true);
 }
+
+#[tokio::test]
+async fn a_directory_that_is_made_anew_is_noticed_though_what_was_in_it_came_and_went_meanwhile() {
+    let root = tempfile::tempdir().unwrap();
+    let (directory, store) = (root.path().join("run"), root.path().join("run/token"));
+    fs::create_dir(&directory).unwrap();
+    let target = [directory.clone(), store.clone()];
+    let (watch, mut changes) = Watch::of_presence(&target, later()).unwrap();
+    fs::write(&store, "secret").unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
+    timeout(FAILURE, changes.recv()).await.expect("it is noticed");
+    drop(watch);
+}

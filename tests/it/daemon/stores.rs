@@ -73,8 +73,10 @@ async fn a_store_that_somebody_changed_is_repaired_and_its_hooks_run_again() {
     let changes: [(&str, &dyn Fn()); 3] = [
         ("edited", &|| fs::write(&path, "something else").unwrap()),
         ("deleted", &|| fs::remove_file(&path).unwrap()),
+        // The value is the same: nobody needs to be told.
         ("opened", &|| fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap()),
     ];
+    let told = [2, 3, 3];
     for (number, (how, change)) in changes.into_iter().enumerate() {
         let before = daemon.view("ci").state.phase.current().unwrap().delivery.settled;
         change();
@@ -86,7 +88,7 @@ async fn a_store_that_somebody_changed_is_repaired_and_its_hooks_run_again() {
             .await;
         assert_eq!(world.stored("ci"), secret, "{how}");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "{how}");
-        assert_eq!(world.read("hooks").lines().count(), number + 2, "{how}");
+        assert_eq!(world.read("hooks").lines().count(), told[number], "{how}");
     }
     assert!(world.changes(Service::Awx, from).is_empty(), "a repair needs no provider");
 }
