@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Why a name was refused, in words that complete "… is not a valid name: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,9 +113,34 @@ text_newtype! {
 }
 
 /// A generation of a token: 1 for the first that patrold minted, 0 for one that it adopted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct GenerationNo(pub u32);
+
+/// Takes the number as text, too: where it is a key of an event's map, that is all that a reader of tagged JSON gets.
+impl<'de> Deserialize<'de> for GenerationNo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = GenerationNo;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the number of a generation")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<GenerationNo, E> {
+                number.try_into().map(GenerationNo).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<GenerationNo, E> {
+                text.parse().map(GenerationNo).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Number)
+    }
+}
 
 impl GenerationNo {
     /// The number of an adopted secret.
