@@ -69,6 +69,7 @@
 //! | [`process`] | programs with bounds: their time, their output, their children |
 //! | [`files`] | bounded reading of files that somebody names |
 //! | [`text`] | words and colours that log lines and views share |
+//! | [`places`] | who may work at once: the nearest deadline first |
 //! | [`event`] | the names of the log lines of the process, its accounts and its inventory |
 //! | [`outcome`] | whether something happened: done, later, refused, unknown |
 //! | [`names`] | identifiers with their rules |

@@ -27,7 +27,7 @@ use crate::timing::backoff::{self, Life};
 use super::orphans::Count;
 use super::real::Real;
 use super::registry::{Registry, Token};
-use super::wakes::urgency;
+use super::urgency::urgency;
 use crate::account::pool::{Accounts, Member, Precedence};
 
 /// Tokens, accounts, and the machine that drives them. One per process.

@@ -25,6 +25,7 @@ pub mod serve;
 mod shared;
 mod sweep;
 pub mod systemd;
+mod urgency;
 mod vault;
 mod wakes;
 pub mod watch;

@@ -2,14 +2,12 @@
 
 use std::sync::PoisonError;
 
-use crate::account::urgency::Urgency;
 use crate::clock::{Clock, Time};
 use crate::inventory::Credential;
 use crate::journal::Journal;
 use crate::names::{AccountName, TokenName};
-use crate::rotation::life::{deadline, end};
-use crate::rotation::reckoning::Reckoning;
-use crate::rotation::{Phase, TokenState};
+use crate::rotation::Phase;
+use crate::rotation::life::deadline;
 use crate::store;
 
 use super::core::Core;
@@ -79,10 +77,4 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             });
         poll.into_iter().chain(tokens.map(|(name, _)| Key::Token(name))).collect()
     }
-}
-
-/// How urgent it is what a token asks of its provider.
-pub(super) fn urgency(state: &TokenState, reckoning: &Reckoning<'_>) -> Urgency {
-    let end = end(state, reckoning);
-    if end == Time::MAX_UTC { Urgency::Patient } else { Urgency::By(end) }
 }

@@ -52,6 +52,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "daemon/reload",
             "daemon/serve",
             "daemon/shared",
+            "daemon/wakes",
             "files",
             "store",
         ],
