@@ -1,6 +1,6 @@
 //! One line for the service manager: how the daemon fares. And when it may say that it is ready.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -47,10 +47,14 @@ pub(super) fn condition_line(status: &Status) -> String {
 pub(super) struct Told(Mutex<String>);
 
 impl Told {
-    /// The present line, where it is not what was told last.
+    /// The present line, where it is not what was told last, and nobody else is making it.
     pub(super) fn news<C: Clock>(&self, running: &Running<C>) -> Option<String> {
+        let mut told = match self.0.try_lock() {
+            Ok(told) => told,
+            Err(TryLockError::Poisoned(told)) => told.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         let line = condition_line(&running.status());
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (*told != line).then(|| {
             told.clone_from(&line);
             line

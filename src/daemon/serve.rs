@@ -136,11 +136,12 @@ pub async fn host<C: Clock, F: Fn(&DaemonSettings)>(
             let (systemd, running, told) = (notices.clone(), Arc::clone(&running), Arc::clone(&told));
             async move {
                 let alive = running.waker.heartbeat(patience).await.1;
-                // Building the status of many tokens takes its time.
-                let news = tokio::task::spawn_blocking(move || told.news(&running)).await;
-                if let Ok(Some(line)) = news {
-                    systemd.status(&line);
-                }
+                // The status of many tokens takes its time, and no ping waits for it.
+                drop(tokio::task::spawn_blocking(move || {
+                    if let Some(line) = told.news(&running) {
+                        systemd.status(&line);
+                    }
+                }));
                 alive
             }
         };
