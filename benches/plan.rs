@@ -179,7 +179,7 @@ async fn fill(config: &Path) {
     let tokens: Vec<_> = loaded.tokens.values().collect();
     for group in tokens.chunks(512) {
         let commits = group.iter().map(|token| {
-            let path = &token.stores[0].file().path;
+            let path = token.stores[0].replaces().expect("a file store");
             write_private(path, secret.expose());
             let state = Some(serde_json::to_string(&settled(token, &fingerprint)).expect("states are JSON"));
             let commit =

@@ -103,9 +103,13 @@ text_newtype! {
     RemoteId, opaque
 }
 text_newtype! {
-    /// Where a store writes, in one line that is unique among the stores of an inventory:
+    /// Names a slot, the place of one secret, in one line that is unique among the stores of an inventory:
     /// `file:/run/gps/token`, `env-file:/etc/gps/gps.env#GPS_TOKEN`.
     StoreKey, opaque
+}
+text_newtype! {
+    /// Names a target, which is read and written as one thing and may hold several slots: `file:/etc/gps/gps.env`.
+    TargetKey, opaque
 }
 text_newtype! {
     /// Identifies a hook of a token by what it runs: the same command has the same key in every token.

@@ -101,7 +101,7 @@ fn told(proof: Proof) -> (Working, String) {
 }
 
 async fn test(token: &TokenPolicy, store: &StorePolicy) -> StoreResult {
-    let tested: Result<(), Failure> = store::preflight_async(store).await;
+    let tested: Result<(), Failure> = store::preflight(store).await;
     StoreResult {
         store: store.key.clone(),
         token: token.name.clone(),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Time};
 use crate::event;
-use crate::inventory::{Credential, Inventory};
+use crate::inventory::{Credential, Inventory, StorePolicy};
 use crate::secret::SecretSource;
 
 use super::Running;
@@ -88,11 +88,11 @@ impl<C: Clock> Running<C> {
     }
 }
 
-/// Every store, and the directory that it is in.
+/// Every store that is a file, and the directory that it is in.
 fn store_files(inventory: &Inventory) -> Vec<PathBuf> {
-    let stores = inventory.tokens.values().flat_map(|token| &token.stores).map(|store| &store.file().path);
+    let stores = inventory.tokens.values().flat_map(|token| &token.stores).filter_map(StorePolicy::replaces);
     let mut files: Vec<_> =
-        stores.flat_map(|path| path.parent().into_iter().chain([path.as_path()])).map(Path::to_owned).collect();
+        stores.flat_map(|path| path.parent().into_iter().chain([path])).map(Path::to_owned).collect();
     files.sort();
     files.dedup();
     files

@@ -18,7 +18,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             let mut found = bereft.then(|| "the key of a journal that is not there".to_owned());
             for store in &policy.stores {
                 // A store that cannot be read now is not written either.
-                let Ok(Some(held)) = store::read_async(store).await else { continue };
+                let Ok(Some(held)) = store::read(store).await else { continue };
                 let empty = held.secret.is_some_and(|secret| self.machine.effects.fingerprinter.of(&secret) == nothing);
                 if !empty {
                     found = Some(format!("{} holds a secret", store.key));

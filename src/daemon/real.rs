@@ -93,7 +93,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {
-        match aside(store::preflight_async(store)).await {
+        match aside(store::preflight(store)).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
             fine => fine,
         }
@@ -138,12 +138,12 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
-        let written = aside(store::write_async(store, secret)).await;
+        let written = aside(store::write(store, secret)).await;
         self.accounts.keyring().clean(written).await
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> Condition {
-        match aside(store::read_async(store)).await {
+        match aside(store::read(store)).await {
             Ok(held) => {
                 let drift = drift::compare(delivered, held.as_ref(), &self.fingerprinter);
                 drift.sentence().map_or(Condition::Same, |sentence| Condition::Drifted {
@@ -156,7 +156,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {
-        Ok(store::read_async(store).await?.and_then(|held| held.secret))
+        Ok(store::read(store).await?.and_then(|held| held.secret))
     }
 
     async fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> Outcome<()> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{self, Attributes, DurableError, Target};
 use crate::event;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, StorePolicy};
 
 /// In the state directory: a JSON list of paths, one for each directory.
 const FILE: &str = "store-paths.json";
@@ -51,8 +51,8 @@ pub(super) fn expect(inventory: &Inventory) {
 /// A store in each directory that has some, and every one that is a link into another.
 fn places(inventory: &Inventory) -> BTreeSet<PathBuf> {
     let mut directories = BTreeSet::new();
-    let stores = inventory.tokens.values().flat_map(|token| &token.stores).map(|store| &store.file().path);
-    stores.filter(|path| path.is_symlink() || directories.insert(path.parent())).cloned().collect()
+    let stores = inventory.tokens.values().flat_map(|token| &token.stores).filter_map(StorePolicy::replaces);
+    stores.filter(|path| path.is_symlink() || directories.insert(path.parent())).map(Path::to_owned).collect()
 }
 
 fn recall(state_dir: &Path) -> BTreeSet<PathBuf> {

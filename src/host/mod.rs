@@ -56,7 +56,7 @@ pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
     for token in inventory.tokens.values() {
         let about = format!("token {}", token.name);
         for store in &token.stores {
-            let directory = store.directory();
+            let Some(directory) = store.directory() else { continue };
             let hidden = mount::of_path(&facts.mounts, directory).map(mount::Hidden::sentence);
             let temporary = service && ["/tmp", "/var/tmp"].iter().any(|tmp| directory.starts_with(tmp));
             let Some(why) = hidden.or(temporary.then_some(mount::Hidden::PrivateTmp.sentence())) else { continue };

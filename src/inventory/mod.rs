@@ -11,17 +11,18 @@ mod load;
 mod owners;
 mod resolve;
 mod spec;
+mod store;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::clock::{Span, Time};
-use crate::names::{AccountName, HookKey, RemoteId, StoreKey, TokenName};
+use crate::names::{AccountName, HookKey, RemoteId, TokenName};
 use crate::provider::{Params, Provider};
 use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
@@ -32,6 +33,7 @@ pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
 pub use load::{Environment, Loaded, load};
+pub use store::{Dialect, FilePolicy, Format, StoreKind, StorePolicy};
 pub use values::is_loopback;
 
 /// Everything that the files ask for.
@@ -225,64 +227,6 @@ pub struct Initial {
     pub name: Option<String>,
     /// When it expires, where nobody else can tell.
     pub expires: Option<Time>,
-}
-
-/// One store of a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StorePolicy {
-    /// Unique among all stores of the inventory.
-    pub key: StoreKey,
-    /// Which part of the secret it gets.
-    pub part: String,
-    pub kind: StoreKind,
-}
-
-impl StorePolicy {
-    /// The file that the store is, or is in.
-    pub fn file(&self) -> &FilePolicy {
-        match &self.kind {
-            StoreKind::File(file) | StoreKind::EnvFile { file, .. } => file,
-        }
-    }
-
-    /// The directory of that file.
-    pub fn directory(&self) -> &Path {
-        self.file().path.parent().unwrap_or(Path::new("/"))
-    }
-}
-
-/// The kinds of stores. Closed, so that an unhandled kind does not compile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreKind {
-    File(FilePolicy),
-    EnvFile { file: FilePolicy, key: String, dialect: Dialect },
-}
-
-/// What file stores have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilePolicy {
-    /// Absolute.
-    pub path: PathBuf,
-    /// Permission bits. An env file that exists already keeps its own where the inventory gives none.
-    pub mode: Option<u32>,
-    /// Resolved when the inventory was loaded.
-    pub owner: Option<u32>,
-    pub group: Option<u32>,
-    /// A newline after the secret (file stores).
-    pub newline: bool,
-}
-
-/// Who reads an env file. There is no guessing from the file's name: readers differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// systemd's `EnvironmentFile=`.
-    Systemd,
-    /// `docker --env-file`.
-    Docker,
-    /// compose, godotenv, Node, Python and Ruby at once.
-    Dotenv,
-    /// `set -a; . FILE` in a POSIX shell.
-    PosixSh,
 }
 
 /// One hook of a token.

@@ -50,6 +50,8 @@ const PURE: &[&str] = &[
     "rotation/step.rs",
     "rotation/steps.rs",
     "store/drift.rs",
+    "store/env_file",
+    "store/format.rs",
     "text",
     "timing",
     "view",

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Span;
-use crate::inventory::{StoreKind, defaults};
+use crate::inventory::{Format, StoreKind, defaults};
 
 /// A Saturday noon in 2026: gaps in cron expressions are measured from here.
 fn now() -> Time {
@@ -130,10 +130,9 @@ fn the_reference_says_the_defaults_that_the_code_has() {
     assert!(!token.paused);
     let [file, env_file] = &token.stores[..] else { panic!("{:?}", token.stores) };
     assert_eq!(file.part, crate::secret::TOKEN_PART);
-    let StoreKind::File(file) = &file.kind else { panic!("{file:?}") };
-    assert_eq!((file.mode, file.newline), (Some(defaults::STORE_MODE), defaults::NEWLINE));
-    let StoreKind::EnvFile { dialect, .. } = &env_file.kind else { panic!("{env_file:?}") };
-    assert_eq!(*dialect, defaults::DIALECT);
+    let (StoreKind::File(file), StoreKind::File(env_file)) = (&file.kind, &env_file.kind);
+    assert_eq!((file.mode, &file.format), (Some(defaults::STORE_MODE), &Format::Whole { newline: defaults::NEWLINE }));
+    assert_eq!(env_file.format, Format::Env { key: "CONTROLLER_TOKEN".to_owned(), dialect: defaults::DIALECT });
     assert_eq!(token.hooks[0].timeout, defaults::HOOK_TIMEOUT);
     assert_eq!(token.hooks[0].on_failure, defaults::ON_FAILURE);
 }

@@ -2,38 +2,33 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use crate::document::{Located, Spot};
-use crate::inventory::spec::{StoreKindSpec, StoreSpec};
-use crate::inventory::{Dialect, FilePolicy, StoreKind, StorePolicy, defaults, values};
-use crate::names::StoreKey;
+use crate::inventory::spec::{FileSpec, FormatSpec, StoreKindSpec, StoreSpec};
+use crate::inventory::{FilePolicy, Format, StoreKind, StorePolicy, defaults, values};
+use crate::names::TargetKey;
 use crate::secret::TOKEN_PART;
 
 use super::Context;
 use super::account::absolute;
 
-/// Every file that some store writes, by its normalised path.
+/// Every target that some store writes.
 pub(super) struct Targets<'c> {
     context: &'c Context<'c>,
-    /// As plain text: paths are hashed component by component.
-    taken: HashMap<OsString, Target>,
+    taken: HashMap<TargetKey, Claim>,
 }
 
-/// Who writes a file.
-enum Target {
+/// Who has a target.
+enum Claim {
     /// The inventory itself was read from it.
     Inventory,
     /// This program needs it for something else.
     Needed(Needed),
-    File(Writer),
-    EnvFile {
-        first: Writer,
-        dialect: Dialect,
-        file: FilePolicy,
-        keys: HashMap<String, Writer>,
-    },
+    /// One store has all of it.
+    Whole(Writer),
+    /// Stores have a slot of it each, and agree about the rest.
+    Shared { first: Writer, agreed: FilePolicy, slots: HashMap<String, Writer> },
 }
 
 /// A token and the place of its store.
@@ -55,8 +50,10 @@ pub(super) struct Needed {
 impl<'c> Targets<'c> {
     /// Law: no store writes over a file that this program reads or keeps for another purpose.
     pub(super) fn new(context: &'c Context<'c>, needed: Vec<Needed>) -> Self {
-        let needed = needed.into_iter().map(|file| (normalised(&file.path).into(), Target::Needed(file)));
-        let files = context.around.files.iter().map(|path| (normalised(path).into(), Target::Inventory));
+        // A path that names no target cannot be a store's either.
+        let target = |path: &Path| target(&normalised(path)).parse().ok();
+        let needed = needed.into_iter().filter_map(|file| Some((target(&file.path)?, Claim::Needed(file))));
+        let files = context.around.files.iter().filter_map(|path| Some((target(path)?, Claim::Inventory)));
         Self { context, taken: needed.chain(files).collect() }
     }
 
@@ -68,7 +65,24 @@ impl<'c> Targets<'c> {
     /// The policy of one store of the token that messages call `what`; `parts` are those that its definition yields.
     pub(super) fn store(&mut self, spec: &StoreSpec, parts: Option<&[&str]>, what: &str) -> Option<StorePolicy> {
         let part = self.part(spec.part.as_ref(), parts, what);
-        let file = self.file(spec, what)?;
+        let (key, spot, kind) = match &spec.kind {
+            StoreKindSpec::File(file) => {
+                let (key, policy) = self.file(file, what)?;
+                (key, file.path.spot, StoreKind::File(policy))
+            }
+        };
+        match key.parse() {
+            Ok(key) => Some(StorePolicy { key, part, kind }),
+            Err(error) => {
+                self.context.report.error(spot, format!("`path` of a store of {what}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A file with its slot, claimed, and the text that names the slot.
+    fn file(&mut self, spec: &FileSpec, what: &str) -> Option<(String, FilePolicy)> {
+        let file = self.attributes(spec, what)?;
         let normal = normalised(&file.path);
         let writer = Writer { what: what.to_owned(), spot: spec.path.spot };
         if self.is_definition(&normal) {
@@ -76,25 +90,24 @@ impl<'c> Targets<'c> {
             self.context.report.error_with_help(writer.spot, message, "choose a path outside of `providers`");
             return None;
         }
-        let (key, kind) = match &spec.kind {
-            StoreKindSpec::File { .. } => {
-                self.claim_file(&normal, writer)?;
-                (format!("file:{}", normal.display()), StoreKind::File(file))
-            }
-            StoreKindSpec::EnvFile { key, dialect } => {
-                let dialect = dialect.as_ref().map_or(defaults::DIALECT, |dialect| dialect.value);
-                self.check_key(key, what)?;
-                let writer = Writer { spot: key.spot, ..writer };
-                self.claim_key(&normal, &key.value, dialect, &file, writer)?;
-                let kind = StoreKind::EnvFile { file, key: key.value.clone(), dialect };
-                (format!("env-file:{}#{}", normal.display(), key.value), kind)
-            }
-        };
-        match key.parse::<StoreKey>() {
-            Ok(key) => Some(StorePolicy { key, part, kind }),
+        let text = target(&normal);
+        let target: TargetKey = match text.parse() {
+            Ok(target) => target,
             Err(error) => {
                 self.context.report.error(spec.path.spot, format!("`path` of a store of {what}: {error}"));
-                None
+                return None;
+            }
+        };
+        match &spec.format {
+            FormatSpec::Whole { .. } => {
+                self.claim(&normal, target, writer)?;
+                Some((text, file))
+            }
+            FormatSpec::Env { key, .. } => {
+                self.check_key(key, what)?;
+                let writer = Writer { spot: key.spot, ..writer };
+                self.claim_slot(&normal, target, &key.value, &file, writer)?;
+                Some((format!("env-{text}#{}", key.value), file))
             }
         }
     }
@@ -116,7 +129,7 @@ impl<'c> Targets<'c> {
             && path.extension().is_some_and(|extension| extension == "toml")
     }
 
-    fn file(&self, spec: &StoreSpec, what: &str) -> Option<FilePolicy> {
+    fn attributes(&self, spec: &FileSpec, what: &str) -> Option<FilePolicy> {
         let report = self.context.report;
         let owner = spec.owner.as_ref().map(|owner| (owner.spot, &owner.value));
         let user = owner.and_then(|(spot, owner)| self.number(&owner.user, spot, Kind::User, what));
@@ -134,12 +147,15 @@ impl<'c> Targets<'c> {
             report.error_with_help(spec.path.spot, message, "name a file in it");
             return None;
         }
-        let newline = match spec.kind {
-            StoreKindSpec::File { newline } => newline.unwrap_or(defaults::NEWLINE),
-            StoreKindSpec::EnvFile { .. } => false,
+        let format = match &spec.format {
+            FormatSpec::Whole { newline } => Format::Whole { newline: newline.unwrap_or(defaults::NEWLINE) },
+            FormatSpec::Env { key, dialect } => Format::Env {
+                key: key.value.clone(),
+                dialect: dialect.as_ref().map_or(defaults::DIALECT, |dialect| dialect.value),
+            },
         };
         let mode = spec.mode.as_ref().map(|mode| mode.value);
-        Some(FilePolicy { path, mode, owner: user, group, newline })
+        Some(FilePolicy { path, mode, owner: user, group, format })
     }
 
     fn number(&self, name: &str, spot: Spot, kind: Kind, what: &str) -> Option<u32> {
@@ -169,10 +185,11 @@ impl<'c> Targets<'c> {
         None
     }
 
-    fn claim_file(&mut self, path: &Path, writer: Writer) -> Option<()> {
-        match self.taken.entry(path.as_os_str().to_owned()) {
+    /// Claims all of a target for one store.
+    fn claim(&mut self, path: &Path, target: TargetKey, writer: Writer) -> Option<()> {
+        match self.taken.entry(target) {
             Entry::Vacant(free) => {
-                free.insert(Target::File(writer));
+                free.insert(Claim::Whole(writer));
                 Some(())
             }
             Entry::Occupied(taken) => {
@@ -182,35 +199,43 @@ impl<'c> Targets<'c> {
         }
     }
 
-    fn claim_key(&mut self, path: &Path, key: &str, dialect: Dialect, file: &FilePolicy, writer: Writer) -> Option<()> {
+    /// Claims one slot of a target that others may have slots of, too.
+    fn claim_slot(
+        &mut self,
+        path: &Path,
+        target: TargetKey,
+        slot: &str,
+        file: &FilePolicy,
+        writer: Writer,
+    ) -> Option<()> {
         let context = self.context;
-        let mut taken = match self.taken.entry(path.as_os_str().to_owned()) {
+        let mut taken = match self.taken.entry(target) {
             Entry::Vacant(free) => {
-                let keys = HashMap::from([(key.to_owned(), writer.clone())]);
-                free.insert(Target::EnvFile { first: writer, dialect, file: file.clone(), keys });
+                let slots = HashMap::from([(slot.to_owned(), writer.clone())]);
+                free.insert(Claim::Shared { first: writer, agreed: file.clone(), slots });
                 return Some(());
             }
             Entry::Occupied(taken) => taken,
         };
-        let Target::EnvFile { first, dialect: agreed, file: known, keys } = taken.get_mut() else {
+        let Claim::Shared { first, agreed, slots } = taken.get_mut() else {
             context.collision(path, taken.get(), &writer);
             return None;
         };
-        if let Some(other) = keys.get(key) {
-            let message = twice(&writer, &format!("key {key} of {}", path.display()), other);
+        if let Some(other) = slots.get(slot) {
+            let message = twice(&writer, &format!("key {slot} of {}", path.display()), other);
             context.clash(writer.spot, message, other.spot);
             return None;
         }
-        if *agreed != dialect {
+        if !agreed.format.fits(&file.format) {
             let message = format!("{} writes {} in another dialect than {}", writer.what, path.display(), first.what);
             context.clash(writer.spot, message, first.spot);
         }
-        if differ(known.mode, file.mode) || differ(known.owner, file.owner) || differ(known.group, file.group) {
+        if differ(agreed.mode, file.mode) || differ(agreed.owner, file.owner) || differ(agreed.group, file.group) {
             let message =
                 format!("{} wants another mode or owner of {} than {}", writer.what, path.display(), first.what);
             context.clash(writer.spot, message, first.spot);
         }
-        keys.insert(key.to_owned(), writer);
+        slots.insert(slot.to_owned(), writer);
         Some(())
     }
 }
@@ -222,19 +247,19 @@ enum Kind {
 }
 
 impl Context<'_> {
-    fn collision(&self, path: &Path, target: &Target, writer: &Writer) {
-        let first = match target {
-            Target::Inventory => {
+    fn collision(&self, path: &Path, claim: &Claim, writer: &Writer) {
+        let first = match claim {
+            Claim::Inventory => {
                 let message = format!("{} would overwrite {}, a file of this inventory", writer.what, path.display());
                 self.report.error_with_help(writer.spot, message, "choose another path");
                 return;
             }
-            Target::Needed(Needed { what, spot, .. }) => {
+            Claim::Needed(Needed { what, spot, .. }) => {
                 let message = format!("{} would overwrite {}, {what}", writer.what, path.display());
                 self.clash(writer.spot, message, *spot);
                 return;
             }
-            Target::File(first) | Target::EnvFile { first, .. } => first,
+            Claim::Whole(first) | Claim::Shared { first, .. } => first,
         };
         let message = twice(writer, &path.display().to_string(), first);
         self.clash(writer.spot, message, first.spot);
@@ -255,6 +280,11 @@ fn twice(writer: &Writer, target: &str, first: &Writer) -> String {
 /// Whether both are given and not the same.
 fn differ(one: Option<u32>, other: Option<u32>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
+}
+
+/// The text that names a file as a target.
+fn target(path: &Path) -> String {
+    format!("file:{}", path.display())
 }
 
 /// `path` without `.`, doubled slashes and `..`, so that two spellings of one file are seen as one. Links are not

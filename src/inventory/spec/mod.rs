@@ -16,7 +16,7 @@ pub use account::{AccountSpec, RateLimitSpec};
 pub use listen::ListenSpec;
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
 pub use source::CredentialSpec;
-pub use token::{HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
+pub use token::{FileSpec, FormatSpec, HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
 
 use super::{LogFormat, values};
 use crate::secret::SecretSource;

@@ -44,12 +44,24 @@ pub struct InitialSpec {
 /// One of `stores`.
 #[derive(Debug)]
 pub struct StoreSpec {
+    pub part: Option<Located<String>>,
+    pub kind: StoreKindSpec,
+}
+
+/// What only one kind of store has.
+#[derive(Debug)]
+pub enum StoreKindSpec {
+    File(FileSpec),
+}
+
+/// A file, and the slot in it.
+#[derive(Debug)]
+pub struct FileSpec {
     pub path: Located<String>,
     pub mode: Option<Located<u32>>,
     pub owner: Option<Located<OwnerSpec>>,
     pub group: Option<Located<String>>,
-    pub part: Option<Located<String>>,
-    pub kind: StoreKindSpec,
+    pub format: FormatSpec,
 }
 
 /// `user` or `user:group`, by name or number.
@@ -59,11 +71,11 @@ pub struct OwnerSpec {
     pub group: Option<String>,
 }
 
-/// What only one kind of store has.
+/// What only one format of a file has.
 #[derive(Debug)]
-pub enum StoreKindSpec {
-    File { newline: Option<bool> },
-    EnvFile { key: Located<String>, dialect: Option<Located<Dialect>> },
+pub enum FormatSpec {
+    Whole { newline: Option<bool> },
+    Env { key: Located<String>, dialect: Option<Located<Dialect>> },
 }
 
 /// One of `hooks`.
@@ -180,16 +192,17 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     let group = reader.string("group");
     let part = reader.string("part");
     // Without a kind there is no telling which further keys belong here; the missing kind is the one problem to report.
-    let kind = match kind?.value {
-        Kind::File => Some(StoreKindSpec::File { newline: reader.bool("newline").map(|newline| newline.value) }),
+    let format = match kind?.value {
+        Kind::File => Some(FormatSpec::Whole { newline: reader.bool("newline").map(|newline| newline.value) }),
         Kind::EnvFile => {
             let key = reader.required_string("key");
             let dialect = reader.choice("dialect", &DIALECTS);
-            key.map(|key| StoreKindSpec::EnvFile { key, dialect })
+            key.map(|key| FormatSpec::Env { key, dialect })
         }
     };
     reader.finish();
-    Some(StoreSpec { path: path?, mode, owner, group, part, kind: kind? })
+    let kind = StoreKindSpec::File(FileSpec { path: path?, mode, owner, group, format: format? });
+    Some(StoreSpec { part, kind })
 }
 
 /// Octal digits in quotes: TOML's own 0o640 and a decimal 640 are too easily mixed up.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
-    AccountPolicy, Credential, FilePolicy, HookPolicy, Initial, OnFailure, RenewBefore, StoreKind, StorePolicy,
+    AccountPolicy, Credential, FilePolicy, Format, HookPolicy, Initial, OnFailure, RenewBefore, StoreKind, StorePolicy,
     Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
@@ -65,7 +65,8 @@ pub(crate) fn token() -> TokenPolicy {
 
 /// A store called `name`. Its kind does not matter here.
 pub(crate) fn store(name: &str) -> StorePolicy {
-    let file = FilePolicy { path: name.into(), mode: None, owner: None, group: None, newline: false };
+    let format = Format::Whole { newline: false };
+    let file = FilePolicy { path: name.into(), mode: None, owner: None, group: None, format };
     StorePolicy { key: name.parse().unwrap(), part: "token".into(), kind: StoreKind::File(file) }
 }
 
