@@ -36,8 +36,8 @@ use crate::clock::{Clock, Span, Time};
 use crate::inventory::AccountPolicy;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::{
-    Cursor, Gone, MintRequest, Minted, Operation, Params, Provider, ProviderClock, Received, Request, Response, Role,
-    Subject, Values, Verdict,
+    Candidate, Cursor, Gone, MintRequest, Minted, Operation, Params, Provider, ProviderClock, Received, Request,
+    Response, Role, Subject, Values, Verdict,
 };
 use crate::secret::keyring::Keyring;
 use crate::secret::redact::Secrets as _;
@@ -300,6 +300,19 @@ impl<C: Clock> Account<C> {
         let job =
             Job { mint_request: Some(mint_request), subject: Some(subject), ..self.job(Operation::Renew, params) };
         self.send(job, Provider::read_renew).await
+    }
+
+    /// Asks which values the parameter `param` may have: what an operator would have to look up otherwise.
+    pub async fn discover(&self, params: &Params, param: &str) -> Outcome<Vec<Candidate>> {
+        let provider = &self.0.policy.provider;
+        let Some(step) = provider.discovering(param) else {
+            return Outcome::Refused(Failure::new(FailureCode::NoOperation, ""));
+        };
+        let job = Job { step: Some(&step), ..self.job(Operation::List, params) };
+        self.send(job, |provider, values, response, received| {
+            provider.read_candidates(param, values, response, received)
+        })
+        .await
     }
 
     fn job<'a>(&self, operation: Operation, params: &'a Params) -> Job<'a> {

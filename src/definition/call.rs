@@ -90,7 +90,7 @@ pub(super) fn read_method(table: &Reader<'_>) -> Method {
     method.map_or(Method::GET, |method| method.value)
 }
 
-fn check_url(table: &Reader<'_>, found: Found<'_>, url: &Template) -> bool {
+pub(super) fn check_url(table: &Reader<'_>, found: Found<'_>, url: &Template) -> bool {
     let wrong = if !url.begins_with_base_url() {
         "an address begins with `{{ base_url }}`: requests go to the account's own host only"
     } else if url.is_secret() {

@@ -5,6 +5,7 @@ mod binding;
 mod builtin;
 mod call;
 pub(crate) mod capture;
+mod discover;
 mod lineage;
 mod login;
 mod resolve;

@@ -10,6 +10,7 @@ use url::Url;
 use super::binding::{Binder, Stage, read_headers, read_template, read_templates};
 use super::call::{parse_span, read_call, read_statuses};
 use super::capture::{read_classify, read_predicate};
+use super::discover::{read_default_policy, read_discoveries};
 use super::login::read_login;
 use crate::clock::Span;
 use crate::document::{Found, Reader};
@@ -66,6 +67,7 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
     let extends = head.string("extends").filter(|_| own("extends")).map(|base| base.value);
     let without = read_without(&head);
     let (credential, old_token, notes) = (text("credential"), text("old-token"), list("notes"));
+    let example = head.string("example").filter(|_| own("example")).map(|text| text.value).unwrap_or_default();
     let default_url = head.parsed("url", parse_url).map(|url| url.value);
     let unique_name = head.bool("unique-name").is_some_and(|flag| flag.value);
     let overlap = head.bool("overlap").is_none_or(|flag| flag.value);
@@ -74,6 +76,8 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
 
     let params = file.merged("params", "[params]", None).map(|table| read_params(&table)).unwrap_or_default();
     let lifetime = file.merged("lifetime", "[lifetime]", None).map(read_lifetime).unwrap_or_default();
+    let policy = file.merged("default-policy", "[default-policy]", None);
+    let default_policy = policy.map(read_default_policy).unwrap_or_default();
     let mut tables = operation_tables(file);
     tables.retain(|(operation, _)| !without.contains(operation));
     let parts = captured_names(&tables, "parts");
@@ -84,6 +88,8 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
     let answers = file.merged("answer", "[answer]", None).map(|table| read_answers(table, &binder)).unwrap_or_default();
     let login = file.merged("login", "[login]", WHOLE).and_then(|table| read_login(table, &binder)).map(Arc::new);
     let calls = read_calls(tables, &binder, &auth);
+    let found = file.merged("discover", "[discover]", None);
+    let discoveries = found.map(|table| read_discoveries(&table, &binder, &auth)).unwrap_or_default();
     for (operation, call) in &calls {
         check_expiry_sources(file, *operation, call, &calls);
     }
@@ -101,9 +107,23 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
         credential,
         old_token,
         notes,
+        example,
+        default_policy,
         params,
         default_url,
-        rules: Rules { lifetime, unique_name, overlap, max_live, parts, facts, auth, answers, calls, login },
+        rules: Rules {
+            lifetime,
+            unique_name,
+            overlap,
+            max_live,
+            parts,
+            facts,
+            auth,
+            answers,
+            calls,
+            login,
+            discoveries,
+        },
         extends: extends.unwrap_or_default(),
         source: sources.first().copied().unwrap_or_default().into(),
         digest: digest(sources),

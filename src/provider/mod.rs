@@ -5,6 +5,7 @@
 mod abilities;
 mod answer;
 mod classify;
+mod discovery;
 mod extract;
 pub(crate) mod filters;
 mod items;
@@ -26,11 +27,12 @@ mod tests;
 
 pub use abilities::Abilities;
 pub use classify::{Limited, retry_after};
+pub use discovery::Candidate;
 pub use login::Session;
 pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};
 pub use params::{ParamKind, ParamSpec, Params};
 pub use request::redactor;
-pub use resolved::{Capabilities, Checked, Provider};
+pub use resolved::{Capabilities, Checked, DefaultPolicy, Provider};
 pub use time::claimed_expiry;
 
 use std::collections::BTreeMap;

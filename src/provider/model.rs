@@ -198,6 +198,18 @@ impl Call {
     }
 }
 
+/// `[discover.NAME]`: where the API shows the values that a parameter may have.
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    pub(crate) call: Arc<Call>,
+    /// JSON pointer to the list of them; `None`: the answer tells of one.
+    pub(crate) items: Option<String>,
+    /// JSON pointer to the value within an item.
+    pub(crate) value: String,
+    /// JSON pointer to what people call it.
+    pub(crate) label: Option<String>,
+}
+
 /// What a request carries.
 #[derive(Debug)]
 pub(crate) enum Body {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::lifetime::Lifetime;
-use super::model::{Answers, Auth, Call, ExpirySource, Form};
+use super::model::{Answers, Auth, Call, Discovery, ExpirySource, Form};
 use super::naming::Naming;
 use super::params::ParamSpec;
 use super::template::{Name, Template};
@@ -25,6 +25,15 @@ pub enum Checked {
     Mock,
     /// Run against the service itself.
     Live,
+}
+
+/// `[default-policy]`: what holds of tokens of which the inventory does not say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultPolicy {
+    /// The age of tokens whose inventory has no rule at all.
+    pub rotate_every: Option<Span>,
+    /// How long the old token lives on, where tokens live shorter than the usual grace.
+    pub grace: Option<Span>,
 }
 
 /// What a provider can do, for `provider show` and for plans.
@@ -75,6 +84,9 @@ pub struct Provider {
     pub old_token: String,
     /// Further things to know.
     pub notes: Vec<String>,
+    /// An inventory that uses it, in TOML.
+    pub example: String,
+    pub default_policy: DefaultPolicy,
     /// The definition that this one extends; empty where it stands alone.
     pub extends: String,
     pub params: BTreeMap<String, ParamSpec>,
@@ -99,6 +111,8 @@ pub(crate) struct Rules {
     pub(crate) answers: Arc<Answers>,
     pub(crate) calls: BTreeMap<Operation, Arc<Call>>,
     pub(crate) login: Option<Arc<Call>>,
+    /// By the parameter whose values they find.
+    pub(crate) discoveries: BTreeMap<String, Arc<Discovery>>,
 }
 
 impl PartialEq for Provider {

@@ -35,6 +35,10 @@ pub struct ProviderView {
     pub old_token: String,
     pub notes: Vec<String>,
     pub docs: Vec<String>,
+    /// An inventory that uses it, in TOML.
+    pub example: String,
+    /// The age at which tokens are replaced of which the inventory has no rule, in seconds.
+    pub rotate_every: Option<i64>,
     pub params: BTreeMap<String, ParamView>,
 }
 
@@ -48,6 +52,8 @@ pub struct ParamView {
     pub choices: Vec<Value>,
     pub about: String,
     pub example: Option<Value>,
+    /// The account's credential can ask the provider for its values.
+    pub discoverable: bool,
 }
 
 impl ProviderView {
@@ -66,13 +72,19 @@ impl ProviderView {
             old_token: provider.old_token.clone(),
             notes: provider.notes.clone(),
             docs: provider.docs.clone(),
-            params: provider.params.iter().map(|(name, spec)| (name.clone(), ParamView::new(spec))).collect(),
+            example: provider.example.clone(),
+            rotate_every: provider.default_policy.rotate_every.map(|span| span.num_seconds()),
+            params: provider
+                .params
+                .iter()
+                .map(|(name, spec)| (name.clone(), ParamView::new(spec, provider.discoverable().any(|it| it == name))))
+                .collect(),
         }
     }
 }
 
 impl ParamView {
-    fn new(spec: &ParamSpec) -> Self {
+    fn new(spec: &ParamSpec, discoverable: bool) -> Self {
         Self {
             kind: kind(spec.kind),
             required: spec.default.is_none() && !spec.optional,
@@ -80,6 +92,7 @@ impl ParamView {
             choices: spec.choices.clone(),
             about: spec.about.clone(),
             example: spec.example.clone(),
+            discoverable,
         }
     }
 }
@@ -125,6 +138,9 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     let _ = writeln!(out, "  url           {url}");
     let _ = writeln!(out, "  credential    {}", provider.credential);
     let _ = writeln!(out, "  old token     {}", provider.old_token);
+    if let Some(age) = provider.default_policy.rotate_every {
+        let _ = writeln!(out, "  rotate-every  {} where the inventory has no rule", words::span(age));
+    }
     let parts = provider.secret_parts();
     if parts.len() > 1 {
         let _ = writeln!(out, "  parts         {}", parts.join(", "));
@@ -149,10 +165,16 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     }
     let width = provider.params.keys().map(String::len).max().unwrap_or_default();
     for (name, spec) in &provider.params {
-        let _ = writeln!(out, "  {name:<width$}  {}", param(spec));
+        let found =
+            if provider.discoverable().any(|it| it == name) { "; the provider can be asked for it" } else { "" };
+        let _ = writeln!(out, "  {name:<width$}  {}{found}", param(spec));
     }
     list(&mut out, paint, "Notes", &provider.notes);
     list(&mut out, paint, "Documentation", &provider.docs);
+    if !provider.example.is_empty() {
+        heading(&mut out, paint, "Example");
+        out.push_str(&provider.example);
+    }
     out
 }
 

@@ -45,6 +45,24 @@ fn tomls(directory: &str) -> Vec<PathBuf> {
 /// Compares with `NAME.expected` beside each inventory. `PATROLD_REGENERATE=1 cargo test --lib inventory` writes those
 /// files anew; look at the difference before committing it.
 #[test]
+fn a_definition_says_what_holds_where_the_inventory_is_silent() {
+    let account = "[account.a]\nprovider = \"awx\"\nurl = \"https://awx.example.com\"\n\
+                   credential = { env = \"AWX\" }\nparams = { user_id = 7 }\n";
+    for (sentence, rest, wanted) in [
+        ("nothing is said", "", Some(Span::days(30))),
+        ("an age is said", "rotate-every = \"7d\"", Some(Span::days(7))),
+        ("a schedule is a rule as well", "schedule = \"0 0 3 * * Sun\"", None),
+        ("an age is said for all", "[defaults]\nrotate-every = \"9d\"", Some(Span::days(9))),
+    ] {
+        let text = format!("{account}[[token]]\nname = \"t\"\naccount = \"a\"\n{rest}\n");
+        let (_directory, loaded) = loaded_from(&[("patrold.toml", &text)]);
+        let inventory = loaded.inventory.unwrap_or_else(|| panic!("{sentence}: {}", loaded.report.render()));
+        let token = inventory.tokens.values().next().unwrap();
+        assert_eq!(token.rotate_every, wanted, "{sentence}");
+    }
+}
+
+#[test]
 fn broken_inventories_are_reported_as_expected() {
     let regenerate = env::var_os("PATROLD_REGENERATE").is_some();
     let mut different = Vec::new();

@@ -53,17 +53,21 @@ impl<'c> Resolver<'c> {
 
         let lifetime = own.lifetime.as_ref().or(shared.lifetime.as_ref());
         let renew_before = own.renew_before.as_ref().or(shared.renew_before.as_ref());
-        let rotate_every = own.rotate_every.as_ref().or(shared.rotate_every.as_ref());
+        let cron = own.schedule.as_ref().or(shared.schedule.as_ref());
+        let rotate_every = own.rotate_every.as_ref().or(shared.rotate_every.as_ref()).map(|found| found.value);
+        let usual = account.as_ref().map(|account| account.provider.default_policy.clone()).unwrap_or_default();
+        let told = spec.initial.as_ref().is_some_and(|initial| initial.expires.is_some());
+        let unruled = lifetime.is_none() && cron.is_none() && !told;
         let life = Life {
             what: &what,
             lifetime: lifetime.map(|found| found.value),
             renew_before: renew_before.map_or(defaults::RENEW_BEFORE, |found| found.value),
             renews_explicitly: renew_before.is_some(),
-            rotate_every: rotate_every.map(|found| found.value),
+            rotate_every: rotate_every.or(usual.rotate_every.filter(|_| unruled)),
         };
         let sound = self.check_life(spec, &life, renew_before, account.as_deref());
 
-        let schedule = own.schedule.as_ref().or(shared.schedule.as_ref()).and_then(|cron| {
+        let schedule = cron.and_then(|cron| {
             let schedule = self.crons.schedule(cron, &format!("`schedule` of {what}"))?;
             self.crons.check_schedule(cron.cron.spot, &schedule, &life);
             Some(schedule)
@@ -82,7 +86,8 @@ impl<'c> Resolver<'c> {
             check_fits(jitter, "jitter", &life, self.context);
         }
         let grace_by_default = grace.is_none();
-        let grace = grace.map_or_else(|| fitting(defaults::GRACE, &life, 2), |grace| grace.value);
+        let grace =
+            grace.map_or_else(|| fitting(usual.grace.unwrap_or(defaults::GRACE), &life, 2), |grace| grace.value);
         let jitter = jitter.map_or_else(|| fitting(defaults::JITTER, &life, 20), |jitter| jitter.value);
         let grace_cap = self.grace_cap(own.grace_cap.as_ref().or(shared.grace_cap.as_ref()), grace, &what);
 

@@ -22,6 +22,9 @@ const OPERATIONS: [Operation; 5] =
 /// What answers to a login are called.
 const LOGIN: &str = "login";
 
+/// Answers to requests for values of a parameter are called this and the parameter.
+const DISCOVER: &str = "discover ";
+
 /// `cases.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +159,9 @@ impl Fixture {
             if self.provider.logs_in() {
                 write("login", self.provider.render_login(&given.values()));
             }
+            for (what, step) in self.discoveries() {
+                write(&what, step.render(Operation::List, &given.values()));
+            }
             for operation in self.operations() {
                 if operation == Operation::Revoke {
                     for step in self.provider.before_revocation() {
@@ -173,6 +179,12 @@ impl Fixture {
             }
         }
         out
+    }
+
+    /// Each parameter whose values can be found, under the name of the answers to it, with the definition that asks.
+    fn discoveries(&self) -> Vec<(String, Provider)> {
+        let asking = |param: &str| (format!("{DISCOVER}{param}"), self.provider.discovering(param).unwrap());
+        self.provider.discoverable().map(asking).collect()
     }
 
     fn later_page(&self) -> Option<Cursor> {
@@ -201,6 +213,9 @@ impl Fixture {
         let (given, response) = (self.given(&case.given), self.response(case));
         if case.to == LOGIN {
             return told::login(&self.provider, &given, &response);
+        }
+        if let Some(param) = case.to.strip_prefix(DISCOVER) {
+            return told::discovered(&self.provider, param, &given, &response);
         }
         let operation = OPERATIONS.into_iter().find(|operation| operation.word() == case.to);
         let operation =
@@ -303,14 +318,15 @@ fn each_operation_is_seen_to_succeed_and_to_fail() {
         let mut seen = BTreeSet::new();
         for case in &fixture.cases.answer {
             let told = fixture.told(case);
-            seen.insert((case.to.as_str(), told.well));
+            seen.insert((case.to.clone(), told.well));
             assert!(told.well || !told.line.contains("SECRET") || told.line.contains("rejection"), "{}", told.line);
         }
         let login = fixture.provider.logs_in().then_some(LOGIN);
-        for word in fixture.operations().map(Operation::word).chain(login) {
+        let words = fixture.operations().map(Operation::word).chain(login).map(str::to_owned);
+        for word in words.chain(fixture.discoveries().into_iter().map(|(what, _)| what)) {
             for well in [true, false] {
                 let what = if well { "that does well" } else { "that fails" };
-                assert!(seen.contains(&(word, well)), "{}: no answer to {word} {what}", fixture.provider.name);
+                assert!(seen.contains(&(word.clone(), well)), "{}: no answer to {word} {what}", fixture.provider.name);
             }
         }
     }
@@ -357,7 +373,7 @@ fn a_mint_without_a_clear_answer_is_in_doubt() {
 }
 
 #[test]
-fn the_inventory_in_a_definitions_comment_is_one() {
+fn the_example_of_a_definition_is_an_inventory() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().display();
     // Examples name an authority of another machine.
@@ -366,12 +382,9 @@ fn the_inventory_in_a_definitions_comment_is_one() {
     std::fs::write(&authority, certificate.pem()).unwrap();
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
     for provider in shipped() {
-        let comment = provider.source().lines().take_while(|line| line.starts_with('#'));
-        let example = comment.filter_map(|line| line.strip_prefix("#   ").or((line == "#").then_some("")));
-        let example = example.collect::<Vec<_>>().join("\n");
         let path = directory.path().join("patrold.toml");
         let daemon = format!("[daemon]\nproviders = \"{}\"\nstate-dir = \"{state}\"\n", definitions.display());
-        let example = example.replace("/etc/patrold/cluster-ca.pem", &authority.display().to_string());
+        let example = provider.example.replace("/etc/patrold/cluster-ca.pem", &authority.display().to_string());
         std::fs::write(&path, format!("{example}\n{daemon}control = \"{state}/control\"\n")).unwrap();
         let loaded = crate::inventory::load(&path, &Environment::default(), now());
         let problems = loaded.report.problems();

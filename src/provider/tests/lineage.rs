@@ -218,7 +218,7 @@ fn faults_are_told_where_they_stand() {
             vec![("elsewhere.toml", &elsewhere)],
             vec![
                 "elsewhere.toml:3:11: what this file changes does not go together with the rest of \"commvault\"",
-                "built-in commvault.toml:100:64: the template does not work: there is no value `old.refresh_token`",
+                "built-in commvault.toml:99:64: the template does not work: there is no value `old.refresh_token`",
             ],
         ),
     ] {

@@ -51,6 +51,17 @@ pub(super) fn login(provider: &Provider, given: &Given, response: &Response) -> 
     })
 }
 
+/// What `provider` makes of an answer to the request for values of `param`.
+pub(super) fn discovered(provider: &Provider, param: &str, given: &Given, response: &Response) -> Told {
+    told(provider.read_candidates(param, &given.values(), response, now()), |found| {
+        let called = |it: &Candidate| match &it.label {
+            Some(label) => format!("{} ({label})", it.value),
+            None => it.value.to_string(),
+        };
+        (found.iter().map(called).collect::<Vec<_>>().join(", "), true)
+    })
+}
+
 fn told<T>(outcome: Outcome<T>, done: impl FnOnce(T) -> (String, bool)) -> Told {
     let (line, well) = match outcome {
         Outcome::Done(value) => done(value),
