@@ -90,7 +90,7 @@ fn check(main: &Path, loaded: &Loaded, key: Option<&KeySource>, now: Time) -> Ch
         &loaded.report,
         loaded.inventory.as_ref(),
         key,
-        &Facts::gather(loaded.inventory.as_ref()),
+        &Facts::gather(main, loaded.inventory.as_ref()),
         now,
     )
 }

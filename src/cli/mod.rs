@@ -24,6 +24,7 @@ mod run;
 mod schema;
 mod shell;
 mod status;
+mod systemd;
 mod trial;
 
 use std::io::Write as _;
@@ -161,6 +162,13 @@ enum Command {
     /// What spans several places, such as the name of an account, only `check` knows.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(schema::SchemaArgs),
+    /// Show what the inventory needs of the systemd service, or write it
+    ///
+    /// Derives from the inventory a drop-in (directories of stores, credentials, groups), lines for tmpfiles.d and the
+    /// list of units that hooks may reload, as far as the unit and its other drop-ins lack it. Nothing is changed without
+    /// --write. `patrold check` warns of what is missing.
+    #[command(after_help = SYSTEMD_EXAMPLES)]
+    Systemd(systemd::SystemdArgs),
     /// Print the completions of a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(shell::CompletionsArgs),
@@ -225,6 +233,14 @@ Examples:
   patrold completions zsh > /usr/share/zsh/site-functions/_patrold
   patrold completions fish > ~/.config/fish/completions/patrold.fish";
 
+const SYSTEMD_EXAMPLES: &str = "\
+Examples:
+  patrold systemd           what is missing
+  patrold systemd --write   put it in place, as root
+  patrold --config /etc/patrold/team.toml systemd   for patrold@team.service
+
+Exit status: 0 shown or written, 1 it cannot be written, 2 the inventory is invalid.";
+
 const MAN_EXAMPLES: &str = "\
 Examples:
   patrold man | man -l -                             read it
@@ -282,6 +298,7 @@ pub fn run(args: &Args) -> Exit {
         Command::Explain(explain) => explain::run(explain, &args.config, &mut console),
         Command::History(history) => history::run(history, &args.config, &mut console),
         Command::Journal(journal) => journal::run(journal, &args.config, &mut console),
+        Command::Systemd(systemd) => systemd::run(systemd, &args.config, &mut console),
         Command::Schema(schema) => schema::run(schema, &mut console),
         Command::Completions(completions) => shell::completions(completions, &mut console),
         Command::Man(man) => shell::man(man, &mut console),

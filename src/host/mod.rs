@@ -5,12 +5,14 @@
 
 pub mod mount;
 pub mod program;
+pub mod service;
 mod unit;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use self::program::Unstartable;
+use self::service::{Needs, Settings};
 use crate::inventory::{HookPolicy, Inventory};
 
 /// The units that hooks may reload, one a line: `packaging/polkit/50-patrold.rules` reads it.
@@ -26,24 +28,28 @@ pub struct Facts {
     pub hook_units: Option<String>,
     /// Programs of hooks that cannot be started, by their names.
     pub unstartable: BTreeMap<String, Unstartable>,
+    /// The unit that runs the inventory, with all of its drop-ins. `None`: it is not one of the package's.
+    pub unit: Option<Settings>,
 }
 
 /// Something that cannot work on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// The token.
+    /// `daemon`, or `token NAME`.
     pub about: String,
     pub message: String,
     pub help: String,
 }
 
 impl Facts {
-    /// Looks at the machine, as far as it concerns `inventory`. Blocks for as long as a few small files take.
-    pub fn gather(inventory: Option<&Inventory>) -> Self {
+    /// Looks at the machine, as far as it concerns `inventory`, whose main file is `main`. Blocks for as long as a few
+    /// small files take.
+    pub fn gather(main: &Path, inventory: Option<&Inventory>) -> Self {
         Self {
             mounts: mount::table(),
             hook_units: std::fs::read_to_string(HOOK_UNITS).ok(),
             unstartable: inventory.map(program::unstartable).unwrap_or_default(),
+            unit: service::unit_of(main).and_then(|unit| Settings::gather(&unit, None)),
         }
     }
 }
@@ -52,7 +58,8 @@ impl Facts {
 /// needs leave to reload units; whoever runs patrold by hand has neither problem.
 pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
     let service = inventory.daemon.state_dir.starts_with("/var/lib");
-    let mut found = Vec::new();
+    let mut found: Vec<Obstacle> =
+        facts.unit.iter().flat_map(|unit| service::obstacles(&Needs::of(inventory), unit)).collect();
     for token in inventory.tokens.values() {
         let about = format!("token {}", token.name);
         for store in &token.stores {

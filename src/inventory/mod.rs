@@ -47,6 +47,25 @@ pub struct Inventory {
     pub tokens: BTreeMap<TokenName, Arc<TokenPolicy>>,
 }
 
+impl Inventory {
+    /// Everything secret that the inventory refers to, except for tokens that accounts authenticate with.
+    pub fn secret_sources(&self) -> impl Iterator<Item = &SecretSource> {
+        let listen = self.daemon.listen.iter().flat_map(Listen::secrets);
+        let accounts = self.accounts.values().filter_map(|account| match &account.credential {
+            Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
+            Credential::Token(_) | Credential::Nothing => None,
+        });
+        let initial = self.tokens.values().filter_map(|token| token.initial.as_ref());
+        let initial = initial.flat_map(|initial| initial.source.iter().chain(initial.parts.values()));
+        self.daemon.seal_key.iter().chain(listen).chain(accounts).chain(initial)
+    }
+}
+
+/// The number of the user `name` of this machine, who may be named by his number. Blocks.
+pub fn number_of_user(name: &str) -> Option<u32> {
+    owners::Owners::of_machine().user(name)
+}
+
 /// `[daemon]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DaemonSettings {
