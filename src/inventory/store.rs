@@ -26,6 +26,13 @@ impl StorePolicy {
         }
     }
 
+    /// The numbers of the user and the group that the file is given to.
+    pub fn given_to(&self) -> (Option<u32>, Option<u32>) {
+        match &self.kind {
+            StoreKind::File(file) => (file.owner, file.group),
+        }
+    }
+
     /// The directory of that file.
     pub fn directory(&self) -> Option<&Path> {
         self.replaces().map(|path| path.parent().unwrap_or(Path::new("/")))

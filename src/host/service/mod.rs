@@ -62,11 +62,13 @@ impl Needs {
             let units: BTreeSet<String> =
                 asked.filter(|asked| PERMITTED.contains(&asked.verb)).flat_map(|asked| asked.units).collect();
             for store in &token.stores {
-                let directory = needs.directories.entry(store.directory().to_owned()).or_default();
+                let Some(directory) = store.directory() else { continue };
+                let directory = needs.directories.entry(directory.to_owned()).or_default();
                 directory.tokens.insert(token.name.clone());
                 directory.units.extend(units.iter().cloned());
-                needs.groups.extend(store.file().group);
-                if store.file().owner.is_some() {
+                let (owner, group) = store.given_to();
+                needs.groups.extend(group);
+                if owner.is_some() {
                     needs.gives.insert(token.name.clone());
                 }
             }
