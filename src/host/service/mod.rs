@@ -198,16 +198,12 @@ fn derive_directories(needs: &Needs, seen: &Seen, user: &str, unit: &str, derive
             continue;
         }
         let tokens = words(&directory.tokens);
-        match seen.owners.get(path) {
-            Some(owner) if Some(*owner) != seen.user => {
-                derived.notes.push(format!(
-                    "{} belongs to user {owner}, not to {user}: give the store of {tokens} a directory of its own, such as {}/tokens",
-                    path.display(),
-                    path.display()
-                ));
-                continue;
-            }
-            Some(_) | None => {}
+        if let Some(owner) = seen.owners.get(path).filter(|owner| Some(**owner) != seen.user) {
+            derived.notes.push(format!(
+                "{0} belongs to user {owner}, not to {user}: give the store of {tokens} a directory of its own, such as {0}/tokens",
+                path.display(),
+            ));
+            continue;
         }
         let groups: BTreeSet<&str> = directory
             .units
@@ -215,20 +211,16 @@ fn derive_directories(needs: &Needs, seen: &Seen, user: &str, unit: &str, derive
             .filter_map(|unit| seen.consumers.get(unit))
             .filter_map(|consumer| consumer.group.as_deref().or(consumer.user.as_deref()))
             .collect();
-        let _ = match (groups.first(), groups.len()) {
-            (Some(group), 1) => writeln!(
-                lines,
-                "# The units that hooks tell run as {group}.\nd {} 2750 {user} {group} -",
-                quoted("", path)
-            ),
-            _ => {
-                derived.notes.push(format!(
-                    "name the group of the consumers of {tokens} in the line for {}: no unit that a hook tells says it",
-                    path.display()
-                ));
-                writeln!(lines, "d {} 2750 {user} {user} -", quoted("", path))
-            }
-        };
+        let line = |group: &str| format!("d {} 2750 {user} {group} -\n", quoted("", path));
+        if let (Some(group), 1) = (groups.first(), groups.len()) {
+            let _ = write!(lines, "# The units that hooks tell run as {group}.\n{}", line(group));
+        } else {
+            derived.notes.push(format!(
+                "name the group of the consumers of {tokens} in the line for {}: no unit that a hook tells says it",
+                path.display()
+            ));
+            lines.push_str(&line(user));
+        }
     }
     if !lines.is_empty() {
         let name = unit.trim_end_matches(".service").replace('@', "-");
