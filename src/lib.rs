@@ -84,9 +84,9 @@
 //!
 //! # Invariants of the code
 //!
-//! 1. `document`, `timing`, `text`, `report`, `view`, `inventory::resolve`, the readers in `definition`, the
-//!    interpreter in `provider` and `rotation::{decide, apply, due}` read no clock, open nothing, draw nothing at
-//!    random and log nothing. A test reads their sources to keep it so.
+//! 1. `document`, `timing`, `text`, `names`, `report`, `view`, `inventory`, `definition`, `provider` and `rotation` read
+//!    no clock, open nothing, draw nothing at random and log nothing, but for the few files that `tests/it/purity.rs`
+//!    lists: those that load files, sign requests, and run what was decided. The test reads every other file.
 //! 2. Every effect of a rotation goes through [`rotation::effects::Effects`], and only [`rotation::run`] and
 //!    [`rotation::act`] call it: daemon, command line and tests drive the same loop.
 //! 3. Only [`journal`] writes the journal, only [`durable`] replaces files of others, only [`account`] speaks to

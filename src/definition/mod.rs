@@ -11,5 +11,8 @@ mod login;
 mod resolve;
 mod supplement;
 
+#[cfg(test)]
+mod tests;
+
 pub use builtin::{Definitions, parse};
 pub use supplement::with_operations;

@@ -3,10 +3,12 @@
 //! Serde stops at the first fault and forgets where values stood, so inventory and definitions are read through a
 //! [`Reader`] instead: it takes the keys it knows out of a table, and complains about those that are left.
 
+mod found;
 mod reader;
 mod report;
 
-pub use reader::{Found, Reader};
+pub use found::Found;
+pub use reader::Reader;
 pub use report::{Problem, Report, Severity, SourceId, Spot};
 
 /// A value with the place it was written at.

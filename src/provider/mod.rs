@@ -23,7 +23,7 @@ pub(crate) mod template;
 pub(crate) mod time;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use abilities::Abilities;
 pub use classify::{Limited, retry_after};

@@ -80,6 +80,7 @@ pub mod kinship;
 pub mod life;
 pub mod orphan;
 mod own_time;
+pub mod phase;
 pub mod reason;
 pub mod reckoning;
 pub mod run;

@@ -9,54 +9,33 @@ const PURE: &[&str] = &[
     "account/health.rs",
     "account/limit.rs",
     "account/skew.rs",
-    "definition/binding.rs",
-    "definition/call.rs",
-    "definition/capture.rs",
-    "definition/discover.rs",
-    "definition/lineage.rs",
-    "definition/login.rs",
-    "definition/resolve.rs",
-    "definition/supplement.rs",
+    "definition",
     "document",
-    "inventory/diff.rs",
-    "inventory/resolve",
-    "inventory/spec",
-    "inventory/values.rs",
+    "event.rs",
+    "inventory",
     "journal/record.rs",
-    "provider/abilities.rs",
-    "provider/answer.rs",
-    "provider/classify.rs",
-    "provider/discovery.rs",
-    "provider/extract.rs",
-    "provider/filters.rs",
-    "provider/lifetime.rs",
-    "provider/login.rs",
-    "provider/model.rs",
-    "provider/page.rs",
-    "provider/params.rs",
-    "provider/request.rs",
-    "provider/resolved.rs",
-    "provider/template.rs",
-    "provider/time.rs",
+    "names",
+    "names.rs",
+    "outcome.rs",
+    "provider",
     "report",
-    "rotation/apply",
-    "rotation/decide",
-    "rotation/delivery.rs",
-    "rotation/due.rs",
-    "rotation/event",
-    "rotation/event.rs",
-    "rotation/generation.rs",
-    "rotation/orphan.rs",
-    "rotation/reason.rs",
-    "rotation/state.rs",
-    "rotation/step.rs",
-    "rotation/steps.rs",
+    "rotation",
     "store/drift.rs",
     "store/env_file",
     "store/format.rs",
     "text",
     "timing",
     "view",
+];
+
+/// What is impure within a pure folder, and why.
+const SHELL: &[(&str, &str)] = &[
+    ("definition/builtin.rs", "reads the directory of definitions"),
+    ("inventory/load.rs", "reads the files of the inventory"),
+    ("inventory/owners.rs", "reads who owns what by name"),
+    ("provider/jwt.rs", "signatures draw random values"),
+    ("rotation/act", "does what was decided, and asks the clock when it was done"),
+    ("rotation/run.rs", "drives decisions and effects, and asks the clock between them"),
 ];
 
 /// What the pure part does not name, and why.
@@ -84,7 +63,7 @@ fn the_pure_part_names_nothing_impure() {
     for entry in PURE {
         match files(&src.join(entry)) {
             Ok(files) => {
-                for file in files {
+                for file in files.into_iter().filter(|file| !in_shell(&src, file)) {
                     let text = fs::read_to_string(&file).unwrap();
                     let name = file.strip_prefix(&src).unwrap().display();
                     found.extend(impurities(&text).into_iter().map(|impurity| format!("src/{name}:{impurity}")));
@@ -94,6 +73,24 @@ fn the_pure_part_names_nothing_impure() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Whether `file` is impure, and may be.
+fn in_shell(src: &Path, file: &Path) -> bool {
+    SHELL.iter().any(|(shell, _)| file.starts_with(src.join(shell)))
+}
+
+#[test]
+fn what_is_excepted_is_impure_indeed() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (shell, why) in SHELL {
+        let texts = files(&src.join(shell)).unwrap().into_iter().map(|file| fs::read_to_string(file).unwrap());
+        assert!(
+            texts.into_iter().any(|text| !impurities(&text).is_empty()),
+            "src/{shell} ({why}) is pure: it needs no row"
+        );
+        assert!(PURE.iter().any(|pure| shell.starts_with(pure)), "src/{shell} is in no pure folder");
+    }
 }
 
 #[test]

@@ -1,17 +1,14 @@
-//! The shipped definitions, their requests and their answers.
+//! The requests of the shipped definitions, and their answers.
 
 mod answers;
-mod authors;
-mod definitions;
 mod fixtures;
 mod hostile;
-mod lineage;
 mod lint;
 mod memory;
 mod pages;
 mod requests;
 mod templates;
-mod told;
+pub(crate) mod told;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -31,36 +28,36 @@ const CREDENTIAL: &str = "credential-SECRET";
 const SUBJECT: &str = "subject-SECRET";
 const REFRESH: &str = "refresh-SECRET";
 
-fn provider(name: &str) -> Arc<Provider> {
+pub(crate) fn provider(name: &str) -> Arc<Provider> {
     static BUILTIN: LazyLock<Definitions> = LazyLock::new(Definitions::builtin);
     BUILTIN.get(name).unwrap()
 }
 
-fn time(text: &str) -> Time {
+pub(crate) fn time(text: &str) -> Time {
     chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc()
 }
 
-fn now() -> Time {
+pub(crate) fn now() -> Time {
     time("2030-01-02T03:04:05Z")
 }
 
-fn marker() -> Marker {
+pub(crate) fn marker() -> Marker {
     let token = "gps".parse().unwrap();
     Marker::new(InstanceId::new([0x1a, 0x2b, 0x3c, 0x4d]), &token, GenerationNo(3), RotationId::new([1; 6]))
 }
 
 /// Everything that a request may be made of.
-struct Given {
-    base_url: Url,
-    params: Params,
-    identity: Option<Identity>,
-    mint_request: MintRequest,
-    subject: Subject,
-    page: Option<Cursor>,
+pub(crate) struct Given {
+    pub(crate) base_url: Url,
+    pub(crate) params: Params,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) mint_request: MintRequest,
+    pub(crate) subject: Subject,
+    pub(crate) page: Option<Cursor>,
 }
 
 impl Given {
-    fn new(base_url: &str, params: Value) -> Self {
+    pub(crate) fn new(base_url: &str, params: Value) -> Self {
         let Value::Object(params) = params else { panic!("parameters are a table") };
         let secret = SecretParts::new(Secret::new(SUBJECT)).with("refresh_token", Secret::new(REFRESH));
         Self {
@@ -78,19 +75,19 @@ impl Given {
         }
     }
 
-    fn awx() -> Self {
+    pub(crate) fn awx() -> Self {
         Self::new("https://awx.example.com", json!({ "user_id": 2 }))
     }
 
-    fn pointone() -> Self {
+    pub(crate) fn pointone() -> Self {
         Self::new("https://graphql.pointonenav.com", json!({}))
     }
 
-    fn commvault() -> Self {
+    pub(crate) fn commvault() -> Self {
         Self::new("https://cc.example.com/commandcenter/api", json!({}))
     }
 
-    fn values(&self) -> Values<'_> {
+    pub(crate) fn values(&self) -> Values<'_> {
         Values {
             now: now(),
             base_url: &self.base_url,
@@ -105,7 +102,7 @@ impl Given {
 }
 
 /// An answer; a body that is text stands as it is, any other is written as JSON.
-fn answer(status: u16, headers: &[(&'static str, &str)], body: &Value) -> Response {
+pub(crate) fn answer(status: u16, headers: &[(&'static str, &str)], body: &Value) -> Response {
     let bytes = match body {
         Value::Null => Vec::new(),
         Value::String(text) => text.clone().into_bytes(),

@@ -7,14 +7,14 @@ use crate::names::RemoteId;
 use crate::outcome::{Failure, Outcome};
 
 /// An outcome in one line.
-pub(super) struct Told {
-    pub(super) line: String,
+pub(crate) struct Told {
+    pub(crate) line: String,
     /// It happened; a verdict says that the token is alive, and nothing speaks against a new one.
-    pub(super) well: bool,
+    pub(crate) well: bool,
 }
 
 /// A request in full: method and address, headers in order of names, body.
-pub(super) fn request(request: &Request) -> String {
+pub(crate) fn request(request: &Request) -> String {
     let mut headers: Vec<String> = request
         .headers
         .iter()
@@ -30,7 +30,7 @@ pub(super) fn request(request: &Request) -> String {
 }
 
 /// What `provider` makes of an answer to `operation`.
-pub(super) fn answer(provider: &Provider, operation: Operation, given: &Given, response: &Response) -> Told {
+pub(crate) fn answer(provider: &Provider, operation: Operation, given: &Given, response: &Response) -> Told {
     let values = given.values();
     match operation {
         Operation::Mint => told(provider.read_mint(&values, response, now()), minted),
@@ -44,7 +44,7 @@ pub(super) fn answer(provider: &Provider, operation: Operation, given: &Given, r
 }
 
 /// What `provider` makes of an answer to a login.
-pub(super) fn login(provider: &Provider, given: &Given, response: &Response) -> Told {
+pub(crate) fn login(provider: &Provider, given: &Given, response: &Response) -> Told {
     told(provider.read_login(&given.values(), response, now()), |session| {
         let until = session.until.map_or_else(|| "until unknown".to_owned(), |time| until(Expiry::At(time)));
         (format!("session={} {until}", session.secret.expose()), true)

@@ -11,12 +11,16 @@ mod watching;
 
 use super::*;
 use crate::account::Listing;
-use crate::inventory::{HookPolicy, Initial, OnFailure};
-use crate::names::{GenerationNo, Marker, RemoteId};
-use crate::outcome::FailureCode;
-use crate::provider::{Entry, Expiry, Params, ProviderTime};
+use crate::inventory::{HookPolicy, Initial, OnFailure, TokenPolicy};
+use crate::names::{GenerationNo, Marker, RemoteId, RotationId, StoreKey};
+use crate::outcome::{Failure, FailureCode};
+use crate::provider::{Abilities, Entry, Expiry, Params, ProviderClock, ProviderTime, Remote};
 use crate::rotation::apply;
-use crate::rotation::state::{Candidate, Delivery, Intent, Noted, Origin, Progress, Retiring, Search, Undo};
+use crate::rotation::reckoning::Reckoning;
+use crate::rotation::state::{
+    Candidate, Current, Delivery, Generation, Intent, Noted, Origin, Orphan, Progress, Retiring, Retry, Search,
+    TokenState, Undo,
+};
 use crate::rotation::tests::policy;
 use crate::secret::SecretSource;
 

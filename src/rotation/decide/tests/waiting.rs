@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rotation::life::{deadline, end, life};
+use crate::timing::backoff::Life;
 
 /// A step failed at 0:10 and is tried again at 1:00; it is 0:30.
 fn failed(case: &mut Case, code: FailureCode) {

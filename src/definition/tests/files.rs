@@ -175,7 +175,7 @@ fn faults_are_reported_where_they_stand() {
         ("not TOML", "[mint]", "[mint", "7:6: unclosed table, expected `]`"),
     ] {
         let mut report = Report::new();
-        let provider = definition::parse("own.toml", &SOUND.replacen(old, new, 1), &mut report);
+        let provider = crate::definition::parse("own.toml", &SOUND.replacen(old, new, 1), &mut report);
         let problems = report.problems();
         let lines: Vec<String> = problems.iter().map(|problem| report.line(problem)).collect();
         let wanted = if wanted.is_empty() { String::new() } else { format!("own.toml:{wanted}") };
@@ -192,7 +192,7 @@ fn a_revocation_takes_the_secret_where_it_authenticates_by_it_or_names_it() {
         let source = report.add_source("patrold.toml", text);
         let (table, _) = DeTable::parse_recoverable(report.text(source));
         let reader = Reader::new(&report, source, &table, "operations of account \"gps\"");
-        let supplied = definition::with_operations(&provider("oauth2-client-credentials"), &reader);
+        let supplied = crate::definition::with_operations(&provider("oauth2-client-credentials"), &reader);
         supplied.unwrap_or_else(|| panic!("{lines}: {}", report.render()))
     };
     for (lines, wanted) in [
@@ -213,7 +213,7 @@ fn an_operator_can_supply_what_a_definition_lacks() {
         let source = report.add_source("patrold.toml", text);
         let (table, _) = DeTable::parse_recoverable(report.text(source));
         let reader = Reader::new(&report, source, &table, "operations of account \"gps\"");
-        let supplied = definition::with_operations(&provider("pointone"), &reader);
+        let supplied = crate::definition::with_operations(&provider("pointone"), &reader);
         reader.finish();
         (supplied, report.problems().iter().map(|problem| report.line(problem)).collect::<Vec<_>>())
     };

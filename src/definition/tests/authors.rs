@@ -87,7 +87,7 @@ fn the_example_works() {
     let (_, after) = page.split_once("```toml\n").unwrap();
     let (example, _) = after.split_once("```").unwrap();
     let mut report = Report::new();
-    let provider = definition::parse("example.toml", example, &mut report);
+    let provider = crate::definition::parse("example.toml", example, &mut report);
     assert_eq!(report.render(), "");
     let provider = provider.unwrap();
     let mut given = Given::new("https://api.example.com", json!({}));

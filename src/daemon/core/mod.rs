@@ -1,34 +1,34 @@
 //! What a daemon, a single command and a test have in common: tokens, accounts, and the machine that drives them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod poll;
+mod recall;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
 
+use crate::account::pool::{Accounts, Member, Precedence};
 use crate::account::urgency::Urgency;
 use crate::account::{AccountState, Listing};
-use crate::clock::{Clock, Span, Time};
+use crate::clock::{Clock, Time};
 use crate::event;
 use crate::inventory::diff::{Change, diff};
 use crate::inventory::{Credential, Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
 use crate::names::{AccountName, TokenName};
-use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::report::audit::Known;
+use crate::outcome::FailureCode;
 use crate::rotation::decide::Rest;
-use crate::rotation::effects::Effects;
 use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::Orphan;
 use crate::rotation::{Event, Phase, TokenState};
-use crate::timing::backoff::{self, Life};
 
-use super::orphans::Count;
+pub use poll::Poll;
+
 use super::real::Real;
 use super::registry::{Registry, Token};
 use super::urgency::urgency;
-use crate::account::pool::{Accounts, Member, Precedence};
 
 /// Tokens, accounts, and the machine that drives them. One per process.
 #[derive(Debug)]
@@ -48,16 +48,6 @@ pub struct Core<C, J> {
     resumed: RwLock<Time>,
     /// Recoveries of accounts for which their tokens were woken.
     pub(super) relieved: RwLock<BTreeMap<AccountName, Time>>,
-}
-
-/// What polling an account led to.
-#[derive(Clone, Debug, Default)]
-pub struct Poll {
-    pub last: Option<Time>,
-    pub attempts: u32,
-    pub failure: Option<Failure>,
-    /// Live tokens with a marker of this installation that no generation accounts for.
-    pub orphans: BTreeSet<String>,
 }
 
 impl<C: Clock, J: Journal + Clone> Core<C, J> {
@@ -88,46 +78,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         };
         core.strays = core.adopt_states(states, unreadable).await;
         core
-    }
-
-    /// Gives the states of tokens that nothing can be done for.
-    async fn adopt_states(
-        &self,
-        mut states: BTreeMap<TokenName, TokenState>,
-        unreadable: &[SecretSlot],
-    ) -> Vec<(TokenName, Arc<TokenState>)> {
-        let inventory = self.inventory();
-        for (name, policy) in &inventory.tokens {
-            let mut state = states.remove(name).unwrap_or_default();
-            let params = state.phase.generations_mut().filter_map(|generation| generation.params.as_mut());
-            params.for_each(|params| params.share(&policy.params));
-            self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::clone(policy), true, state)));
-        }
-        let mut strays = Vec::new();
-        for (name, state) in states {
-            match leftover_policy(&inventory, &name, &state) {
-                Some(policy) => self.tokens.insert(name, Arc::new(Token::new(Arc::new(policy), false, state))),
-                None => strays.push((name, Arc::new(state))),
-            }
-        }
-        for (name, token) in self.tokens.all() {
-            let mut held = token.held.lock().await;
-            let Some(generation) = held.state().phase.current().map(|current| current.generation.clone()) else {
-                continue;
-            };
-            let slot = generation.slot(&name);
-            if unreadable.contains(&slot) {
-                let failure = Failure::new(FailureCode::SecretUnreadable, "it was sealed with another key");
-                let number = generation.number;
-                held.note(&token.policy(), self.clock.now(), Event::SecretLost { number, failure });
-            }
-        }
-        self.supply_accounts().await;
-        let views: Vec<_> = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state)).collect();
-        let mut tally = self.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.recall(views.iter().map(|(name, state)| (name, &**state)));
-        drop(tally);
-        strays
     }
 
     /// Gives accounts that authenticate with a managed token its current secret, where they have none of it yet: when
@@ -162,11 +112,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// The inventory in force.
     pub fn inventory(&self) -> Arc<Inventory> {
         Arc::clone(&self.inventory.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// What polling the accounts led to.
-    pub fn polls(&self) -> BTreeMap<AccountName, Poll> {
-        self.polls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts another inventory in force and tells what changed. Runs under way finish with what they began with.
@@ -290,93 +235,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         })
     }
 
-    /// Asks what the provider knows of an account's tokens; not before the account has a credential. Returns the tokens that should look at the answer, and when
-    /// to ask again.
-    pub async fn poll(&self, name: &AccountName) -> (Vec<TokenName>, Option<Time>) {
-        let inventory = self.inventory();
-        self.accounts.mend(name, &inventory).await;
-        let (Some(member), Some(policy)) = (self.accounts.get(name), inventory.accounts.get(name)) else {
-            return (Vec::new(), None);
-        };
-        if !member.abilities.can.lists || self.accounts.lacks(&policy.credential) {
-            return (Vec::new(), None);
-        }
-        let tokens: Vec<_> =
-            self.tokens.all().into_iter().filter(|(_, it)| it.policy().account.name == *name).collect();
-        let begun = self.clock.now();
-        let mut failure = None;
-        let mut asked = HashSet::new();
-        for (_, token) in &tokens {
-            let params = &token.policy().params;
-            if asked.insert(member.listing_key(params)) {
-                failure = match member.list(params, begun).await {
-                    Outcome::Done(_) => failure,
-                    Outcome::Later { failure, not_before } => Some((failure, not_before)),
-                    Outcome::Refused(failure) | Outcome::Unknown(failure) => Some((failure, None)),
-                };
-            }
-        }
-        let now = self.clock.now();
-        let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
-        let poll = polls.entry(name.clone()).or_default();
-        let orphans = self.orphans(&member, begun, &poll.orphans);
-        tell_orphans(name, &orphans.difference(&poll.orphans).map(String::as_str).collect::<Vec<_>>());
-        poll.orphans = orphans;
-        let next = match failure {
-            None => {
-                if poll.failure.is_some() {
-                    tracing::info!(
-                        event = event::LISTING_RESUMED,
-                        account = %name,
-                        "the account's tokens can be listed again"
-                    );
-                }
-                *poll = Poll { last: Some(now), orphans: std::mem::take(&mut poll.orphans), ..Poll::default() };
-                now.checked_add_signed(policy.poll_every)
-            }
-            Some((failure, not_before)) => {
-                poll.attempts = poll.attempts.saturating_add(1);
-                tracing::warn!(
-                    event = event::LISTING_FAILED,
-                    account = %name,
-                    code = failure.code.code(),
-                    error = %failure,
-                    "cannot list the account's tokens; what is known of them stays in use"
-                );
-                poll.failure = Some(failure);
-                let wait = backoff::next(poll.attempts, Life::of(policy.poll_every * 10), self.machine.effects.draw());
-                let wait = wait.max(Span::seconds(1)).min(policy.poll_every.max(Span::seconds(1)));
-                not_before.into_iter().chain(now.checked_add_signed(wait)).max()
-            }
-        };
-        (tokens.into_iter().map(|(name, _)| name).collect(), next)
-    }
-
-    /// The orphans that listings begun at `begun` or later show. Where a listing failed, those `before` are still there
-    /// that nobody accounts for by now.
-    fn orphans(&self, member: &Member<C>, begun: Time, before: &BTreeSet<String>) -> BTreeSet<String> {
-        let (settle, accounted) = (member.abilities.settle, &self.machine.effects.accounted);
-        let listings = member.listings();
-        let old = listings.iter().any(|listing| listing.at() < begun);
-        let states = self.states();
-        // Nobody can read what a token that is set aside accounts for.
-        let aside = self.tokens.aside();
-        let mut known = Known::default();
-        known.set_aside(self.machine.instance, aside.keys().chain(behind(&states)));
-        for (token, state) in &states {
-            known.add(&member.policy.name, token, state);
-        }
-        let count =
-            Count { instance: self.machine.instance, known: &known, accounted, settle, clock: member.provider_clock() };
-        let fresh = listings.iter().filter(|listing| listing.at() >= begun);
-        let mut orphans = count.orphans(fresh.map(|listing| &**listing));
-        if old {
-            orphans.extend(before.iter().filter(|marker| !known.has(marker)).cloned());
-        }
-        accounted.forget(begun.checked_sub_signed(settle).unwrap_or(Time::MIN_UTC));
-        orphans
-    }
-
     /// The state of every token that the journal knows.
     pub fn states(&self) -> Vec<(TokenName, Arc<TokenState>)> {
         let tokens = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state));
@@ -401,57 +259,9 @@ fn refused<C: Clock>(member: &Member<C>, policy: &TokenPolicy) -> Option<Time> {
     (failure.failure.code == FailureCode::Unauthorized).then_some(failure.at)
 }
 
-/// Tells of orphans that were not listed before: of a few, each; of many, one line. A provider that lists what it likes
-/// must not fill a disk.
-fn tell_orphans(account: &AccountName, markers: &[&str]) {
-    const FEW: usize = 5;
-    if markers.len() > FEW {
-        tracing::warn!(
-            event = event::ORPHAN_LISTED,
-            %account,
-            count = markers.len(),
-            marker = markers[0],
-            "live tokens with markers of this installation belong to no token: orphans, of which this is the first"
-        );
-        return;
-    }
-    for marker in markers {
-        tracing::warn!(
-            event = event::ORPHAN_LISTED,
-            %account,
-            marker,
-            "a live token with a marker of this installation belongs to no token: an orphan"
-        );
-    }
-}
-
 /// The newest listing that would show the current generation.
 fn listing_for<C: Clock>(member: &Member<C>, policy: &TokenPolicy, state: &TokenState) -> Option<Arc<Listing>> {
     let generation = state.phase.current().map(|current| &current.generation);
     let params = generation.and_then(|generation| generation.params.as_ref()).unwrap_or(&policy.params);
     member.newest(&member.listing_key(params))
-}
-
-/// A policy for a token that is in the journal and no longer in the inventory: enough to take back or retire what its
-/// last rotation left, where nothing of its stores needs to be known.
-fn leftover_policy(inventory: &Inventory, name: &TokenName, state: &TokenState) -> Option<TokenPolicy> {
-    let (account, params) = match (&state.phase, state.phase.intent()) {
-        (_, Some(intent)) => (&intent.account, Some(&intent.params)),
-        (Phase::Active { retiring, .. } | Phase::Revoked { retiring, .. }, _) => {
-            (&retiring.generation.account, retiring.generation.params.as_ref())
-        }
-        (phase, _) => {
-            let candidate = phase.candidate().map(|candidate| &candidate.generation);
-            let generation = candidate.or(phase.current().map(|current| &current.generation));
-            let orphans = state.orphans.iter().filter_map(|orphan| match orphan {
-                Orphan::UnknownMint { account, params, .. } => Some((account, Some(params))),
-                Orphan::Deferred { generation, .. } => Some((&generation.account, generation.params.as_ref())),
-                Orphan::Unrevocable { .. } => None,
-            });
-            let generation = generation.map(|generation| (&generation.account, generation.params.as_ref()));
-            generation.into_iter().chain(orphans).next()?
-        }
-    };
-    let account = inventory.accounts.get(account)?;
-    Some(TokenPolicy::leftover(name.clone(), Arc::clone(account), params.cloned().unwrap_or_default()))
 }

@@ -1,0 +1,145 @@
+//! Asking what the providers know, and what nobody accounts for.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::PoisonError;
+
+use crate::account::pool::Member;
+use crate::clock::{Clock, Span, Time};
+use crate::daemon::orphans::Count;
+use crate::event;
+use crate::journal::Journal;
+use crate::names::{AccountName, TokenName};
+use crate::outcome::{Failure, Outcome};
+use crate::report::audit::Known;
+use crate::rotation::effects::Effects as _;
+use crate::timing::backoff::{self, Life};
+
+use super::{Core, behind};
+
+/// What polling an account led to.
+#[derive(Clone, Debug, Default)]
+pub struct Poll {
+    pub last: Option<Time>,
+    pub attempts: u32,
+    pub failure: Option<Failure>,
+    /// Live tokens with a marker of this installation that no generation accounts for.
+    pub orphans: BTreeSet<String>,
+}
+
+impl<C: Clock, J: Journal + Clone> Core<C, J> {
+    /// What polling the accounts led to.
+    pub fn polls(&self) -> BTreeMap<AccountName, Poll> {
+        self.polls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks what the provider knows of an account's tokens; not before the account has a credential. Returns the tokens that should look at the answer, and when
+    /// to ask again.
+    pub async fn poll(&self, name: &AccountName) -> (Vec<TokenName>, Option<Time>) {
+        let inventory = self.inventory();
+        self.accounts.mend(name, &inventory).await;
+        let (Some(member), Some(policy)) = (self.accounts.get(name), inventory.accounts.get(name)) else {
+            return (Vec::new(), None);
+        };
+        if !member.abilities.can.lists || self.accounts.lacks(&policy.credential) {
+            return (Vec::new(), None);
+        }
+        let tokens: Vec<_> =
+            self.tokens.all().into_iter().filter(|(_, it)| it.policy().account.name == *name).collect();
+        let begun = self.clock.now();
+        let mut failure = None;
+        let mut asked = HashSet::new();
+        for (_, token) in &tokens {
+            let params = &token.policy().params;
+            if asked.insert(member.listing_key(params)) {
+                failure = match member.list(params, begun).await {
+                    Outcome::Done(_) => failure,
+                    Outcome::Later { failure, not_before } => Some((failure, not_before)),
+                    Outcome::Refused(failure) | Outcome::Unknown(failure) => Some((failure, None)),
+                };
+            }
+        }
+        let now = self.clock.now();
+        let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
+        let poll = polls.entry(name.clone()).or_default();
+        let orphans = self.orphans(&member, begun, &poll.orphans);
+        tell_orphans(name, &orphans.difference(&poll.orphans).map(String::as_str).collect::<Vec<_>>());
+        poll.orphans = orphans;
+        let next = match failure {
+            None => {
+                if poll.failure.is_some() {
+                    tracing::info!(
+                        event = event::LISTING_RESUMED,
+                        account = %name,
+                        "the account's tokens can be listed again"
+                    );
+                }
+                *poll = Poll { last: Some(now), orphans: std::mem::take(&mut poll.orphans), ..Poll::default() };
+                now.checked_add_signed(policy.poll_every)
+            }
+            Some((failure, not_before)) => {
+                poll.attempts = poll.attempts.saturating_add(1);
+                tracing::warn!(
+                    event = event::LISTING_FAILED,
+                    account = %name,
+                    code = failure.code.code(),
+                    error = %failure,
+                    "cannot list the account's tokens; what is known of them stays in use"
+                );
+                poll.failure = Some(failure);
+                let wait = backoff::next(poll.attempts, Life::of(policy.poll_every * 10), self.machine.effects.draw());
+                let wait = wait.max(Span::seconds(1)).min(policy.poll_every.max(Span::seconds(1)));
+                not_before.into_iter().chain(now.checked_add_signed(wait)).max()
+            }
+        };
+        (tokens.into_iter().map(|(name, _)| name).collect(), next)
+    }
+
+    /// The orphans that listings begun at `begun` or later show. Where a listing failed, those `before` are still there
+    /// that nobody accounts for by now.
+    fn orphans(&self, member: &Member<C>, begun: Time, before: &BTreeSet<String>) -> BTreeSet<String> {
+        let (settle, accounted) = (member.abilities.settle, &self.machine.effects.accounted);
+        let listings = member.listings();
+        let old = listings.iter().any(|listing| listing.at() < begun);
+        let states = self.states();
+        // Nobody can read what a token that is set aside accounts for.
+        let aside = self.tokens.aside();
+        let mut known = Known::default();
+        known.set_aside(self.machine.instance, aside.keys().chain(behind(&states)));
+        for (token, state) in &states {
+            known.add(&member.policy.name, token, state);
+        }
+        let count =
+            Count { instance: self.machine.instance, known: &known, accounted, settle, clock: member.provider_clock() };
+        let fresh = listings.iter().filter(|listing| listing.at() >= begun);
+        let mut orphans = count.orphans(fresh.map(|listing| &**listing));
+        if old {
+            orphans.extend(before.iter().filter(|marker| !known.has(marker)).cloned());
+        }
+        accounted.forget(begun.checked_sub_signed(settle).unwrap_or(Time::MIN_UTC));
+        orphans
+    }
+}
+
+/// Tells of orphans that were not listed before: of a few, each; of many, one line. A provider that lists what it likes
+/// must not fill a disk.
+fn tell_orphans(account: &AccountName, markers: &[&str]) {
+    const FEW: usize = 5;
+    if markers.len() > FEW {
+        tracing::warn!(
+            event = event::ORPHAN_LISTED,
+            %account,
+            count = markers.len(),
+            marker = markers[0],
+            "live tokens with markers of this installation belong to no token: orphans, of which this is the first"
+        );
+        return;
+    }
+    for marker in markers {
+        tracing::warn!(
+            event = event::ORPHAN_LISTED,
+            %account,
+            marker,
+            "a live token with a marker of this installation belongs to no token: an orphan"
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! What a process knows of a token besides the journal.
+
+use std::collections::BTreeMap;
+
+use crate::clock::{Span, Time};
+use crate::names::{GenerationNo, Marker, RotationId, StoreKey};
+use crate::rotation::reckoning::Proof;
+use crate::rotation::state::Generation;
+use crate::secret::Fingerprint;
+
+use super::later;
+
+/// Consumers of a store that somebody changes again and again are told at least this often.
+const LONGEST_QUIET: Span = Span::hours(6);
+
+/// What this process knows of a token besides the journal; lost with the process.
+#[derive(Clone, Debug, Default)]
+pub struct Memo {
+    /// An intent of this process whose request was not sent yet: its outcome is not in doubt.
+    pub fresh: Option<RotationId>,
+    /// When the stores were last compared with what was delivered.
+    pub inspected: Option<Time>,
+    /// When every store was last seen to hold what was delivered.
+    pub sound: Option<Time>,
+    /// When the provider was last asked whether it accepts the current secret.
+    pub examined: Option<Time>,
+    /// Tokens that a complete listing did not contain, and when the first such listing in a row was begun.
+    pub absent: BTreeMap<Missing, Time>,
+    /// When this process began to look after the token.
+    pub begun: Option<Time>,
+    /// The secret, by generation and revision, that this process got from its provider, has proven, or found where it was
+    /// delivered.
+    pub trusted: Option<(GenerationNo, u32)>,
+    /// This is about a report: lost mints are not looked for.
+    pub only_tells: bool,
+    /// How often the token of a lost mint was looked for in vain, and when last.
+    pub looks: BTreeMap<Marker, Looks>,
+    /// When it was last looked whether an operator brought another secret.
+    pub sought: Option<Time>,
+    /// What came of it, where the provider did not accept it.
+    pub refused: Option<BTreeMap<String, Fingerprint>>,
+    /// Repairs of stores whose value somebody changed.
+    pub repairs: BTreeMap<StoreKey, Repairs>,
+    /// When one of its generations was last revoked: an older listing still shows that one.
+    pub freed: Option<Time>,
+    /// When the provider accepted one of its secrets last.
+    pub proof: Option<Proof>,
+    /// It was tried to see the account's clock.
+    pub looked: bool,
+    /// When the account last began to answer again.
+    pub recovered: Option<Time>,
+    /// When an operator last asked for something.
+    pub pressed: Option<Time>,
+    /// An operator wants it now: the next run asks the provider in spite of its call for patience.
+    pub forced: bool,
+    /// When an operator last asked for something that does not wait for the grace of the generation before.
+    pub hurried: Option<Time>,
+    /// When the process was started, an inventory was read, or a store's directory was made anew.
+    pub resumed: Option<Time>,
+}
+
+/// Repairs of one store whose value somebody changed.
+#[derive(Clone, Debug, Default)]
+pub struct Repairs {
+    /// In a row, without a long time between.
+    count: u32,
+    /// Consumers are told of none before this.
+    quiet_until: Option<Time>,
+}
+
+impl Repairs {
+    /// Whether consumers are told of a repair at `now`. The time until they are told of another grows with each.
+    pub fn tells(&mut self, now: Time, drift_every: Span) -> bool {
+        let calm = self.quiet_until.is_none_or(|until| now - until >= LONGEST_QUIET);
+        if self.quiet_until.is_some_and(|until| now < until && until - now <= LONGEST_QUIET) {
+            return false;
+        }
+        self.count = if calm { 1 } else { self.count.saturating_add(1) };
+        // The first repair is of an accident; a second one soon after it is of a habit.
+        let quiet = drift_every.checked_mul(1 << self.count.min(10)).unwrap_or(LONGEST_QUIET).min(LONGEST_QUIET);
+        self.quiet_until = Some(later(now, quiet));
+        true
+    }
+}
+
+/// Looks for the token of a lost mint that found nothing. That is what most of them find, and no failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looks {
+    pub count: u32,
+    pub last: Time,
+    /// When the last look was begun that the provider answered.
+    pub seen: Option<Time>,
+}
+
+/// What a listing may lack.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missing {
+    /// A generation, in this revision.
+    Generation(GenerationNo, u32),
+    /// The token of a mint without an answer.
+    Lost(Marker),
+}
+
+impl Missing {
+    /// `generation`, should a listing lack it.
+    pub fn of(generation: &Generation) -> Self {
+        Self::Generation(generation.number, generation.revision)
+    }
+}
+
+impl Memo {
+    /// When it is proven that what a listing begun at `listed` lacks is gone, as far as listings can tell: now, where that is
+    /// not later than `listed`.
+    ///
+    /// Law: absence proves death only after two complete listings that were begun the settling time or more apart. One page
+    /// may be stale, a filter may be wrong, and some services list what they have made or ended only after a while.
+    pub fn proven_absent(&mut self, missing: Missing, listed: Time, settle: Span) -> Time {
+        let first = self.absent.entry(missing).or_insert(listed);
+        // The clock may have been set back since.
+        *first = (*first).min(listed);
+        later(*first, settle.max(Span::milliseconds(1)))
+    }
+}
