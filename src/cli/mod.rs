@@ -207,6 +207,7 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   patrold status                one line for each token
   patrold status gps-ingest     everything about one token
+  patrold status --ready        for the health check of a container
   patrold status --json | jq -r '.tokens[] | select(.condition != \"fine\") | .name'";
 
 const EXPLAIN_EXAMPLES: &str = "\

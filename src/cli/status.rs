@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::inventory::{Environment, defaults};
 use crate::names::TokenName;
 use crate::report::status::{JournalStatus, Status, build};
+use crate::view::readiness::Readiness;
 
 use super::reading::{Journaled, inventory, unknown_token};
 use super::{Complaint, Console};
@@ -27,10 +28,16 @@ pub struct StatusArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Say only whether the daemon is ready, as `/readyz` does: exit 0 if so, 1 if not. For health checks of containers
+    #[arg(long, conflicts_with_all = ["json", "names"])]
+    ready: bool,
 }
 
 /// Shows the status of the running daemon, or else of the journal.
 pub(super) fn run(args: &StatusArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    if args.ready {
+        return ready(config, console);
+    }
     let mut status = gather(config, console)?;
     for name in &args.names {
         if !status.tokens.iter().any(|token| token.name == *name) {
@@ -55,17 +62,24 @@ pub(super) fn run(args: &StatusArgs, config: &Path, console: &mut Console) -> Re
     Ok(if status.journal.unreadable.is_empty() { Exit::Fine } else { Exit::Partly })
 }
 
+/// Judges the running daemon. Nobody who is not running is ready; what it answered came from its scheduler.
+fn ready(config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+    let status = match inventory(config, SystemClock.now(), console) {
+        Ok(inventory) => Client::new(&inventory.daemon)?.status()?,
+        Err(_) => usual_status(),
+    };
+    let Some(status) = status else { return Err(Complaint::failed("no daemon is running")) };
+    let readiness = Readiness::judge(&status, true);
+    write!(console.out, "{}", readiness.text(false))?;
+    Ok(if readiness.is_ready(false) { Exit::Fine } else { Exit::Failed })
+}
+
 fn gather(config: &Path, console: &mut Console) -> Result<Status, Complaint> {
     let now = SystemClock.now();
     let mut inventory = match inventory(config, now, console) {
         Ok(inventory) => inventory,
         // A daemon goes on with its last valid inventory, and who sees that the new one is invalid asks for its status.
-        Err(complaint) => {
-            return usual_sockets()
-                .iter()
-                .find_map(|socket| Client::at(socket).and_then(|client| client.status()).ok().flatten())
-                .ok_or(complaint);
-        }
+        Err(complaint) => return usual_status().ok_or(complaint),
     };
     if let Some(status) = Client::new(&inventory.daemon)?.status()? {
         return Ok(status);
@@ -82,6 +96,11 @@ fn gather(config: &Path, console: &mut Console) -> Result<Status, Complaint> {
     let unreadable = journal.unreadable.into_iter().map(|(_, why)| why).collect();
     let about = JournalStatus { state_dir, failure: None, unreadable };
     Ok(build(&inventory, &journal.states, about, now))
+}
+
+/// The status of a daemon that listens where it does by default.
+fn usual_status() -> Option<Status> {
+    usual_sockets().iter().find_map(|socket| Client::at(socket).and_then(|client| client.status()).ok().flatten())
 }
 
 /// Where a daemon listens whose inventory says nothing about it.

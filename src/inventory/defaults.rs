@@ -16,6 +16,9 @@ pub const LOG_FORMAT: LogFormat = LogFormat::Auto;
 /// Longer than one request may take in all (connect, headers, body), shorter than the 90 s after which systemd kills.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// The same where patrold is the first process of a container: engines kill it ten seconds after they asked it to stop.
+pub const DRAIN_TIMEOUT_OF_CONTAINERS: Duration = Duration::from_secs(8);
+
 /// A token that somebody deletes by hand is noticed within the hour; one listing per account is cheap.
 pub const POLL_EVERY: Span = Span::hours(1);
 

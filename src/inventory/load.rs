@@ -46,12 +46,14 @@ pub struct Environment {
     pub state_dir_named: bool,
     /// Where the control socket goes, unless the inventory says otherwise.
     pub runtime_dir: Option<PathBuf>,
+    /// This process is the first of a container, which has seconds when it is to stop.
+    pub first_process: bool,
 }
 
 impl Environment {
     /// `$STATE_DIRECTORY` and `$RUNTIME_DIRECTORY` as systemd sets them, else the XDG directories of the user.
     pub fn of_process() -> Self {
-        Self::from_variables(|name| env::var_os(name))
+        Self { first_process: std::process::id() == 1, ..Self::from_variables(|name| env::var_os(name)) }
     }
 
     fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -66,6 +68,7 @@ impl Environment {
             state_dir: systemd("STATE_DIRECTORY")
                 .or_else(|| Some(xdg("XDG_STATE_HOME").or_else(home)?.join("patrold"))),
             runtime_dir: systemd("RUNTIME_DIRECTORY").or_else(|| Some(xdg("XDG_RUNTIME_DIR")?.join("patrold"))),
+            first_process: false,
         }
     }
 }
@@ -97,6 +100,7 @@ fn load_with(
         now,
         state_dir: environment.state_dir.as_deref(),
         state_dir_named: environment.state_dir_named,
+        first_process: environment.first_process,
         runtime_dir: environment.runtime_dir.as_deref(),
         providers: providers.as_deref(),
         definitions: &definitions,
@@ -120,6 +124,7 @@ pub fn interpret_text(text: &str, definitions: &Definitions, now: Time) -> (Opti
         now,
         state_dir: Some(Path::new("/var/lib/patrold")),
         state_dir_named: true,
+        first_process: false,
         runtime_dir: Some(Path::new("/run/patrold")),
         providers: None,
         definitions,

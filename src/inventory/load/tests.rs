@@ -369,8 +369,24 @@ fn the_environment_says_where_things_go() {
             state_dir: state_dir.map(Into::into),
             state_dir_named,
             runtime_dir: runtime_dir.map(Into::into),
+            first_process: false,
         };
         assert_eq!(environment(set), expected, "{set:?}");
+    }
+}
+
+#[test]
+fn the_first_process_of_a_container_stops_within_its_engine_s_patience() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("patrold.toml");
+    for (first_process, text, timeout) in [
+        (false, "", defaults::DRAIN_TIMEOUT),
+        (true, "", defaults::DRAIN_TIMEOUT_OF_CONTAINERS),
+        (true, "[daemon]\ndrain-timeout = \"60s\"\n", std::time::Duration::from_secs(60)),
+    ] {
+        fs::write(&path, text).unwrap();
+        let loaded = load_with(&path, &Environment { first_process, ..environment() }, now(), &|_| Ok(()));
+        assert_eq!(loaded.inventory.unwrap().daemon.drain_timeout, timeout, "{first_process} {text}");
     }
 }
 

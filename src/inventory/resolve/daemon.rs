@@ -36,9 +36,11 @@ pub(super) fn resolve(spec: Option<&DaemonSpec>, context: &Context<'_>) -> Optio
         log_format: spec.and_then(|spec| spec.log_format.as_ref()).map_or(defaults::LOG_FORMAT, |format| format.value),
         seal_key: spec.and_then(|spec| spec.seal_key.as_ref()).map(|key| key.value.clone()),
         providers: around.providers.map(Path::to_owned),
-        drain_timeout: spec
-            .and_then(|spec| spec.drain_timeout.as_ref())
-            .map_or(defaults::DRAIN_TIMEOUT, |timeout| timeout.value),
+        drain_timeout: match spec.and_then(|spec| spec.drain_timeout.as_ref()) {
+            Some(timeout) => timeout.value,
+            None if around.first_process => defaults::DRAIN_TIMEOUT_OF_CONTAINERS,
+            None => defaults::DRAIN_TIMEOUT,
+        },
     })
 }
 

@@ -37,6 +37,7 @@ pub struct Surroundings<'a> {
     pub state_dir: Option<&'a Path>,
     /// The service manager gave it.
     pub state_dir_named: bool,
+    pub first_process: bool,
     /// Where the control socket goes where the inventory gives none.
     pub runtime_dir: Option<&'a Path>,
     /// `[daemon] providers`, made absolute.

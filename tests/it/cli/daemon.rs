@@ -84,6 +84,11 @@ fn a_running_daemon_answers() {
     let text = String::from_utf8(world.run(&["status"]).stdout).unwrap();
     assert!(text.starts_with("patrold "), "{text}");
 
+    let ready = world.run(&["status", "--ready"]);
+    let text = String::from_utf8(ready.stdout).unwrap();
+    assert_eq!(ready.status.code(), Some(1), "{text}");
+    assert!(text.contains("not ready\nreason: 2 tokens without a first secret"), "{text}");
+
     let explained = world.json(&["explain", "ci", "--json"], 0);
     assert_eq!((&explained["daemon"], &explained["rules"][0]["rule"]), (&true.into(), &"first-issue".into()));
     assert_eq!(world.run(&["explain", "nobody"]).status.code(), Some(2));
@@ -113,4 +118,7 @@ fn a_running_daemon_answers() {
     }
     let output = world.run(&["status"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon is running; showing the journal"));
+    let output = world.run(&["status", "--ready"]);
+    assert_eq!(output.status.code(), Some(1), "nobody who is not running is ready");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon is running"), "{output:?}");
 }
