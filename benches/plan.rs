@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use patrold::clock::{Span, SystemClock};
@@ -16,11 +15,11 @@ use patrold::inventory::diff::diff;
 use patrold::inventory::{Inventory, TokenPolicy};
 use patrold::journal::key::KeySource;
 use patrold::journal::sqlite::SqliteJournal;
-use patrold::journal::{Commit, Journal as _};
+use patrold::journal::{Change, Head};
 use patrold::names::{GenerationNo, TokenName};
 use patrold::provider::{Expiry, Remote};
 use patrold::rotation::reason::Reason;
-use patrold::rotation::run::Held;
+use patrold::rotation::run::{Held, Restored};
 use patrold::rotation::state::Generation;
 use patrold::rotation::{Event, TokenState};
 use patrold::secret::{Fingerprint, Fingerprinter, Secret};
@@ -94,7 +93,7 @@ fn settled(token: &TokenPolicy, fingerprint: &Fingerprint) -> TokenState {
         fingerprints: BTreeMap::from([("token".to_owned(), fingerprint.clone())]),
         compromised: None,
     };
-    let mut held = Held::new(TokenState::default());
+    let mut held = Held::new(Restored::default());
     held.note(token, at, Event::Adopted { generation });
     for store in &token.stores {
         held.note(token, at, Event::StoreWritten { store: store.key.clone() });
@@ -172,25 +171,26 @@ async fn fill(config: &Path) {
     let loaded = inventory(config);
     let (journal, opened) =
         SqliteJournal::open(&loaded.daemon.state_dir, &KeySource::StateDirectory, now()).expect("a journal");
-    let journal = Arc::new(journal);
     let secret = Secret::new("a secret of about forty characters or so");
     let fingerprint = opened.fingerprinter.of(&secret);
     let mut names: HashSet<TokenName> = HashSet::new();
     let tokens: Vec<_> = loaded.tokens.values().collect();
     for group in tokens.chunks(512) {
-        let commits = group.iter().map(|token| {
+        let changes = group.iter().map(|token| {
             let path = token.stores[0].replaces().expect("a file store");
             write_private(path, secret.expose());
             let state = Some(serde_json::to_string(&settled(token, &fingerprint)).expect("states are JSON"));
-            let commit =
-                Commit { token: token.name.clone(), at: now(), records: Vec::new(), state, secrets: Vec::new() };
             names.insert(token.name.clone());
-            let journal = Arc::clone(&journal);
-            async move { journal.commit(commit).await }
+            Change {
+                token: token.name.clone(),
+                follows: Head::default(),
+                at: now(),
+                records: Vec::new(),
+                state,
+                secrets: Vec::new(),
+            }
         });
-        for result in futures_util::future::join_all(commits).await {
-            result.expect("the journal can be written");
-        }
+        journal.revise(changes.collect()).await.expect("the journal can be written");
     }
     assert_eq!(names.len(), LARGE);
 }

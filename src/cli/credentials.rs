@@ -47,7 +47,7 @@ async fn managed(inventory: &Inventory, token: &TokenName, key: Option<&KeySourc
             let states = journal.states().map_err(|error| failed(&error))?;
             let state = states.into_iter().find(|(name, _)| name == token).map(|(_, state)| state);
             let state = state.map(|stored| restore(&stored)).transpose().map_err(|error| failed(&error))?;
-            if let Some(current) = state.as_ref().and_then(|state| state.phase.current()) {
+            if let Some(current) = state.as_ref().and_then(|restored| restored.state.phase.current()) {
                 let slot = current.generation.slot(token);
                 let key =
                     key.ok_or_else(|| Complaint::failed("the key that seals the journal's secrets is not there"))?;

@@ -48,7 +48,7 @@ impl Journaled {
         let mut read = Self { exists: true, ..Self::default() };
         for (name, stored) in journal.states().map_err(|error| unreadable(&error))? {
             match restore(&stored) {
-                Ok(state) => drop(read.states.insert(name, state)),
+                Ok(restored) => drop(read.states.insert(name, restored.state)),
                 Err(error) => {
                     let why = unreadable_state(&name, &error);
                     read.unreadable.push((name, why));

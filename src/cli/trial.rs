@@ -115,7 +115,7 @@ async fn drive(
     let settings = &inventory.daemon;
     let key = KeySource::resolve(settings.seal_key.as_ref(), |name| std::env::var_os(name))
         .map_err(|error| failed(&error))?;
-    let notebook = Notebook::open(&settings.state_dir, &key, SystemClock.now()).map_err(|error| {
+    let notebook = Notebook::open(&settings.state_dir, &key, SystemClock.now()).await.map_err(|error| {
         failed(&error).with_help("run this as the user that patrold runs as; one test at a time may run")
     })?;
     let accounts = accounts(inventory, account, &notebook, &key).await?;

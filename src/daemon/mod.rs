@@ -13,6 +13,7 @@ pub mod http;
 mod log_event;
 pub mod once;
 pub mod orphans;
+mod ownership;
 pub mod real;
 mod reaper;
 pub mod registry;
@@ -134,7 +135,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     let mut readable = BTreeMap::new();
     for (name, stored) in states {
         match restore(&stored) {
-            Ok(state) => drop(readable.insert(name, state)),
+            Ok(restored) => drop(readable.insert(name, restored)),
             Err(error) => {
                 let why = unreadable_state(&name, &error);
                 tracing::error!(event = event::STATE_UNREADABLE, token = %name, "{why}");

@@ -12,7 +12,7 @@ use crate::outcome::Failure;
 use crate::rotation::TokenState;
 use crate::rotation::decide::Rest;
 use crate::rotation::reckoning::Proof;
-use crate::rotation::run::Held;
+use crate::rotation::run::{Held, Restored};
 
 /// One token. Its state is changed by one run at a time.
 #[derive(Debug)]
@@ -39,9 +39,9 @@ pub struct View {
 }
 
 impl Token {
-    /// A token whose journal ends in `state`.
-    pub fn new(policy: Arc<TokenPolicy>, wanted: bool, state: TokenState) -> Self {
-        let held = Held::new(state);
+    /// A token as its journal tells of it.
+    pub fn new(policy: Arc<TokenPolicy>, wanted: bool, restored: Restored) -> Self {
+        let held = Held::new(restored);
         let view = View { state: Arc::clone(held.state()), rest: None, stuck: None, proof: None };
         Self {
             policy: Mutex::new(policy),

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use crate::clock::Time;
 use crate::journal::key::{self, IfLost, KeyError, KeySource, NewKey};
 use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
-use crate::journal::{Commit, Journal as _, SecretChange, SecretSlot};
+use crate::journal::{Change, Journal as _, SecretChange, SecretSlot};
 use crate::names::{GenerationNo, TokenName};
 use crate::outcome::{Failure, FailureCode};
-use crate::rotation::run::{RestoreError, draft, restore};
+use crate::rotation::run::{RestoreError, Restored, draft, restore};
 use crate::rotation::{Event, apply};
 use crate::secret::{Fingerprint, SecretParts};
 
@@ -53,9 +53,10 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
         secrets.extend(parts.map(|parts| (slot, parts)));
     }
     let count = secrets.len();
-    let mut commits = Vec::with_capacity(states.len());
+    let mut changes = Vec::with_capacity(states.len());
     for (token, stored) in states {
-        let mut state = restore(&stored).map_err(|error| RekeyError::State(token.clone(), error))?;
+        let restored = restore(&stored).map_err(|error| RekeyError::State(token.clone(), error))?;
+        let Restored { mut state, head: follows } = restored;
         let fingerprint = |parts: &SecretParts| -> BTreeMap<String, Fingerprint> {
             let of = |(part, secret): (&str, _)| (part.to_owned(), prepared.sealer().fingerprinter().of(secret));
             parts.iter().map(of).collect()
@@ -69,7 +70,8 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
         state = apply(state, now, &event).map_err(|misfit| RekeyError::State(token.clone(), misfit.into()))?;
         let unwritable = |error: serde_json::Error| RekeyError::State(token.clone(), error.into());
         let kept = secrets.iter().filter(|(slot, _)| slot.token == token);
-        commits.push(Commit {
+        changes.push(Change {
+            follows,
             at: now,
             records: vec![draft(now, &event).map_err(unwritable)?],
             state: Some(serde_json::to_string(&state).map_err(unwritable)?),
@@ -79,7 +81,7 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
             token,
         });
     }
-    journal.reseal(commits, prepared.sealer()).await.map_err(RekeyError::Failed)?;
+    journal.reseal(changes, prepared.sealer()).await.map_err(RekeyError::Failed)?;
     // The journal's lock is held until the key is in its place.
     prepared.settle()?;
     drop(journal);
@@ -122,13 +124,15 @@ pub async fn open_current(state_dir: &Path, key: &KeySource, now: Time) -> Resul
 pub async fn give_up(state_dir: &Path, key: &KeySource, now: Time) -> Result<usize, RekeyError> {
     let (journal, opened) = SqliteJournal::open_with(state_dir, key, IfLost::GoOn, now)?;
     let mut lost = 0;
+    let mut changes = Vec::new();
     for (token, stored) in opened.states {
         let slots: Vec<_> = opened.unreadable.iter().filter(|slot| slot.token == token).cloned().collect();
         if slots.is_empty() {
             continue;
         }
         let unwritable = |error: serde_json::Error| RekeyError::State(token.clone(), error.into());
-        let mut state = restore(&stored).map_err(|error| RekeyError::State(token.clone(), error))?;
+        let restored = restore(&stored).map_err(|error| RekeyError::State(token.clone(), error))?;
+        let Restored { mut state, head: follows } = restored;
         let current = state.phase.current().map(|current| &current.generation);
         let mut records = Vec::new();
         if let Some(generation) = current.filter(|generation| slots.contains(&generation.slot(&token))) {
@@ -140,7 +144,8 @@ pub async fn give_up(state_dir: &Path, key: &KeySource, now: Time) -> Result<usi
         }
         let secrets = slots.into_iter().map(|slot| SecretChange::Erase { slot }).collect();
         let state = Some(serde_json::to_string(&state).map_err(unwritable)?);
-        journal.commit(Commit { at: now, records, state, secrets, token }).await.map_err(RekeyError::Failed)?;
+        changes.push(Change { follows, at: now, records, state, secrets, token });
     }
+    journal.revise(changes).await.map_err(RekeyError::Failed)?;
     Ok(lost)
 }

@@ -116,10 +116,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::journal::{Commit, Stored};
-    use crate::names::{GenerationNo, TokenName};
+    use crate::journal::{Commit, CommitError, Fence, Head, Settled, Stored};
+    use crate::names::{AccountName, GenerationNo, TokenName};
     use crate::outcome::Failure;
     use crate::provider::{Expiry, Remote};
+    use crate::rotation::run::Restored;
     use crate::rotation::state::{Current, Delivery, Generation};
     use crate::rotation::tests::policy;
     use crate::rotation::{Phase, TokenState};
@@ -130,8 +131,16 @@ mod tests {
     struct Counted(AtomicUsize);
 
     impl Journal for Arc<Counted> {
-        async fn commit(&self, _: Commit) -> Result<(), Failure> {
-            Ok(())
+        async fn claim(&self, account: &AccountName) -> Result<Fence, Failure> {
+            Ok(Fence { account: account.clone(), epoch: 0 })
+        }
+
+        async fn commit(&self, _: Commit) -> Result<Head, CommitError> {
+            Ok(Head::default())
+        }
+
+        async fn settle(&self, _: &TokenName, _: Head) -> Result<Settled, Failure> {
+            Ok(Settled::Unwritten)
         }
 
         fn reachable(&self) -> Result<(), Failure> {
@@ -179,7 +188,11 @@ mod tests {
         const TOKENS: usize = 800;
         let (tokens, journal) = (Arc::new(Registry::default()), Arc::new(Counted::default()));
         let insert = |name: &str, state: TokenState| {
-            let token = super::super::registry::Token::new(Arc::new(policy::token()), true, state);
+            let token = super::super::registry::Token::new(
+                Arc::new(policy::token()),
+                true,
+                Restored { state, head: Head::default() },
+            );
             tokens.insert(name.parse().unwrap(), Arc::new(token));
         };
         (0..TOKENS).for_each(|n| insert(&format!("t{n}"), steady(1)));

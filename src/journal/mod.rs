@@ -2,10 +2,13 @@
 //!
 //! The journal knows nothing of rotations: it keeps records (a kind and a JSON body each), the state that they add up
 //! to per token, and sealed secrets. In the middle of a rotation the state is left out: the records since the last one
-//! tell the rest. Three implementations: SQLite, one in memory for tests, and later a replicated one.
+//! tell the rest. Two implementations: SQLite, and one in memory for tests.
+//!
+//! Law: a commit names the [`Head`] that it follows and the [`Fence`] that it is made under. Where the token's journal
+//! ends elsewhere, or another process has taken the claim, nothing of it is written. A commit without an answer is
+//! neither written nor refused: reading ([`Journal::settle`]) tells what became of it, before anything else is done.
 
 pub mod key;
-pub mod lock;
 pub mod memory;
 pub mod record;
 pub mod seal;
@@ -15,8 +18,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::clock::Time;
-use crate::names::{GenerationNo, TokenName};
-use crate::outcome::Failure;
+use crate::names::{AccountName, GenerationNo, TokenName};
+use crate::outcome::{Failure, FailureCode};
 use crate::secret::SecretParts;
 
 /// Where a secret is kept: renewals in place count revisions of one generation.
@@ -49,16 +52,72 @@ pub enum SecretChange {
     },
 }
 
-/// What is committed at once: all of it or nothing.
+/// Where the journal of one token ends, and the next commit goes on. The default: nothing was committed yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head(i64);
+
+/// The claim that a commit is made under. A claim that is taken again has a higher epoch, and commits under the old one
+/// are refused from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub account: AccountName,
+    pub epoch: u64,
+}
+
+/// What happens to one token at once: all of it or nothing.
 #[derive(Clone, Debug)]
-pub struct Commit {
+pub struct Change {
     pub token: TokenName,
+    pub follows: Head,
     pub at: Time,
     pub records: Vec<Draft>,
     /// The token's state after the records, as JSON: a cache that saves replaying them at start. `None`: a later commit
     /// has it. The first commit of a token must not leave it out.
     pub state: Option<String>,
     pub secrets: Vec<SecretChange>,
+}
+
+/// A change, and the claim that allows it.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    pub fence: Fence,
+    pub change: Change,
+}
+
+/// Why a commit was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Another process has taken the claim. Nothing was written.
+    #[error("another process has taken over the journal: let one of the two run")]
+    Fenced,
+    /// The token's journal goes on after the head that was to be followed: what it tells now. Nothing was written, or this
+    /// very commit was, by an earlier try of unknown outcome.
+    #[error("the journal of the token has changed since it was read")]
+    Overtaken(Box<Stored>),
+    /// Written or not, nobody knows: [`Journal::settle`] tells.
+    #[error("{0}")]
+    Unknown(Failure),
+    /// Nothing was written.
+    #[error("{0}")]
+    Refused(Failure),
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Unknown(failure) | CommitError::Refused(failure) => failure,
+            denied => Self::new(FailureCode::Journal, denied.to_string()),
+        }
+    }
+}
+
+/// What became of a commit of unknown outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The token's journal ends where it did. The commit may still arrive; the same one, made again, is written once.
+    Unwritten,
+    /// The token's journal goes on: what it tells now. Whoever holds the token sees whether that is the commit.
+    Moved(Box<Stored>),
 }
 
 /// What the journal tells of a token.
@@ -70,13 +129,21 @@ pub struct Stored {
     pub since: Vec<String>,
     /// The highest version among those records; 0: there are none.
     pub newest: u32,
+    /// What the next commit follows.
+    pub head: Head,
 }
 
 /// The journal as the rotation machine sees it.
 pub trait Journal: Send + Sync + 'static {
-    /// Makes `commit` durable. When this returns `Ok`, it survives a power cut; when it returns `Err`, nothing of it
-    /// was written.
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Takes the claim of `account`, whoever had it. Commits under its fence are accepted until the next claim.
+    fn claim(&self, account: &AccountName) -> impl Future<Output = Result<Fence, Failure>> + Send;
+
+    /// Makes `commit` durable. When this returns `Ok`, it survives a power cut, and the token's journal ends at the head
+    /// that is given.
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Head, CommitError>> + Send;
+
+    /// Reads what became of a commit of unknown outcome that was to follow `after`.
+    fn settle(&self, token: &TokenName, after: Head) -> impl Future<Output = Result<Settled, Failure>> + Send;
 
     /// Whether the next start would find what is committed now. Two looks at the file system at most.
     fn reachable(&self) -> Result<(), Failure>;
@@ -89,8 +156,16 @@ pub trait Journal: Send + Sync + 'static {
 }
 
 impl<J: Journal> Journal for Arc<J> {
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), Failure>> + Send {
+    fn claim(&self, account: &AccountName) -> impl Future<Output = Result<Fence, Failure>> + Send {
+        self.as_ref().claim(account)
+    }
+
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Head, CommitError>> + Send {
         self.as_ref().commit(commit)
+    }
+
+    fn settle(&self, token: &TokenName, after: Head) -> impl Future<Output = Result<Settled, Failure>> + Send {
+        self.as_ref().settle(token, after)
     }
 
     fn reachable(&self) -> Result<(), Failure> {
@@ -104,4 +179,10 @@ impl<J: Journal> Journal for Arc<J> {
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send {
         self.as_ref().secret(slot)
     }
+}
+
+/// What reading tells of a commit that was to follow `after`, where `stored` is what the journal tells now.
+fn settled(stored: Option<Stored>, after: Head) -> Settled {
+    let stored = stored.unwrap_or_default();
+    if stored.head == after { Settled::Unwritten } else { Settled::Moved(Box::new(stored)) }
 }

@@ -238,7 +238,7 @@ fn of_token(
         let words = "the inventory says paused: remove `paused`, or ask with `patrold rotate`";
         add(by(Reason::Paused), None, words.to_owned());
     }
-    let lasting = [Reason::CredentialMissing, Reason::JournalUnwritable, Reason::HeldBack];
+    let lasting = [Reason::CredentialMissing, Reason::JournalUnwritable, Reason::HeldBack, Reason::NotOwner];
     if lasting.into_iter().any(|reason| token.next.reason == by(reason)) {
         add(&token.next.reason, None, token.next.why.clone());
     }

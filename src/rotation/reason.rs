@@ -73,6 +73,7 @@ reasons! {
     WatchOnly = "watch-only", "its provider cannot mint: it is watched, and somebody replaces it by hand";
     CredentialMissing = "credential-missing", "waits for the token that its account authenticates with";
     JournalUnwritable = "journal-unwritable", "the journal cannot be written";
+    NotOwner = "not-owner", "another process has taken over its account: let one of the two run";
 }
 
 #[cfg(test)]

@@ -3,6 +3,10 @@
 //! Whatever was noted is durable before the next effect begins. Looking at something is no effect: what such a look is
 //! preceded by is committed together with what it finds. A commit that fails keeps what it holds, a new secret above
 //! all, in memory and is tried again before anything else is done.
+//!
+//! Law: what a commit without an answer led to is read before anything else is done. Taken for refused, it would be made
+//! twice; taken for written, it could be lost. Where another process has taken the account, the run ends, and what it
+//! had not committed is nobody's: the next owner knows what the journal knows.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,7 +17,9 @@ use crate::account::Listing;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::TokenPolicy;
 use crate::journal::record;
-use crate::journal::{Commit, Draft, Journal, SecretChange, SecretSlot, Stored};
+use crate::journal::{
+    Change, Commit, CommitError, Draft, Fence, Head, Journal, SecretChange, SecretSlot, Settled, Stored,
+};
 use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::ProviderClock;
@@ -42,6 +48,8 @@ const SHORTEST_REST: Span = Span::milliseconds(100);
 #[derive(Debug, Default)]
 pub struct Held {
     pub(super) state: Arc<TokenState>,
+    /// Where its journal ends.
+    head: Head,
     pub memo: Memo,
     /// How many changes of files that secrets may come from this token has looked at.
     pub changes: u64,
@@ -51,18 +59,42 @@ pub struct Held {
     secrets: Vec<SecretChange>,
     /// How many records were committed since the state was; `None`: this process did not commit it yet.
     behind: Option<usize>,
+    /// A commit whose outcome is unknown; what it holds is still noted above.
+    sent: Option<Sent>,
     /// The last commit failed.
     stuck: Option<(u32, Failure)>,
+    /// The journal has denied a commit: what this process holds of the token is not what the journal knows.
+    denied: Option<Denied>,
     /// An event did not fit: nothing that this process holds of the token is believed any more.
     misfit: Option<Misfit>,
     /// A run is under way; where none is, the last one did not come to its end.
     running: bool,
 }
 
+/// Why the journal denied a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Another process has taken the account.
+    Fenced,
+    /// The token's journal went on without this process.
+    Overtaken,
+}
+
+/// A commit on its way, and what it makes durable.
+#[derive(Debug)]
+struct Sent {
+    commit: Commit,
+    /// The state that it leads to.
+    state: Arc<TokenState>,
+    /// How many of the noted events it holds, and of the secrets.
+    events: usize,
+    secrets: usize,
+}
+
 impl Held {
-    /// A token whose journal ends in `state`.
-    pub fn new(state: TokenState) -> Self {
-        Self { state: Arc::new(state), ..Self::default() }
+    /// A token as its journal tells of it.
+    pub fn new(restored: Restored) -> Self {
+        Self { state: Arc::new(restored.state), head: restored.head, ..Self::default() }
     }
 
     /// The state, pending notes included.
@@ -80,11 +112,16 @@ impl Held {
         self.misfit
     }
 
-    /// Whether only the journal knows the token's state: a run panicked half-way, or an event did not fit and what was
-    /// noted before it is durable.
+    /// Why the journal denied the last commit, where it did.
+    pub fn denied(&self) -> Option<Denied> {
+        self.denied
+    }
+
+    /// Whether only the journal knows the token's state: a run panicked half-way, the journal went on without this
+    /// process, or an event did not fit and what was noted before it is durable.
     pub fn torn(&self) -> bool {
         let noted = !self.pending.is_empty() || !self.secrets.is_empty();
-        self.running || self.misfit.is_some() && !noted
+        self.running || self.denied == Some(Denied::Overtaken) || self.misfit.is_some() && !noted
     }
 
     /// Notes that `event` happened at `at`. It is durable after the next [`Machine::run`]. One that does not fit is not
@@ -122,6 +159,8 @@ impl Held {
 #[derive(Clone, Debug)]
 pub struct Context {
     pub policy: Arc<TokenPolicy>,
+    /// The claim of its account.
+    pub fence: Fence,
     /// The token is in the inventory.
     pub wanted: bool,
     pub abilities: Arc<Abilities>,
@@ -177,7 +216,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             && let Err(failure) = self.recover(held, &context.policy.name).await
         {
             held.stuck = Some((held.attempts(), failure));
-            return self.stuck(held);
+            return self.halted(held);
+        }
+        if held.denied.is_some() {
+            return self.halted(held);
         }
         held.running = true;
         let rest = self.steps(held, context).await;
@@ -189,9 +231,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// of unknown outcome.
     pub async fn recover(&self, held: &mut Held, token: &TokenName) -> Result<(), Failure> {
         let stored = self.journal.stored(token).await?;
-        let state = stored.as_ref().map(restore).transpose();
-        let state = state.map_err(|error| Failure::new(FailureCode::Journal, error.to_string()))?;
-        *held = Held::new(state.unwrap_or_default());
+        let restored = stored.as_ref().map(restore).transpose();
+        let restored = restored.map_err(|error| Failure::new(FailureCode::Journal, error.to_string()))?;
+        *held = Held::new(restored.unwrap_or_default());
         Ok(())
     }
 
@@ -202,8 +244,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             if held.misfit.is_some() {
                 break;
             }
-            if held.stuck.is_some() && self.flush(held, context, true).await.is_err() {
-                return self.stuck(held);
+            if held.stuck.is_some()
+                && let Err(rest) = self.flush(held, context, true).await
+            {
+                return rest;
             }
             // The answer to the step before may have been the first that showed this clock.
             let clock = self.effects.clock(&context.policy.account.name);
@@ -215,8 +259,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             let stopping = self.effects.stopping();
             let looks = matches!(&step, Step::Act(action) if action.only_looks());
             let resting = stopping || matches!(step, Step::Rest(_));
-            if (stopping || !looks) && self.flush(held, context, resting).await.is_err() {
-                return self.stuck(held);
+            if (stopping || !looks)
+                && let Err(rest) = self.flush(held, context, resting).await
+            {
+                return rest;
             }
             match step {
                 Step::Act(action) if stopping && !finishes(&held.state.phase, &action) => {
@@ -230,61 +276,142 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Step::Note(_) => {}
             }
         }
-        let until = self.clock.now() + Span::minutes(1);
         match self.flush(held, context, true).await {
-            Ok(()) => Rest { until: Some(until), reason: Reason::BackingOff, next: None },
-            Err(_) => self.stuck(held),
+            Ok(()) => self.later(),
+            Err(rest) => rest,
         }
     }
 
     /// Makes everything that was noted durable, and then tells of it. The state goes along where the token is `resting`;
-    /// while it is not, the next commit is near, and replaces the state again.
-    async fn flush(&self, held: &mut Held, context: &Context, resting: bool) -> Result<(), Failure> {
+    /// while it is not, the next commit is near, and replaces the state again. Where that fails, gives the rest that
+    /// follows.
+    async fn flush(&self, held: &mut Held, context: &Context, resting: bool) -> Result<(), Rest> {
+        if let Some(sent) = held.sent.take() {
+            self.settle(held, sent).await?;
+        }
         if held.pending.is_empty() && held.secrets.is_empty() {
             // Nothing is begun whose end could not be noted.
             if let Err(failure) = self.journal.reachable() {
-                held.stuck = Some((held.attempts(), failure.clone()));
-                return Err(failure);
+                return Err(self.stuck(held, failure));
             }
             held.stuck = None;
             return Ok(());
         }
-        let token = &context.policy.name;
         let records = held.pending.iter().map(|(at, event)| draft(*at, event)).collect::<Result<_, _>>();
         let behind = held.behind.map(|behind| behind + held.pending.len()).filter(|behind| *behind <= MOST_REPLAYED);
         let whole = resting || behind.is_none();
         let state = whole.then(|| serde_json::to_string(&*held.state)).transpose();
-        let commit = match (records, state) {
-            (Ok(records), Ok(state)) => Ok(Commit {
-                token: token.clone(),
-                at: held.pending.last().map_or_else(|| self.clock.now(), |(at, _)| *at),
-                records,
-                state,
-                secrets: held.secrets.clone(),
-            }),
-            (Err(error), _) | (_, Err(error)) => Err(Failure::new(FailureCode::Journal, error.to_string())),
+        let (records, state) = match (records, state) {
+            (Ok(records), Ok(state)) => (records, state),
+            (Err(error), _) | (_, Err(error)) => {
+                return Err(self.stuck(held, Failure::new(FailureCode::Journal, error.to_string())));
+            }
         };
-        let committed = match commit {
-            Ok(commit) => self.journal.commit(commit).await,
-            Err(failure) => Err(failure),
+        let change = Change {
+            token: context.policy.name.clone(),
+            follows: held.head,
+            at: held.pending.last().map_or_else(|| self.clock.now(), |(at, _)| *at),
+            records,
+            state,
+            secrets: held.secrets.clone(),
         };
-        if let Err(failure) = committed {
-            held.stuck = Some((held.attempts(), failure.clone()));
-            return Err(failure);
-        }
-        held.stuck = None;
-        held.behind = if whole { Some(0) } else { behind };
-        held.secrets.clear();
-        for (at, event) in std::mem::take(&mut held.pending) {
-            self.effects.announce(token, at, &event, &held.state).await;
-        }
-        Ok(())
+        let sent = Sent {
+            commit: Commit { fence: context.fence.clone(), change },
+            state: Arc::clone(&held.state),
+            events: held.pending.len(),
+            secrets: held.secrets.len(),
+        };
+        self.send(held, sent).await
     }
 
-    fn stuck(&self, held: &Held) -> Rest {
-        let attempts = held.stuck.as_ref().map_or(1, |(attempts, _)| *attempts);
-        let wait = backoff::next(attempts, Life::For(Span::minutes(5)), self.effects.draw());
-        Rest { until: Some(self.clock.now() + wait), reason: Reason::JournalUnwritable, next: None }
+    /// Commits. Where the answer is lost, what became of it is read at once; what cannot be read is read by the next run,
+    /// before anything else.
+    async fn send(&self, held: &mut Held, sent: Sent) -> Result<(), Rest> {
+        match self.journal.commit(sent.commit.clone()).await {
+            Ok(head) => {
+                self.durable(held, sent, head).await;
+                Ok(())
+            }
+            Err(CommitError::Fenced) => Err(self.denied(held, Denied::Fenced)),
+            Err(CommitError::Overtaken(stored)) => self.moved(held, sent, &stored).await,
+            Err(CommitError::Refused(failure)) => Err(self.stuck(held, failure)),
+            Err(CommitError::Unknown(failure)) => {
+                let change = &sent.commit.change;
+                match self.journal.settle(&change.token, change.follows).await {
+                    Ok(Settled::Moved(stored)) => self.moved(held, sent, &stored).await,
+                    Ok(Settled::Unwritten) | Err(_) => {
+                        held.sent = Some(sent);
+                        Err(self.stuck(held, failure))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds out what became of a commit of unknown outcome, and makes the same one again where it is not written.
+    async fn settle(&self, held: &mut Held, sent: Sent) -> Result<(), Rest> {
+        let change = &sent.commit.change;
+        match self.journal.settle(&change.token, change.follows).await {
+            Ok(Settled::Moved(stored)) => self.moved(held, sent, &stored).await,
+            Ok(Settled::Unwritten) => self.send(held, sent).await,
+            Err(failure) => {
+                held.sent = Some(sent);
+                Err(self.stuck(held, failure))
+            }
+        }
+    }
+
+    /// The token's journal went on after what `sent` followed. Where it leads to the same state, that was this commit: no
+    /// two have the same rotation, times and fingerprints.
+    async fn moved(&self, held: &mut Held, sent: Sent, stored: &Stored) -> Result<(), Rest> {
+        match restore(stored) {
+            Ok(restored) if restored.state == *sent.state => {
+                self.durable(held, sent, restored.head).await;
+                Ok(())
+            }
+            _ => Err(self.denied(held, Denied::Overtaken)),
+        }
+    }
+
+    /// `sent` is durable: tells of what it holds.
+    async fn durable(&self, held: &mut Held, sent: Sent, head: Head) {
+        let change = sent.commit.change;
+        held.head = head;
+        held.stuck = None;
+        held.behind = if change.state.is_some() { Some(0) } else { held.behind.map(|behind| behind + sent.events) };
+        held.secrets.drain(..sent.secrets);
+        let events: Vec<_> = held.pending.drain(..sent.events).collect();
+        for (at, event) in events {
+            self.effects.announce(&change.token, at, &event, &sent.state).await;
+        }
+    }
+
+    fn stuck(&self, held: &mut Held, failure: Failure) -> Rest {
+        held.stuck = Some((held.attempts(), failure));
+        self.halted(held)
+    }
+
+    fn denied(&self, held: &mut Held, denied: Denied) -> Rest {
+        held.denied = Some(denied);
+        self.halted(held)
+    }
+
+    /// What follows where a commit was not made.
+    fn halted(&self, held: &Held) -> Rest {
+        match held.denied {
+            Some(Denied::Fenced) => Rest { until: None, reason: Reason::NotOwner, next: None },
+            Some(Denied::Overtaken) => self.later(),
+            None => {
+                let attempts = held.stuck.as_ref().map_or(1, |(attempts, _)| *attempts);
+                let wait = backoff::next(attempts, Life::For(Span::minutes(5)), self.effects.draw());
+                Rest { until: Some(self.clock.now() + wait), reason: Reason::JournalUnwritable, next: None }
+            }
+        }
+    }
+
+    /// After a bug: soon enough for the token, not often enough to flood anybody.
+    fn later(&self) -> Rest {
+        Rest { until: Some(self.clock.now() + Span::minutes(1)), reason: Reason::BackingOff, next: None }
     }
 }
 
@@ -340,14 +467,22 @@ pub enum RestoreError {
 
 /// The part of a state that every version reads.
 #[derive(Deserialize)]
-struct Head {
+struct Heading {
     #[serde(default)]
     version: StateVersion,
 }
 
-/// The state of a token that the journal tells of.
-pub fn restore(stored: &Stored) -> Result<TokenState, RestoreError> {
-    let Head { version: StateVersion(found) } = serde_json::from_str(&stored.state)?;
+/// A token as its journal tells of it. The default: it tells nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Restored {
+    pub state: TokenState,
+    /// What the next commit follows.
+    pub head: Head,
+}
+
+/// What the journal tells of a token, records replayed.
+pub fn restore(stored: &Stored) -> Result<Restored, RestoreError> {
+    let Heading { version: StateVersion(found) } = serde_json::from_str(&stored.state)?;
     for (found, known) in [(found, state::VERSION), (stored.newest, record::VERSION)] {
         if found > known {
             return Err(RestoreError::Newer { found, known });
@@ -358,7 +493,7 @@ pub fn restore(stored: &Stored) -> Result<TokenState, RestoreError> {
         let line: Line<'_> = serde_json::from_str(body)?;
         state = apply(state, line.at, &line.event)?;
     }
-    Ok(state)
+    Ok(Restored { state, head: stored.head })
 }
 
 /// `event` as a record of the journal.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Time;
 use crate::journal::key::KeySource;
 use crate::journal::sqlite::{OpenError, SqliteJournal};
-use crate::journal::{Commit, Draft, Journal, SecretChange, SecretSlot};
+use crate::journal::{Change, Commit, CommitError, Draft, Fence, Head, Journal, SecretChange, SecretSlot, Settled};
 use crate::names::{AccountName, GenerationNo, InstanceId, Marker, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Params, Remote, Subject};
@@ -126,6 +126,8 @@ impl Event {
 #[derive(Debug)]
 pub struct Notebook<J> {
     journal: J,
+    fence: Fence,
+    head: Head,
     instance: InstanceId,
     state: State,
     /// Where it is, for people.
@@ -139,20 +141,27 @@ pub enum NotebookError {
     Open(#[from] OpenError),
     #[error("{}: what earlier tests left cannot be read: {source}", place.display())]
     State { place: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Claim(#[from] Failure),
 }
 
 impl Notebook<Arc<SqliteJournal>> {
-    /// Opens it in the state directory of a daemon, which may be running. Blocks.
-    pub fn open(state_dir: &Path, key: &KeySource, now: Time) -> Result<Self, NotebookError> {
+    /// Opens it in the state directory of a daemon, which may be running. Blocks for as long as that takes.
+    pub async fn open(state_dir: &Path, key: &KeySource, now: Time) -> Result<Self, NotebookError> {
         let place = state_dir.join(FOLDER);
         let (journal, opened) = SqliteJournal::open(&place, key, now)?;
         let stored = opened.states.into_iter().find(|(token, _)| *token == name());
-        let state = match stored {
-            Some((_, stored)) => serde_json::from_str(&stored.state)
-                .map_err(|source| NotebookError::State { place: place.clone(), source })?,
-            None => State::default(),
+        let (head, state) = match stored {
+            Some((_, stored)) => {
+                let state = serde_json::from_str(&stored.state)
+                    .map_err(|source| NotebookError::State { place: place.clone(), source })?;
+                (stored.head, state)
+            }
+            None => (Head::default(), State::default()),
         };
-        Ok(Self { journal: Arc::new(journal), instance: opened.instance, state, place })
+        let journal = Arc::new(journal);
+        let fence = journal.claim(&NAME.parse().expect("letters and a dash are an account's name")).await?;
+        Ok(Self { journal, fence, head, instance: opened.instance, state, place })
     }
 }
 
@@ -226,14 +235,30 @@ impl<J: Journal> Notebook<J> {
     async fn note(&mut self, at: Time, event: Event, secrets: Vec<SecretChange>) -> Result<(), Failure> {
         self.state.apply(&event);
         let unwritable = |error: serde_json::Error| Failure::new(FailureCode::Journal, error.to_string());
-        let commit = Commit {
+        let state = serde_json::to_string(&self.state).map_err(unwritable)?;
+        let change = Change {
             token: name(),
+            follows: self.head,
             at,
             records: vec![Draft { kind: event.kind(), body: serde_json::to_string(&event).map_err(unwritable)? }],
-            state: Some(serde_json::to_string(&self.state).map_err(unwritable)?),
+            state: Some(state.clone()),
             secrets,
         };
-        self.journal.commit(commit).await
+        let (failure, stored) = match self.journal.commit(Commit { fence: self.fence.clone(), change }).await {
+            Ok(head) => {
+                self.head = head;
+                return Ok(());
+            }
+            Err(CommitError::Unknown(failure)) => match self.journal.settle(&name(), self.head).await {
+                Ok(Settled::Moved(stored)) => (failure, stored),
+                Ok(Settled::Unwritten) | Err(_) => return Err(failure),
+            },
+            // By an earlier commit of unknown outcome.
+            Err(CommitError::Overtaken(stored)) => (CommitError::Overtaken(stored.clone()).into(), stored),
+            Err(error) => return Err(error.into()),
+        };
+        self.head = stored.head;
+        if stored.state == state { Ok(()) } else { Err(failure) }
     }
 }
 

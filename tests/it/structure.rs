@@ -58,7 +58,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         ],
         "what blocks is moved off the runtime in few places",
     ),
-    ("thread::sleep", &["journal/lock"], "waits belong to the clock; the lock is waited for where blocking is allowed"),
+    (
+        "thread::sleep",
+        &["journal/sqlite/lease"],
+        "waits belong to the clock; the lock is waited for where blocking is allowed",
+    ),
 ];
 
 type Name = Vec<String>;

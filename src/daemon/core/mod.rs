@@ -21,11 +21,12 @@ use crate::names::{AccountName, TokenName};
 use crate::outcome::FailureCode;
 use crate::rotation::decide::Rest;
 use crate::rotation::reason::Reason;
-use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::run::{Context, Denied, Held, Machine, Restored};
 use crate::rotation::{Event, Phase, TokenState};
 
 pub use poll::Poll;
 
+use super::ownership::Ownership;
 use super::real::Real;
 use super::registry::{Registry, Token};
 use super::urgency::urgency;
@@ -37,6 +38,7 @@ pub struct Core<C, J> {
     pub machine: Machine<Real<C, J>, J, C>,
     pub accounts: Arc<Accounts<C>>,
     pub tokens: Arc<Registry>,
+    ownership: Ownership<J>,
     inventory: RwLock<Arc<Inventory>>,
     /// What the journal knows of tokens that are in no inventory any more, nor their accounts.
     strays: Vec<(TokenName, Arc<TokenState>)>,
@@ -56,7 +58,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     pub async fn new(
         machine: Machine<Real<C, J>, J, C>,
         inventory: Arc<Inventory>,
-        states: BTreeMap<TokenName, TokenState>,
+        states: BTreeMap<TokenName, Restored>,
         unreadable: &[SecretSlot],
     ) -> Self {
         let clock = machine.clock.clone();
@@ -64,11 +66,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let tokens = Arc::clone(&machine.effects.tokens);
         accounts.update(&inventory).await;
         let resumed = RwLock::new(clock.now());
+        let ownership = Ownership::new(machine.journal.clone());
         let mut core = Self {
             clock,
             machine,
             accounts,
             tokens,
+            ownership,
             inventory: RwLock::new(inventory),
             strays: Vec::new(),
             polls: RwLock::default(),
@@ -76,8 +80,24 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             resumed,
             relieved: RwLock::default(),
         };
+        core.own_accounts().await;
         core.strays = core.adopt_states(states, unreadable).await;
         core
+    }
+
+    /// Takes the accounts of the inventory that are not owned.
+    async fn own_accounts(&self) {
+        for account in self.inventory().accounts.keys() {
+            if let Err(failure) = self.ownership.take(account).await {
+                tracing::error!(
+                    event = event::ACCOUNT_LOST,
+                    %account,
+                    code = failure.code.code(),
+                    error = %failure,
+                    "the account cannot be taken; nothing is done with its tokens"
+                );
+            }
+        }
     }
 
     /// Gives accounts that authenticate with a managed token its current secret, where they have none of it yet: when
@@ -122,7 +142,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             if let Some(token) = self.tokens.get(name) {
                 token.want(Arc::clone(policy));
             } else {
-                let token = Token::new(Arc::clone(policy), true, TokenState::default());
+                let token = Token::new(Arc::clone(policy), true, Restored::default());
                 self.tokens.insert(name.clone(), Arc::new(token));
             }
         }
@@ -132,6 +152,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             }
         }
         *self.inventory.write().unwrap_or_else(PoisonError::into_inner) = inventory;
+        self.own_accounts().await;
         *self.resumed.write().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
         changes
     }
@@ -187,6 +208,20 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 "a step does not fit what is known of the token; its state is read from the journal again"
             );
         }
+        match held.denied() {
+            Some(Denied::Fenced) => tracing::error!(
+                event = event::ACCOUNT_LOST,
+                token = %name,
+                account = %context.policy.account.name,
+                "another process has taken over the journal; nothing is done with the account's tokens"
+            ),
+            Some(Denied::Overtaken) => tracing::error!(
+                event = event::JOURNAL_OVERTAKEN,
+                token = %name,
+                "the journal has changed without this process; the token's state is read from it again"
+            ),
+            None => {}
+        }
         if let Some(failure) = held.stuck() {
             tracing::error!(
                 event = event::JOURNAL_STUCK,
@@ -227,6 +262,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let member = self.accounts.get(&policy.account.name)?;
         let listing = listing_for(&member, &policy, state);
         Some(Context {
+            fence: self.ownership.fence(&policy.account.name)?,
             wanted: token.wanted(),
             abilities: Arc::clone(&member.abilities),
             refused: refused(&member, &policy),

@@ -9,6 +9,7 @@ use crate::inventory::{Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
 use crate::names::TokenName;
 use crate::outcome::{Failure, FailureCode};
+use crate::rotation::run::Restored;
 use crate::rotation::state::Orphan;
 use crate::rotation::{Event, Phase, TokenState};
 
@@ -18,21 +19,21 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// Gives the states of tokens that nothing can be done for.
     pub(super) async fn adopt_states(
         &self,
-        mut states: BTreeMap<TokenName, TokenState>,
+        mut states: BTreeMap<TokenName, Restored>,
         unreadable: &[SecretSlot],
     ) -> Vec<(TokenName, Arc<TokenState>)> {
         let inventory = self.inventory();
         for (name, policy) in &inventory.tokens {
-            let mut state = states.remove(name).unwrap_or_default();
-            let params = state.phase.generations_mut().filter_map(|generation| generation.params.as_mut());
+            let mut restored = states.remove(name).unwrap_or_default();
+            let params = restored.state.phase.generations_mut().filter_map(|generation| generation.params.as_mut());
             params.for_each(|params| params.share(&policy.params));
-            self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::clone(policy), true, state)));
+            self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::clone(policy), true, restored)));
         }
         let mut strays = Vec::new();
-        for (name, state) in states {
-            match leftover_policy(&inventory, &name, &state) {
-                Some(policy) => self.tokens.insert(name, Arc::new(Token::new(Arc::new(policy), false, state))),
-                None => strays.push((name, Arc::new(state))),
+        for (name, restored) in states {
+            match leftover_policy(&inventory, &name, &restored.state) {
+                Some(policy) => self.tokens.insert(name, Arc::new(Token::new(Arc::new(policy), false, restored))),
+                None => strays.push((name, Arc::new(restored.state))),
             }
         }
         for (name, token) in self.tokens.all() {

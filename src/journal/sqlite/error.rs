@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use super::lease::LockError;
 use crate::journal::key::KeyError;
-use crate::journal::lock::LockError;
 use crate::outcome::{Failure, FailureCode};
 
 /// Why a journal was not opened.

@@ -4,6 +4,7 @@
 //! they reach that thread and opened by a connection of their own, so that a read never waits for a sync.
 
 mod error;
+mod lease;
 mod place;
 mod prune;
 mod read;
@@ -22,23 +23,23 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use tokio::sync::oneshot;
 
 pub use self::error::{OpenError, VerifyError};
+use self::lease::{Lease, Lock};
 use self::place::Place;
 pub use self::prune::Pruned;
 pub use self::read::ReadOnly;
 use self::writer::{Job, Sealed, Writer};
 use super::key::{self, IfLost, KeyOrigin, KeySource};
-use super::lock::StateLock;
 use super::seal::{KeyId, Sealer};
-use super::{Commit, Journal, SecretChange, SecretSlot, Stored};
+use super::{Change, Commit, CommitError, Fence, Head, Journal, SecretChange, SecretSlot, Settled, Stored, settled};
 use crate::clock::Time;
-use crate::names::{GenerationNo, InstanceId, TokenName};
+use crate::names::{AccountName, GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::{Fingerprinter, SecretParts};
 
 /// The database, in the state directory.
 pub const DATABASE: &str = "journal.db";
 
-/// The journal of a running daemon. It holds the lock of the state directory until it is dropped; dropping it waits
+/// The journal of a running daemon. It holds the lease of the state directory until it is dropped; dropping it waits
 /// for the commits that were begun.
 #[derive(Debug)]
 pub struct SqliteJournal {
@@ -50,7 +51,7 @@ pub struct SqliteJournal {
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     /// Last, so that the lock is held until the writer is done.
-    _lock: StateLock,
+    lease: Lease,
 }
 
 /// What a start finds in the journal.
@@ -90,7 +91,7 @@ impl SqliteJournal {
         let failed = |source| OpenError::Io { path: state_dir.to_owned(), source };
         let state_dir = std::path::absolute(state_dir).map_err(failed)?;
         let mut notes = prepare_directory(&state_dir).map_err(failed)?;
-        let lock = StateLock::acquire(&state_dir, now)?;
+        let lock = Lock::acquire(&state_dir, now)?;
         // A kill while the key was made may have left a temporary file; that it stays is no reason not to start.
         let _ = crate::durable::sweep(&state_dir);
 
@@ -110,6 +111,7 @@ impl SqliteJournal {
         let version = schema::check(&connection, &path)?;
         schema::prepare_writer(&connection).map_err(database)?;
         schema::migrate(&mut connection, version).map_err(database)?;
+        let lease = lock.begin(&connection).map_err(database)?;
         let instance = schema::instance(&connection, &path)?;
         let sealer = match interrupted(&connection, &path, &state_dir, key, origin)? {
             Some(new) => new,
@@ -142,7 +144,7 @@ impl SqliteJournal {
         }
         let fingerprinter = sealer.fingerprinter().clone();
         let reader = Mutex::new(reader);
-        let journal = Self { sealer, path, place, reader, jobs: Some(jobs), writer: Some(writer), _lock: lock };
+        let journal = Self { sealer, path, place, reader, jobs: Some(jobs), writer: Some(writer), lease };
         Ok((journal, Opened { instance, states, fingerprinter, key: origin, unreadable, bereft, notes }))
     }
 
@@ -168,23 +170,28 @@ impl SqliteJournal {
         rows.into_iter().map(slot).collect()
     }
 
-    /// Commits all of `commits` or none, their secrets sealed with another key. This journal cannot open them afterwards.
-    pub async fn reseal(&self, commits: Vec<Commit>, sealer: &Sealer) -> Result<(), Failure> {
-        let commits = commits.into_iter().map(|commit| seal(commit, sealer)).collect::<Result<_, _>>()?;
-        self.ask(|answer| Job::All(commits, answer)).await
+    /// Makes all of `changes` or none.
+    pub async fn revise(&self, changes: Vec<Change>) -> Result<(), Failure> {
+        self.reseal(changes, &self.sealer).await
+    }
+
+    /// Makes all of `changes` or none, their secrets sealed with another key. This journal cannot open them afterwards.
+    pub async fn reseal(&self, changes: Vec<Change>, sealer: &Sealer) -> Result<(), Failure> {
+        let seal = |change| seal(change, self.lease.epoch, sealer);
+        let changes = changes.into_iter().map(seal).collect::<Result<_, _>>()?;
+        self.ask(|answer| Job::All(changes, answer)).await.unwrap_or_else(|| Err(stopped()))
     }
 
     /// Removes records that are older than `before`; the chain of the others begins at a checkpoint from then on.
     pub async fn prune(&self, before: Time) -> Result<Pruned, Failure> {
-        self.ask(|answer| Job::Prune(before.timestamp_micros(), answer)).await
+        self.ask(|answer| Job::Prune(before.timestamp_micros(), answer)).await.unwrap_or_else(|| Err(stopped()))
     }
 
-    /// Has the writer do a job, and waits for its answer.
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Job) -> Result<T, Failure> {
-        let stopped = || Failure::new(FailureCode::Journal, "the journal's writer has stopped: restart the daemon");
+    /// Has the writer do a job, and waits for its answer. `None`: the writer has stopped, before the job or after it.
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Option<T> {
         let (answer, result) = oneshot::channel();
-        self.jobs.as_ref().and_then(|jobs| jobs.send(job(answer)).ok()).ok_or_else(stopped)?;
-        result.await.unwrap_or_else(|_| Err(stopped()))
+        self.jobs.as_ref()?.send(job(answer)).ok()?;
+        result.await.ok()
     }
 
     /// The sealed bytes in `slot`. Blocks, for less time than it takes to have it done by another thread: one look-up
@@ -202,9 +209,19 @@ impl SqliteJournal {
 }
 
 impl Journal for SqliteJournal {
-    async fn commit(&self, commit: Commit) -> Result<(), Failure> {
-        let sealed = seal(commit, &self.sealer)?;
-        self.ask(|answer| Job::Commit(sealed, answer)).await
+    async fn claim(&self, account: &AccountName) -> Result<Fence, Failure> {
+        // The lease is the claim of every account.
+        Ok(Fence { account: account.clone(), epoch: self.lease.epoch })
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Head, CommitError> {
+        let sealed = seal(commit.change, commit.fence.epoch, &self.sealer).map_err(CommitError::Refused)?;
+        let answer = self.ask(|answer| Job::Commit(sealed, answer)).await;
+        answer.unwrap_or_else(|| Err(CommitError::Unknown(stopped())))
+    }
+
+    async fn settle(&self, token: &TokenName, after: Head) -> Result<Settled, Failure> {
+        Ok(settled(self.stored(token).await?, after))
     }
 
     fn reachable(&self) -> Result<(), Failure> {
@@ -213,7 +230,8 @@ impl Journal for SqliteJournal {
 
     async fn stored(&self, token: &TokenName) -> Result<Option<Stored>, Failure> {
         let connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        read::stored(&connection, token).map_err(|error| error::failure(&self.path, &error))
+        let read = || read::stored(&connection.unchecked_transaction()?, token);
+        read().map_err(|error| error::failure(&self.path, &error))
     }
 
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
@@ -247,8 +265,12 @@ fn sealed(connection: &Connection, slot: &SecretSlot) -> rusqlite::Result<Option
         .optional()
 }
 
-/// `commit` with its secrets sealed.
-fn seal(commit: Commit, sealer: &Sealer) -> Result<Sealed, Failure> {
+fn stopped() -> Failure {
+    Failure::new(FailureCode::Journal, "the journal's writer has stopped: restart the daemon")
+}
+
+/// `change` with its secrets sealed, under the lease with the number `epoch`.
+fn seal(change: Change, epoch: u64, sealer: &Sealer) -> Result<Sealed, Failure> {
     let seal = |change| match change {
         SecretChange::Keep { slot, parts } => match sealer.seal(&slot, &parts) {
             Ok(sealed) => Ok((slot, Some(sealed))),
@@ -257,11 +279,13 @@ fn seal(commit: Commit, sealer: &Sealer) -> Result<Sealed, Failure> {
         SecretChange::Erase { slot } => Ok((slot, None)),
     };
     Ok(Sealed {
-        token: commit.token,
-        at: commit.at,
-        records: commit.records,
-        state: commit.state,
-        secrets: commit.secrets.into_iter().map(seal).collect::<Result<_, _>>()?,
+        epoch,
+        token: change.token,
+        follows: change.follows,
+        at: change.at,
+        records: change.records,
+        state: change.state,
+        secrets: change.secrets.into_iter().map(seal).collect::<Result<_, _>>()?,
     })
 }
 

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction};
 
 use super::error::{OpenError, VerifyError};
 use super::rows::{RECORDS, record};
 use super::{DATABASE, prune, schema, sealed};
 use crate::journal::key::KeySource;
 use crate::journal::record::{Broken, Record};
-use crate::journal::{SecretSlot, Stored};
+use crate::journal::{Head, SecretSlot, Stored};
 use crate::names::{InstanceId, TokenName};
 use crate::secret::SecretParts;
 
@@ -133,42 +133,59 @@ pub(super) fn states(connection: &Connection, path: &Path) -> Result<Vec<(TokenN
     // A look into the index for each token: most have no newer record.
     let mut statement = connection
         .prepare(
-            "SELECT states.token, states.state, records.body, records.version FROM states LEFT JOIN records \
-             ON records.token = states.token AND records.seq > states.seq ORDER BY states.token, records.seq",
+            "SELECT states.token, states.state, states.seq, records.body, records.version, records.seq FROM states \
+             LEFT JOIN records ON records.token = states.token AND records.seq > states.seq \
+             ORDER BY states.token, records.seq",
         )
         .map_err(failed)?;
     let mut rows = statement.query(()).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         let token = row.get_ref(0).and_then(|token| Ok(token.as_str()?)).map_err(failed)?;
-        let body: Option<String> = row.get(2).map_err(failed)?;
-        let version = row.get::<_, Option<u32>>(3).map_err(failed)?.unwrap_or(0);
+        let state_seq = row.get(2).map_err(failed)?;
+        let body: Option<String> = row.get(3).map_err(failed)?;
+        let version = row.get::<_, Option<u32>>(4).map_err(failed)?.unwrap_or(0);
+        let head = Head(row.get::<_, Option<i64>>(5).map_err(failed)?.unwrap_or(state_seq));
         if let Some((_, stored)) = stored.last_mut().filter(|(last, _)| last.as_str() == token) {
             stored.since.extend(body);
             stored.newest = stored.newest.max(version);
+            stored.head = head;
         } else {
             let state = row.get(1).map_err(failed)?;
-            stored.push((name(token, path)?, Stored { state, since: body.into_iter().collect(), newest: version }));
+            let since = body.into_iter().collect();
+            stored.push((name(token, path)?, Stored { state, since, newest: version, head }));
         }
     }
     Ok(stored)
 }
 
-/// What is known of one token.
-pub(super) fn stored(connection: &Connection, token: &TokenName) -> rusqlite::Result<Option<Stored>> {
-    // One transaction: the state, and the records since that very state.
-    let transaction = connection.unchecked_transaction()?;
+/// What is known of one token: its state, and the records since that very state, so that the caller reads both in one
+/// transaction.
+pub(super) fn stored(transaction: &Transaction, token: &TokenName) -> rusqlite::Result<Option<Stored>> {
     let state = transaction
         .prepare_cached("SELECT state, seq FROM states WHERE token = ?1")?
         .query_row([token.as_str()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
     let Some((state, seq)) = state else { return Ok(None) };
     let records = transaction
-        .prepare_cached("SELECT body, version FROM records WHERE token = ?1 AND seq > ?2 ORDER BY seq")?
-        .query_map(rusqlite::params![token.as_str(), seq], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<Vec<(String, u32)>>>()?;
-    let newest = records.iter().map(|(_, version)| *version).max().unwrap_or(0);
-    let since = records.into_iter().map(|(body, _)| body).collect();
-    Ok(Some(Stored { state, since, newest }))
+        .prepare_cached("SELECT body, version, seq FROM records WHERE token = ?1 AND seq > ?2 ORDER BY seq")?
+        .query_map(rusqlite::params![token.as_str(), seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<Vec<(String, u32, i64)>>>()?;
+    let newest = records.iter().map(|(_, version, _)| *version).max().unwrap_or(0);
+    let head = Head(records.last().map_or(seq, |(_, _, seq)| *seq));
+    let since = records.into_iter().map(|(body, _, _)| body).collect();
+    Ok(Some(Stored { state, since, newest, head }))
+}
+
+/// Where the journal of a token ends: its last record, or the last of all records when its state was written. Of records
+/// that were removed since, the state still knows the number.
+pub(super) fn head(connection: &Connection, token: &TokenName) -> rusqlite::Result<Head> {
+    connection
+        .prepare_cached(
+            "SELECT max(ifnull((SELECT max(seq) FROM records WHERE token = ?1), 0), \
+             ifnull((SELECT seq FROM states WHERE token = ?1), 0))",
+        )?
+        .query_row([token.as_str()], |row| row.get(0))
+        .map(Head)
 }
 
 pub(super) fn name(text: &str, path: &Path) -> Result<TokenName, OpenError> {

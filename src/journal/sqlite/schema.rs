@@ -10,10 +10,10 @@ use crate::journal::record::Chain;
 use crate::names::InstanceId;
 
 /// "PtrD": what tells a journal from other databases.
-const APPLICATION_ID: i64 = 0x5074_7244;
+pub(super) const APPLICATION_ID: i64 = 0x5074_7244;
 
 /// Step N brings a database from version N to N + 1. Steps that were released are never changed.
-const STEPS: &[&str] = &[
+pub(super) const STEPS: &[&str] = &[
     "
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -54,6 +54,10 @@ INSERT INTO meta VALUES ('instance', lower(hex(randomblob(4)))), ('transactions'
     "
 -- From this version on a state may be older than the last record of its token.
 DELETE FROM meta WHERE key = 'transactions';
+",
+    "
+-- From this version on every lease has an epoch, and commits under an old one are refused.
+INSERT INTO meta VALUES ('epoch', 0);
 ",
 ];
 

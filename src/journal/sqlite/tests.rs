@@ -4,11 +4,12 @@ use std::sync::Arc;
 use chrono::DateTime;
 use tempfile::TempDir;
 
+use super::lease::LockError;
+use super::writer::{Failed, Written};
 use super::*;
 use crate::journal::Draft;
 use crate::journal::key;
-use crate::journal::lock::LockError;
-use crate::journal::record::Chain;
+use crate::journal::record::{Chain, Record};
 use crate::secret::Secret;
 
 const NOW: Time = DateTime::UNIX_EPOCH;
@@ -33,21 +34,45 @@ fn keep(n: usize, generation: u32, secret: &str) -> SecretChange {
     SecretChange::Keep { slot: slot(n, generation), parts: SecretParts::new(Secret::new(secret)) }
 }
 
-fn commit(n: usize, kind: &'static str, secrets: Vec<SecretChange>) -> Commit {
+/// The first change of a token.
+fn change(n: usize, kind: &'static str, secrets: Vec<SecretChange>) -> Change {
     let records = vec![Draft { kind, body: format!("{{\"kind\":\"{kind}\"}}") }];
-    Commit { token: token(n), at: NOW, records, state: Some(format!("\"{kind}\"")), secrets }
+    Change { token: token(n), follows: Head::default(), at: NOW, records, state: Some(format!("\"{kind}\"")), secrets }
 }
 
 /// The same in the middle of a rotation, without a state.
-fn step(n: usize, kind: &'static str) -> Commit {
-    Commit { state: None, ..commit(n, kind, vec![]) }
+fn step(n: usize, kind: &'static str) -> Change {
+    Change { state: None, ..change(n, kind, vec![]) }
+}
+
+/// Commits `change` after whatever the journal knows.
+async fn put(journal: &SqliteJournal, change: Change) -> Result<Head, CommitError> {
+    let follows = journal.stored(&change.token).await.unwrap().unwrap_or_default().head;
+    let fence = journal.claim(&"a".parse().unwrap()).await.unwrap();
+    journal.commit(Commit { fence, change: Change { follows, ..change } }).await
+}
+
+/// The same, and it was refused for certain.
+async fn refusal(journal: &SqliteJournal, change: Change) -> Failure {
+    match put(journal, change).await {
+        Err(CommitError::Refused(failure)) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// States without what the next commit follows.
+fn headless(mut states: Vec<(TokenName, Stored)>) -> Vec<(TokenName, Stored)> {
+    for (_, stored) in &mut states {
+        stored.head = Head::default();
+    }
+    states
 }
 
 /// What is known of a token after `kind`, and the records of `since`.
 fn stored(n: usize, kind: &str, since: &[&str]) -> (TokenName, Stored) {
     let newest = if since.is_empty() { 0 } else { crate::journal::record::VERSION };
     let since = since.iter().map(|kind| format!("{{\"kind\":\"{kind}\"}}")).collect();
-    (token(n), Stored { state: format!("\"{kind}\""), since, newest })
+    (token(n), Stored { state: format!("\"{kind}\""), since, newest, head: Head::default() })
 }
 
 async fn secret(journal: &SqliteJournal, slot: &SecretSlot) -> Option<String> {
@@ -83,16 +108,16 @@ async fn every_commit_survives_a_power_cut() {
             "retired" => vec![SecretChange::Erase { slot: slot(0, 1) }],
             _ => vec![],
         };
-        journal.commit(commit(0, kind, secrets)).await.unwrap();
+        put(&journal, change(0, kind, secrets)).await.unwrap();
 
         let copy = power_cut(dir.path());
         let (restarted, opened) = open(copy.path());
-        assert_eq!(opened.states, [stored(0, kind, &[])]);
+        assert_eq!(headless(opened.states), [stored(0, kind, &[])]);
         assert_eq!(opened.instance, first.instance);
         let expected = (2..6).contains(&done).then(|| "hunter2".to_owned());
         assert_eq!(secret(&restarted, &slot(0, 1)).await, expected, "after {kind}");
         assert_eq!(ReadOnly::open(copy.path()).unwrap().verify_chain().unwrap(), done);
-        restarted.commit(commit(1, "intended", vec![])).await.unwrap();
+        put(&restarted, change(1, "intended", vec![])).await.unwrap();
     }
     drop(journal);
     let read = ReadOnly::open(dir.path()).unwrap();
@@ -106,22 +131,22 @@ async fn every_commit_survives_a_power_cut() {
 async fn what_was_committed_without_a_state_is_there_to_be_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());
-    journal.commit(commit(0, "steady", vec![])).await.unwrap();
-    journal.commit(commit(1, "steady", vec![])).await.unwrap();
-    journal.commit(step(0, "intended")).await.unwrap();
-    journal.commit(step(0, "minted")).await.unwrap();
-    let known = || ReadOnly::open(dir.path()).unwrap().states().unwrap();
+    put(&journal, change(0, "steady", vec![])).await.unwrap();
+    put(&journal, change(1, "steady", vec![])).await.unwrap();
+    put(&journal, step(0, "intended")).await.unwrap();
+    put(&journal, step(0, "minted")).await.unwrap();
+    let known = || headless(ReadOnly::open(dir.path()).unwrap().states().unwrap());
     assert_eq!(known(), [stored(0, "steady", &["intended", "minted"]), stored(1, "steady", &[])]);
 
     // However old: without them the state would be lost.
     let pruned = journal.prune(NOW + crate::clock::Span::days(1)).await.unwrap();
     assert_eq!((pruned.removed, pruned.first), (2, Some(3)));
     assert_eq!(known(), [stored(0, "steady", &["intended", "minted"]), stored(1, "steady", &[])]);
-    journal.commit(commit(0, "retired", vec![])).await.unwrap();
+    put(&journal, change(0, "retired", vec![])).await.unwrap();
     assert_eq!(known(), [stored(0, "retired", &[]), stored(1, "steady", &[])]);
     drop(journal);
     let (journal, opened) = open(dir.path());
-    assert_eq!(opened.states, known());
+    assert_eq!(headless(opened.states), known());
     assert_eq!(journal.prune(NOW + crate::clock::Span::days(1)).await.unwrap().first, Some(5));
 }
 
@@ -136,7 +161,7 @@ async fn commits_that_wait_together_share_a_transaction() {
     let commits: Vec<_> = (0..100)
         .map(|n| {
             let journal = Arc::clone(&journal);
-            tokio::spawn(async move { journal.commit(commit(n, "intended", vec![])).await })
+            tokio::spawn(async move { put(&journal, change(n, "intended", vec![])).await })
         })
         .collect();
     for _ in 0..1000 {
@@ -164,13 +189,13 @@ async fn one_commit_that_cannot_be_written_does_not_take_the_others_with_it() {
     let (go, wait) = mpsc::channel::<()>();
     journal.send(Job::Tamper(Box::new(move |_| wait.recv().unwrap())));
     let (one, bad, other, ()) = tokio::join!(
-        journal.commit(commit(1, "intended", vec![])),
-        journal.commit(commit(2, "bad", vec![keep(2, 1, "hunter2")])),
-        journal.commit(commit(3, "intended", vec![])),
+        put(&journal, change(1, "intended", vec![])),
+        put(&journal, change(2, "bad", vec![keep(2, 1, "hunter2")])),
+        put(&journal, change(3, "intended", vec![])),
         async { go.send(()).unwrap() },
     );
     assert!(one.is_ok() && other.is_ok());
-    assert_eq!(bad.unwrap_err().code, FailureCode::Journal);
+    assert!(matches!(bad, Err(CommitError::Refused(failure)) if failure.code == FailureCode::Journal));
     assert_eq!(secret(&journal, &slot(2, 1)).await, None, "nothing of a failed commit is written");
     drop(journal);
     let read = ReadOnly::open(dir.path()).unwrap();
@@ -186,14 +211,14 @@ async fn a_full_or_read_only_disk_fails_commits_until_it_is_mended() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = open(dir.path());
-        journal.commit(commit(0, "intended", vec![])).await.unwrap();
+        put(&journal, change(0, "intended", vec![])).await.unwrap();
         tamper(&journal, fault);
-        let failure = journal.commit(commit(0, "minted", vec![keep(0, 1, &"x".repeat(10_000))])).await.unwrap_err();
+        let failure = refusal(&journal, change(0, "minted", vec![keep(0, 1, &"x".repeat(10_000))])).await;
         assert_eq!(failure.code, FailureCode::Journal);
         assert!(failure.detail.contains(text) && failure.detail.contains(DATABASE), "{failure}");
         assert_eq!(secret(&journal, &slot(0, 1)).await, None);
         tamper(&journal, remedy);
-        journal.commit(commit(0, "minted", vec![keep(0, 1, "hunter2")])).await.unwrap();
+        put(&journal, change(0, "minted", vec![keep(0, 1, "hunter2")])).await.unwrap();
         assert_eq!(secret(&journal, &slot(0, 1)).await.as_deref(), Some("hunter2"));
         drop(journal);
         assert_eq!(ReadOnly::open(dir.path()).unwrap().verify_chain().unwrap(), 2);
@@ -214,12 +239,126 @@ fn an_error_from_commit_is_checked_against_the_database() {
     after.append(NOW, &token(0), &draft);
     let mut later = after.clone();
     later.append(NOW, &token(0), &draft);
-    let sealed = Sealed { token: token(0), at: NOW, records: vec![draft], state: Some("{}".into()), secrets: vec![] };
-    assert_eq!(writer.commit(&[sealed]), [Ok(())]);
-    let settle = |before, after| writer.settle(Err(rusqlite::Error::InvalidQuery), before, after);
-    assert!(settle(&before, &after).is_ok(), "it was committed after all");
-    assert!(settle(&after, &later).is_err(), "it was not");
-    assert!(settle(&after, &after).is_err(), "nobody knows: without records the chain does not tell");
+    let (epoch, follows) = (1, Head::default());
+    let (records, state, secrets) = (vec![draft], Some("{}".into()), vec![]);
+    let sealed = Sealed { epoch, token: token(0), follows, at: NOW, records, state, secrets };
+    assert_eq!(writer.commit(&[sealed]), [Ok(Head(1))]);
+    let settle = |writer: &Writer, before, after| {
+        writer.settle(Written::InDoubt(vec![Ok(Head(1))], rusqlite::Error::InvalidQuery), before, after)
+    };
+    assert!(settle(&writer, &before, &after).is_ok(), "it was committed after all");
+    let not = settle(&writer, &after, &later);
+    assert!(matches!(not, Err(Failed::Undone(_))), "it was not: {not:?}");
+    let bare = settle(&writer, &after, &after);
+    assert!(matches!(bare, Err(Failed::Undone(_))), "without records the chain does not tell, and again does no harm");
+    Connection::open(dir.path().join(DATABASE)).unwrap().execute_batch("DROP TABLE records").unwrap();
+    let unknown = settle(&writer, &before, &after);
+    assert!(matches!(unknown, Err(Failed::Unknown(_))), "the database does not tell: {unknown:?}");
+}
+
+#[tokio::test]
+async fn a_commit_that_follows_another_head_is_told_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let fence = journal.claim(&"a".parse().unwrap()).await.unwrap();
+    let send = |follows, it: Change| journal.commit(Commit { fence: fence.clone(), change: Change { follows, ..it } });
+    let first = send(Head::default(), change(0, "steady", vec![])).await.unwrap();
+    let other = send(Head::default(), change(1, "steady", vec![])).await.unwrap();
+    assert_ne!(first, other, "each token has its own");
+    let second = send(first, step(0, "intended")).await.unwrap();
+    for follows in [Head::default(), first, other] {
+        let Err(CommitError::Overtaken(stored)) = send(follows, change(0, "minted", vec![keep(0, 1, "x")])).await
+        else {
+            panic!("{follows:?}");
+        };
+        assert_eq!((stored.head, &stored.since[..]), (second, &["{\"kind\":\"intended\"}".to_owned()][..]));
+    }
+    assert_eq!(secret(&journal, &slot(0, 1)).await, None, "nothing of it is written");
+    // Records that are removed take nothing away from where a journal ends, nor does a start.
+    send(second, change(0, "retired", vec![])).await.unwrap();
+    send(other, change(1, "retired", vec![])).await.unwrap();
+    journal.prune(NOW + crate::clock::Span::days(1)).await.unwrap();
+    let head = journal.stored(&token(0)).await.unwrap().unwrap().head;
+    let settled = journal.settle(&token(0), head).await.unwrap();
+    assert_eq!(settled, Settled::Unwritten);
+    assert!(matches!(journal.settle(&token(0), second).await.unwrap(), Settled::Moved(stored) if stored.head == head));
+    drop(journal);
+    let (journal, opened) = open(dir.path());
+    assert_eq!(opened.states[0].1.head, head);
+    put(&journal, step(0, "intended")).await.unwrap();
+    assert_eq!(ReadOnly::open(dir.path()).unwrap().states().unwrap()[0].1.head, Head(6));
+}
+
+#[tokio::test]
+async fn a_lease_that_began_later_refuses_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    put(&journal, change(0, "steady", vec![])).await.unwrap();
+    // As a daemon does that found no lock: some file systems keep none.
+    let second = power_cut(dir.path());
+    let lock = Lock::acquire(second.path(), NOW).unwrap();
+    lock.begin(&Connection::open(dir.path().join(DATABASE)).unwrap()).unwrap();
+    assert_eq!(put(&journal, change(0, "intended", vec![keep(0, 1, "x")])).await, Err(CommitError::Fenced));
+    assert!(journal.revise(vec![change(1, "intended", vec![])]).await.is_err());
+    assert_eq!(secret(&journal, &slot(0, 1)).await, None, "nothing of it is written");
+    drop(journal);
+    let (journal, opened) = open(dir.path());
+    assert_eq!(headless(opened.states), [stored(0, "steady", &[])]);
+    put(&journal, change(0, "intended", vec![])).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_changes_are_made_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    put(&journal, change(0, "steady", vec![])).await.unwrap();
+    let changes = || vec![change(1, "steady", vec![]), change(0, "retired", vec![])];
+    assert!(journal.revise(changes()).await.is_err(), "one of them follows nothing that is there");
+    assert_eq!(headless(ReadOnly::open(dir.path()).unwrap().states().unwrap()), [stored(0, "steady", &[])]);
+    let mut changes = changes();
+    changes[1].follows = Head(1);
+    journal.revise(changes).await.unwrap();
+    assert_eq!(ReadOnly::open(dir.path()).unwrap().verify_chain().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_writer_that_has_died_leaves_an_unknown_outcome_that_reading_settles() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let head = put(&journal, change(0, "steady", vec![])).await.unwrap();
+    journal.send(Job::Tamper(Box::new(|_| panic!("as a bug would"))));
+    let unknown = put(&journal, change(0, "intended", vec![])).await.unwrap_err();
+    assert!(matches!(unknown, CommitError::Unknown(_)), "{unknown}");
+    assert_eq!(journal.settle(&token(0), head).await.unwrap(), Settled::Unwritten);
+}
+
+#[tokio::test]
+async fn a_journal_of_each_earlier_version_goes_on() {
+    for version in 1..schema::STEPS.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(DATABASE);
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(&schema::STEPS[..version].concat()).unwrap();
+        old.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
+        old.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
+        let instance = schema::instance(&old, &path).unwrap();
+        let mut chain = Chain::new(instance);
+        for n in 0..2 {
+            let record = chain.append(NOW, &token(n), &change(n, "steady", vec![]).records[0]);
+            let Record { seq, at_micros, token, kind, version, body, hash } = record;
+            let row = params![seq, at_micros, token, kind, version, body, hash];
+            old.execute("INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", row).unwrap();
+            old.execute("INSERT INTO states VALUES (?1, '\"steady\"', ?2)", params![token, seq]).unwrap();
+        }
+        drop(old);
+        assert_eq!(ReadOnly::open(dir.path()).unwrap().verify_chain().unwrap(), 2, "it is read as it is");
+        let (journal, opened) = open(dir.path());
+        assert_eq!((opened.instance, opened.states[1].1.head), (instance, Head(2)), "version {version}");
+        assert_eq!(headless(opened.states), [stored(0, "steady", &[]), stored(1, "steady", &[])]);
+        put(&journal, change(0, "intended", vec![])).await.unwrap();
+        drop(journal);
+        assert_eq!(ReadOnly::open(dir.path()).unwrap().verify_chain().unwrap(), 3);
+    }
 }
 
 #[tokio::test]
@@ -227,7 +366,7 @@ async fn a_lost_key_leaves_everything_but_the_secrets_to_an_operator_who_says_so
     let dir = tempfile::tempdir().unwrap();
     let (journal, first) = open(dir.path());
     assert_eq!(first.key, KeyOrigin::Made);
-    journal.commit(commit(0, "active", vec![keep(0, 1, "hunter2")])).await.unwrap();
+    put(&journal, change(0, "active", vec![keep(0, 1, "hunter2")])).await.unwrap();
     drop(journal);
     fs::remove_file(dir.path().join(key::FILE)).unwrap();
 
@@ -250,7 +389,7 @@ async fn a_lost_key_leaves_everything_but_the_secrets_to_an_operator_who_says_so
     let same = Secret::new("hunter2");
     assert_ne!(opened.fingerprinter.of(&same), first.fingerprinter.of(&same));
     let erase = SecretChange::Erase { slot: slot(0, 1) };
-    journal.commit(commit(0, "active", vec![keep(0, 2, "hunter3"), erase])).await.unwrap();
+    put(&journal, change(0, "active", vec![keep(0, 2, "hunter3"), erase])).await.unwrap();
     assert_eq!(secret(&journal, &slot(0, 2)).await.as_deref(), Some("hunter3"));
     drop(journal);
     let (_journal, opened) = open(dir.path());
@@ -261,7 +400,7 @@ async fn a_lost_key_leaves_everything_but_the_secrets_to_an_operator_who_says_so
 async fn an_erased_secret_leaves_no_bytes_behind() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());
-    journal.commit(commit(0, "active", vec![keep(0, 1, "hunter2")])).await.unwrap();
+    put(&journal, change(0, "active", vec![keep(0, 1, "hunter2")])).await.unwrap();
     let sealed = journal.sealed(&slot(0, 1)).unwrap().unwrap();
     let remains = || {
         fs::read_dir(dir.path()).unwrap().any(|entry| {
@@ -270,7 +409,7 @@ async fn an_erased_secret_leaves_no_bytes_behind() {
         })
     };
     assert!(remains(), "the search finds it while it is there");
-    journal.commit(commit(0, "retired", vec![SecretChange::Erase { slot: slot(0, 1) }])).await.unwrap();
+    put(&journal, change(0, "retired", vec![SecretChange::Erase { slot: slot(0, 1) }])).await.unwrap();
     drop(journal);
     assert!(!remains());
 }
@@ -280,7 +419,7 @@ async fn a_damaged_record_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());
     for n in 0..5 {
-        journal.commit(commit(n, "intended", vec![])).await.unwrap();
+        put(&journal, change(n, "intended", vec![])).await.unwrap();
     }
     drop(journal);
     let damage = |sql: &str| {

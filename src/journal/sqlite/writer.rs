@@ -2,7 +2,8 @@
 //! sync of the disk.
 //!
 //! A group that fails is tried once more, each commit alone, so that one that cannot be written does not take the
-//! others with it. The thread outlives every error: the next commit is simply tried.
+//! others with it. A group that may have been written is not tried again: its outcome is unknown. The thread outlives
+//! every error: the next commit is simply tried.
 //!
 //! Erased secrets are overwritten in the database file by `secure_delete`. Their sealed bytes also stand in the
 //! write-ahead log until it is copied back and cut off, which follows when nothing is committed for a second, and at
@@ -11,7 +12,7 @@
 //! is out of reach of any program that goes through the file system: old blocks of the cut-off log on the disk, and
 //! copies on flash cells or in snapshots, sealed all of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
 use super::error::failure;
+use super::lease;
 use super::place::Place;
 use super::prune::{self, PruneError, Pruned};
+use super::read;
 use super::schema::{self, PATIENCE};
 use crate::clock::Time;
 use crate::journal::record::Chain;
-use crate::journal::{Draft, SecretSlot};
+use crate::journal::{CommitError, Draft, Head, SecretSlot};
 use crate::names::{InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 
@@ -43,7 +46,10 @@ const TRUNCATE_PATIENCE: Duration = Duration::from_millis(20);
 /// A commit whose secrets are sealed.
 #[derive(Debug)]
 pub(super) struct Sealed {
+    /// Of the lease that it is made under.
+    pub(super) epoch: u64,
     pub(super) token: TokenName,
+    pub(super) follows: Head,
     pub(super) at: Time,
     pub(super) records: Vec<Draft>,
     /// `None`: the records tell of it.
@@ -54,7 +60,7 @@ pub(super) struct Sealed {
 
 /// What the writer is asked to do.
 pub(super) enum Job {
-    Commit(Sealed, oneshot::Sender<Result<(), Failure>>),
+    Commit(Sealed, oneshot::Sender<Answer>),
     /// All of them or none.
     All(Vec<Sealed>, oneshot::Sender<Result<(), Failure>>),
     /// Removes records that are older, in microseconds since 1970.
@@ -62,6 +68,33 @@ pub(super) enum Job {
     /// Lets a test break or mend the connection.
     #[cfg(test)]
     Tamper(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+/// What became of one commit.
+pub(super) type Answer = Result<Head, CommitError>;
+
+/// How far a transaction got that failed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// Nothing of it was written.
+    Undone(rusqlite::Error),
+    /// Whether it was written cannot be read either.
+    Unknown(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Undone(error)
+    }
+}
+
+impl Failed {
+    fn answer(self, path: &Path) -> CommitError {
+        match self {
+            Self::Undone(error) => CommitError::Refused(failure(path, &error)),
+            Self::Unknown(error) => CommitError::Unknown(failure(path, &error)),
+        }
+    }
 }
 
 /// When the write-ahead log is to be truncated.
@@ -121,7 +154,7 @@ impl Writer {
     fn serve(&mut self, job: Job) {
         match job {
             Job::All(commits, answer) => {
-                let result = self.transact(&commits).map_err(|error| failure(&self.path, &error));
+                let result = self.all(&commits).map_err(Failure::from);
                 // Whoever asked may have been cancelled; what was done stands all the same.
                 let _ = answer.send(result);
             }
@@ -176,24 +209,37 @@ impl Writer {
     }
 
     /// Makes `commits` durable: together, or where that fails, one by one.
-    pub(super) fn commit(&mut self, commits: &[Sealed]) -> Vec<Result<(), Failure>> {
+    pub(super) fn commit(&mut self, commits: &[Sealed]) -> Vec<Answer> {
         if commits.is_empty() {
             return Vec::new();
         }
         if let Err(failure) = self.place.check() {
-            return commits.iter().map(|_| Err(failure.clone())).collect();
+            return commits.iter().map(|_| Err(CommitError::Refused(failure.clone()))).collect();
         }
-        if self.transact(commits).is_ok() {
-            return commits.iter().map(|_| Ok(())).collect();
+        match self.transact(commits, Whole::EachAlone) {
+            Ok(answers) => answers,
+            Err(Failed::Undone(_)) if commits.len() > 1 => commits.iter().flat_map(|it| self.alone(it)).collect(),
+            Err(failed) => {
+                let error = failed.answer(&self.path);
+                commits.iter().map(|_| Err(error.clone())).collect()
+            }
         }
-        commits
-            .iter()
-            .map(|commit| self.transact(std::slice::from_ref(commit)).map_err(|error| failure(&self.path, &error)))
-            .collect()
+    }
+
+    fn alone(&mut self, commit: &Sealed) -> Vec<Answer> {
+        let answers = self.transact(std::slice::from_ref(commit), Whole::EachAlone);
+        answers.unwrap_or_else(|failed| vec![Err(failed.answer(&self.path))])
+    }
+
+    /// Makes `commits` durable, all of them or none.
+    fn all(&mut self, commits: &[Sealed]) -> Result<(), CommitError> {
+        self.place.check().map_err(CommitError::Refused)?;
+        let answers = self.transact(commits, Whole::AllOrNone).map_err(|failed| failed.answer(&self.path))?;
+        answers.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     /// One transaction, one sync.
-    fn transact(&mut self, commits: &[Sealed]) -> rusqlite::Result<()> {
+    fn transact(&mut self, commits: &[Sealed], whole: Whole) -> Result<Vec<Answer>, Failed> {
         if !self.connection.is_autocommit() {
             // A rollback failed earlier.
             self.connection.execute_batch("ROLLBACK")?;
@@ -201,7 +247,7 @@ impl Writer {
         // Read anew each time, from pages that are in memory: after an error nothing that was remembered is certain.
         let before = schema::chain(&self.connection, self.instance)?;
         let mut after = before.clone();
-        let result = write(&mut self.connection, commits, &mut after);
+        let result = write(&mut self.connection, commits, whole, &mut after);
         let result = self.settle(result, &before, &after);
         if self.truncation.is_some() || commits.iter().any(|commit| !commit.secrets.is_empty()) {
             self.put_off_truncation();
@@ -216,11 +262,17 @@ impl Writer {
     /// One gap remains. When the disk refuses the sync of the log, the transaction is undone; if the daemon is then
     /// killed before it commits anything else, recovery may find the transaction complete in the log and keep it. It
     /// reappears whole, in its place, which is what a kill after the commit would have looked like.
-    pub(super) fn settle(&self, result: rusqlite::Result<()>, before: &Chain, after: &Chain) -> rusqlite::Result<()> {
-        result.or_else(|error| match schema::chain(&self.connection, self.instance) {
-            Ok(end) if end == *after && end != *before && self.connection.is_autocommit() => Ok(()),
-            _ => Err(error),
-        })
+    pub(super) fn settle(&self, written: Written, before: &Chain, after: &Chain) -> Result<Vec<Answer>, Failed> {
+        let (answers, error) = match written {
+            Written::Durable(answers) => return Ok(answers),
+            Written::Never(error) => return Err(Failed::Undone(error)),
+            Written::InDoubt(answers, error) => (answers, error),
+        };
+        match schema::chain(&self.connection, self.instance) {
+            Ok(end) if end == *after && end != *before && self.connection.is_autocommit() => Ok(answers),
+            Ok(_) if self.connection.is_autocommit() => Err(Failed::Undone(error)),
+            _ => Err(Failed::Unknown(error)),
+        }
     }
 
     /// Copies the write-ahead log into the database and cuts it off. False: a reader was in the way.
@@ -232,16 +284,55 @@ impl Writer {
     }
 }
 
-/// Writes `commits` in one transaction, and takes `chain` along.
-fn write(connection: &mut Connection, commits: &[Sealed], chain: &mut Chain) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for commit in commits {
-        apply(&transaction, chain, commit)?;
-    }
-    transaction.commit()
+/// Whether commits stand together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whole {
+    /// One that is denied leaves the others alone.
+    EachAlone,
+    /// One that is denied undoes the others.
+    AllOrNone,
 }
 
-fn apply(transaction: &Transaction, chain: &mut Chain, commit: &Sealed) -> rusqlite::Result<()> {
+/// What became of a transaction, as far as its own answers tell.
+pub(super) enum Written {
+    Durable(Vec<Answer>),
+    /// It failed before its end.
+    Never(rusqlite::Error),
+    /// Its end failed, which a database may do in either way. The answers are those of a transaction that was written.
+    InDoubt(Vec<Answer>, rusqlite::Error),
+}
+
+/// Writes `commits` in one transaction, and takes `chain` along.
+fn write(connection: &mut Connection, commits: &[Sealed], whole: Whole, chain: &mut Chain) -> Written {
+    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+        let epoch = lease::epoch(&transaction)?;
+        let answers: Vec<_> =
+            commits.iter().map(|it| apply(&transaction, epoch, chain, it)).collect::<rusqlite::Result<_>>()?;
+        Ok((transaction, answers))
+    });
+    match begun {
+        Err(error) => Written::Never(error),
+        // Dropped, the transaction is rolled back.
+        Ok((_, answers)) if whole == Whole::AllOrNone && answers.iter().any(Result::is_err) => {
+            Written::Durable(answers)
+        }
+        Ok((transaction, answers)) => match transaction.commit() {
+            Ok(()) => Written::Durable(answers),
+            Err(error) => Written::InDoubt(answers, error),
+        },
+    }
+}
+
+/// Writes one commit; one that is denied writes nothing.
+fn apply(transaction: &Transaction, epoch: u64, chain: &mut Chain, commit: &Sealed) -> rusqlite::Result<Answer> {
+    if commit.epoch != epoch {
+        return Ok(Err(CommitError::Fenced));
+    }
+    let head = read::head(transaction, &commit.token)?;
+    if head != commit.follows {
+        let stored = read::stored(transaction, &commit.token)?.unwrap_or_default();
+        return Ok(Err(CommitError::Overtaken(Box::new(stored))));
+    }
     for draft in &commit.records {
         let record = chain.append(commit.at, &commit.token, draft);
         transaction
@@ -280,5 +371,6 @@ fn apply(transaction: &Transaction, chain: &mut Chain, commit: &Sealed) -> rusql
                 .execute(params![token, generation, revision])?,
         };
     }
-    Ok(())
+    let moved = !commit.records.is_empty() || commit.state.is_some();
+    Ok(Ok(if moved { Head(chain.seq) } else { head }))
 }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 
 use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::inventory::TokenPolicy;
-use crate::journal::memory::MemoryJournal;
-use crate::journal::{Commit, Journal, SecretSlot, Stored};
-use crate::names::{GenerationNo, InstanceId, TokenName};
+use crate::journal::memory::{Fault, MemoryJournal};
+use crate::journal::{Commit, CommitError, Fence, Head, Journal, SecretSlot, Settled, Stored};
+use crate::names::{AccountName, GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::Abilities;
 use crate::rotation::act::operator::{Objection, Offer};
@@ -19,7 +19,7 @@ use crate::rotation::apply;
 use crate::rotation::decide::{Rest, Step, decide};
 use crate::rotation::effects::Effects as _;
 use crate::rotation::event::Event;
-use crate::rotation::run::{Context, Held, Line, Machine, restore};
+use crate::rotation::run::{Context, Denied, Held, Line, Machine, restore};
 use crate::rotation::state::{Generation, Origin, Orphan, Phase, TokenState};
 use crate::secret::{Secret, SecretParts, TOKEN_PART};
 
@@ -36,8 +36,19 @@ pub(super) struct Watched {
     /// What replaying all records gives.
     folded: Mutex<TokenState>,
     seen: Mutex<Seen>,
+    /// How many of the commits that were written have been looked at.
+    looked: AtomicUsize,
     /// A control: commits are acknowledged and dropped.
     forgets: AtomicBool,
+    /// A control: what is told where nobody knows whether a commit was written.
+    taken_for: Mutex<Option<TakenFor>>,
+}
+
+/// What an unknown outcome of a commit is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakenFor {
+    Refused,
+    Written,
 }
 
 /// What the journal was given: states, by their hash, and changes of phase.
@@ -48,17 +59,48 @@ struct Seen {
 }
 
 impl Journal for Watched {
-    async fn commit(&self, commit: Commit) -> Result<(), Failure> {
+    async fn claim(&self, account: &AccountName) -> Result<Fence, Failure> {
+        self.memory.claim(account).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Head, CommitError> {
         self.world
             .effect(Kind::Commit, |ledger, fate, now| {
-                if fate != Fate::Fine {
-                    return Err(Failure::new(FailureCode::Journal, "the disk is full"));
+                if self.forgets.load(Ordering::Relaxed) && fate == Fate::Fine {
+                    self.check(ledger, now, &commit);
+                    return Ok(commit.change.follows);
                 }
-                self.check(ledger, now, &commit);
-                if self.forgets.load(Ordering::Relaxed) {
-                    return Ok(());
+                let fault = match fate {
+                    Fate::Fine | Fate::StopBefore | Fate::StopAfter => None,
+                    Fate::Later | Fate::Refused => Some(Fault::Before),
+                    Fate::DoneUnknown => Some(Fault::After),
+                    Fate::NotDoneUnknown => Some(Fault::NoAnswer),
+                    Fate::DoneLate(_) => Some(Fault::Late),
+                    Fate::Fenced => Some(Fault::Fenced),
+                };
+                if let Some(fault) = fault {
+                    self.memory.fail(1, fault);
                 }
-                self.memory.commit(commit).now_or_never().unwrap()
+                let follows = commit.change.follows;
+                let answer = self.memory.commit(commit).now_or_never().unwrap();
+                for written in self.memory.commits(self.looked.load(Ordering::Relaxed)) {
+                    self.looked.fetch_add(1, Ordering::Relaxed);
+                    self.check(ledger, now, &written);
+                }
+                match (*self.taken_for.lock().unwrap(), answer) {
+                    (Some(TakenFor::Refused), Err(CommitError::Unknown(failure))) => Err(CommitError::Refused(failure)),
+                    (Some(TakenFor::Written), Err(CommitError::Unknown(_))) => Ok(follows),
+                    (_, answer) => answer,
+                }
+            })
+            .await
+    }
+
+    async fn settle(&self, token: &TokenName, after: Head) -> Result<Settled, Failure> {
+        self.world
+            .effect(Kind::Settle, |_, fate, _| match fate {
+                Fate::Fine => self.memory.settle(token, after).now_or_never().unwrap(),
+                _ => Err(Failure::new(FailureCode::Journal, "nobody can tell")),
             })
             .await
     }
@@ -78,6 +120,7 @@ impl Journal for Watched {
 
 impl Watched {
     fn check(&self, ledger: &mut Ledger, now: Time, commit: &Commit) {
+        let commit = &commit.change;
         let mut folded = self.folded.lock().unwrap();
         for record in &commit.records {
             let line: Line = serde_json::from_str(&record.body).unwrap();
@@ -179,8 +222,11 @@ impl Sim {
             world: Arc::clone(&world),
             folded: Mutex::new(TokenState::default()),
             seen: Mutex::default(),
+            looked: AtomicUsize::default(),
             forgets: AtomicBool::new(false),
+            taken_for: Mutex::default(),
         });
+        let fence = journal.claim(&policy.account.name).now_or_never().unwrap().unwrap();
         let machine = Machine {
             effects: Arc::clone(&world),
             journal,
@@ -189,6 +235,7 @@ impl Sim {
         };
         let context = Context {
             policy: Arc::new(policy),
+            fence,
             wanted: true,
             abilities: Arc::new(abilities),
             refused: None,
@@ -222,13 +269,18 @@ impl Sim {
     /// Another process on the same journal.
     pub fn restart(&mut self) {
         self.restarts += 1;
-        if self.panics {
-            return;
+        if !self.panics {
+            self.take_over();
         }
-        let snapshot = self.machine.journal.memory.snapshot();
-        let state = snapshot.states.get(&self.context.policy.name);
-        let state = state.map(|stored| restore(stored).unwrap()).unwrap_or_default();
-        self.held = Held::new(state);
+    }
+
+    /// Takes the account, and reads what the journal tells.
+    fn take_over(&mut self) {
+        let journal = &self.machine.journal;
+        self.context.fence = journal.claim(&self.context.policy.account.name).now_or_never().unwrap().unwrap();
+        let snapshot = journal.memory.snapshot();
+        let stored = snapshot.states.get(&self.context.policy.name);
+        self.held = Held::new(stored.map(|stored| restore(stored).unwrap()).unwrap_or_default());
     }
 
     /// Runs until nothing is to be done now. A process that is stopped is started again.
@@ -242,6 +294,18 @@ impl Sim {
                 self.restart();
                 continue;
             };
+            match self.held.denied() {
+                Some(Denied::Fenced) => {
+                    self.restarts += 1;
+                    self.take_over();
+                    continue;
+                }
+                // Nobody else writes to this journal.
+                Some(Denied::Overtaken) => {
+                    self.world.ledger(|ledger| ledger.violations.push("the journal went on without us".into()));
+                }
+                None => {}
+            }
             let points = self.world.points() - before;
             assert!(points < 200, "{points} points in one run: {:?}", self.state());
             if !self.held.torn() {
@@ -351,6 +415,11 @@ impl Sim {
     /// From now on the journal acknowledges what it drops.
     pub fn forgets(&self, forgets: bool) {
         self.machine.journal.forgets.store(forgets, Ordering::Relaxed);
+    }
+
+    /// From now on commits of unknown outcome are taken for something else.
+    pub fn takes_unknown_for(&self, taken_for: TakenFor) {
+        *self.machine.journal.taken_for.lock().unwrap() = Some(taken_for);
     }
 
     /// What must never happen and did.

@@ -27,7 +27,7 @@ type Fault = (usize, Fate);
 /// What every fate but success is for an effect of this kind. A read that happened and one that did not are the same to
 /// everybody else.
 fn fates(kind: Kind) -> Vec<Fate> {
-    use Fate::{DoneLate, DoneUnknown, Later, NotDoneUnknown, Refused, StopAfter, StopBefore};
+    use Fate::{DoneLate, DoneUnknown, Fenced, Later, NotDoneUnknown, Refused, StopAfter, StopBefore};
     match kind {
         Kind::Mint => {
             vec![Later, Refused, DoneUnknown, NotDoneUnknown, DoneLate(Span::seconds(20)), StopBefore, StopAfter]
@@ -38,7 +38,10 @@ fn fates(kind: Kind) -> Vec<Fate> {
         Kind::Adopt | Kind::Preflight | Kind::List | Kind::Verify | Kind::Inspect => {
             vec![Later, Refused, NotDoneUnknown, StopBefore]
         }
-        Kind::Commit => vec![Later, StopBefore, StopAfter],
+        Kind::Commit => {
+            vec![Later, DoneUnknown, NotDoneUnknown, DoneLate(Span::zero()), Fenced, StopBefore, StopAfter]
+        }
+        Kind::Settle => vec![Later, StopBefore],
     }
 }
 

@@ -1,6 +1,7 @@
 //! The machine in a simulated world: providers, stores, hooks and consumers that fail in every way that the design page
 //! lists, and a process that is stopped anywhere.
 
+mod answers;
 mod crash;
 mod diagram;
 mod driver;

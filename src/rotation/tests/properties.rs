@@ -140,7 +140,9 @@ fn tape(bytes: Vec<u8>) -> Script {
         Some(171..=185) => Fate::Refused,
         Some(186..=200) => Fate::DoneUnknown,
         Some(201..=215) => Fate::NotDoneUnknown,
-        Some(byte @ 216..=225) if kind == Kind::Mint => Fate::DoneLate(Span::seconds(i64::from(byte - 216) * 3)),
+        Some(byte @ 216..=225) if matches!(kind, Kind::Mint | Kind::Commit) => {
+            Fate::DoneLate(Span::seconds(i64::from(byte - 216) * 3))
+        }
         Some(216..=240) => Fate::StopBefore,
         Some(_) => Fate::StopAfter,
     })

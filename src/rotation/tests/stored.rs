@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::journal::Stored;
+use crate::journal::{Head, Stored};
 use crate::outcome::FailureCode;
 use crate::rotation::event::Event;
 use crate::rotation::run::{RestoreError, restore};
@@ -55,7 +55,7 @@ fn every_variant_is_in_the_golden_file_and_reads_back() {
 fn stored(change: impl FnOnce(&mut Value)) -> Stored {
     let mut state = serde_json::to_value(TokenState::default()).unwrap();
     change(&mut state);
-    Stored { state: state.to_string(), since: Vec::new(), newest: 0 }
+    Stored { state: state.to_string(), since: Vec::new(), newest: 0, head: Head::default() }
 }
 
 #[test]
@@ -73,14 +73,14 @@ fn what_a_newer_version_wrote_is_not_guessed_at() {
 
 #[test]
 fn what_the_same_version_added_is_kept() {
-    let state = restore(&stored(|state| state["unheard-of"] = json!({ "a": 1 }))).unwrap();
+    let state = restore(&stored(|state| state["unheard-of"] = json!({ "a": 1 }))).unwrap().state;
     assert_eq!(serde_json::to_value(&state).unwrap()["unheard-of"], json!({ "a": 1 }));
 }
 
 #[test]
 fn a_state_of_the_first_release_has_no_version() {
     let first = stored(|state| drop(state.as_object_mut().unwrap().remove("version")));
-    assert_eq!(restore(&first).unwrap(), TokenState::default());
+    assert_eq!(restore(&first).unwrap().state, TokenState::default());
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(super) enum Kind {
     Inspect,
     Hook,
     Commit,
+    Settle,
 }
 
 /// How it fails.
@@ -45,6 +46,8 @@ pub(super) enum Fate {
     NotDoneUnknown,
     /// It happens after a while, and nobody learns of it.
     DoneLate(Span),
+    /// Another process has taken the account; of commits only.
+    Fenced,
     /// The process is stopped before it happens.
     StopBefore,
     /// The process is stopped after it happened.
@@ -101,6 +104,11 @@ impl World {
         self.inner().stop_at = Some(nth);
     }
 
+    /// How many effects of each kind there were.
+    pub fn counts(&self) -> BTreeMap<Kind, usize> {
+        self.inner().counts.clone()
+    }
+
     pub fn points(&self) -> usize {
         self.inner().points
     }
@@ -148,7 +156,7 @@ fn outcome<T>(fate: Fate, act: impl FnOnce() -> T) -> Outcome<T> {
     let failure = |code| Failure::new(code, "the test asked for it");
     match fate {
         Fate::Later => Outcome::later(failure(FailureCode::RateLimited)),
-        Fate::Refused => Outcome::Refused(failure(FailureCode::Forbidden)),
+        Fate::Refused | Fate::Fenced => Outcome::Refused(failure(FailureCode::Forbidden)),
         Fate::NotDoneUnknown => Outcome::Unknown(failure(FailureCode::Timeout)),
         Fate::DoneUnknown | Fate::DoneLate(_) => {
             act();

@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 
 use patrold::clock::{Clock as _, Span, SystemClock, Time};
 use patrold::inventory::{self, Environment, TokenPolicy};
 use patrold::journal::key::KeySource;
 use patrold::journal::sqlite::SqliteJournal;
-use patrold::journal::{Commit, Draft, Journal as _};
+use patrold::journal::{Change, Draft};
 use patrold::names::{GenerationNo, InstanceId, Marker, RotationId, TokenName};
 use patrold::provider::{Expiry, Remote};
 use patrold::rotation::run::Line;
@@ -126,11 +125,14 @@ impl World {
 
     fn write(&self, name: &str, at: Time, records: Vec<Draft>, state: String) {
         let now = SystemClock.now();
-        let (journal, _) = SqliteJournal::open(&self.path().join("state"), &KeySource::StateDirectory, now).unwrap();
-        let journal = Arc::new(journal);
-        let commit = Commit { token: name.parse().unwrap(), at, records, state: Some(state), secrets: Vec::new() };
+        let (journal, opened) =
+            SqliteJournal::open(&self.path().join("state"), &KeySource::StateDirectory, now).unwrap();
+        let token: TokenName = name.parse().unwrap();
+        let stored = opened.states.into_iter().find(|(known, _)| *known == token);
+        let follows = stored.map(|(_, stored)| stored.head).unwrap_or_default();
+        let change = Change { token, follows, at, records, state: Some(state), secrets: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(journal.commit(commit)).unwrap();
+        runtime.block_on(journal.revise(vec![change])).unwrap();
     }
 }
 

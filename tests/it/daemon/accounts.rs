@@ -1,7 +1,6 @@
 //! Accounts in trouble, accounts that authenticate with managed tokens, and tokens that somebody else deletes.
 
 use std::fs;
-use std::sync::Arc;
 
 use patrold::account::AccountState;
 use patrold::clock::Span;
@@ -9,7 +8,7 @@ use patrold::daemon::rotate::Answer;
 use patrold::demo::{Fault, Options, Service};
 use patrold::journal::key::KeySource;
 use patrold::journal::sqlite::SqliteJournal;
-use patrold::journal::{Commit, Draft, Journal as _};
+use patrold::journal::{Change, Draft};
 use patrold::names::{AccountName, GenerationNo};
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{List, Mint, Revoke, Verify};
@@ -272,9 +271,10 @@ async fn postpone(world: &World, name: &str, by: Span) {
     let (journal, opened) = SqliteJournal::open(&world.path("state"), &KeySource::StateDirectory, now()).unwrap();
     let token = name_of(name);
     let (_, stored) = opened.states.into_iter().find(|(known, _)| *known == token).unwrap();
-    let mut state = restore(&stored).unwrap();
+    let mut state = restore(&stored).unwrap().state;
     state.retry.as_mut().unwrap().next = now() + by;
     let state = Some(serde_json::to_string(&state).unwrap());
     let records = vec![Draft { kind: "postponed", body: "{}".to_owned() }];
-    Arc::new(journal).commit(Commit { token, at: now(), records, state, secrets: Vec::new() }).await.unwrap();
+    let change = Change { token, follows: stored.head, at: now(), records, state, secrets: Vec::new() };
+    journal.revise(vec![change]).await.unwrap();
 }

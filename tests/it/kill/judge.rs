@@ -21,7 +21,7 @@ pub fn states(state: &Path) -> States {
     match ReadOnly::open(state) {
         Ok(journal) => {
             let states = journal.states().unwrap();
-            states.into_iter().map(|(name, stored)| (name, restore(&stored).unwrap())).collect()
+            states.into_iter().map(|(name, stored)| (name, restore(&stored).unwrap().state)).collect()
         }
         Err(OpenError::Missing(_)) => States::new(),
         Err(error) => panic!("{error}"),

@@ -1,7 +1,10 @@
-//! One daemon per state directory.
+//! One daemon per state directory: whoever holds the lease commits, and nobody else.
 //!
 //! The kernel holds the lock (`flock` on `STATE/lock`) and lets go of it however the process ends. The file's content
 //! is for people: it says who holds the lock, and means nothing when nobody does.
+//!
+//! Not every file system keeps locks. Each lease therefore has an epoch, which is counted in the database: a commit
+//! under an old one is refused, whatever became of the lock.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -10,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::clock::Time;
@@ -21,19 +25,26 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is tried meanwhile: the kernel has no lock with a time limit.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Held as long as it lives.
+/// The only writer of a journal, as long as it lives and no later one has begun.
 #[derive(Debug)]
-pub struct StateLock {
+pub struct Lease {
+    pub(super) epoch: u64,
+    _lock: Lock,
+}
+
+/// The lock of a state directory, held as long as it lives.
+#[derive(Debug)]
+pub(super) struct Lock {
     /// Keep the lock: closing them releases it.
     _file: File,
     /// Nobody can take the directory away from under its lock, as they can the file.
     _directory: File,
 }
 
-impl StateLock {
+impl Lock {
     /// Takes the lock on `state_dir`. One that is held is waited for a little: commands hold it for moments, and a daemon
     /// that ends. `now` is noted for whoever comes second. Blocks.
-    pub fn acquire(state_dir: &Path, now: Time) -> Result<Self, LockError> {
+    pub(super) fn acquire(state_dir: &Path, now: Time) -> Result<Self, LockError> {
         Self::acquire_within(state_dir, now, PATIENCE)
     }
 
@@ -68,6 +79,22 @@ impl StateLock {
         let _ = write_holder(&mut file, now);
         Ok(Self { _file: file, _directory: directory })
     }
+
+    /// Begins a lease of the database in this directory: from now on, commits under earlier ones are refused.
+    pub(super) fn begin(self, connection: &Connection) -> rusqlite::Result<Lease> {
+        let epoch =
+            connection.query_row("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value", (), |row| {
+                row.get(0)
+            });
+        Ok(Lease { epoch: epoch.map(i64::cast_unsigned)?, _lock: self })
+    }
+}
+
+/// The epoch of the lease in force.
+pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<u64> {
+    let epoch =
+        connection.prepare_cached("SELECT value FROM meta WHERE key = 'epoch'")?.query_row((), |row| row.get(0));
+    epoch.map(i64::cast_unsigned)
 }
 
 /// Locks `file`, and waits for it until `end`.
@@ -123,22 +150,22 @@ mod tests {
     #[test]
     fn the_second_is_told_who_the_first_is() {
         let dir = tempfile::tempdir().unwrap();
-        let first = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        let first = Lock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
         let now = DateTime::UNIX_EPOCH;
-        let refused = StateLock::acquire_within(dir.path(), now, Duration::ZERO).unwrap_err().to_string();
+        let refused = Lock::acquire_within(dir.path(), now, Duration::ZERO).unwrap_err().to_string();
         assert!(refused.contains(&format!("in use by process {}", std::process::id())), "{refused}");
         assert!(refused.contains("started 1970-01-01T00:00:00Z"), "{refused}");
         drop(first);
-        StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        Lock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
     }
 
     #[test]
     fn a_lock_that_is_given_up_in_time_is_taken() {
         let dir = tempfile::tempdir().unwrap();
-        let first = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        let first = Lock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
         let path = dir.path().to_owned();
         let second = std::thread::spawn(move || {
-            StateLock::acquire_within(&path, DateTime::UNIX_EPOCH, Duration::from_secs(60)).map(drop)
+            Lock::acquire_within(&path, DateTime::UNIX_EPOCH, Duration::from_secs(60)).map(drop)
         });
         drop(first);
         second.join().unwrap().unwrap();
@@ -149,7 +176,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("lock"), "process 1 on elsewhere, which is long gone, with a long line")
             .unwrap();
-        let lock = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        let lock = Lock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
         let text = std::fs::read_to_string(dir.path().join("lock")).unwrap();
         assert!(text.starts_with(&format!("process {}", std::process::id())) && !text.contains("gone"), "{text}");
         drop(lock);
@@ -158,18 +185,17 @@ mod tests {
     #[test]
     fn a_removed_lock_file_lets_nobody_in() {
         let dir = tempfile::tempdir().unwrap();
-        let first = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        let first = Lock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
         std::fs::remove_file(dir.path().join("lock")).unwrap();
-        let refused = StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap_err();
+        let refused = Lock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap_err();
         assert!(matches!(refused, LockError::Held { .. }), "{refused}");
         drop(first);
-        StateLock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        Lock::acquire(dir.path(), DateTime::UNIX_EPOCH).unwrap();
     }
 
     #[test]
     fn a_directory_that_is_not_there_is_named() {
-        let refused =
-            StateLock::acquire(Path::new("/nonexistent/state"), DateTime::UNIX_EPOCH).unwrap_err().to_string();
+        let refused = Lock::acquire(Path::new("/nonexistent/state"), DateTime::UNIX_EPOCH).unwrap_err().to_string();
         assert!(refused.contains("/nonexistent/state/lock"), "{refused}");
     }
 }
