@@ -33,6 +33,7 @@
 //! | Where would I add a journal? | implement [`journal::Journal`]; [`journal::sqlite`] and [`journal::memory`] do |
 //! | Where would I add a command? | [`cli`]; one that asks a running daemon has its request in [`control`] and its answer in [`report`] |
 //! | Where is a secret exposed? | [`secret::Secret::expose`] is called in the files that a test lists, `tests/it/structure.rs` |
+//! | Which inventory does a command mean, and where is its journal? | [`inventory::environment`] |
 //! | How is a changed inventory applied? | [`daemon::reload`], woken by [`daemon::watch`] |
 //! | How does a rate limit work? | [`account::limit`]: the inventory's rate, and what the provider asks for |
 //!

@@ -16,10 +16,9 @@ use crate::names::{RemoteId, TokenName};
 use crate::rotation::act::operator::Offer;
 use crate::secret::{Secret, SecretParts, source};
 
-use super::reading::{inventory, unknown_token};
+use super::disk::Disk;
 use super::rotate::{tell, without_daemon};
 use super::{Complaint, Console};
-use crate::control::client::Client;
 
 /// More than any credential has; one byte more is refused.
 const LARGEST: u64 = 64 * 1024 + 1;
@@ -48,11 +47,9 @@ pub struct AdoptArgs {
 }
 
 /// Takes an existing secret under management, through the daemon where one runs.
-pub(super) fn run(args: &AdoptArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let inventory = inventory(config, SystemClock.now(), console)?;
-    if !inventory.tokens.contains_key(&args.name) {
-        return Err(unknown_token(&args.name, inventory.tokens.keys()));
-    }
+pub(super) fn run(args: &AdoptArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let disk = Disk::read(named, SystemClock.now(), console);
+    disk.knows(&args.name)?;
     let secret = read(args.file.as_deref())?;
     let request = AdoptRequest {
         token: args.name.clone(),
@@ -60,12 +57,12 @@ pub(super) fn run(args: &AdoptArgs, config: &Path, console: &mut Console) -> Res
         expires: args.expires,
         timeout_seconds: args.timeout.as_secs().max(1),
     };
-    let answer = if let Some(answer) = Client::new(&inventory.daemon)?.adopt(&request, &secret)? {
+    let answer = if let Some(answer) = disk.ask(console, |daemon| daemon.adopt(&request, &secret))? {
         answer
     } else {
         let offer = Offer { secret: SecretParts::new(secret), id: request.id, expires: request.expires };
         let (names, asked) = ([args.name.clone()], OperatorRequest::Adopt(Box::new(offer)));
-        without_daemon(inventory, &names, asked, args.timeout, |_| {}, console)?
+        without_daemon(disk.valid()?, &names, asked, args.timeout, |_| {}, console)?
     };
     tell(&answer, args.json, false, console)
 }

@@ -16,10 +16,9 @@ use crate::report::audit::{Audit, Reaped};
 use crate::telemetry::log::Logger;
 use crate::text::words;
 
-use super::reading::inventory;
+use super::disk::Disk;
 use super::rotate::alone;
 use super::{Complaint, Console, runtime};
-use crate::control::client::Client;
 
 /// Arguments of `patrold audit`.
 #[derive(Clone, Debug, Args)]
@@ -39,23 +38,22 @@ pub struct AuditArgs {
 }
 
 /// Holds what providers list against the journal, through the daemon where one runs.
-pub(super) fn run(args: &AuditArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let inventory = inventory(config, SystemClock.now(), console)?;
-    if let Some(account) = args.account.as_ref().filter(|name| !inventory.accounts.contains_key(*name)) {
+pub(super) fn run(args: &AuditArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let disk = Disk::read(named, SystemClock.now(), console);
+    let unknown = |name: &&AccountName| disk.inventory().is_some_and(|it| !it.accounts.contains_key(*name));
+    if let Some(account) = args.account.as_ref().filter(unknown) {
         return Err(Complaint::invalid(format!("the inventory has no account \"{account}\"")));
     }
     if args.reap && !args.yes && !io::stdin().is_terminal() {
         return Err(Complaint::invalid("nobody is there to be asked before orphans are revoked")
             .with_help("look at them without --reap first, and then add --yes"));
     }
-    let client = Client::new(&inventory.daemon)?;
-    let inventory = Arc::new(inventory);
     let mut logger = None;
     let mut ask = |reap: Vec<String>, console: &mut Console| {
         let request = AuditRequest { account: args.account.clone(), reap };
-        match client.audit(&request)? {
+        match disk.ask(console, |daemon| daemon.audit(&request))? {
             Some(audit) => Ok(audit),
-            None => without_daemon(&inventory, &request, &mut logger, console),
+            None => without_daemon(disk.valid_ref()?, &request, &mut logger, console),
         }
     };
     let mut audit = ask(Vec::new(), console)?;
@@ -74,7 +72,7 @@ pub(super) fn run(args: &AuditArgs, config: &Path, console: &mut Console) -> Res
 
 /// Does in this process what a daemon would do, under the same lock.
 fn without_daemon(
-    inventory: &Arc<Inventory>,
+    inventory: &Inventory,
     request: &AuditRequest,
     logger: &mut Option<Logger>,
     console: &mut Console,
@@ -82,7 +80,8 @@ fn without_daemon(
     if logger.is_none() {
         *logger = Some(alone(&inventory.daemon, console)?);
     }
-    let audit = audit_without_daemon(Arc::clone(inventory), SystemClock, request.account.as_ref(), &request.reap);
+    let inventory = Arc::new(inventory.clone());
+    let audit = audit_without_daemon(inventory, SystemClock, request.account.as_ref(), &request.reap);
     Ok(runtime()?.block_on(audit)?)
 }
 

@@ -6,11 +6,10 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::CancelRequest;
-use crate::control::client::Client;
 use crate::exit::Exit;
 use crate::names::TokenName;
 
-use super::reading::{inventory, unknown_token};
+use super::disk::Disk;
 use super::{Complaint, Console};
 
 /// Arguments of `patrold cancel`.
@@ -22,13 +21,11 @@ pub struct CancelArgs {
 }
 
 /// Withdraws a request for a rotation that the running daemon has not begun.
-pub(super) fn run(args: &CancelArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let inventory = inventory(config, SystemClock.now(), console)?;
-    if !inventory.tokens.contains_key(&args.name) {
-        return Err(unknown_token(&args.name, inventory.tokens.keys()));
-    }
+pub(super) fn run(args: &CancelArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let disk = Disk::read(named, SystemClock.now(), console);
+    disk.knows(&args.name)?;
     let request = CancelRequest { token: args.name.clone() };
-    let answer = Client::new(&inventory.daemon)?.cancel(&request)?;
+    let answer = disk.ask(console, |daemon| daemon.cancel(&request))?;
     let answer = answer.ok_or_else(|| {
         Complaint::failed("no daemon is running, so nothing is about to begin")
             .with_help("a request that the journal holds is taken up at the next start: cancel it then")

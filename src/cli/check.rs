@@ -15,6 +15,7 @@ use crate::text::words;
 use crate::view::check::{Check, Checks, render_report};
 use crate::view::online::Online;
 
+use super::discovery::find;
 use super::{Complaint, Console, online, runtime};
 
 /// Arguments of `patrold check`.
@@ -33,12 +34,12 @@ pub struct CheckArgs {
 }
 
 /// Checks inventories and the provider definitions that they name. Exit 2 where one of them is invalid.
-pub(super) fn run(args: &CheckArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+pub(super) fn run(args: &CheckArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let now = SystemClock.now();
-    let mains = if args.paths.is_empty() { vec![config.to_owned()] } else { main_files(&args.paths)? };
+    let mains = if args.paths.is_empty() { vec![find(named)?] } else { main_files(&args.paths)? };
     let mut checks = Vec::with_capacity(mains.len());
     for main in &mains {
-        let loaded = inventory::load(main, &Environment::of_process(), now);
+        let loaded = inventory::load(main, &Environment::of_process(main), now);
         let key = loaded.inventory.as_ref().and_then(key);
         let mut check = check(main, &loaded, key.as_ref(), now);
         if let Some(inventory) = &loaded.inventory {

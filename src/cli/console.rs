@@ -9,6 +9,37 @@ use crate::text::Paint;
 
 use super::{ColorWhen, Complaint};
 
+/// How much a command says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors and warnings only.
+    Quiet,
+    /// So many times more than usual.
+    More(u8),
+}
+
+impl Verbosity {
+    /// The level of log lines that it asks for, `usual` being what is logged otherwise. `None`: nothing was asked.
+    pub(super) fn level(self, usual: Usual) -> Option<&'static str> {
+        match (self, usual) {
+            (Self::Quiet, _) => Some("error"),
+            (Self::More(0), _) => None,
+            (Self::More(1), Usual::Warnings) => Some("info"),
+            (Self::More(1), Usual::Steps) | (Self::More(2), Usual::Warnings) => Some("debug"),
+            (Self::More(_), _) => Some("trace"),
+        }
+    }
+}
+
+/// What a process logs where nobody asks for more or less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usual {
+    /// A command that does the daemon's work once.
+    Warnings,
+    /// The daemon.
+    Steps,
+}
+
 /// Both outputs of a command, and whether each is coloured.
 pub struct Console {
     /// Results.
@@ -17,11 +48,12 @@ pub struct Console {
     pub err: Quiet<io::Stderr>,
     pub out_paint: Paint,
     pub err_paint: Paint,
+    pub verbosity: Verbosity,
 }
 
 impl Console {
     /// The outputs of this process. Colour on terminals only, unless `when` says otherwise.
-    pub fn new(when: ColorWhen) -> Self {
+    pub fn new(when: ColorWhen, verbosity: Verbosity) -> Self {
         // https://no-color.org: any value that is not empty.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -35,6 +67,7 @@ impl Console {
             err_paint: paint(io::stderr().is_terminal()),
             out: BufWriter::with_capacity(1 << 16, Quiet::new(io::stdout())),
             err: Quiet::new(io::stderr()),
+            verbosity,
         }
     }
 
@@ -44,13 +77,24 @@ impl Console {
         Ok(self.out.write_all(b"\n")?)
     }
 
+    /// Notes and progress are left out.
+    pub fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
     /// Tells something about the command itself.
     pub fn note(&mut self, text: impl fmt::Display) -> Result<(), Complaint> {
+        if self.is_quiet() {
+            return Ok(());
+        }
         Ok(writeln!(self.err, "{text}")?)
     }
 
     /// Tells how far something is, without a new line.
     pub fn progress(&mut self, text: impl fmt::Display) -> Result<(), Complaint> {
+        if self.is_quiet() {
+            return Ok(());
+        }
         write!(self.err, "{text}")?;
         Ok(self.err.flush()?)
     }
@@ -127,6 +171,20 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_sets_the_level() {
+        for (verbosity, usual, level) in [
+            (Verbosity::Quiet, Usual::Steps, Some("error")),
+            (Verbosity::More(0), Usual::Steps, None),
+            (Verbosity::More(1), Usual::Steps, Some("debug")),
+            (Verbosity::More(1), Usual::Warnings, Some("info")),
+            (Verbosity::More(2), Usual::Warnings, Some("debug")),
+            (Verbosity::More(9), Usual::Warnings, Some("trace")),
+        ] {
+            assert_eq!(verbosity.level(usual), level, "{verbosity:?} {usual:?}");
         }
     }
 

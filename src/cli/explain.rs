@@ -14,9 +14,9 @@ use crate::report::explanation::Explanation;
 use crate::report::status::{Progress, Subject};
 use crate::rotation::TokenState;
 
-use super::reading::{Journaled, inventory, unknown_token};
+use super::disk::Disk;
+use super::reading::{Journaled, unknown_token};
 use super::{Complaint, Console};
-use crate::control::client::Client;
 
 /// Arguments of `patrold explain`.
 #[derive(Clone, Debug, Args)]
@@ -30,13 +30,14 @@ pub struct ExplainArgs {
 }
 
 /// Explains one token: as the running daemon sees it, or else as the journal does.
-pub(super) fn run(args: &ExplainArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let inventory = inventory(config, SystemClock.now(), console)?;
-    let explanation = match Client::new(&inventory.daemon)?.explain(&args.name)? {
+pub(super) fn run(args: &ExplainArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let disk = Disk::read(named, SystemClock.now(), console);
+    let explanation = match disk.ask(console, |daemon| daemon.explain(&args.name))? {
         Some(answer) => answer.explanation,
-        None => from_journal(&inventory, &args.name, console)?,
+        None => from_journal(disk.valid_ref()?, &args.name, console)?,
     };
-    let Some(explanation) = explanation else { return Err(unknown_token(&args.name, inventory.tokens.keys())) };
+    let known = disk.inventory().into_iter().flat_map(|inventory| inventory.tokens.keys());
+    let Some(explanation) = explanation else { return Err(unknown_token(&args.name, known)) };
     if args.json {
         console.json(&explanation)?;
     } else {

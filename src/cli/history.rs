@@ -11,7 +11,8 @@ use crate::journal::sqlite::{ReadOnly, VerifyError};
 use crate::names::TokenName;
 use crate::view::history::{ChainView, History, SuspectView};
 
-use super::reading::{inventory, open_journal, unknown_token, unreadable};
+use super::disk::Disk;
+use super::reading::{open_journal, unknown_token, unreadable};
 use super::{Complaint, Console};
 
 /// Arguments of `patrold history`.
@@ -32,12 +33,14 @@ pub struct HistoryArgs {
 }
 
 /// Shows what the journal holds of a token, or checks all of the journal.
-pub(super) fn run(args: &HistoryArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let inventory = inventory(config, SystemClock.now(), console)?;
-    let unknown = args.name.as_ref().filter(|name| !inventory.tokens.contains_key(*name));
-    let journal = open_journal(&inventory.daemon.state_dir);
+pub(super) fn run(args: &HistoryArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let disk = Disk::read(named, SystemClock.now(), console);
+    let known = || disk.inventory().into_iter().flat_map(|inventory| inventory.tokens.keys());
+    // Of a broken inventory nobody knows which tokens it has.
+    let unknown = args.name.as_ref().filter(|name| disk.inventory().is_some() && !known().any(|known| known == *name));
+    let journal = open_journal(disk.state_dir()?);
     if let (Some(name), Err(_)) = (unknown, &journal) {
-        return Err(unknown_token(name, inventory.tokens.keys()));
+        return Err(unknown_token(name, known()));
     }
     let journal = journal?;
     if args.verify {
@@ -46,7 +49,7 @@ pub(super) fn run(args: &HistoryArgs, config: &Path, console: &mut Console) -> R
     let Some(name) = &args.name else { return Ok(Exit::Fine) };
     let records = journal.history(name).map_err(|error| unreadable(&error))?;
     if records.is_empty() && unknown.is_some() {
-        return Err(unknown_token(name, inventory.tokens.keys()));
+        return Err(unknown_token(name, known()));
     }
     let skipped = args.last.map_or(0, |last| records.len().saturating_sub(last));
     let history = History::new(name.clone(), &records[skipped..]);

@@ -17,10 +17,11 @@ use crate::names::TokenName;
 use crate::text::words;
 use crate::view::exported::Exported;
 
+use super::discovery::find;
+use super::disk::Disk;
 use super::identity::act_as_owner;
 use super::reading::{inventory, open_journal, unreadable};
 use super::{Complaint, Console, runtime};
-use crate::control::client::Client;
 
 /// Arguments of `patrold journal`.
 #[derive(Clone, Debug, Args)]
@@ -67,18 +68,18 @@ enum JournalCommand {
 }
 
 /// Does what `args` ask for.
-pub(super) fn run(args: &JournalArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+pub(super) fn run(args: &JournalArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     match &args.command {
-        JournalCommand::Export { token } => export(token.as_ref(), config, console),
-        JournalCommand::Prune { older_than, json } => prune(*older_than, *json, config, console),
-        JournalCommand::Rekey { to, key_lost: true, .. } => give_up_secrets(to.as_deref(), config, console),
-        JournalCommand::Rekey { to, from, .. } => change_key(to.as_deref(), from.as_deref(), config, console),
+        JournalCommand::Export { token } => export(token.as_ref(), named, console),
+        JournalCommand::Prune { older_than, json } => prune(*older_than, *json, named, console),
+        JournalCommand::Rekey { to, key_lost: true, .. } => give_up_secrets(to.as_deref(), &find(named)?, console),
+        JournalCommand::Rekey { to, from, .. } => change_key(to.as_deref(), from.as_deref(), &find(named)?, console),
     }
 }
 
-fn export(token: Option<&TokenName>, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let inventory = inventory(config, SystemClock.now(), console)?;
-    let journal = open_journal(&inventory.daemon.state_dir)?;
+fn export(token: Option<&TokenName>, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let disk = Disk::read(named, SystemClock.now(), console);
+    let journal = open_journal(disk.state_dir()?)?;
     let instance = journal.instance();
     let mut written = Ok(());
     let read = journal.each(token, |record| {
@@ -92,14 +93,14 @@ fn export(token: Option<&TokenName>, config: &Path, console: &mut Console) -> Re
     Ok(Exit::Fine)
 }
 
-fn prune(older_than: Duration, json: bool, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+fn prune(older_than: Duration, json: bool, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let now = SystemClock.now();
-    let inventory = inventory(config, now, console)?;
+    let disk = Disk::read(named, now, console);
     let before = Span::from_std(older_than).ok().and_then(|age| now.checked_sub_signed(age));
     let before = before.unwrap_or(Time::MIN_UTC);
-    let answer = match Client::new(&inventory.daemon)?.prune(&PruneRequest { before })? {
+    let answer = match disk.ask(console, |daemon| daemon.prune(&PruneRequest { before }))? {
         Some(answer) => answer,
-        None => prune_alone(&inventory, before, now)?,
+        None => prune_alone(disk.valid_ref()?, before, now)?,
     };
     if json {
         console.json(&answer)?;

@@ -1,7 +1,9 @@
 //! The command line: what each command is asked, and what it prints. Decisions and texts are made elsewhere, in pure
 //! code; here is only the shell around them.
 
+mod add;
 mod adopt;
+mod ask;
 mod audit;
 mod cancel;
 mod check;
@@ -9,15 +11,21 @@ mod complaint;
 mod console;
 mod credentials;
 mod demo;
+mod discovery;
+mod disk;
+mod draft;
 mod explain;
 mod history;
 mod identity;
+mod init;
 mod journal;
 mod online;
+mod params;
 mod plan;
 mod progress;
 mod provider;
 mod reading;
+mod reload;
 mod rollback;
 mod rotate;
 mod run;
@@ -26,16 +34,18 @@ mod shell;
 mod status;
 mod systemd;
 mod trial;
+mod waiting;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 
 pub use complaint::Complaint;
 pub use console::Console;
+use console::Verbosity;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -46,22 +56,21 @@ Exit status:
 
 /// Keeps API tokens alive: mints a replacement before a token expires, proves it, delivers it, revokes the old one.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "patrold", version, after_help = EXIT_STATUS, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "patrold", version, after_help = EXIT_STATUS, max_term_width = 100)]
 pub struct Args {
-    /// The inventory's main file
-    #[arg(
-        long,
-        global = true,
-        env = "PATROLD_CONFIG",
-        hide_env_values = true,
-        default_value = "/etc/patrold/patrold.toml",
-        value_name = "FILE"
-    )]
-    config: PathBuf,
+    /// The inventory's main file; without it ./patrold.toml, the user's (~/.config/patrold) or the machine's (/etc/patrold)
+    #[arg(long, short = 'c', global = true, env = "PATROLD_CONFIG", hide_env_values = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[expect(clippy::doc_markdown, reason = "it is the help text")]
     /// When to use colour: on a terminal, unless NO_COLOR is set, or always, or never
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: ColorWhen,
+    /// Log more; twice, everything
+    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Log errors only, and leave out notes and progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,6 +85,19 @@ pub enum ColorWhen {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
+    /// Make an inventory with one account
+    ///
+    /// Asks for what is missing: the address, a user name, the credential (without echo). Ids that the provider's API tells
+    /// are found there. The credential is proven before anything is written; it goes into a file of its own, mode 0600. An
+    /// inventory that is there is never overwritten.
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(init::InitArgs),
+    /// Add a token to the inventory
+    ///
+    /// Keeps every comment. What the provider needs to know and its API tells is found there; the rest is asked. Nothing is
+    /// written unless the inventory is valid with it. A running daemon takes it up by itself.
+    #[command(after_help = ADD_EXAMPLES)]
+    Add(add::AddArgs),
     /// Run the daemon
     ///
     /// Keeps every token of the inventory fresh until SIGTERM or SIGINT; a second signal stops at once. A changed
@@ -86,12 +108,18 @@ enum Command {
     /// waited for: grace and retries are left to the next run.
     #[command(after_help = RUN_EXAMPLES)]
     Run(run::RunArgs),
+    /// Apply the changed inventory in the running daemon now
+    ///
+    /// The daemon notices a change by itself, and at SIGHUP. This command also tells what changed, or why the inventory is
+    /// refused and the one before stays.
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(reload::ReloadArgs),
     /// Validate an inventory and the provider definitions it names
     ///
     /// Reports every problem at once, with file, line and column, on standard error. A valid inventory is summed up on
     /// standard output, with the next firings of its cron expressions. Nothing is changed, and nobody is asked unless
     /// `--online` is given.
-    #[command(after_help = CHECK_EXAMPLES)]
+    #[command(after_help = CHECK_EXAMPLES, visible_alias = "validate")]
     Check(check::CheckArgs),
     /// Tell what would happen to each token, when and why
     ///
@@ -108,13 +136,13 @@ enum Command {
     /// Show tokens, generations, expiry, errors and what comes next
     ///
     /// Asks the running daemon. Where none runs, shows what the journal says, and tells so.
-    #[command(after_help = STATUS_EXAMPLES)]
+    #[command(after_help = STATUS_EXAMPLES, visible_alias = "list", alias = "ls")]
     Status(status::StatusArgs),
     /// Rotate tokens now, window or not
     ///
     /// Asks the running daemon. Where none runs, does it in this process. The old generation lives on for its grace. With
     /// --compromised it does not: it is revoked as soon as stores and hooks are done, and what is left to do is told.
-    #[command(after_help = ROTATE_EXAMPLES)]
+    #[command(after_help = ROTATE_EXAMPLES, visible_alias = "renew")]
     Rotate(rotate::RotateArgs),
     /// Withdraw a request for a rotation that has not begun
     ///
@@ -177,13 +205,34 @@ enum Command {
     Man(shell::ManArgs),
 }
 
+const INIT_EXAMPLES: &str = "\
+Examples:
+  patrold init awx                       asks for address, user name and password
+  patrold init awx --url https://awx.example.com --username svc-ci --credential-file pass.txt
+  pass show gps/admin | patrold init pointone --credential-file -
+
+Exit status: 0 the inventory is there, 1 the provider does not accept the credential, 2 something is missing or exists.";
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  patrold add ci-runner                                its secret goes into ci-runner.token
+  patrold add ci-runner --env ci.env:AWX_TOKEN --restart ci-runner.service
+  patrold add ci-runner --file /run/ci/token --param scope=read --rotate-every 7d";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
-  patrold run                                      with /etc/patrold/patrold.toml
-  patrold --config dev.toml run --log-level debug  in a terminal
+  patrold run                                      with the inventory that is found
+  patrold --config dev.toml run -v                 in a terminal
   patrold --config dev.toml run --once             what is due now, from a timer
 
 Exit status with --once: 0 what was due is done, 3 some of it, 1 nothing.";
+
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  patrold reload
+  patrold reload --json | jq -r '.changes[]'
+
+Exit status: 0 it is in force, 2 it is invalid, 1 no daemon runs.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -252,6 +301,7 @@ Examples:
   patrold rotate gps-ingest gps-admin
   patrold rotate --account gps --timeout 10m
   patrold rotate --all --json
+  patrold rotate --dry-run --account gps       what would happen
   patrold rotate --now gps-ingest              within the grace of the last rotation, too
   patrold rotate --no-wait --account gps       from a script that looks at `patrold status` later
   patrold rotate --compromised --account gps   its secrets have leaked
@@ -287,33 +337,43 @@ Exit status: 0 it is current, 1 it is not, and what was there stays.";
 
 /// Does what `args` ask for; errors are told on standard error.
 pub fn run(args: &Args) -> Exit {
-    let mut console = Console::new(args.color);
-    let result = match &args.command {
-        Command::Check(check) => check::run(check, &args.config, &mut console),
-        Command::Run(run) => run::run(run, &args.config),
-        Command::Plan(plan) => plan::run(plan, &args.config, &mut console),
-        Command::Audit(audit) => audit::run(audit, &args.config, &mut console),
-        Command::Adopt(adopt) => adopt::run(adopt, &args.config, &mut console),
-        Command::Cancel(cancel) => cancel::run(cancel, &args.config, &mut console),
-        Command::Rollback(rollback) => rollback::run(rollback, &args.config, &mut console),
-        Command::Explain(explain) => explain::run(explain, &args.config, &mut console),
-        Command::History(history) => history::run(history, &args.config, &mut console),
-        Command::Journal(journal) => journal::run(journal, &args.config, &mut console),
-        Command::Systemd(systemd) => systemd::run(systemd, &args.config, &mut console),
-        Command::Schema(schema) => schema::run(schema, &mut console),
-        Command::Completions(completions) => shell::completions(completions, &mut console),
-        Command::Man(man) => shell::man(man, &mut console),
-        Command::Status(status) => status::run(status, &args.config, &mut console),
-        Command::Rotate(rotate) => rotate::run(rotate, &args.config, &mut console),
-        Command::Provider(provider) => provider::run(provider, &args.config, &mut console),
-        Command::Demo(demo) => demo::run(demo),
-    };
+    let verbosity = if args.quiet { Verbosity::Quiet } else { Verbosity::More(args.verbose) };
+    let mut console = Console::new(args.color, verbosity);
+    let result = dispatch(args, &mut console);
     // What was printed last may only fail to be written here.
     let result = result.and_then(|exit| console.out.flush().map(|()| exit).map_err(Complaint::from));
     result.unwrap_or_else(|complaint| {
         tell(&complaint, &mut console);
         complaint.exit
     })
+}
+
+fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
+    let named = args.config.as_deref();
+    let config = || discovery::find(named);
+    match &args.command {
+        Command::Init(init) => init::run(init, named, console),
+        Command::Add(add) => add::run(add, &config()?, console),
+        Command::Check(check) => check::run(check, named, console),
+        Command::Run(run) => run::run(run, &config()?, console),
+        Command::Reload(reload) => reload::run(reload, named, console),
+        Command::Plan(plan) => plan::run(plan, &config()?, console),
+        Command::Audit(audit) => audit::run(audit, named, console),
+        Command::Adopt(adopt) => adopt::run(adopt, named, console),
+        Command::Cancel(cancel) => cancel::run(cancel, named, console),
+        Command::Rollback(rollback) => rollback::run(rollback, named, console),
+        Command::Explain(explain) => explain::run(explain, named, console),
+        Command::History(history) => history::run(history, named, console),
+        Command::Journal(journal) => journal::run(journal, named, console),
+        Command::Systemd(systemd) => systemd::run(systemd, &config()?, console),
+        Command::Schema(schema) => schema::run(schema, console),
+        Command::Completions(completions) => shell::completions(completions, console),
+        Command::Man(man) => shell::man(man, console),
+        Command::Status(status) => status::run(status, named, console),
+        Command::Rotate(rotate) => rotate::run(rotate, named, console),
+        Command::Provider(provider) => provider::run(provider, named, console),
+        Command::Demo(demo) => demo::run(demo),
+    }
 }
 
 /// What the daemon, its demo and rotations without a daemon run on.

@@ -87,7 +87,8 @@ async fn ask(
     }
 }
 
-fn told(proof: Proof) -> (Working, String) {
+/// What an account's answer says of its credential.
+pub(super) fn told(proof: Proof) -> (Working, String) {
     let (works, evidence) = match proof {
         Proof::Listing => (Working::Yes, "a listing was answered"),
         Proof::Login => (Working::Yes, "a login was answered"),

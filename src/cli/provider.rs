@@ -14,6 +14,7 @@ use crate::inventory::{self, Environment};
 use crate::provider::Provider;
 use crate::view::provider::{ProviderView, render, write_list};
 
+use super::discovery;
 use super::trial::{self, TestArgs};
 use super::{Complaint, Console};
 
@@ -62,10 +63,10 @@ Examples:
 Exit status: 0 all that the definition claims was seen to hold, and nothing is left; 1 otherwise.";
 
 /// Shows provider definitions, the built-in ones and those of the configured inventory where there is one; or tests one.
-pub(super) fn run(args: &ProviderArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let definitions = definitions(config);
+pub(super) fn run(args: &ProviderArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let definitions = definitions(discovery::find(named).ok().as_deref());
     match &args.command {
-        ProviderCommand::Test(test) => return trial::run(test, config, console),
+        ProviderCommand::Test(test) => return trial::run(test, &discovery::find(named)?, console),
         ProviderCommand::List { json: true } => {
             let views: Vec<_> = definitions.iter().map(|provider| ProviderView::new(provider)).collect();
             console.json(&views)?;
@@ -87,16 +88,14 @@ pub(super) fn run(args: &ProviderArgs, config: &Path, console: &mut Console) -> 
     Ok(Exit::Fine)
 }
 
-fn definitions(config: &Path) -> Definitions {
+fn definitions(config: Option<&Path>) -> Definitions {
     // Whether the inventory is valid is the business of `check`; its definitions count as far as they can be read.
-    if config.exists() {
-        inventory::load(config, &Environment::of_process(), SystemClock.now()).definitions
-    } else {
-        Definitions::builtin()
-    }
+    let read = |config| inventory::load(config, &Environment::of_process(config), SystemClock.now()).definitions;
+    config.map_or_else(Definitions::builtin, read)
 }
 
-fn find(definitions: &Definitions, name: &str) -> Result<Arc<Provider>, Complaint> {
+/// The definition of this name.
+pub(super) fn find(definitions: &Definitions, name: &str) -> Result<Arc<Provider>, Complaint> {
     definitions.get(name).ok_or_else(|| {
         let complaint = Complaint::invalid(format!("there is no provider \"{name}\""));
         match nearest(name, definitions.names()) {

@@ -19,7 +19,7 @@ use super::{Complaint, Console};
 
 /// The inventory at `config`. Where it is invalid, its problems are printed.
 pub(super) fn inventory(config: &Path, now: Time, console: &mut Console) -> Result<Inventory, Complaint> {
-    let loaded = inventory::load(config, &Environment::of_process(), now);
+    let loaded = inventory::load(config, &Environment::of_process(config), now);
     if let Some(inventory) = loaded.inventory {
         return Ok(inventory);
     }

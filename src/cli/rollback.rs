@@ -11,10 +11,9 @@ use crate::daemon::rotate::OperatorRequest;
 use crate::exit::Exit;
 use crate::names::TokenName;
 
-use super::reading::{inventory, unknown_token};
+use super::disk::Disk;
 use super::rotate::{tell, without_daemon};
 use super::{Complaint, Console};
-use crate::control::client::Client;
 
 /// Arguments of `patrold rollback`.
 #[derive(Clone, Debug, Args)]
@@ -31,16 +30,14 @@ pub struct RollbackArgs {
 }
 
 /// Makes the generation before current again, through the daemon where one runs.
-pub(super) fn run(args: &RollbackArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let inventory = inventory(config, SystemClock.now(), console)?;
-    if !inventory.tokens.contains_key(&args.name) {
-        return Err(unknown_token(&args.name, inventory.tokens.keys()));
-    }
+pub(super) fn run(args: &RollbackArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let disk = Disk::read(named, SystemClock.now(), console);
+    disk.knows(&args.name)?;
     let request = RollbackRequest { token: args.name.clone(), timeout_seconds: args.timeout.as_secs().max(1) };
-    let answer = match Client::new(&inventory.daemon)?.rollback(&request)? {
+    let answer = match disk.ask(console, |daemon| daemon.rollback(&request))? {
         Some(answer) => answer,
         None => without_daemon(
-            inventory,
+            disk.valid()?,
             std::slice::from_ref(&args.name),
             OperatorRequest::Recall,
             args.timeout,

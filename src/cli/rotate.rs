@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, Time};
 use crate::control::{RotateRequest, Selection};
 use crate::daemon::rotate::{OperatorRequest, RequestResult, execute_without_daemon};
 use crate::exit::Exit;
@@ -15,13 +15,15 @@ use crate::inventory::{DaemonSettings, Inventory};
 use crate::names::{AccountName, TokenName};
 use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
 use crate::telemetry::log::{Choice, Logger};
+use crate::view::plan::Plan;
 use crate::view::rotated;
 
+use super::console::Usual;
+use super::disk::Disk;
 use super::identity::act_as_owner;
 use super::progress::{Progress, Shown};
-use super::reading::inventory;
+use super::reading::{Journaled, unknown_token};
 use super::{Complaint, Console, runtime};
-use crate::control::client::Client;
 
 /// Arguments of `patrold rotate`.
 #[derive(Clone, Debug, Args)]
@@ -38,6 +40,9 @@ pub struct RotateArgs {
     /// Return as soon as the daemon has taken note
     #[arg(long, conflicts_with = "timeout")]
     no_wait: bool,
+    /// Show what would happen, and change nothing
+    #[arg(long, conflicts_with_all = ["compromised", "now", "no_wait", "timeout"])]
+    dry_run: bool,
     /// How long to wait for the handovers; they go on afterwards where a daemon runs
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -71,8 +76,12 @@ impl Which {
 }
 
 /// Rotates tokens now, through the daemon where one runs.
-pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let inventory = inventory(config, SystemClock.now(), console)?;
+pub(super) fn run(args: &RotateArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let now = SystemClock.now();
+    let disk = Disk::read(named, now, console);
+    if args.dry_run {
+        return rehearse(args, disk.valid_ref()?, now, console);
+    }
     let request = RotateRequest {
         tokens: args.which.selection(),
         timeout_seconds: if args.no_wait { 0 } else { args.timeout.as_secs().max(1) },
@@ -81,12 +90,14 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
         interim: true,
         now: args.now,
     };
-    let client = Client::new(&inventory.daemon)?;
-    let progress = RefCell::new(Progress::new(if args.json { Shown::Never } else { Shown::WhereUseful }));
-    let answer = client.rotate(&request, |expected, result| progress.borrow_mut().tell(expected, result))?;
+    let progress =
+        RefCell::new(Progress::new(if args.json || console.is_quiet() { Shown::Never } else { Shown::WhereUseful }));
+    let tell_each = |expected, result: &RotateResult| progress.borrow_mut().tell(expected, result);
+    let answer = disk.ask(console, |daemon| daemon.rotate(&request, tell_each))?;
     let answer = if let Some(answer) = answer {
         answer
     } else {
+        let inventory = disk.valid()?;
         let names = request.tokens.resolve(&inventory).map_err(|refusal| Complaint::invalid(refusal.error))?;
         if args.no_wait {
             return Err(Complaint::failed("no daemon is running that would do it").with_help("leave out --no-wait"));
@@ -108,11 +119,37 @@ pub(super) fn run(args: &RotateArgs, config: &Path, console: &mut Console) -> Re
     Ok(if args.no_wait && answer.results.iter().all(begun) { Exit::Fine } else { exit })
 }
 
+/// Shows what a request would lead to, by the journal: nothing is changed and nobody is asked.
+fn rehearse(args: &RotateArgs, inventory: &Inventory, now: Time, console: &mut Console) -> Result<Exit, Complaint> {
+    let names = args.which.selection().resolve(inventory).map_err(|refusal| Complaint::invalid(refusal.error))?;
+    if let Some(name) = names.iter().find(|name| !inventory.tokens.contains_key(*name)) {
+        return Err(unknown_token(name, inventory.tokens.keys()));
+    }
+    let mut journal = Journaled::read(&inventory.daemon.state_dir)?;
+    if let Some((_, why)) = journal.unreadable.iter().find(|(name, _)| names.contains(name)) {
+        return Err(Complaint::failed(why));
+    }
+    for name in &names {
+        journal.states.entry(name.clone()).or_default().requested = Some(now);
+    }
+    let mut plan = Plan::new(inventory, &journal.states, now);
+    plan.keep(&names.into_iter().collect());
+    if args.json {
+        console.json(&plan)?;
+    } else {
+        plan.write(console.out_paint, &mut console.out)?;
+    }
+    console.note("dry run: nothing was changed")?;
+    Ok(Exit::Fine)
+}
+
 /// Prepares this process for what a daemon would do otherwise. The logger writes its last lines when it is dropped.
 pub(super) fn alone(settings: &DaemonSettings, console: &mut Console) -> Result<Logger, Complaint> {
     act_as_owner(settings)?;
     console.note("no daemon is running; working in this process")?;
-    let level = std::env::var(crate::telemetry::log::VARIABLE).unwrap_or_else(|_| "warn".to_owned());
+    let asked = console.verbosity.level(Usual::Warnings).map(str::to_owned);
+    let level =
+        asked.or_else(|| std::env::var(crate::telemetry::log::VARIABLE).ok()).unwrap_or_else(|| "warn".to_owned());
     let logger = Logger::install(Choice { level: Some(level), format: None })
         .map_err(|error| Complaint::invalid(error.to_string()))?;
     crate::daemon::hardening::apply();

@@ -12,7 +12,8 @@ use crate::exit::Exit;
 use crate::inventory::{DaemonSettings, LogFormat};
 use crate::telemetry::log::{Choice, Logger, VARIABLE};
 
-use super::{Complaint, runtime};
+use super::console::Usual;
+use super::{Complaint, Console, runtime};
 
 /// Arguments of `patrold run`.
 #[derive(Clone, Debug, Args)]
@@ -54,8 +55,9 @@ impl From<Format> for LogFormat {
 }
 
 /// Runs the daemon until a signal ends it, or does what is due.
-pub(super) fn run(args: &RunArgs, config: &Path) -> Result<Exit, Complaint> {
-    let choice = Choice { level: args.log_level.clone(), format: args.log_format.map(Into::into) };
+pub(super) fn run(args: &RunArgs, config: &Path, console: &Console) -> Result<Exit, Complaint> {
+    let level = args.log_level.clone().or_else(|| console.verbosity.level(Usual::Steps).map(str::to_owned));
+    let choice = Choice { level, format: args.log_format.map(Into::into) };
     let logger = Logger::install(choice).map_err(|error| Complaint::invalid(error.to_string()))?;
     let runtime = runtime()?;
     let follow = |settings: &DaemonSettings| {

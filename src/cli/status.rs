@@ -1,23 +1,20 @@
 //! `patrold status`.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::exit::Exit;
-use crate::inventory::{Environment, defaults};
 use crate::names::TokenName;
 use crate::report::status::{JournalStatus, Status, build};
 use crate::view::readiness::Readiness;
 
-use super::reading::{Journaled, inventory, unknown_token};
+use super::disk::Disk;
+use super::reading::{Journaled, unknown_token};
 use super::{Complaint, Console};
 use crate::control::client::Client;
-
-/// Where systemd puts the socket of a unit with `RuntimeDirectory=patrold`.
-const SYSTEM_RUNTIME: &str = "/run/patrold";
 
 /// Arguments of `patrold status`.
 #[derive(Clone, Debug, Args)]
@@ -34,11 +31,11 @@ pub struct StatusArgs {
 }
 
 /// Shows the status of the running daemon, or else of the journal.
-pub(super) fn run(args: &StatusArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
+pub(super) fn run(args: &StatusArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     if args.ready {
-        return ready(config, console);
+        return ready(named, console);
     }
-    let mut status = gather(config, console)?;
+    let mut status = gather(named, console)?;
     for name in &args.names {
         if !status.tokens.iter().any(|token| token.name == *name) {
             return Err(unknown_token(name, status.tokens.iter().map(|token| &token.name)));
@@ -63,27 +60,22 @@ pub(super) fn run(args: &StatusArgs, config: &Path, console: &mut Console) -> Re
 }
 
 /// Judges the running daemon. Nobody who is not running is ready; what it answered came from its scheduler.
-fn ready(config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let status = match inventory(config, SystemClock.now(), console) {
-        Ok(inventory) => Client::new(&inventory.daemon)?.status()?,
-        Err(_) => usual_status(),
-    };
-    let Some(status) = status else { return Err(Complaint::failed("no daemon is running")) };
+fn ready(named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let disk = Disk::read(named, SystemClock.now(), console);
+    let status = disk.ask(console, Client::status)?;
+    let status = status.ok_or_else(|| Complaint::failed("no daemon is running"))?;
     let readiness = Readiness::judge(&status, true);
     write!(console.out, "{}", readiness.text(false))?;
     Ok(if readiness.is_ready(false) { Exit::Fine } else { Exit::Failed })
 }
 
-fn gather(config: &Path, console: &mut Console) -> Result<Status, Complaint> {
+fn gather(named: Option<&Path>, console: &mut Console) -> Result<Status, Complaint> {
     let now = SystemClock.now();
-    let mut inventory = match inventory(config, now, console) {
-        Ok(inventory) => inventory,
-        // A daemon goes on with its last valid inventory, and who sees that the new one is invalid asks for its status.
-        Err(complaint) => return usual_status().ok_or(complaint),
-    };
-    if let Some(status) = Client::new(&inventory.daemon)?.status()? {
+    let disk = Disk::read(named, now, console);
+    if let Some(status) = disk.ask(console, Client::status)? {
         return Ok(status);
     }
+    let mut inventory = disk.valid()?;
     let journal = Journaled::read(&inventory.daemon.state_dir)?;
     let state_dir = inventory.daemon.state_dir.display().to_string();
     console.note(if journal.exists {
@@ -96,16 +88,4 @@ fn gather(config: &Path, console: &mut Console) -> Result<Status, Complaint> {
     let unreadable = journal.unreadable.into_iter().map(|(_, why)| why).collect();
     let about = JournalStatus { state_dir, failure: None, unreadable };
     Ok(build(&inventory, &journal.states, about, now))
-}
-
-/// The status of a daemon that listens where it does by default.
-fn usual_status() -> Option<Status> {
-    usual_sockets().iter().find_map(|socket| Client::at(socket).and_then(|client| client.status()).ok().flatten())
-}
-
-/// Where a daemon listens whose inventory says nothing about it.
-fn usual_sockets() -> Vec<PathBuf> {
-    let runtime = Environment::of_process().runtime_dir;
-    let directories = runtime.into_iter().chain([PathBuf::from(SYSTEM_RUNTIME)]);
-    directories.map(|directory| directory.join(defaults::CONTROL_NAME)).collect()
 }

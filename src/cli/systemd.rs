@@ -32,7 +32,7 @@ const PUBLIC: Attributes = Attributes { mode: 0o644, owner: None, group: None, i
 
 /// Shows or writes what is derived from the inventory of `config`.
 pub(super) fn run(args: &SystemdArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
-    let loaded = inventory::load(config, &Environment::of_process(), SystemClock.now());
+    let loaded = inventory::load(config, &Environment::of_process(config), SystemClock.now());
     write!(console.err, "{}", render_report(&loaded.report, console.err_paint))?;
     let Some(inventory) = loaded.inventory else { return Ok(Exit::Invalid) };
     let unit = args.unit.clone().or_else(|| unit_of(config)).unwrap_or_else(|| "patrold.service".to_owned());

@@ -17,14 +17,15 @@ use tokio::runtime::Runtime;
 use crate::inventory::DaemonSettings;
 use crate::names::TokenName;
 use crate::report::audit::Audit;
+use crate::report::reload::ReloadAnswer;
 use crate::report::rotation::{RotateAnswer, RotateResult};
 use crate::report::status::Status;
 use crate::secret::Secret;
 
 use super::{
     ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CancelAnswer, CancelRequest, ClientError, EXPLAIN, Expected,
-    ExplainAnswer, LINES, PRUNE, PruneAnswer, PruneRequest, ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest,
-    STATUS, peer,
+    ExplainAnswer, LINES, PRUNE, PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, RollbackRequest,
+    RotateRequest, STATUS, peer,
 };
 
 /// A daemon answers what it knows at once.
@@ -163,6 +164,11 @@ impl Client {
     pub fn rollback(&self, request: &RollbackRequest) -> Result<Option<RotateAnswer>, ClientError> {
         let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
         self.ask(Method::POST, ROLLBACK, Some(Payload::json(request)?), patience)
+    }
+
+    /// Applies the inventory on disk.
+    pub fn reload(&self) -> Result<Option<ReloadAnswer>, ClientError> {
+        self.ask(Method::POST, RELOAD, None, LONG_PATIENCE)
     }
 
     /// Withdraws a request for a rotation that has not begun.

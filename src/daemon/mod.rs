@@ -197,7 +197,7 @@ pub struct Running<C> {
 /// Reads the inventory at `config`.
 pub async fn read_inventory<C: Clock>(config: &Path, clock: &C) -> Result<Loaded, StartError> {
     let (config, now) = (config.to_owned(), clock.now());
-    let loaded = tokio::task::spawn_blocking(move || load(&config, &Environment::of_process(), now)).await;
+    let loaded = tokio::task::spawn_blocking(move || load(&config, &Environment::of_process(&config), now)).await;
     Ok(loaded.map_err(std::io::Error::other)?)
 }
 

@@ -9,7 +9,7 @@ mod report;
 
 pub use found::Found;
 pub use reader::Reader;
-pub use report::{Problem, Report, Severity, SourceId, Spot};
+pub use report::{NoPath, Problem, Report, Severity, SourceId, Spot};
 
 /// A value with the place it was written at.
 #[derive(Clone, Debug)]

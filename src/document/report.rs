@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use crate::outcome::one_line;
 
@@ -73,6 +74,8 @@ pub struct Problem {
 struct Source {
     name: String,
     text: String,
+    /// Where relative paths in it begin; absolute. `None`: nowhere.
+    directory: Option<PathBuf>,
     lines: OnceCell<Vec<usize>>,
 }
 
@@ -105,6 +108,17 @@ pub struct Report {
     problems: RefCell<Vec<Problem>>,
     concealed: RefCell<Vec<Spot>>,
     errors: Cell<usize>,
+    /// What `~` stands for.
+    home: Option<PathBuf>,
+}
+
+/// Why a text leads to no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoPath {
+    /// The end of a sentence.
+    pub problem: &'static str,
+    /// What to do about it.
+    pub help: &'static str,
 }
 
 impl Report {
@@ -115,9 +129,59 @@ impl Report {
 
     /// Adds a file; `name` is what messages call it.
     pub fn add_source(&mut self, name: impl Into<String>, text: impl Into<String>) -> SourceId {
+        self.add(name.into(), text.into(), None)
+    }
+
+    /// Adds a file whose relative paths begin in `directory`, which is absolute.
+    pub fn add_file(&mut self, name: impl Into<String>, text: impl Into<String>, directory: &Path) -> SourceId {
+        self.add(name.into(), text.into(), Some(directory.to_owned()))
+    }
+
+    fn add(&mut self, name: String, text: String, directory: Option<PathBuf>) -> SourceId {
         let id = SourceId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
-        self.sources.push(Source { name: name.into(), text: text.into(), lines: OnceCell::new() });
+        self.sources.push(Source { name, text, directory, lines: OnceCell::new() });
         id
+    }
+
+    /// Sets what `~` stands for.
+    pub fn set_home(&mut self, home: Option<PathBuf>) {
+        self.home = home;
+    }
+
+    /// What `~` stands for.
+    pub fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
+    /// Where the relative paths of a file begin.
+    pub fn directory(&self, source: SourceId) -> Option<&Path> {
+        self.sources[source.0 as usize].directory.as_deref()
+    }
+
+    /// The absolute path that `text` means where it stands: relative to the file, `~` for the home directory.
+    pub fn path(&self, spot: Spot, text: &str) -> Result<PathBuf, NoPath> {
+        let no = |problem, help| Err(NoPath { problem, help });
+        if text.chars().any(char::is_control) {
+            return no("holds a control character", "remove it");
+        }
+        if text.is_empty() {
+            return no("is empty", "name a file");
+        }
+        match (text.strip_prefix('~'), &self.home, self.directory(spot.source())) {
+            (None, _, _) if text.starts_with('/') => Ok(PathBuf::from(text)),
+            (Some(rest), Some(home), _) if rest.is_empty() || rest.starts_with('/') => {
+                Ok(home.join(rest.trim_start_matches('/')))
+            }
+            (Some(rest), _, _) if !rest.is_empty() && !rest.starts_with('/') => {
+                no("names the home of another user", "write the absolute path")
+            }
+            (Some(_), _, _) => no("begins with `~`, and $HOME is not set", "write the absolute path"),
+            (None, _, Some(directory)) => {
+                let text = text.trim_start_matches("./");
+                if text.is_empty() { no("is a directory", "name a file in it") } else { Ok(directory.join(text)) }
+            }
+            (None, _, None) => no("is not absolute", "begin it with \"/\""),
+        }
     }
 
     /// The text of a file.
@@ -132,12 +196,12 @@ impl Report {
 
     /// Notes that the inventory cannot be used.
     pub fn error(&self, spot: Spot, message: impl Into<String>) {
-        self.add(Severity::Error, spot, &message.into(), None);
+        self.note(Severity::Error, spot, &message.into(), None);
     }
 
     /// Notes that the inventory cannot be used, and the remedy.
     pub fn error_with_help(&self, spot: Spot, message: impl Into<String>, help: impl Into<String>) {
-        self.add(Severity::Error, spot, &message.into(), Some(&help.into()));
+        self.note(Severity::Error, spot, &message.into(), Some(&help.into()));
     }
 
     /// Hides what stands at `spot` from now on: a problem may be about a secret that somebody wrote into a file, and
@@ -148,10 +212,10 @@ impl Report {
 
     /// Notes something that will work, but probably not as meant.
     pub fn warning(&self, spot: Spot, message: impl Into<String>, help: impl Into<String>) {
-        self.add(Severity::Warning, spot, &message.into(), Some(&help.into()));
+        self.note(Severity::Warning, spot, &message.into(), Some(&help.into()));
     }
 
-    fn add(&self, severity: Severity, spot: Spot, message: &str, help: Option<&str>) {
+    fn note(&self, severity: Severity, spot: Spot, message: &str, help: Option<&str>) {
         // Keys and values are quoted as they were written, control characters and all.
         let (message, help) = (one_line(message, LONGEST), help.map(|help| one_line(help, LONGEST)));
         self.errors.set(self.errors.get() + usize::from(severity == Severity::Error));

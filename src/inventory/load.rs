@@ -5,9 +5,8 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::{env, fs};
 
 use toml::de::DeTable;
 
@@ -17,16 +16,20 @@ use crate::document::{Located, Reader, Report, SourceId, Spot};
 use crate::files::{self, LARGEST_DOCUMENT, ReadError};
 use crate::trust::{RootSource, TrustError, TrustRoots};
 
-use super::Inventory;
+use super::environment::Environment;
 use super::owners::Owners;
-use super::resolve::{Surroundings, resolve};
-use super::spec::Spec;
+use super::resolve::{Surroundings, resolve, resolve_settings};
+use super::spec::{DaemonSpec, Spec};
+use super::{DaemonSettings, Inventory};
 
 /// What was read.
 #[derive(Debug)]
 pub struct Loaded {
     /// `None` where the report holds an error.
     pub inventory: Option<Inventory>,
+    /// What `[daemon]` says, as far as the files can be read, also where the inventory is invalid: a daemon goes on with
+    /// its last valid one, and whoever asks it has to find it.
+    pub settings: Option<DaemonSettings>,
     /// Everything that is wrong, with its place.
     pub report: Report,
     /// Every provider definition, built-in or the operator's own.
@@ -37,66 +40,39 @@ pub struct Loaded {
     pub directories: Vec<PathBuf>,
 }
 
-/// What the process's environment says about places.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment {
-    /// Where the journal lives, unless the inventory says otherwise.
-    pub state_dir: Option<PathBuf>,
-    /// The service manager gave it, so that everybody means the same.
-    pub state_dir_named: bool,
-    /// Where the control socket goes, unless the inventory says otherwise.
-    pub runtime_dir: Option<PathBuf>,
-    /// This process is the first of a container, which has seconds when it is to stop.
-    pub first_process: bool,
-}
-
-impl Environment {
-    /// `$STATE_DIRECTORY` and `$RUNTIME_DIRECTORY` as systemd sets them, else the XDG directories of the user.
-    pub fn of_process() -> Self {
-        Self { first_process: std::process::id() == 1, ..Self::from_variables(|name| env::var_os(name)) }
-    }
-
-    fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Self {
-        // Relative values are to be ignored, says the XDG base directory specification; systemd sets absolute ones.
-        let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-        let xdg = |name| get(name).map(PathBuf::from).and_then(absolute);
-        // systemd separates several directories by colons; the first is ours.
-        let systemd = |name| env::split_paths(&get(name)?).next().and_then(absolute);
-        let home = || Some(xdg("HOME")?.join(".local/state"));
-        Self {
-            state_dir_named: systemd("STATE_DIRECTORY").is_some(),
-            state_dir: systemd("STATE_DIRECTORY")
-                .or_else(|| Some(xdg("XDG_STATE_HOME").or_else(home)?.join("patrold"))),
-            runtime_dir: systemd("RUNTIME_DIRECTORY").or_else(|| Some(xdg("XDG_RUNTIME_DIR")?.join("patrold"))),
-            first_process: false,
-        }
-    }
-}
-
 /// Loads the inventory whose main file is `path`. Cron expressions must fire after `now`.
 pub fn load(path: &Path, environment: &Environment, now: Time) -> Loaded {
+    load_as(path, None, environment, now)
+}
+
+/// The inventory as it would be with `text` in its main file at `path`, which need not be there.
+pub fn load_text(path: &Path, text: &str, environment: &Environment, now: Time) -> Loaded {
+    load_as(path, Some(text), environment, now)
+}
+
+fn load_as(path: &Path, text: Option<&str>, environment: &Environment, now: Time) -> Loaded {
     // Many accounts name the same file.
     let read = RefCell::new(HashMap::new());
-    load_with(path, environment, now, &|path| {
+    load_with(Gathered::new(path, text, environment), environment, now, &|path| {
         let read_it = || TrustRoots::read(&RootSource::File(path.to_owned())).map(drop);
         read.borrow_mut().entry(path.to_owned()).or_insert_with(read_it).clone()
     })
 }
 
 fn load_with(
-    path: &Path,
+    gathered: Gathered,
     environment: &Environment,
     now: Time,
     roots: &dyn Fn(&Path) -> Result<(), TrustError>,
 ) -> Loaded {
-    let Gathered { mut report, sources, files, directories, providers, .. } = Gathered::new(path);
+    let Gathered { mut report, sources, files, directories, providers, .. } = gathered;
     // With a file missing, names that it would have defined would be reported as unknown: that helps nobody.
     let complete = report.errors() == 0;
     let definitions = Definitions::load(providers.as_deref(), &mut report);
     let owners = Owners::of_machine();
     let (user, group) = (|name: &str| owners.user(name), |name: &str| owners.group(name));
-    let around = |main: &SourceId| Surroundings {
-        main: Spot::top(*main),
+    let around = |main: SourceId| Surroundings {
+        main: Spot::top(main),
         now,
         state_dir: environment.state_dir.as_deref(),
         state_dir_named: environment.state_dir_named,
@@ -107,11 +83,38 @@ fn load_with(
         user: &user,
         group: &group,
         roots,
+        is_file: &|path| files::within(path, |path| Ok(path.is_file())).unwrap_or_default(),
+        user_services: environment.user_services,
         files: &files,
     };
     // A main file that could not be read has no source, and nothing was read besides.
-    let inventory = sources.first().and_then(|main| interpret(&report, &sources, complete, &around(main)));
-    Loaded { inventory, report, definitions, files, directories }
+    let inventory = sources.first().and_then(|main| interpret(&report, &sources, complete, &around(*main)));
+    let settings = match &inventory {
+        Some(inventory) => Some(inventory.daemon.clone()),
+        None => salvage(&report, &sources, around),
+    };
+    Loaded { inventory, settings, report, definitions, files, directories }
+}
+
+/// What `[daemon]` says in the files of an invalid inventory. What is wrong with it stands in `told` already.
+fn salvage<'a>(
+    told: &Report,
+    sources: &[SourceId],
+    around: impl Fn(SourceId) -> Surroundings<'a>,
+) -> Option<DaemonSettings> {
+    let mut report = Report::new();
+    let main = report.add_source("", "");
+    report.set_home(told.home().map(Path::to_owned));
+    let copy = |report: &mut Report, source: &SourceId| match told.directory(*source) {
+        Some(directory) => report.add_file("", told.text(*source), directory),
+        None => report.add_source("", told.text(*source)),
+    };
+    let copies: Vec<_> = sources.iter().map(|source| copy(&mut report, source)).collect();
+    let spec = copies.iter().find_map(|copy| {
+        let (table, _) = DeTable::parse_recoverable(report.text(*copy));
+        DaemonSpec::decode(&Reader::new(&report, *copy, &table, "the inventory"))
+    });
+    resolve_settings(spec.as_ref(), &around(main), &report)
 }
 
 /// What `text` means as the only file of an inventory, and what is wrong with it.
@@ -131,6 +134,8 @@ pub fn interpret_text(text: &str, definitions: &Definitions, now: Time) -> (Opti
         user: &|_| Some(1000),
         group: &|_| Some(1000),
         roots: &|_| Ok(()),
+        is_file: &|_| false,
+        user_services: false,
         files: &[],
     };
     let inventory = interpret(&report, &[source], true, &around);
@@ -177,12 +182,15 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(main: &Path) -> Self {
+    /// `text` stands for the content of `main`, where it is given.
+    fn new(main: &Path, text: Option<&str>, environment: &Environment) -> Self {
         let mut gathered = Self::default();
+        gathered.report.set_home(environment.home.clone());
         // Depth first, in the order in which files are named. A list instead of recursion: chains may be long.
         let mut waiting = vec![(main.to_owned(), None)];
         while let Some((path, named_at)) = waiting.pop() {
-            let included = gathered.read(&path, named_at);
+            let given = text.filter(|_| named_at.is_none());
+            let included = gathered.read(&path, given, named_at);
             waiting.extend(included.into_iter().rev().map(|(path, spot)| (path, Some(spot))));
         }
         gathered.directories.extend(gathered.providers.clone());
@@ -192,18 +200,21 @@ impl Gathered {
     }
 
     /// Reads one file, named at a place of another one; returns what it includes.
-    fn read(&mut self, path: &Path, named_at: Option<Spot>) -> Vec<(PathBuf, Spot)> {
+    fn read(&mut self, path: &Path, given: Option<&str>, named_at: Option<Spot>) -> Vec<(PathBuf, Spot)> {
         let real = files::within(path, |path| Ok(fs::canonicalize(path)?));
         if !self.seen.insert(real.unwrap_or_else(|_| path.to_owned())) {
             return Vec::new();
         }
         self.files.push(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         let name = path.display().to_string();
-        match read_text(path) {
+        match given.map_or_else(|| read_text(path), |text| Ok(text.to_owned())) {
             Ok(text) => {
-                let source = self.report.add_source(name, text);
+                let base = path.parent().unwrap_or(Path::new(""));
+                let directory = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+                let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+                let source = self.report.add_file(name, text, &directory);
                 self.sources.push(source);
-                self.look_ahead(source, path.parent().unwrap_or(Path::new("")))
+                self.look_ahead(source, base)
             }
             Err(problem) => {
                 let spot = named_at.unwrap_or_else(|| Spot::top(self.report.add_source(&name, "")));
@@ -223,7 +234,11 @@ impl Gathered {
         let (table, _) = DeTable::parse_recoverable(text);
         let daemon = table.get_ref().get("daemon").and_then(|daemon| daemon.get_ref().as_table());
         let providers = daemon.and_then(|daemon| daemon.get("providers")).and_then(|found| found.get_ref().as_str());
-        let providers = providers.map(|directory| base.join(directory));
+        let home = |rest: &str| Some(self.report.home()?.join(rest));
+        let providers = providers.map(|directory| {
+            let at_home = directory.strip_prefix("~/").and_then(home);
+            at_home.unwrap_or_else(|| base.join(directory))
+        });
         // Reported here and nowhere else: interpreting takes the key without looking.
         let patterns = Reader::new(&self.report, source, &table, "the inventory").strings("include");
         if let Some(directory) = providers.filter(|_| self.providers.is_none()) {

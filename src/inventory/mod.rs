@@ -5,6 +5,7 @@
 
 pub mod defaults;
 pub mod diff;
+pub mod environment;
 pub mod initial;
 mod listen;
 mod load;
@@ -29,10 +30,11 @@ use crate::timing::cron::Schedule;
 use crate::timing::window::Window;
 use crate::trust::RootSource;
 
+pub use environment::Environment;
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
-pub use load::{Environment, Loaded, load};
+pub use load::{Loaded, load, load_text};
 pub use store::{Dialect, FilePolicy, Format, StoreKind, StorePolicy};
 pub use values::is_loopback;
 

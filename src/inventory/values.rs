@@ -101,6 +101,16 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     Err(format!("\"{text}\" is no address with a port; write for example \"127.0.0.1:9847\" or \"[::1]:9847\""))
 }
 
+/// Reads the name of a unit of systemd: `ci-runner.service`.
+pub fn unit(text: &str) -> Result<String, String> {
+    // https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html#Description
+    let fits = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    if text.is_empty() || text.starts_with('-') || text.len() > 255 || !text.chars().all(fits) {
+        return Err(format!("\"{text}\" is not the name of a unit; write for example \"ci-runner.service\""));
+    }
+    Ok(text.to_owned())
+}
+
 /// Whether `name` can be the name of an environment variable.
 pub fn is_variable(name: &str) -> bool {
     !name.is_empty()

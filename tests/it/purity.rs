@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
 /// What is impure within a pure folder, and why.
 const SHELL: &[(&str, &str)] = &[
     ("definition/builtin.rs", "reads the directory of definitions"),
+    ("inventory/environment.rs", "reads the environment, and where links to an inventory lead"),
     ("inventory/load.rs", "reads the files of the inventory"),
     ("inventory/owners.rs", "reads who owns what by name"),
     ("provider/jwt.rs", "signatures draw random values"),

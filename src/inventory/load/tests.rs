@@ -1,5 +1,7 @@
 //! Inventories on disk: broken ones with the report they are to give, sound ones, the shipped reference.
 
+use std::env;
+
 use super::*;
 use crate::clock::Span;
 use crate::inventory::{Format, StoreKind, defaults};
@@ -19,7 +21,7 @@ fn environment() -> Environment {
 
 fn loaded(path: impl AsRef<Path>) -> Loaded {
     // No test depends on the trust roots of its machine.
-    load_with(path.as_ref(), &environment(), now(), &|_| Ok(()))
+    load_with(Gathered::new(path.as_ref(), None, &environment()), &environment(), now(), &|_| Ok(()))
 }
 
 /// Loads a directory of files, the first of which is the main one.
@@ -341,37 +343,102 @@ fn a_credential_cycle_is_fine_once_one_token_has_a_first_secret() {
 }
 
 #[test]
-fn the_environment_says_where_things_go() {
-    let environment = |set: &[(&str, &str)]| {
-        Environment::from_variables(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
-    };
-    for (set, state_dir, runtime_dir) in [
-        (&[][..], None, None),
-        (&[("HOME", "/home/x")], Some("/home/x/.local/state/patrold"), None),
-        (
-            &[("XDG_STATE_HOME", "/s"), ("HOME", "/home/x"), ("XDG_RUNTIME_DIR", "/r")],
-            Some("/s/patrold"),
-            Some("/r/patrold"),
-        ),
-        (&[("XDG_STATE_HOME", "relative"), ("HOME", "/home/x")], Some("/home/x/.local/state/patrold"), None),
-        (
-            &[
-                ("STATE_DIRECTORY", "/var/lib/patrold:/var/lib/other"),
-                ("RUNTIME_DIRECTORY", "/run/patrold"),
-                ("HOME", "/h"),
-            ],
-            Some("/var/lib/patrold"),
-            Some("/run/patrold"),
-        ),
+fn short_forms_mean_the_same_as_long_ones() {
+    const SHORT: &str = r#"
+[account.a]
+provider = "awx"
+url      = "https://awx.example.com"
+username = "svc"
+params   = { user_id = 7 }
+
+[token.ci]
+account      = "a"
+rotate-every = "30d"
+file         = "sub/../ci-token"
+env          = "./ci:.env:AWX_TOKEN"
+restart      = "ci.service"
+reload       = "web.service"
+
+[token.own]
+account      = { provider = "awx", url = "https://b.example.com", credential = { file = "./b" }, params = { user_id = 1 } }
+rotate-every = "1d"
+file         = "/run/own"
+"#;
+    const LONG: &str = r#"
+[account.a]
+provider   = "awx"
+url        = "https://awx.example.com"
+credential = { username = "svc", password = { file = "@HERE@/credentials/a" } }
+params     = { user_id = 7 }
+
+[account.own]
+provider   = "awx"
+url        = "https://b.example.com"
+credential = { file = "@HERE@/b" }
+params     = { user_id = 1 }
+
+[[token]]
+name         = "ci"
+account      = "a"
+rotate-every = "30d"
+stores       = [
+  { kind = "file", path = "@HERE@/sub/../ci-token" },
+  { kind = "env-file", path = "@HERE@/ci:.env", key = "AWX_TOKEN" },
+]
+hooks        = [
+  { run = ["systemctl", "try-restart", "ci.service"] },
+  { run = ["systemctl", "try-reload-or-restart", "web.service"] },
+]
+
+[[token]]
+name         = "own"
+account      = "own"
+rotate-every = "1d"
+stores       = [{ kind = "file", path = "/run/own" }]
+"#;
+    let (dir, short) = loaded_from(&[("short.toml", SHORT), ("long.toml", LONG)]);
+    let long = loaded(dir.path().join("long.toml"));
+    let meaning = |loaded: Loaded| loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
+    let (short, long) = (meaning(short), meaning(long));
+    assert_eq!(short.accounts, long.accounts);
+    assert_eq!(short.tokens, long.tokens);
+}
+
+#[test]
+fn services_of_people_are_told_through_their_own_manager() {
+    let text = ACCOUNT.to_owned() + &token("ci", "rotate-every = \"30d\"\nrestart = \"ci.service\"");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("patrold.toml");
+    let environment = Environment { user_services: true, ..environment() };
+    let loaded = load_text(&path, &text, &environment, now());
+    let inventory = loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
+    let hook = &inventory.tokens[&"ci".parse().unwrap()].hooks[0];
+    assert_eq!(hook.run, ["systemctl", "--user", "try-restart", "ci.service"]);
+    assert_eq!(hook.pass_env, ["XDG_RUNTIME_DIR"]);
+}
+
+#[test]
+fn a_credential_beside_the_inventory_needs_no_word() {
+    let text = "[account.a]\nprovider = \"awx\"\nurl = \"https://awx.example.com\"\nparams = { user_id = 7 }\n";
+    let (_dir, missing) = loaded_from(&[("patrold.toml", text)]);
+    assert!(missing.report.render().contains("keep it in credentials/a beside this file"));
+    let (dir, there) = loaded_from(&[("patrold.toml", text), ("credentials/a", "secret")]);
+    let inventory = there.inventory.unwrap_or_else(|| panic!("{}", there.report.render()));
+    let expected =
+        crate::inventory::Credential::Secret(crate::secret::SecretSource::File(dir.path().join("credentials/a")));
+    assert_eq!(inventory.accounts[&"a".parse().unwrap()].credential, expected);
+}
+
+#[test]
+fn of_a_broken_inventory_the_place_of_its_daemon_is_known() {
+    for (sentence, text) in [
+        ("a key that nobody knows", "[daemon]\nstate-dir = \"/s\"\ncontrol = \"/c\"\n[account.a]\nx = 1\n"),
+        ("no TOML", "[daemon]\nstate-dir = \"/s\"\ncontrol = \"/c\"\n[account.a\nx = \n"),
     ] {
-        let state_dir_named = set.iter().any(|(name, value)| *name == "STATE_DIRECTORY" && value.starts_with('/'));
-        let expected = Environment {
-            state_dir: state_dir.map(Into::into),
-            state_dir_named,
-            runtime_dir: runtime_dir.map(Into::into),
-            first_process: false,
-        };
-        assert_eq!(environment(set), expected, "{set:?}");
+        let (_dir, loaded) = loaded_from(&[("patrold.toml", text)]);
+        assert!(loaded.inventory.is_none(), "{sentence}");
+        let settings = loaded.settings.expect(sentence);
+        assert_eq!((settings.state_dir, settings.control), ("/s".into(), "/c".into()), "{sentence}");
     }
 }
 
@@ -385,7 +452,7 @@ fn the_first_process_of_a_container_stops_within_its_engine_s_patience() {
         (true, "[daemon]\ndrain-timeout = \"60s\"\n", std::time::Duration::from_secs(60)),
     ] {
         fs::write(&path, text).unwrap();
-        let loaded = load_with(&path, &Environment { first_process, ..environment() }, now(), &|_| Ok(()));
+        let loaded = load(&path, &Environment { first_process, ..environment() }, now());
         assert_eq!(loaded.inventory.unwrap().daemon.drain_timeout, timeout, "{first_process} {text}");
     }
 }

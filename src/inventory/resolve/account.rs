@@ -8,12 +8,13 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::definition;
-use crate::document::{Located, Reader, Spot};
+use crate::document::{Located, NoPath, Reader, Spot};
 use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
 use crate::inventory::values::is_loopback;
 use crate::inventory::{AccountPolicy, Credential, RateLimit, Timeouts, defaults};
 use crate::names::AccountName;
 use crate::provider::Provider;
+use crate::secret::SecretSource;
 
 use super::{Accounts, Context, params};
 
@@ -37,6 +38,19 @@ pub(super) fn resolve(
     accounts
 }
 
+/// Finds the credentials that are where they are by convention: `credentials/ACCOUNT` beside the file of an account that
+/// does not say where its credential is.
+pub(super) fn find_kept(specs: &mut [AccountSpec<'_>], context: &Context<'_>) {
+    for spec in specs.iter_mut().filter(|spec| !spec.has_credential) {
+        let needs = |name: &Located<String>| context.around.definitions.get(&name.value);
+        let needs = spec.provider.as_ref().and_then(needs).is_some_and(|provider| provider.needs_credential());
+        let Some(path) = spec.kept.clone().filter(|path| needs && (context.around.is_file)(path)) else { continue };
+        let source = SecretSource::File(path);
+        spec.credential = Some(Located { value: CredentialSpec::Secret(source), spot: spec.spot });
+        spec.has_credential = true;
+    }
+}
+
 fn account(
     mut spec: AccountSpec<'_>,
     tokens: &HashMap<&str, &TokenSpec>,
@@ -58,7 +72,8 @@ fn account(
         params::check(&spec.params, provider, &what, context);
     }
     if !spec.has_credential && provider.as_ref().is_none_or(|provider| provider.needs_credential()) {
-        context.report.error(spec.spot, format!("{what} lacks `credential`"));
+        let help = format!("keep it in credentials/{} beside this file, or say where it is", spec.name.value);
+        context.report.error_with_help(spec.spot, format!("{what} lacks `credential`"), help);
     }
     let provider = provider?;
     let credential = match credential {
@@ -183,16 +198,13 @@ fn without_slash(mut url: Url) -> Url {
     url
 }
 
-/// An absolute path; `what` says whose it is.
+/// The absolute path that `text` means; `what` says whose it is.
 pub(super) fn absolute(text: &Located<String>, what: impl fmt::Display, context: &Context<'_>) -> Option<PathBuf> {
-    let path = PathBuf::from(&text.value);
-    let (problem, help) = if text.value.chars().any(char::is_control) {
-        ("holds a control character", "remove it")
-    } else if !path.is_absolute() {
-        ("is not absolute", "begin it with \"/\"")
-    } else {
-        return Some(path);
-    };
-    context.report.error_with_help(text.spot, format!("{what}, {:?}, {problem}", text.value), help);
-    None
+    match context.report.path(text.spot, &text.value) {
+        Ok(path) => Some(path),
+        Err(NoPath { problem, help }) => {
+            context.report.error_with_help(text.spot, format!("{what}, {:?}, {problem}", text.value), help);
+            None
+        }
+    }
 }

@@ -23,8 +23,8 @@ use crate::document::{Located, Report, Spot, nearest};
 use crate::names::AccountName;
 use crate::trust::TrustError;
 
-use super::spec::{CredentialSpec, PolicySpec, Spec, TokenSpec};
-use super::{AccountPolicy, Inventory};
+use super::spec::{CredentialSpec, DaemonSpec, PolicySpec, Spec, TokenSpec};
+use super::{AccountPolicy, DaemonSettings, Inventory};
 
 /// What an inventory depends on besides its files.
 #[derive(Clone, Copy)]
@@ -50,6 +50,10 @@ pub struct Surroundings<'a> {
     pub group: &'a dyn Fn(&str) -> Option<u32>,
     /// Reads trust roots: whether they can be used.
     pub roots: &'a dyn Fn(&Path) -> Result<(), TrustError>,
+    /// Whether there is such a file.
+    pub is_file: &'a dyn Fn(&Path) -> bool,
+    /// Services that are restarted belong to the user's own service manager.
+    pub user_services: bool,
     /// The files that the inventory was read from: no store may overwrite them.
     pub files: &'a [PathBuf],
 }
@@ -58,7 +62,7 @@ pub struct Surroundings<'a> {
 type Accounts = BTreeMap<AccountName, Option<Arc<AccountPolicy>>>;
 
 /// Resolves `spec`; `None` where `report` holds an error, also one from before.
-pub fn resolve(spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -> Option<Inventory> {
+pub fn resolve(mut spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -> Option<Inventory> {
     let context = Context { around, report, hints: Cell::new(HINT_BUDGET) };
     for second in spec.daemon.iter().skip(1) {
         context.twice(second.spot, "[daemon]", spec.daemon[0].spot);
@@ -67,6 +71,7 @@ pub fn resolve(spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -> Op
         context.twice(second.spot, "[defaults]", spec.defaults[0].spot);
     }
     let daemon = daemon::resolve(spec.daemon.first(), &context);
+    account::find_kept(&mut spec.accounts, &context);
     let none = PolicySpec::default();
     let defaults = spec.defaults.first().map_or(&none, |defaults| &defaults.value);
 
@@ -83,6 +88,15 @@ pub fn resolve(spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -> Op
     }
     let accounts = accounts.into_iter().filter_map(|(name, account)| Some((name, account?))).collect();
     Some(Inventory { daemon: daemon?, accounts, tokens: resolved })
+}
+
+/// Resolves `[daemon]` alone; `None` where it names no state directory and nobody else does.
+pub fn resolve_settings(
+    spec: Option<&DaemonSpec>,
+    around: &Surroundings<'_>,
+    report: &Report,
+) -> Option<DaemonSettings> {
+    daemon::resolve(spec, &Context { around, report, hints: Cell::new(HINT_BUDGET) })
 }
 
 /// Tokens by name; a name that is given twice is reported.

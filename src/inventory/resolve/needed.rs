@@ -28,7 +28,7 @@ pub(super) fn files(spec: &Spec<'_>, settings: Option<&DaemonSettings>, context:
         let spot = place(daemon.and_then(|daemon| Some(daemon.control.as_ref()?.spot)));
         need(&settings.control, "the control socket".to_owned(), spot);
     }
-    for (path, what, spot) in daemon.into_iter().flat_map(of_daemon) {
+    for (path, what, spot) in daemon.into_iter().flat_map(|daemon| of_daemon(daemon, context)) {
         need(&path, what.to_owned(), spot);
     }
     for account in &spec.accounts {
@@ -39,13 +39,14 @@ pub(super) fn files(spec: &Spec<'_>, settings: Option<&DaemonSettings>, context:
             need(path, format!("the credential of account \"{name}\""), credential.spot);
         }
         if let Some(file) = &account.ca_file {
-            need(Path::new(&file.value), format!("the `ca-file` of account \"{name}\""), file.spot);
+            let path = context.report.path(file.spot, &file.value).unwrap_or_else(|_| PathBuf::from(&file.value));
+            need(&path, format!("the `ca-file` of account \"{name}\""), file.spot);
         }
     }
     needed
 }
 
-fn of_daemon(daemon: &DaemonSpec) -> Vec<(PathBuf, &'static str, Spot)> {
+fn of_daemon(daemon: &DaemonSpec, context: &Context<'_>) -> Vec<(PathBuf, &'static str, Spot)> {
     let mut files = Vec::new();
     let mut secret = |source: &SecretSource, what, spot| {
         if let SecretSource::File(path) = source {
@@ -65,7 +66,9 @@ fn of_daemon(daemon: &DaemonSpec) -> Vec<(PathBuf, &'static str, Spot)> {
         }
     }
     if let Some(tls) = &daemon.listen.tls {
-        files.push((PathBuf::from(&tls.value.cert.value), "the certificate of `listen-tls`", tls.spot));
+        let cert = &tls.value.cert;
+        let path = context.report.path(cert.spot, &cert.value).unwrap_or_else(|_| PathBuf::from(&cert.value));
+        files.push((path, "the certificate of `listen-tls`", tls.spot));
     }
     files
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Span;
 use crate::document::Located;
-use crate::inventory::spec::{HookSpec, PolicySpec, TokenSpec};
+use crate::inventory::spec::{HookSpec, PolicySpec, TokenSpec, UnitSpec, UnitVerb};
 use crate::inventory::{AccountPolicy, HookPolicy, Initial, RenewBefore, TokenPolicy, defaults, values};
 use crate::names::{HookKey, TokenName};
 use crate::provider::Params;
@@ -97,7 +97,7 @@ impl<'c> Resolver<'c> {
         // Held for as long as the daemon runs, and mostly one.
         stores.shrink_to_fit();
         let name = spec.name.as_ref();
-        let hooks = self.hooks(&spec.hooks, &what);
+        let hooks = self.hooks(spec, &what);
         self.warn_without_consumer(spec, &what, account.as_deref());
         if let Some(account) = &account {
             self.check_initial(spec, account, &what);
@@ -302,10 +302,11 @@ impl<'c> Resolver<'c> {
         given.value
     }
 
-    fn hooks(&self, specs: &[HookSpec], what: &str) -> Vec<HookPolicy> {
-        let mut seen = HashSet::with_capacity(specs.len());
-        let mut hooks = Vec::with_capacity(specs.len());
-        for spec in specs {
+    fn hooks(&self, token: &TokenSpec, what: &str) -> Vec<HookPolicy> {
+        let units: Vec<_> = token.units.iter().map(|unit| self.unit_hook(unit)).collect();
+        let mut seen = HashSet::with_capacity(units.len() + token.hooks.len());
+        let mut hooks = Vec::with_capacity(units.len() + token.hooks.len());
+        for spec in units.iter().chain(&token.hooks) {
             let key = hook_key(&spec.run.value);
             if !seen.insert(key.clone()) {
                 let message = format!("{what} runs this command twice after each rotation");
@@ -326,6 +327,23 @@ impl<'c> Resolver<'c> {
             });
         }
         hooks
+    }
+}
+
+impl Resolver<'_> {
+    /// What tells the service manager of a new secret; a unit that does not run is left alone.
+    fn unit_hook(&self, spec: &UnitSpec) -> HookSpec {
+        let verb = match spec.verb {
+            UnitVerb::Restart => "try-restart",
+            UnitVerb::Reload => "try-reload-or-restart",
+        };
+        let user = self.context.around.user_services;
+        let mut run = vec!["systemctl".to_owned()];
+        run.extend(user.then(|| "--user".to_owned()));
+        run.extend([verb.to_owned(), spec.name.value.clone()]);
+        // Where the user's own service manager listens.
+        let pass_env = user.then(|| "XDG_RUNTIME_DIR".to_owned()).into_iter().collect();
+        HookSpec { run: Located { value: run, spot: spec.name.spot }, timeout: None, on_failure: None, pass_env }
     }
 }
 

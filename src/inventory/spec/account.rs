@@ -1,5 +1,6 @@
 //! `[account.NAME]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Span;
@@ -22,6 +23,8 @@ pub struct AccountSpec<'d> {
     pub credential: Option<Located<CredentialSpec>>,
     /// There is one, be it understood or not.
     pub has_credential: bool,
+    /// Where the credential is by convention.
+    pub kept: Option<PathBuf>,
     pub params: ParamsSpec,
     pub poll_every: Option<Span>,
     pub settle: Option<Span>,
@@ -49,14 +52,17 @@ impl<'d> AccountSpec<'d> {
         let timeouts = reader.table("timeouts", format_args!("`timeouts` of {}", reader.what()));
         let timeout = |key| timeouts.as_ref()?.parsed(key, values::timer).map(|found| found.value);
         let (connect, headers, body) = (timeout("connect"), timeout("headers"), timeout("body"));
+        let directory = reader.report().directory(reader.spot().source());
+        let kept = directory.map(|directory| directory.join("credentials").join(name.value.as_str()));
         let spec = Self {
             name,
             spot: reader.spot(),
             provider: reader.required_string("provider"),
             url: reader.string("url"),
             allow_plaintext: reader.bool("allow-plaintext").is_some_and(|allow| allow.value),
-            has_credential: reader.has("credential"),
-            credential: source::credential(&reader),
+            has_credential: ["credential", "username", "password"].iter().any(|key| reader.has(key)),
+            credential: source::credential(&reader, kept.as_deref()),
+            kept,
             params: params(&reader),
             poll_every: reader.parsed("poll-every", values::positive).map(|found| found.value),
             settle: reader.parsed("settle", values::positive).map(|found| found.value),

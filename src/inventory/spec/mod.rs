@@ -6,15 +6,17 @@
 mod account;
 mod listen;
 mod policy;
+mod short;
 mod source;
 mod token;
 
 use crate::document::{Found, Located, Reader, Spot};
-use crate::names::AccountName;
+use crate::names::{AccountName, TokenName};
 
 pub use account::{AccountSpec, RateLimitSpec};
 pub use listen::ListenSpec;
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
+pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
 pub use token::{FileSpec, FormatSpec, HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
 
@@ -54,7 +56,7 @@ impl<'d> Spec<'d> {
     /// Adds what one file says. `include` was dealt with when the files were gathered.
     pub fn decode(&mut self, file: Reader<'d>) {
         file.take("include");
-        self.daemon.extend(file.table("daemon", "[daemon]").map(daemon));
+        self.daemon.extend(DaemonSpec::decode(&file));
         if let Some(reader) = file.table("defaults", "[defaults]") {
             let spot = file.key_spot("defaults");
             let value = PolicySpec::decode(&reader);
@@ -64,10 +66,37 @@ impl<'d> Spec<'d> {
         if !wrong_brackets(&file, "account", "a list", "write [account.NAME], once for each account") {
             self.decode_accounts(&file);
         }
-        if !wrong_brackets(&file, "token", "a table", "write [[token]], once for each token") {
-            self.tokens.extend(file.tables("token", "[[token]]").into_iter().map(TokenSpec::decode));
-        }
+        self.decode_tokens(&file);
         file.finish();
+    }
+
+    /// `[[token]]` with a `name`, or `[token.NAME]`.
+    fn decode_tokens(&mut self, file: &Reader<'d>) {
+        let named = file.peek("token").filter(|found| found.kind() == "a table");
+        let Some(tokens) = named.and_then(|_| file.table("token", "[token]")) else {
+            for reader in file.tables("token", "[[token]]") {
+                let name = reader.required_string("name").and_then(|text| token::name(&reader, &text));
+                self.add_token(name, reader);
+            }
+            return;
+        };
+        // One token, and one bracket too few.
+        if tokens.entries().any(|(_, found)| found.kind() != "a table") {
+            wrong_brackets(file, "token", "a table", "write [token.NAME] or [[token]], once for each token");
+            return;
+        }
+        for (name, found) in tokens.entries() {
+            let what = format!("token \"{}\"", name.value);
+            let Some(reader) = Reader::from_value(file.report(), found, what) else { continue };
+            let name = token::name(&reader, &name.map(str::to_owned));
+            self.add_token(name, reader);
+        }
+    }
+
+    fn add_token(&mut self, name: Option<Located<TokenName>>, reader: Reader<'d>) {
+        let (token, account) = TokenSpec::decode(name, reader);
+        self.tokens.push(token);
+        self.accounts.extend(account);
     }
 
     fn decode_accounts(&mut self, file: &Reader<'d>) {
@@ -92,23 +121,27 @@ fn wrong_brackets(file: &Reader<'_>, key: &'static str, wrong: &str, remedy: &st
     found.is_some()
 }
 
-fn daemon(reader: Reader<'_>) -> DaemonSpec {
-    const FORMATS: [(&str, LogFormat); 3] =
-        [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
-    // Read when the files were gathered; what is wrong with it is said here.
-    reader.string("providers");
-    let spec = DaemonSpec {
-        spot: reader.spot(),
-        state_dir: reader.string("state-dir"),
-        control: reader.string("control"),
-        listen: ListenSpec::decode(&reader),
-        log_level: reader.parsed("log-level", values::log_level),
-        log_format: reader.choice("log-format", &FORMATS),
-        seal_key: source::secret(&reader, "seal-key", &["file", "env", "systemd-credential"]),
-        drain_timeout: reader.parsed("drain-timeout", values::timer),
-    };
-    reader.finish();
-    spec
+impl DaemonSpec {
+    /// Takes the table of `file`, where it has one.
+    pub fn decode(file: &Reader<'_>) -> Option<Self> {
+        const FORMATS: [(&str, LogFormat); 3] =
+            [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+        let reader = file.table("daemon", "[daemon]")?;
+        // Read when the files were gathered; what is wrong with it is said here.
+        reader.string("providers");
+        let spec = Self {
+            spot: reader.spot(),
+            state_dir: reader.string("state-dir"),
+            control: reader.string("control"),
+            listen: ListenSpec::decode(&reader),
+            log_level: reader.parsed("log-level", values::log_level),
+            log_format: reader.choice("log-format", &FORMATS),
+            seal_key: source::secret(&reader, "seal-key", &["file", "env", "systemd-credential"]),
+            drain_timeout: reader.parsed("drain-timeout", values::timer),
+        };
+        reader.finish();
+        Some(spec)
+    }
 }
 
 fn account_name(file: &Reader<'_>, name: &Located<&str>) -> Option<Located<AccountName>> {

@@ -1,6 +1,6 @@
 //! Where secrets come from. The secret itself is refused, and not repeated in the message.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::document::{Found, Located, Reader};
 use crate::inventory::values;
@@ -39,8 +39,12 @@ pub(super) fn secret(
     source.map(|value| Located { value, spot: found.spot() })
 }
 
-/// Takes `credential` of an account. Whether it may be missing, its provider tells.
-pub(super) fn credential(reader: &Reader<'_>) -> Option<Located<CredentialSpec>> {
+/// Takes what an account authenticates with: `credential`, or `username` beside it, whose password is in `kept` where the
+/// account does not say. Whether it may be missing, its provider tells.
+pub(super) fn credential(reader: &Reader<'_>, kept: Option<&Path>) -> Option<Located<CredentialSpec>> {
+    if reader.has("username") || reader.has("password") && !reader.has("credential") {
+        return username(reader, kept);
+    }
     let found = reader.take("credential")?;
     let table = place_table(reader, "credential", found)?;
     let value = if table.has("username") {
@@ -53,6 +57,24 @@ pub(super) fn credential(reader: &Reader<'_>) -> Option<Located<CredentialSpec>>
     };
     table.finish();
     value.map(|value| Located { value, spot: found.spot() })
+}
+
+/// `username` and `password` of the account's own table.
+fn username(reader: &Reader<'_>, kept: Option<&Path>) -> Option<Located<CredentialSpec>> {
+    let spot = reader.key_spot(if reader.has("username") { "username" } else { "password" });
+    if reader.take("credential").is_some() {
+        let message = format!("{} has both `credential` and `username`", reader.what());
+        reader.report().error_with_help(spot, message, "remove one of the two");
+    }
+    let username = reader.required_string("username");
+    let password = if reader.has("password") {
+        secret(reader, "password", &SOURCES).map(|password| password.value)
+    } else {
+        reader.take("password");
+        kept.map(|path| SecretSource::File(path.to_owned()))
+    };
+    let value = CredentialSpec::Basic { username: username?.value, password: password? };
+    Some(Located { value, spot })
 }
 
 fn basic(table: &Reader<'_>) -> Option<CredentialSpec> {
@@ -99,17 +121,23 @@ pub(super) fn source(table: &Reader<'_>, allowed: &[&'static str], besides: &[&'
 
 fn one(table: &Reader<'_>, key: &str) -> Option<SecretSource> {
     match key {
-        "file" => place(table, "file", absolute).map(SecretSource::File),
-        "env" => place(table, "env", variable).map(SecretSource::Env),
-        "systemd-credential" => place(table, "systemd-credential", file_name).map(SecretSource::SystemdCredential),
+        "file" => place(table, "file", |text| file(table, text)).map(SecretSource::File),
+        "env" => place(table, "env", |text| variable(&text.value)).map(SecretSource::Env),
+        "systemd-credential" => {
+            place(table, "systemd-credential", |text| file_name(&text.value)).map(SecretSource::SystemdCredential)
+        }
         _ => argv(table, "command").map(|argv| SecretSource::Command(argv.value)),
     }
 }
 
 /// Takes `key` as the place of a secret. What cannot be one is hidden: it may be the secret itself.
-fn place<T>(table: &Reader<'_>, key: &'static str, parse: fn(&str) -> Result<T, &'static str>) -> Option<T> {
+fn place<T>(
+    table: &Reader<'_>,
+    key: &'static str,
+    parse: impl FnOnce(&Located<String>) -> Result<T, &'static str>,
+) -> Option<T> {
     let text = table.string(key)?;
-    match parse(&text.value) {
+    match parse(&text) {
         Ok(value) => Some(value),
         Err(problem) => {
             table.report().conceal(text.spot);
@@ -166,9 +194,13 @@ fn lone(table: &Reader<'_>, key: &str) -> bool {
     other.is_none()
 }
 
-fn absolute(text: &str) -> Result<PathBuf, &'static str> {
-    let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path: begin it with \"/\"") }
+/// The path of a secret's file. A relative one has to look like a path: a secret that somebody wrote down is told apart, and
+/// repeated in no message about a file that is not there.
+fn file(table: &Reader<'_>, text: &Located<String>) -> Result<PathBuf, &'static str> {
+    if !["/", "./", "../", "~/"].iter().any(|start| text.value.starts_with(start)) {
+        return Err("must be a path: begin it with \"/\", \"./\" or \"~/\"");
+    }
+    table.report().path(text.spot, &text.value).map_err(|no| no.problem)
 }
 
 fn variable(text: &str) -> Result<String, &'static str> {

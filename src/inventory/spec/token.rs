@@ -10,8 +10,9 @@ use crate::inventory::{Dialect, OnFailure, values};
 use crate::names::{RemoteId, TokenName};
 use crate::secret::SecretSource;
 
+use super::short::{self, UnitSpec};
 use super::source::{SOURCES, argv, place_table, source};
-use super::{ParamsSpec, PolicySpec, params};
+use super::{AccountSpec, ParamsSpec, PolicySpec, params};
 
 /// One token.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct TokenSpec {
     pub initial: Option<InitialSpec>,
     pub stores: Vec<StoreSpec>,
     pub hooks: Vec<HookSpec>,
+    /// Services that are told, before the hooks.
+    pub units: Vec<UnitSpec>,
     /// Nothing of it was misunderstood: advice about what it lacks makes sense.
     pub sound: bool,
 }
@@ -88,27 +91,28 @@ pub struct HookSpec {
 }
 
 impl TokenSpec {
-    /// Takes a token apart.
-    pub fn decode(reader: Reader<'_>) -> Self {
+    /// Takes a token apart, and the account that it has alone, where one stands in it.
+    pub fn decode(name: Option<Located<TokenName>>, reader: Reader<'_>) -> (Self, Option<AccountSpec<'_>>) {
         let errors = reader.report().errors();
-        let name = reader.required_string("name").and_then(|text| name(&reader, &text));
         let reader = match &name {
             Some(name) => reader.named(format!("token \"{}\"", name.value)),
             None => reader,
         };
+        let (account, own) = short::account(&reader, name.as_ref());
+        let mut stores = short_stores(&reader);
+        stores.extend(
+            reader.tables("stores", format_args!("a store of {}", reader.what())).into_iter().filter_map(store),
+        );
         let mut spec = Self {
             spot: reader.spot(),
             name,
-            account: reader.required_string("account"),
+            account,
             policy: PolicySpec::decode(&reader),
             paused: reader.bool("paused").is_some_and(|paused| paused.value),
             params: params(&reader),
             initial: initial(&reader),
-            stores: reader
-                .tables("stores", format_args!("a store of {}", reader.what()))
-                .into_iter()
-                .filter_map(store)
-                .collect(),
+            stores,
+            units: short::units(&reader),
             hooks: reader
                 .tables("hooks", format_args!("a hook of {}", reader.what()))
                 .into_iter()
@@ -119,11 +123,12 @@ impl TokenSpec {
         let report = reader.report();
         reader.finish();
         spec.sound = report.errors() == errors;
-        spec
+        (spec, own)
     }
 }
 
-fn name(reader: &Reader<'_>, text: &Located<String>) -> Option<Located<TokenName>> {
+/// A name of tokens; reports what is none.
+pub(super) fn name(reader: &Reader<'_>, text: &Located<String>) -> Option<Located<TokenName>> {
     match text.value.parse() {
         Ok(value) => Some(Located { value, spot: text.spot }),
         Err(error) => {
@@ -170,6 +175,17 @@ fn expires(table: &Reader<'_>) -> Option<Located<Time>> {
         table.report().error_with_help(found.spot(), message, "write for example 2027-01-31T00:00:00Z");
     }
     time.map(|time| Located { value: time.to_utc(), spot: found.spot() })
+}
+
+/// `file = "PATH"` and `env = "PATH:KEY"`.
+fn short_stores(reader: &Reader<'_>) -> Vec<StoreSpec> {
+    let plain = |path, format| {
+        let file = FileSpec { path, mode: None, owner: None, group: None, format };
+        StoreSpec { part: None, kind: StoreKindSpec::File(file) }
+    };
+    let file = reader.string("file").map(|path| plain(path, FormatSpec::Whole { newline: None }));
+    let env = short::env(reader).map(|(path, key)| plain(path, FormatSpec::Env { key, dialect: None }));
+    file.into_iter().chain(env).collect()
 }
 
 fn store(reader: Reader<'_>) -> Option<StoreSpec> {
