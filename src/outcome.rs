@@ -269,9 +269,62 @@ failure_codes! {
         "read what it says; a newer patrold wrote it";
 }
 
+impl FailureCode {
+    /// The runbook that goes further than the remedy: the anchor of a heading of `docs/runbooks.md`.
+    pub fn runbook(self) -> Option<&'static str> {
+        use FailureCode as Code;
+        match self {
+            Code::Connect
+            | Code::Tls
+            | Code::CaFile
+            | Code::Timeout
+            | Code::Reset
+            | Code::RateLimited
+            | Code::ServerError
+            | Code::NotUnderstood
+            | Code::TooLarge
+            | Code::Redirect => Some("the-provider-is-down"),
+            Code::Unauthorized | Code::AccountLocked | Code::Forbidden | Code::NoCredential => {
+                Some("an-accounts-credential-is-dead")
+            }
+            Code::NotFound
+            | Code::NoRoom
+            | Code::Rejected
+            | Code::Request
+            | Code::NoOperation
+            | Code::StoreUnwritable
+            | Code::StoreRefused
+            | Code::StoreMismatch
+            | Code::HookFailed
+            | Code::HookTimeout
+            | Code::WrongSubject
+            | Code::NotLengthened
+            | Code::SameToken => Some("a-token-is-about-to-expire-and-its-rotation-fails"),
+            Code::Journal => Some("the-disk-is-full-or-the-journal-cannot-be-written"),
+            Code::SecretUnreadable => Some("the-sealing-key-is-lost"),
+            Code::StoreNewer => Some("the-state-directory-is-lost"),
+            Code::StillAlive => Some("orphans-were-found"),
+            Code::Withdrawn | Code::Recalled | Code::Unknown => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_runbook_is_a_heading_of_its_page() {
+        let page = include_str!("../docs/runbooks.md");
+        let anchor = |heading: &str| {
+            let kept = heading.to_lowercase().replace(' ', "-");
+            kept.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect::<String>()
+        };
+        let anchors: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+        for runbook in FailureCode::ALL.iter().filter_map(|code| code.runbook()) {
+            assert!(anchors.iter().any(|anchor| anchor == runbook), "{runbook} is none of {anchors:?}");
+        }
+    }
 
     #[test]
     fn a_failure_is_one_bounded_line() {

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::names::{RemoteId, TokenName};
 use crate::rotation::act::operator::Offer;
 use crate::secret::{Secret, SecretParts, source};
+use crate::view::rotated::Deed;
 
 use super::disk::Disk;
 use super::rotate::{tell, without_daemon};
@@ -64,7 +65,7 @@ pub(super) fn run(args: &AdoptArgs, named: Option<&Path>, console: &mut Console)
         let (names, asked) = ([args.name.clone()], OperatorRequest::Adopt(Box::new(offer)));
         without_daemon(disk.valid()?, &names, asked, args.timeout, |_| {}, console)?
     };
-    tell(&answer, args.json, false, console)
+    tell(&answer, Deed::Adopt, args.json, false, console)
 }
 
 /// The secret in the file, or on standard input. Nothing of it is ever shown.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use crate::text::Paint;
@@ -49,6 +50,8 @@ pub struct Console {
     pub out_paint: Paint,
     pub err_paint: Paint,
     pub verbosity: Verbosity,
+    /// Results go to a terminal.
+    terminal: bool,
 }
 
 impl Console {
@@ -68,6 +71,7 @@ impl Console {
             out: BufWriter::with_capacity(1 << 16, Quiet::new(io::stdout())),
             err: Quiet::new(io::stderr()),
             verbosity,
+            terminal: io::stdout().is_terminal(),
         }
     }
 
@@ -75,6 +79,18 @@ impl Console {
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Complaint> {
         serde_json::to_writer_pretty(&mut self.out, value).map_err(io::Error::from)?;
         Ok(self.out.write_all(b"\n")?)
+    }
+
+    /// How many columns results have; `None`: as many as they need, because they do not go to a terminal or `wide` says so.
+    pub fn width(&self, wide: bool) -> Option<usize> {
+        self.size().map(|(columns, _)| columns).filter(|_| !wide)
+    }
+
+    /// Columns and rows of the terminal that results go to.
+    pub fn size(&self) -> Option<(usize, usize)> {
+        // A terminal that was never told its size says zero.
+        let size = tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_col > 0 && self.terminal)?;
+        Some((usize::from(size.ws_col), usize::from(size.ws_row)))
     }
 
     /// Notes and progress are left out.

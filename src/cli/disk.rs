@@ -67,7 +67,7 @@ impl Disk {
     }
 
     /// A client of the daemon of this inventory. `None`: no daemon of it can be found.
-    fn client(&self) -> Result<Option<Client>, ClientError> {
+    pub(super) fn client(&self) -> Result<Option<Client>, ClientError> {
         if self.inventory.is_ok() {
             return self.settings.as_ref().map(Client::new).transpose();
         }

@@ -24,6 +24,9 @@ pub struct ExplainArgs {
     /// The token
     #[arg(value_name = "NAME")]
     name: TokenName,
+    /// Show every column, however narrow the terminal is
+    #[arg(long)]
+    wide: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -41,7 +44,8 @@ pub(super) fn run(args: &ExplainArgs, named: Option<&Path>, console: &mut Consol
     if args.json {
         console.json(&explanation)?;
     } else {
-        explanation.write(console.out_paint, &mut console.out)?;
+        let width = console.width(args.wide);
+        explanation.write_within(console.out_paint, width, &mut console.out)?;
     }
     Ok(Exit::Fine)
 }

@@ -8,6 +8,7 @@ mod audit;
 mod cancel;
 mod check;
 mod complaint;
+mod config;
 mod console;
 mod credentials;
 mod demo;
@@ -54,22 +55,25 @@ Exit status:
   2  bad usage, or the inventory is invalid
   3  partly done";
 
+/// The heading of the options that every command has.
+const GLOBAL: &str = "Options of every command";
+
 /// Keeps API tokens alive: mints a replacement before a token expires, proves it, delivers it, revokes the old one.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "patrold", version, after_help = EXIT_STATUS, max_term_width = 100)]
 pub struct Args {
     /// The inventory's main file; without it ./patrold.toml, the user's (~/.config/patrold) or the machine's (/etc/patrold)
-    #[arg(long, short = 'c', global = true, env = "PATROLD_CONFIG", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, short = 'c', global = true, help_heading = GLOBAL, env = "PATROLD_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[expect(clippy::doc_markdown, reason = "it is the help text")]
     /// When to use colour: on a terminal, unless NO_COLOR is set, or always, or never
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value = "auto", value_name = "WHEN")]
     color: ColorWhen,
     /// Log more; twice, everything
-    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(long, short, global = true, help_heading = GLOBAL, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Log errors only, and leave out notes and progress
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     quiet: bool,
     #[command(subcommand)]
     command: Command,
@@ -121,6 +125,8 @@ enum Command {
     /// `--online` is given.
     #[command(after_help = CHECK_EXAMPLES, visible_alias = "validate")]
     Check(check::CheckArgs),
+    /// Show what the inventory means
+    Config(config::ConfigArgs),
     /// Tell what would happen to each token, when and why
     ///
     /// Decides with the daemon's own rules from the inventory and the journal. Nothing is changed and nobody is asked;
@@ -257,6 +263,7 @@ Examples:
   patrold status                one line for each token
   patrold status gps-ingest     everything about one token
   patrold status --ready        for the health check of a container
+  patrold status --watch        again each second
   patrold status --json | jq -r '.tokens[] | select(.condition != \"fine\") | .name'";
 
 const EXPLAIN_EXAMPLES: &str = "\
@@ -357,6 +364,7 @@ fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
         Command::Check(check) => check::run(check, named, console),
         Command::Run(run) => run::run(run, &config()?, console),
         Command::Reload(reload) => reload::run(reload, named, console),
+        Command::Config(args) => config::run(args, &config()?, console),
         Command::Plan(plan) => plan::run(plan, &config()?, console),
         Command::Audit(audit) => audit::run(audit, named, console),
         Command::Adopt(adopt) => adopt::run(adopt, named, console),

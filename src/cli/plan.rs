@@ -37,6 +37,9 @@ pub struct PlanArgs {
     /// Draw every rotation that comes until then into this file, `-` for standard output [until: 90d]
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     svg: Option<PathBuf>,
+    /// Show every column, however narrow the terminal is
+    #[arg(long)]
+    wide: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -85,7 +88,8 @@ pub(super) fn run(args: &PlanArgs, config: &Path, console: &mut Console) -> Resu
     if args.json {
         console.json(&plan)?;
     } else {
-        plan.write(console.out_paint, &mut console.out)?;
+        let width = console.width(args.wide);
+        plan.write_within(console.out_paint, width, &mut console.out)?;
     }
     Ok(if journal.unreadable.is_empty() { Exit::Fine } else { Exit::Partly })
 }

@@ -40,6 +40,9 @@ enum ProviderCommand {
         /// Print the definition's own text
         #[arg(long, conflicts_with = "json")]
         source: bool,
+        /// Print an inventory that uses it, to copy from
+        #[arg(long, conflicts_with_all = ["json", "source"])]
+        example: bool,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
@@ -74,12 +77,17 @@ pub(super) fn run(args: &ProviderArgs, named: Option<&Path>, console: &mut Conso
         ProviderCommand::List { json: false } => {
             write_list(definitions.iter().map(Arc::as_ref), console.out_paint, &mut console.out)?;
         }
-        ProviderCommand::Show { name, source, json } => {
+        ProviderCommand::Show { name, source, example, json } => {
             let provider = find(&definitions, name)?;
             if *json {
                 console.json(&ProviderView::new(&provider))?;
             } else if *source {
                 console.out.write_all(provider.source().as_bytes())?;
+            } else if *example {
+                if provider.example.is_empty() {
+                    return Err(Complaint::failed(format!("the definition {name} has no example")));
+                }
+                console.out.write_all(provider.example.as_bytes())?;
             } else {
                 console.out.write_all(render(&provider, console.out_paint).as_bytes())?;
             }

@@ -10,6 +10,7 @@ use crate::control::RollbackRequest;
 use crate::daemon::rotate::OperatorRequest;
 use crate::exit::Exit;
 use crate::names::TokenName;
+use crate::view::rotated::Deed;
 
 use super::disk::Disk;
 use super::rotate::{tell, without_daemon};
@@ -45,5 +46,5 @@ pub(super) fn run(args: &RollbackArgs, named: Option<&Path>, console: &mut Conso
             console,
         )?,
     };
-    tell(&answer, args.json, false, console)
+    tell(&answer, Deed::Recall, args.json, false, console)
 }

@@ -16,7 +16,7 @@ use crate::names::{AccountName, TokenName};
 use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
 use crate::telemetry::log::{Choice, Logger};
 use crate::view::plan::Plan;
-use crate::view::rotated;
+use crate::view::rotated::{self, Deed};
 
 use super::console::Usual;
 use super::disk::Disk;
@@ -114,7 +114,7 @@ pub(super) fn run(args: &RotateArgs, named: Option<&Path>, console: &mut Console
     if answer.results.is_empty() {
         return Err(Complaint::failed("there is no such token"));
     }
-    let exit = tell(&answer, args.json, args.compromised, console)?;
+    let exit = tell(&answer, Deed::Rotate, args.json, args.compromised, console)?;
     let begun = |result: &RotateResult| matches!(result.outcome, RotateOutcome::Rotated | RotateOutcome::Waiting);
     Ok(if args.no_wait && answer.results.iter().all(begun) { Exit::Fine } else { exit })
 }
@@ -137,7 +137,8 @@ fn rehearse(args: &RotateArgs, inventory: &Inventory, now: Time, console: &mut C
     if args.json {
         console.json(&plan)?;
     } else {
-        plan.write(console.out_paint, &mut console.out)?;
+        let width = console.width(false);
+        plan.write_within(console.out_paint, width, &mut console.out)?;
     }
     console.note("dry run: nothing was changed")?;
     Ok(Exit::Fine)
@@ -181,6 +182,7 @@ pub(super) fn without_daemon(
 /// Prints what became of it. `strictly`: where something is left to do, it is done in part.
 pub(super) fn tell(
     answer: &RotateAnswer,
+    deed: Deed,
     json: bool,
     strictly: bool,
     console: &mut Console,
@@ -188,7 +190,7 @@ pub(super) fn tell(
     if json {
         console.json(answer)?;
     } else {
-        rotated::write(answer, console.out_paint, &mut console.out)?;
+        rotated::write(answer, deed, console.out_paint, &mut console.out)?;
     }
     let of = |result: &&RotateResult| result.outcome == RotateOutcome::Rotated;
     let whole = |result: &&RotateResult| of(result) && (result.left.is_empty() || !strictly);

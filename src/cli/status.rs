@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, Span, SystemClock};
 use crate::exit::Exit;
 use crate::names::TokenName;
 use crate::report::status::{JournalStatus, Status, build};
@@ -13,15 +13,22 @@ use crate::view::readiness::Readiness;
 
 use super::disk::Disk;
 use super::reading::{Journaled, unknown_token};
-use super::{Complaint, Console};
+use super::{Complaint, Console, runtime};
 use crate::control::client::Client;
 
 /// Arguments of `patrold status`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct StatusArgs {
     /// Everything about these tokens instead of one line for each
     #[arg(value_name = "NAME")]
     names: Vec<TokenName>,
+    /// Show it again each second, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["json", "names", "ready"])]
+    watch: bool,
+    /// Show every column, however narrow the terminal is
+    #[arg(long)]
+    wide: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -35,6 +42,9 @@ pub(super) fn run(args: &StatusArgs, named: Option<&Path>, console: &mut Console
     if args.ready {
         return ready(named, console);
     }
+    if args.watch {
+        return watch(args, named, console);
+    }
     let mut status = gather(named, console)?;
     for name in &args.names {
         if !status.tokens.iter().any(|token| token.name == *name) {
@@ -47,7 +57,8 @@ pub(super) fn run(args: &StatusArgs, named: Option<&Path>, console: &mut Console
     if args.json {
         console.json(&status)?;
     } else if args.names.is_empty() {
-        status.write(console.out_paint, &mut console.out)?;
+        let width = console.width(args.wide);
+        status.write_within(console.out_paint, width, &mut console.out)?;
     } else {
         for (number, token) in status.tokens.iter().enumerate() {
             if number > 0 {
@@ -69,6 +80,40 @@ fn ready(named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint>
     Ok(if readiness.is_ready(false) { Exit::Fine } else { Exit::Failed })
 }
 
+/// How often the status is drawn anew.
+const EACH: Span = Span::seconds(1);
+
+/// Shows the status of the running daemon again and again.
+fn watch(args: &StatusArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let Some((_, rows)) = console.size() else {
+        return Err(Complaint::invalid("--watch needs a terminal").with_help("leave it out"));
+    };
+    let disk = Disk::read(named, SystemClock.now(), console);
+    let daemon = disk.client()?.ok_or_else(|| {
+        Complaint::failed("no daemon is running").with_help("`patrold status` without --watch shows the journal")
+    })?;
+    let runtime = runtime()?;
+    loop {
+        let status = daemon.status()?.ok_or_else(|| Complaint::failed("the daemon has ended"))?;
+        let mut text = Vec::new();
+        status.write_within(console.out_paint, console.width(args.wide), &mut text)?;
+        let rows = console.size().map_or(rows, |(_, rows)| rows);
+        console.out.write_all(frame(&String::from_utf8_lossy(&text), rows).as_bytes())?;
+        console.out.flush()?;
+        runtime.block_on(SystemClock.wait_until(SystemClock.now() + EACH));
+    }
+}
+
+/// `text` in place of what the terminal shows: each line is written over the one that was there, so that nothing flickers.
+fn frame(text: &str, rows: usize) -> String {
+    // Home; after each line erase the rest of it; at the end all that is below.
+    const HOME: &str = "\u{1b}[H";
+    const REST: &str = "\u{1b}[K\n";
+    const BELOW: &str = "\u{1b}[J";
+    let lines: String = text.lines().take(rows.saturating_sub(1)).flat_map(|line| [line, REST]).collect();
+    format!("{HOME}{lines}{BELOW}")
+}
+
 fn gather(named: Option<&Path>, console: &mut Console) -> Result<Status, Complaint> {
     let now = SystemClock.now();
     let disk = Disk::read(named, now, console);
@@ -88,4 +133,19 @@ fn gather(named: Option<&Path>, console: &mut Console) -> Result<Status, Complai
     let unreadable = journal.unreadable.into_iter().map(|(_, why)| why).collect();
     let about = JournalStatus { state_dir, failure: None, unreadable };
     Ok(build(&inventory, &journal.states, about, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_takes_the_place_of_the_one_before_and_fits_the_terminal() {
+        for (sentence, text, rows, expected) in [
+            ("it fits", "one\ntwo\n", 24, "\u{1b}[Hone\u{1b}[K\ntwo\u{1b}[K\n\u{1b}[J"),
+            ("it is cut", "one\ntwo\nthree\n", 3, "\u{1b}[Hone\u{1b}[K\ntwo\u{1b}[K\n\u{1b}[J"),
+        ] {
+            assert_eq!(frame(text, rows), expected, "{sentence}");
+        }
+    }
 }

@@ -184,6 +184,11 @@ impl Report {
         }
     }
 
+    /// Every file.
+    pub fn sources(&self) -> impl Iterator<Item = SourceId> {
+        (0..self.sources.len()).filter_map(|number| u32::try_from(number).ok().map(SourceId))
+    }
+
     /// The text of a file.
     pub fn text(&self, source: SourceId) -> &str {
         &self.sources[source.0 as usize].text

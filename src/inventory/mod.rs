@@ -9,6 +9,7 @@ pub mod environment;
 pub mod initial;
 mod listen;
 mod load;
+pub mod origin;
 mod owners;
 mod resolve;
 mod spec;

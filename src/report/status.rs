@@ -151,9 +151,9 @@ pub enum Condition {
     Failing,
     /// Somebody has to replace it by hand before it ends: its provider cannot mint.
     Due,
-    /// It is in the inventory, and no secret was ever handed over.
+    /// It is in the inventory, and no consumer ever got a secret.
     Missing,
-    /// What consumers have does not work.
+    /// What consumers have does not work, or a store does not hold the secret and cannot be written.
     Down,
     /// It is not in the inventory any more.
     Left,
@@ -163,6 +163,29 @@ impl Condition {
     /// Every condition.
     pub const ALL: [Self; 7] =
         [Self::Fine, Self::Busy, Self::Failing, Self::Due, Self::Missing, Self::Down, Self::Left];
+
+    /// A sign for it, so that colour is not all that tells states apart.
+    pub fn glyph(self) -> char {
+        match self {
+            Self::Fine => '✓',
+            Self::Busy => '…',
+            Self::Failing | Self::Due => '!',
+            Self::Missing | Self::Down => '✗',
+            Self::Left => '·',
+        }
+    }
+
+    /// How soon somebody should look: the highest first.
+    pub fn urgency(self) -> u8 {
+        match self {
+            Self::Down => 5,
+            Self::Missing => 4,
+            Self::Due => 3,
+            Self::Failing => 2,
+            Self::Busy | Self::Left => 1,
+            Self::Fine => 0,
+        }
+    }
 
     /// The word for it.
     pub fn word(self) -> &'static str {
@@ -267,12 +290,62 @@ pub struct ErrorStatus {
     pub code: FailureCode,
     /// One line.
     pub message: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub help: String,
+    /// The runbook that goes further: an anchor of `docs/runbooks.md`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
 }
 
 impl ErrorStatus {
     /// `failure`, which happened at `at`.
     pub fn new(at: Time, failure: &Failure) -> Self {
-        Self { at, code: failure.code, message: failure.to_string() }
+        Self {
+            at,
+            code: failure.code,
+            message: failure.to_string(),
+            help: failure.code.remedy().to_owned(),
+            runbook: failure.code.runbook().map(str::to_owned),
+        }
+    }
+
+    /// What to do about it, with the runbook; `None` where the daemon is of a version that does not tell.
+    pub fn advice(&self) -> Option<String> {
+        advice(&self.help, self.runbook.as_deref())
+    }
+}
+
+fn advice(help: &str, runbook: Option<&str>) -> Option<String> {
+    let runbook = runbook.map(|anchor| format!(" (docs/runbooks.md#{anchor})")).unwrap_or_default();
+    (!help.is_empty()).then(|| format!("{help}{runbook}"))
+}
+
+/// What is the matter with a token, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// One line.
+    pub what: String,
+    /// The remedy, with the runbook.
+    pub advice: Option<String>,
+}
+
+impl TokenStatus {
+    /// Why it is not fine: what status, page and readiness all say.
+    pub fn cause(&self) -> Option<Cause> {
+        let of = |error: &ErrorStatus| Cause { what: error.message.clone(), advice: error.advice() };
+        let owed = self.owed.iter().min_by_key(|owed| owed.kind == OwedKind::Hook).map(|owed| {
+            let kind = if owed.kind == OwedKind::Store { "store" } else { "hook" };
+            Cause {
+                what: format!("{kind} {}: {}", owed.key, owed.error),
+                advice: advice(&owed.help, owed.runbook.as_deref()),
+            }
+        });
+        match self.condition {
+            Condition::Fine | Condition::Busy | Condition::Left => None,
+            Condition::Down if self.dead.is_some() => self.dead.as_ref().map(of),
+            _ => owed.or_else(|| self.last_error.as_ref().map(of)),
+        }
     }
 }
 
@@ -302,6 +375,12 @@ pub struct OwedStatus {
     pub next: Time,
     /// Why it failed last, in one line.
     pub error: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub help: String,
+    /// The runbook that goes further: an anchor of `docs/runbooks.md`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
 }
 
 /// A credential that may be alive besides the generations.

@@ -46,7 +46,8 @@ impl Checks {
         Self {
             valid: inventories.iter().all(|check| check.valid),
             errors: count(Severity::Error.into()),
-            warnings: count(Severity::Warning.into()),
+            warnings: count(Severity::Warning.into())
+                + inventories.iter().map(|check| check.advice.len()).sum::<usize>(),
             inventories,
         }
     }

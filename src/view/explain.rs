@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crate::clock::Time;
 use crate::report::explanation::Explanation;
 use crate::report::outlook::NextAction;
+use crate::report::status::Cause;
 use crate::text::{Paint, words};
 
 use super::table::{Table, Tint};
@@ -12,6 +13,11 @@ use super::table::{Table, Tint};
 impl Explanation {
     /// Writes it for people.
     pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        self.write_within(paint, None, out)
+    }
+
+    /// The same, on a terminal with so many columns.
+    pub fn write_within(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         let token = &self.token;
         let when = |at: Time| format!("{} ({})", words::relative(at, self.at), words::moment(at));
         let name = token.name.to_string();
@@ -27,6 +33,12 @@ impl Explanation {
         writeln!(out, "  next    {next}: {}", token.next.why)?;
         let current = token.current.as_ref().map(|current| format!(", generation {}", current.number));
         writeln!(out, "  phase   {}{}", token.phase, current.unwrap_or_default())?;
+        if let Some(Cause { what, advice }) = token.cause() {
+            writeln!(out, "  state   {}: {what}", token.condition.word())?;
+            if let Some(advice) = advice {
+                writeln!(out, "  help    {advice}")?;
+            }
+        }
         if let Some(window) = &self.window {
             let state = match (window.open, window.changes) {
                 (true, Some(at)) => format!("open, closes {}", when(at)),
@@ -39,7 +51,8 @@ impl Explanation {
         if !self.rules.is_empty() {
             writeln!(out)?;
             let none = || "-".to_owned();
-            let mut table = Table::new(&["RULE", "DUE", "AT", "DEADLINE", "DECIDES", "WHY"]);
+            let table = Table::new(&["RULE", "DUE", "AT", "DEADLINE", "DECIDES", "WHY"]);
+            let mut table = table.without(&["AT", "DEADLINE"]).folding();
             for rule in &self.rules {
                 let tint = match rule.at {
                     None => Tint::Dim,
@@ -59,7 +72,7 @@ impl Explanation {
                     ],
                 );
             }
-            table.write(paint, out)?;
+            table.write_within(paint, width, out)?;
         }
         writeln!(out)?;
         if self.obstacles.is_empty() {

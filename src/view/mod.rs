@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod check;
+pub mod effective;
 pub mod explain;
 pub mod exported;
 pub mod history;

@@ -1,6 +1,7 @@
 //! The status page: a status for people with a browser. One document without scripts, without anything from elsewhere, and
 //! with nothing to click: it tells, and refreshes itself.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::clock::Time;
@@ -62,10 +63,11 @@ pub fn render<'h>(
     // Writing to a String cannot fail, here and below.
     let _ = write!(
         out,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>patrold</title>\
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}: patrold</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta http-equiv=\"refresh\" content=\"{REFRESH}\"><meta name=\"robots\" content=\"noindex\">\
          <link rel=\"icon\" href=\"data:,\"><style>{}</style></head>\n<body><header><h1>patrold</h1>",
+        escape(&status.summary()),
         style()
     );
     if let Some(daemon) = &status.daemon {
@@ -77,7 +79,7 @@ pub fn render<'h>(
     troubles(&mut out, status);
     counts(&mut out, &status.tokens);
     let mut tokens: Vec<&TokenStatus> = status.tokens.iter().collect();
-    tokens.sort_by_key(|token| (rank(token.condition), token.next.at.unwrap_or(Time::MAX_UTC)));
+    tokens.sort_by_key(|token| (Reverse(token.condition.urgency()), token.next.at.unwrap_or(Time::MAX_UTC)));
     let picture = timeline::present(status, inventory, &tokens, LANES);
     if !picture.lanes.is_empty() {
         let _ = writeln!(out, "<h2>Timeline</h2><div class=\"picture\">{}</div>", timeline::svg(&picture));
@@ -90,25 +92,12 @@ pub fn render<'h>(
     out
 }
 
-/// The lower, the more urgent.
-fn rank(condition: Condition) -> u8 {
-    match condition {
-        Condition::Down => 0,
-        Condition::Missing => 1,
-        Condition::Failing => 2,
-        Condition::Due => 3,
-        Condition::Busy => 4,
-        Condition::Fine => 5,
-        Condition::Left => 6,
-    }
-}
-
 fn troubles(out: &mut String, status: &Status) {
     let troubles = status.troubles();
     if troubles.is_empty() {
         return;
     }
-    out.push_str("<section class=\"trouble\"><h2>To look at</h2><ul>");
+    out.push_str("<section class=\"trouble\"><h2>Needs attention</h2><ul>");
     for trouble in troubles.iter().take(OTHERS) {
         let _ = write!(out, "<li>{}</li>", escape(trouble.trim()));
     }
@@ -121,7 +110,7 @@ fn counts(out: &mut String, tokens: &[TokenStatus]) {
         let count = tokens.iter().filter(|token| token.condition == condition).count();
         let word = condition.word();
         if count > 0 {
-            let _ = write!(out, "<li><b>{count}</b> <span class=\"{word}\">{word}</span></li>");
+            let _ = write!(out, "<li><b>{count}</b> <span class=\"{word}\">{} {word}</span></li>", condition.glyph());
         }
     }
     out.push_str("</ul>\n");
@@ -159,8 +148,9 @@ fn tokens(out: &mut String, tokens: &[&TokenStatus], now: Time) {
         let paused = if token.paused { ", paused" } else { "" };
         let _ = write!(
             out,
-            "<tr><td>{}</td><td><span class=\"{word}\">{word}</span> <span class=\"dim\">{}{paused}</span></td>",
+            "<tr><td>{}</td><td><span class=\"{word}\">{} {word}</span> <span class=\"dim\">{}{paused}</span></td>",
             escape(token.name.as_str()),
+            token.condition.glyph(),
             escape(&token.phase)
         );
         cell(out, "account", token.account.as_ref().map_or("", |account| account.as_str()));

@@ -105,15 +105,20 @@ impl Plan {
 
     /// Writes it as a table.
     pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        self.write_within(paint, None, out)
+    }
+
+    /// The same, on a terminal with so many columns.
+    pub fn write_within(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         let windows = self.tokens.iter().any(|entry| entry.window.is_some());
         let mut header = vec!["TOKEN", "ACTION", "WHEN", "AT", "DEADLINE"];
         header.extend(windows.then_some("WINDOW"));
         header.extend(["OLD GENERATION", "WHY"]);
-        let mut table = Table::new(&header);
+        let mut table = Table::new(&header).without(&["AT", "DEADLINE", "WINDOW", "OLD GENERATION"]).folding();
         for entry in &self.tokens {
             table.row(entry.tint(self.at), entry.cells(windows, self.at));
         }
-        table.write(paint, out)
+        table.write_within(paint, width, out)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::status::{AccountCondition, Condition, Status};
+use crate::report::status::{AccountCondition, AccountStatus, Condition, ErrorStatus, Status};
 use crate::text::words;
 
 /// So many names of tokens are told.
@@ -20,6 +20,8 @@ pub struct Readiness {
     pub reasons: Vec<String>,
     /// What somebody should look at although it is ready, a line each.
     pub warnings: Vec<String>,
+    /// What to do about either, a line each.
+    pub help: Vec<String>,
 }
 
 impl Readiness {
@@ -62,7 +64,16 @@ impl Readiness {
         }
         warnings.extend(tell(&named(Condition::Due, true), "to be replaced by hand"));
         warnings.extend(tell(&named(Condition::Failing, true), "failing, with a secret that still works"));
-        Self { reasons, warnings }
+        let mut help: Vec<_> = Vec::new();
+        let tokens = status.tokens.iter().filter(|token| token.condition.urgency() > 1);
+        help.extend(tokens.filter_map(|token| Some((&token.name, token.cause()?))).take(NAMES).map(|(name, cause)| {
+            let advice = cause.advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+            format!("token {name}: {}{advice}", cause.what)
+        }));
+        let degraded = status.accounts.iter().filter(|account| account.condition == AccountCondition::Degraded);
+        let advice = |account: &AccountStatus| account.last_error.as_ref().and_then(ErrorStatus::advice);
+        help.extend(degraded.filter_map(|it| Some(format!("account {}: {}", it.name, advice(it)?))).take(NAMES));
+        Self { reasons, warnings, help }
     }
 
     /// Whether it is ready; `strict`: warnings count, too.
@@ -73,7 +84,7 @@ impl Readiness {
     /// The judgement as text.
     pub fn text(&self, strict: bool) -> String {
         let mut text = if self.is_ready(strict) { "ready\n" } else { "not ready\n" }.to_owned();
-        for (word, lines) in [("reason", &self.reasons), ("warning", &self.warnings)] {
+        for (word, lines) in [("reason", &self.reasons), ("warning", &self.warnings), ("help", &self.help)] {
             for line in lines {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "{word}: {line}");
@@ -92,7 +103,11 @@ mod tests {
     fn fine() -> Status {
         let mut status: Status = serde_json::from_str(include_str!("metrics/tests/status.json")).unwrap();
         status.daemon.as_mut().unwrap().reload = None;
-        status.tokens.iter_mut().for_each(|token| token.condition = Condition::Fine);
+        status.tokens.iter_mut().for_each(|token| {
+            token.condition = Condition::Fine;
+            token.owed.clear();
+            token.last_error = None;
+        });
         status.accounts.iter_mut().for_each(|account| {
             account.condition = AccountCondition::Fine;
             account.orphans.clear();
@@ -147,6 +162,19 @@ mod tests {
         let status: Status = serde_json::from_str(include_str!("metrics/tests/status.json")).unwrap();
         let text = Readiness::judge(&status, true).text(false);
         assert!(text.contains("reason: the inventory on disk is invalid (1 problem): patrold.toml:3:1: "), "{text}");
+    }
+
+    #[test]
+    fn the_cause_and_the_remedy_are_told() {
+        let mut status = fine();
+        status.tokens[0].condition = Condition::Failing;
+        let failure = Failure::new(FailureCode::HookFailed, "no such unit");
+        status.tokens[0].last_error = Some(ErrorStatus::new(status.at, &failure));
+        let text = Readiness::judge(&status, true).text(false);
+        let remedy = FailureCode::HookFailed.remedy();
+        let anchor = "(docs/runbooks.md#a-token-is-about-to-expire-and-its-rotation-fails)";
+        let help = format!("help: token gps-ingest: the hook failed: no such unit; {remedy} {anchor}\n");
+        assert!(text.ends_with(&help), "{text}");
     }
 
     #[test]

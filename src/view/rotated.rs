@@ -7,12 +7,31 @@ use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
 use super::table::{Table, Tint};
 use crate::text::Paint;
 
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    Rotate,
+    Adopt,
+    Recall,
+}
+
+/// What was done, where it was.
+fn done(deed: Deed, result: &RotateResult) -> &'static str {
+    match deed {
+        Deed::Adopt => "adopted",
+        Deed::Recall => "rolled back",
+        // The generation stays; so says the detail.
+        Deed::Rotate if !result.detail.is_empty() => "renewed",
+        Deed::Rotate => "rotated",
+    }
+}
+
 /// Writes a table of the results.
-pub fn write(answer: &RotateAnswer, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+pub fn write(answer: &RotateAnswer, deed: Deed, paint: Paint, out: &mut impl Write) -> io::Result<()> {
     let mut table = Table::new(&["TOKEN", "OUTCOME", "GENERATION", "DETAIL"]);
     for result in &answer.results {
         let (word, tint) = match result.outcome {
-            RotateOutcome::Rotated => ("rotated", Tint::Plain),
+            RotateOutcome::Rotated => (done(deed, result), Tint::Plain),
             RotateOutcome::Waiting => ("waiting", Tint::Warning),
             RotateOutcome::Failed => ("failed", Tint::Error),
             RotateOutcome::Refused => ("refused", Tint::Error),

@@ -6,18 +6,27 @@ use crate::clock::Time;
 use crate::provider::Expiry;
 use crate::report::outlook::{NextAction, Outlook};
 use crate::report::status::{
-    AccountCondition, AccountStatus, Condition, GenerationStatus, OrphanKind, OwedKind, Status, TokenStatus,
+    AccountCondition, AccountStatus, Cause, Condition, ErrorStatus, GenerationStatus, OrphanKind, OrphanStatus,
+    OwedKind, Status, TokenStatus,
 };
 use crate::text::{Paint, words};
 
 use super::table::{Table, Tint};
 
+/// So many tokens are told of by name; the table has them all.
+const NAMED: usize = 10;
+
 impl Status {
     /// Writes what is the matter, and a table of the tokens.
     pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        self.write_within(paint, None, out)
+    }
+
+    /// The same, on a terminal with so many columns.
+    pub fn write_within(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         if let Some(daemon) = &self.daemon {
             let up = words::span(self.at - daemon.started);
-            writeln!(out, "patrold {}, process {}, up {up}", daemon.version, daemon.pid)?;
+            writeln!(out, "patrold {}, process {}, up {up}: {}", daemon.version, daemon.pid, self.summary())?;
         }
         let troubles = self.troubles();
         for trouble in &troubles {
@@ -26,11 +35,35 @@ impl Status {
         if self.daemon.is_some() || !troubles.is_empty() {
             writeln!(out)?;
         }
-        let mut table = Table::new(&["TOKEN", "ACCOUNT", "STATE", "PHASE", "GEN", "EXPIRES", "NEXT", "LAST ERROR"]);
-        for token in &self.tokens {
+        let table = Table::new(&["TOKEN", "ACCOUNT", "STATE", "GEN", "EXPIRES", "NEXT"]);
+        let mut table = table.without(&["GEN", "ACCOUNT", "EXPIRES"]).folding();
+        for token in self.by_urgency() {
             table.row(tint(token.condition), cells(token, self.at));
+            if let Some(error) = last_error(token, self.at) {
+                table.note(error);
+            }
         }
-        table.write(paint, out)
+        table.write_within(paint, width, out)
+    }
+
+    /// The tokens that somebody should look at first, then the others, each in the order of names.
+    pub fn by_urgency(&self) -> Vec<&TokenStatus> {
+        let mut tokens: Vec<_> = self.tokens.iter().collect();
+        tokens.sort_by_key(|token| std::cmp::Reverse(token.condition.urgency()));
+        tokens
+    }
+
+    /// How many tokens there are in each state, the worst first: `1 down, 4 fine`.
+    pub fn summary(&self) -> String {
+        let mut conditions = Condition::ALL;
+        conditions.sort_by_key(|condition| std::cmp::Reverse(condition.urgency()));
+        let count = |condition| self.tokens.iter().filter(|token| token.condition == condition).count();
+        let counts = conditions.into_iter().map(|condition| (condition, count(condition)));
+        let words: Vec<_> = counts
+            .filter(|(_, count)| *count > 0)
+            .map(|(condition, count)| format!("{count} {}", condition.word()))
+            .collect();
+        if words.is_empty() { "no tokens".to_owned() } else { words.join(", ") }
     }
 
     /// What somebody should look at besides the tokens, a line each.
@@ -40,6 +73,8 @@ impl Status {
             troubles.push(format!("the journal in {} cannot be written: {failure}", self.journal.state_dir));
         }
         troubles.extend(self.journal.unreadable.iter().cloned());
+        let worst = self.by_urgency().into_iter().filter(|token| token.condition.urgency() > 3 && !waits(token));
+        troubles.extend(worst.take(NAMED).map(token_trouble));
         if let Some(reload) = self.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref())
             && !reload.answer.applied
         {
@@ -48,6 +83,13 @@ impl Status {
             troubles.extend(reload.answer.problems.iter().map(|problem| format!("  {problem}")));
         }
         troubles.extend(self.accounts.iter().flat_map(|account| account_troubles(account, self.at)));
+        let lost = |orphan: &&OrphanStatus| orphan.kind == OrphanKind::UnknownMint;
+        for token in self.tokens.iter().filter(|token| token.orphans.iter().any(|orphan| lost(&orphan))) {
+            let name = &token.name;
+            troubles.push(format!(
+                "token {name}: a live token may exist at the provider: the answer to its mint was lost (`patrold status {name}`)"
+            ));
+        }
         troubles
     }
 
@@ -59,6 +101,9 @@ impl Status {
             writeln!(out, "  {key:<12}{value}")?;
         }
         let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
+        if let Some(Cause { advice: Some(advice), .. }) = token.cause() {
+            writeln!(out, "  {:<12}{advice}", "help")?;
+        }
         for trouble in account.into_iter().flat_map(|account| account_troubles(account, self.at)) {
             writeln!(out, "  {} {trouble}", paint.yellow("!"))?;
         }
@@ -72,7 +117,9 @@ fn account_troubles(account: &AccountStatus, now: Time) -> Vec<String> {
     if account.condition == AccountCondition::Degraded {
         let since = account.since.map(|since| format!(" for {}", words::span(now - since))).unwrap_or_default();
         let why = account.last_error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
-        troubles.push(format!("account {name} is degraded{since}{why}"));
+        let advice = account.last_error.as_ref().and_then(ErrorStatus::advice);
+        let advice = advice.map(|advice| format!("; help: {advice}")).unwrap_or_default();
+        troubles.push(format!("account {name} is degraded{since}{why}{advice}"));
     }
     if let Some(until) = account.blocked_until {
         troubles
@@ -90,6 +137,30 @@ fn account_troubles(account: &AccountStatus, now: Time) -> Vec<String> {
     troubles
 }
 
+/// Who pauses a token before its first secret knows that there is none.
+fn waits(token: &TokenStatus) -> bool {
+    token.condition == Condition::Missing && token.paused
+}
+
+/// What is the matter with a token whose consumers have nothing that works, in one line.
+fn token_trouble(token: &TokenStatus) -> String {
+    let (name, word) = (&token.name, token.condition.word());
+    match token.cause() {
+        Some(Cause { what, advice }) => {
+            let advice = advice.map(|advice| format!("; help: {advice}")).unwrap_or_default();
+            format!("token {name} is {word}: {what}{advice}")
+        }
+        None => format!("token {name} is {word}: {}", token.next.why),
+    }
+}
+
+/// The last error of a token, where something is still the matter.
+fn last_error(token: &TokenStatus, now: Time) -> Option<String> {
+    let error = token.last_error.as_ref()?;
+    let times = if token.failures > 1 { format!(" ({} times)", token.failures) } else { String::new() };
+    Some(format!("{}{times}: {}", words::relative(error.at, now), crate::outcome::one_line(&error.message, 200)))
+}
+
 fn tint(condition: Condition) -> Tint {
     match condition {
         Condition::Fine | Condition::Busy => Tint::Plain,
@@ -101,20 +172,13 @@ fn tint(condition: Condition) -> Tint {
 
 fn cells(token: &TokenStatus, now: Time) -> Vec<String> {
     let none = || "-".to_owned();
-    let error = token.last_error.as_ref().map(|error| {
-        let times = if token.failures > 1 { format!(" ({} times)", token.failures) } else { String::new() };
-        let message = crate::outcome::one_line(&error.message, 80);
-        format!("{}{times}: {message}", words::relative(error.at, now))
-    });
     vec![
         token.name.to_string(),
         token.account.as_ref().map_or_else(none, ToString::to_string),
-        token.condition.word().to_owned(),
-        token.phase.clone(),
+        format!("{} {}", token.condition.glyph(), token.condition.word()),
         token.current.as_ref().map_or_else(none, |current| current.number.to_string()),
         token.current.as_ref().map_or_else(none, |current| expires(current, now)),
         next(&token.next, now),
-        error.unwrap_or_else(none),
     ]
 }
 

@@ -21,35 +21,82 @@ pub enum Tint {
 /// Rows under a header.
 #[derive(Debug)]
 pub struct Table {
-    grid: Grid,
-    tints: Vec<Tint>,
+    header: Vec<String>,
+    rows: Vec<Row>,
+    /// Columns that go where the terminal is narrow, the first one first.
+    dispensable: &'static [&'static str],
+    /// The last column stands below its row where it does not fit beside the others.
+    folds: bool,
 }
+
+#[derive(Debug)]
+struct Row {
+    tint: Tint,
+    cells: Vec<String>,
+    /// What stands below.
+    notes: Vec<String>,
+}
+
+/// Blanks between two columns.
+const GAP: usize = 2;
+
+/// No line of prose is narrower.
+const NARROWEST: usize = 20;
 
 impl Table {
     /// A table without rows.
     pub fn new(header: &[&str]) -> Self {
-        let mut grid = Grid::new();
-        grid.load_style(presets::NOTHING).set_header(header);
-        Self { grid, tints: Vec::new() }
+        let header = header.iter().map(|&name| name.to_owned()).collect();
+        Self { header, rows: Vec::new(), dispensable: &[], folds: false }
+    }
+
+    /// On a narrow terminal these columns are left out as far as need be, the first one first.
+    #[must_use]
+    pub fn without(self, dispensable: &'static [&'static str]) -> Self {
+        Self { dispensable, ..self }
+    }
+
+    /// On a narrow terminal the last column stands below its row.
+    #[must_use]
+    pub fn folding(self) -> Self {
+        Self { folds: true, ..self }
     }
 
     /// Adds a row with as many cells as the header has.
     pub fn row(&mut self, tint: Tint, cells: Vec<String>) {
-        self.grid.add_row(cells);
-        self.tints.push(tint);
+        self.rows.push(Row { tint, cells, notes: Vec::new() });
     }
 
-    /// Writes all of it. Columns stand two blanks apart.
-    pub fn write(mut self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
-        for column in self.grid.column_iter_mut() {
+    /// Puts a line below the last row.
+    pub fn note(&mut self, text: String) {
+        if let Some(row) = self.rows.last_mut() {
+            row.notes.push(text);
+        }
+    }
+
+    /// Writes all of it, however wide. Columns stand two blanks apart.
+    pub fn write(self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+        self.write_within(paint, None, out)
+    }
+
+    /// Writes it into so many columns of a terminal. No word is broken: what is too long for all that can be done stays as
+    /// it is.
+    pub fn write_within(mut self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+        if let Some(width) = width {
+            self.fit(width);
+        }
+        let mut grid = Grid::new();
+        grid.load_style(presets::NOTHING).set_header(&self.header);
+        grid.add_rows(self.rows.iter().map(|row| &row.cells));
+        for column in grid.column_iter_mut() {
             column.set_padding((0, 2));
         }
         // Cells hold no line breaks, so each line but the first is one row.
-        let mut tints = self.tints.iter();
-        for (number, line) in self.grid.lines().enumerate() {
+        let mut rows = self.rows.iter();
+        for (number, line) in grid.lines().enumerate() {
             let line = line.trim_end();
-            let tint = if number == 0 { None } else { tints.next() };
-            let painted = match tint {
+            let row = if number == 0 { None } else { rows.next() };
+            let painted = match row.map(|row| row.tint) {
                 None => paint.bold(line),
                 Some(Tint::Plain) => line.into(),
                 Some(Tint::Dim) => paint.dim(line),
@@ -57,9 +104,59 @@ impl Table {
                 Some(Tint::Error) => paint.red(line),
             };
             writeln!(out, "{painted}")?;
+            for line in row.iter().flat_map(|row| &row.notes).flat_map(|note| wrapped(note, width)) {
+                writeln!(out, "    {}", paint.dim(&line))?;
+            }
         }
         Ok(())
     }
+
+    /// Leaves out, and folds, what does not fit into `width`.
+    fn fit(&mut self, width: usize) {
+        for name in self.dispensable {
+            if self.width() <= width {
+                return;
+            }
+            if let Some(column) = self.header.iter().position(|known| known == name) {
+                self.header.remove(column);
+                self.rows.iter_mut().for_each(|row| drop(row.cells.remove(column)));
+            }
+        }
+        if self.folds && self.width() > width && self.header.pop().is_some() {
+            for row in &mut self.rows {
+                if let Some(last) = row.cells.pop().filter(|cell| cell != "-") {
+                    row.notes.insert(0, last);
+                }
+            }
+        }
+    }
+
+    fn width(&self) -> usize {
+        let of_column = |(number, name): (usize, &String)| {
+            let cells = self.rows.iter().filter_map(|row| row.cells.get(number));
+            cells.chain([name]).map(|cell| cell.chars().count()).max().unwrap_or_default() + GAP
+        };
+        self.header.iter().enumerate().map(of_column).sum::<usize>().saturating_sub(GAP)
+    }
+}
+
+/// `text` in lines that end with whole words, beside the indentation of a note.
+fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return vec![text.to_owned()] };
+    let room = width.saturating_sub(4).max(NARROWEST);
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let fits = |line: &String| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= room;
+        if !lines.last().is_some_and(fits) {
+            lines.push(String::new());
+        }
+        let Some(line) = lines.last_mut() else { continue };
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -82,6 +179,37 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_lines_end_with_their_text() {
         assert_eq!(text(table(), Paint::Plain), "TOKEN        WHY\na-long-name  nothing is due\nü            -\n");
+    }
+
+    #[test]
+    fn a_note_stands_below_its_row() {
+        let mut table = Table::new(&["TOKEN"]);
+        table.row(Tint::Plain, vec!["one".to_owned()]);
+        table.note("why".to_owned());
+        table.row(Tint::Plain, vec!["two".to_owned()]);
+        assert_eq!(text(table, Paint::Plain), "TOKEN\none\n    why\ntwo\n");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_columns_go_and_prose_stands_below_in_whole_words() {
+        let table = || {
+            let mut table = Table::new(&["TOKEN", "AT", "GEN", "WHY"]).without(&["AT", "GEN"]).folding();
+            let cells = ["gps", "2026-11-22 00:52:48Z", "7", "its expiry is near, and nobody has replaced it"];
+            table.row(Tint::Plain, cells.map(str::to_owned).to_vec());
+            table
+        };
+        for (width, expected) in [
+            (
+                80,
+                "TOKEN  AT                    GEN  WHY\ngps    2026-11-22 00:52:48Z  7    its expiry is near, and nobody has replaced it\n",
+            ),
+            (60, "TOKEN  GEN  WHY\ngps    7    its expiry is near, and nobody has replaced it\n"),
+            (30, "TOKEN\ngps\n    its expiry is near, and\n    nobody has replaced it\n"),
+        ] {
+            let mut out = Vec::new();
+            table().write_within(Paint::Plain, Some(width), &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{width}");
+        }
     }
 
     #[test]

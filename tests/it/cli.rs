@@ -25,6 +25,10 @@ fn help_is_as_documented() {
     let world = World::new("");
     for (name, args) in [
         ("help", &["--help"][..]),
+        ("help-init", &["init", "--help"]),
+        ("help-add", &["add", "--help"]),
+        ("help-reload", &["reload", "--help"]),
+        ("help-config-show", &["config", "show", "--help"]),
         ("help-run", &["run", "--help"]),
         ("help-check", &["check", "--help"]),
         ("help-plan", &["plan", "--help"]),
@@ -300,6 +304,12 @@ fn provider_definitions_are_shown() {
     assert!(names.is_sorted() && names.contains(&"pointone"), "{names:?}");
     let shown = world.json(&["provider", "show", "awx", "--json"], 0);
     assert_eq!(shown["capabilities"]["revokes"], true);
+    for name in names {
+        // That it is valid a test of the definitions holds, which needs no certificates of this machine.
+        let example = world.run(&["provider", "show", name, "--example"]);
+        let text = String::from_utf8(example.stdout).unwrap();
+        assert!(example.status.success() && text.contains(&format!("\"{name}\"")), "{name}: {text}");
+    }
     let source = world.run(&["provider", "show", "awx", "--source"]);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers/awx.toml");
     assert_eq!(source.stdout, std::fs::read(file).unwrap());

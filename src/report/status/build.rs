@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::account::{AccountHealth, AccountState};
 use crate::clock::Time;
 use crate::inventory::{AccountPolicy, Inventory, TokenPolicy};
-use crate::names::TokenName;
-use crate::outcome::Failure;
+use crate::names::{HookKey, StoreKey, TokenName};
+use crate::outcome::{Failure, FailureCode};
 use crate::provider::Abilities;
 use crate::provider::{Expiry, ProviderClock, ProviderTime};
 use crate::report::outlook::{Outlook, undisturbed};
@@ -122,7 +122,11 @@ pub fn account(policy: &AccountPolicy, facts: Option<&AccountFacts<'_>>, tokens:
     let health = facts.and_then(|facts| facts.health);
     let failure = facts.and_then(|facts| facts.failure);
     let (condition, since) = match health.map(|health| &health.state) {
-        Some(AccountState::Fine) => (AccountCondition::Fine, None),
+        // An answer that helps nobody is no better than none: it is not the credential, but nothing is seen any more.
+        Some(AccountState::Fine) => match failing_since(health) {
+            Some(since) => (AccountCondition::Degraded, Some(since)),
+            None => (AccountCondition::Fine, None),
+        },
         Some(AccountState::Degraded { since, .. }) => (AccountCondition::Degraded, Some(*since)),
         None if failure.is_some() => (AccountCondition::Degraded, None),
         Some(AccountState::Unknown) | None => (AccountCondition::Unknown, None),
@@ -151,6 +155,16 @@ pub fn account(policy: &AccountPolicy, facts: Option<&AccountFacts<'_>>, tokens:
     }
 }
 
+/// Since when the provider has answered nothing but errors of its own, where it has.
+fn failing_since(health: Option<&AccountHealth>) -> Option<Time> {
+    let health = health?;
+    let failed = health.last_failure.as_ref()?;
+    let blind = failed.failure.code.is_outage() || failed.failure.code == FailureCode::NotUnderstood;
+    let patient = failed.failure.code == FailureCode::RateLimited;
+    let later = health.last_success.is_none_or(|success| success < failed.at);
+    (blind && !patient && later).then_some(failed.at)
+}
+
 /// The status of one token.
 pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
     let Subject { name, policy, state, progress, .. } = *subject;
@@ -161,7 +175,8 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
         Progress::Resting { stuck, .. } => stuck,
         Progress::Asleep(_) | Progress::Busy => None,
     };
-    let owed = owed(state);
+    let owed = owed(subject);
+    let next = outlook(subject, now);
     let account = policy.map(|policy| policy.account.name.clone());
     let last_error = stuck
         .map(|failure| ErrorStatus::new(now, failure))
@@ -170,7 +185,7 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
         name: name.clone(),
         account: account.or_else(|| current.map(|current| current.generation.account.clone())),
         provider: policy.map(|policy| policy.account.provider.name.clone()),
-        condition: condition(subject, !owed.is_empty() || stuck.is_some(), now),
+        condition: condition(subject, !owed.is_empty() || stuck.is_some(), &next, now),
         phase: phase.name().to_owned(),
         paused: policy.is_some_and(|policy| policy.paused),
         current: current.map(|current| generation(subject, &current.generation, now)),
@@ -181,7 +196,7 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
             handed_over: retiring.handed_over,
             revoke_at: retiring.revoke_at,
         }),
-        next: outlook(subject, now),
+        next,
         failures: retry.map_or(0, |retry| retry.attempts).max(state.failed_rotations),
         next_attempt: retry.map(|retry| retry.next),
         last_error,
@@ -215,13 +230,25 @@ fn outlook(subject: &Subject<'_>, now: Time) -> Outlook {
     }
 }
 
-fn condition(subject: &Subject<'_>, owes: bool, now: Time) -> Condition {
+/// Law: the state tells what consumers hold. A generation counts once it is proven and in every store, and no longer than a
+/// store holds it.
+fn condition(subject: &Subject<'_>, owes: bool, next: &Outlook, now: Time) -> Condition {
     let state = subject.state;
-    let failing = owes || state.retry.is_some() || state.failed_rotations > 0;
+    // What failed and is not tried again, because nothing is due, is over.
+    let due = next.due.is_some_and(|due| due <= now);
+    let failing = owes || state.retry.is_some() || state.failed_rotations > 0 && due;
     let usable = state.phase.current().map(|current| !subject.reckoning(&current.generation, now).unusable(current));
     match usable {
         _ if !subject.wanted => Condition::Left,
         Some(false) => Condition::Down,
+        Some(true) if lacks_a_store(subject) => Condition::Down,
+        None if has_first(subject) => {
+            if failing {
+                Condition::Failing
+            } else {
+                Condition::Busy
+            }
+        }
         None => Condition::Missing,
         Some(true) if failing => Condition::Failing,
         Some(true) if state.phase.current().is_some_and(|current| current.replacement.is_some()) => Condition::Due,
@@ -231,6 +258,24 @@ fn condition(subject: &Subject<'_>, owes: bool, now: Time) -> Condition {
             _ => Condition::Busy,
         },
     }
+}
+
+/// Whether a store does not hold what consumers are to use: it was changed or is new, and could not be written.
+fn lacks_a_store(subject: &Subject<'_>) -> bool {
+    let phase = &subject.state.phase;
+    let Some((current, policy)) = phase.current().zip(subject.policy) else { return false };
+    let newer = |key: &StoreKey| phase.candidate().is_some_and(|candidate| candidate.delivery.has_store(key));
+    let failed = |key: &StoreKey| matches!(current.delivery.stores.get(key), Some(state::Progress::Failed(_)));
+    policy.stores.iter().any(|store| failed(&store.key) && !newer(&store.key))
+}
+
+/// Whether consumers hold the first generation already, proven, although a hook keeps it from becoming current.
+fn has_first(subject: &Subject<'_>) -> bool {
+    let (Phase::Verified { candidate, .. } | Phase::Delivered { candidate, .. }) = &subject.state.phase else {
+        return false;
+    };
+    let stores = subject.policy.map(|policy| &policy.stores);
+    stores.is_some_and(|stores| stores.iter().all(|store| candidate.delivery.has_store(&store.key)))
 }
 
 /// A generation, its moments on our clock as decisions read them. An expiry that cannot be right is not shown as one.
@@ -253,9 +298,9 @@ fn generation(subject: &Subject<'_>, generation: &Generation, now: Time) -> Gene
     }
 }
 
-/// Stores and hooks that were tried in vain, of the delivery that is under way.
-fn owed(state: &TokenState) -> Vec<OwedStatus> {
-    let delivery = match &state.phase {
+/// Stores and hooks that were tried in vain, of the delivery that is under way. What left the inventory is owed no more.
+fn owed(subject: &Subject<'_>) -> Vec<OwedStatus> {
+    let delivery = match &subject.state.phase {
         Phase::Undoing { undo, .. } => Some(&undo.restored),
         phase => phase
             .candidate()
@@ -272,10 +317,23 @@ fn owed(state: &TokenState) -> Vec<OwedStatus> {
             since: retry.since,
             next: retry.next,
             error: retry.failure.to_string(),
+            help: retry.failure.code.remedy().to_owned(),
+            runbook: retry.failure.code.runbook().map(str::to_owned),
         }),
     };
-    let stores = delivery.stores.iter().filter_map(|(key, progress)| row(OwedKind::Store, key.as_str(), progress));
-    let hooks = delivery.hooks.iter().filter_map(|(key, progress)| row(OwedKind::Hook, key.as_str(), progress));
+    let policy = subject.policy;
+    let has_store = |key: &StoreKey| policy.is_none_or(|policy| policy.stores.iter().any(|store| store.key == *key));
+    let has_hook = |key: &HookKey| policy.is_none_or(|policy| policy.hooks.iter().any(|hook| hook.key == *key));
+    let stores = delivery
+        .stores
+        .iter()
+        .filter(|(key, _)| has_store(key))
+        .filter_map(|(key, progress)| row(OwedKind::Store, key.as_str(), progress));
+    let hooks = delivery
+        .hooks
+        .iter()
+        .filter(|(key, _)| has_hook(key))
+        .filter_map(|(key, progress)| row(OwedKind::Hook, key.as_str(), progress));
     stores.chain(hooks).collect()
 }
 

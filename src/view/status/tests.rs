@@ -183,7 +183,34 @@ fn a_token_has_a_condition_in_one_word() {
                 },
                 Event::StoreFailed { store: key(&policy), failure: failure(), next },
             ]),
-            Condition::Failing,
+            Condition::Down,
+        ),
+        (
+            "it has the second generation already",
+            with(&[
+                Event::StoreOwed {
+                    store: key(&policy),
+                    found: "is empty".to_owned(),
+                    revoke_at: None,
+                    added: false,
+                    quiet: false,
+                },
+                Event::StoreFailed { store: key(&policy), failure: failure(), next },
+                second()[0].clone(),
+                second()[1].clone(),
+                second()[2].clone(),
+                Event::StoreWritten { store: key(&policy) },
+            ]),
+            Condition::Busy,
+        ),
+        (
+            "the first secret is in every store, and a hook failed that left the inventory",
+            [
+                rotated()[..5].to_vec(),
+                vec![Event::HookFailed { hook: "true".parse().unwrap(), failure: failure(), next }],
+            ]
+            .concat(),
+            Condition::Busy,
         ),
         ("the provider does not accept it", with(&[Event::FoundDead { failure: failure() }]), Condition::Down),
     ] {
@@ -338,18 +365,24 @@ fn what_is_the_matter_stands_above_the_table() {
     let status = full();
     let mut out = Vec::new();
     status.write(Paint::Plain, &mut out).unwrap();
-    let expected = "\
-patrold 0.1.0, process 7, up 3d
+    let remedy = FailureCode::Connect.remedy();
+    let help = format!("; help: {remedy} (docs/runbooks.md#the-provider-is-down)");
+    let expected = format!(
+        "\
+patrold 0.1.0, process 7, up 3d: 1 down
 ! the journal in /s cannot be written: cannot connect to the provider: nobody there
+! token ci is down: cannot connect to the provider: nobody there{help}
 ! the inventory on disk is invalid, the one before it stays in force (2m ago):
 !   p.toml:1:1: not TOML
-! account a is degraded for 1d: cannot connect to the provider: nobody there
+! account a is degraded for 1d: cannot connect to the provider: nobody there{help}
 ! account a: the provider asked for patience, for another 3m
 ! account a: the provider's clock is 45s behind ours
 ! account a: 1 orphan: patrold-01020304-ci-g3-070707070707
 
-TOKEN  ACCOUNT  STATE  PHASE   GEN  EXPIRES  NEXT        LAST ERROR
-ci     a        down   active  2    in 60d   rotate now  now: cannot connect to the provider: nobody there
-";
+TOKEN  ACCOUNT  STATE   GEN  EXPIRES  NEXT
+ci     a        ✗ down  2    in 60d   rotate now
+    now: cannot connect to the provider: nobody there
+"
+    );
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }

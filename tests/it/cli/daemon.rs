@@ -122,3 +122,36 @@ fn a_running_daemon_answers() {
     assert_eq!(output.status.code(), Some(1), "nobody who is not running is ready");
     assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon is running"), "{output:?}");
 }
+
+#[test]
+fn a_command_that_asks_the_daemon_needs_no_valid_inventory() {
+    let world = World::new(world::TWO_TOKENS);
+    let daemon = Daemon::start(&world);
+    let valid = std::fs::read_to_string(world.config()).unwrap();
+    for (sentence, text) in [
+        ("a key that nobody knows", format!("{valid}\nmistake = 1\n")),
+        ("no TOML at all", format!("{valid}\n[[token\n")),
+    ] {
+        std::fs::write(world.config(), text).unwrap();
+        for args in [&["status"][..], &["status", "ci"], &["explain", "ci"], &["rotate", "ci", "--no-wait"]] {
+            let output = world.run(args);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{sentence}: {args:?}: {errors}");
+            assert!(errors.contains("the inventory on disk is invalid"), "{sentence}: {args:?}: {errors}");
+        }
+        for args in [&["history", "ci"][..], &["history", "--verify"], &["journal", "export"]] {
+            assert_eq!(world.run(args).status.code(), Some(0), "{sentence}: {args:?}");
+        }
+        let reload = world.run(&["reload"]);
+        let errors = String::from_utf8_lossy(&reload.stderr);
+        assert_eq!(reload.status.code(), Some(2), "{sentence}: {errors}");
+        assert!(errors.contains("the one before stays in force"), "{sentence}: {errors}");
+    }
+    std::fs::remove_file(world.config()).unwrap();
+    let status = world.run(&["status"]);
+    assert!(status.status.success(), "the daemon is found that names the file as its own: {status:?}");
+    std::fs::write(world.config(), valid).unwrap();
+    let output = world.run(&["reload"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(daemon.stop().0, Some(0));
+}

@@ -12,6 +12,7 @@ mod issue;
 mod journal;
 mod limits;
 mod mints;
+mod night;
 mod once;
 mod operator;
 mod reload;

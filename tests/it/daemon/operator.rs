@@ -197,7 +197,7 @@ async fn commands_ask_the_daemon_over_its_socket() {
     assert_eq!(world.stored("ci"), brought.token().expose());
     let back = run(&world, &["rollback", "cd"], "").await;
     assert_eq!(back.status.code(), Some(0), "{}", text(&back));
-    assert!(text(&back).contains("rotated  2 "), "{}", text(&back));
+    assert!(text(&back).contains("rolled back  2 "), "{}", text(&back));
     let empty = run(&world, &["adopt", "ci"], "\n").await;
     assert_eq!(empty.status.code(), Some(2), "{}", text(&empty));
     assert!(text(&empty).contains("standard input holds no secret: it is empty"), "{}", text(&empty));

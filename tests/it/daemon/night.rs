@@ -1,0 +1,147 @@
+//! Troubles as an operator meets them: `status`, `status NAME` and `/readyz` name the cause and the remedy, and agree.
+
+use std::fs;
+
+use patrold::demo::{Fault, Service};
+use patrold::provider::Operation;
+use patrold::report::status::{AccountCondition, Condition};
+use patrold::rotation::Phase;
+use patrold::text::Paint;
+use patrold::view::readiness::Readiness;
+
+use super::world::{Daemon, World, bare, name_of, token};
+
+/// What an operator sees.
+struct Seen {
+    condition: Condition,
+    overview: String,
+    token: String,
+    ready: String,
+    explained: String,
+}
+
+impl Seen {
+    fn look(daemon: &Daemon, name: &str) -> Self {
+        let status = daemon.running.status();
+        let token = status.tokens.iter().find(|token| token.name == name_of(name)).unwrap();
+        let mut overview = Vec::new();
+        status.write(Paint::Plain, &mut overview).unwrap();
+        let mut alone = Vec::new();
+        status.write_token(token, Paint::Plain, &mut alone).unwrap();
+        let mut explained = Vec::new();
+        daemon.running.explain(&name_of(name)).unwrap().write(Paint::Plain, &mut explained).unwrap();
+        Self {
+            condition: token.condition,
+            overview: String::from_utf8(overview).unwrap(),
+            token: String::from_utf8(alone).unwrap(),
+            ready: Readiness::judge(&status, true).text(false),
+            explained: String::from_utf8(explained).unwrap(),
+        }
+    }
+
+    /// All of them agree about the state and whether it is ready, and tell of `cause` and `remedy`.
+    fn tells(&self, condition: Condition, ready: bool, cause: &str, remedy: &str) {
+        assert_eq!(self.condition, condition, "{}", self.token);
+        assert_eq!(self.ready.starts_with("ready\n"), ready, "{}", self.ready);
+        assert!(self.overview.contains(&format!("{} {}", condition.glyph(), condition.word())), "{}", self.overview);
+        for (view, text) in [("status NAME", &self.token), ("readyz", &self.ready), ("explain", &self.explained)] {
+            assert!(text.contains(cause) && text.contains(remedy), "{view}:\n{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_at_the_first_issue_leaves_consumers_with_a_proven_secret() {
+    let world = World::new().await;
+    let more = "rotate-every = \"30d\"\nhooks = [{ run = [\"sh\", \"-c\", \"echo no such unit >&2; exit 5\"] }]";
+    let daemon = world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, more)]).await;
+    daemon.until("ci", "the hook failed", |view| view.state.owes() && view.rest.is_some()).await;
+    assert!(world.is_live(&world.stored("ci")));
+    let seen = Seen::look(&daemon, "ci");
+    seen.tells(Condition::Failing, true, "no such unit", "run the hook's command by hand");
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_and_cannot_be_written_is_critical() {
+    let world = World::new().await;
+    let more = "rotate-every = \"30d\"\ndrift-every = \"200ms\"";
+    let daemon = world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, more)]).await;
+    daemon.steady("ci", 1).await;
+    fs::rename(world.path("stores"), world.path("away")).unwrap();
+    fs::write(world.path("stores"), "in the way").unwrap();
+    daemon.until("ci", "the store is owed", |view| view.state.owes_store() && view.rest.is_some()).await;
+    let seen = Seen::look(&daemon, "ci");
+    seen.tells(Condition::Down, false, "stores/ci", "docs/runbooks.md#a-token-is-about-to-expire");
+    let first = seen.overview.lines().find(|line| line.starts_with("! ")).unwrap();
+    assert!(first.contains("token ci is down: store file:"), "the worst thing leads: {}", seen.overview);
+    fs::remove_file(world.path("stores")).unwrap();
+    fs::rename(world.path("away"), world.path("stores")).unwrap();
+    daemon.until("ci", "nothing is owed", |view| !view.state.owes() && view.rest.is_some()).await;
+    assert_eq!(Seen::look(&daemon, "ci").condition, Condition::Fine);
+}
+
+#[tokio::test]
+async fn a_store_that_is_new_and_cannot_be_written_is_told_while_the_others_work() {
+    let world = World::new().await;
+    let account = world.account(Service::Awx, "");
+    let daemon = world.start(&[account.clone(), token("ci", Service::Awx, "rotate-every = \"30d\"")]).await;
+    daemon.steady("ci", 1).await;
+    fs::write(world.path("blocked"), "").unwrap();
+    let stores = "rotate-every = \"30d\"\nstores = [{ kind = \"file\", path = \"$DIR/stores/ci\" }, \
+                  { kind = \"file\", path = \"$DIR/blocked/ci\" }]";
+    world.write(&[account, bare("ci", Service::Awx, stores)]);
+    daemon.until("ci", "the store is owed", |view| view.state.owes_store() && view.rest.is_some()).await;
+    Seen::look(&daemon, "ci").tells(Condition::Down, false, "blocked/ci", "the daemon may write there");
+}
+
+#[tokio::test]
+async fn a_hook_that_left_the_inventory_is_owed_no_more() {
+    let world = World::new().await;
+    let account = world.account(Service::Awx, "");
+    let more = "rotate-every = \"30d\"\nhooks = [{ run = [\"sh\", \"-c\", \"! test -e $DIR/broken\"] }]";
+    let daemon = world.start(&[account.clone(), token("ci", Service::Awx, more)]).await;
+    daemon.steady("ci", 1).await;
+    fs::write(world.path("broken"), "").unwrap();
+    daemon.request("ci").await;
+    daemon.until("ci", "the hook failed", |view| view.state.owes() && view.rest.is_some()).await;
+    assert_eq!(Seen::look(&daemon, "ci").condition, Condition::Failing);
+    world.write(&[account, token("ci", Service::Awx, "rotate-every = \"30d\"")]);
+    daemon
+        .until("ci", "it is handed over", |view| {
+            matches!(view.state.phase, Phase::Steady { .. } | Phase::Active { .. })
+                && view.rest.is_some()
+                && view.state.phase.current().is_some_and(|current| current.generation.number.0 == 2)
+        })
+        .await;
+    let seen = Seen::look(&daemon, "ci");
+    assert_eq!(seen.condition, Condition::Fine, "{}", seen.token);
+    assert!(!seen.token.contains("next attempt"), "{}", seen.token);
+}
+
+#[tokio::test]
+async fn a_provider_that_answers_errors_only_is_not_fine() {
+    let world = World::new().await;
+    let daemon =
+        world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")]).await;
+    daemon.steady("ci", 1).await;
+    for (fault, remedy) in [
+        (Fault::ServerError(503), "then ask whoever runs the provider"),
+        (Fault::HtmlOk, "the provider may be of another version than its definition"),
+    ] {
+        world.loopback.faults().next(Service::Awx, Operation::List, fault.clone());
+        let audit = daemon.running.core.audit(None, &[], None).await;
+        assert!(audit.accounts[0].failure.is_some(), "{fault:?}");
+        let status = daemon.running.status();
+        let account = &status.accounts[0];
+        assert_eq!(account.condition, AccountCondition::Degraded, "{fault:?}: {account:?}");
+        let ready = Readiness::judge(&status, true).text(false);
+        assert!(ready.starts_with("ready\nwarning: account awx is degraded") && ready.contains(remedy), "{ready}");
+        let mut overview = Vec::new();
+        status.write(Paint::Plain, &mut overview).unwrap();
+        let overview = String::from_utf8(overview).unwrap();
+        assert!(overview.contains("docs/runbooks.md#the-provider-is-down"), "{overview}");
+        // The next answer that helps ends it.
+        daemon.running.core.audit(None, &[], None).await;
+        assert_eq!(daemon.running.status().accounts[0].condition, AccountCondition::Fine, "{fault:?}");
+    }
+}
