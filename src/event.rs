@@ -52,7 +52,8 @@ lines! {
         "do what the line says";
     JOURNAL_RESEALED = "journal-resealed", "The daemon was given a key of its own: the journal is sealed under it, and the made key is removed",
         "nothing; keep the key that the line speaks of";
-    JOURNAL_STUCK = "journal-stuck", "The journal cannot be written; nothing is begun until it can", "";
+    JOURNAL_STUCK = "journal-stuck", "The journal cannot be written; nothing is begun until it can",
+        "do what the line says: make room on the disk, mend permissions, put the same state directory back; the daemon goes on by itself";
     JOURNAL_OVERTAKEN = "journal-overtaken", "The journal of a token changed without this process; its state is read from the journal again",
         "see that only one patrold uses this state directory, and that nobody edits the journal or restores it under a daemon that runs";
     ACCOUNT_LOST = "account-lost", "Another process has taken over an account, and with it the right to write to the journal; nothing is done with its tokens",

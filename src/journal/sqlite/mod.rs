@@ -96,19 +96,20 @@ impl SqliteJournal {
         let _ = crate::durable::sweep(&state_dir);
 
         let path = state_dir.join(DATABASE);
-        let has_journal = path.metadata().is_ok_and(|about| about.len() > 0);
-        let secrets = if has_journal { count_secrets(&path) } else { 0 };
+        prepare_file(&path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        let database = |source| OpenError::Database { path: path.clone(), source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(database)?;
+        schema::prepare_reader(&connection).map_err(database)?;
+        let version = schema::check(&connection, &path)?;
+        let has_journal = version > 0;
+        // Before a key is made that opens none of them.
+        let secrets = if has_journal { count_secrets(&connection).map_err(database)? } else { 0 };
         let lost = |secrets| OpenError::KeyLost { path: path.clone(), secrets };
         if secrets > 0 && if_lost == IfLost::Refuse && key.is_missing(&state_dir) {
             return Err(lost(secrets));
         }
         let (sealer, origin) = key.load(&state_dir, has_journal)?;
-        prepare_file(&path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
-
-        let database = |source| OpenError::Database { path: path.clone(), source };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags).map_err(database)?;
-        let version = schema::check(&connection, &path)?;
         schema::prepare_writer(&connection).map_err(database)?;
         schema::migrate(&mut connection, version).map_err(database)?;
         let lease = lock.begin(&connection).map_err(database)?;
@@ -345,14 +346,10 @@ fn prepare_file(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How many secrets the journal at `path` holds. None where it cannot be read: opening it then says why.
-fn count_secrets(path: &Path) -> usize {
-    let count = || -> rusqlite::Result<i64> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        schema::prepare_reader(&connection)?;
-        connection.query_row("SELECT count(*) FROM secrets", (), |row| row.get(0))
-    };
-    count().ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
+/// How many secrets the journal holds.
+fn count_secrets(connection: &Connection) -> rusqlite::Result<usize> {
+    let count: i64 = connection.query_row("SELECT count(*) FROM secrets", (), |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// The slots whose secret does not fit the key, judged by their first bytes.

@@ -64,10 +64,9 @@ INSERT INTO meta VALUES ('epoch', 0);
 /// How long a statement waits for a lock that another process holds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The settings of the connection that writes. `FULL`: a commit is on the disk when it returns. `secure_delete`: an
+/// What the connection that writes has besides the settings of every one. `FULL`: a commit is on the disk when it returns. `secure_delete`: an
 /// erased secret is overwritten in the database file.
 pub(super) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
-    prepare_reader(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;

@@ -225,6 +225,35 @@ async fn a_full_or_read_only_disk_fails_commits_until_it_is_mended() {
     }
 }
 
+#[tokio::test]
+async fn a_lock_of_another_process_is_waited_for_and_then_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    tamper(&journal, "PRAGMA busy_timeout = 10");
+    let mut other = Connection::open(dir.path().join(DATABASE)).unwrap();
+    let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let failure = refusal(&journal, change(0, "intended", vec![])).await;
+    assert!(failure.detail.contains("locked by another process"), "{failure}");
+    drop(lock);
+    put(&journal, change(0, "intended", vec![])).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_done_rarely_looks_at_the_place_of_the_journal_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    put(&journal, change(0, "steady", vec![])).await.unwrap();
+    put(&journal, change(1, "steady", vec![])).await.unwrap();
+    fs::rename(dir.path().join(DATABASE), dir.path().join("elsewhere")).unwrap();
+    let before = NOW + crate::clock::Span::days(1);
+    let failures = [journal.prune(before).await.map(drop), journal.revise(vec![change(2, "steady", vec![])]).await];
+    for failure in failures {
+        assert!(failure.unwrap_err().detail.contains("was removed or renamed"));
+    }
+    fs::rename(dir.path().join("elsewhere"), dir.path().join(DATABASE)).unwrap();
+    assert_eq!(journal.prune(before).await.unwrap().removed, 1);
+}
+
 #[test]
 fn an_error_from_commit_is_checked_against_the_database() {
     let dir = tempfile::tempdir().unwrap();

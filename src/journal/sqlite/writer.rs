@@ -168,6 +168,7 @@ impl Writer {
     }
 
     fn prune(&mut self, before: i64) -> Result<Pruned, Failure> {
+        self.place.check()?;
         match prune::prune(&mut self.connection, self.instance, before) {
             Ok(pruned) => {
                 self.put_off_truncation();

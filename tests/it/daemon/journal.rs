@@ -114,16 +114,14 @@ async fn while_the_journal_cannot_be_written_nothing_is_minted_and_afterwards_it
     let daemon = world.start(&parts).await;
     daemon.steady("ci", 1).await;
     let (old, from) = (world.stored("ci"), world.count());
-    // Somebody else writes to it and takes his time.
-    let mut other = rusqlite::Connection::open(journal_of(&world)).unwrap();
-    let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let fault = Refusing::begin(&world);
     daemon.request("ci").await;
     let view = daemon.until("ci", "the journal is stuck", |view| view.stuck.is_some()).await;
     assert_eq!(view.rest.unwrap().reason, Reason::JournalUnwritable);
     assert_eq!(view.stuck.unwrap().code, FailureCode::Journal);
     assert!(world.changes(Service::Awx, from).is_empty());
     assert!(world.is_live(&old) && world.stored("ci") == old);
-    drop(lock);
+    drop(fault);
     daemon.steady("ci", 2).await;
     assert_eq!(world.changes(Service::Awx, from), [Mint, Verify, Revoke, Verify]);
 }
@@ -135,11 +133,10 @@ async fn a_minted_secret_that_could_not_be_noted_is_kept_and_no_second_mint_is_m
     world.loopback.faults().next(Service::Awx, Mint, Fault::Slow { by: Span::milliseconds(800) });
     let daemon = world.start(&parts).await;
     daemon.until("ci", "the mint is under way", |view| matches!(view.state.phase, Phase::Intended { .. })).await;
-    let mut other = rusqlite::Connection::open(journal_of(&world)).unwrap();
-    let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let fault = Refusing::begin(&world);
     daemon.until("ci", "the journal is stuck", |view| view.stuck.is_some()).await;
     assert_eq!(world.changes(Service::Awx, 0), [Mint], "nobody else learns of the secret");
-    drop(lock);
+    drop(fault);
     daemon.steady("ci", 1).await;
     assert_eq!(world.changes(Service::Awx, 0), [Mint, Verify]);
 }
@@ -209,6 +206,24 @@ async fn a_state_of_a_newer_version_is_set_aside_and_the_others_run() {
     daemon.steady("ci", 2).await;
     assert_eq!(world.changes(Service::Awx, from), [Mint, Verify, Revoke, Verify], "nothing is done for the other");
     assert!(world.is_live(&world.stored("cd")));
+}
+
+/// The database refuses every record, as long as this lives.
+struct Refusing(rusqlite::Connection);
+
+impl Refusing {
+    fn begin(world: &World) -> Self {
+        let other = rusqlite::Connection::open(journal_of(world)).unwrap();
+        let trigger = "CREATE TRIGGER refusing BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'no'); END";
+        other.execute_batch(trigger).unwrap();
+        Self(other)
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        self.0.execute_batch("DROP TRIGGER refusing").unwrap();
+    }
 }
 
 fn journal_of(world: &World) -> PathBuf {
