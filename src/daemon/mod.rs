@@ -10,10 +10,10 @@ pub mod exposure;
 pub mod hardening;
 mod hold_back;
 pub mod http;
-mod log_event;
+pub mod observe;
 pub mod once;
 pub mod orphans;
-mod ownership;
+pub mod ownership;
 pub mod real;
 mod reaper;
 pub mod registry;
@@ -53,6 +53,7 @@ use crate::names::TokenName;
 use crate::rotation::run::{Machine, RestoreError, restore};
 
 use self::core::Core;
+use self::observe::Observers;
 use self::real::Real;
 use self::registry::Registry;
 use self::rekey::RekeyError;
@@ -154,14 +155,14 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     let accounts = Arc::new(Accounts::new(clock.clone(), Workshop::new(fingerprinter.clone(), limits)));
     accounts.keyring().open_with(Arc::new(Vault::new(Arc::clone(&tokens), Arc::clone(&journal))));
     let stopping = Arc::new(AtomicBool::new(false));
+    let observers = Observers::new(Arc::clone(&accounts), Arc::clone(&tokens), Arc::clone(&journal));
     let effects = Real {
         accounts,
         tokens,
-        journal: Arc::clone(&journal),
+        ownership: ownership::Ownership::new(Arc::clone(&journal)),
         hooks: HookRunner::default(),
         fingerprinter,
-        tally: Mutex::default(),
-        accounted: orphans::Accounted::default(),
+        observers,
         stopping: Arc::clone(&stopping),
     };
     let machine = Machine { effects, journal, clock, instance };

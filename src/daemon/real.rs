@@ -1,8 +1,8 @@
 //! The rotation machine's effects on the real world.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::account::Listing;
 use crate::clock::{Clock, Time};
@@ -17,15 +17,13 @@ use crate::provider::{Gone, MintRequest, Minted, ProviderClock, Subject, Verdict
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::life::deadline;
 use crate::rotation::reckoning::Reckoning;
-use crate::rotation::state::Current;
-use crate::rotation::steps::Tally;
 use crate::rotation::{Event, TokenState};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
 use crate::store::{self, drift};
 
-use super::log_event::log_event;
-use super::orphans::Accounted;
+use super::observe::{Committed, Observers};
+use super::ownership::Ownership;
 use super::registry::Registry;
 use crate::account::pool::{Accounts, Member, Precedence};
 
@@ -34,28 +32,17 @@ use crate::account::pool::{Accounts, Member, Precedence};
 pub struct Real<C, J> {
     pub accounts: Arc<Accounts<C>>,
     pub tokens: Arc<Registry>,
-    pub journal: J,
+    pub ownership: Ownership<J>,
     pub hooks: HookRunner,
     pub fingerprinter: Fingerprinter,
-    /// What happened since the start.
-    pub tally: Mutex<Tally>,
-    /// Which tokens at the providers were managed lately.
-    pub accounted: Accounted,
+    pub observers: Observers<C, J>,
     pub stopping: Arc<AtomicBool>,
 }
 
 impl<C: Clock, J: Journal> Real<C, J> {
-    /// Whether accounts that authenticate with this token had better wait for its renewal: what it is now is dead.
-    pub fn awaits_renewal(&self, token: &TokenPolicy, current: &Current) -> bool {
-        let account = &token.account.name;
-        let Some(member) = self.accounts.get(account) else { return false };
-        member.abilities.awaits_renewal(current, &self.reckoning(account))
-    }
-
     /// What the ends of an account's generations are reckoned from, where nothing is known of a proof.
     pub fn reckoning<'a>(&self, account: &'a AccountName) -> Reckoning<'a> {
-        let clock = self.accounts.get(account).map(|member| member.provider_clock()).unwrap_or_default();
-        Reckoning { now: self.accounts.now(), account, clock, proof: None }
+        self.observers.credentials.reckoning(account)
     }
 
     fn member(&self, at: Address<'_>) -> Result<Arc<Member<C>>, Failure> {
@@ -194,8 +181,8 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         f64::from(u32::from_be_bytes(random::bytes())) / (f64::from(u32::MAX) + 1.0)
     }
 
-    fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+    fn stopping(&self, account: &AccountName) -> bool {
+        self.stopping.load(Ordering::Acquire) || !self.ownership.owns(account)
     }
 
     fn set_credential(&self, token: &TokenName, secret: &SecretParts) {
@@ -205,32 +192,6 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn announce(&self, token: &TokenName, at: Time, event: &Event, state: &Arc<TokenState>) {
-        if let Some(known) = self.tokens.get(token) {
-            known.show_state(state);
-            let account = &known.policy().account.name;
-            self.tally.lock().unwrap_or_else(PoisonError::into_inner).note(account, token, at, event, state);
-        }
-        self.accounted.note(state, self.accounts.now());
-        log_event(token, event, state);
-        if !event.changes_credential() || !self.accounts.authenticate_with(token) {
-            return;
-        }
-        let Some(current) = state.phase.current() else { return };
-        if self.tokens.get(token).is_some_and(|token| self.awaits_renewal(&token.policy(), current)) {
-            return;
-        }
-        match self.journal.secret(&current.generation.slot(token)).await {
-            Ok(Some(secret)) => self.accounts.set_credential(token, secret, Precedence::Newest),
-            Ok(None) => {}
-            Err(failure) => {
-                tracing::error!(
-                    event = event::MANAGED_SECRET_STALE,
-                    %token,
-                    code = failure.code.code(),
-                    error = %failure,
-                    "accounts that authenticate with this token keep its old secret"
-                );
-            }
-        }
+        self.observers.tell(&Committed { token, at, event, state }).await;
     }
 }

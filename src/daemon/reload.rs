@@ -122,7 +122,7 @@ impl<C: Clock> Reloader<C> {
         // Ends abnormally only with the runtime.
         let _ = tokio::task::spawn_blocking(move || super::sweep::expect(&expected)).await;
         let changes = self.core.apply(inventory).await;
-        self.core.supply_accounts().await;
+        self.core.machine.effects.observers.credentials.supply().await;
         for change in &changes {
             tracing::info!(event = event::INVENTORY_CHANGED, "inventory reloaded: {change}");
         }

@@ -92,7 +92,16 @@ impl<C: Clock> Running<C> {
             heartbeat,
             read: last.at.unwrap_or(self.started),
             in_force_since: last.in_force_since.unwrap_or(self.started),
-            steps: self.core.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner).steps.clone(),
+            steps: self
+                .core
+                .machine
+                .effects
+                .observers
+                .tally
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .steps
+                .clone(),
             traffic: traffic.collect(),
             log_dropped: crate::telemetry::log::dropped(),
             refused,

@@ -153,7 +153,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let at_once = matches!(asked, OperatorRequest::RotateNow);
         let mut held = self.hold(token).await;
         let context = self.context(token, held.state());
-        let context = || context.as_ref().ok_or_else(|| "its account is not in the inventory".to_owned());
+        let context = || context.as_ref().ok_or_else(|| self.absence(token));
         match asked {
             OperatorRequest::Rotate | OperatorRequest::RotateNow | OperatorRequest::Replace => {
                 let compromised = matches!(asked, OperatorRequest::Replace);
@@ -181,7 +181,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let token = self.tokens.get(name).ok_or_else(|| "the inventory has no such token".to_owned())?;
         let mut held = self.hold(&token).await;
         let context = self.context(&token, held.state());
-        let context = context.ok_or_else(|| "its account is not in the inventory".to_owned())?;
+        let context = context.ok_or_else(|| self.absence(&token))?;
         self.machine.withdraw(&mut held, &context).map_err(|rejection| rejection.to_string())
     }
 

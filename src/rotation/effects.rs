@@ -97,8 +97,9 @@ pub trait Effects: Send + Sync + 'static {
     /// A number in `[0, 1)`, for backoff.
     fn draw(&self) -> f64;
 
-    /// Whether the process is about to stop: nothing new is begun, what was begun is brought to its next record.
-    fn stopping(&self) -> bool {
+    /// Whether the process is about to stop, or the account is another's from now on: nothing new is begun, what was begun
+    /// is brought to its next record.
+    fn stopping(&self, _account: &AccountName) -> bool {
         false
     }
 

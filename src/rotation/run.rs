@@ -237,6 +237,14 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         Ok(())
     }
 
+    /// Takes a token up again whose account was given up, or taken by another process. Where its journal goes on, or cannot
+    /// be read, the next run reads it first.
+    pub async fn resume(&self, held: &mut Held, token: &TokenName) {
+        let here = matches!(self.journal.settle(token, held.head).await, Ok(Settled::Unwritten));
+        // What became of a commit without an answer is found out by the next run.
+        held.denied = (!here && held.sent.is_none()).then_some(Denied::Overtaken);
+    }
+
     async fn steps(&self, held: &mut Held, context: &Context) -> Rest {
         for _ in 0..MANY_STEPS {
             let now = self.clock.now();
@@ -256,7 +264,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 held.note(&context.policy, now, event);
                 continue;
             }
-            let stopping = self.effects.stopping();
+            let stopping = self.effects.stopping(&context.policy.account.name);
             let looks = matches!(&step, Step::Act(action) if action.only_looks());
             let resting = stopping || matches!(step, Step::Rest(_));
             if (stopping || !looks)
@@ -287,7 +295,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// follows.
     async fn flush(&self, held: &mut Held, context: &Context, resting: bool) -> Result<(), Rest> {
         if let Some(sent) = held.sent.take() {
-            self.settle(held, sent).await?;
+            self.settle(held, context, sent).await?;
         }
         if held.pending.is_empty() && held.secrets.is_empty() {
             // Nothing is begun whose end could not be noted.
@@ -349,11 +357,15 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     /// Finds out what became of a commit of unknown outcome, and makes the same one again where it is not written.
-    async fn settle(&self, held: &mut Held, sent: Sent) -> Result<(), Rest> {
+    async fn settle(&self, held: &mut Held, context: &Context, mut sent: Sent) -> Result<(), Rest> {
         let change = &sent.commit.change;
         match self.journal.settle(&change.token, change.follows).await {
             Ok(Settled::Moved(stored)) => self.moved(held, sent, &stored).await,
-            Ok(Settled::Unwritten) => self.send(held, sent).await,
+            Ok(Settled::Unwritten) => {
+                // The account may have been given up and taken again meanwhile.
+                sent.commit.fence = context.fence.clone();
+                self.send(held, sent).await
+            }
             Err(failure) => {
                 held.sent = Some(sent);
                 Err(self.stuck(held, failure))

@@ -1,5 +1,6 @@
 //! What a daemon, a single command and a test have in common: tokens, accounts, and the machine that drives them.
 
+mod accounts;
 mod poll;
 mod recall;
 
@@ -9,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
 
-use crate::account::pool::{Accounts, Member, Precedence};
+use crate::account::pool::{Accounts, Member};
 use crate::account::urgency::Urgency;
 use crate::account::{AccountState, Listing};
 use crate::clock::{Clock, Time};
@@ -26,7 +27,6 @@ use crate::rotation::{Event, Phase, TokenState};
 
 pub use poll::Poll;
 
-use super::ownership::Ownership;
 use super::real::Real;
 use super::registry::{Registry, Token};
 use super::urgency::urgency;
@@ -38,7 +38,6 @@ pub struct Core<C, J> {
     pub machine: Machine<Real<C, J>, J, C>,
     pub accounts: Arc<Accounts<C>>,
     pub tokens: Arc<Registry>,
-    ownership: Ownership<J>,
     inventory: RwLock<Arc<Inventory>>,
     /// What the journal knows of tokens that are in no inventory any more, nor their accounts.
     strays: Vec<(TokenName, Arc<TokenState>)>,
@@ -66,13 +65,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let tokens = Arc::clone(&machine.effects.tokens);
         accounts.update(&inventory).await;
         let resumed = RwLock::new(clock.now());
-        let ownership = Ownership::new(machine.journal.clone());
         let mut core = Self {
             clock,
             machine,
             accounts,
             tokens,
-            ownership,
             inventory: RwLock::new(inventory),
             strays: Vec::new(),
             polls: RwLock::default(),
@@ -80,53 +77,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             resumed,
             relieved: RwLock::default(),
         };
-        core.own_accounts().await;
+        core.adopt_accounts().await;
         core.strays = core.adopt_states(states, unreadable).await;
         core
-    }
-
-    /// Takes the accounts of the inventory that are not owned.
-    async fn own_accounts(&self) {
-        for account in self.inventory().accounts.keys() {
-            if let Err(failure) = self.ownership.take(account).await {
-                tracing::error!(
-                    event = event::ACCOUNT_LOST,
-                    %account,
-                    code = failure.code.code(),
-                    error = %failure,
-                    "the account cannot be taken; nothing is done with its tokens"
-                );
-            }
-        }
-    }
-
-    /// Gives accounts that authenticate with a managed token its current secret, where they have none of it yet: when
-    /// the process starts, and when an inventory comes into force in which they begin to do so.
-    pub async fn supply_accounts(&self) {
-        for (name, token) in self.tokens.all() {
-            if !self.accounts.authenticate_with(&name) {
-                continue;
-            }
-            let state = token.view().state;
-            let Some(current) = state.phase.current() else { continue };
-            if self.machine.effects.awaits_renewal(&token.policy(), current) {
-                continue;
-            }
-            let slot = current.generation.slot(&name);
-            match self.machine.journal.secret(&slot).await {
-                Ok(Some(secret)) => self.accounts.set_credential(&name, secret, Precedence::Older),
-                Ok(None) => {}
-                Err(failure) => {
-                    tracing::error!(
-                        event = event::MANAGED_SECRET_LACKING,
-                        token = %name,
-                        code = failure.code.code(),
-                        error = %failure,
-                        "accounts that authenticate with this token have no secret of it"
-                    );
-                }
-            }
-        }
     }
 
     /// The inventory in force.
@@ -152,7 +105,12 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             }
         }
         *self.inventory.write().unwrap_or_else(PoisonError::into_inner) = inventory;
-        self.own_accounts().await;
+        for change in &changes {
+            if let Change::AccountRemoved(account) = change {
+                self.drop_account(account);
+            }
+        }
+        self.adopt_accounts().await;
         *self.resumed.write().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
         changes
     }
@@ -172,7 +130,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let token = self.tokens.get(name)?;
         self.accounts.mend(&token.policy().account.name, &self.inventory()).await;
         let mut held = self.hold(&token).await;
-        let context = self.context(&token, held.state())?;
+        let Some(context) = self.context(&token, held.state()) else {
+            return self.rest_elsewhere(&token);
+        };
         let of_credential = self.accounts.changes(&context.policy.account.credential);
         let changes = self.changes.load(Ordering::Relaxed).wrapping_add(of_credential);
         if held.changes != changes {
@@ -209,12 +169,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             );
         }
         match held.denied() {
-            Some(Denied::Fenced) => tracing::error!(
-                event = event::ACCOUNT_LOST,
-                token = %name,
-                account = %context.policy.account.name,
-                "another process has taken over the journal; nothing is done with the account's tokens"
-            ),
+            Some(Denied::Fenced) => self.lose_account(&context.fence),
             Some(Denied::Overtaken) => tracing::error!(
                 event = event::JOURNAL_OVERTAKEN,
                 token = %name,
@@ -240,6 +195,10 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 "it is due, and its provider takes no more live tokens there"
             );
         }
+        // Given up meanwhile, it has stopped half-way.
+        if let Some(elsewhere) = self.rest_elsewhere(&token) {
+            return Some(elsewhere);
+        }
         token.show_rest(rest, held.stuck().cloned(), held.memo.proof);
         Some(rest)
     }
@@ -256,13 +215,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What a decision about a token depends on, now. None where its account is unknown.
+    /// What a decision about a token depends on, now. None where its account is unknown, or not owned.
     pub fn context(&self, token: &Token, state: &TokenState) -> Option<Context> {
         let policy = token.policy();
         let member = self.accounts.get(&policy.account.name)?;
         let listing = listing_for(&member, &policy, state);
         Some(Context {
-            fence: self.ownership.fence(&policy.account.name)?,
+            fence: self.machine.effects.ownership.fence(&policy.account.name)?,
             wanted: token.wanted(),
             abilities: Arc::clone(&member.abilities),
             refused: refused(&member, &policy),

@@ -40,7 +40,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let (Some(member), Some(policy)) = (self.accounts.get(name), inventory.accounts.get(name)) else {
             return (Vec::new(), None);
         };
-        if !member.abilities.can.lists || self.accounts.lacks(&policy.credential) {
+        let owned = self.machine.effects.ownership.owns(name);
+        if !owned || !member.abilities.can.lists || self.accounts.lacks(&policy.credential) {
             return (Vec::new(), None);
         }
         let tokens: Vec<_> =
@@ -97,7 +98,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// The orphans that listings begun at `begun` or later show. Where a listing failed, those `before` are still there
     /// that nobody accounts for by now.
     fn orphans(&self, member: &Member<C>, begun: Time, before: &BTreeSet<String>) -> BTreeSet<String> {
-        let (settle, accounted) = (member.abilities.settle, &self.machine.effects.accounted);
+        let (settle, accounted) = (member.abilities.settle, &self.machine.effects.observers.accounted);
         let listings = member.listings();
         let old = listings.iter().any(|listing| listing.at() < begun);
         let states = self.states();

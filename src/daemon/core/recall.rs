@@ -48,9 +48,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 held.note(&token.policy(), self.clock.now(), Event::SecretLost { number, failure });
             }
         }
-        self.supply_accounts().await;
+        self.machine.effects.observers.credentials.supply().await;
         let views: Vec<_> = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state)).collect();
-        let mut tally = self.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = self.machine.effects.observers.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.recall(views.iter().map(|(name, state)| (name, &**state)));
         drop(tally);
         strays

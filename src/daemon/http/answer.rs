@@ -129,7 +129,8 @@ impl<C: Clock> Responder<C> {
             }
             Asked::Page => {
                 let make = move || {
-                    let tally = running.core.machine.effects.tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    let tally =
+                        running.core.machine.effects.observers.tally.lock().unwrap_or_else(PoisonError::into_inner);
                     let happenings = tally.happenings.clone();
                     drop(tally);
                     page::render(&running.status(), &running.core.inventory(), happenings.iter())

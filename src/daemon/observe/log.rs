@@ -3,11 +3,13 @@
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Time;
-use crate::names::{GenerationNo, HookKey, Marker, RemoteId, StoreKey, TokenName};
+use crate::names::{GenerationNo, HookKey, Marker, RemoteId, StoreKey};
 use crate::provider::{Expiry, ProviderTime};
 use crate::rotation::event::Level;
 use crate::rotation::state::{Generation, Intent, Orphan};
 use crate::rotation::{Event, TokenState};
+
+use super::Committed;
 
 /// What a line says besides its sentence. `None` is left out.
 #[derive(Debug, Default, PartialEq)]
@@ -23,8 +25,9 @@ struct Fields<'a> {
     detail: Option<&'a str>,
 }
 
-/// Logs that `event` happened to `token` and led to `state`.
-pub fn log_event(token: &TokenName, event: &Event, state: &TokenState) {
+/// Logs a committed event.
+pub(super) fn tell(committed: &Committed<'_>) {
+    let Committed { token, event, state, .. } = *committed;
     let Fields { generation, marker, id, store, hook, at, detail } = fields(event, state);
     let (told, failure) = (event.told(), event.failure());
     let sentence = told.sentence;

@@ -94,6 +94,24 @@ fn an_outcome_that_cannot_be_read_either_is_read_before_anything_else_is_done() 
     }
 }
 
+/// What a process noted and could not commit is still true when it takes the account again and nobody else wrote meanwhile.
+#[test]
+fn an_account_that_is_taken_again_goes_on_with_what_was_minted() {
+    for (renews, nth, more) in [false, true].iter().flat_map(|renews| (1..12).map(move |nth| (*renews, nth, nth % 3))) {
+        let mut sim = due(renews);
+        sim.comes_back = true;
+        let minted = sim.world.ledger(|ledger| ledger.tokens.len());
+        let sim = meet(sim, nth, more, Fate::Fenced);
+        let sentence = format!("fenced at {more} more than the commit {nth}, renewing: {renews}");
+        check(&sim, &sentence);
+        if !renews {
+            let minted = sim.world.ledger(|ledger| ledger.tokens.len()) - minted;
+            let asked = sim.state().phase.current().unwrap().generation.number.0 - 1;
+            assert_eq!(minted, asked as usize, "{sentence}: no mint was in vain");
+        }
+    }
+}
+
 /// Controls: whoever guesses instead of reading breaks what must hold.
 #[test]
 fn an_unknown_outcome_that_is_taken_for_another_breaks_the_guarantees() {

@@ -202,6 +202,8 @@ pub(super) struct Sim {
     pub restarts: usize,
     /// What stops ends a run abnormally, and not the process.
     pub panics: bool,
+    /// A process that lost the account takes it again, and not another one.
+    pub comes_back: bool,
     pub rests: usize,
 }
 
@@ -241,7 +243,17 @@ impl Sim {
             refused: None,
             listing: None,
         };
-        Self { world, clock, context, held: Held::default(), machine, restarts: 0, panics: false, rests: 0 }
+        Self {
+            world,
+            clock,
+            context,
+            held: Held::default(),
+            machine,
+            restarts: 0,
+            panics: false,
+            comes_back: false,
+            rests: 0,
+        }
     }
 
     pub fn state(&self) -> &TokenState {
@@ -283,6 +295,13 @@ impl Sim {
         self.held = Held::new(stored.map(|stored| restore(stored).unwrap()).unwrap_or_default());
     }
 
+    /// Takes the account again, and what this process still holds of the token.
+    fn come_back(&mut self) {
+        let (journal, policy) = (&self.machine.journal, &self.context.policy);
+        self.context.fence = journal.claim(&policy.account.name).now_or_never().unwrap().unwrap();
+        self.machine.resume(&mut self.held, &policy.name).now_or_never().unwrap();
+    }
+
     /// Runs until nothing is to be done now. A process that is stopped is started again.
     pub fn run(&mut self) -> Rest {
         let limit = self.restarts + 100;
@@ -297,7 +316,11 @@ impl Sim {
             match self.held.denied() {
                 Some(Denied::Fenced) => {
                     self.restarts += 1;
-                    self.take_over();
+                    if self.comes_back {
+                        self.come_back();
+                    } else {
+                        self.take_over();
+                    }
                     continue;
                 }
                 // Nobody else writes to this journal.

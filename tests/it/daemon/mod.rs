@@ -15,6 +15,7 @@ mod mints;
 mod night;
 mod once;
 mod operator;
+mod ownership;
 mod reload;
 mod renewing;
 mod room;
