@@ -276,9 +276,18 @@ events! {
         "find out who revoked it, where nobody of yours did",
         [{ .. } => Error "the provider does not accept the current secret any more; it needs a new one at once"
             Ended::Step(Examine, Failed)];
-    Observed { id: Option<RemoteId>, expires: Option<Expiry> } = "observed", Kept,
+    /// `over`: the expiry of a token that nobody can ask about lies in the past.
+    Observed {
+        id: Option<RemoteId>,
+        expires: Option<Expiry>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        over: bool,
+    } = "observed", Kept,
         "The provider told more of the token", "",
-        [{ .. } => Info "the provider told more of the token" Ended::Nothing];
+        [
+            { over: true, .. } => Warn "the provider says that the token in use has expired; it is replaced" Ended::Nothing,
+            { over: false, .. } => Info "the provider told more of the token" Ended::Nothing,
+        ];
     /// It is owed again, hooks too. `added`: the inventory named it after the delivery, which is no drift.
     StoreOwed {
         store: StoreKey,

@@ -233,6 +233,9 @@ pub struct Current {
     /// The code of the rule by which its replacement was last asked for, where the provider cannot mint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replacement: Option<String>,
+    /// The provider told an expiry in the past while it was in use, and nobody can ask whether that is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told_over: bool,
 }
 
 impl Current {
@@ -247,6 +250,7 @@ impl Current {
             renewal_retry: None,
             preferred: None,
             replacement: None,
+            told_over: false,
         }
     }
 

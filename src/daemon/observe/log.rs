@@ -89,7 +89,7 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         }
         Event::RenewalVerified { .. } => current(state),
         Event::OrphanFound { remote } => Fields { id: remote.id.as_ref(), ..Fields::default() },
-        Event::Observed { id, expires } => {
+        Event::Observed { id, expires, .. } => {
             Fields { id: id.as_ref(), at: expires.and_then(Expiry::here), ..Fields::default() }
         }
         Event::StoreWritten { store } => Fields { store: Some(store), ..Fields::default() },

@@ -208,7 +208,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let expires = self.believed(held, context, expires).map(|told| super::decide::like(told, known.expires));
         let expires = expires.filter(|told| super::decide::differs(*told, known.expires));
         if id.is_some() || expires.is_some() {
-            self.note(held, context, Event::Observed { id, expires });
+            self.note(held, context, Event::Observed { id, expires, over: false });
         }
     }
 

@@ -59,8 +59,8 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
             state.phase.current_mut()?.dead = Some(Noted { at, failure: failure.clone() });
             Some(())
         }
-        Event::Observed { id, expires } => {
-            observed(state.phase.current_mut()?, id.as_ref(), *expires);
+        Event::Observed { id, expires, over } => {
+            observed(state.phase.current_mut()?, id.as_ref(), *expires, *over);
             Some(())
         }
         Event::SecretLost { number, .. } => {
@@ -221,11 +221,12 @@ fn settled(current: Option<Current>) -> Phase {
     current.map_or(Phase::Vacant, |current| Phase::Steady { current })
 }
 
-fn observed(current: &mut Current, id: Option<&RemoteId>, expires: Option<Expiry>) {
+fn observed(current: &mut Current, id: Option<&RemoteId>, expires: Option<Expiry>, over: bool) {
     learn(&mut current.generation.remote, id, expires);
     // It may have been given more time.
     if expires.is_some() {
         current.replacement = None;
+        current.told_over = over;
     }
 }
 

@@ -61,6 +61,7 @@ pub(super) fn renewed(phase: Phase, generation: &Generation) -> Option<Phase> {
     current.dead = None;
     current.renewal_retry.take_if(|retry| retry.failure.code != FailureCode::NotLengthened);
     current.replacement = None;
+    current.told_over = false;
     Some(Phase::Renewed { current, retiring, intent })
 }
 

@@ -174,7 +174,8 @@ impl Situation<'_> {
 
     /// Not before this does a rotation follow upon one whose new secret did not live longer than the old one.
     ///
-    /// Law: a replacement that did not lengthen the life counts as a failure for backoff.
+    /// Law: a replacement that did not lengthen the life counts as a failure for backoff. So does one of a token that was
+    /// only said to have expired: a provider that says so of every token would have one minted at each listing.
     pub(super) fn after_vain(&self) -> Option<Time> {
         let vain = self.state.last_failure.as_ref()?.failure.code == FailureCode::NotLengthened;
         let since = self.state.last_success.filter(|_| vain && self.state.failed_rotations > 0)?;
@@ -185,6 +186,10 @@ impl Situation<'_> {
     pub(super) fn vain(&self, current: Option<&Current>, candidate: &Candidate) -> Option<Failure> {
         let reckoning = self.reckoning();
         let (old, new) = (current?, &candidate.generation);
+        if old.told_over {
+            let detail = "the provider said of the one before that it had expired, while it was in use";
+            return Some(Failure::new(FailureCode::NotLengthened, detail));
+        }
         let expires = reckoning.expires(new).filter(|_| candidate.origin == Origin::Minted)?;
         let by_expiry = |due: &Due| due.at <= self.now && due.reason.is_by_expiry();
         let longer = reckoning.expires(&old.generation).is_none_or(|before| before < expires);

@@ -28,7 +28,7 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
         return rest(Reason::LeftInventory, wake);
     }
     if let Some(expires) = watching::told(s, current) {
-        return Step::Note(Event::Observed { id: None, expires: Some(expires) });
+        return Step::Note(Event::Observed { id: None, expires: Some(expires), over: false });
     }
     if seeks.is_some_and(|at| at <= s.now) {
         return Step::Act(Action::Readopt);

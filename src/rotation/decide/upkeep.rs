@@ -39,7 +39,7 @@ pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
             let detail = "the listing says that it has expired";
             return (!asked).then(|| Step::Act(Action::Examine(Failure::new(FailureCode::NotFound, detail))));
         }
-        if let Some(step) = seen.and_then(|entry| learned(generation.remote.id.is_none(), &generation.remote, entry)) {
+        if let Some(step) = seen.and_then(|entry| learned(s, &generation.remote, entry)) {
             return Some(step);
         }
         let could_be_found = generation.remote.id.is_some() || (marker.is_some() && s.abilities.can.marks);
@@ -113,13 +113,14 @@ pub(super) fn second_look(s: &Situation<'_>, current: &Current) -> Option<Time> 
 }
 
 /// What a listing entry adds to what is known of the current generation.
-fn learned(lacks_id: bool, known: &Remote, entry: &Entry) -> Option<Step> {
+fn learned(s: &Situation<'_>, known: &Remote, entry: &Entry) -> Option<Step> {
     if entry.dead {
         return None;
     }
-    let id = entry.remote.id.clone().filter(|_| lacks_id);
+    let id = entry.remote.id.clone().filter(|_| known.id.is_none());
     let expires = Some(like(entry.remote.expires, known.expires)).filter(|told| differs(*told, known.expires));
-    (id.is_some() || expires.is_some()).then_some(Step::Note(Event::Observed { id, expires }))
+    let over = expires.is_some_and(|told| tells_end(s, told));
+    (id.is_some() || expires.is_some()).then_some(Step::Note(Event::Observed { id, expires, over }))
 }
 
 /// What an answer tells of a token's expiry, on the clock that told of it before.

@@ -217,7 +217,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::RenewalVerified { proven: true, again: None },
         Event::RenewalRejected { failure: failure(), next: Some(next) },
         Event::FoundDead { failure: failure() },
-        Event::Observed { id: Some("42".parse().unwrap()), expires: Some(Expiry::told(next)) },
+        Event::Observed { id: Some("42".parse().unwrap()), expires: Some(Expiry::told(next)), over: true },
         Event::StoreOwed {
             store: store(),
             found: "is empty".to_owned(),

@@ -356,3 +356,54 @@ fn a_grace_that_nobody_wrote_down_fits_into_the_life_that_the_provider_gives() {
         assert_eq!(end - now, grace, "{sentence}");
     }
 }
+
+/// Nobody can ask about the current token, and the listing of the hour 9 says that it expired a minute before.
+fn told_over() -> Case {
+    let mut case = unseen();
+    let mut told = entry(1);
+    told.remote.expires = Expiry::told(at(9) - Span::minutes(1));
+    case.listing = Some(Listing::new(at(9), vec![told], None, true));
+    case
+}
+
+#[test]
+fn a_provider_that_says_of_every_token_that_it_has_expired_gets_backoff() {
+    let mut case = told_over();
+    assert_eq!(case.decides(), "note observed");
+    let observe = |case: &mut Case| {
+        let step = case.with_situation(decide);
+        let Step::Note(event) = step else { panic!("{step:?}") };
+        assert!(matches!(event, Event::Observed { over: true, .. }), "{event:?}");
+        case.state = crate::rotation::apply::apply(case.state.clone(), case.now, &event).unwrap();
+    };
+    observe(&mut case);
+    assert_eq!(case.decides(), "Begin", "it is believed once");
+
+    let told = case.current().clone();
+    let mut handover = Case::delivered();
+    *handover.current() = told;
+    let candidate = candidate(9);
+    let vain = handover.with_situation(|s| s.vain(s.state.phase.current(), &candidate));
+    assert_eq!(
+        vain.map(|failure| failure.code),
+        Some(FailureCode::NotLengthened),
+        "and the rotation is told as a failure"
+    );
+    let vain = Case::delivered().with_situation(|s| s.vain(s.state.phase.current(), &candidate));
+    assert_eq!(vain, None, "which one that nobody said so of is not");
+
+    // The next one is said to have expired, too.
+    let mut case = told_over();
+    case.state.failed_rotations = 20;
+    case.state.last_success = Some(case.now - Span::minutes(5));
+    case.state.last_failure = Some(Noted { at: case.now - Span::minutes(5), failure: vain_failure() });
+    observe(&mut case);
+    assert!(case.decides().ends_with(": backing-off"), "{}", case.decides());
+    case.now += Span::hours(1);
+    case.memo.inspected = Some(case.now);
+    assert_eq!(case.decides(), "Begin");
+}
+
+fn vain_failure() -> Failure {
+    Failure::new(FailureCode::NotLengthened, "")
+}
