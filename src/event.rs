@@ -61,6 +61,8 @@ lines! {
     SWEPT = "swept", "Temporary files that a kill left beside a store were removed", "";
     SWEEP_FAILED = "sweep-failed", "Temporary files beside stores could not be looked for",
         "check that the store's directory exists and may be read";
+    PROGRAM_ENDED = "program-ended", "A hook or a credential command of a patrold that was killed still ran; it was ended",
+        "nothing, unless it happens again: find out why the program hangs";
     EXPOSED = "exposed", "Others may change or read a file that patrold relies on, or its state directory",
         "do what the line says; who may write what decides can do what patrold can";
     INVENTORY_NOTE = "inventory-note", "The inventory is valid, and something in it is doubtful",

@@ -50,6 +50,7 @@ use crate::inventory::{Environment, Loaded, load};
 use crate::journal::key::{KeyError, KeySource};
 use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::names::TokenName;
+use crate::process;
 use crate::rotation::run::{Machine, RestoreError, restore};
 
 use self::core::Core;
@@ -131,6 +132,14 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     let blank = states.is_empty();
     for note in notes {
         tracing::warn!(event = event::JOURNAL_NOTE, "{note}");
+    }
+    for ended in process::abandoned::end().await {
+        tracing::warn!(
+            event = event::PROGRAM_ENDED,
+            pid = ended.pid,
+            "{} was started by a patrold that was killed, and still ran: it was ended with its process group",
+            ended.program
+        );
     }
     let tokens = Arc::new(Registry::default());
     let mut readable = BTreeMap::new();

@@ -11,6 +11,8 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::process::table::{Process, pids};
+
 /// A command that was killed is left unreaped for a while, so that its number stays taken.
 const WAITED_FOR: Duration = Duration::from_secs(30);
 
@@ -61,8 +63,11 @@ fn orphans(ended: &[Ended], (group, session): (i32, i32), seen: &mut HashMap<i32
 
 /// Group and session of this process; 0 where they began outside of the container.
 fn own() -> (i32, i32) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    about(&stat).map_or((0, 0), |(_, _, group, session)| (group, session))
+    Process::read(own_pid()).map_or((0, 0), |process| (process.group, process.session))
+}
+
+fn own_pid() -> i32 {
+    getpid().as_raw_nonzero().get()
 }
 
 fn reap(pid: i32) {
@@ -74,43 +79,17 @@ fn reap(pid: i32) {
 
 /// Children of this process that have ended.
 fn children() -> Vec<Ended> {
-    let own = getpid().as_raw_nonzero().get();
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| ended(pid, own, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
-}
-
-/// The process, by what `/proc/PID/stat` says, where it is a child of `parent` that has ended.
-fn ended(pid: i32, parent: i32, stat: &str) -> Option<Ended> {
-    let (state, of, group, session) = about(stat)?;
-    (state == "Z" && of == parent).then_some(Ended { pid, group, session })
-}
-
-/// State, parent, group and session of a process.
-fn about(stat: &str) -> Option<(&str, i32, i32, i32)> {
-    // Its name may contain anything, also blanks and parentheses.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    let mut numbers = fields.map_while(|field| field.parse().ok());
-    Some((state, numbers.next()?, numbers.next()?, numbers.next()?))
+    let own = own_pid();
+    let ended = |pid: i32| {
+        let Process { group, session, .. } = Process::read(pid).filter(|it| it.is_zombie && it.parent == own)?;
+        Some(Ended { pid, group, session })
+    };
+    pids().into_iter().filter_map(ended).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_is_read_whatever_its_name() {
-        for (sentence, stat, expected) in [
-            ("an orphan", "7 (sleep) Z 1 5 3 0 -1", Some(Ended { pid: 7, group: 5, session: 3 })),
-            ("a name like a status", "7 (a) Z 9 (b) Z 1 7 3 0", Some(Ended { pid: 7, group: 7, session: 3 })),
-            ("it runs", "7 (sleep) S 1 5 3 0 -1", None),
-            ("a child of another one", "7 (sleep) Z 2 5 3 0 -1", None),
-            ("nonsense", "7", None),
-        ] {
-            assert_eq!(ended(7, 1, stat), expected, "{sentence}");
-        }
-    }
 
     #[test]
     fn orphans_are_reaped_and_children_that_somebody_waits_for_are_not() {

@@ -104,7 +104,7 @@ async fn the_environment_holds_nothing_else() {
     let mut names: Vec<_> = env.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
     names.retain(|name| !allowed.contains(name));
     names.sort_unstable();
-    assert_eq!(names, ["PATROLD_ATTEMPT", "PATROLD_EVENT", "PATROLD_ROTATION", "PATROLD_TOKEN"]);
+    assert_eq!(names, ["PATROLD_ATTEMPT", "PATROLD_EVENT", "PATROLD_ROTATION", "PATROLD_STARTED_BY", "PATROLD_TOKEN"]);
     assert_eq!(fs::read_to_string(home.path().join("pwd")).unwrap(), "/\n");
     assert_eq!(fs::read_to_string(home.path().join("stdin")).unwrap(), "");
 }

@@ -2,7 +2,11 @@
 //!
 //! A program gets a process group of its own, so that one signal reaches its children too. A program that ends by itself
 //! may leave processes behind (a service that it restarted, a helper that caches a login): neither their lives nor an
-//! output that they inherited holds anybody up. A future of [`run`] that is dropped kills the group.
+//! output that they inherited holds anybody up. A future of [`run`] that is dropped kills the group. What outlives a
+//! patrold that was killed is ended by the next one: [`abandoned`].
+
+pub mod abandoned;
+pub mod table;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -147,6 +151,9 @@ pub async fn run(
     (out, err): (&Output, &Output),
 ) -> io::Result<End> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(starter) = abandoned::starter() {
+        command.env(abandoned::STARTED_BY, starter);
+    }
     let mut child = command.process_group(0).kill_on_drop(true).spawn()?;
     // Its pid is the group's id, and stays taken until the child is reaped.
     let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use patrold::process::table::Process;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::world::{self, World};
@@ -17,6 +18,8 @@ impl Daemon {
     pub fn start(world: &World) -> Self {
         // The daemon tells a service manager when it is ready: no need to guess.
         let path = world.path().join("notify");
+        // Left by a daemon of this world before.
+        let _ = std::fs::remove_file(&path);
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut command = world.command(&["run", "--log-format", "json"]);
@@ -33,6 +36,12 @@ impl Daemon {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ends it as the kernel does when memory is short.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to stop; gives exit status and log.
@@ -154,4 +163,24 @@ fn a_command_that_asks_the_daemon_needs_no_valid_inventory() {
     let output = world.run(&["reload"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(daemon.stop().0, Some(0));
+}
+
+#[test]
+fn a_program_that_hangs_outlives_a_killed_daemon_only_until_the_next_start() {
+    let world = World::new(world::TWO_TOKENS);
+    let pipe = world.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let inventory = std::fs::read_to_string(world.config()).unwrap();
+    let command = format!("{{ command = [\"sh\", \"-c\", \"echo $$ > {}; exec sleep 1000\"] }}", pipe.display());
+    let source = "{ env = \"PATROLD_TEST_CREDENTIAL\" }";
+    std::fs::write(world.config(), inventory.replacen(source, &command, 1)).unwrap();
+    let daemon = Daemon::start(&world);
+    let hangs: i32 = std::fs::read_to_string(&pipe).unwrap().trim().parse().unwrap();
+    let there = || Process::read(hangs).is_some_and(|process| !process.is_zombie);
+    daemon.kill();
+    assert!(there(), "nobody is left who could end it");
+    let daemon = Daemon::start(&world);
+    assert!(!there(), "the next start ends it");
+    let (_, log) = daemon.stop();
+    assert!(log.contains("\"program-ended\""), "{log}");
 }
