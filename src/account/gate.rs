@@ -15,7 +15,7 @@ pub(super) const QUEUE_PATIENCE: Span = Span::seconds(30);
 
 impl<C: Clock> Account<C> {
     /// Waits until a request may leave; holds nobody beyond `latest`, however the clock is set meanwhile.
-    pub(super) async fn turn<T>(&self, latest: Time, presented: Option<&Presented>) -> Result<Slot<'_>, Outcome<T>> {
+    pub(super) async fn turn<T>(&self, latest: Time, presented: Option<&Presented>) -> Result<Slot, Outcome<T>> {
         let clock = &self.0.clock;
         let patience = (latest - clock.now()).max(Span::zero());
         // What can leave now may leave, however long it took until here.
@@ -30,10 +30,11 @@ impl<C: Clock> Account<C> {
         if let Some(refusal) = turned_away {
             return Err(self.later(refusal));
         }
-        let queue_end = clock.now() + QUEUE_PATIENCE;
+        let now = clock.now();
+        let queue_end = now + QUEUE_PATIENCE;
         let place = tokio::select! {
             biased;
-            place = self.0.endpoint.slots.take() => place,
+            place = self.0.endpoint.slots.take(urgency.deadline(now)) => place,
             () = clock.wait_until(queue_end) => {
                 let failure = Failure::new(FailureCode::RateLimited, "as many requests as allowed are under way");
                 return Err(Outcome::later(failure));

@@ -1,7 +1,9 @@
 //! Asking what the providers know, and what nobody accounts for.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
+
+use futures_util::{StreamExt as _, stream};
 
 use crate::account::pool::Member;
 use crate::clock::{Clock, Span, Time};
@@ -46,19 +48,27 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         }
         let tokens: Vec<_> =
             self.tokens.all().into_iter().filter(|(_, it)| it.policy().account.name == *name).collect();
-        let begun = self.clock.now();
-        let mut failure = None;
+        // A token may have had the account listed since the start, before its first mint.
+        let polled = self.polls.read().unwrap_or_else(PoisonError::into_inner).contains_key(name);
+        let begun =
+            if polled { self.clock.now() } else { *self.resumed.read().unwrap_or_else(PoisonError::into_inner) };
         let mut asked = HashSet::new();
-        for (_, token) in &tokens {
-            let params = &token.policy().params;
-            if asked.insert(member.listing_key(params)) {
-                failure = match member.list(params, begun).await {
-                    Outcome::Done(_) => failure,
+        let policies = tokens.iter().map(|(_, token)| token.policy());
+        let policies: Vec<_> = policies.filter(|it| asked.insert(member.listing_key(&it.params))).collect();
+        // One place is left to tokens.
+        let at_once = policy.max_in_flight.saturating_sub(1).max(1);
+        let listings = stream::iter(policies).map(|it| {
+            let member = Arc::clone(&member);
+            async move {
+                match member.list(&it.params, begun).await {
+                    Outcome::Done(_) => None,
                     Outcome::Later { failure, not_before } => Some((failure, not_before)),
                     Outcome::Refused(failure) | Outcome::Unknown(failure) => Some((failure, None)),
-                };
+                }
             }
-        }
+        });
+        let listings: Vec<_> = listings.buffer_unordered(at_once).collect().await;
+        let failure = listings.into_iter().flatten().last();
         let now = self.clock.now();
         let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
         let poll = polls.entry(name.clone()).or_default();

@@ -5,7 +5,7 @@ use std::fs;
 use patrold::account::AccountState;
 use patrold::clock::Span;
 use patrold::daemon::rotate::Answer;
-use patrold::demo::{Fault, Options, Service};
+use patrold::demo::{Fault, Options, RequestRecord, Service};
 use patrold::journal::key::KeySource;
 use patrold::journal::sqlite::SqliteJournal;
 use patrold::journal::{Change, Draft};
@@ -277,4 +277,45 @@ async fn postpone(world: &World, name: &str, by: Span) {
     let records = vec![Draft { kind: "postponed", body: "{}".to_owned() }];
     let change = Change { token, follows: stored.head, at: now(), records, state, secrets: Vec::new() };
     journal.revise(vec![change]).await.unwrap();
+}
+
+/// The parameter decides which listing a token is in.
+const SIZED: &str = r#"
+[provider]
+name    = "sized"
+extends = "awx"
+
+[params.user_id]
+default = 2
+
+[params.size]
+type    = "integer"
+default = 100
+
+[list]
+query = { user = "{{ params.user_id }}", application__isnull = "true", page_size = "{{ params.size }}" }
+"#;
+
+#[tokio::test]
+async fn a_listing_that_hangs_holds_up_no_other_listing_of_its_account() {
+    let world = World::new().await;
+    fs::create_dir(world.path("definitions")).unwrap();
+    fs::write(world.path("definitions/sized.toml"), SIZED).unwrap();
+    let account = world.account(Service::Awx, "timeouts = { headers = \"10m\" }");
+    let parts = [
+        account.replace("provider = \"awx\"", "provider = \"sized\""),
+        token("ci", Service::Awx, "rotate-every = \"30d\""),
+        token("cd", Service::Awx, "rotate-every = \"30d\"\nparams = { size = 50 }"),
+    ];
+    let daemon = world.start_with("providers = \"$DIR/definitions\"", &parts).await;
+    daemon.steady("ci", 1).await;
+    daemon.steady("cd", 1).await;
+    daemon.stop().await;
+    world.loopback.faults().next(Service::Awx, List, Fault::Stall);
+    let from = world.count() as u64;
+    let daemon = world.resume().await;
+    let answered = |it: &RequestRecord| it.number >= from && it.operation == Some(List) && it.status == Some(200);
+    world.until_requests("the other listing", |requests| requests.iter().any(answered)).await;
+    assert_eq!(world.loopback.faults().pending(), 0, "one of them hangs");
+    drop(daemon);
 }
