@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use crate::clock::Time;
 use crate::event;
+use crate::files;
 
 use kernel::Kernel;
 use reach::Reach;
@@ -98,7 +99,8 @@ impl Watch {
     /// files. It ends when the watch is dropped. Changes count from `since` on, which is a time before the caller began to
     /// read the files.
     ///
-    /// Reads all of the files once: not to be called where blocking is forbidden. Fails when no thread can be started.
+    /// Reads all of the files once, and waits for that for at most five seconds: a file system that does not answer holds up
+    /// no start. Not to be called where blocking is forbidden. Fails when no thread can be started.
     pub fn new(files: &[PathBuf], directories: &[PathBuf], since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
         Self::with(Target::new(files, directories, Look::Content), since)
     }
@@ -129,12 +131,20 @@ impl Watch {
         let snapshot = Snapshot::default();
         let mut worker =
             Worker { orders: orders.clone(), wakes, signal, timing, kernel, snapshot, target, blind: false };
-        worker.settle();
-        worker.snapshot = Snapshot::take(&worker.target);
-        if Reach::of(&worker.target).changed_since(since) {
-            let _ = worker.signal.try_send(());
+        let (begun, begins) = sync_channel(1);
+        let work = move || {
+            worker.begin(since);
+            // Nobody waits any more where this took too long.
+            let _ = begun.send(());
+            worker.run();
+        };
+        thread::Builder::new().name("watch".to_owned()).spawn(work)?;
+        if begins.recv_timeout(files::PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            warn!(
+                event = event::WATCH_DEGRADED,
+                "a file system that holds a watched file does not answer; no change beside it is noticed before it does"
+            );
         }
-        thread::Builder::new().name("watch".to_owned()).spawn(move || worker.run())?;
         Ok((Self { orders, wake, look }, changes))
     }
 
@@ -176,6 +186,15 @@ struct Worker {
 }
 
 impl Worker {
+    /// Looks for the first time. What changed after `since` is signalled.
+    fn begin(&mut self, since: Time) {
+        self.settle();
+        self.snapshot = Snapshot::take(&self.target);
+        if Reach::of(&self.target).changed_since(since) {
+            let _ = self.signal.try_send(());
+        }
+    }
+
     fn run(mut self) {
         while self.wait() {
             let ordered = self.orders().target.take();

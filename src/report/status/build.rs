@@ -240,6 +240,8 @@ fn condition(subject: &Subject<'_>, owes: bool, next: &Outlook, now: Time) -> Co
     let usable = state.phase.current().map(|current| !subject.reckoning(&current.generation, now).unusable(current));
     match usable {
         _ if !subject.wanted => Condition::Left,
+        // What its consumers hold works: the journal is what is behind.
+        Some(false) if is_newer_in_store(state) => Condition::Failing,
         Some(false) => Condition::Down,
         Some(true) if lacks_a_store(subject) => Condition::Down,
         None if has_first(subject) => {
@@ -276,6 +278,10 @@ fn has_first(subject: &Subject<'_>) -> bool {
     };
     let stores = subject.policy.map(|policy| &policy.stores);
     stores.is_some_and(|stores| stores.iter().all(|store| candidate.delivery.has_store(&store.key)))
+}
+
+fn is_newer_in_store(state: &TokenState) -> bool {
+    state.retry.as_ref().is_some_and(|retry| retry.failure.code == FailureCode::StoreNewer)
 }
 
 /// A generation, its moments on our clock as decisions read them. An expiry that cannot be right is not shown as one.
