@@ -1,6 +1,7 @@
 //! A new journal where there was another one: what exists already is not minted a second time.
 
 use crate::clock::Clock;
+use crate::inventory::NewJournal;
 use crate::journal::Journal;
 use crate::rotation::{Event, Phase};
 use crate::secret::Secret;
@@ -10,8 +11,12 @@ use super::core::Core;
 
 impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// For a journal that knows of no token: what exists already was made by another one, which may be found again. It is
-    /// not minted a second time before somebody says so. `bereft`: the key of that other journal is there.
+    /// not minted a second time before an operator, or the inventory, says so. `bereft`: the key of that other journal is
+    /// there. What providers list is looked at before each first mint.
     pub async fn hold_back(&self, bereft: bool) {
+        if self.inventory().daemon.new_journal == NewJournal::Mint {
+            return;
+        }
         let nothing = self.machine.effects.fingerprinter.of(&Secret::new(""));
         for (_, token) in self.tokens.all() {
             let policy = token.policy();
@@ -26,6 +31,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 }
             }
             let mut held = self.hold(&token).await;
+            held.memo.newborn = true;
             if let Some(found) = found.filter(|_| held.state().phase == Phase::Vacant) {
                 held.note(&policy, self.clock.now(), Event::HeldBack { found });
             }

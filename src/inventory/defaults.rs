@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Span;
 
-use super::{Dialect, LogFormat, OnFailure, RenewBefore};
+use super::{Dialect, LogFormat, NewJournal, OnFailure, RenewBefore};
 
 /// Tells of rotations, not of requests.
 pub const LOG_LEVEL: &str = "info";
@@ -18,6 +18,9 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The same where patrold is the first process of a container: engines kill it ten seconds after they asked it to stop.
 pub const DRAIN_TIMEOUT_OF_CONTAINERS: Duration = Duration::from_secs(8);
+
+/// A journal that was lost may be found again; a second token for each that exists is found by nobody.
+pub const NEW_JOURNAL: NewJournal = NewJournal::Hold;
 
 /// A token that somebody deletes by hand is noticed within the hour; one listing per account is cheap.
 pub const POLL_EVERY: Span = Span::hours(1);

@@ -98,12 +98,14 @@ fn daemon(old: &DaemonSettings, new: &DaemonSettings) -> Vec<Change> {
         seal_key,
         providers,
         drain_timeout,
+        new_journal,
     } = old;
     let fixed = differing([
         ("state-dir", *state_dir == new.state_dir),
         ("control", *control == new.control),
         ("log-format", *log_format == new.log_format),
         ("seal-key", *seal_key == new.seal_key),
+        ("new-journal", *new_journal == new.new_journal),
     ]);
     let address = |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.address);
     let tls = |listen: &Option<Listen>| listen.as_ref().and_then(|listen| listen.tls.clone());

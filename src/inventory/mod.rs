@@ -90,6 +90,17 @@ pub struct DaemonSettings {
     pub providers: Option<PathBuf>,
     /// How long a stop waits for steps under way.
     pub drain_timeout: Duration,
+    /// What becomes of tokens that exist already when the journal is new.
+    pub new_journal: NewJournal,
+}
+
+/// What becomes of tokens that exist already when the journal is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewJournal {
+    /// They are held back until an operator says what to do.
+    Hold,
+    /// They are minted all the same.
+    Mint,
 }
 
 /// How log lines look.

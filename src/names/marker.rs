@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GenerationNo, InstanceId, RotationId, TokenName};
+use super::{GenerationNo, InstanceId, RotationId, TokenName, unhex};
 
 /// The unique text put into a new token's name or description at the provider:
 /// `patrold-INSTANCE-TOKEN-gNUMBER-ROTATION`, for example `patrold-1a2b3c4d-gps-ingest-g12-9f8e7d6c5b4a`.
@@ -59,6 +59,15 @@ impl Marker {
     pub fn is_of(instance: InstanceId, text: &str) -> bool {
         let made = format!("{instance}-");
         Self::within(text).and_then(|marker| marker.strip_prefix(Self::PREFIX)).is_some_and(|it| it.starts_with(&made))
+    }
+
+    /// The marker within `text` that another installation than `instance` made for a token called `token`.
+    pub fn of_another(instance: InstanceId, token: &TokenName, text: &str) -> Option<Self> {
+        let marker = Self::within(text)?;
+        let (its, rest) = marker.strip_prefix(Self::PREFIX)?.split_once('-')?;
+        let (number, rotation) = rest.strip_prefix(token.as_str())?.strip_prefix("-g")?.split_once('-')?;
+        let made = number.parse::<u32>().is_ok() && unhex(rotation).is_some_and(|bytes| bytes.len() == 6);
+        (made && its != instance.to_string()).then(|| Self(marker.to_owned()))
     }
 }
 
@@ -129,6 +138,23 @@ mod tests {
             ),
         ] {
             assert_eq!(Marker::within(text), found, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_marker_of_another_installation_is_told_by_its_token() {
+        let ours = InstanceId::new([0x1a, 0x2b, 0x3c, 0x4d]);
+        for (text, anothers) in [
+            ("patrold-99999999-gps-g12-010203040506", true),
+            ("robot$library+patrold-99999999-gps-g12-010203040506", true),
+            ("patrold-1a2b3c4d-gps-g12-010203040506", false),
+            ("patrold-99999999-gps-2-g12-010203040506", false),
+            ("patrold-99999999-gps-g1-x-g12-010203040506", false),
+            ("patrold-99999999-ci-g12-010203040506", false),
+            ("gps", false),
+        ] {
+            let found = Marker::of_another(ours, &"gps".parse().unwrap(), text);
+            assert_eq!(found.is_some(), anothers, "{text}");
         }
     }
 }

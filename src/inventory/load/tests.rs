@@ -129,6 +129,7 @@ fn the_reference_says_the_defaults_that_the_code_has() {
     assert_eq!(daemon.log_level, defaults::LOG_LEVEL);
     assert_eq!(daemon.log_format, defaults::LOG_FORMAT);
     assert_eq!(daemon.drain_timeout, defaults::DRAIN_TIMEOUT);
+    assert_eq!(daemon.new_journal, defaults::NEW_JOURNAL);
     assert!(daemon.control.ends_with(defaults::CONTROL_NAME));
 
     let account = &accounts[&"controller".parse().unwrap()];

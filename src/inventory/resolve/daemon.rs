@@ -41,6 +41,7 @@ pub(super) fn resolve(spec: Option<&DaemonSpec>, context: &Context<'_>) -> Optio
             None if around.first_process => defaults::DRAIN_TIMEOUT_OF_CONTAINERS,
             None => defaults::DRAIN_TIMEOUT,
         },
+        new_journal: spec.and_then(|spec| spec.new_journal.as_ref()).map_or(defaults::NEW_JOURNAL, |rule| rule.value),
     })
 }
 

@@ -20,7 +20,7 @@ pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
 pub use token::{FileSpec, FormatSpec, HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
 
-use super::{LogFormat, values};
+use super::{LogFormat, NewJournal, values};
 use crate::secret::SecretSource;
 
 /// All files of an inventory.
@@ -47,6 +47,7 @@ pub struct DaemonSpec {
     pub log_format: Option<Located<LogFormat>>,
     pub seal_key: Option<Located<SecretSource>>,
     pub drain_timeout: Option<Located<std::time::Duration>>,
+    pub new_journal: Option<Located<NewJournal>>,
 }
 
 /// Parameters with the places of their names and values.
@@ -126,6 +127,7 @@ impl DaemonSpec {
     pub fn decode(file: &Reader<'_>) -> Option<Self> {
         const FORMATS: [(&str, LogFormat); 3] =
             [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+        const NEW_JOURNAL: [(&str, NewJournal); 2] = [("hold", NewJournal::Hold), ("mint", NewJournal::Mint)];
         let reader = file.table("daemon", "[daemon]")?;
         // Read when the files were gathered; what is wrong with it is said here.
         reader.string("providers");
@@ -138,6 +140,7 @@ impl DaemonSpec {
             log_format: reader.choice("log-format", &FORMATS),
             seal_key: source::secret(&reader, "seal-key", &["file", "env", "systemd-credential"]),
             drain_timeout: reader.parsed("drain-timeout", values::timer),
+            new_journal: reader.choice("new-journal", &NEW_JOURNAL),
         };
         reader.finish();
         Some(spec)

@@ -7,8 +7,8 @@ use crate::inventory::TokenPolicy;
 use crate::journal::Journal;
 use crate::names::{Marker, RemoteId};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{MintRequest, Minted, Remote};
-use crate::rotation::decide::{Looks, search_settled, unknown_mint};
+use crate::provider::{Entry, MintRequest, Minted, Remote};
+use crate::rotation::decide::{Looks, search_settled, tells_end, unknown_mint};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::kinship::Kinship;
@@ -16,7 +16,7 @@ use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin, Orphan, Phase};
 
-use super::named;
+use super::{PROOFS, failures, named};
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// The stores that could not be written now, with the reason of the first.
@@ -37,6 +37,14 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         {
             return self.note(held, context, Event::Postponed { failure, next });
         }
+        if held.memo.newborn && reason == Reason::FirstIssue {
+            match self.elsewhere(held, context).await {
+                Outcome::Done(Some(found)) => return self.note(held, context, Event::HeldBack { found }),
+                Outcome::Later { not_before, failure } => return self.postpone(held, context, not_before, failure),
+                // Whoever may not list may mint all the same.
+                Outcome::Done(None) | Outcome::Refused(_) | Outcome::Unknown(_) => held.memo.newborn = false,
+            }
+        }
         let (failing, failure) = self.preflight(policy).await;
         if let Some(failure) = failure {
             // Consumers that need a new secret get it in those stores that can be written; the others get it as soon as
@@ -52,6 +60,39 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let intent = self.intent(context, rotation, number, reason);
         held.memo.fresh = Some(rotation);
         self.note(held, context, Event::Intended { intent });
+    }
+
+    /// What the provider lists of the token that another installation made.
+    ///
+    /// Law: a journal that is new where a provider's markers say otherwise mints nothing before an operator, or the
+    /// inventory, says so.
+    async fn elsewhere(&self, held: &Held, context: &Context) -> Outcome<Option<String>> {
+        let (policy, can) = (&context.policy, context.abilities.can);
+        if !(can.lists && can.marks) {
+            return Outcome::Done(None);
+        }
+        let address = Address { account: &policy.account.name, params: &policy.params };
+        // Any listing of this process will do, unless one has failed.
+        let since = held.state.retry.as_ref().and_then(|retry| retry.at).unwrap_or(Time::MIN_UTC);
+        let listing = match self.effects.list(address, since).await {
+            Outcome::Done(listing) => listing,
+            // A service whose listings alone do not work keeps nobody waiting for ever.
+            Outcome::Later { not_before, failure }
+                if failure.code.is_outage() && failures(held.state.retry.as_ref()) < PROOFS =>
+            {
+                return Outcome::Later { not_before, failure };
+            }
+            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
+                return Outcome::Refused(failure);
+            }
+        };
+        let situation = self.situation(held, context);
+        let lives = |entry: &&Entry| !entry.dead && !tells_end(&situation, entry.remote.expires);
+        let mut names = listing.entries().iter().filter(lives).filter_map(|entry| entry.name.as_deref());
+        let found = names.find_map(|name| Marker::of_another(self.instance, &policy.name, name));
+        Outcome::Done(
+            found.map(|marker| format!("account {} lists {marker} of another installation", policy.account.name)),
+        )
     }
 
     pub(super) async fn mint(&self, held: &mut Held, context: &Context) {

@@ -16,6 +16,8 @@ const LONGEST_QUIET: Span = Span::hours(6);
 /// What this process knows of a token besides the journal; lost with the process.
 #[derive(Clone, Debug, Default)]
 pub struct Memo {
+    /// The journal is new, and it was not looked yet whether another installation has the token.
+    pub newborn: bool,
     /// An intent of this process whose request was not sent yet: its outcome is not in doubt.
     pub fresh: Option<RotationId>,
     /// When the stores were last compared with what was delivered.

@@ -44,6 +44,8 @@ metrics! {
         "Generations that are or may be alive: current, new, old, and remnants";
     TOKEN_OWED = Gauge "patrold_token_owed" ["token", "kind"],
         "Stores and hooks that were tried in vain and are tried again";
+    TOKEN_HELD_BACK = Gauge "patrold_token_held_back" ["token"],
+        "1 while the token is not minted because the journal is new and something of it exists already, else 0";
     STEPS = Counter "patrold_steps_total" ["account", "step", "result"],
         "Steps of rotations, renewals and upkeep since the start, by how they ended";
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use crate::account::traffic::Traffic;
 use crate::clock::Time;
 use crate::names::AccountName;
+use crate::rotation::reason::Reason;
 use crate::rotation::steps::Steps;
 
 use crate::report::status::{AccountCondition, AccountStatus, Condition, OwedKind, Status, TokenStatus};
@@ -42,6 +43,7 @@ pub fn render(status: &Status, measures: &Measures) -> String {
     let mut text = Text::default();
     process(&mut text, status, measures);
     tokens(&mut text, &status.tokens);
+    held_back(&mut text, &status.tokens);
     steps(&mut text, &measures.steps);
     accounts(&mut text, &status.accounts);
     traffic(&mut text, &measures.traffic);
@@ -111,6 +113,15 @@ fn tokens(text: &mut Text, tokens: &[TokenStatus]) {
             let owed = token.owed.iter().filter(|owed| owed.kind == kind).count();
             family.sample(&[token.name.as_str(), word], owed);
         }
+    }
+}
+
+fn held_back(text: &mut Text, tokens: &[TokenStatus]) {
+    let mut family = text.family(&list::TOKEN_HELD_BACK);
+    for token in tokens {
+        let codes = [Some(&token.next.reason), token.next.hold.as_ref()];
+        let held = codes.into_iter().flatten().any(|code| code == Reason::HeldBack.code());
+        family.sample(&[token.name.as_str()], u8::from(held));
     }
 }
 

@@ -68,6 +68,7 @@ fn a_status_becomes_numbers() {
         "patrold_token_consecutive_failures{token=\"gps-ingest\"} 3",
         "patrold_token_live_generations{token=\"gps-ingest\"} 3",
         "patrold_token_owed{token=\"gps-ingest\",kind=\"hook\"} 1",
+        "patrold_token_held_back{token=\"gps-ingest\"} 0",
         "patrold_steps_total{account=\"gps\",step=\"mint\",result=\"failed\"} 3",
         "patrold_account_state{account=\"gps\",state=\"degraded\"} 1",
         "patrold_account_orphans{account=\"gps\"} 1",

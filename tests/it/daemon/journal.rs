@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use patrold::clock::Span;
 use patrold::daemon::StartError;
-use patrold::demo::{Fault, Service};
+use patrold::demo::{Fault, RequestRecord, Service};
 use patrold::outcome::FailureCode;
-use patrold::provider::Operation::{Mint, Revoke, Verify};
+use patrold::provider::Operation::{List, Mint, Revoke, Verify};
 use patrold::rotation::Phase;
 use patrold::rotation::reason::Reason;
 
@@ -181,6 +181,44 @@ async fn a_new_journal_beside_stores_that_hold_something_mints_nothing_before_an
     daemon.request("ci").await;
     daemon.steady("ci", 1).await;
     assert_ne!(world.stored("ci"), old);
+}
+
+#[tokio::test]
+async fn a_new_journal_mints_no_second_token_where_another_installation_has_one() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    daemon.stop().await;
+    let (old, from) = (world.stored("ci"), world.count());
+    fs::remove_dir_all(world.path("state")).unwrap();
+    // The stores of another machine.
+    fs::remove_file(world.path("stores/ci")).unwrap();
+    let daemon = world.resume().await;
+    let view = daemon.until("ci", "it is held back", |view| view.rest.is_some()).await;
+    assert_eq!(view.rest.unwrap().reason, Reason::HeldBack);
+    assert!(world.changes(Service::Awx, from).is_empty() && world.is_live(&old));
+    daemon.stop().await;
+    fs::remove_dir_all(world.path("state")).unwrap();
+    let daemon = world.start_with("new-journal = \"mint\"", &parts).await;
+    daemon.steady("ci", 1).await;
+    assert!(world.is_live(&old) && world.is_live(&world.stored("ci")) && world.stored("ci") != old);
+}
+
+#[tokio::test]
+async fn a_new_journal_asks_its_provider_before_the_first_mint() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.loopback.faults().next(Service::Awx, List, Fault::ServerError(503));
+    }
+    let daemon =
+        world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")]).await;
+    daemon.steady("ci", 1).await;
+    let minted = |it: &RequestRecord| it.operation == Some(Mint);
+    let listed = |it: &RequestRecord| it.operation == Some(List) && it.status == Some(200);
+    let requests = world.requests(Service::Awx, 0);
+    let (listed, minted) = (requests.iter().position(listed), requests.iter().position(minted));
+    assert!(listed.is_some() && listed < minted, "{requests:#?}");
 }
 
 #[tokio::test]
