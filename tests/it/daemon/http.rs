@@ -44,10 +44,10 @@ impl Site {
 
 /// An answer, as it came.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Answer {
@@ -73,11 +73,11 @@ async fn ask(address: SocketAddr, line: &str, headers: &str) -> Answer {
     exchange(stream, &format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n")).await
 }
 
-async fn get(address: SocketAddr, path: &str) -> Answer {
+pub(super) async fn get(address: SocketAddr, path: &str) -> Answer {
     ask(address, &format!("GET {path}"), "").await
 }
 
-const LOOPBACK: &str = "listen = \"127.0.0.1:0\"";
+pub(super) const LOOPBACK: &str = "listen = \"127.0.0.1:0\"";
 
 #[tokio::test]
 async fn what_is_to_be_seen_is_answered_and_holds_no_secret() {

@@ -1,5 +1,5 @@
-//! No secret is anywhere but in the stores that ask for it: not in logs, the journal's files, the status, what hooks see
-//! of themselves, or files that are left over.
+//! No secret is anywhere but in the stores that ask for it: not in logs, the journal's files, what the daemon serves, what
+//! commands print, what hooks see of themselves, or files that are left over.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,8 @@ use patrold::demo::{Fault, Options, Service};
 use patrold::names::GenerationNo;
 use patrold::provider::Operation::{List, Mint, Renew, Verify};
 
-use super::world::{World, files, token};
+use super::world::{Daemon, World, files, token};
+use super::{http, operator};
 
 /// A log that can be read again.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +57,43 @@ fn forms(secret: &str) -> Vec<String> {
     plain.into_iter().chain(base64).filter(|form| form.len() >= 8).collect()
 }
 
+/// Everything that a running daemon shows, and everything that commands print of it, each with its name.
+async fn shown(world: &World, daemon: &Daemon) -> Vec<(String, Vec<u8>)> {
+    let mut shown = vec![("status".to_owned(), serde_json::to_vec(&daemon.running.status()).unwrap())];
+    for name in ["ci", "gps", "backup"] {
+        let explanation = daemon.running.explain(&name.parse().unwrap());
+        shown.push((format!("explanation of {name}"), serde_json::to_vec(&explanation).unwrap()));
+    }
+    let mut bound = daemon.front.bound();
+    let address = bound.wait_for(Option::is_some).await.unwrap().unwrap();
+    for path in ["/", "/metrics", "/status.json", "/livez", "/readyz"] {
+        let answer = http::get(address, path).await;
+        assert!(matches!(answer.status, 200 | 503) && !answer.body.is_empty(), "{path}: {answer:?}");
+        shown.push((path.to_owned(), answer.body.into_bytes()));
+    }
+    for args in [
+        &["status"][..],
+        &["status", "--json"],
+        &["status", "gps"],
+        &["explain", "ci"],
+        &["explain", "backup", "--json"],
+        &["plan"],
+        &["plan", "--json"],
+        &["audit"],
+        &["audit", "--json"],
+        &["history", "ci"],
+        &["history", "gps", "--json"],
+        &["history", "--verify"],
+        &["journal", "export"],
+        &["check", "--online"],
+    ] {
+        let output = operator::run(world, args, "").await;
+        assert!(!output.stdout.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        shown.push((args.join(" "), [output.stdout, output.stderr].concat()));
+    }
+    shown
+}
+
 fn contains(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
@@ -81,12 +119,15 @@ async fn secrets_are_nowhere_but_in_their_stores() {
                 test -e ../twice || { touch ../twice; base64 -w0 * >&2; cat * | base64 -w0; exit 1; }; \
                 test -e ../thrice || { touch ../thrice; cat * | od -An -v -tx1 >&2; exit 1; }\"] }]";
     let more = format!("rotate-every = \"30d\"\n{hook}");
+    // Another one, of which only its last words count.
+    let waived = "{ run = [\"sh\", \"-c\", \"cat $DIR/stores/* >&2; base64 $DIR/stores/* >&2; exit 1\"], on-failure = \"continue\" }";
+    let both = more.replace("hooks = [", &format!("hooks = [{waived}, "));
     let parts = [
         world.account(Service::Awx, "credential = { username = \"patrold\", password = { file = \"$DIR/password\" } }"),
         world.account(Service::PointOne, ""),
         world.login_account(""),
         token("ci", Service::Awx, &more),
-        token("gps", Service::PointOne, &more),
+        token("gps", Service::PointOne, &both),
         token("backup", Service::Commvault, &more),
     ];
     std::fs::write(world.path("password"), world.loopback.operator().unwrap().password.expose()).unwrap();
@@ -101,8 +142,8 @@ async fn secrets_are_nowhere_but_in_their_stores() {
             world.loopback.faults().next(service, operation, fault);
         }
     }
-    let status = async {
-        let daemon = world.start(&parts).await;
+    let shown = async {
+        let daemon = world.start_with(http::LOOPBACK, &parts).await;
         for name in ["ci", "gps", "backup"] {
             let view = daemon.until(name, "it is issued", |view| view.state.phase.current().is_some()).await;
             let GenerationNo(number) = view.state.phase.current().unwrap().generation.number;
@@ -114,13 +155,9 @@ async fn secrets_are_nowhere_but_in_their_stores() {
         });
         renewed.await;
         assert!(world.path("thrice").exists(), "the hook did not fail three times");
-        let mut status = serde_json::to_vec(&daemon.running.status()).unwrap();
-        for name in ["ci", "gps", "backup"] {
-            let explanation = daemon.running.explain(&name.parse().unwrap());
-            status.extend(serde_json::to_vec(&explanation).unwrap());
-        }
+        let shown = shown(&world, &daemon).await;
         daemon.stop().await;
-        status
+        shown
     }
     .await;
     drop(logging);
@@ -141,7 +178,9 @@ async fn secrets_are_nowhere_but_in_their_stores() {
         let secret = &secret;
         let kind = world.loopback.ledger().entry_of(original).map(|entry| entry.name);
         assert!(!contains(&log, secret), "the log holds a secret of {kind:?}: {}", lines_with(&log, secret));
-        assert!(!contains(&status, secret), "the status holds a secret of {kind:?}");
+        for (name, text) in &shown {
+            assert!(!contains(text, secret), "{name} holds a secret of {kind:?}: {}", lines_with(text, secret));
+        }
         for path in &left {
             assert!(!contains(&std::fs::read(path).unwrap(), secret), "{} holds a secret of {kind:?}", path.display());
         }
