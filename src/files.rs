@@ -1,7 +1,8 @@
 //! Reads a file that somebody names by a path: the inventory, definitions, trust roots, credentials, keys.
 //!
-//! A path can lead anywhere. A named pipe has no end, `/dev/zero` has too much of one, and a file system whose server
-//! is gone answers nobody. Hence one place that reads: a regular file, of a bounded size, within a bounded time. The
+//! Law: what is read from a path is a regular file of a bounded size, and read within a bounded time. A path can lead
+//! anywhere: a named pipe has no end, `/dev/zero` has too much of one, and a file system whose server is gone answers
+//! nobody. The
 //! read runs on a thread of its own, because the kernel offers no way to give up a read that hangs; a path that hangs
 //! is not tried a second time before the first attempt has ended, so that hanging threads cannot pile up.
 //!

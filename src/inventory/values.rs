@@ -133,8 +133,10 @@ pub fn show(span: Span) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// Whether a URL leads to this machine itself. By the standard (RFC 6761) the names of localhost do, whatever a name
-/// server says; they are resolved without one.
+/// Whether a URL leads to this machine itself.
+///
+/// Law: loopback is the address of the peer, never what a name server says. By the standard (RFC 6761) the names of
+/// localhost lead here; they are resolved without asking one.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

@@ -1,5 +1,7 @@
-//! Whether the path of the journal still leads to the open database. A database that was removed or renamed takes commits
-//! without an error, and no start ever finds them again.
+//! Whether the path of the journal still leads to the open database.
+//!
+//! Law: before each commit, it does. A database that was removed or renamed takes commits without an error, and no start
+//! ever finds them again.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
