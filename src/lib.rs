@@ -30,7 +30,7 @@
 //! | Where would I add a kind of store? | [`inventory::StoreKind`] names the kinds, [`store`] dispatches on them |
 //! | Where would I add a kind of hook? | [`inventory::HookPolicy`] says what a hook is, [`hook`] runs it |
 //! | Where would I add a metric? | [`view::metrics`], from the [`report::status`] that everybody sees; its list is held against `docs/metrics.md` |
-//! | Where would I add a journal? | implement [`journal::Journal`]; [`journal::sqlite`] and [`journal::memory`] do |
+//! | Where would I add a journal? | implement [`journal::Journal`], as [`journal::sqlite`] and [`journal::memory`] do; [`journal::archive`] opens the kind that there is |
 //! | Where would I add a command? | [`cli`]; one that asks a running daemon has its request in [`control`] and its answer in [`report`] |
 //! | Where is a secret exposed? | [`secret::Secret::expose`] is called in the files that a test lists, `tests/it/structure.rs` |
 //! | Which inventory does a command mean, and where is its journal? | [`inventory::environment`] |

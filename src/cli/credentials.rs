@@ -6,8 +6,8 @@ use crate::account::Workshop;
 use crate::account::pool::{Accounts, Precedence};
 use crate::clock::SystemClock;
 use crate::inventory::{Credential, Inventory, initial};
+use crate::journal::archive::{Archive, OpenError};
 use crate::journal::key::KeySource;
-use crate::journal::sqlite::{OpenError, ReadOnly};
 use crate::names::{AccountName, TokenName};
 use crate::rotation::run::restore;
 use crate::secret::SecretParts;
@@ -42,7 +42,7 @@ async fn managed(inventory: &Inventory, token: &TokenName, key: Option<&KeySourc
     let failed = |error: &dyn std::error::Error| {
         Complaint::failed(error.to_string()).with_help("run this as the user that patrold runs as")
     };
-    match ReadOnly::open(&inventory.daemon.state_dir) {
+    match Archive::of(&inventory.daemon.state_dir).read() {
         Ok(journal) => {
             let states = journal.states().map_err(|error| failed(&error))?;
             let state = states.into_iter().find(|(name, _)| name == token).map(|(_, state)| state);

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::exit::Exit;
-use crate::journal::sqlite::{ReadOnly, VerifyError};
+use crate::journal::archive::{Reader, VerifyError};
 use crate::names::TokenName;
 use crate::view::history::{ChainView, History, SuspectView};
 
@@ -64,7 +64,7 @@ pub(super) fn run(args: &HistoryArgs, named: Option<&Path>, console: &mut Consol
 }
 
 /// Exit 1 where a record is not what was written.
-fn verify(journal: &ReadOnly, json: bool, console: &mut Console) -> Result<Exit, Complaint> {
+fn verify(journal: &Reader, json: bool, console: &mut Console) -> Result<Exit, Complaint> {
     let view = match journal.verify_chain() {
         Ok(last) => {
             let first = journal.first().map_err(|error| unreadable(&error))?;

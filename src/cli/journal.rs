@@ -11,8 +11,8 @@ use crate::control::{PruneAnswer, PruneRequest};
 use crate::daemon::rekey::{RekeyError, give_up, rekey};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
+use crate::journal::archive::{Archive, OpenError, Pruned};
 use crate::journal::key::{KeySource, NewKey};
-use crate::journal::sqlite::{OpenError, Pruned, SqliteJournal};
 use crate::names::TokenName;
 use crate::text::words;
 use crate::view::exported::Exported;
@@ -117,7 +117,8 @@ fn prune_alone(inventory: &Inventory, before: Time, now: Time) -> Result<PruneAn
     // So that no journal is made where there is none.
     open_journal(&inventory.daemon.state_dir)?;
     let key = key_source(inventory)?;
-    let (journal, _) = SqliteJournal::open(&inventory.daemon.state_dir, &key, now)
+    let (journal, _) = Archive::of(&inventory.daemon.state_dir)
+        .open(&key, now)
         .map_err(|error| Complaint::failed(error.to_string()))?;
     let pruned = runtime()?.block_on(journal.prune(before));
     let Pruned { removed, first } = pruned.map_err(|failure| Complaint::failed(failure.to_string()))?;

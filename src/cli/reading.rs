@@ -9,7 +9,7 @@ use crate::daemon::unreadable_state;
 use crate::document::nearest;
 use crate::exit::Exit;
 use crate::inventory::{self, Environment, Inventory};
-use crate::journal::sqlite::{OpenError, ReadOnly};
+use crate::journal::archive::{Archive, OpenError, Reader};
 use crate::names::TokenName;
 use crate::rotation::TokenState;
 use crate::rotation::run::restore;
@@ -40,7 +40,7 @@ pub(super) struct Journaled {
 impl Journaled {
     /// Reads the journal in `state_dir`; none is no error.
     pub(super) fn read(state_dir: &Path) -> Result<Self, Complaint> {
-        let journal = match ReadOnly::open(state_dir) {
+        let journal = match Archive::of(state_dir).read() {
             Ok(journal) => journal,
             Err(OpenError::Missing(_)) => return Ok(Self::default()),
             Err(error) => return Err(unreadable(&error)),
@@ -60,8 +60,8 @@ impl Journaled {
 }
 
 /// The journal in `state_dir`, which must be there.
-pub(super) fn open_journal(state_dir: &Path) -> Result<ReadOnly, Complaint> {
-    ReadOnly::open(state_dir).map_err(|error| match error {
+pub(super) fn open_journal(state_dir: &Path) -> Result<Reader, Complaint> {
+    Archive::of(state_dir).read().map_err(|error| match error {
         OpenError::Missing(_) => Complaint::failed(format!("there is no journal in {}", state_dir.display()))
             .with_help("`patrold run` makes it"),
         error => unreadable(&error),

@@ -31,7 +31,7 @@ use crate::control::{
     ExplainRequest, LINES, PRUNE, PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, RollbackRequest,
     RotateRequest, STATUS,
 };
-use crate::journal::sqlite::Pruned;
+use crate::journal::archive::Pruned;
 use crate::names::TokenName;
 use crate::report::audit::Audit;
 use crate::report::reload::ReloadAnswer;

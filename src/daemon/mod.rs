@@ -47,8 +47,8 @@ use crate::event;
 use crate::hook::HookRunner;
 use crate::inventory::Inventory;
 use crate::inventory::{Environment, Loaded, load};
+use crate::journal::archive::{OpenError, OpenJournal, Opened};
 use crate::journal::key::{KeyError, KeySource};
-use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::names::TokenName;
 use crate::process;
 use crate::rotation::run::{Machine, RestoreError, restore};
@@ -63,7 +63,7 @@ use self::vault::Vault;
 use crate::account::pool::Accounts;
 
 /// The journal of a real daemon.
-pub type FileJournal = Arc<SqliteJournal>;
+pub type FileJournal = Arc<OpenJournal>;
 
 /// Why a daemon did not start.
 #[derive(Debug, thiserror::Error)]

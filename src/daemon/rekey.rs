@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Time;
+use crate::journal::archive::{Archive, OpenError, OpenJournal, Opened};
 use crate::journal::key::{self, IfLost, KeyError, KeySource, NewKey};
-use crate::journal::sqlite::{OpenError, Opened, SqliteJournal};
 use crate::journal::{Change, Journal as _, SecretChange, SecretSlot};
 use crate::names::{GenerationNo, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -38,7 +38,7 @@ pub enum RekeyError {
 
 /// Seals everything in the journal of `state_dir` under `new` instead of `old`. Gives the number of secrets.
 pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -> Result<usize, RekeyError> {
-    let (journal, opened) = SqliteJournal::open(state_dir, old, now)?;
+    let (journal, opened) = Archive::of(state_dir).open(old, now)?;
     let Opened { states, unreadable, .. } = opened;
     if !unreadable.is_empty() {
         return Err(RekeyError::Unreadable(unreadable.len()));
@@ -89,15 +89,15 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
 }
 
 /// A journal that is open, and how many secrets were sealed anew for it.
-pub type Current = (SqliteJournal, Opened, Option<usize>);
+pub type Current = (OpenJournal, Opened, Option<usize>);
 
 /// Opens the journal with `key`. Where only the key that patrold made opens it, seals everything under `key` first and
 /// removes the made one.
 pub async fn open_current(state_dir: &Path, key: &KeySource, now: Time) -> Result<Current, RekeyError> {
     let open = || {
-        let (state_dir, key) = (state_dir.to_owned(), key.clone());
+        let (archive, key) = (Archive::of(state_dir), key.clone());
         async move {
-            let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&state_dir, &key, now)).await;
+            let opened = tokio::task::spawn_blocking(move || archive.open(&key, now)).await;
             opened.unwrap_or_else(|error| Err(OpenError::Io { path: PathBuf::new(), source: io::Error::other(error) }))
         }
     };
@@ -122,7 +122,7 @@ pub async fn open_current(state_dir: &Path, key: &KeySource, now: Time) -> Resul
 /// Gives up the secrets in the journal of `state_dir` that `key` does not open: their tokens are rotated by the next
 /// start. Gives the number of tokens whose current secret is lost.
 pub async fn give_up(state_dir: &Path, key: &KeySource, now: Time) -> Result<usize, RekeyError> {
-    let (journal, opened) = SqliteJournal::open_with(state_dir, key, IfLost::GoOn, now)?;
+    let (journal, opened) = Archive::of(state_dir).open_with(key, IfLost::GoOn, now)?;
     let mut lost = 0;
     let mut changes = Vec::new();
     for (token, stored) in opened.states {

@@ -8,6 +8,7 @@
 //! ends elsewhere, or another process has taken the claim, nothing of it is written. A commit without an answer is
 //! neither written nor refused: reading ([`Journal::settle`]) tells what became of it, before anything else is done.
 
+pub mod archive;
 pub mod key;
 pub mod memory;
 pub mod record;

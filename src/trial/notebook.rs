@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
+use crate::journal::archive::{Archive, OpenError, OpenJournal};
 use crate::journal::key::KeySource;
-use crate::journal::sqlite::{OpenError, SqliteJournal};
 use crate::journal::{Change, Commit, CommitError, Draft, Fence, Head, Journal, SecretChange, SecretSlot, Settled};
 use crate::names::{AccountName, GenerationNo, InstanceId, Marker, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -145,11 +145,11 @@ pub enum NotebookError {
     Claim(#[from] Failure),
 }
 
-impl Notebook<Arc<SqliteJournal>> {
+impl Notebook<Arc<OpenJournal>> {
     /// Opens it in the state directory of a daemon, which may be running. Blocks for as long as that takes.
     pub async fn open(state_dir: &Path, key: &KeySource, now: Time) -> Result<Self, NotebookError> {
         let place = state_dir.join(FOLDER);
-        let (journal, opened) = SqliteJournal::open(&place, key, now)?;
+        let (journal, opened) = Archive::of(&place).open(key, now)?;
         let stored = opened.states.into_iter().find(|(token, _)| *token == name());
         let (head, state) = match stored {
             Some((_, stored)) => {

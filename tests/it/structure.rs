@@ -59,6 +59,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         "what blocks is moved off the runtime in few places",
     ),
     (
+        "sqlite::",
+        &["journal/archive", "journal/sqlite", "journal/sqlite/"],
+        "which kinds of journals there are is known in one place",
+    ),
+    (
         "thread::sleep",
         &["journal/sqlite/lease"],
         "waits belong to the clock; the lock is waited for where blocking is allowed",

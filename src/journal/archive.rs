@@ -1,0 +1,45 @@
+//! Where a journal is kept, and what can be done with it besides commits: the only place that knows which kinds of journals
+//! there are. Today there is one, a database in a state directory.
+
+use std::path::{Path, PathBuf};
+
+use super::key::{IfLost, KeySource};
+use super::sqlite;
+use crate::clock::Time;
+
+pub use super::sqlite::{OpenError, Opened, Pruned, VerifyError};
+
+/// The journal of a process that commits to it. It has the lease until it is dropped.
+pub type OpenJournal = sqlite::SqliteJournal;
+
+/// A journal as those see it who only look: states, records, the chain of hashes.
+pub type Reader = sqlite::ReadOnly;
+
+/// The place of a journal.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    state_dir: PathBuf,
+}
+
+impl Archive {
+    /// The journal of the daemon with this state directory.
+    pub fn of(state_dir: &Path) -> Self {
+        Self { state_dir: state_dir.to_owned() }
+    }
+
+    /// Opens the journal to commit to it, and makes it where there is none. Blocks; called once, at the start. `now` is
+    /// noted for whoever finds the lease taken. A journal whose secrets the key cannot open, not one of them, is refused.
+    pub fn open(&self, key: &KeySource, now: Time) -> Result<(OpenJournal, Opened), OpenError> {
+        OpenJournal::open(&self.state_dir, key, now)
+    }
+
+    /// The same, and `if_lost` says whether the journal opens without the key of its secrets.
+    pub fn open_with(&self, key: &KeySource, if_lost: IfLost, now: Time) -> Result<(OpenJournal, Opened), OpenError> {
+        OpenJournal::open_with(&self.state_dir, key, if_lost, now)
+    }
+
+    /// Opens the journal to look at it. Takes no lease: it sees what was committed when it reads.
+    pub fn read(&self) -> Result<Reader, OpenError> {
+        Reader::open(&self.state_dir)
+    }
+}
