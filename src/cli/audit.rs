@@ -65,7 +65,8 @@ pub(super) fn run(args: &AuditArgs, named: Option<&Path>, console: &mut Console)
     if args.json {
         console.json(&audit)?;
     } else {
-        audit.write(console.out_paint, &mut console.out)?;
+        let width = console.width(false);
+        audit.write(console.out_paint, width, &mut console.out)?;
     }
     Ok(verdict(&audit, args.reap))
 }
@@ -87,7 +88,8 @@ fn without_daemon(
 
 /// Whether somebody at the terminal wants the orphans revoked.
 fn consents(audit: &Audit, console: &mut Console) -> Result<bool, Complaint> {
-    audit.write(console.out_paint, &mut console.out)?;
+    let width = console.width(false);
+    audit.write(console.out_paint, width, &mut console.out)?;
     console.out.flush()?;
     let count = words::count(audit.orphans().len(), "orphan");
     write!(console.err, "revoke {count}? If the journal was restored from a backup, consumers may use them. [y/N] ")?;

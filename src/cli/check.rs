@@ -51,7 +51,8 @@ pub(super) fn run(args: &CheckArgs, named: Option<&Path>, console: &mut Console)
         if let Some(inventory) = loaded.inventory.as_ref().filter(|_| args.online) {
             let online = runtime()?.block_on(online::run(inventory, key.as_ref(), console))?;
             if !args.json {
-                online.write(console.out_paint, &mut console.out)?;
+                let width = console.width(false);
+                online.write(console.out_paint, width, &mut console.out)?;
                 console.out.flush()?;
             }
             check.online = Some(online);

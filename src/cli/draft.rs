@@ -33,7 +33,7 @@ pub(super) struct TokenDraft<'a> {
 }
 
 const HEAD: &str = "\
-# What patrold keeps alive. `patrold add TOKEN` adds a token, `patrold check` says what is wrong.
+# The tokens that patrold keeps alive. `patrold add TOKEN` adds one, `patrold check` finds mistakes.
 
 ";
 

@@ -58,7 +58,8 @@ pub(super) fn run(args: &HistoryArgs, named: Option<&Path>, console: &mut Consol
     } else if history.records.is_empty() {
         console.note(format_args!("the journal has no record of {name} yet"))?;
     } else {
-        history.write(console.out_paint, &mut console.out)?;
+        let width = console.width(false);
+        history.write(console.out_paint, width, &mut console.out)?;
     }
     Ok(Exit::Fine)
 }

@@ -75,7 +75,8 @@ pub(super) fn run(args: &ProviderArgs, named: Option<&Path>, console: &mut Conso
             console.json(&views)?;
         }
         ProviderCommand::List { json: false } => {
-            write_list(definitions.iter().map(Arc::as_ref), console.out_paint, &mut console.out)?;
+            let (paint, width) = (console.out_paint, console.width(false));
+            write_list(definitions.iter().map(Arc::as_ref), paint, width, &mut console.out)?;
         }
         ProviderCommand::Show { name, source, example, json } => {
             let provider = find(&definitions, name)?;

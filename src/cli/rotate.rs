@@ -190,7 +190,8 @@ pub(super) fn tell(
     if json {
         console.json(answer)?;
     } else {
-        rotated::write(answer, deed, console.out_paint, &mut console.out)?;
+        let width = console.width(false);
+        rotated::write(answer, deed, console.out_paint, width, &mut console.out)?;
     }
     let of = |result: &&RotateResult| result.outcome == RotateOutcome::Rotated;
     let whole = |result: &&RotateResult| of(result) && (result.left.is_empty() || !strictly);

@@ -97,7 +97,8 @@ pub(super) fn run(args: &TestArgs, config: &Path, console: &mut Console) -> Resu
     if args.json {
         console.json(&report)?;
     } else {
-        view::write(&report, SystemClock.now(), console.out_paint, &mut console.out)?;
+        let width = console.width(false);
+        view::write(&report, SystemClock.now(), console.out_paint, width, &mut console.out)?;
     }
     Ok(if report.held { Exit::Fine } else { Exit::Failed })
 }

@@ -321,6 +321,9 @@ fn advice(help: &str, runbook: Option<&str>) -> Option<String> {
     (!help.is_empty()).then(|| format!("{help}{runbook}"))
 }
 
+/// What to do about a token that left the inventory.
+const LEFT: &str = "put it back into the inventory, or revoke it at the provider by hand and remove its stores";
+
 /// What is the matter with a token, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
@@ -331,6 +334,12 @@ pub struct Cause {
 }
 
 impl TokenStatus {
+    /// Whether it left the inventory while a token of it is alive, which nobody renews and nobody revokes.
+    pub fn is_left_alive(&self) -> bool {
+        let alive = |current: &GenerationStatus| current.expires_in_seconds.is_none_or(|left| left > 0);
+        self.condition == Condition::Left && self.dead.is_none() && self.current.as_ref().is_some_and(alive)
+    }
+
     /// Why it is not fine: what status, page and readiness all say.
     pub fn cause(&self) -> Option<Cause> {
         let of = |error: &ErrorStatus| Cause { what: error.message.clone(), advice: error.advice() };
@@ -342,6 +351,10 @@ impl TokenStatus {
             }
         });
         match self.condition {
+            Condition::Left if self.is_left_alive() => Some(Cause {
+                what: "it left the inventory, and its token is alive at the provider".to_owned(),
+                advice: advice(LEFT, Some("a-token-is-not-needed-any-more")),
+            }),
             Condition::Fine | Condition::Busy | Condition::Left => None,
             Condition::Down if self.dead.is_some() => self.dead.as_ref().map(of),
             _ => owed.or_else(|| self.last_error.as_ref().map(of)),

@@ -12,7 +12,7 @@ use super::table::{Table, Tint};
 
 impl Audit {
     /// Writes it for people: what could not be listed, a table of what somebody should look at, and a sum.
-    pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+    pub fn write(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         for account in &self.accounts {
             if let Some(why) = &account.failure {
                 writeln!(out, "{} account {}: {why}", paint.yellow("!"), account.account)?;
@@ -21,7 +21,9 @@ impl Audit {
                 writeln!(out, "{} account {}: {why}", paint.yellow("!"), account.account)?;
             }
         }
-        let mut table = Table::new(&["ACCOUNT", "STANDING", "ID", "NAME", "TOKEN", "EXPIRES", "LAST USED", "NOTE"]);
+        let mut table = Table::new(&["ACCOUNT", "STANDING", "ID", "NAME", "TOKEN", "EXPIRES", "LAST USED", "NOTE"])
+            .without(&["LAST USED", "ID", "EXPIRES"])
+            .folding();
         let mut rows = 0;
         for account in &self.accounts {
             for finding in &account.findings {
@@ -30,7 +32,7 @@ impl Audit {
             }
         }
         if rows > 0 {
-            table.write(paint, out)?;
+            table.write_within(paint, width, out)?;
             writeln!(out)?;
         }
         for account in self.accounts.iter().filter(|account| account.failure.is_none()) {

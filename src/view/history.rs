@@ -78,8 +78,8 @@ impl History {
     }
 
     /// Writes it as a table.
-    pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
-        let mut table = Table::new(&["SEQ", "AT", "EVENT", "GEN", "DETAIL"]);
+    pub fn write(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+        let mut table = Table::new(&["SEQ", "AT", "EVENT", "GEN", "DETAIL"]).without(&["SEQ"]).folding();
         for entry in &self.records {
             table.row(
                 tint(entry.level),
@@ -92,7 +92,7 @@ impl History {
                 ],
             );
         }
-        table.write(paint, out)
+        table.write_within(paint, width, out)
     }
 }
 

@@ -75,33 +75,33 @@ impl Online {
     }
 
     /// Writes a table of each kind.
-    pub fn write(&self, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+    pub fn write(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         if !self.accounts.is_empty() {
-            let mut table = Table::new(&["ACCOUNT", "PROVIDER", "ACCEPTED", "EVIDENCE"]);
+            let mut table = Table::new(&["ACCOUNT", "PROVIDER", "ACCEPTED", "EVIDENCE"]).folding();
             for result in &self.accounts {
                 let names = [result.account.as_str(), result.provider.as_str()];
                 table.row(tint(result.works), row(names, result.works, &result.evidence));
             }
             writeln!(out)?;
-            table.write(paint, out)?;
+            table.write_within(paint, width, out)?;
         }
         if !self.stores.is_empty() {
-            let mut table = Table::new(&["STORE", "TOKEN", "WRITABLE", "EVIDENCE"]);
+            let mut table = Table::new(&["STORE", "TOKEN", "WRITABLE", "EVIDENCE"]).folding();
             for result in &self.stores {
                 let names = [result.store.as_str(), result.token.as_str()];
                 table.row(tint(result.works), row(names, result.works, &result.evidence));
             }
             writeln!(out)?;
-            table.write(paint, out)?;
+            table.write_within(paint, width, out)?;
         }
         if !self.hooks.is_empty() {
-            let mut table = Table::new(&["HOOK", "STARTS", "EVIDENCE"]);
+            let mut table = Table::new(&["HOOK", "STARTS", "EVIDENCE"]).folding();
             for result in &self.hooks {
                 let cells = row([&result.program, ""], result.works, &result.evidence);
                 table.row(tint(result.works), cells.into_iter().filter(|cell| !cell.is_empty()).collect());
             }
             writeln!(out)?;
-            table.write(paint, out)?;
+            table.write_within(paint, width, out)?;
         }
         Ok(())
     }

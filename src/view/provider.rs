@@ -97,13 +97,14 @@ impl ParamView {
     }
 }
 
-/// Writes a table of definitions.
+/// Writes a table of definitions, on a terminal with `width` columns.
 pub fn write_list<'a>(
     providers: impl Iterator<Item = &'a Provider>,
     paint: Paint,
+    width: Option<usize>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut table = Table::new(&["NAME", "CHECKED", "CAN", "TITLE"]);
+    let mut table = Table::new(&["NAME", "CHECKED", "CAN", "TITLE"]).folding();
     for provider in providers {
         let can = provider.capabilities();
         let operations = [
@@ -122,7 +123,7 @@ pub fn write_list<'a>(
         ];
         table.row(Tint::Plain, cells);
     }
-    table.write(paint, out)
+    table.write_within(paint, width, out)
 }
 
 /// All of one definition.

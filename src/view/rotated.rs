@@ -27,8 +27,14 @@ fn done(deed: Deed, result: &RotateResult) -> &'static str {
 }
 
 /// Writes a table of the results.
-pub fn write(answer: &RotateAnswer, deed: Deed, paint: Paint, out: &mut impl Write) -> io::Result<()> {
-    let mut table = Table::new(&["TOKEN", "OUTCOME", "GENERATION", "DETAIL"]);
+pub fn write(
+    answer: &RotateAnswer,
+    deed: Deed,
+    paint: Paint,
+    width: Option<usize>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut table = Table::new(&["TOKEN", "OUTCOME", "GENERATION", "DETAIL"]).folding();
     for result in &answer.results {
         let (word, tint) = match result.outcome {
             RotateOutcome::Rotated => (done(deed, result), Tint::Plain),
@@ -41,7 +47,7 @@ pub fn write(answer: &RotateAnswer, deed: Deed, paint: Paint, out: &mut impl Wri
         let detail = if result.detail.is_empty() { "-".to_owned() } else { result.detail.clone() };
         table.row(tint, vec![result.token.to_string(), word.to_owned(), generation, detail]);
     }
-    table.write(paint, out)?;
+    table.write_within(paint, width, out)?;
     let left: Vec<_> =
         answer.results.iter().flat_map(|result| result.left.iter().map(move |it| (result, it))).collect();
     if !left.is_empty() {

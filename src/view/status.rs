@@ -6,8 +6,8 @@ use crate::clock::Time;
 use crate::provider::Expiry;
 use crate::report::outlook::{NextAction, Outlook};
 use crate::report::status::{
-    AccountCondition, AccountStatus, Cause, Condition, ErrorStatus, GenerationStatus, OrphanKind, OrphanStatus,
-    OwedKind, Status, TokenStatus,
+    AccountCondition, AccountStatus, Cause, Condition, ErrorStatus, GenerationStatus, OrphanKind, OwedKind, Status,
+    TokenStatus,
 };
 use crate::text::{Paint, words};
 
@@ -83,14 +83,22 @@ impl Status {
             troubles.extend(reload.answer.problems.iter().map(|problem| format!("  {problem}")));
         }
         troubles.extend(self.accounts.iter().flat_map(|account| account_troubles(account, self.at)));
-        let lost = |orphan: &&OrphanStatus| orphan.kind == OrphanKind::UnknownMint;
-        for token in self.tokens.iter().filter(|token| token.orphans.iter().any(|orphan| lost(&orphan))) {
+        let left = self.tokens.iter().filter(|token| token.is_left_alive());
+        troubles.extend(left.take(NAMED).map(token_trouble));
+        let lost = |token: &&TokenStatus| token.orphans.iter().any(|orphan| orphan.kind == OrphanKind::UnknownMint);
+        for token in self.tokens.iter().filter(lost).filter(|token| self.is_unseen(token)) {
             let name = &token.name;
             troubles.push(format!(
                 "token {name}: a live token may exist at the provider: the answer to its mint was lost (`patrold status {name}`)"
             ));
         }
         troubles
+    }
+
+    /// Nobody can see what its provider has: a running daemon would have listed it.
+    fn is_unseen(&self, token: &TokenStatus) -> bool {
+        let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
+        self.daemon.is_some() && account.is_none_or(|account| account.last_listing.is_none())
     }
 
     /// Writes everything about one token.

@@ -9,17 +9,17 @@ use super::table::{Table, Tint};
 use crate::text::{Paint, words};
 
 /// Writes the table, and below it what became of the tokens.
-pub fn write(report: &Report, now: Time, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+pub fn write(report: &Report, now: Time, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
     let Report { provider, account, url, .. } = report;
     writeln!(out, "{} at account {account}, {url}\n", paint.bold(provider.as_str()))?;
-    let mut table = Table::new(&["ABILITY", "CLAIMED", "SEEN", "EVIDENCE"]);
+    let mut table = Table::new(&["ABILITY", "CLAIMED", "SEEN", "EVIDENCE"]).folding();
     for finding in &report.findings {
         let claimed = if finding.claimed { "yes" } else { "-" };
         let evidence = if finding.evidence.is_empty() { "-" } else { &finding.evidence };
         let cells = [finding.ability.word(), claimed, finding.seen.word(), evidence];
         table.row(tint(finding), cells.map(str::to_owned).into());
     }
-    table.write(paint, out)?;
+    table.write_within(paint, width, out)?;
     writeln!(out, "\n{}", verdict(report))?;
     for warning in &report.warnings {
         writeln!(out, "{}: {warning}", paint.yellow("warning"))?;

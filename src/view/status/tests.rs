@@ -308,6 +308,9 @@ fn tokens_that_left_the_inventory_are_shown_as_long_as_the_journal_knows_them() 
     let status = build(&inventory, &journaled, journal, now);
     let names: Vec<_> = status.tokens.iter().map(|token| (token.name.as_str(), token.condition)).collect();
     assert_eq!(names, [("ci", Condition::Left), ("gps", Condition::Missing)]);
+    let told = status.troubles();
+    let left = "token ci is left: it left the inventory, and its token is alive at the provider; help: ";
+    assert!(told.iter().any(|line| line.starts_with(left)), "{told:?}");
     let counts: Vec<_> = status.accounts.iter().map(|account| (account.name.as_str(), account.tokens)).collect();
     assert_eq!(counts, [("a", 0), ("b", 1)]);
 }
@@ -385,4 +388,22 @@ ci     a        ✗ down  2    in 60d   rotate now
 "
     );
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn a_lost_mint_is_told_above_the_table_where_no_listing_can_show_it() {
+    let mut status = full();
+    status.tokens[0].orphans.push(OrphanStatus {
+        kind: OrphanKind::UnknownMint,
+        number: None,
+        marker: None,
+        id: None,
+        until: None,
+        next_attempt: None,
+        error: None,
+    });
+    let told = |status: &Status| status.troubles().iter().any(|line| line.contains("a live token may exist"));
+    assert!(!told(&status), "a listing shows it, or that it is not there");
+    status.accounts[0].last_listing = None;
+    assert!(told(&status));
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use patrold::demo::{Fault, Service};
+use patrold::outcome::FailureCode;
 use patrold::provider::Operation;
 use patrold::report::status::{AccountCondition, Condition};
 use patrold::rotation::Phase;
@@ -58,7 +59,7 @@ async fn a_hook_that_fails_at_the_first_issue_leaves_consumers_with_a_proven_sec
     daemon.until("ci", "the hook failed", |view| view.state.owes() && view.rest.is_some()).await;
     assert!(world.is_live(&world.stored("ci")));
     let seen = Seen::look(&daemon, "ci");
-    seen.tells(Condition::Failing, true, "no such unit", "run the hook's command by hand");
+    seen.tells(Condition::Failing, true, "no such unit", FailureCode::HookFailed.remedy());
 }
 
 #[tokio::test]
@@ -91,7 +92,7 @@ async fn a_store_that_is_new_and_cannot_be_written_is_told_while_the_others_work
                   { kind = \"file\", path = \"$DIR/blocked/ci\" }]";
     world.write(&[account, bare("ci", Service::Awx, stores)]);
     daemon.until("ci", "the store is owed", |view| view.state.owes_store() && view.rest.is_some()).await;
-    Seen::look(&daemon, "ci").tells(Condition::Down, false, "blocked/ci", "the daemon may write there");
+    Seen::look(&daemon, "ci").tells(Condition::Down, false, "blocked/ci", FailureCode::StoreUnwritable.remedy());
 }
 
 #[tokio::test]
@@ -125,8 +126,8 @@ async fn a_provider_that_answers_errors_only_is_not_fine() {
         world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")]).await;
     daemon.steady("ci", 1).await;
     for (fault, remedy) in [
-        (Fault::ServerError(503), "then ask whoever runs the provider"),
-        (Fault::HtmlOk, "the provider may be of another version than its definition"),
+        (Fault::ServerError(503), FailureCode::ServerError.remedy()),
+        (Fault::HtmlOk, FailureCode::NotUnderstood.remedy()),
     ] {
         world.loopback.faults().next(Service::Awx, Operation::List, fault.clone());
         let audit = daemon.running.core.audit(None, &[], None).await;
@@ -143,5 +144,67 @@ async fn a_provider_that_answers_errors_only_is_not_fine() {
         // The next answer that helps ends it.
         daemon.running.core.audit(None, &[], None).await;
         assert_eq!(daemon.running.status().accounts[0].condition, AccountCondition::Fine, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_credential_is_told_with_the_runbook() {
+    let world = World::new().await;
+    fs::write(world.path("awx"), "not a credential").unwrap();
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.failure("ci").await;
+    let seen = Seen::look(&daemon, "ci");
+    let (cause, remedy) = (FailureCode::Unauthorized.sentence(), FailureCode::Unauthorized.remedy());
+    seen.tells(Condition::Missing, false, cause, remedy);
+    assert!(seen.overview.contains("docs/runbooks.md#an-accounts-credential-is-dead"), "{}", seen.overview);
+}
+
+#[tokio::test]
+async fn a_hook_that_hangs_is_told_while_consumers_have_their_secret() {
+    let world = World::new().await;
+    let more = "rotate-every = \"30d\"\nhooks = [{ run = [\"sleep\", \"600\"], timeout = \"200ms\" }]";
+    let daemon = world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, more)]).await;
+    daemon.until("ci", "the hook was killed", |view| view.state.owes() && view.rest.is_some()).await;
+    let (cause, remedy) = (FailureCode::HookTimeout.sentence(), FailureCode::HookTimeout.remedy());
+    Seen::look(&daemon, "ci").tells(Condition::Failing, true, cause, remedy);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_made_keeps_the_first_token_from_being_minted() {
+    let world = World::new().await;
+    fs::write(world.path("blocked"), "").unwrap();
+    let stores = "rotate-every = \"30d\"\nstores = [{ kind = \"file\", path = \"$DIR/blocked/ci\" }]";
+    let daemon = world.start(&[world.account(Service::Awx, ""), bare("ci", Service::Awx, stores)]).await;
+    daemon.failure("ci").await;
+    Seen::look(&daemon, "ci").tells(Condition::Missing, false, "blocked/ci", FailureCode::StoreUnwritable.remedy());
+}
+
+#[tokio::test]
+async fn a_token_that_left_the_inventory_is_told_as_long_as_it_is_alive() {
+    let world = World::new().await;
+    let account = world.account(Service::Awx, "");
+    let daemon = world.start(&[account.clone(), token("ci", Service::Awx, "rotate-every = \"30d\"")]).await;
+    daemon.steady("ci", 1).await;
+    world.write(&[account]);
+    daemon.until_reload("the token left", |reload| !reload.changes.is_empty()).await;
+    let seen = Seen::look(&daemon, "ci");
+    let left = "token ci is left: it left the inventory, and its token is alive at the provider";
+    assert!(seen.overview.contains(left) && seen.ready.starts_with("ready\n"), "{}{}", seen.overview, seen.ready);
+    assert!(seen.token.contains("docs/runbooks.md#a-token-is-not-needed-any-more"), "{}", seen.token);
+}
+
+#[tokio::test]
+async fn a_broken_inventory_is_told_with_its_place() {
+    let world = World::new().await;
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, "rotate-every = \"30d\"")];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    world.write(&[parts[0].clone(), parts[1].replace("rotate-every", "rotate-evry")]);
+    daemon.until_reload("it was refused", |reload| !reload.problems.is_empty()).await;
+    let seen = Seen::look(&daemon, "ci");
+    assert_eq!(seen.condition, Condition::Fine, "the last valid inventory is in force");
+    for text in [&seen.overview, &seen.ready] {
+        assert!(text.contains("the inventory on disk is invalid") && text.contains("did you mean"), "{text}");
     }
 }
