@@ -96,7 +96,7 @@ fn settled(token: &TokenPolicy, fingerprint: &Fingerprint) -> TokenState {
     let mut held = Held::new(Restored::default());
     held.note(token, at, Event::Adopted { generation });
     for store in &token.stores {
-        held.note(token, at, Event::StoreWritten { store: store.key.clone() });
+        held.note(token, at, Event::StoreWritten { store: store.key.clone(), receipt: None });
     }
     for hook in &token.hooks {
         held.note(token, at, Event::HookSucceeded { hook: hook.key.clone() });

@@ -28,7 +28,7 @@
 //! | What happens when the answer to a mint is lost? | [`rotation::orphan`] tells the whole story |
 //! | When is a token due? | [`rotation::due`]: every rule, and the one that decides |
 //! | Where would I add a kind of store? | [`inventory::StoreKind`] names the kinds, [`store`] dispatches on them |
-//! | Where would I add a kind of hook? | [`inventory::HookPolicy`] says what a hook is, [`hook`] runs it |
+//! | Where would I add a kind of hook? | [`inventory::HookKind`] names the kinds, [`hook`] runs them |
 //! | Where would I add a metric? | [`view::metrics`], from the [`report::status`] that everybody sees; its list is held against `docs/metrics.md` |
 //! | Where would I add a journal? | implement [`journal::Journal`], as [`journal::sqlite`] and [`journal::memory`] do; [`journal::archive`] opens the kind that there is |
 //! | Where would I add a command? | [`cli`]; one that asks a running daemon has its request in [`control`] and its answer in [`report`] |

@@ -116,6 +116,11 @@ text_newtype! {
     TargetKey, opaque
 }
 text_newtype! {
+    /// What a store says of the state of a slot: a version, a time, an etag. Compared with another one, and never read
+    /// otherwise.
+    Evidence, opaque
+}
+text_newtype! {
     /// Identifies a hook of a token by what it runs: the same command has the same key in every token.
     HookKey, opaque
 }

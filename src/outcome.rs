@@ -55,6 +55,12 @@ pub trait Told {
 
 impl Told for () {}
 
+impl<T: Told> Told for Option<T> {
+    fn objection(&mut self) -> Option<&mut Failure> {
+        self.as_mut()?.objection()
+    }
+}
+
 impl<T: Told> Outcome<T> {
     /// The failure with words of whoever was asked, where there is one.
     pub fn words(&mut self) -> Option<&mut Failure> {

@@ -77,7 +77,8 @@ fn relied_on(inventory: &Inventory, files: &[PathBuf]) -> BTreeSet<(PathBuf, Rol
     let definitions = definitions.filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.extend(definitions.map(|path| (path, Role::Decides("a provider definition"))));
     for hook in inventory.tokens.values().flat_map(|token| &token.hooks) {
-        let program = hook.run.first().map(PathBuf::from).filter(|program| program.is_absolute());
+        let program =
+            hook.command().and_then(<[String]>::first).map(PathBuf::from).filter(|program| program.is_absolute());
         paths.extend(program.map(|program| (program, Role::Decides("a hook"))));
     }
     let mut secret = |source: &SecretSource, what| match source {

@@ -20,7 +20,7 @@ use crate::rotation::reckoning::Reckoning;
 use crate::rotation::{Event, TokenState};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
-use crate::store::{self, drift};
+use crate::store::{self, Delivery, Known, Receipt, drift};
 
 use super::observe::{Committed, Observers};
 use super::ownership::Ownership;
@@ -79,7 +79,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         }
     }
 
-    async fn preflight(&self, store: &StorePolicy) -> Result<(), Failure> {
+    async fn preflight(&self, store: &StorePolicy, _known: &Known) -> Result<(), Failure> {
         match aside(store::preflight(store)).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
             fine => fine,
@@ -124,12 +124,12 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         client!(self, at => member).renew(at.params, mint_request, subject).await
     }
 
-    async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
-        let written = aside(store::write(store, secret)).await;
+    async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, _known: &Known) -> Outcome<Option<Receipt>> {
+        let written = aside(store::write(store, delivery)).await;
         self.accounts.keyring().clean(written).await
     }
 
-    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> Condition {
+    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, _known: &Known) -> Condition {
         match aside(store::read(store)).await {
             Ok(held) => {
                 let drift = drift::compare(delivered, held.as_ref(), &self.fingerprinter);

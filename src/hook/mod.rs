@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use self::command::{Invocation, Unsuccessful};
 use crate::clock::Time;
 use crate::host::remedy_of_denied;
-use crate::inventory::HookPolicy;
+use crate::inventory::{HookKind, HookPolicy, RunPolicy};
 use crate::names::{AccountName, HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
 use crate::places::{Place, Places};
@@ -285,9 +285,14 @@ impl Shared {
     }
 
     async fn serve(&self, key: &HookKey, batch: Vec<Request>) {
-        let invocation = invocation(&batch, |name| std::env::var_os(name));
+        let Some(first) = batch.first() else { return };
         self.begins(key);
-        let result = command::run(&invocation, self.stop.subscribe()).await;
+        let result = match &first.hook.kind {
+            HookKind::Run(run) => {
+                let invocation = invocation(run, &batch, |name| std::env::var_os(name));
+                command::run(&invocation, self.stop.subscribe()).await
+            }
+        };
         let hung = matches!(&result, Err(Unsuccessful { failure, .. }) if failure.code == FailureCode::HookTimeout);
         if hung {
             self.state().hung.insert(key.clone());
@@ -324,7 +329,7 @@ impl Drop for Busy<'_> {
 ///
 /// `PATROLD_TOKEN` and `PATROLD_ROTATION` list names and idempotency keys, separated by blanks, in the same order;
 /// `PATROLD_ATTEMPT` is the highest attempt. The longest timeout counts, and every variable that one of them passes.
-fn invocation(batch: &[Request], variable: impl Fn(&str) -> Option<OsString>) -> Invocation {
+fn invocation(run: &RunPolicy, batch: &[Request], variable: impl Fn(&str) -> Option<OsString>) -> Invocation {
     let tokens: BTreeMap<_, _> =
         batch.iter().map(|request| (&request.occasion.token, request.occasion.rotation)).collect();
     let list = |words: Vec<String>| OsString::from(words.join(" "));
@@ -336,10 +341,13 @@ fn invocation(batch: &[Request], variable: impl Fn(&str) -> Option<OsString>) ->
         ("PATROLD_ATTEMPT", attempt.to_string().into()),
         ("PATROLD_EVENT", event.into()),
     ];
-    let passed: BTreeSet<_> = batch.iter().flat_map(|request| &request.hook.pass_env).collect();
-    let passed = passed.into_iter().filter_map(|name| variable(name).map(|value| (name.into(), value)));
+    let passes = |request: &'_ Request| match &request.hook.kind {
+        HookKind::Run(run) => run.pass_env.clone(),
+    };
+    let passed: BTreeSet<_> = batch.iter().flat_map(passes).collect();
+    let passed = passed.into_iter().filter_map(|name| variable(&name).map(|value| (name.into(), value)));
     Invocation {
-        run: batch.first().map(|request| request.hook.run.clone()).unwrap_or_default(),
+        run: run.argv.clone(),
         timeout: batch.iter().map(|request| request.hook.timeout).max().unwrap_or_default(),
         // Ours last, so that they win.
         variables: passed.chain(own.map(|(name, value)| (name.into(), value))).collect(),

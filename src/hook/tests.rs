@@ -15,10 +15,12 @@ fn hook(directory: &Path, script: &str) -> HookPolicy {
     let script = script.replace("$D", directory.to_str().unwrap());
     HookPolicy {
         key: one_line(&script, 200).parse().unwrap(),
-        run: ["sh", "-c", &script].map(str::to_owned).to_vec(),
+        kind: HookKind::Run(RunPolicy {
+            argv: ["sh", "-c", &script].map(str::to_owned).to_vec(),
+            pass_env: Vec::new(),
+        }),
         timeout: LONG,
         on_failure: OnFailure::Retry,
-        pass_env: Vec::new(),
     }
 }
 
@@ -76,10 +78,14 @@ fn is_gone(pid: &str) -> bool {
 #[test]
 fn a_hook_learns_for_whom_it_runs() {
     let home = tempfile::tempdir().unwrap();
-    let one = HookPolicy { pass_env: vec!["REGION".to_owned(), "UNSET".to_owned()], ..hook(home.path(), "true") };
-    let two = HookPolicy { pass_env: vec!["PATROLD_TOKEN".to_owned()], timeout: LONG * 2, ..one.clone() };
+    let run = |names: &[&str]| RunPolicy {
+        argv: vec!["true".to_owned()],
+        pass_env: names.iter().copied().map(str::to_owned).collect(),
+    };
+    let one = HookPolicy { kind: HookKind::Run(run(&["REGION", "UNSET"])), ..hook(home.path(), "true") };
+    let two = HookPolicy { kind: HookKind::Run(run(&["PATROLD_TOKEN"])), timeout: LONG * 2, ..one.clone() };
     let batch = [request(one, occasion("beta")), request(two, Occasion { attempt: 3, ..occasion("alpha") })];
-    let made = invocation(&batch, |name| (name != "UNSET").then(|| format!("value of {name}").into()));
+    let made = invocation(&run(&[]), &batch, |name| (name != "UNSET").then(|| format!("value of {name}").into()));
     assert_eq!(made.timeout, LONG * 2);
     let found: BTreeMap<_, _> =
         made.variables.into_iter().map(|(n, v)| (n.into_string().unwrap(), v.into_string().unwrap())).collect();
@@ -229,8 +235,9 @@ async fn a_failure_says_what_the_hook_said_without_secrets() {
         (vec![not_executable.as_str()], "Permission denied (os error 13)"),
         (vec![], "no program"),
     ] {
-        let run: Vec<_> = run.into_iter().map(str::to_owned).collect();
-        let policy = HookPolicy { run, ..hook(home.path(), "unused") };
+        let argv = run.into_iter().map(str::to_owned).collect();
+        let kind = HookKind::Run(RunPolicy { argv, pass_env: Vec::new() });
+        let policy = HookPolicy { kind, ..hook(home.path(), "unused") };
         let said = detail(runner.run(&policy, occasion("a")).await, FailureCode::HookFailed);
         assert!(said.ends_with(sentence), "{said}");
     }

@@ -74,7 +74,7 @@ pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
             });
         }
         for hook in &token.hooks {
-            let program = hook.run.first().map_or("", String::as_str);
+            let Some(program) = hook.command().and_then(<[String]>::first) else { continue };
             found.extend(facts.unstartable.get(program).map(|problem| Obstacle {
                 about: about.clone(),
                 message: format!("its hook `{program}` cannot be started here: {}", problem.why),
@@ -95,8 +95,9 @@ pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
 /// Why the service manager will refuse what a hook asks of it, and the remedy.
 fn denied(hook: &HookPolicy, facts: &Facts) -> Option<(String, String)> {
     let listed = facts.hook_units.as_deref()?;
-    let asked = unit::asked(&hook.run)?;
-    let command = hook.run.join(" ");
+    let command = hook.command()?;
+    let asked = unit::asked(command)?;
+    let command = command.join(" ");
     if !unit::PERMITTED.contains(&asked.verb) {
         let message =
             format!("`{command}` will be denied: the rule of the package permits {}", unit::PERMITTED.join(", "));

@@ -23,7 +23,7 @@ pub fn unstartable(inventory: &Inventory) -> BTreeMap<String, Unstartable> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let hooks = inventory.tokens.values().flat_map(|token| &token.hooks);
     let mut looked: BTreeMap<&str, Option<Unstartable>> = BTreeMap::new();
-    for program in hooks.filter_map(|hook| hook.run.first()) {
+    for program in hooks.filter_map(|hook| hook.command()?.first()) {
         looked.entry(program).or_insert_with(|| problem(program, &path));
     }
     looked.into_iter().filter_map(|(program, problem)| Some((program.to_owned(), problem?))).collect()

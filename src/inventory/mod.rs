@@ -6,6 +6,7 @@
 pub mod defaults;
 pub mod diff;
 pub mod environment;
+mod hook;
 pub mod initial;
 mod listen;
 mod load;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::clock::{Span, Time};
-use crate::names::{AccountName, HookKey, RemoteId, TokenName};
+use crate::names::{AccountName, RemoteId, TokenName};
 use crate::provider::{Params, Provider};
 use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
@@ -32,6 +33,7 @@ use crate::timing::window::Window;
 use crate::trust::RootSource;
 
 pub use environment::Environment;
+pub use hook::{HookKind, HookPolicy, OnFailure, RunPolicy};
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
@@ -260,27 +262,4 @@ pub struct Initial {
     pub name: Option<String>,
     /// When it expires, where nobody else can tell.
     pub expires: Option<Time>,
-}
-
-/// One hook of a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HookPolicy {
-    pub key: HookKey,
-    /// Program and arguments, never through a shell.
-    pub run: Vec<String>,
-    pub timeout: Duration,
-    pub on_failure: OnFailure,
-    /// Names of the daemon's environment variables that the hook may see.
-    pub pass_env: Vec<String>,
-}
-
-/// What becomes of a rotation whose hook does not succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Keep trying; the old generation is not revoked meanwhile.
-    Retry,
-    /// Old secret back into all stores, hooks again, new generation revoked.
-    Rollback,
-    /// Note it and go on.
-    Continue,
 }

@@ -13,6 +13,7 @@ use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, Outcome};
 use crate::provider::{Gone, MintRequest, Minted, Params, ProviderClock, Subject, Verdict};
 use crate::secret::{Fingerprint, Secret, SecretParts};
+use crate::store::{Delivery, Known, Receipt};
 
 use super::event::Event;
 use super::state::TokenState;
@@ -34,13 +35,15 @@ pub struct Occasion {
     pub rolled_back: bool,
 }
 
-/// What a store holds, compared with what was delivered.
+/// What a store holds, compared with what was delivered last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// What was delivered.
     Same,
     /// Something else; in words that complete "the store …". `value`: consumers may have read another value.
     Drifted { found: String, value: bool },
+    /// It never tells what it holds, and nothing says that somebody else wrote to it since: the receipt of the write counts.
+    Hidden,
     /// Nobody can tell now.
     Unreadable(Failure),
 }
@@ -51,7 +54,7 @@ pub trait Effects: Send + Sync + 'static {
     fn adopt(&self, token: &TokenPolicy) -> impl Future<Output = Result<SecretParts, Failure>> + Send;
 
     /// Tests that a store can be written, changing nothing.
-    fn preflight(&self, store: &StorePolicy) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn preflight(&self, store: &StorePolicy, known: &Known) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Asks for a new token.
     fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> impl Future<Output = Outcome<Minted>> + Send;
@@ -73,13 +76,23 @@ pub trait Effects: Send + Sync + 'static {
         subject: &Subject,
     ) -> impl Future<Output = Outcome<Minted>> + Send;
 
-    /// Writes a secret to a store and reads it back.
-    fn write(&self, store: &StorePolicy, secret: &Secret) -> impl Future<Output = Outcome<()>> + Send;
+    /// Writes a secret to a store and reads it back, where the store lets itself be read.
+    fn write(
+        &self,
+        store: &StorePolicy,
+        delivery: &Delivery<'_>,
+        known: &Known,
+    ) -> impl Future<Output = Outcome<Option<Receipt>>> + Send;
 
     /// Compares what a store holds with what was delivered.
-    fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> impl Future<Output = Condition> + Send;
+    fn inspect(
+        &self,
+        store: &StorePolicy,
+        delivered: &Fingerprint,
+        known: &Known,
+    ) -> impl Future<Output = Condition> + Send;
 
-    /// The secret that a store holds. None: it holds nothing, or nothing that could be one.
+    /// The secret that a store holds. None: it holds nothing, or nothing that could be one, or does not tell.
     fn peek(&self, store: &StorePolicy) -> impl Future<Output = Result<Option<Secret>, Failure>> + Send;
 
     /// Runs a hook.

@@ -29,6 +29,7 @@ use crate::names::{GenerationNo, HookKey, RemoteId, RotationId, StoreKey};
 use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};
 use crate::secret::Fingerprint;
+use crate::store::Receipt;
 
 /// Whether an event changes the secret that accounts which authenticate with the token present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +150,8 @@ events! {
             { proven: true, .. } => Info "the provider accepts the new secret" Ended::Step(Verify, Went),
             { .. } => Info "the new secret goes unproven: the definition cannot verify" Ended::Step(Verify, Went),
         ];
-    StoreWritten { store: StoreKey } = "store-written", Kept,
+    /// `receipt`: what the next look at the store depends on, where it does.
+    StoreWritten { store: StoreKey, #[serde(default, skip_serializing_if = "Option::is_none")] receipt: Option<Receipt> } = "store-written", Kept,
         "A store was written", "",
         [{ .. } => Info "store written" Ended::Step(Write, Went)];
     StoreFailed { store: StoreKey, failure: Failure, next: Time } = "store-failed", Kept,

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
-use crate::names::{GenerationNo, Marker};
+use crate::names::{GenerationNo, Marker, StoreKey};
 use crate::secret::Fingerprint;
+use crate::store::{Known, Receipt};
 
 pub use super::delivery::{Delivery, Progress};
 pub use super::generation::{Generation, Noted, Retry};
@@ -62,6 +63,9 @@ pub struct TokenState {
     /// cannot mint.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub adopted: BTreeMap<String, Fingerprint>,
+    /// Of the last write to each store that gives receipts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub receipts: BTreeMap<StoreKey, Receipt>,
     /// Live credentials that no variant of `phase` holds: they end by themselves, or are revoked when that is possible.
     #[serde(rename = "remnants")]
     pub orphans: Vec<Orphan>,
@@ -120,6 +124,22 @@ impl TokenState {
         let intended = phase.intent().map(|intent| &intent.marker);
         let orphans = self.orphans.iter().filter_map(Orphan::marker);
         minted.chain(intended).chain(orphans).map(Marker::as_str)
+    }
+
+    /// What is known of the slot `store`, which gets `part`.
+    pub fn known_of(&self, store: &StoreKey, part: &str) -> Known {
+        let generations = self.generations().filter_map(|generation| generation.fingerprints.get(part));
+        let written = || {
+            let candidate = self.phase.candidate().map(|candidate| &candidate.delivery);
+            let current = self.phase.current().map(|current| &current.delivery);
+            let delivered = candidate.into_iter().chain(current).any(|delivery| delivery.has_store(store));
+            // Stores of older journals have none.
+            delivered.then(Receipt::default)
+        };
+        Known {
+            ours: generations.chain(self.adopted.get(part)).cloned().collect(),
+            receipt: self.receipts.get(store).cloned().or_else(written),
+        }
     }
 
     /// Every generation that may have a secret in the journal: those of the phase, and those whose revocation was left for

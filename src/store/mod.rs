@@ -12,11 +12,13 @@ pub mod disk;
 pub mod drift;
 pub mod env_file;
 pub mod format;
+mod receipt;
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use self::receipt::{Delivery, Known, Receipt};
 use crate::inventory::{StoreKind, StorePolicy};
 use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -62,15 +64,20 @@ pub async fn preflight(policy: &StorePolicy) -> Result<(), Failure> {
 /// Writes the secret and reads it back. A write that was begun is finished, also where its caller is gone.
 ///
 /// Done: it is there. Later: it cannot be written now. Refused: the store cannot hold this value. Unknown: it may be
-/// there, but that could not be confirmed; write again.
-pub async fn write(policy: &StorePolicy, secret: &Secret) -> Outcome<()> {
+/// there, but that could not be confirmed; write again. The receipt is there where the next look depends on it.
+pub async fn write(policy: &StorePolicy, delivery: &Delivery<'_>) -> Outcome<Option<Receipt>> {
+    let Some(secret) = delivery.parts.part(&policy.part) else {
+        let detail = format!("the secret has no part `{}`", policy.part);
+        return Outcome::Refused(Failure::new(FailureCode::StoreRefused, detail));
+    };
     if let Err(failure) = check_value(policy, secret) {
         return Outcome::Refused(failure);
     }
     match Backend::of(policy) {
         Backend::Disk(slot) => {
             let secret = secret.clone();
-            bounded(policy.key.clone(), move || slot.write(&secret)).await.unwrap_or_else(Outcome::Unknown)
+            let written = bounded(policy.key.clone(), move || slot.write(&secret)).await;
+            written.unwrap_or_else(Outcome::Unknown).map(|()| None)
         }
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crate::clock::Span;
 use crate::document::Located;
 use crate::inventory::spec::{HookSpec, PolicySpec, TokenSpec, UnitSpec, UnitVerb};
-use crate::inventory::{AccountPolicy, HookPolicy, Initial, RenewBefore, TokenPolicy, defaults, values};
-use crate::names::{HookKey, TokenName};
+use crate::inventory::{
+    AccountPolicy, HookKind, HookPolicy, Initial, RenewBefore, RunPolicy, TokenPolicy, defaults, values,
+};
+use crate::names::TokenName;
 use crate::provider::Params;
 
 use super::store::{Needed, Targets};
@@ -307,7 +309,8 @@ impl<'c> Resolver<'c> {
         let mut seen = HashSet::with_capacity(units.len() + token.hooks.len());
         let mut hooks = Vec::with_capacity(units.len() + token.hooks.len());
         for spec in units.iter().chain(&token.hooks) {
-            let key = hook_key(&spec.run.value);
+            let kind = HookKind::Run(RunPolicy { argv: spec.run.value.clone(), pass_env: spec.pass_env.clone() });
+            let key = kind.key();
             if !seen.insert(key.clone()) {
                 let message = format!("{what} runs this command twice after each rotation");
                 self.context.report.error_with_help(spec.run.spot, message, "remove one of the two hooks");
@@ -320,10 +323,9 @@ impl<'c> Resolver<'c> {
             }
             hooks.push(HookPolicy {
                 key,
-                run: spec.run.value.clone(),
+                kind,
                 timeout: spec.timeout.unwrap_or(defaults::HOOK_TIMEOUT),
                 on_failure: spec.on_failure.unwrap_or(defaults::ON_FAILURE),
-                pass_env: spec.pass_env.clone(),
             });
         }
         hooks
@@ -373,21 +375,4 @@ fn either(own: Option<&Located<Span>>, shared: Option<&Located<Span>>, default: 
 /// A default that is at most one part of `parts` of the time between two rotations.
 fn fitting(default: Span, life: &Life<'_>, parts: i32) -> Span {
     life.period().map_or(default, |period| default.min(period / parts))
-}
-
-/// The command as people would type it, with words quoted that need it; a very long one by its beginning and digest.
-fn hook_key(run: &[String]) -> HookKey {
-    const LONGEST: usize = 1000;
-    let plain = |word: &String| {
-        !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\'))
-    };
-    let words: Vec<String> =
-        run.iter().map(|word| if plain(word) { word.clone() } else { format!("{word:?}") }).collect();
-    let mut text = words.join(" ");
-    if text.len() > LONGEST {
-        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-        let start: String = text.chars().take(60).collect();
-        text = format!("{start}… {}", crate::names::hex(digest.as_ref()));
-    }
-    text.parse().expect("not empty, at most 1000 bytes, and Debug escapes control characters")
 }

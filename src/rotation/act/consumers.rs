@@ -14,6 +14,7 @@ use crate::rotation::event::Event;
 use crate::rotation::reckoning::Proof;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Current, Delivery, Generation, Origin, Phase, Progress};
+use crate::store;
 
 use super::{address, subject};
 
@@ -96,23 +97,25 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return;
         }
         let begun = self.clock.now();
+        let delivery = store::Delivery {
+            token: &context.policy.name,
+            generation: generation.number,
+            revision: generation.revision,
+            rotation: rotation_of(&held.state.phase, &generation),
+            parts: &secret,
+        };
+        let (delivery, state) = (&delivery, &held.state);
         let targets = context.policy.stores.iter().filter(|store| stores.contains(&store.key));
-        let written = join_all(targets.map(|store| async {
-            let outcome = match secret.part(&store.part) {
-                Some(part) => self.effects.write(store, part).await,
-                None => Outcome::Refused(Failure::new(
-                    FailureCode::StoreRefused,
-                    format!("the secret has no part `{}`", store.part),
-                )),
-            };
-            (store.key.clone(), outcome.into_result())
+        let written = join_all(targets.map(|store| async move {
+            let known = state.known_of(&store.key, &store.part);
+            (store.key.clone(), self.effects.write(store, delivery, &known).await.into_result())
         }))
         .await;
         let all = written.len() == context.policy.stores.len() && written.iter().all(|(_, result)| result.is_ok());
         held.memo.sound = all.then_some(begun);
         for (store, result) in written {
             let event = match result {
-                Ok(()) => Event::StoreWritten { store },
+                Ok(receipt) => Event::StoreWritten { store, receipt },
                 Err(failure) => {
                     let next = self.next_write(held, context, &store, None);
                     Event::StoreFailed { store, failure, next }
@@ -153,10 +156,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Phase::Verified { candidate, .. }
             | Phase::Delivered { candidate, .. }
             | Phase::Undoing { candidate, .. } => candidate.rotation,
-            Phase::Active { retiring, .. } => retiring.rotation,
-            // Owed after the rotation was over: the generation and its revision tell the delivery.
             phase => match phase.current() {
-                Some(current) => delivery_id(current),
+                Some(current) => rotation_of(phase, &current.generation),
                 None => return,
             },
         };
@@ -194,8 +195,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Some(current) = held.state.phase.current() else { return true };
         let delivered = context.policy.stores.iter().filter(|store| current.delivery.has_store(&store.key));
         let targets = delivered.filter_map(|store| Some((store, current.generation.fingerprints.get(&store.part)?)));
+        let state = &held.state;
         let conditions = join_all(targets.map(|(store, fingerprint)| async move {
-            (store.key.clone(), self.effects.inspect(store, fingerprint).await)
+            let known = state.known_of(&store.key, &store.part);
+            (store.key.clone(), self.effects.inspect(store, fingerprint, &known).await)
         }))
         .await;
         let drift_every = context.policy.drift_every;
@@ -205,10 +208,14 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
             _ => None,
         };
-        let mut fine = true;
+        let (mut fine, mut seen) = (true, true);
         for (store, condition) in conditions {
             let (found, value) = match condition {
                 Condition::Same => continue,
+                Condition::Hidden => {
+                    seen = false;
+                    continue;
+                }
                 Condition::Drifted { found, value } => (found, value),
                 Condition::Unreadable(failure) => (failure.to_string(), true),
             };
@@ -219,7 +226,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
         held.memo.sound = fine.then_some(now);
         let has_all = |current: &&Current| context.policy.stores.iter().all(|it| current.delivery.has_store(&it.key));
-        if let Some(current) = held.state.phase.current().filter(has_all).filter(|_| fine) {
+        if let Some(current) = held.state.phase.current().filter(has_all).filter(|_| fine && seen) {
             held.memo.trusted = Some((current.generation.number, current.generation.revision));
         }
         fine
@@ -243,9 +250,20 @@ fn attempts(progress: Option<&Progress>) -> u32 {
     }
 }
 
-/// The idempotency key of a delivery that no rotation owns: an adoption, a renewal, a repaired store.
-fn delivery_id(current: &Current) -> RotationId {
-    let generation = &current.generation;
+/// The rotation that a delivery of `generation` belongs to.
+fn rotation_of(phase: &Phase, generation: &Generation) -> RotationId {
+    match phase {
+        Phase::Active { retiring, .. } => retiring.rotation,
+        phase => match phase.candidate().filter(|it| it.generation.number == generation.number) {
+            Some(candidate) => candidate.rotation,
+            None => delivery_id(generation),
+        },
+    }
+}
+
+/// The idempotency key of a delivery that no rotation owns: an adoption, a renewal, a repaired store. The generation and
+/// its revision tell it.
+fn delivery_id(generation: &Generation) -> RotationId {
     let text = format!("{}/{}/{}", generation.number, generation.revision, generation.issued_at.timestamp_millis());
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let mut id = [0; 6];

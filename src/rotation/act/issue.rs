@@ -20,9 +20,10 @@ use super::{PROOFS, failures, named};
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// The stores that could not be written now, with the reason of the first.
-    pub(super) async fn preflight(&self, policy: &TokenPolicy) -> (usize, Option<Failure>) {
+    pub(super) async fn preflight(&self, held: &Held, policy: &TokenPolicy) -> (usize, Option<Failure>) {
         let tested = join_all(policy.stores.iter().map(|store| async {
-            let result = self.effects.preflight(store).await;
+            let known = held.state.known_of(&store.key, &store.part);
+            let result = self.effects.preflight(store, &known).await;
             result.map_err(|failure| Failure::new(failure.code, format!("{}: {}", store.key, failure.detail)))
         }));
         let mut failures: Vec<Failure> = tested.await.into_iter().filter_map(Result::err).collect();
@@ -45,7 +46,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Outcome::Done(None) | Outcome::Refused(_) | Outcome::Unknown(_) => held.memo.newborn = false,
             }
         }
-        let (failing, failure) = self.preflight(policy).await;
+        let (failing, failure) = self.preflight(held, policy).await;
         if let Some(failure) = failure {
             // Consumers that need a new secret get it in those stores that can be written; the others get it as soon as
             // they can. Without any, nothing is begun.

@@ -25,7 +25,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let number = current.generation.number;
         let situation = self.situation(held, context);
         let (unusable, pressing) = (situation.reckoning().unusable(current), situation.pressing(current));
-        let (failing, failure) = self.preflight(&context.policy).await;
+        let (failing, failure) = self.preflight(held, &context.policy).await;
         if let Some(failure) = failure {
             // A renewal may take the old secret from its consumers at once. While that one works, all of them must get
             // the new one; when its time is nearly over, some are better than none.

@@ -44,6 +44,8 @@ pub(super) fn delivered(phase: Phase) -> Option<Phase> {
 pub(super) fn activated(state: &mut TokenState, phase: Phase, at: Time, revoke_at: Time) -> Option<Phase> {
     let Phase::Delivered { current, mut candidate } = phase else { return None };
     candidate.delivery.settled = Some(at);
+    // What was not delivered to is no store of the token any more.
+    state.receipts.retain(|store, _| candidate.delivery.stores.contains_key(store));
     release(&mut state.orphans, revoke_at);
     Some(activate(state, current, candidate, at, revoke_at))
 }

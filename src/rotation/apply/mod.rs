@@ -146,7 +146,10 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         }
 
         // Stores and hooks.
-        Event::StoreWritten { store } => delivery::store_written(&mut state.phase, at, store),
+        Event::StoreWritten { store, receipt } => {
+            state.receipts.extend(receipt.clone().map(|receipt| (store.clone(), receipt)));
+            delivery::store_written(&mut state.phase, at, store)
+        }
         Event::StoreFailed { store, failure, next } => {
             delivery::store_failed(&mut state.phase, at, store, failure, *next)
         }

@@ -62,7 +62,7 @@ fn the_diagram_is_what_events_do() {
 fn an_event_that_does_not_fit_is_refused() {
     for (phase, event) in [
         (Phase::Vacant, Event::Activated { revoke_at: time(), vain: None }),
-        (Phase::Vacant, Event::StoreWritten { store: "file:/a".parse().unwrap() }),
+        (Phase::Vacant, Event::StoreWritten { store: "file:/a".parse().unwrap(), receipt: None }),
         (
             Phase::Vacant,
             Event::FoundDead { failure: crate::outcome::Failure::new(crate::outcome::FailureCode::Reset, "") },

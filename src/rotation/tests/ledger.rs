@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::Listing;
 use crate::clock::{Span, Time};
-use crate::names::{AccountName, HookKey, RemoteId, StoreKey};
+use crate::names::{AccountName, Evidence, HookKey, RemoteId, StoreKey};
 use crate::provider::Abilities;
 use crate::provider::{Entry, Expiry, MintRequest, Minted, ProviderTime, Remote, Subject};
 use crate::secret::{Secret, SecretParts};
+use crate::store::Receipt;
 
 /// One token at its provider.
 #[derive(Clone, Debug)]
@@ -85,6 +86,8 @@ pub(super) struct Ledger {
     /// What an operator put where `initial` says.
     pub initial: Option<SecretParts>,
     pub stores: BTreeMap<StoreKey, String>,
+    /// Of each store, how often it was written, where stores tell nothing else.
+    pub writes: Option<BTreeMap<StoreKey, u32>>,
     pub consumers: Vec<Consumer>,
     /// What must never happen and did.
     pub violations: Vec<String>,
@@ -107,6 +110,7 @@ impl Ledger {
             tokens: Vec::new(),
             initial: None,
             stores: BTreeMap::new(),
+            writes: None,
             consumers: Vec::new(),
             violations: Vec::new(),
             crowded: 0,
@@ -244,9 +248,17 @@ impl Ledger {
         of_account.map(entry).collect()
     }
 
-    pub fn write(&mut self, store: &StoreKey, secret: &str, now: Time) {
+    pub fn write(&mut self, store: &StoreKey, secret: &str, now: Time) -> Option<Receipt> {
         self.stores.insert(store.clone(), secret.to_owned());
         self.read(|consumer| consumer.store == *store && consumer.hook.is_none(), now);
+        *self.writes.as_mut()?.entry(store.clone()).or_default() += 1;
+        Some(Receipt { evidence: self.evidence(store) })
+    }
+
+    /// What a store that tells nothing else says of its state.
+    pub fn evidence(&self, store: &StoreKey) -> Option<Evidence> {
+        let count = self.writes.as_ref()?.get(store)?;
+        Some(format!("write {count}").parse().unwrap())
     }
 
     pub fn run_hook(&mut self, hook: &HookKey, now: Time) {

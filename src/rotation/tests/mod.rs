@@ -13,5 +13,6 @@ pub(crate) mod policy;
 mod properties;
 pub(crate) mod samples;
 mod stored;
+mod stores;
 mod torn;
 mod world;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
-    AccountPolicy, Credential, FilePolicy, Format, HookPolicy, Initial, OnFailure, RenewBefore, StoreKind, StorePolicy,
-    Timeouts, TokenPolicy,
+    AccountPolicy, Credential, FilePolicy, Format, HookKind, HookPolicy, Initial, OnFailure, RenewBefore, RunPolicy,
+    StoreKind, StorePolicy, Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
@@ -79,10 +79,9 @@ pub(crate) fn initial() -> Initial {
 pub(crate) fn hook(name: &str, on_failure: OnFailure) -> HookPolicy {
     HookPolicy {
         key: name.parse().unwrap(),
-        run: vec![name.into()],
+        kind: HookKind::Run(RunPolicy { argv: vec![name.into()], pass_env: Vec::new() }),
         timeout: Duration::from_secs(1),
         on_failure,
-        pass_env: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::rotation::state::{
     Candidate, Current, Delivery, Generation, Intent, Origin, Orphan, Phase, Progress, Retiring, Retry, Search, Undo,
 };
 use crate::secret::{Fingerprinter, Secret};
+use crate::store::Receipt;
 
 pub(crate) fn time() -> Time {
     "2026-11-29T12:00:00Z".parse().unwrap()
@@ -108,6 +109,10 @@ fn undo() -> Undo {
     Undo { why: failure(), restore: true, restored: delivery() }
 }
 
+fn receipt() -> Receipt {
+    Receipt { evidence: Some("version 7".parse().unwrap()) }
+}
+
 pub(crate) fn orphans() -> Vec<Orphan> {
     vec![
         Orphan::unrevocable(&generation(0)),
@@ -187,7 +192,8 @@ pub(crate) fn events() -> Vec<Event> {
         Event::MintedInPlace { failure: failure() },
         Event::Verified { proven: true, id: Some("42".parse().unwrap()), expires: Some(Expiry::Never) },
         Event::Verified { proven: false, id: None, expires: None },
-        Event::StoreWritten { store: store() },
+        Event::StoreWritten { store: store(), receipt: None },
+        Event::StoreWritten { store: store(), receipt: Some(receipt()) },
         Event::StoreFailed { store: store(), failure: failure(), next },
         Event::Delivered {},
         Event::HookSucceeded { hook: hook() },

@@ -15,6 +15,7 @@ use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::event::Event;
 use crate::rotation::state::TokenState;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
+use crate::store::{Delivery, Known, Receipt};
 
 use super::ledger::Ledger;
 
@@ -179,7 +180,7 @@ impl Effects for Arc<World> {
         self.effect(Kind::Adopt, adopted).await
     }
 
-    async fn preflight(&self, _store: &StorePolicy) -> Result<(), Failure> {
+    async fn preflight(&self, _store: &StorePolicy, _known: &Known) -> Result<(), Failure> {
         self.effect(Kind::Preflight, |_, fate, _| outcome(fate, || ()).into_result()).await
     }
 
@@ -244,13 +245,19 @@ impl Effects for Arc<World> {
         .await
     }
 
-    async fn write(&self, store: &StorePolicy, secret: &Secret) -> Outcome<()> {
-        self.effect(Kind::Write, |ledger, fate, now| outcome(fate, || ledger.write(&store.key, secret.expose(), now)))
-            .await
+    async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, _known: &Known) -> Outcome<Option<Receipt>> {
+        let secret = delivery.parts.part(&store.part).unwrap().expose();
+        self.effect(Kind::Write, |ledger, fate, now| outcome(fate, || ledger.write(&store.key, secret, now))).await
     }
 
-    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint) -> Condition {
+    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {
         self.effect(Kind::Inspect, |ledger, fate, _| {
+            if ledger.writes.is_some() {
+                let evidence = ledger.evidence(&store.key);
+                let same = known.receipt.as_ref().is_some_and(|receipt| receipt.evidence == evidence);
+                let found = "was written by somebody else".into();
+                return if same { Condition::Hidden } else { Condition::Drifted { found, value: true } };
+            }
             let held = ledger.stores.get(&store.key);
             match outcome(fate, || ()) {
                 Outcome::Done(())
@@ -269,7 +276,8 @@ impl Effects for Arc<World> {
 
     async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {
         self.effect(Kind::Inspect, |ledger, fate, _| {
-            outcome(fate, || ledger.stores.get(&store.key).cloned().map(Secret::new)).into_result()
+            let shown = ledger.writes.is_none();
+            outcome(fate, || ledger.stores.get(&store.key).filter(|_| shown).cloned().map(Secret::new)).into_result()
         })
         .await
     }

@@ -119,7 +119,7 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         Event::Intended { intent: intent(policy, number) },
         Event::Minted { candidate: candidate(policy, number, at) },
         Event::Verified { proven: true, id: None, expires: None },
-        Event::StoreWritten { store: key(policy) },
+        Event::StoreWritten { store: key(policy), receipt: None },
         Event::Delivered {},
         Event::Activated { revoke_at: at + Span::hours(1), vain: None },
     ]

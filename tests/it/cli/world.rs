@@ -168,7 +168,7 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         },
         Event::Minted { candidate: Box::new(candidate) },
         Event::Verified { proven: true, id: None, expires: None },
-        Event::StoreWritten { store },
+        Event::StoreWritten { store, receipt: None },
         Event::Delivered {},
         Event::Activated { revoke_at: at + Span::hours(1), vain: None },
     ]

@@ -165,8 +165,12 @@ fn a_repair_of_what_nobody_reads_differently_owes_no_hooks() {
             Event::StoreOwed { store: store.clone(), found: "differs".into(), revoke_at: None, added: false, quiet };
         case.state = apply(std::mem::take(&mut case.state), at(10), &owed).unwrap();
         assert_eq!(case.decides(), "Write", "{sentence}");
-        case.state =
-            apply(std::mem::take(&mut case.state), at(10), &Event::StoreWritten { store: store.clone() }).unwrap();
+        case.state = apply(
+            std::mem::take(&mut case.state),
+            at(10),
+            &Event::StoreWritten { store: store.clone(), receipt: None },
+        )
+        .unwrap();
         let next = if quiet { "note redelivered" } else { "Notify" };
         assert_eq!(case.decides(), next, "{sentence}");
     }

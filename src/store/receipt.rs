@@ -1,0 +1,41 @@
+//! What is remembered of a write, and whose a value is that is found later. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{Evidence, GenerationNo, RotationId, TokenName};
+use crate::outcome::Told;
+use crate::secret::{Fingerprint, SecretParts};
+
+/// What a store said of a write that it acknowledged. Stored state; holds no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// What the slot was after the write, in the store's own words. `None`: it has none, or did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+impl Told for Receipt {}
+
+/// One secret on its way to the stores of its token.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    pub token: &'a TokenName,
+    pub generation: GenerationNo,
+    /// Counts renewals in place.
+    pub revision: u32,
+    /// What the delivery belongs to: the same for every attempt.
+    pub rotation: RotationId,
+    /// Each store gets one of them.
+    pub parts: &'a SecretParts,
+}
+
+/// What the journal knows of a slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Of every secret that is or was a generation of the token, as far as the journal still knows: a slot that holds one
+    /// of them holds nobody else's.
+    pub ours: Vec<Fingerprint>,
+    /// Of the last write that was acknowledged. `None`: there was none.
+    pub receipt: Option<Receipt>,
+}
