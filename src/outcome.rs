@@ -243,6 +243,12 @@ failure_codes! {
     /// What was read back is not what was written.
     StoreMismatch = "store-mismatch", "the store does not hold what was written",
         "find out what else writes to that place";
+    /// Somebody else writes to the same place at the same time.
+    StoreConflict = "store-conflict", "somebody else wrote to the store at the same time",
+        "nothing, unless it goes on: then find out who else writes there";
+    /// A value that nobody can have from us is in the way.
+    StoreForeign = "store-foreign", "the store holds a value that patrold did not write",
+        "find out whose value it is; then remove it from the store, or let patrold replace it: `existing = \"replace\"` and `on-drift = \"repair\"` of the store say so";
     /// A hook ended with a failure.
     HookFailed = "hook-failed", "the hook failed",
         "run the hook's command by hand as the daemon's user and look at what it says";

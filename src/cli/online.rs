@@ -102,7 +102,7 @@ pub(super) fn told(proof: Proof) -> (Working, String) {
 }
 
 async fn test(token: &TokenPolicy, store: &StorePolicy) -> StoreResult {
-    let tested: Result<(), Failure> = store::preflight(store).await;
+    let tested: Result<(), Failure> = store::preflight(store, None).await;
     StoreResult {
         store: store.key.clone(),
         token: token.name.clone(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::inventory::{Credential, Inventory, Listen};
+use crate::inventory::{Credential, Inventory, Listen, StorePolicy};
 use crate::secret::SecretSource;
 
 /// More than these are not named: a directory of ten thousand files with one fault says one thing.
@@ -81,6 +81,9 @@ fn relied_on(inventory: &Inventory, files: &[PathBuf]) -> BTreeSet<(PathBuf, Rol
             hook.command().and_then(<[String]>::first).map(PathBuf::from).filter(|program| program.is_absolute());
         paths.extend(program.map(|program| (program, Role::Decides("a hook"))));
     }
+    let stores = inventory.tokens.values().flat_map(|token| &token.stores);
+    let programs = stores.flat_map(StorePolicy::programs).map(PathBuf::from).filter(|program| program.is_absolute());
+    paths.extend(programs.map(|program| (program, Role::Decides("the command of a store"))));
     let mut secret = |source: &SecretSource, what| match source {
         SecretSource::File(path) => drop(paths.insert((path.clone(), Role::Secret(what)))),
         SecretSource::Command(argv) => {

@@ -5,7 +5,7 @@ use crate::inventory::NewJournal;
 use crate::journal::Journal;
 use crate::rotation::{Event, Phase};
 use crate::secret::Secret;
-use crate::store;
+use crate::store::{self, Found};
 
 use super::core::Core;
 
@@ -23,8 +23,12 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             let mut found = bereft.then(|| "the key of a journal that is not there".to_owned());
             for store in &policy.stores {
                 // A store that cannot be read now is not written either.
-                let Ok(Some(held)) = store::read(store).await else { continue };
-                let empty = held.secret.is_some_and(|secret| self.machine.effects.fingerprinter.of(&secret) == nothing);
+                let Ok(look) = store::look(store).await else { continue };
+                let empty = match look.found {
+                    Found::Value(secret) => self.machine.effects.fingerprinter.of(&secret) == nothing,
+                    Found::Absent | Found::Blind => true,
+                    Found::Other | Found::Hidden(_) => false,
+                };
                 if !empty {
                     found = Some(format!("{} holds a secret", store.key));
                     break;

@@ -20,7 +20,8 @@ use crate::rotation::reckoning::Reckoning;
 use crate::rotation::{Event, TokenState};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
-use crate::store::{self, Delivery, Known, Receipt, drift};
+use crate::store::drift::{self, Drift};
+use crate::store::{self, Delivery, Found, Judge, Known, Receipt};
 
 use super::observe::{Committed, Observers};
 use super::ownership::Ownership;
@@ -79,8 +80,9 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         }
     }
 
-    async fn preflight(&self, store: &StorePolicy, _known: &Known) -> Result<(), Failure> {
-        match aside(store::preflight(store)).await {
+    async fn preflight(&self, store: &StorePolicy, known: &Known) -> Result<(), Failure> {
+        let judge = Judge::of(store, None, known, &self.fingerprinter);
+        match aside(store::preflight(store, Some(judge))).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
             fine => fine,
         }
@@ -124,26 +126,30 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         client!(self, at => member).renew(at.params, mint_request, subject).await
     }
 
-    async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, _known: &Known) -> Outcome<Option<Receipt>> {
-        let written = aside(store::write(store, delivery)).await;
+    async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, known: &Known) -> Outcome<Option<Receipt>> {
+        let written = aside(store::write(store, delivery, known, &self.fingerprinter)).await;
         self.accounts.keyring().clean(written).await
     }
 
-    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, _known: &Known) -> Condition {
-        match aside(store::read(store)).await {
-            Ok(held) => {
-                let drift = drift::compare(delivered, held.as_ref(), &self.fingerprinter);
-                drift.sentence().map_or(Condition::Same, |sentence| Condition::Drifted {
-                    found: sentence.to_owned(),
-                    value: drift.is_value(),
-                })
+    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {
+        match aside(store::look(store)).await {
+            Ok(look) => {
+                let drift = drift::compare(delivered, &look, known, &self.fingerprinter);
+                match drift.sentence() {
+                    Some(sentence) => Condition::Drifted { found: sentence.to_owned(), value: drift.is_value() },
+                    None if drift == Drift::Untold => Condition::Hidden,
+                    None => Condition::Same,
+                }
             }
             Err(failure) => Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
         }
     }
 
     async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {
-        Ok(store::read(store).await?.and_then(|held| held.secret))
+        Ok(match store::look(store).await?.found {
+            Found::Value(secret) => Some(secret),
+            Found::Absent | Found::Other | Found::Hidden(_) | Found::Blind => None,
+        })
     }
 
     async fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> Outcome<()> {

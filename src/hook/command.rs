@@ -3,10 +3,8 @@
 //! Its environment is built from nothing; it never holds a secret.
 
 use std::ffi::OsString;
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::process::Command;
 use tokio::sync::watch;
 
 use crate::outcome::{Failure, FailureCode};
@@ -14,9 +12,6 @@ use crate::process::{self, End, Output};
 
 /// How much of the end of the output is kept for a message.
 const TAIL: usize = 4096;
-
-/// Where programs are looked for when the daemon itself has no `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command with everything that it may know.
 #[derive(Clone, Debug)]
@@ -40,12 +35,13 @@ pub async fn run(invocation: &Invocation, mut stop: watch::Receiver<bool>) -> Re
     let name = invocation.run.first().map_or("", String::as_str);
     let said = Output::end(TAIL);
     let fail = |code, detail: String| Err(Unsuccessful { failure: Failure::new(code, detail), said: said.text() });
-    let Some(mut command) = command(invocation) else {
+    let Some(mut command) = process::command(&invocation.run) else {
         return fail(FailureCode::HookFailed, format!("cannot start {name}: no program"));
     };
+    command.envs(invocation.variables.iter().map(|(name, value)| (name, value)));
     match process::run(&mut command, invocation.timeout, stopped(&mut stop), (&said, &said)).await {
         Ok(End::Exited(status)) if status.success() => Ok(()),
-        Ok(End::Exited(status)) => fail(FailureCode::HookFailed, format!("{name} {}", describe(status))),
+        Ok(End::Exited(status)) => fail(FailureCode::HookFailed, format!("{name} {}", process::describe(status))),
         Ok(End::Stopped) => fail(FailureCode::HookFailed, format!("{name} was stopped because the daemon stops")),
         Ok(End::TimedOut | End::TooMuch) => {
             fail(FailureCode::HookTimeout, format!("{name} ran for {:?}", invocation.timeout))
@@ -54,30 +50,9 @@ pub async fn run(invocation: &Invocation, mut stop: watch::Receiver<bool>) -> Re
     }
 }
 
-fn command(invocation: &Invocation) -> Option<Command> {
-    let (program, arguments) = invocation.run.split_first()?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().current_dir("/");
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()));
-    if let Some(home) = std::env::var_os("HOME") {
-        command.env("HOME", home);
-    }
-    command.envs(invocation.variables.iter().map(|(name, value)| (name, value)));
-    Some(command)
-}
-
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         // Nobody is left who could stop it.
         std::future::pending::<()>().await;
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with exit status {code}"),
-        (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "did not succeed".to_owned(),
     }
 }

@@ -26,7 +26,7 @@ pub struct Facts {
     /// The content of [`HOOK_UNITS`]. `None` where there is no such file: the package of a distribution made none, so
     /// that other rules than ours decide.
     pub hook_units: Option<String>,
-    /// Programs of hooks that cannot be started, by their names.
+    /// Programs of hooks and stores that cannot be started, by their names.
     pub unstartable: BTreeMap<String, Unstartable>,
     /// The unit that runs the inventory, with all of its drop-ins. `None`: it is not one of the package's.
     pub unit: Option<Settings>,
@@ -63,6 +63,12 @@ pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
     for token in inventory.tokens.values() {
         let about = format!("token {}", token.name);
         for store in &token.stores {
+            let broken = store.programs().filter_map(|program| Some((program, facts.unstartable.get(program)?)));
+            found.extend(broken.map(|(program, problem)| Obstacle {
+                about: about.clone(),
+                message: format!("`{program}` of its store {} cannot be started here: {}", store.key, problem.why),
+                help: problem.help.clone(),
+            }));
             let Some(directory) = store.directory() else { continue };
             let hidden = mount::of_path(&facts.mounts, directory).map(mount::Hidden::sentence);
             let temporary = service && ["/tmp", "/var/tmp"].iter().any(|tmp| directory.starts_with(tmp));

@@ -1,4 +1,4 @@
-//! Whether the program of a hook can be started on this machine.
+//! Whether the program of a hook or of a store can be started on this machine.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -6,10 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::files;
-use crate::inventory::Inventory;
-
-/// Where programs are looked for when the daemon itself has no `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::inventory::{Inventory, StorePolicy};
+use crate::process::DEFAULT_PATH;
 
 /// Why a program cannot be started, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,15 +16,22 @@ pub struct Unstartable {
     pub help: String,
 }
 
-/// The programs of hooks that cannot be started here, by their names in the inventory. Blocks.
+/// The programs of hooks and stores that cannot be started here, by their names in the inventory. Blocks.
 pub fn unstartable(inventory: &Inventory) -> BTreeMap<String, Unstartable> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    let hooks = inventory.tokens.values().flat_map(|token| &token.hooks);
+    let tokens = inventory.tokens.values();
+    let hooks = tokens.clone().flat_map(|token| &token.hooks).filter_map(|hook| hook.command()?.first());
+    let stores = tokens.flat_map(|token| &token.stores).flat_map(StorePolicy::programs);
     let mut looked: BTreeMap<&str, Option<Unstartable>> = BTreeMap::new();
-    for program in hooks.filter_map(|hook| hook.command()?.first()) {
-        looked.entry(program).or_insert_with(|| problem(program, &path));
+    for program in hooks.map(String::as_str).chain(stores) {
+        looked.entry(program).or_insert_with(|| problem_of(program));
     }
     looked.into_iter().filter_map(|(program, problem)| Some((program.to_owned(), problem?))).collect()
+}
+
+/// Why `program` cannot be started here; `None` where it can. Blocks.
+pub fn problem_of(program: &str) -> Option<Unstartable> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    problem(program, &path)
 }
 
 fn problem(program: &str, path: &OsStr) -> Option<Unstartable> {

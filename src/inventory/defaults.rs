@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Span;
 
-use super::{Dialect, LogFormat, NewJournal, OnFailure, RenewBefore};
+use super::{Dialect, Existing, LogFormat, NewJournal, OnDrift, OnFailure, RenewBefore};
 
 /// Tells of rotations, not of requests.
 pub const LOG_LEVEL: &str = "info";
@@ -66,8 +66,20 @@ pub const STORE_MODE: u32 = 0o600;
 /// Env files on servers are mostly read by systemd units.
 pub const DIALECT: Dialect = Dialect::Systemd;
 
+/// Files are mostly there because a person put a first secret there by hand.
+pub const EXISTING: Existing = Existing::Replace;
+
+/// A consumer that reads a stranger's value is without a token.
+pub const ON_DRIFT: OnDrift = OnDrift::Repair;
+
 /// Most readers take a file's content as it is.
 pub const NEWLINE: bool = false;
+
+/// A service answers within seconds; what takes longer is tried again.
+pub const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A remote value that nobody expected there may be somebody else's only copy.
+pub const EXISTING_REMOTE: Existing = Existing::Refuse;
 
 /// A reload that takes longer is a restart.
 pub const HOOK_TIMEOUT: Duration = Duration::from_secs(30);

@@ -4,8 +4,9 @@
 //! in it: the whole file, or a key of it. A [`StoreKey`] names a slot, a [`TargetKey`](crate::names::TargetKey) a target.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::names::StoreKey;
+use crate::names::{AccountName, StoreKey, TargetKey};
 
 /// One store of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub struct StorePolicy {
     pub key: StoreKey,
     /// Which part of the secret it gets.
     pub part: String,
+    /// What becomes of a value that was there before.
+    pub existing: Existing,
+    /// What becomes of a value that somebody wrote over one of patrold's.
+    pub on_drift: OnDrift,
     pub kind: StoreKind,
 }
 
@@ -23,6 +28,7 @@ impl StorePolicy {
     pub fn replaces(&self) -> Option<&Path> {
         match &self.kind {
             StoreKind::File(file) => Some(&file.path),
+            StoreKind::Command(_) => None,
         }
     }
 
@@ -37,6 +43,33 @@ impl StorePolicy {
     pub fn directory(&self) -> Option<&Path> {
         self.replaces().map(|path| path.parent().unwrap_or(Path::new("/")))
     }
+
+    /// The programs that it runs.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        let commands = match &self.kind {
+            StoreKind::Command(command) => Some(std::iter::once(&command.write).chain(&command.read)),
+            StoreKind::File(_) => None,
+        };
+        commands.into_iter().flatten().filter_map(|argv| argv.first()).map(String::as_str)
+    }
+}
+
+/// What becomes of a value that was in a slot before patrold first wrote to it, and that is no secret of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and no rotation is begun.
+    Refuse,
+    /// It is replaced.
+    Replace,
+}
+
+/// What becomes of a value that somebody wrote over one of patrold's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDrift {
+    /// What was delivered is written again.
+    Repair,
+    /// It stays, and the store is owed until somebody decides.
+    Report,
 }
 
 /// The kinds of stores, each with all that it needs to reach its target. Closed, so that an unhandled kind does not
@@ -45,6 +78,26 @@ impl StorePolicy {
 pub enum StoreKind {
     /// A file of this machine.
     File(FilePolicy),
+    /// Whatever a program of the operator's reads and writes.
+    Command(CommandPolicy),
+}
+
+/// Programs that read and write a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandPolicy {
+    /// What the inventory calls the slot; unique among all stores of programs.
+    pub name: String,
+    /// Writes of one target take turns.
+    pub target: TargetKey,
+    /// Whose share of the programs at once it takes.
+    pub account: AccountName,
+    /// Program and arguments, never through a shell. It gets the secret on its standard input.
+    pub write: Vec<String>,
+    /// The same; it prints the secret. `None`: nobody can look.
+    pub read: Option<Vec<String>>,
+    pub timeout: Duration,
+    /// Names of the daemon's environment variables that they may see.
+    pub pass_env: Vec<String>,
 }
 
 /// A file, and the slot in it.

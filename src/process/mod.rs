@@ -8,6 +8,7 @@
 pub mod abandoned;
 pub mod table;
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::{ExitStatus, Stdio};
@@ -15,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long output may still arrive after the program has ended, from those who inherited it.
 const DRAIN: Duration = Duration::from_millis(100);
+
+/// Where programs are looked for when the daemon itself has no `PATH`.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug)]
@@ -142,19 +146,55 @@ impl Drop for Group {
     }
 }
 
+/// A program with its arguments that learns nothing of this process but where programs and its home are: the environment
+/// is otherwise empty, and the working directory is `/`. `None`: there is no program.
+pub fn command(argv: &[String]) -> Option<Command> {
+    let (program, arguments) = argv.split_first()?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().current_dir("/");
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()));
+    if let Some(home) = std::env::var_os("HOME") {
+        command.env("HOME", home);
+    }
+    Some(command)
+}
+
+/// How a program ended, in words that follow its name.
+pub fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "did not succeed".to_owned(),
+    }
+}
+
 /// Runs the program to its end, or until its time is over, `stop` is ready, or it printed too much. The error is that
 /// it cannot be started or waited for.
 pub async fn run(
     command: &mut Command,
     time: Duration,
     stop: impl Future<Output = ()>,
+    outputs: (&Output, &Output),
+) -> io::Result<End> {
+    run_with(command, None, time, stop, outputs).await
+}
+
+/// As [`run`], with `input` on its standard input. One that does not read it is not held up.
+pub async fn run_with(
+    command: &mut Command,
+    input: Option<Zeroizing<Vec<u8>>>,
+    time: Duration,
+    stop: impl Future<Output = ()>,
     (out, err): (&Output, &Output),
 ) -> io::Result<End> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(starter) = abandoned::starter() {
         command.env(abandoned::STARTED_BY, starter);
     }
     let mut child = command.process_group(0).kill_on_drop(true).spawn()?;
+    let input = child.stdin.take().zip(input);
     // Its pid is the group's id, and stays taken until the child is reaped.
     let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
@@ -163,6 +203,7 @@ pub async fn run(
         () = tokio::time::sleep(time) => Err(End::TimedOut),
         () = stop => Err(End::Stopped),
         () = too_much(stdout.as_mut(), out, stderr.as_mut(), err) => Err(End::TooMuch),
+        never = feed(input) => match never {},
     };
     match ended {
         // What it leaves behind may live on.
@@ -177,6 +218,15 @@ pub async fn run(
         Err(_) => take(stdout.as_ref(), out) & take(stderr.as_ref(), err),
     };
     Ok(ended.map_or_else(|cause| cause, |exited| if within { exited } else { End::TooMuch }))
+}
+
+/// Writes the input and closes it. Never ready: the program's end counts, whether it read everything or not.
+async fn feed(input: Option<(ChildStdin, Zeroizing<Vec<u8>>)>) -> Infallible {
+    if let Some((mut stdin, bytes)) = input {
+        // Fails where the program has closed it, which is its own affair.
+        let _ = stdin.write_all(&bytes).await;
+    }
+    std::future::pending().await
 }
 
 /// Reads both outputs; ready only where one of them has more than may be.

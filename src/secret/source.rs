@@ -124,7 +124,9 @@ async fn run(argv: &[String], timeout: Duration) -> Result<Zeroizing<Vec<u8>>, S
     let end = process::run(command.args(arguments), timeout, pending(), (&output, &errors)).await;
     match end.map_err(|error| one_line(&error.to_string(), 200))? {
         End::Exited(status) if status.success() => Ok(output.bytes()),
-        End::Exited(status) => Err(format!("it ended with {status}: {}", tail(&errors.bytes(), &output.bytes()))),
+        End::Exited(status) => {
+            Err(format!("it ended with {status}: {}", tail(Redactor::default(), &errors.bytes(), &output.bytes())))
+        }
         End::TooMuch => Err("it printed more than 64 KiB and was killed".to_owned()),
         End::TimedOut | End::Stopped => {
             Err(format!("it took longer than {} and was killed", humantime::format_duration(timeout)))
@@ -132,9 +134,8 @@ async fn run(argv: &[String], timeout: Duration) -> Result<Zeroizing<Vec<u8>>, S
     }
 }
 
-/// The end of what a command said, in one line, without anything that it printed as the secret.
-fn tail(errors: &[u8], output: &[u8]) -> String {
-    let mut redactor = Redactor::default();
+/// The end of what a command said, in one line, without what `redactor` knows and anything that it printed as the secret.
+pub fn tail(mut redactor: Redactor, errors: &[u8], output: &[u8]) -> String {
     for line in String::from_utf8_lossy(output).lines() {
         redactor.add(&Secret::new(line.trim()));
     }

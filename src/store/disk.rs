@@ -16,8 +16,9 @@ use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::Secret;
 
-use super::Held;
+use super::Look;
 use super::format::{self, Problem, Read};
+use super::judge::{Found, Judge, Move};
 
 /// Larger files are refused.
 const MAX_FILE: usize = 1024 * 1024;
@@ -33,8 +34,9 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Tests that the file can be written, with the owner and mode asked for, and leaves it as it is.
-    pub fn preflight(&self) -> Result<(), Failure> {
+    /// Tests that the file can be written, with the owner and mode asked for, and leaves it as it is. `judge`: nothing that
+    /// stays is in the way, either.
+    pub fn preflight(&self, judge: Option<&Judge>) -> Result<(), Failure> {
         let target = self.open_shared()?;
         let existing = self.read_existing(&target)?;
         format::check_slot(&self.file.format).map_err(|why| refused(&self.key, &why))?;
@@ -42,19 +44,20 @@ impl Slot {
         format::get(document, &self.file.format).map_err(|problem| self.unwritable(problem))?;
         let attributes = self.attributes(existing.as_ref())?;
         // Some more than is there, for a value that is longer than the old one.
-        let size = existing.map_or(0, |content| content.bytes.len()) + 4096;
-        target.rehearse(size, attributes).map_err(|error| self.unwritable(error))
+        let size = existing.as_ref().map_or(0, |content| content.bytes.len()) + 4096;
+        target.rehearse(size, attributes).map_err(|error| self.unwritable(error))?;
+        self.permitted(existing.as_ref(), judge)
     }
 
-    /// Writes the secret and reads it back.
+    /// Writes the secret and reads it back. `judge`: not over everything.
     ///
     /// Done: it is there, on the disk. Later: the file, its directory or its content do not allow it now. Refused: the
     /// format cannot hold this value. Unknown: it may be visible, but that could not be confirmed; write again.
-    pub fn write(&self, secret: &Secret) -> Outcome<()> {
+    pub fn write(&self, secret: &Secret, judge: Option<&Judge>) -> Outcome<()> {
         if let Err(failure) = self.check_value(secret) {
             return Outcome::Refused(failure);
         }
-        match self.write_checked(secret) {
+        match self.write_checked(secret, judge) {
             Ok(outcome) => outcome,
             Err(failure) => Outcome::later(failure),
         }
@@ -68,33 +71,53 @@ impl Slot {
         format::check_value(secret.expose(), &self.file.format).map_err(|why| refused(&self.key, &why))
     }
 
-    /// What the slot holds; `None` where there is no file, or no such slot in it.
-    pub fn read(&self) -> Result<Option<Held>, Failure> {
+    /// What the slot holds.
+    pub fn look(&self) -> Result<Look, Failure> {
+        let nothing = Look { found: Found::Absent, attributes_ok: true };
         let target = match Target::open(&self.file.path) {
             Err(error) if error.io().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound) => {
-                return Ok(None);
+                return Ok(nothing);
             }
             target => target.map_err(|error| self.unwritable(error))?,
         };
         let content = match target.read(MAX_FILE) {
             // It holds something that is not known; that is no reason not to replace it.
             Err(error) if error.is_denied() && !self.file.format.is_shared() => {
-                return Ok(Some(Held { secret: None, attributes_ok: false }));
+                return Ok(Look { found: Found::Other, attributes_ok: false });
             }
             content => content.map_err(|error| self.unwritable(error))?,
         };
-        let Some(content) = content else { return Ok(None) };
-        let secret = match format::get(&content.bytes, &self.file.format).map_err(|problem| self.unwritable(problem))? {
-            Read::Missing => return Ok(None),
-            // A secret is text: bytes that are none are something else.
-            Read::Value(value) => str::from_utf8(&value).ok().map(Secret::new),
-            Read::Disputed => None,
-        };
+        let Some(content) = content else { return Ok(nothing) };
+        let found = self.found(&content)?;
         let attributes_ok = match self.attributes(Some(&content)) {
             Ok(wanted) => fits(wanted, content.attributes),
             Err(_) => false,
         };
-        Ok(Some(Held { secret, attributes_ok }))
+        Ok(Look { found, attributes_ok })
+    }
+
+    fn found(&self, content: &Content) -> Result<Found, Failure> {
+        let read = format::get(&content.bytes, &self.file.format).map_err(|problem| self.unwritable(problem))?;
+        Ok(match read {
+            Read::Missing => Found::Absent,
+            // A secret is text: bytes that are none are something else.
+            Read::Value(value) => str::from_utf8(&value).map_or(Found::Other, |text| Found::Value(Secret::new(text))),
+            Read::Disputed => Found::Other,
+        })
+    }
+
+    /// Whether what is there may be replaced.
+    fn permitted(&self, existing: Option<&Content>, judge: Option<&Judge>) -> Result<(), Failure> {
+        let Some(judge) = judge else { return Ok(()) };
+        let found = match existing {
+            Some(content) => self.found(content)?,
+            // Nothing, or something that cannot be read.
+            None => self.look()?.found,
+        };
+        match judge.judge(&found) {
+            Move::Stop(stranger) => Err(stranger.failure(&self.key)),
+            Move::Keep | Move::Create | Move::Replace | Move::WriteBlindly => Ok(()),
+        }
     }
 
     /// Whether nothing is there, without a look at what is.
@@ -102,12 +125,13 @@ impl Slot {
         std::fs::metadata(&self.file.path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 
-    fn write_checked(&self, secret: &Secret) -> Result<Outcome<()>, Failure> {
+    fn write_checked(&self, secret: &Secret, judge: Option<&Judge>) -> Result<Outcome<()>, Failure> {
         let target = self.open_shared()?;
         let turn = turn(target.identity());
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..EDITS {
             let existing = self.read_existing(&target)?;
+            self.permitted(existing.as_ref(), judge)?;
             let wanted = self.attributes(existing.as_ref())?;
             let document = existing.as_ref().map_or(&[][..], |content| &content.bytes);
             let edited = format::set(document, secret.expose(), &self.file.format);
@@ -119,7 +143,7 @@ impl Slot {
                 });
             }
             let unchanged = |phase| match phase {
-                Phase::Rename if self.file.format.is_shared() => still(&target, existing.as_ref()),
+                Phase::Rename if self.file.format.is_shared() || judge.is_some() => still(&target, existing.as_ref()),
                 _ => Ok(()),
             };
             match target.replace_checked(&bytes, wanted, unchanged) {
@@ -137,16 +161,16 @@ impl Slot {
         let mismatch = |why: &str| {
             Outcome::Unknown(Failure::new(FailureCode::StoreMismatch, format!("{}: {why} after the write", self.key)))
         };
-        match self.read() {
-            Ok(Some(Held { secret: Some(found), attributes_ok })) if found.expose() == secret.expose() => {
+        match self.look() {
+            Ok(Look { found: Found::Value(found), attributes_ok }) if found.expose() == secret.expose() => {
                 if attributes_ok {
                     Outcome::Done(())
                 } else {
                     mismatch("owner, group or mode differ from what was asked for")
                 }
             }
-            Ok(Some(_)) => mismatch("it holds something else"),
-            Ok(None) => mismatch("it holds nothing"),
+            Ok(Look { found: Found::Absent, .. }) => mismatch("it holds nothing"),
+            Ok(_) => mismatch("it holds something else"),
             Err(failure) => Outcome::Unknown(failure),
         }
     }

@@ -1,6 +1,8 @@
 //! Whether a store still is as it was left. Pure.
 
-use super::Held;
+use super::Look;
+use super::judge::Found;
+use super::receipt::Known;
 use crate::secret::{Fingerprint, Fingerprinter};
 
 /// How a store compares with what was delivered to it.
@@ -16,42 +18,54 @@ pub enum Drift {
     Missing,
     /// It holds what was delivered, but owner, group or mode are not what the inventory asks for.
     AttributesDiffer,
+    /// It does not show what it holds, and says that somebody wrote to it since.
+    Rewritten,
+    /// It does not show what it holds, and nothing says that somebody wrote to it since.
+    Untold,
 }
 
 impl Drift {
     /// Whether consumers may have read another value.
     pub fn is_value(self) -> bool {
         match self {
-            Self::Different | Self::Missing => true,
-            Self::Same | Self::Padded | Self::AttributesDiffer => false,
+            Self::Different | Self::Missing | Self::Rewritten => true,
+            Self::Same | Self::Padded | Self::AttributesDiffer | Self::Untold => false,
         }
     }
 
     /// In words that complete "the store …"; `None` where there is nothing to say.
     pub fn sentence(self) -> Option<&'static str> {
         match self {
-            Self::Same => None,
+            Self::Same | Self::Untold => None,
             Self::Padded => Some("holds what was delivered with blanks or line ends around it"),
             Self::Different => Some("holds something else than was delivered"),
             Self::Missing => Some("holds nothing any more"),
             Self::AttributesDiffer => Some("has another owner, group or mode than the inventory asks for"),
+            Self::Rewritten => Some("was written by somebody else since"),
         }
     }
 }
 
-/// Compares what was found with the fingerprint of what was delivered.
-pub fn compare(delivered: &Fingerprint, found: Option<&Held>, fingerprints: &Fingerprinter) -> Drift {
-    let Some(held) = found else { return Drift::Missing };
-    match &held.secret {
-        Some(secret) if fingerprints.of(secret) == *delivered => {
-            if held.attributes_ok {
+/// Compares what was found with the fingerprint of what was delivered; where the store does not show it, what it says of
+/// its state with the receipt.
+pub fn compare(delivered: &Fingerprint, look: &Look, known: &Known, fingerprints: &Fingerprinter) -> Drift {
+    match &look.found {
+        Found::Absent => Drift::Missing,
+        Found::Value(secret) if fingerprints.of(secret) == *delivered => {
+            if look.attributes_ok {
                 Drift::Same
             } else {
                 Drift::AttributesDiffer
             }
         }
-        Some(secret) if fingerprints.of(&secret.trimmed()) == *delivered => Drift::Padded,
-        _ => Drift::Different,
+        Found::Value(secret) if fingerprints.of(&secret.trimmed()) == *delivered => Drift::Padded,
+        Found::Value(_) | Found::Other => Drift::Different,
+        Found::Hidden(now) => {
+            let left = known.receipt.as_ref().and_then(|receipt| receipt.evidence.as_ref());
+            let rewritten = now.as_ref().zip(left).is_some_and(|(now, left)| now != left);
+            if rewritten { Drift::Rewritten } else { Drift::Untold }
+        }
+        Found::Blind => Drift::Untold,
     }
 }
 
@@ -59,23 +73,32 @@ pub fn compare(delivered: &Fingerprint, found: Option<&Held>, fingerprints: &Fin
 mod tests {
     use super::*;
     use crate::secret::Secret;
+    use crate::store::Receipt;
 
     #[test]
     fn every_state_of_a_store_is_told_apart() {
         let fingerprints = Fingerprinter::new(&[7; 32]);
         let delivered = fingerprints.of(&Secret::new("tok-1"));
-        let held = |secret: Option<&str>, attributes_ok| Some(Held { secret: secret.map(Secret::new), attributes_ok });
-        for (sentence, found, expected) in [
-            ("the same secret", held(Some("tok-1"), true), Drift::Same),
-            ("the same secret, readable for others", held(Some("tok-1"), false), Drift::AttributesDiffer),
-            ("the same secret and a line end", held(Some("tok-1\n"), true), Drift::Padded),
-            ("a line end that hides another secret", held(Some("tok-2\n"), true), Drift::Different),
-            ("another secret", held(Some("tok-2"), true), Drift::Different),
-            ("another secret and owner", held(Some("tok-2"), false), Drift::Different),
-            ("something that readers differ about", held(None, true), Drift::Different),
-            ("nothing", None, Drift::Missing),
+        let value = |secret: &str| Found::Value(Secret::new(secret));
+        let hidden = |text: &str| Found::Hidden(Some(text.parse().unwrap()));
+        let receipt = Some(Receipt { evidence: Some("1".parse().unwrap()) });
+        let known = Known { ours: Vec::new(), receipt };
+        for (sentence, found, attributes_ok, expected) in [
+            ("the same secret", value("tok-1"), true, Drift::Same),
+            ("the same secret, readable for others", value("tok-1"), false, Drift::AttributesDiffer),
+            ("the same secret and a line end", value("tok-1\n"), true, Drift::Padded),
+            ("a line end that hides another secret", value("tok-2\n"), true, Drift::Different),
+            ("another secret", value("tok-2"), true, Drift::Different),
+            ("another secret and owner", value("tok-2"), false, Drift::Different),
+            ("something that readers differ about", Found::Other, true, Drift::Different),
+            ("nothing", Found::Absent, true, Drift::Missing),
+            ("a state that is not shown, as it was left", hidden("1"), true, Drift::Untold),
+            ("a state that is not shown, and another one", hidden("2"), true, Drift::Rewritten),
+            ("a state that is not told", Found::Hidden(None), true, Drift::Untold),
+            ("nobody can look", Found::Blind, true, Drift::Untold),
         ] {
-            assert_eq!(compare(&delivered, found.as_ref(), &fingerprints), expected, "{sentence}");
+            let look = Look { found, attributes_ok };
+            assert_eq!(compare(&delivered, &look, &known, &fingerprints), expected, "{sentence}");
         }
     }
 }

@@ -4,31 +4,34 @@
 //! | backend | kinds |
 //! | --- | --- |
 //! | [`disk`] | files of this machine, in the formats that [`format`] knows |
+//! | [`command`] | whatever a program of the operator's reads and writes |
 //!
 //! A backend answers the same questions: whether it can hold a value, whether it could be written, what it holds, and it
 //! writes. Writing what is there already changes nothing.
 
+pub mod command;
 pub mod disk;
 pub mod drift;
 pub mod env_file;
 pub mod format;
+pub mod judge;
 mod receipt;
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use self::judge::{Found, Judge};
 pub use self::receipt::{Delivery, Known, Receipt};
 use crate::inventory::{StoreKind, StorePolicy};
 use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::secret::Secret;
+use crate::secret::{Fingerprinter, Secret};
 
 /// What a store holds.
 #[derive(Clone, Debug)]
-pub struct Held {
-    /// `None`: something is there, but readers differ about what.
-    pub secret: Option<Secret>,
+pub struct Look {
+    pub found: Found,
     /// Whether owner, group and mode are what the inventory asks for.
     pub attributes_ok: bool,
 }
@@ -37,12 +40,16 @@ pub struct Held {
 #[derive(Clone, Debug)]
 enum Backend {
     Disk(disk::Slot),
+    Command(command::Slot),
 }
 
 impl Backend {
     fn of(policy: &StorePolicy) -> Self {
         match &policy.kind {
             StoreKind::File(file) => Self::Disk(disk::Slot { key: policy.key.clone(), file: file.clone() }),
+            StoreKind::Command(command) => {
+                Self::Command(command::Slot { key: policy.key.clone(), command: command.clone() })
+            }
         }
     }
 }
@@ -51,21 +58,36 @@ impl Backend {
 pub fn check_value(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure> {
     match Backend::of(policy) {
         Backend::Disk(slot) => slot.check_value(secret),
+        Backend::Command(slot) => slot.check_value(secret),
     }
 }
 
-/// Tests that the store can be written, and leaves it as it is.
-pub async fn preflight(policy: &StorePolicy) -> Result<(), Failure> {
+/// Tests that the store can be written, and leaves it as it is. `judge`: what is there may be replaced, too.
+pub async fn preflight(policy: &StorePolicy, judge: Option<Judge>) -> Result<(), Failure> {
     match Backend::of(policy) {
-        Backend::Disk(slot) => bounded(policy.key.clone(), move || slot.preflight()).await.and_then(|tested| tested),
+        Backend::Disk(slot) => {
+            let judge = judge.filter(Judge::is_strict);
+            let tested = bounded(policy.key.clone(), move || slot.preflight(judge.as_ref())).await;
+            tested.and_then(|tested| tested)
+        }
+        Backend::Command(slot) => {
+            let (key, programs) = (policy.key.clone(), slot.clone());
+            bounded(key, move || programs.check_programs()).await.and_then(|checked| checked)?;
+            slot.preflight(judge.as_ref()).await
+        }
     }
 }
 
-/// Writes the secret and reads it back. A write that was begun is finished, also where its caller is gone.
+/// Writes a part of the secret and reads it back. A write that was begun is finished, also where its caller is gone.
 ///
 /// Done: it is there. Later: it cannot be written now. Refused: the store cannot hold this value. Unknown: it may be
 /// there, but that could not be confirmed; write again. The receipt is there where the next look depends on it.
-pub async fn write(policy: &StorePolicy, delivery: &Delivery<'_>) -> Outcome<Option<Receipt>> {
+pub async fn write(
+    policy: &StorePolicy,
+    delivery: &Delivery<'_>,
+    known: &Known,
+    fingerprints: &Fingerprinter,
+) -> Outcome<Option<Receipt>> {
     let Some(secret) = delivery.parts.part(&policy.part) else {
         let detail = format!("the secret has no part `{}`", policy.part);
         return Outcome::Refused(Failure::new(FailureCode::StoreRefused, detail));
@@ -73,19 +95,24 @@ pub async fn write(policy: &StorePolicy, delivery: &Delivery<'_>) -> Outcome<Opt
     if let Err(failure) = check_value(policy, secret) {
         return Outcome::Refused(failure);
     }
+    let judge = Judge::of(policy, Some(secret), known, fingerprints);
     match Backend::of(policy) {
         Backend::Disk(slot) => {
+            let judge = Some(judge).filter(Judge::is_strict);
+            let receipt = judge.is_some().then(Receipt::default);
             let secret = secret.clone();
-            let written = bounded(policy.key.clone(), move || slot.write(&secret)).await;
-            written.unwrap_or_else(Outcome::Unknown).map(|()| None)
+            let written = bounded(policy.key.clone(), move || slot.write(&secret, judge.as_ref())).await;
+            written.unwrap_or_else(Outcome::Unknown).map(|()| receipt)
         }
+        Backend::Command(slot) => slot.write(secret, delivery, &judge).await.map(Some),
     }
 }
 
-/// What the store holds; `None` where it holds nothing.
-pub async fn read(policy: &StorePolicy) -> Result<Option<Held>, Failure> {
+/// What the store holds.
+pub async fn look(policy: &StorePolicy) -> Result<Look, Failure> {
     match Backend::of(policy) {
-        Backend::Disk(slot) => bounded(policy.key.clone(), move || slot.read()).await.and_then(|held| held),
+        Backend::Disk(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
+        Backend::Command(slot) => slot.look().await.map(|found| Look { found, attributes_ok: true }),
     }
 }
 
@@ -93,6 +120,8 @@ pub async fn read(policy: &StorePolicy) -> Result<Option<Held>, Failure> {
 pub fn is_missing(policy: &StorePolicy) -> bool {
     match Backend::of(policy) {
         Backend::Disk(slot) => slot.is_missing(),
+        // Only a look would tell.
+        Backend::Command(_) => false,
     }
 }
 

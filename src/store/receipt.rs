@@ -1,8 +1,9 @@
 //! What is remembered of a write, and whose a value is that is found later. Pure.
 
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use crate::names::{Evidence, GenerationNo, RotationId, TokenName};
+use crate::names::{Evidence, GenerationNo, RotationId, StoreKey, TokenName, hex};
 use crate::outcome::Told;
 use crate::secret::{Fingerprint, SecretParts};
 
@@ -28,6 +29,15 @@ pub struct Delivery<'a> {
     pub rotation: RotationId,
     /// Each store gets one of them.
     pub parts: &'a SecretParts,
+}
+
+impl Delivery<'_> {
+    /// The same for every attempt to bring this secret to `store`, and another one for every other: an idempotency key.
+    pub fn id(&self, store: &StoreKey) -> String {
+        let Self { token, generation, revision, rotation, parts: _ } = self;
+        let text = format!("{token}\n{generation}\n{revision}\n{rotation}\n{store}");
+        hex(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
+    }
 }
 
 /// What the journal knows of a slot.

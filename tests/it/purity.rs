@@ -23,6 +23,8 @@ const PURE: &[&str] = &[
     "store/drift.rs",
     "store/env_file",
     "store/format.rs",
+    "store/judge.rs",
+    "store/receipt.rs",
     "text",
     "timing",
     "view",

@@ -27,6 +27,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "provider/request",
             "provider/time",
             "secret/",
+            "store/command",
             "store/disk",
         ],
         "secrets are exposed where requests are built, stores written, secrets sealed, hashed and wiped from texts",

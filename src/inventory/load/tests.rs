@@ -149,9 +149,13 @@ fn the_reference_says_the_defaults_that_the_code_has() {
     assert_eq!(token.drift_every, defaults::DRIFT_EVERY);
     assert_eq!(token.schedule.as_ref().unwrap().timezone(), defaults::TIMEZONE);
     assert!(!token.paused);
-    let [file, env_file] = &token.stores[..] else { panic!("{:?}", token.stores) };
+    let [file, env_file, command] = &token.stores[..] else { panic!("{:?}", token.stores) };
     assert_eq!(file.part, crate::secret::TOKEN_PART);
-    let (StoreKind::File(file), StoreKind::File(env_file)) = (&file.kind, &env_file.kind);
+    assert_eq!((file.existing, file.on_drift), (defaults::EXISTING, defaults::ON_DRIFT));
+    assert_eq!((command.key.as_str(), command.existing), ("command:team/controller", defaults::EXISTING_REMOTE));
+    let StoreKind::Command(command) = &command.kind else { panic!("{command:?}") };
+    assert_eq!((command.target.as_str(), command.timeout), ("command:team", defaults::STORE_TIMEOUT));
+    let (StoreKind::File(file), StoreKind::File(env_file)) = (&file.kind, &env_file.kind) else { panic!("{token:?}") };
     assert_eq!((file.mode, &file.format), (Some(defaults::STORE_MODE), &Format::Whole { newline: defaults::NEWLINE }));
     assert_eq!(env_file.format, Format::Env { key: "CONTROLLER_TOKEN".to_owned(), dialect: defaults::DIALECT });
     assert_eq!(token.hooks[0].timeout, defaults::HOOK_TIMEOUT);

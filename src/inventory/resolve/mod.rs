@@ -8,6 +8,7 @@ mod cycle;
 mod daemon;
 mod needed;
 mod params;
+mod program;
 mod store;
 mod timing;
 mod token;

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::document::{Located, Spot};
-use crate::inventory::spec::{FileSpec, FormatSpec, StoreKindSpec, StoreSpec};
-use crate::inventory::{FilePolicy, Format, StoreKind, StorePolicy, defaults, values};
-use crate::names::TargetKey;
+use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, StoreKindSpec, StoreSpec};
+use crate::inventory::{AccountPolicy, CommandPolicy, FilePolicy, Format, StoreKind, StorePolicy, defaults, values};
+use crate::names::{AccountName, TargetKey};
 use crate::secret::TOKEN_PART;
 
 use super::Context;
 use super::account::absolute;
+use super::program::cannot_start;
 
 /// Every target that some store writes.
 pub(super) struct Targets<'c> {
@@ -63,21 +65,72 @@ impl<'c> Targets<'c> {
     }
 
     /// The policy of one store of the token that messages call `what`; `parts` are those that its definition yields.
-    pub(super) fn store(&mut self, spec: &StoreSpec, parts: Option<&[&str]>, what: &str) -> Option<StorePolicy> {
-        let part = self.part(spec.part.as_ref(), parts, what);
-        let (key, spot, kind) = match &spec.kind {
+    pub(super) fn store(
+        &mut self,
+        spec: &StoreSpec,
+        account: Option<&AccountPolicy>,
+        what: &str,
+    ) -> Option<StorePolicy> {
+        let parts = account.map(|account| account.provider.secret_parts());
+        let part = self.part(spec.part.as_ref(), parts.as_deref(), what);
+        let (key, spot, existing, kind) = match &spec.kind {
             StoreKindSpec::File(file) => {
                 let (key, policy) = self.file(file, what)?;
-                (key, file.path.spot, StoreKind::File(policy))
+                (key, file.path.spot, defaults::EXISTING, StoreKind::File(policy))
+            }
+            StoreKindSpec::Command(command) => {
+                let (key, policy) = self.command(command, &account?.name, what)?;
+                (key, command.name.spot, defaults::EXISTING_REMOTE, StoreKind::Command(policy))
             }
         };
         match key.parse() {
-            Ok(key) => Some(StorePolicy { key, part, kind }),
+            Ok(key) => Some(StorePolicy {
+                key,
+                part,
+                existing: spec.existing.unwrap_or(existing),
+                on_drift: spec.on_drift.unwrap_or(defaults::ON_DRIFT),
+                kind,
+            }),
             Err(error) => {
-                self.context.report.error(spot, format!("`path` of a store of {what}: {error}"));
+                self.context.report.error(spot, format!("a store of {what}: {error}"));
                 None
             }
         }
+    }
+
+    /// A slot of programs, claimed, and the text that names it.
+    fn command(&mut self, spec: &CommandSpec, account: &AccountName, what: &str) -> Option<(String, CommandPolicy)> {
+        let report = self.context.report;
+        let target = |name: &Located<String>, key: &str| -> Option<TargetKey> {
+            let target = format!("command:{}", name.value).parse();
+            let problem = |error| report.error(name.spot, format!("`{key}` of a store of {what}: {error}"));
+            if name.value.trim().is_empty() {
+                report.error(name.spot, format!("`{key}` of a store of {what} is empty"));
+                return None;
+            }
+            target.map_err(problem).ok()
+        };
+        let slot = target(&spec.name, "name")?;
+        for argv in std::iter::once(&spec.write).chain(&spec.read) {
+            if let Some((why, help)) = argv.value.first().and_then(|program| cannot_start(program)) {
+                let message =
+                    format!("the program {:?} of a store of {what} can never be started: {why}", argv.value[0]);
+                report.error_with_help(argv.spot, message, help);
+            }
+        }
+        let writer = Writer { what: what.to_owned(), spot: spec.name.spot };
+        let text = slot.as_str().to_owned();
+        let policy = CommandPolicy {
+            name: spec.name.value.clone(),
+            target: spec.target.as_ref().map_or(Some(slot.clone()), |name| target(name, "target"))?,
+            account: account.clone(),
+            write: spec.write.value.clone(),
+            read: spec.read.as_ref().map(|argv| argv.value.clone()),
+            timeout: spec.timeout.unwrap_or(defaults::STORE_TIMEOUT),
+            pass_env: spec.pass_env.clone(),
+        };
+        self.claim(format_args!("the store \"{}\"", spec.name.value), slot, writer)?;
+        Some((text, policy))
     }
 
     /// A file with its slot, claimed, and the text that names the slot.
@@ -100,7 +153,7 @@ impl<'c> Targets<'c> {
         };
         match &spec.format {
             FormatSpec::Whole { .. } => {
-                self.claim(&normal, target, writer)?;
+                self.claim(normal.display(), target, writer)?;
                 Some((text, file))
             }
             FormatSpec::Env { key, .. } => {
@@ -186,14 +239,14 @@ impl<'c> Targets<'c> {
     }
 
     /// Claims all of a target for one store.
-    fn claim(&mut self, path: &Path, target: TargetKey, writer: Writer) -> Option<()> {
+    fn claim(&mut self, shown: impl fmt::Display, target: TargetKey, writer: Writer) -> Option<()> {
         match self.taken.entry(target) {
             Entry::Vacant(free) => {
                 free.insert(Claim::Whole(writer));
                 Some(())
             }
             Entry::Occupied(taken) => {
-                self.context.collision(path, taken.get(), &writer);
+                self.context.collision(shown, taken.get(), &writer);
                 None
             }
         }
@@ -218,7 +271,7 @@ impl<'c> Targets<'c> {
             Entry::Occupied(taken) => taken,
         };
         let Claim::Shared { first, agreed, slots } = taken.get_mut() else {
-            context.collision(path, taken.get(), &writer);
+            context.collision(path.display(), taken.get(), &writer);
             return None;
         };
         if let Some(other) = slots.get(slot) {
@@ -247,21 +300,21 @@ enum Kind {
 }
 
 impl Context<'_> {
-    fn collision(&self, path: &Path, claim: &Claim, writer: &Writer) {
+    fn collision(&self, shown: impl fmt::Display, claim: &Claim, writer: &Writer) {
         let first = match claim {
             Claim::Inventory => {
-                let message = format!("{} would overwrite {}, a file of this inventory", writer.what, path.display());
+                let message = format!("{} would overwrite {shown}, a file of this inventory", writer.what);
                 self.report.error_with_help(writer.spot, message, "choose another path");
                 return;
             }
             Claim::Needed(Needed { what, spot, .. }) => {
-                let message = format!("{} would overwrite {}, {what}", writer.what, path.display());
+                let message = format!("{} would overwrite {shown}, {what}", writer.what);
                 self.clash(writer.spot, message, *spot);
                 return;
             }
             Claim::Whole(first) | Claim::Shared { first, .. } => first,
         };
-        let message = twice(writer, &path.display().to_string(), first);
+        let message = twice(writer, &shown.to_string(), first);
         self.clash(writer.spot, message, first.spot);
     }
 

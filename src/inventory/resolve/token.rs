@@ -12,6 +12,7 @@ use crate::inventory::{
 use crate::names::TokenName;
 use crate::provider::Params;
 
+use super::program::cannot_start;
 use super::store::{Needed, Targets};
 use super::timing::{Crons, Life, check_fits};
 use super::{Accounts, Context, params};
@@ -93,9 +94,8 @@ impl<'c> Resolver<'c> {
         let jitter = jitter.map_or_else(|| fitting(defaults::JITTER, &life, 20), |jitter| jitter.value);
         let grace_cap = self.grace_cap(own.grace_cap.as_ref().or(shared.grace_cap.as_ref()), grace, &what);
 
-        let parts = account.as_ref().map(|account| account.provider.secret_parts());
         let mut stores: Vec<_> =
-            spec.stores.iter().filter_map(|store| self.targets.store(store, parts.as_deref(), &what)).collect();
+            spec.stores.iter().filter_map(|store| self.targets.store(store, account.as_deref(), &what)).collect();
         // Held for as long as the daemon runs, and mostly one.
         stores.shrink_to_fit();
         let name = spec.name.as_ref();
@@ -347,24 +347,6 @@ impl Resolver<'_> {
         let pass_env = user.then(|| "XDG_RUNTIME_DIR".to_owned()).into_iter().collect();
         HookSpec { run: Located { value: run, spot: spec.name.spot }, timeout: None, on_failure: None, pass_env }
     }
-}
-
-/// Why no machine can start a program of this name, and the remedy.
-fn cannot_start(program: &str) -> Option<(&'static str, String)> {
-    if program.starts_with('~') {
-        return Some(("no shell replaces `~`", "write the absolute path".to_owned()));
-    }
-    if program.starts_with('/') {
-        return None;
-    }
-    if program.contains(char::is_whitespace) {
-        let words: Vec<_> = program.split_whitespace().collect();
-        return Some(("it is a whole command line, and no shell takes it apart", format!("write run = {words:?}")));
-    }
-    let relative = program.contains('/');
-    relative.then(|| {
-        ("hooks run in the directory `/`, where that path leads nowhere", "write the absolute path".to_owned())
-    })
 }
 
 /// The token's value, else the shared one, else the default.

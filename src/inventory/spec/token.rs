@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use crate::clock::Time;
 use crate::document::{Found, Located, Reader, Spot};
-use crate::inventory::{Dialect, OnFailure, values};
+use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, values};
 use crate::names::{RemoteId, TokenName};
 use crate::secret::SecretSource;
 
@@ -48,6 +48,8 @@ pub struct InitialSpec {
 #[derive(Debug)]
 pub struct StoreSpec {
     pub part: Option<Located<String>>,
+    pub existing: Option<Existing>,
+    pub on_drift: Option<OnDrift>,
     pub kind: StoreKindSpec,
 }
 
@@ -55,6 +57,18 @@ pub struct StoreSpec {
 #[derive(Debug)]
 pub enum StoreKindSpec {
     File(FileSpec),
+    Command(CommandSpec),
+}
+
+/// Programs that read and write a slot.
+#[derive(Debug)]
+pub struct CommandSpec {
+    pub name: Located<String>,
+    pub target: Option<Located<String>>,
+    pub write: Located<Vec<String>>,
+    pub read: Option<Located<Vec<String>>>,
+    pub timeout: Option<Duration>,
+    pub pass_env: Vec<String>,
 }
 
 /// A file, and the slot in it.
@@ -193,32 +207,72 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     enum Kind {
         File,
         EnvFile,
+        Command,
     }
+    const KINDS: [(&str, Kind); 3] = [("file", Kind::File), ("env-file", Kind::EnvFile), ("command", Kind::Command)];
+    const EXISTING: [(&str, Existing); 2] = [("refuse", Existing::Refuse), ("replace", Existing::Replace)];
+    const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("report", OnDrift::Report)];
+    reader.required("kind");
+    // Without a kind there is no telling which further keys belong here; the missing kind is the one problem to report.
+    let kind = reader.choice("kind", &KINDS)?.value;
+    let part = reader.string("part");
+    let existing = reader.choice("existing", &EXISTING).map(|existing| existing.value);
+    let on_drift = reader.choice("on-drift", &ON_DRIFT).map(|on_drift| on_drift.value);
+    let kind = match kind {
+        Kind::File => {
+            let newline = |reader: &Reader<'_>| reader.bool("newline").map(|newline| newline.value);
+            file(&reader, |reader| Some(FormatSpec::Whole { newline: newline(reader) })).map(StoreKindSpec::File)
+        }
+        Kind::EnvFile => file(&reader, variable).map(StoreKindSpec::File),
+        Kind::Command => program(&reader).map(StoreKindSpec::Command),
+    };
+    reader.finish();
+    Some(StoreSpec { part, existing, on_drift, kind: kind? })
+}
+
+/// A file; `format` reads the keys of what it holds.
+fn file(reader: &Reader<'_>, format: impl FnOnce(&Reader<'_>) -> Option<FormatSpec>) -> Option<FileSpec> {
+    let path = reader.required_string("path");
+    let mode = mode(reader);
+    let owner = reader.parsed("owner", owner);
+    let group = reader.string("group");
+    let format = format(reader);
+    Some(FileSpec { path: path?, mode, owner, group, format: format? })
+}
+
+/// A variable of an env file.
+fn variable(reader: &Reader<'_>) -> Option<FormatSpec> {
     const DIALECTS: [(&str, Dialect); 4] = [
         ("systemd", Dialect::Systemd),
         ("docker", Dialect::Docker),
         ("dotenv", Dialect::Dotenv),
         ("posix-sh", Dialect::PosixSh),
     ];
-    reader.required("kind");
-    let kind = reader.choice("kind", &[("file", Kind::File), ("env-file", Kind::EnvFile)]);
-    let path = reader.required_string("path");
-    let mode = mode(&reader);
-    let owner = reader.parsed("owner", owner);
-    let group = reader.string("group");
-    let part = reader.string("part");
-    // Without a kind there is no telling which further keys belong here; the missing kind is the one problem to report.
-    let format = match kind?.value {
-        Kind::File => Some(FormatSpec::Whole { newline: reader.bool("newline").map(|newline| newline.value) }),
-        Kind::EnvFile => {
-            let key = reader.required_string("key");
-            let dialect = reader.choice("dialect", &DIALECTS);
-            key.map(|key| FormatSpec::Env { key, dialect })
-        }
-    };
-    reader.finish();
-    let kind = StoreKindSpec::File(FileSpec { path: path?, mode, owner, group, format: format? });
-    Some(StoreSpec { part, kind })
+    let key = reader.required_string("key");
+    let dialect = reader.choice("dialect", &DIALECTS);
+    key.map(|key| FormatSpec::Env { key, dialect })
+}
+
+/// Programs that read and write.
+fn program(reader: &Reader<'_>) -> Option<CommandSpec> {
+    let name = reader.required_string("name");
+    let target = reader.string("target");
+    reader.required("write");
+    let write = argv(reader, "write");
+    let read = argv(reader, "read");
+    let timeout = reader.parsed("timeout", values::timer).map(|timeout| timeout.value);
+    let pass_env = pass_env(reader);
+    Some(CommandSpec { name: name?, target, write: write?, read, timeout, pass_env })
+}
+
+/// Names of the daemon's environment variables that a program may see.
+fn pass_env(reader: &Reader<'_>) -> Vec<String> {
+    let names = reader.strings("pass-env").map(|names| names.value).unwrap_or_default();
+    for name in names.iter().filter(|name| !values::is_variable(&name.value)) {
+        let message = format!("`pass-env` of {} holds what is not the name of an environment variable", reader.what());
+        reader.report().error_with_help(name.spot, message, "write names only, without values");
+    }
+    names.into_iter().map(|name| name.value).collect()
 }
 
 /// Octal digits in quotes: TOML's own 0o640 and a decimal 640 are too easily mixed up.
@@ -249,12 +303,7 @@ fn hook(reader: Reader<'_>) -> Option<HookSpec> {
     let run = argv(&reader, "run");
     let timeout = reader.parsed("timeout", values::timer).map(|timeout| timeout.value);
     let on_failure = reader.choice("on-failure", &ANSWERS).map(|answer| answer.value);
-    let names = reader.strings("pass-env").map(|names| names.value).unwrap_or_default();
-    for name in names.iter().filter(|name| !values::is_variable(&name.value)) {
-        let message = format!("`pass-env` of {} holds what is not the name of an environment variable", reader.what());
-        reader.report().error_with_help(name.spot, message, "write names only, without values");
-    }
-    let pass_env = names.into_iter().map(|name| name.value).collect();
+    let pass_env = pass_env(&reader);
     reader.finish();
     Some(HookSpec { run: run?, timeout, on_failure, pass_env })
 }

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::clock::{Clock, Time};
-use crate::inventory::OnFailure;
+use crate::inventory::{OnDrift, OnFailure};
 use crate::journal::Journal;
 use crate::names::{HookKey, RotationId, StoreKey};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -220,7 +220,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Condition::Unreadable(failure) => (failure.to_string(), true),
             };
             fine = false;
-            let quiet = !(value && held.memo.repairs.entry(store.clone()).or_default().tells(now, drift_every));
+            let reports = context.policy.stores.iter().any(|it| it.key == store && it.on_drift == OnDrift::Report);
+            // Nobody is told of a value that stays as it is.
+            let quiet =
+                reports || !(value && held.memo.repairs.entry(store.clone()).or_default().tells(now, drift_every));
             let revoke_at = revoke_at.filter(|_| value);
             self.note(held, context, Event::StoreOwed { store, found, revoke_at, added: false, quiet });
         }

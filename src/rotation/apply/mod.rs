@@ -153,7 +153,11 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         Event::StoreFailed { store, failure, next } => {
             delivery::store_failed(&mut state.phase, at, store, failure, *next)
         }
-        Event::StoreOwed { store, revoke_at, quiet, .. } => {
+        Event::StoreOwed { store, revoke_at, quiet, added, .. } => {
+            if !added {
+                // It was delivered to: what it holds now was written since.
+                state.receipts.entry(store.clone()).or_default();
+            }
             delivery::store_owed(&mut state.phase, store, *revoke_at, *quiet)?;
             turn(state, |_, phase| Some(delivery::write_again(phase)))
         }

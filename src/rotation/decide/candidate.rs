@@ -4,7 +4,7 @@
 //! whatever arithmetic says.
 
 use crate::clock::Time;
-use crate::inventory::OnFailure;
+use crate::inventory::{OnFailure, StorePolicy};
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::event::Event;
 use crate::rotation::kinship::Kinship;
@@ -76,6 +76,9 @@ pub(super) fn verified(s: &Situation<'_>, current: Option<&Current>, candidate: 
         // A store may hold it although none has a row: patrold may have been stopped before it noted one.
         return Step::Note(Event::UndoBegun { why, restore: true });
     }
+    if let Some(why) = refused_by_store(s, current, &candidate.delivery) {
+        return Step::Note(Event::UndoBegun { why, restore: true });
+    }
     let owed = match delivery::stores(s, &candidate.delivery) {
         Delivering::Done => return Step::Note(Event::Delivered {}),
         Delivering::At(time) if current.is_none_or(|current| s.pressing(current)) => {
@@ -124,6 +127,23 @@ fn refused_by_hook(s: &Situation<'_>, current: Option<&Current>, delivery: &Deli
     })
 }
 
+/// The failure of a store that can never hold the candidate, where there is time and something to go back to. Where there
+/// is not, the other stores keep it: consumers without a secret are worse off than those of one store.
+fn refused_by_store(s: &Situation<'_>, current: Option<&Current>, delivery: &Delivery) -> Option<Failure> {
+    if !s.restorable(current) || current.is_some_and(|current| s.pressing(current)) {
+        return None;
+    }
+    s.policy.stores.iter().find_map(|store| refusal(delivery.stores.get(&store.key)?).cloned())
+}
+
+/// Why a store can never hold what it was to be given.
+fn refusal(row: &Progress) -> Option<&Failure> {
+    match row {
+        Progress::Failed(retry) if retry.failure.code == FailureCode::StoreRefused => Some(&retry.failure),
+        Progress::Failed(_) | Progress::Done { .. } => None,
+    }
+}
+
 /// Nothing can be delivered before `next`. A candidate must not grow old over that: it becomes current, so that it can be
 /// rotated or renewed itself, while what is owed stays owed and keeps the old generation alive.
 fn wait_for_delivery(s: &Situation<'_>, current: Option<&Current>, candidate: &Candidate, next: Time) -> Step {
@@ -158,7 +178,7 @@ pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &
         if s.forgotten() {
             return forgotten(s, candidate);
         }
-        match restoring(s, &undo.restored) {
+        match restoring(s, &candidate.delivery, &undo.restored) {
             Delivering::Now(step) => return step,
             Delivering::At(time) => return wait_for_undo(s, generation, None, time, undone),
             Delivering::Done => {}
@@ -180,9 +200,18 @@ pub(super) fn undoing(s: &Situation<'_>, current: Option<&Current>, candidate: &
     }
 }
 
-/// The old secret back into the stores, then the hooks.
-fn restoring(s: &Situation<'_>, restored: &Delivery) -> Delivering {
-    match delivery::stores(s, restored) {
+/// The old secret back into the stores, then the hooks. A store that could hold neither the candidate nor the old secret
+/// has nothing to get rid of: the candidate's revocation does not wait for it.
+fn restoring(s: &Situation<'_>, delivered: &Delivery, restored: &Delivery) -> Delivering {
+    let refused = |rows: &Delivery, store: &StorePolicy| rows.stores.get(&store.key).and_then(refusal).is_some();
+    let refuses = |store: &StorePolicy| refused(delivered, store) && refused(restored, store);
+    let stores = match delivery::stores(s, restored) {
+        Delivering::At(_) if s.policy.stores.iter().all(|it| restored.has_store(&it.key) || refuses(it)) => {
+            Delivering::Done
+        }
+        owed => owed,
+    };
+    match stores {
         Delivering::Now(Step::Act(Action::Write(stores))) => Delivering::Now(Step::Act(Action::Restore(stores))),
         Delivering::Done => match delivery::hooks(s, restored) {
             Delivering::Now(Step::Act(Action::Notify(hooks))) => Delivering::Now(Step::Act(Action::Renotify(hooks))),

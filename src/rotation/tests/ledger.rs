@@ -86,6 +86,8 @@ pub(super) struct Ledger {
     /// What an operator put where `initial` says.
     pub initial: Option<SecretParts>,
     pub stores: BTreeMap<StoreKey, String>,
+    /// A store that takes no other value than the one that it holds.
+    pub full: Option<StoreKey>,
     /// Of each store, how often it was written, where stores tell nothing else.
     pub writes: Option<BTreeMap<StoreKey, u32>>,
     pub consumers: Vec<Consumer>,
@@ -110,6 +112,7 @@ impl Ledger {
             tokens: Vec::new(),
             initial: None,
             stores: BTreeMap::new(),
+            full: None,
             writes: None,
             consumers: Vec::new(),
             violations: Vec::new(),
@@ -246,6 +249,10 @@ impl Ledger {
             last_used: None,
         };
         of_account.map(entry).collect()
+    }
+
+    pub fn refuses(&self, store: &StoreKey, secret: &str) -> bool {
+        self.full.as_ref() == Some(store) && self.stores.get(store).is_some_and(|held| held != secret)
     }
 
     pub fn write(&mut self, store: &StoreKey, secret: &str, now: Time) -> Option<Receipt> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
-    AccountPolicy, Credential, FilePolicy, Format, HookKind, HookPolicy, Initial, OnFailure, RenewBefore, RunPolicy,
-    StoreKind, StorePolicy, Timeouts, TokenPolicy,
+    AccountPolicy, Credential, Existing, FilePolicy, Format, HookKind, HookPolicy, Initial, OnDrift, OnFailure,
+    RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
@@ -67,7 +67,13 @@ pub(crate) fn token() -> TokenPolicy {
 pub(crate) fn store(name: &str) -> StorePolicy {
     let format = Format::Whole { newline: false };
     let file = FilePolicy { path: name.into(), mode: None, owner: None, group: None, format };
-    StorePolicy { key: name.parse().unwrap(), part: "token".into(), kind: StoreKind::File(file) }
+    StorePolicy {
+        key: name.parse().unwrap(),
+        part: "token".into(),
+        existing: Existing::Replace,
+        on_drift: OnDrift::Repair,
+        kind: StoreKind::File(file),
+    }
 }
 
 /// A secret that somebody brings.

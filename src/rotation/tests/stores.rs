@@ -7,6 +7,8 @@ use crate::names::StoreKey;
 
 use super::driver::{Sim, check};
 use super::policy;
+use crate::outcome::FailureCode;
+use crate::rotation::state::Phase;
 
 /// A token with a store that tells how often it was written, and nothing else.
 fn silent() -> (Sim, StoreKey) {
@@ -44,4 +46,47 @@ fn a_store_that_cannot_be_read_is_written_again_once_its_evidence_changed() {
     sim.run_for(Span::hours(5));
     check(&sim, "repaired");
     assert_eq!(writes(&sim, &store), 3);
+}
+
+#[test]
+fn a_store_that_can_never_hold_the_new_value_ends_the_rotation() {
+    let mut policy = policy::token();
+    policy.stores.extend([policy::store("a"), policy::store("b")]);
+    let mut sim = Sim::new(policy, policy::abilities());
+    sim.run_for(Span::days(1));
+    let full: StoreKey = "b".parse().unwrap();
+    let first = sim.world.ledger(|ledger| {
+        ledger.full = Some(full.clone());
+        ledger.stores.clone()
+    });
+    sim.run_for(Span::days(20));
+    check(&sim, "the new one is taken back, and the old one stays");
+    let now = sim.provider_now();
+    let (stores, live) = sim
+        .world
+        .ledger(|ledger| (ledger.stores.clone(), ledger.tokens.iter().filter(|token| token.lives(now)).count()));
+    assert_eq!((stores, live), (first, 1), "stores that had the new one have the old one again");
+    let Phase::Steady { current } = &sim.state().phase else { panic!("{:?}", sim.state()) };
+    assert_eq!(current.generation.number.0, 1);
+    assert_eq!(sim.state().last_failure.as_ref().map(|noted| noted.failure.code), Some(FailureCode::StoreRefused));
+
+    sim.world.ledger(|ledger| ledger.full = None);
+    sim.run_for(Span::days(2));
+    check(&sim, "rotated once the store takes it");
+    let Phase::Steady { current } = &sim.state().phase else { panic!("{:?}", sim.state()) };
+    assert!(current.generation.number.0 > 1);
+}
+
+#[test]
+fn where_the_old_secret_is_dying_the_other_stores_keep_the_new_one() {
+    let mut policy = policy::token();
+    policy.stores.extend([policy::store("a"), policy::store("b")]);
+    let mut sim = Sim::new(policy, policy::abilities());
+    sim.run_for(Span::days(1));
+    sim.world.ledger(|ledger| ledger.full = Some("b".parse().unwrap()));
+    sim.run_for(Span::days(33));
+    let now = sim.provider_now();
+    let unserved: Vec<_> =
+        sim.world.ledger(|ledger| ledger.unserved(now).into_iter().map(|it| it.store.to_string()).collect());
+    assert_eq!(unserved, ["b"], "only the store that takes nothing is without: {:?}", sim.violations());
 }

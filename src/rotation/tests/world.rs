@@ -247,7 +247,17 @@ impl Effects for Arc<World> {
 
     async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, _known: &Known) -> Outcome<Option<Receipt>> {
         let secret = delivery.parts.part(&store.part).unwrap().expose();
-        self.effect(Kind::Write, |ledger, fate, now| outcome(fate, || ledger.write(&store.key, secret, now))).await
+        self.effect(Kind::Write, |ledger, fate, now| {
+            let refused = || Outcome::Refused(Failure::new(FailureCode::StoreRefused, "it cannot hold this value"));
+            if ledger.refuses(&store.key, secret) {
+                return refused();
+            }
+            match outcome(fate, || ledger.write(&store.key, secret, now)) {
+                Outcome::Refused(_) => refused(),
+                written => written,
+            }
+        })
+        .await
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {

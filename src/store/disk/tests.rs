@@ -3,9 +3,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 use super::*;
-use crate::inventory::{Dialect, Format};
+use crate::inventory::{Dialect, Existing, Format, OnDrift};
 use crate::secret::Fingerprinter;
 use crate::store::drift::{Drift, compare};
+use crate::store::{Known, Receipt};
 
 fn slot(path: &Path, key: &str, format: Format) -> Slot {
     let file = FilePolicy { path: path.to_owned(), mode: None, owner: None, group: None, format };
@@ -24,6 +25,17 @@ fn env_store(path: &Path, key: &str, dialect: Dialect) -> Slot {
 fn with(mut slot: Slot, change: impl FnOnce(&mut FilePolicy)) -> Slot {
     change(&mut slot.file);
     slot
+}
+
+fn is_nothing(slot: &Slot) -> bool {
+    matches!(slot.look().unwrap().found, Found::Absent)
+}
+
+fn value(slot: &Slot) -> String {
+    match slot.look().unwrap().found {
+        Found::Value(secret) => secret.expose().to_owned(),
+        found => panic!("{found:?}"),
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -45,16 +57,16 @@ fn a_file_is_written_once_and_then_left_alone() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("token");
     let policy = file_store(&path);
-    policy.preflight().unwrap();
-    assert!(policy.read().unwrap().is_none());
-    done(policy.write(&Secret::new("tok-1")));
+    policy.preflight(None).unwrap();
+    assert!(is_nothing(&policy));
+    done(policy.write(&Secret::new("tok-1"), None));
     assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), ("tok-1\n", 0o600));
     let inode = fs::metadata(&path).unwrap().ino();
-    done(policy.write(&Secret::new("tok-1")));
+    done(policy.write(&Secret::new("tok-1"), None));
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "written again without need");
-    done(policy.write(&Secret::new("tok-2")));
+    done(policy.write(&Secret::new("tok-2"), None));
     assert_ne!(fs::metadata(&path).unwrap().ino(), inode);
-    assert_eq!(policy.read().unwrap().unwrap().secret.unwrap().expose(), "tok-2");
+    assert_eq!(value(&policy), "tok-2");
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "a temporary file was left");
 }
 
@@ -65,20 +77,20 @@ fn drift_of_content_and_attributes_is_seen_and_mended_by_a_write() {
     let policy = with(file_store(&path), |file| file.mode = Some(0o640));
     let fingerprints = Fingerprinter::new(&[1; 32]);
     let secret = Secret::new("tok-1");
-    let drift = || compare(&fingerprints.of(&secret), policy.read().unwrap().as_ref(), &fingerprints);
+    let drift = || compare(&fingerprints.of(&secret), &policy.look().unwrap(), &Known::default(), &fingerprints);
     assert_eq!(drift(), Drift::Missing);
-    done(policy.write(&secret));
+    done(policy.write(&secret, None));
     assert_eq!(drift(), Drift::Same);
     set_mode(&path, 0o644);
     assert_eq!(drift(), Drift::AttributesDiffer);
-    done(policy.write(&secret));
+    done(policy.write(&secret, None));
     assert_eq!((drift(), mode(&path)), (Drift::Same, 0o640));
     fs::write(&path, "tok-1").unwrap();
     assert_eq!(drift(), Drift::Same, "a newline that is asked for may be missing");
     fs::write(&path, b"\xff\xfe").unwrap();
     assert_eq!(drift(), Drift::Different);
     let elsewhere = file_store(&home.path().join("missing/token"));
-    assert!(elsewhere.read().unwrap().is_none());
+    assert!(is_nothing(&elsewhere));
 }
 
 #[test]
@@ -88,16 +100,15 @@ fn an_env_file_keeps_its_mode_and_everything_else() {
     fs::write(&path, "# mine\r\nA='x\r\nKEY=no'\r\nKEY=old\r\nB=2").unwrap();
     set_mode(&path, 0o640);
     let policy = env_store(&path, "KEY", Dialect::Systemd);
-    policy.preflight().unwrap();
-    done(policy.write(&Secret::new("a b")));
+    policy.preflight(None).unwrap();
+    done(policy.write(&Secret::new("a b"), None));
     assert_eq!(fs::read_to_string(&path).unwrap(), "# mine\r\nA='x\r\nKEY=no'\r\nKEY=\"a b\"\r\nB=2");
     assert_eq!(mode(&path), 0o640);
-    let held = policy.read().unwrap().unwrap();
-    assert_eq!((held.secret.unwrap().expose(), held.attributes_ok), ("a b", true));
-    assert!(env_store(&path, "OTHER", Dialect::Systemd).read().unwrap().is_none());
+    assert_eq!((value(&policy).as_str(), policy.look().unwrap().attributes_ok), ("a b", true));
+    assert!(is_nothing(&env_store(&path, "OTHER", Dialect::Systemd)));
 
     let fresh = home.path().join("new.env");
-    done(env_store(&fresh, "KEY", Dialect::Docker).write(&Secret::new("v")));
+    done(env_store(&fresh, "KEY", Dialect::Docker).write(&Secret::new("v"), None));
     assert_eq!((fs::read_to_string(&fresh).unwrap().as_str(), mode(&fresh)), ("KEY=v\n", 0o600));
 }
 
@@ -112,15 +123,15 @@ fn owners_are_kept_or_set() {
         return;
     }
     let policy = env_store(&path, "KEY", Dialect::Docker);
-    done(policy.write(&Secret::new("v")));
+    done(policy.write(&Secret::new("v"), None));
     let owner = || fs::metadata(&path).map(|found| (found.uid(), found.gid())).unwrap();
     assert_eq!(owner(), (64_321, 64_321));
     let policy = with(policy, |file| (file.owner, file.mode) = (Some(64_322), Some(0o400)));
-    assert!(!policy.read().unwrap().unwrap().attributes_ok);
-    policy.preflight().unwrap();
-    done(policy.write(&Secret::new("v")));
+    assert!(!policy.look().unwrap().attributes_ok);
+    policy.preflight(None).unwrap();
+    done(policy.write(&Secret::new("v"), None));
     assert_eq!((owner(), mode(&path)), ((64_322, 64_321), 0o400));
-    assert!(policy.read().unwrap().unwrap().attributes_ok);
+    assert!(policy.look().unwrap().attributes_ok);
 }
 
 #[test]
@@ -152,8 +163,8 @@ fn what_forbids_a_write_is_found_before_and_named() {
         (env("huge.env"), "more than 1048576 bytes"),
         (env("open.env"), "chmod o-rw"),
     ] {
-        let before = policy.preflight().map_or_else(|failure| failure.to_string(), |()| "fine".to_owned());
-        let Outcome::Later { failure, .. } = policy.write(&Secret::new("tok")) else {
+        let before = policy.preflight(None).map_or_else(|failure| failure.to_string(), |()| "fine".to_owned());
+        let Outcome::Later { failure, .. } = policy.write(&Secret::new("tok"), None) else {
             panic!("{}: written, or given up", policy.key);
         };
         assert_eq!(failure.code, FailureCode::StoreUnwritable);
@@ -161,7 +172,7 @@ fn what_forbids_a_write_is_found_before_and_named() {
         assert!(failure.detail.contains(sentence), "{failure}");
     }
     let named = with(env("open.env"), |file| file.mode = Some(0o644));
-    done(named.write(&Secret::new("tok")));
+    done(named.write(&Secret::new("tok"), None));
 }
 
 #[test]
@@ -177,7 +188,7 @@ fn what_the_format_cannot_hold_is_refused_for_good() {
         assert_eq!(failure.code, FailureCode::StoreRefused);
         assert!(failure.detail.contains(sentence), "{failure}");
         assert!(secret.len() < 3 || !failure.detail.contains(secret), "{failure}");
-        assert!(matches!(policy.write(&Secret::new(secret)), Outcome::Refused(_)));
+        assert!(matches!(policy.write(&Secret::new(secret), None), Outcome::Refused(_)));
     }
 }
 
@@ -193,7 +204,7 @@ fn tokens_that_share_an_env_file_do_not_lose_each_other() {
             scope.spawn(move || {
                 let policy = env_store(path, &format!("KEY_{writer}"), Dialect::Systemd);
                 for round in 0..10 {
-                    done(policy.write(&Secret::new(format!("v{round}"))));
+                    done(policy.write(&Secret::new(format!("v{round}")), None));
                 }
             });
         }
@@ -263,14 +274,14 @@ fn an_access_control_list_is_kept_and_gives_nobody_more() {
             eprintln!("SKIPPED an_access_control_list_is_kept_and_gives_nobody_more: no lists on this file system");
             return;
         }
-        policy.preflight().unwrap();
+        policy.preflight(None).unwrap();
         for secret in ["v1", "v2"] {
-            done(policy.write(&Secret::new(secret)));
+            done(policy.write(&Secret::new(secret), None));
             assert_eq!(list_of(&path), Some(reader_by_list()), "{sentence}, after {secret}");
         }
-        assert!(policy.read().unwrap().unwrap().attributes_ok, "{sentence}");
+        assert!(policy.look().unwrap().attributes_ok, "{sentence}");
         let cut = with(policy, |file| file.mode = Some(0o600));
-        let refused = cut.preflight().unwrap_err();
+        let refused = cut.preflight(None).unwrap_err();
         assert!(refused.detail.contains("setfacl -b"), "{sentence}: {refused}");
         assert_eq!(list_of(&path), Some(reader_by_list()), "{sentence}");
     }
@@ -286,12 +297,12 @@ fn a_file_keeps_the_owner_and_group_that_the_inventory_does_not_name() {
         return;
     }
     let owner = || fs::metadata(&path).map(|found| (found.uid(), found.gid())).unwrap();
-    done(file_store(&path).write(&Secret::new("v")));
+    done(file_store(&path).write(&Secret::new("v"), None));
     assert_eq!(owner(), (64_321, 64_322));
-    done(with(file_store(&path), |file| file.group = Some(64_323)).write(&Secret::new("w")));
+    done(with(file_store(&path), |file| file.group = Some(64_323)).write(&Secret::new("w"), None));
     assert_eq!(owner(), (64_321, 64_323), "what is named is done, and the rest is kept");
     set_mode(home.path(), 0o770);
-    done(file_store(&path).write(&Secret::new("x")));
+    done(file_store(&path).write(&Secret::new("x"), None));
     assert_eq!(owner().0, 0, "in a directory that a group may write to, a stranger's file may be bait");
 }
 
@@ -312,12 +323,64 @@ fn a_file_that_may_not_be_read_is_replaced_where_its_directory_allows_it() {
         rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(64_321)).unwrap();
         let fingerprints = Fingerprinter::new(&[1; 32]);
         let secret = Secret::new("v");
-        let drift = || compare(&fingerprints.of(&secret), policy.read().unwrap().as_ref(), &fingerprints);
+        let drift = || compare(&fingerprints.of(&secret), &policy.look().unwrap(), &Known::default(), &fingerprints);
         assert_eq!(drift(), Drift::Different);
-        policy.preflight().unwrap();
-        done(policy.write(&secret));
+        policy.preflight(None).unwrap();
+        done(policy.write(&secret, None));
         assert_eq!(drift(), Drift::Same);
     });
     daemon.join().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().uid(), 64_321);
+}
+
+#[test]
+fn a_strangers_value_stays_where_the_inventory_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("token");
+    let fingerprints = Fingerprinter::new(&[1; 32]);
+    let (old, new) = (Secret::new("old"), Secret::new("new"));
+    let judge = |receipt: Option<Receipt>, existing, on_drift| Judge {
+        new: Some(fingerprints.of(&new)),
+        known: Known { ours: vec![fingerprints.of(&old)], receipt },
+        existing,
+        on_drift,
+        fingerprints: fingerprints.clone(),
+    };
+    let first = judge(None, Existing::Refuse, OnDrift::Repair);
+    let later = judge(Some(Receipt::default()), Existing::Refuse, OnDrift::Report);
+    for (sentence, there, judge, stays) in [
+        ("a stranger's value at first contact", "stranger", &first, true),
+        ("a value of ours at first contact", "old", &first, false),
+        ("the new value", "new", &first, false),
+        ("a stranger's value over ours", "stranger", &later, true),
+        ("a value of ours", "old", &later, false),
+    ] {
+        for slot in [file_store(&path), env_store(&path, "KEY", Dialect::Docker)] {
+            let text = if slot.file.format.is_shared() { format!("KEY={there}\n") } else { format!("{there}\n") };
+            fs::write(&path, &text).unwrap();
+            set_mode(&path, 0o600);
+            let before = slot.preflight(Some(judge)).map_err(|failure| failure.code);
+            let outcome = slot.write(&new, Some(judge)).into_result().map_err(|failure| failure.code);
+            let expected = if stays { Err(FailureCode::StoreForeign) } else { Ok(()) };
+            assert_eq!((before, outcome), (expected, expected), "{sentence}");
+            assert_eq!(value(&slot), if stays { there } else { "new" }, "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_text_is_a_strangers() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("token");
+    let fingerprints = Fingerprinter::new(&[1; 32]);
+    let judge = Judge {
+        new: None,
+        known: Known::default(),
+        existing: Existing::Refuse,
+        on_drift: OnDrift::Repair,
+        fingerprints,
+    };
+    fs::write(&path, b"\xff\xfe").unwrap();
+    let failure = file_store(&path).preflight(Some(&judge)).unwrap_err();
+    assert_eq!(failure.code, FailureCode::StoreForeign);
 }
