@@ -307,6 +307,8 @@ impl FailureCode {
             | Code::StoreUnwritable
             | Code::StoreRefused
             | Code::StoreMismatch
+            | Code::StoreConflict
+            | Code::StoreForeign
             | Code::HookFailed
             | Code::HookTimeout
             | Code::WrongSubject

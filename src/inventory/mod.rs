@@ -38,7 +38,9 @@ pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
 pub use load::{Loaded, load, load_text};
-pub use store::{CommandPolicy, Dialect, Existing, FilePolicy, Format, OnDrift, StoreKind, StorePolicy};
+pub use store::{
+    CommandPolicy, Dialect, Existing, FilePolicy, Format, OnDrift, Pointer, StoreKind, StorePolicy, Syntax,
+};
 pub use values::is_loopback;
 
 /// Everything that the files ask for.

@@ -3,7 +3,9 @@
 //! A **target** is what is read and written as one thing: a file, whatever it holds. A **slot** is the place of one secret
 //! in it: the whole file, or a key of it. A [`StoreKey`] names a slot, a [`TargetKey`](crate::names::TargetKey) a target.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::names::{AccountName, StoreKey, TargetKey};
@@ -36,6 +38,7 @@ impl StorePolicy {
     pub fn given_to(&self) -> (Option<u32>, Option<u32>) {
         match &self.kind {
             StoreKind::File(file) => (file.owner, file.group),
+            StoreKind::Command(_) => (None, None),
         }
     }
 
@@ -120,6 +123,10 @@ pub enum Format {
     Whole { newline: bool },
     /// One variable of an env file.
     Env { key: String, dialect: Dialect },
+    /// One value of a structured document.
+    Document { syntax: Syntax, pointer: Pointer },
+    /// One entry of a Java properties file.
+    Properties { key: String },
 }
 
 impl Format {
@@ -127,7 +134,7 @@ impl Format {
     pub fn is_shared(&self) -> bool {
         match self {
             Self::Whole { .. } => false,
-            Self::Env { .. } => true,
+            Self::Env { .. } | Self::Document { .. } | Self::Properties { .. } => true,
         }
     }
 
@@ -135,8 +142,55 @@ impl Format {
     pub fn fits(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Env { dialect, .. }, Self::Env { dialect: other, .. }) => dialect == other,
-            (Self::Whole { .. }, _) | (_, Self::Whole { .. }) => false,
+            (Self::Document { syntax, .. }, Self::Document { syntax: other, .. }) => syntax == other,
+            (Self::Properties { .. }, Self::Properties { .. }) => true,
+            (Self::Whole { .. } | Self::Env { .. } | Self::Document { .. } | Self::Properties { .. }, _) => false,
         }
+    }
+}
+
+/// How a structured document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    Json,
+    Yaml,
+    Toml,
+}
+
+/// Where in a document a value is: a JSON pointer (RFC 6901) to something within the whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer(Vec<String>);
+
+impl Pointer {
+    /// Names of tables and numbers of items, from the outside in; at least one.
+    pub fn tokens(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether one of the two leads into what the other leads to.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0) || other.0.starts_with(&self.0)
+    }
+}
+
+impl FromStr for Pointer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is no pointer; write for example \"/auth/token\"");
+        let rest = text.strip_prefix('/').ok_or_else(wrong)?;
+        let token = |token: &str| {
+            let escapes =
+                token.match_indices('~').all(|(at, _)| matches!(token.as_bytes().get(at + 1), Some(b'0' | b'1')));
+            escapes.then(|| token.replace("~1", "/").replace("~0", "~")).ok_or_else(wrong)
+        };
+        rest.split('/').map(token).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
     }
 }
 

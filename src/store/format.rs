@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
-use super::env_file;
 pub use super::env_file::{Problem, Read, Text};
+use super::{document, env_file};
 use crate::inventory::Format;
 
 /// Whether the format can have a slot of this name.
@@ -12,7 +12,7 @@ pub fn check_slot(format: &Format) -> Result<(), String> {
         Format::Env { key, .. } if !env_file::is_key(key) => {
             Err(format!("\"{key}\" is no name of an environment variable"))
         }
-        Format::Whole { .. } | Format::Env { .. } => Ok(()),
+        Format::Whole { .. } | Format::Env { .. } | Format::Document { .. } | Format::Properties { .. } => Ok(()),
     }
 }
 
@@ -20,7 +20,7 @@ pub fn check_slot(format: &Format) -> Result<(), String> {
 pub fn check_value(value: &str, format: &Format) -> Result<(), String> {
     check_slot(format)?;
     match format {
-        Format::Whole { .. } => Ok(()),
+        Format::Whole { .. } | Format::Document { .. } | Format::Properties { .. } => Ok(()),
         Format::Env { dialect, .. } => env_file::encode(value, *dialect).map(drop),
     }
 }
@@ -33,6 +33,8 @@ pub fn get(document: &[u8], format: &Format) -> Result<Read, Problem> {
             Ok(Read::Value(Zeroizing::new(value.to_vec())))
         }
         Format::Env { key, dialect } => env_file::get(document, key, *dialect),
+        Format::Document { syntax, pointer } => document::get(document, *syntax, pointer),
+        Format::Properties { key } => document::get_property(document, key),
     }
 }
 
@@ -48,5 +50,7 @@ pub fn set(document: &[u8], value: &str, format: &Format) -> Result<Text, Proble
             Ok(text)
         }
         Format::Env { key, dialect } => env_file::set(document, key, value, *dialect),
+        Format::Document { syntax, pointer } => document::set(document, *syntax, pointer, value),
+        Format::Properties { key } => document::set_property(document, key, value),
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod command;
 pub mod disk;
+pub mod document;
 pub mod drift;
 pub mod env_file;
 pub mod format;

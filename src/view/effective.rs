@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::clock::Span;
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
-    AccountPolicy, Credential, DaemonSettings, Dialect, Format, HookPolicy, Inventory, ListenAuth, LogFormat,
-    OnFailure, RenewBefore, StoreKind, StorePolicy, TokenPolicy, is_loopback,
+    AccountPolicy, Credential, DaemonSettings, Dialect, Existing, FilePolicy, Format, HookKind, HookPolicy, Inventory,
+    ListenAuth, LogFormat, OnDrift, OnFailure, RenewBefore, StoreKind, StorePolicy, Syntax, TokenPolicy, is_loopback,
 };
 use crate::secret::SecretSource;
 use crate::text::Paint;
@@ -219,10 +219,39 @@ fn token(policy: &TokenPolicy, origins: &Origins) -> Section {
 }
 
 fn store(policy: &StorePolicy) -> Value {
-    let StoreKind::File(file) = &policy.kind;
-    let mut table = Map::new();
+    let existing = match policy.existing {
+        Existing::Refuse => "refuse",
+        Existing::Replace => "replace",
+    };
+    let on_drift = match policy.on_drift {
+        OnDrift::Repair => "repair",
+        OnDrift::Report => "report",
+    };
+    let common = [("part", json!(policy.part)), ("existing", json!(existing)), ("on-drift", json!(on_drift))];
+    let own = match &policy.kind {
+        StoreKind::File(policy) => file(policy),
+        StoreKind::Command(command) => {
+            // Its key is the text that the inventory has, after the word for the kind.
+            let target = command.target.as_str().trim_start_matches("command:");
+            vec![
+                ("kind", Some(json!("command"))),
+                ("name", Some(json!(command.name))),
+                ("target", Some(json!(target))),
+                ("write", Some(json!(command.write))),
+                ("read", command.read.as_ref().map(|argv| json!(argv))),
+                ("timeout", Some(json!(std_span(command.timeout)))),
+                ("pass-env", Some(json!(command.pass_env))),
+            ]
+        }
+    };
+    let common = common.map(|(key, value)| (key, Some(value)));
+    let table = own.into_iter().chain(common).filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(table.collect())
+}
+
+fn file(file: &FilePolicy) -> Vec<(&'static str, Option<Value>)> {
     let (kind, own) = match &file.format {
-        Format::Whole { newline } => ("file", [("newline", Some(json!(newline))), ("dialect", None)]),
+        Format::Whole { newline } => ("file", vec![("newline", json!(newline))]),
         Format::Env { key, dialect } => {
             let dialect = match dialect {
                 Dialect::Systemd => "systemd",
@@ -230,19 +259,27 @@ fn store(policy: &StorePolicy) -> Value {
                 Dialect::Dotenv => "dotenv",
                 Dialect::PosixSh => "posix-sh",
             };
-            ("env-file", [("key", Some(json!(key))), ("dialect", Some(json!(dialect)))])
+            ("env-file", vec![("key", json!(key)), ("dialect", json!(dialect))])
         }
+        Format::Document { syntax, pointer } => {
+            let kind = match syntax {
+                Syntax::Json => "json",
+                Syntax::Yaml => "yaml",
+                Syntax::Toml => "toml",
+            };
+            (kind, vec![("pointer", json!(pointer.to_string()))])
+        }
+        Format::Properties { key } => ("properties", vec![("key", json!(key))]),
     };
-    let common = [
+    let mut keys = vec![
         ("kind", Some(json!(kind))),
         ("path", Some(path(&file.path))),
         ("mode", file.mode.map(|mode| json!(format!("{mode:04o}")))),
         ("owner", file.owner.map(|owner| json!(owner.to_string()))),
         ("group", file.group.map(|group| json!(group.to_string()))),
-        ("part", Some(json!(policy.part))),
     ];
-    table.extend(common.into_iter().chain(own).filter_map(|(key, value)| Some((key.to_owned(), value?))));
-    Value::Object(table)
+    keys.extend(own.into_iter().map(|(key, value)| (key, Some(value))));
+    keys
 }
 
 fn hook(policy: &HookPolicy) -> Value {
@@ -251,8 +288,9 @@ fn hook(policy: &HookPolicy) -> Value {
         OnFailure::Rollback => "rollback",
         OnFailure::Continue => "continue",
     };
+    let HookKind::Run(run) = &policy.kind;
     json!({
-        "run": policy.run, "timeout": std_span(policy.timeout), "on-failure": on_failure, "pass-env": policy.pass_env,
+        "run": run.argv, "timeout": std_span(policy.timeout), "on-failure": on_failure, "pass-env": run.pass_env,
     })
 }
 

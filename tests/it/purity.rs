@@ -20,6 +20,7 @@ const PURE: &[&str] = &[
     "provider",
     "report",
     "rotation",
+    "store/document",
     "store/drift.rs",
     "store/env_file",
     "store/format.rs",

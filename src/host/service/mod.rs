@@ -58,7 +58,7 @@ impl Needs {
     pub fn of(inventory: &Inventory) -> Self {
         let mut needs = Self::default();
         for token in inventory.tokens.values() {
-            let asked = token.hooks.iter().filter_map(|hook| asked(&hook.run));
+            let asked = token.hooks.iter().filter_map(|hook| asked(hook.command()?));
             let units: BTreeSet<String> =
                 asked.filter(|asked| PERMITTED.contains(&asked.verb)).flat_map(|asked| asked.units).collect();
             for store in &token.stores {

@@ -4,7 +4,7 @@ use std::env;
 
 use super::*;
 use crate::clock::Span;
-use crate::inventory::{Format, StoreKind, defaults};
+use crate::inventory::{Format, HookKind, StoreKind, defaults};
 
 /// A Saturday noon in 2026: gaps in cron expressions are measured from here.
 fn now() -> Time {
@@ -149,7 +149,7 @@ fn the_reference_says_the_defaults_that_the_code_has() {
     assert_eq!(token.drift_every, defaults::DRIFT_EVERY);
     assert_eq!(token.schedule.as_ref().unwrap().timezone(), defaults::TIMEZONE);
     assert!(!token.paused);
-    let [file, env_file, command] = &token.stores[..] else { panic!("{:?}", token.stores) };
+    let [file, env_file, _, command] = &token.stores[..] else { panic!("{:?}", token.stores) };
     assert_eq!(file.part, crate::secret::TOKEN_PART);
     assert_eq!((file.existing, file.on_drift), (defaults::EXISTING, defaults::ON_DRIFT));
     assert_eq!((command.key.as_str(), command.existing), ("command:team/controller", defaults::EXISTING_REMOTE));
@@ -418,8 +418,9 @@ fn services_of_people_are_told_through_their_own_manager() {
     let loaded = load_text(&path, &text, &environment, now());
     let inventory = loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
     let hook = &inventory.tokens[&"ci".parse().unwrap()].hooks[0];
-    assert_eq!(hook.run, ["systemctl", "--user", "try-restart", "ci.service"]);
-    assert_eq!(hook.pass_env, ["XDG_RUNTIME_DIR"]);
+    assert_eq!(hook.command().unwrap(), ["systemctl", "--user", "try-restart", "ci.service"]);
+    let HookKind::Run(run) = &hook.kind;
+    assert_eq!(run.pass_env, ["XDG_RUNTIME_DIR"]);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::document::{Located, Spot};
 use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, StoreKindSpec, StoreSpec};
-use crate::inventory::{AccountPolicy, CommandPolicy, FilePolicy, Format, StoreKind, StorePolicy, defaults, values};
+use crate::inventory::{
+    AccountPolicy, CommandPolicy, FilePolicy, Format, Pointer, StoreKind, StorePolicy, Syntax, defaults, values,
+};
 use crate::names::{AccountName, TargetKey};
 use crate::secret::TOKEN_PART;
 
@@ -162,6 +164,26 @@ impl<'c> Targets<'c> {
                 self.claim_slot(&normal, target, &key.value, &file, writer)?;
                 Some((format!("env-{text}#{}", key.value), file))
             }
+            FormatSpec::Document { syntax, pointer } => {
+                let writer = Writer { spot: pointer.spot, ..writer };
+                let slot = pointer.value.to_string();
+                self.claim_slot(&normal, target, &slot, &file, writer)?;
+                let kind = match syntax {
+                    Syntax::Json => "json",
+                    Syntax::Yaml => "yaml",
+                    Syntax::Toml => "toml",
+                };
+                Some((format!("{kind}:{}#{slot}", normal.display()), file))
+            }
+            FormatSpec::Properties { key } => {
+                if key.value.is_empty() {
+                    self.context.report.error(key.spot, format!("`key` of a store of {what} is empty"));
+                    return None;
+                }
+                let writer = Writer { spot: key.spot, ..writer };
+                self.claim_slot(&normal, target, &key.value, &file, writer)?;
+                Some((format!("properties:{}#{}", normal.display(), key.value), file))
+            }
         }
     }
 
@@ -206,6 +228,10 @@ impl<'c> Targets<'c> {
                 key: key.value.clone(),
                 dialect: dialect.as_ref().map_or(defaults::DIALECT, |dialect| dialect.value),
             },
+            FormatSpec::Document { syntax, pointer } => {
+                Format::Document { syntax: *syntax, pointer: pointer.value.clone() }
+            }
+            FormatSpec::Properties { key } => Format::Properties { key: key.value.clone() },
         };
         let mode = spec.mode.as_ref().map(|mode| mode.value);
         Some(FilePolicy { path, mode, owner: user, group, format })
@@ -274,13 +300,21 @@ impl<'c> Targets<'c> {
             context.collision(path.display(), taken.get(), &writer);
             return None;
         };
-        if let Some(other) = slots.get(slot) {
+        // Of a document, a value and what it is within are one.
+        let within = |known: &String| match (&file.format, known.parse::<Pointer>()) {
+            (Format::Document { pointer, .. }, Ok(known)) => pointer.overlaps(&known),
+            _ => false,
+        };
+        if let Some(other) = slots.get(slot).or_else(|| slots.iter().find(|(known, _)| within(known)).map(|(_, it)| it))
+        {
             let message = twice(&writer, &format!("key {slot} of {}", path.display()), other);
             context.clash(writer.spot, message, other.spot);
             return None;
         }
         if !agreed.format.fits(&file.format) {
-            let message = format!("{} writes {} in another dialect than {}", writer.what, path.display(), first.what);
+            let env = matches!((&agreed.format, &file.format), (Format::Env { .. }, Format::Env { .. }));
+            let way = if env { "dialect" } else { "format" };
+            let message = format!("{} writes {} in another {way} than {}", writer.what, path.display(), first.what);
             context.clash(writer.spot, message, first.spot);
         }
         if differ(agreed.mode, file.mode) || differ(agreed.owner, file.owner) || differ(agreed.group, file.group) {

@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use crate::clock::Time;
 use crate::document::{Found, Located, Reader, Spot};
-use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, values};
+use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, Pointer, Syntax, values};
 use crate::names::{RemoteId, TokenName};
 use crate::secret::SecretSource;
 
@@ -93,6 +93,8 @@ pub struct OwnerSpec {
 pub enum FormatSpec {
     Whole { newline: Option<bool> },
     Env { key: Located<String>, dialect: Option<Located<Dialect>> },
+    Document { syntax: Syntax, pointer: Located<Pointer> },
+    Properties { key: Located<String> },
 }
 
 /// One of `hooks`.
@@ -195,7 +197,7 @@ fn expires(table: &Reader<'_>) -> Option<Located<Time>> {
 fn short_stores(reader: &Reader<'_>) -> Vec<StoreSpec> {
     let plain = |path, format| {
         let file = FileSpec { path, mode: None, owner: None, group: None, format };
-        StoreSpec { part: None, kind: StoreKindSpec::File(file) }
+        StoreSpec { part: None, existing: None, on_drift: None, kind: StoreKindSpec::File(file) }
     };
     let file = reader.string("file").map(|path| plain(path, FormatSpec::Whole { newline: None }));
     let env = short::env(reader).map(|(path, key)| plain(path, FormatSpec::Env { key, dialect: None }));
@@ -207,9 +209,19 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     enum Kind {
         File,
         EnvFile,
+        Document(Syntax),
+        Properties,
         Command,
     }
-    const KINDS: [(&str, Kind); 3] = [("file", Kind::File), ("env-file", Kind::EnvFile), ("command", Kind::Command)];
+    const KINDS: [(&str, Kind); 7] = [
+        ("file", Kind::File),
+        ("env-file", Kind::EnvFile),
+        ("json", Kind::Document(Syntax::Json)),
+        ("yaml", Kind::Document(Syntax::Yaml)),
+        ("toml", Kind::Document(Syntax::Toml)),
+        ("properties", Kind::Properties),
+        ("command", Kind::Command),
+    ];
     const EXISTING: [(&str, Existing); 2] = [("refuse", Existing::Refuse), ("replace", Existing::Replace)];
     const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("report", OnDrift::Report)];
     reader.required("kind");
@@ -224,6 +236,18 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
             file(&reader, |reader| Some(FormatSpec::Whole { newline: newline(reader) })).map(StoreKindSpec::File)
         }
         Kind::EnvFile => file(&reader, variable).map(StoreKindSpec::File),
+        Kind::Document(syntax) => {
+            let value = |reader: &Reader<'_>| {
+                reader.required("pointer");
+                let pointer = reader.parsed("pointer", str::parse);
+                pointer.map(|pointer| FormatSpec::Document { syntax, pointer })
+            };
+            file(&reader, value).map(StoreKindSpec::File)
+        }
+        Kind::Properties => {
+            let entry = |reader: &Reader<'_>| reader.required_string("key").map(|key| FormatSpec::Properties { key });
+            file(&reader, entry).map(StoreKindSpec::File)
+        }
         Kind::Command => program(&reader).map(StoreKindSpec::Command),
     };
     reader.finish();

@@ -39,6 +39,8 @@ case "$1" in
 esac
 "#;
 
+const NEW: &str = "a-new-secret-of-some-length";
+
 struct Service {
     home: tempfile::TempDir,
     fingerprints: Fingerprinter,
@@ -133,15 +135,15 @@ fn told(outcome: &Outcome<Receipt>) -> (&'static str, Option<FailureCode>) {
 #[tokio::test]
 async fn a_value_is_written_once_and_read_back() {
     let service = Service::new();
-    service.slot(Duration::from_secs(20)).preflight(Some(&service.judge("new", None))).await.unwrap();
-    let Outcome::Done(told) = service.write("new", None).await else { panic!("not written") };
-    assert_eq!((told, service.holds().as_str()), (receipt("1"), "new"));
-    assert!(matches!(service.write("new", Some(receipt("1"))).await, Outcome::Done(_)));
+    service.slot(Duration::from_secs(20)).preflight(Some(&service.judge(NEW, None))).await.unwrap();
+    let Outcome::Done(told) = service.write(NEW, None).await else { panic!("not written") };
+    assert_eq!((told, service.holds().as_str()), (receipt("1"), NEW));
+    assert!(matches!(service.write(NEW, Some(receipt("1"))).await, Outcome::Done(_)));
     assert_eq!(service.writes(), 1, "what is there already is not written again");
     let log = fs::read_to_string(service.at("log")).unwrap();
     let delivery = |line: &&str| line.starts_with("write db ") && line.split(' ').nth(2).unwrap().len() == 32;
     assert!(log.lines().any(|line| delivery(&line)), "{log}");
-    assert!(!log.contains("new"), "the secret is on standard input and nowhere else: {log}");
+    assert!(!log.contains(NEW), "the secret is on standard input and nowhere else: {log}");
 }
 
 #[tokio::test]
@@ -152,25 +154,25 @@ async fn every_fault_leaves_the_value_of_somebody() {
         ("tried again later", "old", "later", ("later", Some(StoreUnwritable)), "old"),
         ("never takes the value", "old", "refused", ("refused", Some(StoreRefused)), "old"),
         ("somebody else was faster", "old", "conflict", ("later", Some(StoreForeign)), "stranger"),
-        ("written, and the answer lost", "old", "lost", ("unknown", Some(StoreUnwritable)), "new"),
+        ("written, and the answer lost", "old", "lost", ("unknown", Some(StoreUnwritable)), NEW),
         ("not written, and no answer", "old", "nothing", ("unknown", Some(StoreUnwritable)), "old"),
         ("another value is read back", "old", "other", ("unknown", Some(StoreMismatch)), "something-else"),
         ("acknowledged and dropped", "old", "dropped", ("unknown", Some(StoreMismatch)), "old"),
         ("a stranger's value", "stranger", "", ("later", Some(StoreForeign)), "stranger"),
-        ("no fault", "old", "", ("done", None), "new"),
+        ("no fault", "old", "", ("done", None), NEW),
     ] {
         let service = Service::new();
         service.has("value", there);
         service.has("fault", fault);
-        let outcome = service.write("new", Some(receipt("0"))).await;
+        let outcome = service.write(NEW, Some(receipt("0"))).await;
         assert_eq!(told(&outcome), expected, "{sentence}: {outcome:?}");
         assert_eq!(service.holds(), holds, "{sentence}");
         let failure = outcome.into_result().err().map(|failure| failure.detail).unwrap_or_default();
-        assert!(!failure.contains("not new"), "a secret that the program says is struck out: {failure}");
+        assert!(!failure.contains(NEW), "a secret that the program says is struck out: {failure}");
         // The next attempt looks first: nothing is written twice.
-        if holds == "new" {
+        if holds == NEW {
             let before = service.writes();
-            assert_eq!(told(&service.write("new", Some(receipt("0"))).await).0, "done", "{sentence}");
+            assert_eq!(told(&service.write(NEW, Some(receipt("0"))).await).0, "done", "{sentence}");
             assert_eq!(service.writes(), before, "{sentence}");
         }
     }
@@ -183,7 +185,7 @@ async fn a_service_that_is_down_is_found_out_before_the_mint() {
     let failure = service.slot(Duration::from_secs(20)).preflight(None).await.unwrap_err();
     assert_eq!(failure.code, FailureCode::StoreUnwritable);
     assert!(failure.detail.ends_with("ended with exit status 1: 503 from the service"), "{failure}");
-    assert_eq!(told(&service.write("new", None).await).0, "later");
+    assert_eq!(told(&service.write(NEW, None).await).0, "later");
     let mut missing = service.slot(Duration::from_secs(20));
     missing.command.write = vec!["/missing/service".to_owned()];
     assert!(missing.check_programs().unwrap_err().detail.contains("/missing/service cannot be started"));
@@ -194,7 +196,7 @@ async fn a_strangers_value_is_found_before_the_mint() {
     let service = Service::new();
     service.has("value", "stranger");
     let preflight = async |receipt| {
-        let judge = Judge { new: None, ..service.judge("new", receipt) };
+        let judge = Judge { new: None, ..service.judge(NEW, receipt) };
         service.slot(Duration::from_secs(20)).preflight(Some(&judge)).await.map_err(|failure| failure.code)
     };
     assert_eq!(preflight(None).await, Err(FailureCode::StoreForeign));
@@ -206,7 +208,7 @@ async fn a_strangers_value_is_found_before_the_mint() {
 async fn a_write_that_hangs_is_killed_and_of_unknown_outcome() {
     let service = Service::new();
     service.has("fault", "slow");
-    let outcome = service.write_within("new", None, Duration::from_secs(1)).await;
+    let outcome = service.write_within(NEW, None, Duration::from_secs(1)).await;
     let Outcome::Unknown(failure) = outcome else { panic!("{outcome:?}") };
     assert!(failure.detail.ends_with("took longer than 1s and was killed"), "{failure}");
 }
@@ -218,10 +220,10 @@ async fn of_a_store_that_shows_nothing_the_receipt_counts() {
     let Outcome::Done(first) = service.write("old", None).await else { panic!("not written") };
     assert_eq!(first, receipt("1"));
     service.has("fault", "dropped");
-    let dropped = service.write("new", Some(first.clone())).await;
+    let dropped = service.write(NEW, Some(first.clone())).await;
     assert_eq!(told(&dropped), ("unknown", Some(FailureCode::StoreMismatch)), "its state is what it was before");
-    let Outcome::Done(second) = service.write("new", Some(first.clone())).await else { panic!("not written") };
-    assert_eq!((second, service.holds().as_str()), (receipt("2"), "new"));
+    let Outcome::Done(second) = service.write(NEW, Some(first.clone())).await else { panic!("not written") };
+    assert_eq!((second, service.holds().as_str()), (receipt("2"), NEW));
     service.has("count", "7");
     let stranger = service.write("newer", Some(first)).await;
     assert_eq!(told(&stranger), ("later", Some(FailureCode::StoreForeign)), "somebody else wrote");
@@ -238,7 +240,7 @@ async fn slots_of_one_target_take_turns() {
         let mut slot = service.slot(Duration::from_secs(20));
         slot.command.read = None;
         slot.command.write = vec![service.at("service").display().to_string(), name.to_owned()];
-        let parts = SecretParts::new(Secret::new("new"));
+        let parts = SecretParts::new(Secret::new(NEW));
         let token = "gps".parse().unwrap();
         let delivery = Delivery {
             token: &token,
@@ -247,7 +249,7 @@ async fn slots_of_one_target_take_turns() {
             rotation: RotationId::new([0; 6]),
             parts: &parts,
         };
-        slot.write(&Secret::new("new"), &delivery, &service.judge("new", None)).await
+        slot.write(&Secret::new(NEW), &delivery, &service.judge(NEW, None)).await
     };
     let (a, b, c) = tokio::join!(write("a"), write("b"), write("c"));
     for outcome in [a, b, c] {

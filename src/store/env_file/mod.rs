@@ -35,7 +35,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(line: usize, what: impl Into<String>) -> Self {
+    pub(in crate::store) fn new(line: usize, what: impl Into<String>) -> Self {
         Self { line, what: what.into() }
     }
 }

@@ -199,7 +199,7 @@ fn a_token_has_a_condition_in_one_word() {
                 second()[0].clone(),
                 second()[1].clone(),
                 second()[2].clone(),
-                Event::StoreWritten { store: key(&policy) },
+                Event::StoreWritten { store: key(&policy), receipt: None },
             ]),
             Condition::Busy,
         ),

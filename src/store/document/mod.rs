@@ -1,0 +1,133 @@
+//! Editing one value of a structured document, leaving every other byte as it is.
+//!
+//! Each syntax finds the place of a value, and says what a missing one needs; the edit itself is one replacement of bytes.
+//! What its reader would not read back as written, or reads otherwise anywhere else, is refused instead of written.
+//!
+//! Pure: bytes in, bytes out.
+
+mod json;
+mod properties;
+#[cfg(test)]
+mod tests;
+mod toml;
+mod yaml;
+
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+use super::env_file::{Problem, Read, Text};
+use crate::inventory::{Pointer, Syntax};
+
+/// One replacement.
+#[derive(Debug)]
+struct Edit {
+    span: Range<usize>,
+    /// What stands there afterwards; holds the secret.
+    text: Zeroizing<String>,
+}
+
+impl Edit {
+    fn new(span: Range<usize>, text: impl Into<String>) -> Self {
+        Self { span, text: Zeroizing::new(text.into()) }
+    }
+
+    fn apply(&self, document: &[u8]) -> Text {
+        let mut edited = Zeroizing::new(Vec::with_capacity(document.len() + self.text.len()));
+        edited.extend_from_slice(&document[..self.span.start]);
+        edited.extend_from_slice(self.text.as_bytes());
+        edited.extend_from_slice(&document[self.span.end..]);
+        edited
+    }
+}
+
+/// What is at `pointer`.
+pub fn get(document: &[u8], syntax: Syntax, pointer: &Pointer) -> Result<Read, Problem> {
+    match syntax {
+        Syntax::Json => json::get(text(document)?, pointer),
+        Syntax::Yaml => yaml::get(text(document)?, pointer),
+        Syntax::Toml => toml::get(text(document)?, pointer),
+    }
+}
+
+/// The document with `value` at `pointer`.
+pub fn set(document: &[u8], syntax: Syntax, pointer: &Pointer, value: &str) -> Result<Text, Problem> {
+    if matches!(get(document, syntax, pointer)?, Read::Value(found) if *found == *value.as_bytes()) {
+        return Ok(Zeroizing::new(document.to_vec()));
+    }
+    let text = text(document)?;
+    let edited = match syntax {
+        Syntax::Json => json::edit(text, pointer, value)?.apply(document),
+        Syntax::Yaml => {
+            let edited = yaml::edit(text, pointer, value)?.apply(document);
+            yaml::check(text, str::from_utf8(&edited).unwrap_or_default(), pointer)?;
+            edited
+        }
+        Syntax::Toml => toml::set(text, pointer, value)?,
+    };
+    confirmed(edited, |edited| get(edited, syntax, pointer), value)
+}
+
+/// What the property `key` of a Java properties file holds.
+pub fn get_property(document: &[u8], key: &str) -> Result<Read, Problem> {
+    properties::get(document, key)
+}
+
+/// The properties file with `key` set to `value`.
+pub fn set_property(document: &[u8], key: &str, value: &str) -> Result<Text, Problem> {
+    if matches!(get_property(document, key)?, Read::Value(found) if *found == *value.as_bytes()) {
+        return Ok(Zeroizing::new(document.to_vec()));
+    }
+    let edited = properties::edit(document, key, value)?.apply(document);
+    confirmed(edited, |edited| get_property(edited, key), value)
+}
+
+/// The reader has the last word: what it would not read back is not written.
+fn confirmed(edited: Text, read: impl FnOnce(&[u8]) -> Result<Read, Problem>, value: &str) -> Result<Text, Problem> {
+    match read(&edited)? {
+        Read::Value(found) if *found == *value.as_bytes() => Ok(edited),
+        _ => Err(Problem::new(1, "its reader would not read the value back as it was written")),
+    }
+}
+
+fn text(document: &[u8]) -> Result<&str, Problem> {
+    str::from_utf8(document).map_err(|error| {
+        let line = line_of(document, error.valid_up_to());
+        Problem::new(line, "it is not UTF-8")
+    })
+}
+
+/// The number of the line that `at` stands on, counted from 1.
+fn line_of(document: &[u8], at: usize) -> usize {
+    1 + document[..at.min(document.len())].iter().filter(|byte| **byte == b'\n').count()
+}
+
+fn found(value: &str) -> Read {
+    Read::Value(Zeroizing::new(value.as_bytes().to_vec()))
+}
+
+/// What stands where a value is to be has parts of its own.
+fn compound(document: &str, at: usize, pointer: &Pointer) -> Problem {
+    Problem::new(line_of(document.as_bytes(), at), format!("{pointer} is a table or a list, which is not replaced"))
+}
+
+/// Text within double quotes, as JSON and YAML both read it.
+fn quoted(text: &str) -> Zeroizing<String> {
+    let mut quoted = Zeroizing::new(String::with_capacity(text.len() + 2));
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
+                // All of them are in the basic plane.
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
