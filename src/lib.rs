@@ -35,7 +35,7 @@
 //! | Where is a secret exposed? | [`secret::Secret::expose`] is called in the files that a test lists, `tests/it/structure.rs` |
 //! | Which inventory does a command mean, and where is its journal? | [`inventory::environment`] |
 //! | How is a changed inventory applied? | [`daemon::reload`], woken by [`daemon::watch`] |
-//! | How does a rate limit work? | [`account::limit`]: the inventory's rate, and what the provider asks for |
+//! | How does a rate limit work? | [`endpoint::limit`]: the inventory's rate, and what the provider asks for |
 //!
 //! # Every module, from the top down
 //!
@@ -55,9 +55,10 @@
 //! | [`report`] | data that leaves the process: status, explanation, audit, results |
 //! | [`rotation`] | the life of a token: decide, act, journal, apply |
 //! | [`journal`] | what happened, durably: records, states, sealed secrets |
-//! | [`account`] | speaking to a provider: requests, limits, credentials, listings; the pool of all accounts |
+//! | [`account`] | a provider at an endpoint: its operations, its listings; the pool of all accounts |
 //! | [`store`] | where secrets go: files, env files |
 //! | [`hook`] | programs that are told of a new secret |
+//! | [`endpoint`] | one address with one credential: when a request may leave, TLS, sessions, health |
 //! | [`host`] | what the machine around the daemon lets it do |
 //! | [`durable`] | safe replacement of files |
 //! | [`inventory`] | what should exist: accounts and tokens, resolved from the configuration |
@@ -90,8 +91,8 @@
 //!    lists: those that load files, sign requests, and run what was decided. The test reads every other file.
 //! 2. Every effect of a rotation goes through [`rotation::effects::Effects`], and only [`rotation::run`] and
 //!    [`rotation::act`] call it: daemon, command line and tests drive the same loop.
-//! 3. Only [`journal`] writes the journal, only [`durable`] replaces files of others, only [`account`] speaks to
-//!    providers.
+//! 3. Only [`journal`] writes the journal, only [`durable`] replaces files of others, only [`endpoint`] sends
+//!    requests to providers.
 //! 4. A [`secret::Secret`] is exposed where requests are built, stores are written, secrets are sealed, hashed,
 //!    compared and removed from texts. A test lists the files.
 //! 5. A provider definition can name paths, headers and fields. It cannot run code, reach another host, or place a
@@ -125,6 +126,7 @@ pub mod timing;
 
 // What exists, what happened, what comes next.
 pub mod account;
+pub mod endpoint;
 pub mod journal;
 pub mod rotation;
 pub mod trial;

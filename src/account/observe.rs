@@ -1,7 +1,8 @@
 //! What a provider lists of an account's tokens: gathered page by page, in a form that a hundred thousand tokens are
 //! looked up in quickly.
 
-use super::{Account, Job};
+use super::Account;
+use super::operations::Job;
 use crate::clock::{Clock, Span, Time};
 use crate::names::{Marker, RemoteId};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -104,7 +105,7 @@ impl Listing {
 impl<C: Clock> Account<C> {
     /// Everything that the provider lists, all pages of it. A listing that fails half-way is no listing.
     pub async fn list(&self, params: &Params) -> Outcome<Listing> {
-        let at = self.0.clock.now();
+        let at = self.endpoint.now();
         let mut entries = Vec::new();
         let mut cursors: Vec<Cursor> = Vec::new();
         let complete = loop {
@@ -122,7 +123,9 @@ impl<C: Clock> Account<C> {
             match page.next {
                 None => break page.whole,
                 Some(next) if cursors.contains(&next) => {
-                    return self.failed(Failure::new(FailureCode::NotUnderstood, "the listing's pages go in a circle"));
+                    return self
+                        .endpoint
+                        .failed(Failure::new(FailureCode::NotUnderstood, "the listing's pages go in a circle"));
                 }
                 Some(_) if !page.whole || cursors.len() + 1 >= MAX_PAGES || entries.len() >= MAX_ENTRIES => {
                     break false;
@@ -130,8 +133,8 @@ impl<C: Clock> Account<C> {
                 Some(next) => cursors.push(next),
             }
         };
-        let leaves_out = self.0.policy.provider.listing_leaves_out();
-        Outcome::Done(Listing::new(at, entries, self.clock().skew(), complete).leaving_out(leaves_out))
+        let leaves_out = self.policy.provider.listing_leaves_out();
+        Outcome::Done(Listing::new(at, entries, self.endpoint.clock().skew(), complete).leaving_out(leaves_out))
     }
 
     /// One page. A page after the first is waited for until `latest`, and asked for again when it is put off until then.

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use crate::account::endpoint::{Bounds, Endpoint, EndpointKey};
-use crate::account::{Account, Listing, Workshop};
+use crate::account::{Account, Listing};
 use crate::clock::{Clock, Time};
+use crate::endpoint::Workshop;
+use crate::endpoint::shared::{Bounds, EndpointKey, Shared};
 use crate::event;
 use crate::inventory::{AccountPolicy, Credential, Inventory};
 use crate::names::{AccountName, TokenName};
@@ -117,12 +118,12 @@ impl<C: Clock> Accounts<C> {
         let now = self.clock.now();
         let mut bounds: HashMap<EndpointKey, Bounds> = HashMap::new();
         for policy in inventory.accounts.values() {
-            let own = Bounds::of(policy);
-            bounds.entry(EndpointKey::of(policy)).and_modify(|all| *all = all.and(own)).or_insert(own);
+            let own = Bounds::of(&policy.endpoint);
+            bounds.entry(EndpointKey::of(&policy.endpoint)).and_modify(|all| *all = all.and(own)).or_insert(own);
         }
         let mut endpoints: HashMap<_, _> = old
             .values()
-            .filter_map(|member| member.endpoint())
+            .filter_map(|member| member.shared())
             .map(|endpoint| (endpoint.key().clone(), Arc::clone(endpoint)))
             .collect();
         // What of it ends with this update is known where an account comes back to it.
@@ -131,7 +132,7 @@ impl<C: Clock> Accounts<C> {
         }
         let mut made = HashMap::new();
         for (name, policy) in policies {
-            let roots = policy.roots().and_then(|source| roots.get(&source).cloned());
+            let roots = policy.endpoint.roots().and_then(|source| roots.get(&source).cloned());
             let before = old.get(&name);
             if before.is_none_or(|member| *member.policy != *policy || member.roots != roots) {
                 made.insert(name, Arc::new(self.member(policy, roots, before, &bounds, &mut endpoints, now)));
@@ -151,22 +152,22 @@ impl<C: Clock> Accounts<C> {
         roots: Option<Result<TrustRoots, TrustError>>,
         before: Option<&Arc<Member<C>>>,
         bounds: &HashMap<EndpointKey, Bounds>,
-        endpoints: &mut HashMap<EndpointKey, Arc<Endpoint>>,
+        endpoints: &mut HashMap<EndpointKey, Arc<Shared>>,
         now: Time,
     ) -> Member<C> {
-        let key = EndpointKey::of(&policy);
-        let stayed = before.filter(|before| before.endpoint().is_some_and(|endpoint| *endpoint.key() == key));
+        let key = EndpointKey::of(&policy.endpoint);
+        let stayed = before.filter(|before| before.shared().is_some_and(|endpoint| *endpoint.key() == key));
         let client = if let Some(account) = stayed.and_then(|stayed| stayed.client.as_ref().ok()) {
-            Ok(account.changed(Arc::clone(&policy), roots.as_ref()))
+            Ok(account.changed(Arc::clone(&policy), Arc::clone(&self.keyring), roots.as_ref()))
         } else {
             let endpoint = endpoints.get(&key).cloned().map_or_else(
                 || {
-                    let managed = match &policy.credential {
+                    let managed = match &policy.endpoint.credential {
                         Credential::Token(token) => Some(self.managed(token).subscribe()),
                         Credential::Secret(_) | Credential::Basic { .. } | Credential::Nothing => None,
                     };
-                    let bounds = bounds.get(&key).copied().unwrap_or(Bounds::of(&policy));
-                    self.workshop.endpoint(&policy, bounds, managed, now)
+                    let bounds = bounds.get(&key).copied().unwrap_or(Bounds::of(&policy.endpoint));
+                    self.workshop.shared(&policy.endpoint, bounds, managed, now)
                 },
                 Ok,
             );
@@ -209,7 +210,7 @@ impl<C: Clock> Accounts<C> {
     /// Writes down the limits of all accounts, for the next start.
     pub async fn write_limits(&self) {
         let now = self.clock.now();
-        for endpoint in self.all().values().filter_map(|member| member.endpoint()) {
+        for endpoint in self.all().values().filter_map(|member| member.shared()) {
             endpoint.note(now);
         }
         self.workshop.limits().save().await;
@@ -270,7 +271,7 @@ impl<C: Clock> Accounts<C> {
 
 /// Reads the trust roots of `policies`, off the runtime. Those that did not change stay the objects that they were.
 async fn read_roots(policies: &BTreeMap<AccountName, Arc<AccountPolicy>>, before: Roots) -> Roots {
-    let sources: BTreeSet<_> = policies.values().filter_map(|policy| policy.roots()).collect();
+    let sources: BTreeSet<_> = policies.values().filter_map(|policy| policy.endpoint.roots()).collect();
     let read = tokio::task::spawn_blocking(move || {
         let read = sources.into_iter().map(|source| {
             let new = TrustRoots::read(&source);
@@ -313,8 +314,8 @@ impl<C> Member<C> {
         matches!(self.roots, Some(Err(_)))
     }
 
-    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        self.client.as_ref().ok().map(Account::endpoint)
+    fn shared(&self) -> Option<&Arc<Shared>> {
+        self.client.as_ref().ok().map(|account| account.endpoint().shared())
     }
 }
 
@@ -326,12 +327,12 @@ impl<C: Clock> Member<C> {
 
     /// The provider's clock, as its answers show it.
     pub fn provider_clock(&self) -> ProviderClock {
-        self.client.as_ref().map(Account::clock).unwrap_or_default()
+        self.client.as_ref().map(|account| account.endpoint().clock()).unwrap_or_default()
     }
 
     /// When the provider last began to answer again.
     pub fn recovered(&self) -> Option<Time> {
-        self.client.as_ref().ok().and_then(Account::recovered)
+        self.client.as_ref().ok().and_then(|account| account.endpoint().recovered())
     }
 
     /// The key of the listing that contains tokens with these parameters.

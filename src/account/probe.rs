@@ -23,17 +23,17 @@ pub enum Proof {
 impl<C: Clock> Account<C> {
     /// Presents the credential to the provider by the request that tells most and changes nothing.
     pub async fn probe(&self, params: &Params) -> Outcome<Proof> {
-        let provider = &self.0.policy.provider;
+        let provider = &self.policy.provider;
         if provider.has(Operation::List) && provider.role(Operation::List) == Role::Account {
             return self.send(self.job(Operation::List, params), Provider::read_page).await.map(|_| Proof::Listing);
         }
-        let presented = match self.0.endpoint.credential.present(self.0.clock.now()).await {
+        let presented = match self.endpoint.credential().await {
             Ok(presented) => presented,
-            Err(failure) => return self.unpresentable(failure).await,
+            Err(outcome) => return outcome,
         };
         if provider.logs_in() {
             let job = self.job(Operation::Mint, params);
-            return match self.log_in(job, presented).await {
+            return match self.log_in(job, &presented).await {
                 Ok(_) => Outcome::Done(Proof::Login),
                 Err(outcome) => outcome,
             };

@@ -10,15 +10,21 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::endpoint::Bounds;
-use super::gate::QUEUE_PATIENCE;
+use std::sync::Mutex;
+
+use tokio::sync::watch;
+
 use super::*;
-use crate::clock::{ManualClock, SystemClock};
+use crate::clock::{ManualClock, Span, SystemClock, Time};
 use crate::definition::Definitions;
 use crate::document::Report;
-use crate::inventory::{Credential, RateLimit, Timeouts};
+use crate::endpoint::shared::{Bounds, EndpointError};
+use crate::endpoint::{EndpointState, QUEUE_PATIENCE, Workshop};
+use crate::inventory::{Credential, EndpointPolicy, RateLimit, Timeouts};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
-use crate::secret::{Secret, SecretSource};
+use crate::outcome::{FailureCode, Outcome};
+use crate::provider::{Gone, MintRequest, Params, ProviderClock, Subject, Verdict};
+use crate::secret::{Secret, SecretParts, SecretSource};
 
 mod login;
 
@@ -135,16 +141,18 @@ fn policy(url: &str, definition: &str, directory: &Path) -> AccountPolicy {
     AccountPolicy {
         name: "test".parse().unwrap(),
         provider: loaded.get("test").unwrap(),
-        url: url.parse().unwrap(),
-        credential: Credential::Secret(SecretSource::File(directory.join("credential"))),
+        endpoint: EndpointPolicy {
+            url: url.parse().unwrap(),
+            credential: Credential::Secret(SecretSource::File(directory.join("credential"))),
+            rate_limit: None,
+            ca_file: None,
+            timeouts: Timeouts { connect: minute, headers: minute, body: minute },
+            max_response: 1 << 20,
+            max_in_flight: 4,
+        },
         params: Params::new(),
         poll_every: Span::hours(1),
-        rate_limit: None,
-        ca_file: None,
-        timeouts: Timeouts { connect: minute, headers: minute, body: minute },
-        max_response: 1 << 20,
         settle: Span::seconds(60),
-        max_in_flight: 4,
     }
 }
 
@@ -155,11 +163,12 @@ fn account(
     policy: impl Into<Arc<AccountPolicy>>,
     clock: &ManualClock,
     managed: Option<Managed>,
-) -> Result<Account<ManualClock>, AccountError> {
+) -> Result<Account<ManualClock>, EndpointError> {
     let policy = policy.into();
     let workshop = Workshop::forgetful()?;
-    let endpoint = workshop.endpoint(&policy, Bounds::of(&policy), managed, clock.now())?;
-    Ok(Account::new(policy, clock.clone(), endpoint, Arc::default(), None))
+    let bounds = Bounds::of(&policy.endpoint);
+    let shared = workshop.shared(&policy.endpoint, bounds, managed, clock.now())?;
+    Ok(Account::new(policy, clock.clone(), shared, Arc::default(), None))
 }
 
 fn mint_request() -> MintRequest {
@@ -232,8 +241,8 @@ async fn each_operation_authenticates_with_the_secret_of_its_role() {
             "DELETE /revoke/7 Bearer admin",
         ]
     );
-    let health = account.health();
-    assert_eq!((health.state, health.requests), (AccountState::Fine, 5));
+    let health = account.endpoint().health();
+    assert_eq!((health.state, health.requests), (EndpointState::Fine, 5));
 }
 
 #[tokio::test]
@@ -241,7 +250,7 @@ async fn an_unclear_end_is_ambiguous_where_something_may_have_been_made() {
     let setup = Setup::new(|_, _| StatusCode::OK).await;
     let mut policy = setup.policy.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    policy.url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    policy.endpoint.url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     // Accepted and dropped: the request may have arrived.
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let account = account(policy, &setup.clock, None).unwrap();
@@ -259,12 +268,12 @@ async fn a_provider_that_cannot_be_reached_has_minted_nothing() {
     let setup = Setup::new(|_, _| minted()).await;
     let mut policy = setup.policy.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    policy.url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    policy.endpoint.url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
     let account = account(policy, &setup.clock, None).unwrap();
     let outcome = account.mint(&Params::new(), &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::Connect), None));
-    assert!(matches!(account.health().state, AccountState::Degraded { .. }));
+    assert!(matches!(account.endpoint().health().state, EndpointState::Degraded { .. }));
 }
 
 #[tokio::test]
@@ -331,7 +340,7 @@ async fn a_page_that_is_put_off_for_a_short_time_is_asked_for_again() {
         let account = account.clone();
         async move { account.list(&Params::new()).await }
     });
-    until(|| account.health().blocked_until.is_some()).await;
+    until(|| account.endpoint().health().blocked_until.is_some()).await;
     setup.clock.advance(Span::seconds(90));
     assert!(listing.await.unwrap().into_result().unwrap().is_complete());
     assert_eq!(setup.count(), 3);
@@ -357,7 +366,7 @@ async fn a_call_for_patience_holds_for_every_operation_of_the_account() {
 #[tokio::test]
 async fn requests_keep_to_the_rate_limit_and_short_waits_are_waited_for() {
     let mut setup = Setup::new(|_, _| minted()).await;
-    setup.policy.rate_limit = Some(RateLimit { requests: 2, per: Duration::from_secs(10) });
+    setup.policy.endpoint.rate_limit = Some(RateLimit { requests: 2, per: Duration::from_secs(10) });
     let (account, params) = (setup.account(), Params::new());
     for _ in 0..2 {
         account.mint(&params, &mint_request()).await.into_result().unwrap();
@@ -396,7 +405,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
         }
     })
     .await;
-    setup.policy.max_in_flight = 2;
+    setup.policy.endpoint.max_in_flight = 2;
     let account = setup.account();
     let mints: Vec<_> = (0..5)
         .map(|_| {
@@ -418,7 +427,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
 #[tokio::test]
 async fn who_waits_too_long_for_others_is_told_to_come_back() {
     let mut setup = Setup::with_definition(DEFINITION, |_, _| std::future::pending()).await;
-    setup.policy.max_in_flight = 1;
+    setup.policy.endpoint.max_in_flight = 1;
     let account = setup.account();
     let mint = |account: Account<ManualClock>| async move { account.mint(&Params::new(), &mint_request()).await };
     let first = tokio::spawn(mint(account.clone()));
@@ -444,7 +453,7 @@ async fn a_dead_credential_is_tried_rarely_until_it_changes() {
     let (account, params, now) = (setup.account(), Params::new(), setup.clock.now());
     let unauthorized = Some(FailureCode::Unauthorized);
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("refused", unauthorized, None));
-    assert!(matches!(account.health().state, AccountState::Degraded { .. }));
+    assert!(matches!(account.endpoint().health().state, EndpointState::Degraded { .. }));
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("later", unauthorized, Some(2)));
     assert_eq!(setup.count(), 1);
     // Tokens that authenticate for themselves are none the worse.
@@ -455,7 +464,7 @@ async fn a_dead_credential_is_tried_rarely_until_it_changes() {
 
     std::fs::write(setup.directory.path().join("credential"), "repaired").unwrap();
     account.mint(&params, &mint_request()).await.into_result().unwrap();
-    assert_eq!(account.health().state, AccountState::Fine);
+    assert_eq!(account.endpoint().health().state, EndpointState::Fine);
 }
 
 #[tokio::test]
@@ -466,10 +475,10 @@ async fn a_missing_credential_degrades_the_account_until_it_is_there() {
     std::fs::remove_file(&path).unwrap();
     let outcome = account.mint(&params, &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::NoCredential), None));
-    assert!(matches!(account.health().state, AccountState::Degraded { .. }));
+    assert!(matches!(account.endpoint().health().state, EndpointState::Degraded { .. }));
     std::fs::write(&path, "admin").unwrap();
     account.mint(&params, &mint_request()).await.into_result().unwrap();
-    assert_eq!(account.health().state, AccountState::Fine);
+    assert_eq!(account.endpoint().health().state, EndpointState::Fine);
 }
 
 #[tokio::test]
@@ -487,14 +496,14 @@ async fn a_managed_credential_may_switch_in_the_middle_of_a_request() {
         }
     })
     .await;
-    setup.policy.credential = Credential::Token("gps-admin".parse().unwrap());
+    setup.policy.endpoint.credential = Credential::Token("gps-admin".parse().unwrap());
     let policy = Arc::new(setup.policy.clone());
-    assert!(matches!(account(policy.clone(), &setup.clock, None), Err(AccountError::NotManaged(_))));
+    assert!(matches!(account(policy.clone(), &setup.clock, None), Err(EndpointError::NotManaged(_))));
     let account = account(policy, &setup.clock, Some(receiver)).unwrap();
     let params = Params::new();
     let outcome = account.mint(&params, &mint_request()).await;
     assert_eq!(told(&outcome, setup.clock.now()), ("later", Some(FailureCode::Unauthorized), None));
-    assert_eq!(account.health().state, AccountState::Unknown);
+    assert_eq!(account.endpoint().health().state, EndpointState::Unknown);
     account.mint(&params, &mint_request()).await.into_result().unwrap();
 }
 
@@ -513,9 +522,9 @@ async fn the_clocks_are_compared() {
     let setup = Setup::new(|_, _| ([("date", "Thu, 01 Jan 1970 00:02:00 GMT")], minted())).await;
     setup.clock.set(Time::UNIX_EPOCH);
     let account = setup.account();
-    assert_eq!(account.clock(), ProviderClock::Unseen);
+    assert_eq!(account.endpoint().clock(), ProviderClock::Unseen);
     account.mint(&Params::new(), &mint_request()).await.into_result().unwrap();
-    let health = account.health();
+    let health = account.endpoint().health();
     assert_eq!((health.skew, health.skew_is_worrying), (Some(Span::milliseconds(120_500)), true));
 }
 
@@ -524,7 +533,8 @@ async fn nothing_secret_is_printed() {
     let setup = Setup::new(|_, seen: &str| (StatusCode::BAD_REQUEST, axum::Json(json!({ "echo": seen })))).await;
     let account = setup.account();
     let outcome = account.mint(&Params::new(), &mint_request()).await;
-    let shown = format!("{outcome:?} {account:?} {:?} {}", account.health(), json!(account.health()));
+    let shown =
+        format!("{outcome:?} {account:?} {:?} {}", account.endpoint().health(), json!(account.endpoint().health()));
     assert!(shown.contains("test") && !shown.contains("admin"), "{shown}");
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::account::Workshop;
 use crate::account::pool::{Accounts, Precedence};
 use crate::clock::SystemClock;
+use crate::endpoint::Workshop;
 use crate::inventory::{Credential, Inventory, initial};
 use crate::journal::archive::{Archive, OpenError};
 use crate::journal::key::KeySource;
@@ -28,7 +28,7 @@ pub(super) async fn accounts(
     accounts.update(&some).await;
     let mut lacking = Vec::new();
     for policy in some.accounts.values() {
-        let Credential::Token(token) = &policy.credential else { continue };
+        let Credential::Token(token) = &policy.endpoint.credential else { continue };
         match managed(inventory, token, key).await {
             Ok(secret) => accounts.set_credential(token, secret, Precedence::Older),
             Err(why) => lacking.push((policy.name.clone(), why)),

@@ -81,7 +81,7 @@ async fn ask(
     AccountResult {
         account: name.clone(),
         provider: policy.provider.name.clone(),
-        url: policy.url.to_string(),
+        url: policy.endpoint.url.to_string(),
         works,
         evidence,
     }

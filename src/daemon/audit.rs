@@ -54,7 +54,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             let why = format!("the definition {provider} cannot list tokens");
             return AccountAudit::failed(name, provider, false, why);
         }
-        if self.accounts.lacks(&policy.credential) {
+        if self.accounts.lacks(&policy.endpoint.credential) {
             return failed("the token that it authenticates with has no secret yet".to_owned());
         }
         // Generations of other accounts' tokens may have been minted here before they moved.

@@ -113,14 +113,14 @@ async fn watch(
 fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for account in inventory.accounts.values() {
-        let source = match &account.credential {
+        let source = match &account.endpoint.credential {
             Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
             Credential::Token(_) | Credential::Nothing => None,
         };
         if let Some(SecretSource::File(path)) = source {
             files.push(path.clone());
         }
-        files.extend(account.ca_file.clone());
+        files.extend(account.endpoint.ca_file.clone());
     }
     for token in inventory.tokens.values() {
         let sources = token.initial.iter().flat_map(|initial| initial.source.iter().chain(initial.parts.values()));

@@ -95,7 +95,7 @@ fn relied_on(inventory: &Inventory, files: &[PathBuf]) -> BTreeSet<(PathBuf, Rol
     inventory.daemon.seal_key.iter().for_each(|key| secret(key, "the key that seals secrets"));
     inventory.daemon.listen.iter().flat_map(Listen::secrets).for_each(|it| secret(it, "a secret of `listen`"));
     for account in inventory.accounts.values() {
-        if let Credential::Secret(source) | Credential::Basic { password: source, .. } = &account.credential {
+        if let Credential::Secret(source) | Credential::Basic { password: source, .. } = &account.endpoint.credential {
             secret(source, "a credential");
         }
     }

@@ -40,9 +40,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::account::Workshop;
-use crate::account::limits::Limits;
 use crate::clock::{Clock, Time};
+use crate::endpoint::Workshop;
+use crate::endpoint::limits::Limits;
 use crate::event;
 use crate::hook::HookRunner;
 use crate::inventory::Inventory;

@@ -69,7 +69,7 @@ impl<C: Clock> Running<C> {
     fn account(&self, policy: &AccountPolicy, poll: Option<&Poll>, tokens: usize, now: Time) -> AccountStatus {
         let member = self.core.accounts.get(&policy.name);
         let client = member.as_ref().map(|member| member.client());
-        let health = client.as_ref().and_then(|client| client.as_ref().ok()).map(|client| client.health());
+        let health = client.as_ref().and_then(|client| client.as_ref().ok()).map(|client| client.endpoint().health());
         let none = Poll::default();
         let poll = poll.unwrap_or(&none);
         let unusable = client.and_then(Result::err);
@@ -87,7 +87,7 @@ impl<C: Clock> Running<C> {
     pub fn measures(&self, heartbeat: Time, refused: Vec<(&'static str, u64)>) -> Measures {
         let last = self.reloader.last();
         let members = self.core.accounts.all().into_iter();
-        let traffic = members.filter_map(|(name, member)| Some((name, member.client().ok()?.traffic())));
+        let traffic = members.filter_map(|(name, member)| Some((name, member.client().ok()?.endpoint().traffic())));
         Measures {
             heartbeat,
             read: last.at.unwrap_or(self.started),

@@ -1,7 +1,7 @@
 //! How urgent it is what a token asks of its provider.
 
-use crate::account::urgency::Urgency;
 use crate::clock::Time;
+use crate::endpoint::urgency::Urgency;
 use crate::rotation::TokenState;
 use crate::rotation::life::end;
 use crate::rotation::reckoning::Reckoning;

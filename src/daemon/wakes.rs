@@ -28,13 +28,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         }
         let inventory = self.inventory();
         let managed = Credential::Token(name.clone());
-        let accounts = inventory.accounts.values().filter(|account| account.credential == managed);
+        let accounts = inventory.accounts.values().filter(|account| account.endpoint.credential == managed);
         let unpolled = accounts.filter(|account| !self.polls().contains_key(&account.name));
         let polls: Vec<_> = unpolled.map(|account| Key::Poll(account.name.clone())).collect();
         let tokens = self.tokens.all().into_iter().filter(|(_, token)| {
             let state = token.view().state;
             let waits = matches!(state.phase, Phase::Vacant) || state.lacked_credential();
-            waits && token.policy().account.credential == managed
+            waits && token.policy().account.endpoint.credential == managed
         });
         polls.into_iter().chain(tokens.map(|(name, _)| Key::Token(name))).collect()
     }

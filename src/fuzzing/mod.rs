@@ -210,7 +210,7 @@ fn answer(input: &[u8]) {
     let setting = Setting::of(&provider);
     let values = setting.values();
     secretless(&format!("{response:?} {values:?}"), &text);
-    let _ = (provider.limited(&response, now()), provider.allowance(&response));
+    let _ = (provider.limit().limited(&response, now()), provider.limit().allowance(&response));
     if provider.logs_in() {
         done(provider.read_login(&values, &response, now()), &text);
     }
@@ -306,7 +306,7 @@ fn inventory(input: &[u8]) {
     };
     assert_eq!(report.errors(), 0, "an inventory is used in spite of an error");
     for account in inventory.accounts.values() {
-        let url = &account.url;
+        let url = &account.endpoint.url;
         let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
         assert!(url.has_host() && plain && matches!(url.scheme(), "http" | "https"), "{}: {url}", account.name);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::names::{AccountName, TokenName};
 
-use super::{AccountPolicy, DaemonSettings, Inventory, Listen, TokenPolicy};
+use super::{AccountPolicy, DaemonSettings, EndpointPolicy, Inventory, Listen, TokenPolicy};
 
 /// One difference between two inventories.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,27 +123,21 @@ fn daemon(old: &DaemonSettings, new: &DaemonSettings) -> Vec<Change> {
 }
 
 fn account(old: &AccountPolicy, new: &AccountPolicy) -> Vec<&'static str> {
-    let AccountPolicy {
-        name: _,
-        provider,
-        url,
-        credential,
-        params,
-        poll_every,
-        settle,
-        rate_limit,
-        ca_file,
-        timeouts,
-        max_response,
-        max_in_flight,
-    } = old;
-    differing([
+    let AccountPolicy { name: _, provider, endpoint, params, poll_every, settle } = old;
+    let own = differing([
         ("provider", *provider == new.provider),
-        ("url", *url == new.url),
-        ("credential", *credential == new.credential),
         ("params", *params == new.params),
         ("poll-every", *poll_every == new.poll_every),
         ("settle", *settle == new.settle),
+    ]);
+    [own, self::endpoint(endpoint, &new.endpoint)].concat()
+}
+
+fn endpoint(old: &EndpointPolicy, new: &EndpointPolicy) -> Vec<&'static str> {
+    let EndpointPolicy { url, credential, rate_limit, ca_file, timeouts, max_response, max_in_flight } = old;
+    differing([
+        ("url", *url == new.url),
+        ("credential", *credential == new.credential),
         ("rate-limit", *rate_limit == new.rate_limit),
         ("tls", *ca_file == new.ca_file),
         ("timeouts", *timeouts == new.timeouts),

@@ -5,6 +5,7 @@
 
 pub mod defaults;
 pub mod diff;
+mod endpoint;
 pub mod environment;
 mod hook;
 pub mod initial;
@@ -22,16 +23,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
-
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, RemoteId, TokenName};
 use crate::provider::{Params, Provider};
 use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
 use crate::timing::window::Window;
-use crate::trust::RootSource;
 
+pub use endpoint::{Credential, EndpointPolicy, RateLimit, Timeouts};
 pub use environment::Environment;
 pub use hook::{HookKind, HookPolicy, OnFailure, RunPolicy};
 pub use listen::{Listen, ListenAuth, ListenTls};
@@ -122,62 +121,14 @@ pub struct AccountPolicy {
     pub name: AccountName,
     /// The definition, with operations that the operator supplied merged in.
     pub provider: Arc<Provider>,
-    /// The address that templates call `base_url`, without a slash at its end.
-    pub url: Url,
-    pub credential: Credential,
+    /// Where its requests go, and how.
+    pub endpoint: EndpointPolicy,
     /// Parameters shared by every token of the account.
     pub params: Params,
     /// How often the provider is asked what it knows of the account's tokens.
     pub poll_every: Span,
     /// How long a mint whose answer was lost may still turn up in a listing.
     pub settle: Span,
-    pub rate_limit: Option<RateLimit>,
-    /// Trust roots in PEM, instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    pub timeouts: Timeouts,
-    /// Answers with more bytes are refused.
-    pub max_response: usize,
-    /// Requests under way at once.
-    pub max_in_flight: usize,
-}
-
-impl AccountPolicy {
-    /// What its server proves itself with. None: the connection is not encrypted.
-    pub fn roots(&self) -> Option<RootSource> {
-        let source = || self.ca_file.clone().map_or(RootSource::System, RootSource::File);
-        (self.url.scheme() == "https").then(source)
-    }
-}
-
-/// What an account authenticates with.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Credential {
-    /// A secret from outside.
-    Secret(SecretSource),
-    /// A user name and a password from outside.
-    Basic { username: String, password: SecretSource },
-    /// A token that patrold itself keeps fresh.
-    Token(TokenName),
-    /// Nothing: the provider's definition has no request that the account makes itself.
-    Nothing,
-}
-
-/// At most `requests` in any span of `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    pub requests: u32,
-    pub per: Duration,
-}
-
-/// How long each phase of a request may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Until the connection, TLS included, stands.
-    pub connect: Duration,
-    /// From the request's last byte to the answer's head.
-    pub headers: Duration,
-    /// From the answer's head to its last byte.
-    pub body: Duration,
 }
 
 /// One `[[token]]`.

@@ -4,7 +4,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use super::extract::{Content, Wiped};
-use super::model::{Call, Predicate, ResetUnit};
+use super::model::{Call, Limit, Predicate, ResetUnit};
 use super::request::{Scoped, redactor, sent};
 use super::resolved::Provider;
 use super::{Operation, ProviderTime, Received, Response, Values, time};
@@ -105,6 +105,35 @@ impl Response {
     }
 }
 
+impl Limit {
+    /// Whether an answer says that there were too many requests, and until when no more are wanted, if it says so.
+    pub fn limited(&self, response: &Response, received: impl Into<Received>) -> Option<Limited> {
+        let received = received.into();
+        let after = retry_after(&response.headers, received);
+        let none_left = || {
+            let left = self.remaining.as_ref().and_then(|name| response.headers.get(name));
+            left.is_some_and(|left| left.as_bytes().trim_ascii() == b"0")
+        };
+        let limited = match response.status {
+            429 => true,
+            503 => after.is_some(),
+            status => self.statuses.contains(&status) && (after.is_some() || none_left()),
+        };
+        let reset = || {
+            let (name, unit) = self.reset.as_ref()?;
+            let text = response.headers.get(name)?.to_str().ok()?.trim();
+            unit.read(text, received.at).map(|moment| received.wait_until(moment, LONGEST_WAIT))
+        };
+        limited.then(|| Limited { until: after.or_else(reset) })
+    }
+
+    /// How many more requests the provider takes, where the definition names the header and the answer has it.
+    pub fn allowance(&self, response: &Response) -> Option<u64> {
+        let name = self.remaining.as_ref()?;
+        response.headers.get(name)?.to_str().ok()?.trim().parse().ok()
+    }
+}
+
 impl Provider {
     /// The body of an answer that means success, null where it is empty; otherwise why it does not.
     pub(crate) fn judge(
@@ -148,7 +177,7 @@ impl Provider {
         };
         if !wanted {
             let code = self.exception(call, understood, response.status, &scope);
-            let limited = self.limited(response, received);
+            let limited = self.limit().limited(response, received);
             let code = match &limited {
                 Some(_) => FailureCode::RateLimited,
                 None => code.unwrap_or_else(|| usual_meaning(response, operation)),
@@ -176,32 +205,9 @@ impl Provider {
         }
     }
 
-    /// Whether an answer says that there were too many requests, and until when no more are wanted, if it says so.
-    pub fn limited(&self, response: &Response, received: impl Into<Received>) -> Option<Limited> {
-        let received = received.into();
-        let limit = &self.rules.answers.limit;
-        let after = retry_after(&response.headers, received);
-        let none_left = || {
-            let left = limit.remaining.as_ref().and_then(|name| response.headers.get(name));
-            left.is_some_and(|left| left.as_bytes().trim_ascii() == b"0")
-        };
-        let limited = match response.status {
-            429 => true,
-            503 => after.is_some(),
-            status => limit.statuses.contains(&status) && (after.is_some() || none_left()),
-        };
-        let reset = || {
-            let (name, unit) = limit.reset.as_ref()?;
-            let text = response.headers.get(name)?.to_str().ok()?.trim();
-            unit.read(text, received.at).map(|moment| received.wait_until(moment, LONGEST_WAIT))
-        };
-        limited.then(|| Limited { until: after.or_else(reset) })
-    }
-
-    /// How many more requests the provider takes, where the definition names the header and the answer has it.
-    pub fn allowance(&self, response: &Response) -> Option<u64> {
-        let name = self.rules.answers.limit.remaining.as_ref()?;
-        response.headers.get(name)?.to_str().ok()?.trim().parse().ok()
+    /// How its answers tell limits.
+    pub fn limit(&self) -> &Limit {
+        &self.rules.answers.limit
     }
 
     /// What a failure means by the definition's exceptions.

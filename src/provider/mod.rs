@@ -29,6 +29,7 @@ pub use abilities::Abilities;
 pub use classify::{Limited, retry_after};
 pub use discovery::Candidate;
 pub use login::Session;
+pub use model::Limit;
 pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};
 pub use params::{ParamKind, ParamSpec, Params};
 pub use request::redactor;

@@ -74,8 +74,8 @@ pub(crate) struct Answers {
 }
 
 /// `[answer.limit]`.
-#[derive(Debug, Default)]
-pub(crate) struct Limit {
+#[derive(Clone, Debug, Default)]
+pub struct Limit {
     /// Header that tells when requests are welcome again, where there is no `Retry-After`.
     pub(crate) reset: Option<(HeaderName, ResetUnit)>,
     /// Header with the number of requests that are left.

@@ -52,7 +52,7 @@ impl Report {
         Self {
             provider: policy.provider.name.clone(),
             account: policy.name.clone(),
-            url: policy.url.to_string(),
+            url: policy.endpoint.url.to_string(),
             held,
             findings,
             warnings,

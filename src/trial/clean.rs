@@ -144,7 +144,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
             let why = "no listing shows markers";
             return Search::Failed(Failure::new(FailureCode::NoOperation, why));
         }
-        let timeouts = member.policy.timeouts;
+        let timeouts = member.policy.endpoint.timeouts;
         let slowest = Span::from_std(timeouts.connect + timeouts.headers + timeouts.body).unwrap_or(Span::minutes(5));
         let sent = (specimen.at + slowest).min(self.clock.now());
         // A token that is known to exist need not settle.

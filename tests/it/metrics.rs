@@ -70,7 +70,7 @@ fn promtool_understands_rules_and_metrics() {
         read: at,
         in_force_since: at,
         steps: std::collections::BTreeMap::new(),
-        traffic: [("gps".parse().unwrap(), patrold::account::traffic::Traffic::default())].into(),
+        traffic: [("gps".parse().unwrap(), patrold::endpoint::traffic::Traffic::default())].into(),
         log_dropped: 0,
         refused: vec![("method", 1)],
     };

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// The pure part of `src/`. Of a folder, every file below it, without tests.
 const PURE: &[&str] = &[
-    "account/health.rs",
-    "account/limit.rs",
-    "account/skew.rs",
     "definition",
     "document",
+    "endpoint/health.rs",
+    "endpoint/limit",
+    "endpoint/limit.rs",
+    "endpoint/skew.rs",
+    "endpoint/traffic.rs",
     "event.rs",
     "inventory",
     "journal/record.rs",

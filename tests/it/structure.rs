@@ -40,7 +40,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest::Client",
-        &["account/client", "control/client"],
+        &["endpoint/client", "control/client"],
         "one client for providers, and one for the control socket",
     ),
     (

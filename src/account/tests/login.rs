@@ -75,10 +75,10 @@ async fn a_session_that_is_refused_is_replaced_once() {
     let unauthorized = Some(FailureCode::Unauthorized);
     // It worked before: another login may help, so nothing is said against the credential.
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("later", unauthorized, None));
-    assert_eq!(account.health().state, AccountState::Fine);
+    assert_eq!(account.endpoint().health().state, EndpointState::Fine);
     // A fresh session was refused too: that is the credential's fault.
     assert_eq!(told(&account.mint(&params, &mint_request()).await, now), ("refused", unauthorized, None));
-    assert!(matches!(account.health().state, AccountState::Degraded { .. }));
+    assert!(matches!(account.endpoint().health().state, EndpointState::Degraded { .. }));
     assert_eq!(setup.count(), 5);
 }
 
@@ -89,7 +89,7 @@ async fn a_login_that_fails_is_the_accounts_failure() {
     let now = setup.clock.now();
     let outcome = account.mint(&Params::new(), &mint_request()).await;
     assert_eq!(told(&outcome, now), ("refused", Some(FailureCode::Unauthorized), None));
-    assert!(matches!(account.health().state, AccountState::Degraded { .. }));
+    assert!(matches!(account.endpoint().health().state, EndpointState::Degraded { .. }));
     assert_eq!(setup.seen(), ["POST /login "]);
 }
 
@@ -102,7 +102,7 @@ async fn with_password(definition: &str, reply: impl Fn() -> Value + Clone + Sen
     })
     .await;
     let password = SecretSource::File(setup.directory.path().join("credential"));
-    setup.policy.credential = Credential::Basic { username: "svc".to_owned(), password };
+    setup.policy.endpoint.credential = Credential::Basic { username: "svc".to_owned(), password };
     setup
 }
 
@@ -140,7 +140,7 @@ async fn a_user_who_is_locked_is_not_tried_before_the_lock_ends() {
         let wait = left.as_i64().map(|left| left.min(86_400));
         let kind = if wait.is_some() { "later" } else { "refused" };
         assert_eq!(told(&account.mint(&params, &mint_request()).await, start), (kind, locked, wait), "{left}");
-        assert!(matches!(account.health().state, AccountState::Degraded { .. }));
+        assert!(matches!(account.endpoint().health().state, EndpointState::Degraded { .. }));
         setup.clock.advance(Span::seconds(next - 1));
         assert_eq!(told(&account.mint(&params, &mint_request()).await, start), ("later", locked, Some(next)), "{left}");
         assert_eq!(setup.count(), 1, "{left}");

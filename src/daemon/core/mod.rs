@@ -10,10 +10,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
 
+use crate::account::Listing;
 use crate::account::pool::{Accounts, Member};
-use crate::account::urgency::Urgency;
-use crate::account::{AccountState, Listing};
 use crate::clock::{Clock, Time};
+use crate::endpoint::EndpointState;
+use crate::endpoint::urgency::Urgency;
 use crate::event;
 use crate::inventory::diff::{Change, diff};
 use crate::inventory::{Credential, Inventory, TokenPolicy};
@@ -133,7 +134,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let Some(context) = self.context(&token, held.state()) else {
             return self.rest_elsewhere(&token);
         };
-        let of_credential = self.accounts.changes(&context.policy.account.credential);
+        let of_credential = self.accounts.changes(&context.policy.account.endpoint.credential);
         let changes = self.changes.load(Ordering::Relaxed).wrapping_add(of_credential);
         if held.changes != changes {
             held.changes = changes;
@@ -207,7 +208,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     fn waits_for_credential(&self, policy: &TokenPolicy, state: &TokenState) -> bool {
         let vacant = matches!(state.phase, Phase::Vacant) && state.orphans.is_empty();
         let adopts = policy.initial.is_some() && state.may_adopt();
-        vacant && !adopts && self.accounts.lacks(&policy.account.credential)
+        vacant && !adopts && self.accounts.lacks(&policy.account.endpoint.credential)
     }
 
     /// A file that a secret may come from has changed: tokens that are only watched look for another one.
@@ -246,11 +247,11 @@ pub(super) fn behind(states: &[(TokenName, Arc<TokenState>)]) -> impl Iterator<I
 
 /// When the account was last refused, where it authenticates with this very token.
 fn refused<C: Clock>(member: &Member<C>, policy: &TokenPolicy) -> Option<Time> {
-    if member.policy.credential != Credential::Token(policy.name.clone()) {
+    if member.policy.endpoint.credential != Credential::Token(policy.name.clone()) {
         return None;
     }
-    let health = member.client().ok()?.health();
-    let failure = health.last_failure.filter(|_| matches!(health.state, AccountState::Degraded { .. }))?;
+    let health = member.client().ok()?.endpoint().health();
+    let failure = health.last_failure.filter(|_| matches!(health.state, EndpointState::Degraded { .. }))?;
     (failure.failure.code == FailureCode::Unauthorized).then_some(failure.at)
 }
 

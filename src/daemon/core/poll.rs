@@ -43,7 +43,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             return (Vec::new(), None);
         };
         let owned = self.machine.effects.ownership.owns(name);
-        if !owned || !member.abilities.can.lists || self.accounts.lacks(&policy.credential) {
+        if !owned || !member.abilities.can.lists || self.accounts.lacks(&policy.endpoint.credential) {
             return (Vec::new(), None);
         }
         let tokens: Vec<_> =

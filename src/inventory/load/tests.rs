@@ -134,11 +134,11 @@ fn the_reference_says_the_defaults_that_the_code_has() {
 
     let account = &accounts[&"controller".parse().unwrap()];
     assert_eq!(account.poll_every, defaults::POLL_EVERY);
-    assert_eq!(account.timeouts.connect, defaults::CONNECT_TIMEOUT);
-    assert_eq!(account.timeouts.headers, defaults::HEADERS_TIMEOUT);
-    assert_eq!(account.timeouts.body, defaults::BODY_TIMEOUT);
-    assert_eq!(account.max_response, defaults::MAX_RESPONSE);
-    assert_eq!(account.max_in_flight, defaults::MAX_IN_FLIGHT);
+    assert_eq!(account.endpoint.timeouts.connect, defaults::CONNECT_TIMEOUT);
+    assert_eq!(account.endpoint.timeouts.headers, defaults::HEADERS_TIMEOUT);
+    assert_eq!(account.endpoint.timeouts.body, defaults::BODY_TIMEOUT);
+    assert_eq!(account.endpoint.max_response, defaults::MAX_RESPONSE);
+    assert_eq!(account.endpoint.max_in_flight, defaults::MAX_IN_FLIGHT);
 
     let token = &tokens[&"reference".parse().unwrap()];
     assert_eq!(token.renew_before, defaults::RENEW_BEFORE);
@@ -336,7 +336,7 @@ fn defaults_shrink_to_fit_short_lives_and_written_values_stay() {
         let found = (token.grace, token.grace_cap, token.jitter, token.verify_timeout);
         assert_eq!(found, (grace, grace_cap, jitter, verify), "{name}");
     }
-    assert_eq!(inventory.accounts[&"a".parse().unwrap()].url.as_str(), "https://awx.example.com/base");
+    assert_eq!(inventory.accounts[&"a".parse().unwrap()].endpoint.url.as_str(), "https://awx.example.com/base");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::definition;
 use crate::document::{Located, NoPath, Reader, Spot};
 use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
 use crate::inventory::values::is_loopback;
-use crate::inventory::{AccountPolicy, Credential, RateLimit, Timeouts, defaults};
+use crate::inventory::{AccountPolicy, Credential, EndpointPolicy, RateLimit, Timeouts, defaults};
 use crate::names::AccountName;
 use crate::provider::Provider;
 use crate::secret::SecretSource;
@@ -86,21 +86,23 @@ fn account(
     };
     Some(AccountPolicy {
         name: spec.name.value,
-        url: without_slash(url),
         settle: spec.settle.unwrap_or(provider.mint_settle()),
         provider,
-        credential: credential?,
+        endpoint: EndpointPolicy {
+            url: without_slash(url),
+            credential: credential?,
+            rate_limit: spec.rate_limit.map(|RateLimitSpec { requests, per }| RateLimit { requests, per }),
+            ca_file: ca_file.flatten(),
+            timeouts: Timeouts {
+                connect: spec.connect.unwrap_or(defaults::CONNECT_TIMEOUT),
+                headers: spec.headers.unwrap_or(defaults::HEADERS_TIMEOUT),
+                body: spec.body.unwrap_or(defaults::BODY_TIMEOUT),
+            },
+            max_response: spec.max_response.map_or(defaults::MAX_RESPONSE, |bytes| bytes.value),
+            max_in_flight: spec.max_in_flight.unwrap_or(defaults::MAX_IN_FLIGHT),
+        },
         params: spec.params.into_iter().map(|(name, value)| (name.value, value.value)).collect(),
         poll_every: spec.poll_every.unwrap_or(defaults::POLL_EVERY),
-        rate_limit: spec.rate_limit.map(|RateLimitSpec { requests, per }| RateLimit { requests, per }),
-        ca_file: ca_file.flatten(),
-        timeouts: Timeouts {
-            connect: spec.connect.unwrap_or(defaults::CONNECT_TIMEOUT),
-            headers: spec.headers.unwrap_or(defaults::HEADERS_TIMEOUT),
-            body: spec.body.unwrap_or(defaults::BODY_TIMEOUT),
-        },
-        max_response: spec.max_response.map_or(defaults::MAX_RESPONSE, |bytes| bytes.value),
-        max_in_flight: spec.max_in_flight.unwrap_or(defaults::MAX_IN_FLIGHT),
     })
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::account::{AccountHealth, AccountState};
 use crate::clock::Time;
+use crate::endpoint::{EndpointHealth, EndpointState};
 use crate::inventory::{AccountPolicy, Inventory, TokenPolicy};
 use crate::names::{HookKey, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -68,7 +68,7 @@ pub enum Progress<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct AccountFacts<'a> {
     /// `None`: it cannot be used at all, and `failure` says why.
-    pub health: Option<&'a AccountHealth>,
+    pub health: Option<&'a EndpointHealth>,
     /// Why it cannot be used, or cannot be listed.
     pub failure: Option<&'a Failure>,
     /// When its tokens were last listed.
@@ -123,13 +123,13 @@ pub fn account(policy: &AccountPolicy, facts: Option<&AccountFacts<'_>>, tokens:
     let failure = facts.and_then(|facts| facts.failure);
     let (condition, since) = match health.map(|health| &health.state) {
         // An answer that helps nobody is no better than none: it is not the credential, but nothing is seen any more.
-        Some(AccountState::Fine) => match failing_since(health) {
+        Some(EndpointState::Fine) => match failing_since(health) {
             Some(since) => (AccountCondition::Degraded, Some(since)),
             None => (AccountCondition::Fine, None),
         },
-        Some(AccountState::Degraded { since, .. }) => (AccountCondition::Degraded, Some(*since)),
+        Some(EndpointState::Degraded { since, .. }) => (AccountCondition::Degraded, Some(*since)),
         None if failure.is_some() => (AccountCondition::Degraded, None),
-        Some(AccountState::Unknown) | None => (AccountCondition::Unknown, None),
+        Some(EndpointState::Unknown) | None => (AccountCondition::Unknown, None),
     };
     let noted = health.and_then(|health| health.last_failure.as_ref());
     let last_error = noted
@@ -138,7 +138,7 @@ pub fn account(policy: &AccountPolicy, facts: Option<&AccountFacts<'_>>, tokens:
     AccountStatus {
         name: policy.name.clone(),
         provider: policy.provider.name.clone(),
-        url: policy.url.to_string(),
+        url: policy.endpoint.url.to_string(),
         condition,
         since,
         skew_ms: health.and_then(|health| health.skew).map(|skew| skew.num_milliseconds()),
@@ -156,7 +156,7 @@ pub fn account(policy: &AccountPolicy, facts: Option<&AccountFacts<'_>>, tokens:
 }
 
 /// Since when the provider has answered nothing but errors of its own, where it has.
-fn failing_since(health: Option<&AccountHealth>) -> Option<Time> {
+fn failing_since(health: Option<&EndpointHealth>) -> Option<Time> {
     let health = health?;
     let failed = health.last_failure.as_ref()?;
     let blind = failed.failure.code.is_outage() || failed.failure.code == FailureCode::NotUnderstood;

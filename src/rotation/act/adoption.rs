@@ -74,7 +74,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let policy = &context.policy;
         let source = policy.initial.as_ref().and_then(|initial| initial.source.as_ref());
         let source = source.map(ToString::to_string).unwrap_or_default();
-        let needed = policy.account.credential == Credential::Token(policy.name.clone());
+        let needed = policy.account.endpoint.credential == Credential::Token(policy.name.clone());
         if needed || !context.abilities.can.mints {
             let detail = format!("the initial secret ({source}): {}: put one there that works", failure.detail);
             return self.postpone(held, context, None, Failure::new(failure.code, detail));

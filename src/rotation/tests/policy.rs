@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
-    AccountPolicy, Credential, Existing, FilePolicy, Format, HookKind, HookPolicy, Initial, OnDrift, OnFailure,
+    AccountPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy, Initial, OnDrift, OnFailure,
     RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
@@ -26,16 +26,18 @@ pub(crate) fn account(name: &str) -> Arc<AccountPolicy> {
     Arc::new(AccountPolicy {
         name: name.parse().unwrap(),
         provider: Arc::clone(&PROVIDER),
-        url: "http://127.0.0.1/".parse().unwrap(),
-        credential: Credential::Secret(SecretSource::Env("NOBODY_READS_THIS".into())),
+        endpoint: EndpointPolicy {
+            url: "http://127.0.0.1/".parse().unwrap(),
+            credential: Credential::Secret(SecretSource::Env("NOBODY_READS_THIS".into())),
+            rate_limit: None,
+            ca_file: None,
+            timeouts: Timeouts { connect: second, headers: second, body: second },
+            max_response: 1 << 20,
+            max_in_flight: 4,
+        },
         params: Params::new(),
         poll_every: Span::hours(1),
         settle: Span::seconds(30),
-        rate_limit: None,
-        ca_file: None,
-        timeouts: Timeouts { connect: second, headers: second, body: second },
-        max_response: 1 << 20,
-        max_in_flight: 4,
     })
 }
 

@@ -8,8 +8,8 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use crate::account::traffic::Traffic;
 use crate::clock::Time;
+use crate::endpoint::traffic::Traffic;
 use crate::names::AccountName;
 use crate::rotation::reason::Reason;
 use crate::rotation::steps::Steps;
@@ -176,7 +176,7 @@ fn traffic(text: &mut Text, traffic: &BTreeMap<AccountName, Traffic>) {
     let mut family = text.family(&list::REQUESTS);
     for (account, traffic) in traffic {
         for (errand, ending, count) in traffic.counts() {
-            family.sample(&[account.as_str(), errand.word(), ending.word()], count);
+            family.sample(&[account.as_str(), errand, ending.word()], count);
         }
     }
     let mut family = text.family(&list::LATENCY);

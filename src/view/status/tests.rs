@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::account::{AccountHealth, AccountState, FailureAt};
 use crate::clock::{Span, Time};
+use crate::endpoint::{EndpointHealth, EndpointState, FailureAt};
 use crate::inventory::{self, Environment, Inventory, TokenPolicy};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -322,8 +322,8 @@ fn full() -> Status {
     events.extend(rotation(&policy, 2, now));
     events.push(Event::FoundDead { failure: failure() });
     let state = state(now, &events);
-    let health = AccountHealth {
-        state: AccountState::Degraded { since: now - days(1), failure: failure() },
+    let health = EndpointHealth {
+        state: EndpointState::Degraded { since: now - days(1), failure: failure() },
         skew: Some(Span::seconds(-45)),
         skew_is_worrying: true,
         blocked_until: Some(now + Span::minutes(3)),

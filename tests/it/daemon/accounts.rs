@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use patrold::account::AccountState;
 use patrold::clock::Span;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::{Fault, Options, RequestRecord, Service};
+use patrold::endpoint::EndpointState;
 use patrold::journal::key::KeySource;
 use patrold::journal::sqlite::SqliteJournal;
 use patrold::journal::{Change, Draft};
@@ -19,10 +19,10 @@ use patrold::rotation::state::Orphan;
 
 use super::world::{Daemon, World, bare, name_of, now, token};
 
-fn account_state(daemon: &Daemon, account: &str) -> AccountState {
+fn account_state(daemon: &Daemon, account: &str) -> EndpointState {
     let name: AccountName = account.parse().unwrap();
     let member = daemon.running.core.accounts.get(&name).unwrap();
-    member.client().unwrap().health().state
+    member.client().unwrap().endpoint().health().state
 }
 
 #[tokio::test]
@@ -37,12 +37,12 @@ async fn a_dead_credential_degrades_its_account_until_its_file_changes() {
     ];
     let daemon = world.start(&parts).await;
     assert_eq!(daemon.failure("ci").await.code, FailureCode::Unauthorized);
-    assert!(matches!(account_state(&daemon, "awx"), AccountState::Degraded { .. }));
+    assert!(matches!(account_state(&daemon, "awx"), EndpointState::Degraded { .. }));
     daemon.steady("backup", 1).await;
-    assert_eq!(account_state(&daemon, "commvault"), AccountState::Fine, "no other account suffers");
+    assert_eq!(account_state(&daemon, "commvault"), EndpointState::Fine, "no other account suffers");
     fs::write(world.path("awx"), world.loopback.admin_secret(Service::Awx).expose()).unwrap();
     daemon.until("ci", "it is issued", |view| matches!(view.state.phase, Phase::Steady { .. })).await;
-    assert_eq!(account_state(&daemon, "awx"), AccountState::Fine);
+    assert_eq!(account_state(&daemon, "awx"), EndpointState::Fine);
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_401_for_a_valid_credential_is_got_over() {
     world.loopback.faults().next(Service::Awx, Revoke, Fault::Unauthorized);
     assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)));
     assert_eq!(daemon.failure("ci").await.code, FailureCode::Unauthorized);
-    assert!(matches!(account_state(&daemon, "awx"), AccountState::Degraded { .. }));
+    assert!(matches!(account_state(&daemon, "awx"), EndpointState::Degraded { .. }));
     daemon.steady("ci", 2).await;
     assert_eq!(world.live(Service::Awx).len(), 1);
 }

@@ -1,10 +1,10 @@
 //! Renewals in place, of which the provider forgives no repetition.
 
 use futures_util::future::join_all;
-use patrold::account::AccountState;
 use patrold::clock::Span;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::{Fault, Options, Service};
+use patrold::endpoint::EndpointState;
 use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{List, Mint, Renew, Revoke, Verify};
@@ -128,9 +128,9 @@ fn logins(world: &World) -> usize {
     world.requests(Service::Commvault, 0).iter().filter(|request| request.path.ends_with("/Login")).count()
 }
 
-fn account_state(daemon: &Daemon) -> AccountState {
+fn account_state(daemon: &Daemon) -> EndpointState {
     let member = daemon.running.core.accounts.get(&"commvault".parse().unwrap()).unwrap();
-    member.client().unwrap().health().state
+    member.client().unwrap().endpoint().health().state
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_password_mints_lists_and_revokes_through_sessions_that_come_and_go() 
     assert!(world.is_live(&world.stored("backup")));
     assert_eq!(world.live(Service::Commvault).len(), 1, "the others were revoked");
     assert!(world.story(Service::Commvault, 0).contains(&List));
-    assert_eq!(account_state(&daemon), AccountState::Fine);
+    assert_eq!(account_state(&daemon), EndpointState::Fine);
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_wrong_password_neither_locks_its_user_nor_stays_in_use_once_it_is_cor
         assert_eq!(daemon.failure(name).await.code, FailureCode::Unauthorized, "{name}");
     }
     assert_eq!(logins(&world), 1, "four tokens and a listing try it once");
-    assert!(matches!(account_state(&daemon), AccountState::Degraded { .. }));
+    assert!(matches!(account_state(&daemon), EndpointState::Degraded { .. }));
 
     let operator = world.loopback.operator().unwrap();
     std::fs::write(world.path("password"), operator.password.expose()).unwrap();
@@ -184,7 +184,7 @@ async fn a_wrong_password_neither_locks_its_user_nor_stays_in_use_once_it_is_cor
         daemon.until(name, "it is issued", |view| matches!(view.state.phase, Phase::Steady { .. })).await;
     }
     assert_eq!(logins(&world), 2);
-    assert_eq!(account_state(&daemon), AccountState::Fine);
+    assert_eq!(account_state(&daemon), EndpointState::Fine);
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn a_locked_user_is_told_in_words_and_left_alone() {
     let told = retry.failure.to_string();
     let wanted = "the provider has locked the user of the credential: HTTP 200: /isAccountLocked is not as expected: User account is locked.";
     assert_eq!(told, wanted);
-    let AccountState::Degraded { failure, .. } = account_state(&daemon) else { panic!("the account is fine") };
+    let EndpointState::Degraded { failure, .. } = account_state(&daemon) else { panic!("the account is fine") };
     assert_eq!(failure, retry.failure);
     assert!(retry.next - patrold::clock::Clock::now(&patrold::clock::SystemClock) > Span::seconds(30), "{retry:?}");
     // The token looks again each minute, since its consumers have nothing; the account lets no login through before the

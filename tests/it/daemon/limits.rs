@@ -2,17 +2,17 @@
 
 use std::fs;
 
-use patrold::account::{AccountHealth, AccountState};
 use patrold::clock::Span;
 use patrold::demo::{Fault, Service};
+use patrold::endpoint::{EndpointHealth, EndpointState};
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation::List;
 
 use super::world::{Daemon, World, token};
 
-fn health(daemon: &Daemon, account: &str) -> AccountHealth {
+fn health(daemon: &Daemon, account: &str) -> EndpointHealth {
     let member = daemon.running.core.accounts.get(&account.parse().unwrap()).unwrap();
-    member.client().unwrap().health()
+    member.client().unwrap().endpoint().health()
 }
 
 /// Edits something of the account that has nothing to do with its limits.
@@ -66,7 +66,7 @@ async fn a_refused_password_is_tried_once_whatever_is_edited_and_restarted() {
         let daemon = world.resume().await;
         assert_eq!(daemon.failure("backup").await.code, FailureCode::Unauthorized);
         assert_eq!(world.count(), sent, "tried again after restart {restart}");
-        assert!(matches!(health(&daemon, "commvault").state, AccountState::Degraded { .. }), "and told so");
+        assert!(matches!(health(&daemon, "commvault").state, EndpointState::Degraded { .. }), "and told so");
         daemon.stop().await;
     }
 }

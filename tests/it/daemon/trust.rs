@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
-use patrold::account::AccountState;
 use patrold::account::pool::Member;
 use patrold::clock::SystemClock;
 use patrold::daemon::serve::Order;
 use patrold::demo::Service;
+use patrold::endpoint::EndpointState;
 use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
 use patrold::rotation::Phase;
@@ -115,8 +115,8 @@ async fn degraded(daemon: &Daemon, code: FailureCode) {
             view.state.retry.as_ref().is_some_and(|it| it.failure.code == code)
         })
         .await;
-    let state = made(daemon).client().unwrap().health().state;
-    assert!(matches!(&state, AccountState::Degraded { failure, .. } if failure.code == code), "{state:?}");
+    let state = made(daemon).client().unwrap().endpoint().health().state;
+    assert!(matches!(&state, EndpointState::Degraded { failure, .. } if failure.code == code), "{state:?}");
 }
 
 async fn rotated(daemon: &Daemon, number: u32) {

@@ -34,7 +34,7 @@ pub(super) struct CredentialCache {
 
 /// A credential as one request uses it.
 #[derive(Clone, Debug)]
-pub(super) struct Presented {
+pub struct Presented {
     pub identity: Arc<Identity>,
     /// Of what is presented.
     pub fingerprint: Fingerprint,

@@ -8,10 +8,10 @@ use crate::outcome::{Failure, FailureCode};
 /// A snapshot of an account's health. Part of `status --json`: names are stable.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct AccountHealth {
+pub struct EndpointHealth {
     /// Whether the account can be used.
     #[serde(flatten)]
-    pub state: AccountState,
+    pub state: EndpointState,
     /// The provider's clock minus ours; in JSON in milliseconds.
     #[serde(rename = "skew-ms", serialize_with = "millis")]
     pub skew: Option<Span>,
@@ -34,7 +34,7 @@ pub struct AccountHealth {
 /// Whether an account can be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
-pub enum AccountState {
+pub enum EndpointState {
     /// Nothing was tried so far.
     #[default]
     Unknown,
@@ -71,7 +71,7 @@ pub(super) enum Event<'a> {
 /// The part of the health that is kept here and nowhere else.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
-    pub state: AccountState,
+    pub state: EndpointState,
     pub last_success: Option<Time>,
     pub last_failure: Option<FailureAt>,
     pub requests: u64,
@@ -84,15 +84,15 @@ impl Record {
             Event::Succeeded { with_credential } => {
                 self.last_success = Some(now);
                 if *with_credential || self.is_unreachable() {
-                    self.state = if *with_credential { AccountState::Fine } else { AccountState::Unknown };
+                    self.state = if *with_credential { EndpointState::Fine } else { EndpointState::Unknown };
                 }
             }
             Event::AccountFailed(failure) => {
                 let since = match &self.state {
-                    AccountState::Degraded { since, .. } => *since,
-                    AccountState::Unknown | AccountState::Fine => now,
+                    EndpointState::Degraded { since, .. } => *since,
+                    EndpointState::Unknown | EndpointState::Fine => now,
                 };
-                self.state = AccountState::Degraded { since, failure: (*failure).clone() };
+                self.state = EndpointState::Degraded { since, failure: (*failure).clone() };
                 self.last_failure = Some(FailureAt { at: now, failure: (*failure).clone() });
             }
             Event::OperationFailed(failure) => {
@@ -103,7 +103,7 @@ impl Record {
 
     /// Degraded for a reason that any answer at all takes away.
     fn is_unreachable(&self) -> bool {
-        let AccountState::Degraded { failure, .. } = &self.state else { return false };
+        let EndpointState::Degraded { failure, .. } = &self.state else { return false };
         matches!(failure.code, FailureCode::Connect | FailureCode::Tls | FailureCode::CaFile)
     }
 }
@@ -171,8 +171,8 @@ mod tests {
                 record.note(event, at(second));
             }
             let since = match record.state {
-                AccountState::Degraded { since, .. } => Some(since),
-                AccountState::Fine | AccountState::Unknown => None,
+                EndpointState::Degraded { since, .. } => Some(since),
+                EndpointState::Fine | EndpointState::Unknown => None,
             };
             assert_eq!(since, degraded_since.map(at), "{sentence}");
         }
@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn the_names_in_json_are_stable() {
         let failure = Failure::new(FailureCode::Unauthorized, "401");
-        let health = AccountHealth {
-            state: AccountState::Degraded { since: at(0), failure: failure.clone() },
+        let health = EndpointHealth {
+            state: EndpointState::Degraded { since: at(0), failure: failure.clone() },
             skew: Some(Span::milliseconds(-1500)),
             skew_is_worrying: false,
             blocked_until: None,

@@ -1,8 +1,9 @@
-//! One address with one credential: what a provider counts against us there, and what we got from it. It outlives every
-//! edit of the inventory that changes neither, and its limits outlive the process.
+//! What everybody shares who sends requests to one address with one credential: what is counted against us there, and what
+//! we got from it. It outlives every edit of the inventory that changes neither, and its limits outlive the process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use url::Url;
 
 use super::credential::CredentialCache;
@@ -13,9 +14,10 @@ use super::session::SessionCache;
 use super::skew::Skew;
 use super::slots::Slots;
 use crate::clock::{Span, Time};
-use crate::inventory::{AccountPolicy, Credential, RateLimit};
+use crate::inventory::{Credential, EndpointPolicy, RateLimit};
+use crate::names::TokenName;
 use crate::outcome::Failure;
-use crate::secret::{Fingerprint, Fingerprinter, Secret};
+use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
 
 /// The slots of a rate limit are written down this often at most: each writing costs a sync of the disk.
 const SLOTS_EVERY: Span = Span::seconds(5);
@@ -34,8 +36,8 @@ pub struct Bounds {
     pub max_in_flight: usize,
 }
 
-/// One address with one credential.
-pub struct Endpoint {
+/// What is counted against one address with one credential.
+pub struct Shared {
     key: EndpointKey,
     /// What its limits are written down under.
     name: Fingerprint,
@@ -59,16 +61,70 @@ pub(super) struct State {
     written: Option<Time>,
 }
 
+/// What endpoints are made with.
+#[derive(Clone, Debug)]
+pub struct Workshop {
+    fingerprinter: Fingerprinter,
+    limits: Arc<Limits>,
+}
+
+/// Why an endpoint cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The credential is a managed token and nobody supplies it.
+    #[error("the credential is the token `{0}`, which nobody supplies")]
+    NotManaged(TokenName),
+    /// The system has no random numbers.
+    #[error("the system has no random numbers")]
+    Random,
+}
+
+impl Workshop {
+    /// Endpoints whose limits are those of `limits`, under names that `fingerprinter` makes.
+    pub fn new(fingerprinter: Fingerprinter, limits: Arc<Limits>) -> Self {
+        Self { fingerprinter, limits }
+    }
+
+    /// Endpoints whose limits end with the process.
+    pub fn forgetful() -> Result<Self, EndpointError> {
+        let mut key = [0; 32];
+        random::fill(&mut key).map_err(|_| EndpointError::Random)?;
+        Ok(Self::new(Fingerprinter::new(&key), Limits::forgetful()))
+    }
+
+    /// The limits of all endpoints.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What is counted at the address and against the credential of `policy`, held to `bounds`.
+    ///
+    /// `managed` carries the latest secret of the managed token that the credential refers to; every request uses what
+    /// it holds at that moment, so a rotation of that token leaves no gap.
+    pub fn shared(
+        &self,
+        policy: &EndpointPolicy,
+        bounds: Bounds,
+        managed: Option<watch::Receiver<Option<Arc<SecretParts>>>>,
+        now: Time,
+    ) -> Result<Arc<Shared>, EndpointError> {
+        let credential = CredentialCache::new(&policy.credential, managed, self.fingerprinter.clone());
+        let credential = credential.map_err(EndpointError::NotManaged)?;
+        let (key, limits) = (EndpointKey::of(policy), Arc::clone(&self.limits));
+        Ok(Arc::new(Shared::new(key, bounds, credential, &self.fingerprinter, limits, now)))
+    }
+}
+
 impl EndpointKey {
-    /// Where the requests of an account go, and with which credential.
-    pub fn of(policy: &AccountPolicy) -> Self {
+    /// Where requests go, and with which credential.
+    pub fn of(policy: &EndpointPolicy) -> Self {
         Self { url: policy.url.clone(), credential: policy.credential.clone() }
     }
 }
 
 impl Bounds {
-    /// What the inventory says of one account.
-    pub fn of(policy: &AccountPolicy) -> Self {
+    /// What the inventory says.
+    pub fn of(policy: &EndpointPolicy) -> Self {
         Self { rate_limit: policy.rate_limit, max_in_flight: policy.max_in_flight }
     }
 
@@ -84,9 +140,9 @@ impl Bounds {
     }
 }
 
-impl Endpoint {
-    /// An endpoint with what was written down of its limits.
-    pub(super) fn new(
+impl Shared {
+    /// With what was written down of its limits.
+    fn new(
         key: EndpointKey,
         bounds: Bounds,
         credential: CredentialCache,
@@ -166,8 +222,8 @@ impl Endpoint {
     }
 }
 
-impl std::fmt::Debug for Endpoint {
+impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint").field("url", &self.key.url.as_str()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("url", &self.key.url.as_str()).finish_non_exhaustive()
     }
 }

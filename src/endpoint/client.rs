@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::inventory::{AccountPolicy, Timeouts, is_loopback};
+use crate::inventory::{EndpointPolicy, Timeouts, is_loopback};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Request, Response};
 use crate::trust::{self, TrustError, TrustRoots};
@@ -36,7 +36,7 @@ pub(super) enum Exchange {
     Unknown(Failure),
 }
 
-/// The connections of one account.
+/// The connections of one endpoint.
 pub(super) struct HttpClient {
     /// Nothing is sent where there is none.
     client: Result<reqwest::Client, Failure>,
@@ -45,8 +45,8 @@ pub(super) struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client for the account's URL. Its server proves itself by `roots`; None: it has to prove nothing.
-    pub fn new(policy: &AccountPolicy, roots: Option<&Result<TrustRoots, TrustError>>) -> Self {
+    /// A client for the endpoint's URL. Its server proves itself by `roots`; None: it has to prove nothing.
+    pub fn new(policy: &EndpointPolicy, roots: Option<&Result<TrustRoots, TrustError>>) -> Self {
         let Timeouts { connect, .. } = policy.timeouts;
         let client = match roots {
             Some(Err(error)) => {

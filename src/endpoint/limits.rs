@@ -148,7 +148,7 @@ fn parse(text: &[u8]) -> Result<BTreeMap<String, Noted>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::limit::{Limiter, Refusal};
+    use crate::endpoint::limit::{Limiter, Refusal};
     use crate::outcome::{Failure, FailureCode};
     use crate::secret::{Fingerprinter, Secret};
 

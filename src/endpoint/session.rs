@@ -1,16 +1,15 @@
-//! Sessions of accounts whose credential has to be exchanged before it can do anything: one is kept until shortly before
+//! Sessions of endpoints whose credential has to be exchanged before it can do anything: one is kept until shortly before
 //! it ends, its credential changes, or the provider refuses it.
 
 use std::sync::Arc;
 
-use super::client::Exchange;
 use super::credential::Presented;
-use super::traffic::Errand;
-use super::{Account, Inner, Job, put_off};
+use super::exchange::{End, put_off};
+use super::{Endpoint, Inner};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::Outcome;
-use crate::provider::{Identity, ProviderClock, Session, Values};
-use crate::secret::{Fingerprint, SecretParts};
+use crate::provider::{Identity, ProviderClock, Received, Request, Response, Session};
+use crate::secret::{Fingerprint, Redactor, SecretParts};
 
 /// A session is given up this long before its end, so that none ends on the way.
 const MARGIN: Span = Span::seconds(30);
@@ -18,7 +17,10 @@ const MARGIN: Span = Span::seconds(30);
 /// How long a session is kept whose end nobody told.
 const USUAL: Span = Span::minutes(10);
 
-/// The newest session of an account.
+/// The word for a login, for metrics.
+const LOG_IN: &str = "log-in";
+
+/// The newest session of an endpoint.
 #[derive(Debug, Default)]
 pub(super) struct SessionCache(Option<Kept>);
 
@@ -73,50 +75,44 @@ impl SessionCache {
     }
 }
 
-impl<C: Clock> Account<C> {
-    /// The session for which the credential `root` is exchanged, a new one where there is none.
-    pub(super) async fn log_in<T>(&self, job: Job<'_>, root: Presented) -> Result<Presented, Outcome<T>> {
-        let Inner { policy, clock, .. } = &*self.0;
-        let provider = &*policy.provider;
-        let values = Values {
-            now: self.provider_now().0,
-            base_url: &policy.url,
-            params: job.params,
-            identity: Some(&root.identity),
-            mint_request: None,
-            subject: None,
-            page: None,
-            secrets: None,
-        };
-        let request = provider.render_login(&values).map_err(|failure| self.failed(failure))?;
+impl<C: Clock> Endpoint<C> {
+    /// The session for which the credential `root` is exchanged, a new one where there is none: `request` asks for it and
+    /// `read` reads the answer. It may leave until `latest`.
+    pub async fn session<T>(
+        &self,
+        root: &Presented,
+        request: Request,
+        latest: Time,
+        read: impl Fn(&Response, Received, Option<&Redactor>) -> Outcome<Session>,
+    ) -> Result<Presented, Outcome<T>> {
+        let Inner { setup, shared, .. } = &*self.0;
         // Held across the exchange: who comes second gets the session of who came first.
-        let mut cache = self.0.endpoint.session.lock().await;
+        let mut cache = shared.session.lock().await;
         let key = (root.fingerprint.clone(), request.log_url.clone());
-        if let Some(session) = cache.get(&key, clock.now()) {
+        if let Some(session) = cache.get(&key, self.now()) {
             return Ok(session);
         }
-        self.0.keyring.note(policy.name.as_str(), &root.fingerprint, &root.identity.secret);
-        let slot = self.turn(job.latest, Some(&root)).await?;
-        let (sent, sent_at, now) = self.exchange(Errand::LogIn, request).await;
+        setup.keyring.note(&setup.owner, &root.fingerprint, &root.identity.secret);
+        let turn = self.turn(latest, Some(root)).await;
+        let slot = turn.map_err(|(not_before, failure)| Outcome::Later { not_before, failure })?;
+        let sent = self.exchange(LOG_IN, request).await;
         drop(slot);
+        let now = self.now();
         let outcome = match sent {
-            Exchange::Answered(response) => {
-                let received = self.received(&response, sent_at, now);
-                let until = self.update_limits(&response, received, sent_at).await;
-                let read = |values: &Values<'_>| provider.read_login(values, &response, received);
-                put_off(self.understand(&values, &response, read).await, until)
+            End::Answered { response, received, until } => {
+                put_off(self.understand(&response, |secrets| read(&response, received, secrets)).await, until)
             }
-            Exchange::NotSent(failure) | Exchange::Unknown(failure) => Outcome::later(failure),
+            End::NotSent(failure) | End::Unknown(failure) => Outcome::later(failure),
         };
         let failed = match outcome {
             Outcome::Done(session) => {
-                let fingerprint = self.0.endpoint.credential.fingerprint(&session.secret);
+                let fingerprint = shared.credential.fingerprint(&session.secret);
                 return Ok(cache.keep(key, session, fingerprint, self.clock(), now));
             }
             Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
             Outcome::Refused(failure) | Outcome::Unknown(failure) => Outcome::Refused(failure),
         };
         // Noted before the next one gets the lock: a wrong password must not be tried once by each token.
-        Err(self.note_failure(failed, Some(&root)).await)
+        Err(self.note_failure(failed, Some(root)).await)
     }
 }

@@ -1,21 +1,24 @@
-//! The gate that every request of an account goes through: when it may leave, and what its end means for the next one.
+//! The gate that every request to an endpoint goes through: when it may leave, and what its end means for the next one.
 
 use super::credential::Presented;
 use super::health::Event;
 use super::limit::{Admission, Refusal};
 use super::slots::Slot;
 use super::urgency::Urgency;
-use super::{Account, skew};
+use super::{Endpoint, skew};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Received, Response};
 
 /// How long a caller is held while as many requests as allowed are under way.
-pub(super) const QUEUE_PATIENCE: Span = Span::seconds(30);
+pub(crate) const QUEUE_PATIENCE: Span = Span::seconds(30);
 
-impl<C: Clock> Account<C> {
+/// When to come back, and why.
+type Refused = (Option<Time>, Failure);
+
+impl<C: Clock> Endpoint<C> {
     /// Waits until a request may leave; holds nobody beyond `latest`, however the clock is set meanwhile.
-    pub(super) async fn turn<T>(&self, latest: Time, presented: Option<&Presented>) -> Result<Slot, Outcome<T>> {
+    pub(super) async fn turn(&self, latest: Time, presented: Option<&Presented>) -> Result<Slot, Refused> {
         let clock = &self.0.clock;
         let patience = (latest - clock.now()).max(Span::zero());
         // What can leave now may leave, however long it took until here.
@@ -23,7 +26,7 @@ impl<C: Clock> Account<C> {
         let fingerprint = presented.map(|presented| &presented.fingerprint);
         let urgency = Urgency::present();
         let turned_away = {
-            let mut state = self.0.endpoint.state();
+            let mut state = self.0.shared.state();
             let now = clock.now();
             state.limiter.turns_away(now, latest(now), fingerprint, urgency)
         };
@@ -34,17 +37,17 @@ impl<C: Clock> Account<C> {
         let queue_end = now + QUEUE_PATIENCE;
         let place = tokio::select! {
             biased;
-            place = self.0.endpoint.slots.take(urgency.deadline(now)) => place,
+            place = self.0.shared.slots.take(urgency.deadline(now)) => place,
             () = clock.wait_until(queue_end) => {
                 let failure = Failure::new(FailureCode::RateLimited, "as many requests as allowed are under way");
-                return Err(Outcome::later(failure));
+                return Err((None, failure));
             }
         };
         // The slot is taken with the place in hand: a slot that waited for one could leave too close to the next.
         loop {
             // The clock is read under the lock, so that its times reach the limiter in order.
             let (admission, slot_from) = {
-                let mut state = self.0.endpoint.state();
+                let mut state = self.0.shared.state();
                 let now = clock.now();
                 (state.limiter.admit(now, latest(now), fingerprint, urgency), now)
             };
@@ -57,7 +60,7 @@ impl<C: Clock> Account<C> {
                 clock.wait_until(slot).await;
             }
             let now = clock.now();
-            if now >= slot && !self.0.endpoint.state().limiter.blocked_since(slot_from, now) {
+            if now >= slot && !self.0.shared.state().limiter.blocked_since(slot_from, now) {
                 return Ok(place);
             }
         }
@@ -67,7 +70,7 @@ impl<C: Clock> Account<C> {
     /// before it showed.
     pub(super) fn received(&self, response: &Response, sent_at: Time, now: Time) -> Received {
         let sample = skew::sample(&response.headers, sent_at, now);
-        let mut state = self.0.endpoint.state();
+        let mut state = self.0.shared.state();
         state.answered = true;
         if let Some(sample) = sample {
             state.skew = state.skew.with(sample, now);
@@ -75,17 +78,17 @@ impl<C: Clock> Account<C> {
         Received { at: now, header: sample.or(state.skew.span()) }
     }
 
-    /// Takes from an answer what concerns the whole account; returns until when the provider wants no more requests.
+    /// Takes from an answer what concerns everybody at the endpoint; returns until when the service wants no more requests.
     pub(super) async fn update_limits(&self, response: &Response, received: Received, sent_at: Time) -> Option<Time> {
-        let endpoint = &self.0.endpoint;
-        let provider = &self.0.policy.provider;
-        if let Some(left) = provider.allowance(response) {
+        let shared = &self.0.shared;
+        let limit = &self.0.setup.manner.limit;
+        if let Some(left) = limit.allowance(response) {
             self.standing().allowance = Some(left);
         }
         let now = received.at;
         let (blocked, changed) = {
-            let mut state = endpoint.state();
-            if let Some(limited) = provider.limited(response, received) {
+            let mut state = shared.state();
+            if let Some(limited) = limit.limited(response, received) {
                 state.limiter.block(now, limited.until);
                 (state.limiter.blocked_until(now), true)
             } else {
@@ -97,7 +100,7 @@ impl<C: Clock> Account<C> {
             }
         };
         if changed {
-            endpoint.write(now).await;
+            shared.write(now).await;
         }
         blocked
     }
@@ -110,19 +113,19 @@ impl<C: Clock> Account<C> {
             Outcome::Done(_) => {
                 self.standing().record.note(&Event::Succeeded { with_credential: presented.is_some() }, now);
                 if let Some(presented) = presented {
-                    let endpoint = &self.0.endpoint;
-                    let was_refused = endpoint.state().limiter.credential_accepted();
+                    let shared = &self.0.shared;
+                    let was_refused = shared.state().limiter.credential_accepted();
                     if was_refused {
-                        endpoint.write(now).await;
+                        shared.write(now).await;
                     }
-                    endpoint.session.lock().await.accepted(&presented.fingerprint);
+                    shared.session.lock().await.accepted(&presented.fingerprint);
                 }
                 return outcome;
             }
             Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => failure,
         };
         if let Some(presented) = presented.filter(|_| refuses_credential(failure.code))
-            && self.0.endpoint.session.lock().await.refused(&presented.fingerprint)
+            && self.0.shared.session.lock().await.refused(&presented.fingerprint)
         {
             self.standing().record.note(&Event::OperationFailed(failure), now);
             return Outcome::later(failure.clone());
@@ -140,17 +143,17 @@ impl<C: Clock> Account<C> {
         };
         match (failure.code, presented) {
             (code, Some(presented)) if refuses_credential(code) => {
-                let credential = &self.0.endpoint.credential;
+                let credential = &self.0.shared.credential;
                 credential.suspect().await;
                 if credential.present(now).await.is_ok_and(|new| new.root != presented.root) {
                     self.standing().record.note(&Event::OperationFailed(&failure), now);
                     return Outcome::later(failure);
                 }
-                let guarded = presented.identity.username.is_some() && self.0.policy.provider.logs_in();
+                let guarded = presented.identity.username.is_some() && self.0.setup.manner.logs_in;
                 self.standing().record.note(&Event::AccountFailed(&failure), now);
                 let refusal = Refusal { credential: presented.root.clone(), guarded, until: not_before, failure };
-                self.0.endpoint.state().limiter.credential_refused(now, refusal);
-                self.0.endpoint.write(now).await;
+                self.0.shared.state().limiter.credential_refused(now, refusal);
+                self.0.shared.write(now).await;
             }
             (FailureCode::NoCredential | FailureCode::Connect | FailureCode::Tls | FailureCode::CaFile, _) => {
                 self.standing().record.note(&Event::AccountFailed(&failure), now);
@@ -160,21 +163,31 @@ impl<C: Clock> Account<C> {
         outcome
     }
 
-    pub(super) fn later<T>(&self, refusal: Admission) -> Outcome<T> {
+    fn later(&self, refusal: Admission) -> Refused {
         match refusal {
-            Admission::At(time) | Admission::NotBefore(time) => Outcome::Later {
-                not_before: Some(time),
-                failure: Failure::new(FailureCode::RateLimited, "the account's requests have to wait"),
-            },
-            Admission::CredentialRefused(time) => Outcome::Later {
-                not_before: Some(time),
-                failure: self.0.endpoint.refused().unwrap_or_else(|| Failure::new(FailureCode::Unauthorized, "")),
-            },
+            Admission::At(time) | Admission::NotBefore(time) => {
+                (Some(time), Failure::new(FailureCode::RateLimited, "the account's requests have to wait"))
+            }
+            Admission::CredentialRefused(time) => {
+                let refused = self.0.shared.refused();
+                (Some(time), refused.unwrap_or_else(|| Failure::new(FailureCode::Unauthorized, "")))
+            }
+        }
+    }
+
+    /// The newest credential. Where there is none to present, that is noted.
+    pub async fn credential<T>(&self) -> Result<Presented, Outcome<T>> {
+        match self.0.shared.credential.present(self.now()).await {
+            Ok(presented) => Ok(presented),
+            Err(failure) => {
+                let failure = self.0.setup.keyring.clean_failure(failure).await;
+                Err(self.note(Outcome::later(failure), None).await)
+            }
         }
     }
 }
 
 /// Whether a failure with this code says that the credential is not accepted.
-pub(super) fn refuses_credential(code: FailureCode) -> bool {
+pub fn refuses_credential(code: FailureCode) -> bool {
     matches!(code, FailureCode::Unauthorized | FailureCode::AccountLocked)
 }

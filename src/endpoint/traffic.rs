@@ -1,41 +1,11 @@
-//! What an account asked of its provider, how that ended and how long it took, for metrics. Pure: told, and asked.
+//! What an account asked at its endpoint, how that ended and how long it took, for metrics. Pure: told, and asked.
 
 use std::collections::BTreeMap;
 
 use crate::clock::Span;
-use crate::provider::Operation;
 
 /// Upper bounds of the latencies' buckets, in seconds.
 pub const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Errand {
-    /// An operation of the definition.
-    Operation(Operation),
-    /// The credential is exchanged for a session.
-    LogIn,
-}
-
-impl Errand {
-    /// Every errand.
-    pub const ALL: [Self; 6] = [
-        Self::Operation(Operation::Mint),
-        Self::Operation(Operation::List),
-        Self::Operation(Operation::Verify),
-        Self::Operation(Operation::Renew),
-        Self::Operation(Operation::Revoke),
-        Self::LogIn,
-    ];
-
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Operation(operation) => operation.word(),
-            Self::LogIn => "log-in",
-        }
-    }
-}
 
 /// How a request ended, as far as the wire is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +66,7 @@ impl Ending {
 /// The requests of one account since it was loaded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Traffic {
-    counts: BTreeMap<(Errand, Ending), u64>,
+    counts: BTreeMap<(&'static str, Ending), u64>,
     /// Latencies up to each bound of [`BUCKETS`] and above the one before it; above all of them.
     buckets: [u64; BUCKETS.len() + 1],
     seconds: f64,
@@ -104,7 +74,7 @@ pub struct Traffic {
 
 impl Traffic {
     /// Takes note of a request that took `latency`.
-    pub(super) fn note(&mut self, errand: Errand, ending: Ending, latency: Span) {
+    pub(super) fn note(&mut self, errand: &'static str, ending: Ending, latency: Span) {
         *self.counts.entry((errand, ending)).or_default() += 1;
         if ending == Ending::NotSent {
             // How long it takes to fail to connect says nothing of the provider's speed.
@@ -118,7 +88,7 @@ impl Traffic {
     }
 
     /// How often each errand ended how.
-    pub fn counts(&self) -> impl Iterator<Item = (Errand, Ending, u64)> {
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, Ending, u64)> {
         self.counts.iter().map(|((errand, ending), count)| (*errand, *ending, *count))
     }
 
@@ -148,7 +118,7 @@ mod tests {
     #[test]
     fn latencies_are_counted_up_to_their_bound() {
         let mut traffic = Traffic::default();
-        let list = Errand::Operation(Operation::List);
+        let list = "list";
         for milliseconds in [-1000, 5, 6, 31_000] {
             traffic.note(list, Ending::Success, Span::milliseconds(milliseconds));
         }

@@ -1,0 +1,157 @@
+//! The operations of a provider definition, each of them one request or a few.
+
+use super::Account;
+use crate::clock::{Clock, Span, Time};
+use crate::endpoint::{Errand, Presented, refuses_credential};
+use crate::outcome::{Failure, FailureCode, Outcome, Told};
+use crate::provider::{
+    Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Received, Response, Role, Subject,
+    Values, Verdict,
+};
+use crate::secret::Redactor;
+
+/// How long a caller is held for its turn. Who would have to wait longer is told when to come back instead.
+const PATIENCE: Span = Span::seconds(5);
+
+/// One request, before anything is known of credentials and times.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub operation: Operation,
+    pub params: &'a Params,
+    pub mint_request: Option<&'a MintRequest>,
+    pub subject: Option<&'a Subject>,
+    pub page: Option<&'a Cursor>,
+    /// A definition with another request for the operation than the account's.
+    pub step: Option<&'a Provider>,
+    /// The latest time at which it may leave.
+    pub latest: Time,
+}
+
+impl<'a> Job<'a> {
+    fn values(
+        &self,
+        account: &'a Account<impl Clock>,
+        now: Time,
+        identity: Option<&'a Identity>,
+        secrets: Option<&'a Redactor>,
+    ) -> Values<'a> {
+        let Self { params, mint_request, subject, page, .. } = *self;
+        Values { now, base_url: &account.policy.endpoint.url, params, identity, mint_request, subject, page, secrets }
+    }
+}
+
+impl<C: Clock> Account<C> {
+    /// Asks for a new token. `Unknown` where the request may have arrived without a usable answer coming back.
+    pub async fn mint(&self, params: &Params, mint_request: &MintRequest) -> Outcome<Minted> {
+        let job = Job { mint_request: Some(mint_request), ..self.job(Operation::Mint, params) };
+        self.send(job, Provider::read_mint).await
+    }
+
+    /// Presents the secret of `subject` to the provider and asks what it thinks of it.
+    pub async fn verify(&self, params: &Params, subject: &Subject) -> Outcome<Verdict> {
+        if subject.secret.is_none() {
+            return Outcome::Refused(Failure::new(FailureCode::SecretUnreadable, "there is no secret to present"));
+        }
+        let job = Job { subject: Some(subject), ..self.job(Operation::Verify, params) };
+        self.send(job, |provider, values, response, received| {
+            // Where the account asks about the token, its own credential being refused says nothing of the token.
+            if response.status == 401 && provider.role(Operation::Verify) == Role::Account {
+                return Outcome::Refused(Failure::new(FailureCode::Unauthorized, "HTTP 401"));
+            }
+            provider.read_verify(values, response, received)
+        })
+        .await
+    }
+
+    /// Takes back the token `subject`. Doing it twice does no harm, so an unclear end is `Later`.
+    pub async fn revoke(&self, params: &Params, subject: &Subject) -> Outcome<Gone> {
+        for step in self.policy.provider.before_revocation() {
+            let job = Job { subject: Some(subject), step: Some(&step), ..self.job(Operation::Revoke, params) };
+            match self.send(job, Provider::read_revoke).await {
+                // A step that is refused may have been done before: what comes of it, the last request tells.
+                Outcome::Done(_) => {}
+                Outcome::Refused(Failure { code, .. }) if !refuses_credential(code) => {}
+                not_yet => return not_yet,
+            }
+        }
+        let job = Job { subject: Some(subject), ..self.job(Operation::Revoke, params) };
+        self.send(job, Provider::read_revoke).await
+    }
+
+    /// Extends the token `subject` in place. As dangerous as a mint: what it is given may be used up by it.
+    pub async fn renew(&self, params: &Params, mint_request: &MintRequest, subject: &Subject) -> Outcome<Minted> {
+        let job =
+            Job { mint_request: Some(mint_request), subject: Some(subject), ..self.job(Operation::Renew, params) };
+        self.send(job, Provider::read_renew).await
+    }
+
+    /// Asks which values the parameter `param` may have: what an operator would have to look up otherwise.
+    pub async fn discover(&self, params: &Params, param: &str) -> Outcome<Vec<Candidate>> {
+        let provider = &self.policy.provider;
+        let Some(step) = provider.discovering(param) else {
+            return Outcome::Refused(Failure::new(FailureCode::NoOperation, ""));
+        };
+        let job = Job { step: Some(&step), ..self.job(Operation::List, params) };
+        self.send(job, |provider, values, response, received| {
+            provider.read_candidates(param, values, response, received)
+        })
+        .await
+    }
+
+    pub(super) fn job<'a>(&self, operation: Operation, params: &'a Params) -> Job<'a> {
+        let latest = self.endpoint.now() + PATIENCE;
+        Job { operation, params, mint_request: None, subject: None, page: None, step: None, latest }
+    }
+
+    /// Sends the request of `job` and reads the answer with `read`.
+    pub(super) async fn send<T: Told>(
+        &self,
+        job: Job<'_>,
+        read: impl Fn(&Provider, &Values<'_>, &Response, Received) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let provider = job.step.unwrap_or(&self.policy.provider);
+        let operation = job.operation;
+        if !provider.has(operation) {
+            return Outcome::Refused(Failure::new(FailureCode::NoOperation, ""));
+        }
+        let presented = match provider.role(operation) {
+            Role::Subject | Role::Nobody => None,
+            Role::Account => {
+                let presented = match self.endpoint.credential().await {
+                    Ok(root) if provider.logs_in() => self.log_in(job, &root).await,
+                    presented => presented,
+                };
+                match presented {
+                    Ok(presented) => Some(presented),
+                    Err(outcome) => return outcome,
+                }
+            }
+        };
+        let identity = presented.as_ref().map(|presented| &*presented.identity);
+        let errand = Errand {
+            word: operation.word(),
+            makes: matches!(operation, Operation::Mint | Operation::Renew),
+            presented: presented.as_ref(),
+            latest: job.latest,
+        };
+        let request = |now| provider.render(operation, &job.values(self, now, identity, None));
+        let asked = self.endpoint.ask(request, errand, |answer, secrets| {
+            let values = job.values(self, answer.moment, identity, secrets);
+            read(provider, &values, &answer.response, answer.received)
+        });
+        asked.await
+    }
+
+    /// The session for which the credential `root` is exchanged.
+    pub(super) async fn log_in<T>(&self, job: Job<'_>, root: &Presented) -> Result<Presented, Outcome<T>> {
+        let provider = &self.policy.provider;
+        let moment = self.endpoint.moment();
+        let job = Job { mint_request: None, subject: None, page: None, ..job };
+        let values = |secrets| job.values(self, moment, Some(&root.identity), secrets);
+        let request = provider.render_login(&values(None)).map_err(|failure| self.endpoint.failed(failure))?;
+        let read = |response: &Response, received, secrets: Option<&Redactor>| {
+            provider.read_login(&job.values(self, moment, Some(&root.identity), secrets), response, received)
+        };
+        self.endpoint.session(root, request, job.latest, read).await
+    }
+}
