@@ -2,11 +2,11 @@
 
 use super::Account;
 use crate::clock::{Clock, Span, Time};
-use crate::endpoint::{Errand, Presented, refuses_credential};
+use crate::endpoint::{Effect, Errand, Presented, refuses_credential};
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::{
-    Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Received, Response, Role, Subject,
-    Values, Verdict,
+    Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Received, Response, Role,
+    Subject, Values, Verdict,
 };
 use crate::secret::Redactor;
 
@@ -130,7 +130,7 @@ impl<C: Clock> Account<C> {
         let identity = presented.as_ref().map(|presented| &*presented.identity);
         let errand = Errand {
             word: operation.word(),
-            makes: matches!(operation, Operation::Mint | Operation::Renew),
+            effect: effect(operation),
             presented: presented.as_ref(),
             latest: job.latest,
         };
@@ -153,5 +153,13 @@ impl<C: Clock> Account<C> {
             provider.read_login(&job.values(self, moment, Some(&root.identity), secrets), response, received)
         };
         self.endpoint.session(root, request, job.latest, read).await
+    }
+}
+
+fn effect(operation: Operation) -> Effect {
+    match operation {
+        Operation::Mint | Operation::Renew => Effect::Makes,
+        Operation::Revoke => Effect::Repeatable,
+        Operation::List | Operation::Verify => Effect::Nothing,
     }
 }

@@ -9,7 +9,6 @@ use crate::account::{Account, Listing};
 use crate::clock::{Clock, Time};
 use crate::endpoint::Workshop;
 use crate::endpoint::shared::{Bounds, EndpointKey, Shared};
-use crate::event;
 use crate::inventory::{AccountPolicy, Credential, Inventory};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -105,16 +104,18 @@ impl<C: Clock> Accounts<C> {
     /// One that is gone stays usable, for the generations that only it can revoke.
     ///
     /// Nothing is in force before all of it is made: files are read first, and nobody waits for them.
-    pub async fn update(&self, inventory: &Inventory) {
-        self.renew(inventory, &mut *self.roots.lock().await).await;
+    #[must_use = "what became of trust roots is to be told"]
+    pub async fn update(&self, inventory: &Inventory) -> Vec<RootsNews> {
+        self.renew(inventory, &mut *self.roots.lock().await).await
     }
 
-    async fn renew(&self, inventory: &Inventory, roots: &mut Roots) {
+    async fn renew(&self, inventory: &Inventory, roots: &mut Roots) -> Vec<RootsNews> {
         let old = self.all();
         let gone = old.iter().filter(|(name, _)| !inventory.accounts.contains_key(*name));
         let mut policies = inventory.accounts.clone();
         policies.extend(gone.map(|(name, member)| (name.clone(), Arc::clone(&member.policy))));
-        *roots = read_roots(&policies, std::mem::take(roots)).await;
+        let (read, news) = read_roots(&policies, std::mem::take(roots)).await;
+        *roots = read;
         let now = self.clock.now();
         let mut bounds: HashMap<EndpointKey, Bounds> = HashMap::new();
         for policy in inventory.accounts.values() {
@@ -144,6 +145,7 @@ impl<C: Clock> Accounts<C> {
             }
         }
         self.members.write().unwrap_or_else(PoisonError::into_inner).extend(made);
+        news
     }
 
     fn member(
@@ -197,14 +199,21 @@ impl<C: Clock> Accounts<C> {
 
     /// Reads the trust roots of `account` anew where they could not be used: a file system that comes late reports
     /// nothing.
-    pub async fn mend(&self, account: &AccountName, inventory: &Inventory) {
+    #[must_use = "what became of trust roots is to be told"]
+    pub async fn mend(&self, account: &AccountName, inventory: &Inventory) -> Vec<RootsNews> {
         if self.get(account).is_some_and(|member| member.lacks_roots()) {
             let mut roots = self.roots.lock().await;
             // Somebody else may have done it meanwhile.
             if self.get(account).is_some_and(|member| member.lacks_roots()) {
-                self.renew(inventory, &mut roots).await;
+                return self.renew(inventory, &mut roots).await;
             }
         }
+        Vec::new()
+    }
+
+    /// Gives up every question that is under way, and every wait for a turn: what changes nothing delays no stop.
+    pub fn hang_up(&self) {
+        self.workshop.hang_up();
     }
 
     /// Writes down the limits of all accounts, for the next start.
@@ -269,43 +278,47 @@ impl<C: Clock> Accounts<C> {
     }
 }
 
-/// Reads the trust roots of `policies`, off the runtime. Those that did not change stay the objects that they were.
-async fn read_roots(policies: &BTreeMap<AccountName, Arc<AccountPolicy>>, before: Roots) -> Roots {
+/// What became of trust roots when they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootsNews {
+    /// They cannot be used, and nobody is trusted by them.
+    Unusable { place: String, error: TrustError },
+    /// The system has none; those that are compiled in are used.
+    CompiledIn,
+    /// Others than before are in use.
+    Changed { place: String },
+}
+
+/// Reads the trust roots of `policies`, off the runtime. Those that did not change stay the objects that they were, and
+/// are no news.
+async fn read_roots(policies: &BTreeMap<AccountName, Arc<AccountPolicy>>, before: Roots) -> (Roots, Vec<RootsNews>) {
     let sources: BTreeSet<_> = policies.values().filter_map(|policy| policy.endpoint.roots()).collect();
     let read = tokio::task::spawn_blocking(move || {
+        let mut news = Vec::new();
         let read = sources.into_iter().map(|source| {
             let new = TrustRoots::read(&source);
             let old = before.get(&source);
             let kept = old.filter(|old| **old == new).cloned();
             if kept.is_none() {
-                tell_roots(&source, &new, old.is_none());
+                news.extend(roots_news(&source, &new, old.is_none()));
             }
             (source, kept.unwrap_or(new))
         });
-        read.collect::<Roots>()
+        (read.collect::<Roots>(), news)
     });
     // A task that panicked read nothing: whoever needs roots has none then, and says so.
     read.await.unwrap_or_default()
 }
 
-fn tell_roots(source: &RootSource, roots: &Result<TrustRoots, TrustError>, first: bool) {
+fn roots_news(source: &RootSource, roots: &Result<TrustRoots, TrustError>, first: bool) -> Option<RootsNews> {
     let place = match source {
         RootSource::System => "the system".to_owned(),
         RootSource::File(path) => path.display().to_string(),
     };
     match roots {
-        Err(error) => tracing::error!(
-            event = event::ROOTS_UNUSABLE,
-            place,
-            "trust roots cannot be used, and nobody is trusted by them: {error}; {}",
-            error.remedy
-        ),
-        Ok(roots) if roots.is_compiled_in() => tracing::warn!(
-            event = event::ROOTS_COMPILED_IN,
-            "the system has no trust roots; those that are compiled in are used"
-        ),
-        Ok(_) if first => {}
-        Ok(_) => tracing::info!(event = event::ROOTS_CHANGED, place, "other trust roots are in use"),
+        Err(error) => Some(RootsNews::Unusable { place, error: error.clone() }),
+        Ok(roots) if roots.is_compiled_in() => Some(RootsNews::CompiledIn),
+        Ok(_) => (!first).then_some(RootsNews::Changed { place }),
     }
 }
 

@@ -555,3 +555,72 @@ async fn what_goes_before_a_revocation_is_asked_for_first_and_may_be_refused() {
         assert_eq!((told(&outcome, setup.clock.now()).0, setup.count()), (wanted, requests), "{status}");
     }
 }
+
+/// Accounts with different settings at one endpoint, and what the endpoint is made with.
+fn neighbours(setup: &Setup) -> (Workshop, [Account<ManualClock>; 2]) {
+    let workshop = Workshop::forgetful().unwrap();
+    let policy = &setup.policy.endpoint;
+    let shared = workshop.shared(policy, Bounds::of(policy), None, setup.clock.now()).unwrap();
+    let accounts = ["one", "other"].map(|name| {
+        let policy = Arc::new(AccountPolicy { name: name.parse().unwrap(), ..setup.policy.clone() });
+        Account::new(policy, setup.clock.clone(), Arc::clone(&shared), Arc::default(), None)
+    });
+    (workshop, accounts)
+}
+
+/// The same account after an edit that has nothing to do with what it is told.
+fn edited(account: &Account<ManualClock>) -> Account<ManualClock> {
+    let mut policy = AccountPolicy::clone(account.policy());
+    policy.endpoint.timeouts.body *= 2;
+    policy.poll_every = policy.poll_every * 2;
+    account.changed(Arc::new(policy), Arc::default(), None)
+}
+
+#[tokio::test]
+async fn accounts_at_one_endpoint_share_what_is_counted_there_and_an_edit_forgets_none_of_it() {
+    let patient = Setup::new(|_, _| (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "60")])).await;
+    let refusing = Setup::new(|_, _| StatusCode::UNAUTHORIZED).await;
+    let mut limited = Setup::new(|_, _| minted()).await;
+    limited.policy.endpoint.rate_limit = Some(RateLimit { requests: 1, per: Duration::from_secs(90) });
+    for (sentence, setup, wait, code) in [
+        ("Retry-After", patient, 60, FailureCode::RateLimited),
+        ("a refused password", refusing, 2, FailureCode::Unauthorized),
+        ("a rate limit", limited, 90, FailureCode::RateLimited),
+    ] {
+        let (_, [one, other]) = neighbours(&setup);
+        let (params, now) = (Params::new(), setup.clock.now());
+        let _ = one.mint(&params, &mint_request()).await;
+        for account in [other.clone(), edited(&other), edited(&one)] {
+            let outcome = account.mint(&params, &mint_request()).await;
+            let (kind, failure, until) = told(&outcome, now);
+            assert_eq!((kind, failure), ("later", Some(code)), "{sentence}");
+            assert!(until >= Some(wait), "{sentence}: {until:?}");
+        }
+        assert_eq!(setup.count(), 1, "{sentence}: one request for all of them");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_what_makes_something_and_for_no_question() {
+    let mut setup = Setup::with_definition(DEFINITION, |_, _| std::future::pending()).await;
+    setup.policy.endpoint.max_in_flight = 3;
+    let (workshop, [account, _]) = neighbours(&setup);
+    let start = |ask: fn(Account<ManualClock>) -> futures_util::future::BoxFuture<'static, Outcome<()>>| {
+        tokio::spawn(ask(account.clone()))
+    };
+    let mint = start(|account| Box::pin(async move { account.mint(&Params::new(), &mint_request()).await.map(drop) }));
+    let list = start(|account| Box::pin(async move { account.list(&Params::new()).await.map(drop) }));
+    let verify =
+        start(|account| Box::pin(async move { account.verify(&Params::new(), &presenting("a")).await.map(drop) }));
+    until(|| setup.count() == 3).await;
+    let waits = start(|account| Box::pin(async move { account.mint(&Params::new(), &mint_request()).await.map(drop) }));
+    tokio::task::yield_now().await;
+    workshop.hang_up();
+    let now = setup.clock.now();
+    for (sentence, given_up) in [("a listing", list), ("a verification", verify), ("who waits for a turn", waits)] {
+        let outcome = tokio::time::timeout(Duration::from_secs(60), given_up).await.expect(sentence).unwrap();
+        assert_eq!(told(&outcome, now), ("later", Some(FailureCode::Withdrawn), None), "{sentence}");
+    }
+    assert!(!mint.is_finished(), "a mint under way is waited for");
+    mint.abort();
+}

@@ -152,7 +152,7 @@ fn tell(args: &AddArgs, inventory: &Inventory, console: &mut Console) -> Result<
     // Standard error is not buffered.
     console.out.flush()?;
     let running = Client::new(&inventory.daemon).and_then(|daemon| daemon.status()).ok().flatten().is_some();
-    let own = inventory.accounts.values().any(|it| it.credential == Credential::Token(args.name.clone()));
+    let own = inventory.accounts.values().any(|it| it.endpoint.credential == Credential::Token(args.name.clone()));
     if running {
         console.note(format_args!("the running daemon takes it up by itself: `patrold status {}`", args.name))?;
     } else if !own {

@@ -25,7 +25,8 @@ pub(super) async fn accounts(
     some.accounts.retain(|name, _| needed(name));
     let workshop = Workshop::forgetful().map_err(|error| Complaint::failed(error.to_string()))?;
     let accounts = Accounts::new(SystemClock, workshop);
-    accounts.update(&some).await;
+    // An account whose trust roots cannot be used says so itself when it is asked.
+    let _ = accounts.update(&some).await;
     let mut lacking = Vec::new();
     for policy in some.accounts.values() {
         let Credential::Token(token) = &policy.endpoint.credential else { continue };

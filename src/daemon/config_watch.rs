@@ -11,6 +11,7 @@ use crate::inventory::{Credential, Inventory, StorePolicy};
 use crate::secret::SecretSource;
 
 use super::Running;
+use super::account_news::log_roots;
 use super::deadlines::Key;
 use super::watch::Watch;
 
@@ -74,7 +75,7 @@ impl<C: Clock> Running<C> {
     pub async fn retry(&self) {
         tracing::info!(event = event::CREDENTIAL_CHANGED, "a credential or CA file changed");
         let inventory = self.core.inventory();
-        self.core.accounts.update(&inventory).await;
+        log_roots(&self.core.accounts.update(&inventory).await);
         self.core.look_again();
         let accounts = inventory.accounts.keys().cloned().map(Key::Poll).collect::<Vec<_>>();
         let tokens = self.core.tokens.all().into_iter().map(|(name, _)| Key::Token(name));

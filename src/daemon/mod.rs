@@ -1,5 +1,6 @@
 //! The running process: start order, what runs side by side, stop order.
 
+mod account_news;
 pub mod audit;
 mod condition_line;
 mod config_watch;
@@ -161,6 +162,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
             "limits of accounts that were written down cannot be read, and are set aside: {reason}"
         );
     }
+    tokio::spawn(account_news::log_limits(limits.trouble()));
     let accounts = Arc::new(Accounts::new(clock.clone(), Workshop::new(fingerprinter.clone(), limits)));
     accounts.keyring().open_with(Arc::new(Vault::new(Arc::clone(&tokens), Arc::clone(&journal))));
     let stopping = Arc::new(AtomicBool::new(false));
@@ -252,6 +254,7 @@ impl<C: Clock> Running<C> {
     /// Brings what is under way to its next record and stops. True where everything ended within `patience`.
     pub async fn stop(&self, patience: Duration) -> bool {
         self.stopping.store(true, Ordering::Release);
+        self.core.accounts.hang_up();
         self.stop.notify_one();
         let scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut scheduler) = scheduler else { return true };

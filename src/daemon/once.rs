@@ -76,6 +76,7 @@ pub async fn once(
         signal = signals.stop() => {
             tracing::info!(event = event::STOPPING, signal, "stopping: steps under way are brought to their next record");
             stopping.store(true, Ordering::Release);
+            core.accounts.hang_up();
             stop.send_replace(true);
             tokio::time::timeout(drain, work).await.unwrap_or_else(|_| core.tally(&BTreeMap::new()))
         }

@@ -10,6 +10,7 @@ use crate::event;
 use crate::inventory::Loaded;
 use crate::inventory::diff::Change;
 
+use super::account_news::log_roots;
 use super::core::Core;
 use super::deadlines::Key;
 use super::scheduler::Waker;
@@ -111,7 +112,7 @@ impl<C: Clock> Reloader<C> {
         let lines: Vec<String> = report.problems().iter().map(|problem| report.line(problem)).collect();
         let Some(inventory) = inventory else {
             // Trust that was taken back ends all the same.
-            self.core.accounts.update(&self.core.inventory()).await;
+            log_roots(&self.core.accounts.update(&self.core.inventory()).await);
             return Reload { at: Some(at), problems: lines, ..Reload::default() };
         };
         for line in &lines {

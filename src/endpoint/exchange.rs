@@ -16,19 +16,29 @@ use crate::secret::redact::Secrets as _;
 pub struct Errand<'a> {
     /// The word for it, for metrics.
     pub word: &'static str,
-    /// It may leave something behind that nobody knows of if its answer is lost.
-    pub makes: bool,
+    pub effect: Effect,
     /// What authenticates it; None where the endpoint's credential does not.
     pub presented: Option<&'a Presented>,
     /// The latest time at which it may leave.
     pub latest: Time,
 }
 
+/// What a request does at the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it asks. It is given up when the process stops.
+    Nothing,
+    /// Something that may be done twice.
+    Repeatable,
+    /// Something that nobody may know of where the answer is lost.
+    Makes,
+}
+
 /// What became of one request.
 #[derive(Debug)]
-pub enum Exchange<'a> {
+pub enum Exchange {
     /// There is a complete answer.
-    Answered(Answer<'a>),
+    Answered(Answer),
     /// Its turn does not come in time, and nothing was sent.
     Held { not_before: Option<Time>, failure: Failure },
     /// It cannot be built.
@@ -41,7 +51,7 @@ pub enum Exchange<'a> {
 
 /// A complete answer. As long as it is held, its request counts as being under way.
 #[derive(Debug)]
-pub struct Answer<'a> {
+pub struct Answer {
     pub response: Response,
     pub received: Received,
     /// The moment that the request was built with, on the service's clock.
@@ -50,22 +60,23 @@ pub struct Answer<'a> {
     by_ours: bool,
     /// Until when the service wants no more requests.
     until: Option<Time>,
-    _slot: Slot<'a>,
+    _slot: Slot,
 }
 
 impl<C: Clock> Endpoint<C> {
     /// Sends one request, once, when its turn has come. `request` builds it for the moment that it is given, which is on
     /// the service's clock.
-    pub async fn send(
-        &self,
-        request: impl FnOnce(Time) -> Result<Request, Failure>,
-        errand: Errand<'_>,
-    ) -> Exchange<'_> {
+    pub async fn send(&self, request: impl FnOnce(Time) -> Result<Request, Failure>, errand: Errand<'_>) -> Exchange {
         let Inner { setup, .. } = &*self.0;
         if let Some(Presented { fingerprint, identity, .. }) = errand.presented {
             setup.keyring.note(&setup.owner, fingerprint, &identity.secret);
         }
-        let slot = match self.turn(errand.latest, errand.presented).await {
+        let turn = tokio::select! {
+            biased;
+            () = self.0.shared.hung_up() => Err((None, stopping())),
+            turn = self.turn(errand.latest, errand.presented) => turn,
+        };
+        let slot = match turn {
             Ok(slot) => slot,
             Err((not_before, failure)) => return Exchange::Held { not_before, failure },
         };
@@ -78,7 +89,7 @@ impl<C: Clock> Endpoint<C> {
             }
             Err(failure) => return Exchange::Unbuilt(failure),
         };
-        match self.exchange(errand.word, request).await {
+        match self.exchange(errand.word, errand.effect, request).await {
             End::Answered { response, received, until } => {
                 Exchange::Answered(Answer { response, received, moment, by_ours, until, _slot: slot })
             }
@@ -95,13 +106,13 @@ impl<C: Clock> Endpoint<C> {
         &self,
         request: impl FnOnce(Time) -> Result<Request, Failure>,
         errand: Errand<'_>,
-        read: impl Fn(&Answer<'_>, Option<&Redactor>) -> Outcome<T>,
+        read: impl Fn(&Answer, Option<&Redactor>) -> Outcome<T>,
     ) -> Outcome<T> {
         let sent = self.send(request, errand).await;
         let outcome = match &sent {
             Exchange::Answered(answer) => {
                 match self.understand(&answer.response, |secrets| read(answer, secrets)).await {
-                    Outcome::Refused(failure) if self.doubt_clock(errand.makes, answer.by_ours, &failure) => {
+                    Outcome::Refused(failure) if self.doubt_clock(errand.effect, answer.by_ours, &failure) => {
                         return self.failed_once(failure);
                     }
                     outcome => put_off(outcome, answer.until),
@@ -111,7 +122,7 @@ impl<C: Clock> Endpoint<C> {
                 return Outcome::Later { not_before: *not_before, failure: failure.clone() };
             }
             Exchange::Unbuilt(failure) => return self.failed(failure.clone()),
-            Exchange::Unknown(failure) if errand.makes => Outcome::Unknown(failure.clone()),
+            Exchange::Unknown(failure) if errand.effect == Effect::Makes => Outcome::Unknown(failure.clone()),
             Exchange::NotSent(failure) | Exchange::Unknown(failure) => Outcome::later(failure.clone()),
         };
         self.note(outcome, errand.presented).await
@@ -132,11 +143,18 @@ impl<C: Clock> Endpoint<C> {
     }
 
     /// Sends a request whose turn has come, and takes from its end what concerns everybody at the endpoint.
-    pub(super) async fn exchange(&self, errand: &'static str, request: Request) -> End {
+    pub(super) async fn exchange(&self, errand: &'static str, effect: Effect, request: Request) -> End {
         let Inner { clock, client, shared, .. } = &*self.0;
         self.standing().record.requests += 1;
         let sent_at = clock.now();
-        let sent = client.send(request).await;
+        let sent = if effect == Effect::Nothing {
+            tokio::select! {
+                sent = client.send(request) => sent,
+                () = shared.hung_up() => client::Exchange::Unknown(stopping()),
+            }
+        } else {
+            client.send(request).await
+        };
         let now = clock.now();
         let ending = match &sent {
             client::Exchange::Answered(response) => Ending::of_status(response.status),
@@ -176,8 +194,8 @@ impl<C: Clock> Endpoint<C> {
 
     /// Takes note of a refusal that may be due to the clock that moments were sent by. True where another one will be used
     /// from now on for what the credential signs: that the credential itself is refused is not said then.
-    fn doubt_clock(&self, makes: bool, ours: bool, failure: &Failure) -> bool {
-        let makes = makes && failure.code == FailureCode::Rejected;
+    fn doubt_clock(&self, effect: Effect, ours: bool, failure: &Failure) -> bool {
+        let makes = effect == Effect::Makes && failure.code == FailureCode::Rejected;
         let unauthorized = failure.code == FailureCode::Unauthorized;
         let mut state = self.0.shared.state();
         if !state.skew.is_worrying() || !(makes || unauthorized) {
@@ -206,6 +224,11 @@ pub(super) enum End {
     Answered { response: Response, received: Received, until: Option<Time> },
     NotSent(Failure),
     Unknown(Failure),
+}
+
+/// Why nothing more is waited for.
+fn stopping() -> Failure {
+    Failure::new(FailureCode::Withdrawn, "patrold stops")
 }
 
 /// The outcome with the time that the service asked for, where it is one to be tried again.

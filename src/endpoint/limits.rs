@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::limit::Memory;
 use crate::clock::{Span, Time};
 use crate::durable::{self, Attributes};
-use crate::event;
 use crate::files::{self, ReadError};
 use crate::secret::Fingerprint;
 
@@ -40,7 +40,9 @@ pub struct Limits {
     path: Option<PathBuf>,
     known: Mutex<BTreeMap<String, Noted>>,
     /// Held while the file is written, so that an older text never replaces a newer one.
-    writing: tokio::sync::Mutex<Option<String>>,
+    writing: tokio::sync::Mutex<()>,
+    /// Why they could not be written down when that was tried last.
+    trouble: watch::Sender<Option<String>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,7 +82,7 @@ impl Limits {
             Ok(known) => (known, None),
             Err(reason) => (BTreeMap::new(), Some(format!("{}: {reason}", path.display()))),
         };
-        (Arc::new(Self { path: Some(path), known: Mutex::new(known), writing: tokio::sync::Mutex::default() }), problem)
+        (Arc::new(Self { path: Some(path), known: Mutex::new(known), ..Self::default() }), problem)
     }
 
     /// What is known of an endpoint.
@@ -99,10 +101,15 @@ impl Limits {
         }
     }
 
-    /// Writes down what was noted. That it fails is told once for each reason; the limits hold all the same.
+    /// Why the limits could not be written down when that was tried last. They hold all the same.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.subscribe()
+    }
+
+    /// Writes down what was noted.
     pub async fn save(&self) {
         let Some(path) = &self.path else { return };
-        let mut told = self.writing.lock().await;
+        let _writing = self.writing.lock().await;
         let form = Form { version: VERSION, endpoints: self.known().clone() };
         let saved = match serde_json::to_vec(&form) {
             Ok(text) => {
@@ -114,18 +121,12 @@ impl Limits {
             }
             Err(error) => Err(error.to_string()),
         };
-        match saved {
-            Ok(()) => *told = None,
-            Err(reason) if told.as_ref() == Some(&reason) => {}
-            Err(reason) => {
-                tracing::warn!(
-                    event = event::LIMITS_UNSAVED,
-                    path = %path.display(),
-                    "limits of accounts are not written down, and are forgotten at the next start: {reason}"
-                );
-                *told = Some(reason);
-            }
-        }
+        let trouble = saved.err().map(|reason| format!("{}: {reason}", path.display()));
+        self.trouble.send_if_modified(|told| {
+            let other = *told != trouble;
+            *told = trouble;
+            other
+        });
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Noted>> {

@@ -36,7 +36,7 @@ use crate::secret::keyring::Keyring;
 use crate::trust::{TrustError, TrustRoots};
 
 pub use self::credential::Presented;
-pub use self::exchange::{Answer, Errand, Exchange};
+pub use self::exchange::{Answer, Effect, Errand, Exchange};
 #[cfg(test)]
 pub(crate) use self::gate::QUEUE_PATIENCE;
 pub use self::gate::refuses_credential;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::credential::Presented;
-use super::exchange::{End, put_off};
+use super::exchange::{Effect, End, put_off};
 use super::{Endpoint, Inner};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::Outcome;
@@ -95,7 +95,7 @@ impl<C: Clock> Endpoint<C> {
         setup.keyring.note(&setup.owner, &root.fingerprint, &root.identity.secret);
         let turn = self.turn(latest, Some(root)).await;
         let slot = turn.map_err(|(not_before, failure)| Outcome::Later { not_before, failure })?;
-        let sent = self.exchange(LOG_IN, request).await;
+        let sent = self.exchange(LOG_IN, Effect::Nothing, request).await;
         drop(slot);
         let now = self.now();
         let outcome = match sent {

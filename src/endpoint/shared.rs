@@ -46,6 +46,7 @@ pub struct Shared {
     pub(super) slots: Slots,
     state: Mutex<State>,
     limits: Arc<Limits>,
+    hung_up: watch::Receiver<bool>,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,7 @@ pub(super) struct State {
 pub struct Workshop {
     fingerprinter: Fingerprinter,
     limits: Arc<Limits>,
+    hung_up: Arc<watch::Sender<bool>>,
 }
 
 /// Why an endpoint cannot be made.
@@ -82,7 +84,7 @@ pub enum EndpointError {
 impl Workshop {
     /// Endpoints whose limits are those of `limits`, under names that `fingerprinter` makes.
     pub fn new(fingerprinter: Fingerprinter, limits: Arc<Limits>) -> Self {
-        Self { fingerprinter, limits }
+        Self { fingerprinter, limits, hung_up: Arc::default() }
     }
 
     /// Endpoints whose limits end with the process.
@@ -90,6 +92,11 @@ impl Workshop {
         let mut key = [0; 32];
         random::fill(&mut key).map_err(|_| EndpointError::Random)?;
         Ok(Self::new(Fingerprinter::new(&key), Limits::forgetful()))
+    }
+
+    /// No question is waited for any more, nor a turn: see [`Effect`](super::Effect).
+    pub fn hang_up(&self) {
+        self.hung_up.send_replace(true);
     }
 
     /// The limits of all endpoints.
@@ -110,8 +117,8 @@ impl Workshop {
     ) -> Result<Arc<Shared>, EndpointError> {
         let credential = CredentialCache::new(&policy.credential, managed, self.fingerprinter.clone());
         let credential = credential.map_err(EndpointError::NotManaged)?;
-        let (key, limits) = (EndpointKey::of(policy), Arc::clone(&self.limits));
-        Ok(Arc::new(Shared::new(key, bounds, credential, &self.fingerprinter, limits, now)))
+        let key = EndpointKey::of(policy);
+        Ok(Arc::new(Shared::new(key, bounds, credential, self, now)))
     }
 }
 
@@ -142,15 +149,9 @@ impl Bounds {
 
 impl Shared {
     /// With what was written down of its limits.
-    fn new(
-        key: EndpointKey,
-        bounds: Bounds,
-        credential: CredentialCache,
-        fingerprinter: &Fingerprinter,
-        limits: Arc<Limits>,
-        now: Time,
-    ) -> Self {
+    fn new(key: EndpointKey, bounds: Bounds, credential: CredentialCache, workshop: &Workshop, now: Time) -> Self {
         // Keyed, so that the file tells nobody where credentials are. A URL has no blank in which it could end early.
+        let Workshop { fingerprinter, limits, hung_up } = workshop;
         let name = fingerprinter.of(&Secret::new(format!("{} {:?}", key.url, key.credential)));
         let limiter = Limiter::recall(bounds.rate_limit, limits.recall(&name), now);
         Self {
@@ -168,7 +169,16 @@ impl Shared {
                 rate_limit: bounds.rate_limit,
                 written: None,
             }),
-            limits,
+            limits: Arc::clone(limits),
+            hung_up: hung_up.subscribe(),
+        }
+    }
+
+    /// Ends when questions are waited for no longer.
+    pub(super) async fn hung_up(&self) {
+        // Without a workshop nobody hangs up.
+        if self.hung_up.clone().wait_for(|hung_up| *hung_up).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 

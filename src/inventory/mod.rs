@@ -57,7 +57,7 @@ impl Inventory {
     /// Everything secret that the inventory refers to, except for tokens that accounts authenticate with.
     pub fn secret_sources(&self) -> impl Iterator<Item = &SecretSource> {
         let listen = self.daemon.listen.iter().flat_map(Listen::secrets);
-        let accounts = self.accounts.values().filter_map(|account| match &account.credential {
+        let accounts = self.accounts.values().filter_map(|account| match &account.endpoint.credential {
             Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
             Credential::Token(_) | Credential::Nothing => None,
         });

@@ -17,30 +17,14 @@ use crate::secret::SecretParts;
 impl Provider {
     /// What the answer to a mint says.
     ///
-    /// A success in which no secret can be found is ambiguous: a token may exist.
+    /// A success in which no secret can be found has an unknown outcome: a token may exist.
     pub fn read_mint(
         &self,
         values: &Values<'_>,
         response: &Response,
         received: impl Into<Received>,
     ) -> Outcome<Minted> {
-        let received = received.into();
-        let call = match self.call(Operation::Mint) {
-            Ok(call) => call,
-            Err(failure) => return Outcome::Refused(failure),
-        };
-        if (200..300).contains(&response.status)
-            && let Substance::Json(body) = response.content()
-            && let Some(minted) = self.minted(call, values, response, &body, received, None)
-        {
-            let judged = self.judge(Operation::Mint, values, response, received).err().map(|setback| setback.failure);
-            let rejection = judged.or_else(|| self.mismatch(call, values, &body));
-            return Outcome::Done(Minted { rejection, ..minted });
-        }
-        match self.judge(Operation::Mint, values, response, received) {
-            Err(setback) => setback.outcome(Operation::Mint),
-            Ok(_) => Outcome::Unknown(no_secret(call)),
-        }
+        self.read_new(Operation::Mint, None, values, response, received.into())
     }
 
     /// What the answer to a renewal in place says. Parts of the secret that the definition does not capture, and
@@ -51,28 +35,39 @@ impl Provider {
         response: &Response,
         received: impl Into<Received>,
     ) -> Outcome<Minted> {
-        let received = received.into();
-        let call = match self.call(Operation::Renew) {
+        let old = values.subject.and_then(|subject| subject.secret.as_ref());
+        self.read_new(Operation::Renew, old, values, response, received.into()).map(|minted| keep_known(minted, values))
+    }
+
+    /// The same for both; `old` is the secret that the new one takes parts of.
+    fn read_new(
+        &self,
+        operation: Operation,
+        old: Option<&SecretParts>,
+        values: &Values<'_>,
+        response: &Response,
+        received: Received,
+    ) -> Outcome<Minted> {
+        let call = match self.call(operation) {
             Ok(call) => call,
             Err(failure) => return Outcome::Refused(failure),
         };
-        let old = values.subject.and_then(|subject| subject.secret.as_ref());
-        if (200..300).contains(&response.status)
-            && call.capture.secret.is_some()
-            && let Substance::Json(body) = response.content()
-            && let Some(minted) = self.minted(call, values, response, &body, received, old)
-        {
-            let rejection =
-                self.judge(Operation::Renew, values, response, received).err().map(|setback| setback.failure);
-            return Outcome::Done(keep_known(Minted { rejection, ..minted }, values));
-        }
-        match self.judge(Operation::Renew, values, response, received) {
-            Err(setback) => setback.outcome(Operation::Renew),
-            Ok(_) if call.capture.secret.is_some() => Outcome::Unknown(no_secret(call)),
-            Ok(body) => match self.minted(call, values, response, &body, received, old) {
-                Some(minted) => Outcome::Done(keep_known(minted, values)),
-                None => Outcome::Unknown(no_secret(call)),
-            },
+        let content = response.content();
+        let judged = self.judge(operation, values, response, &content, received);
+        // The secret of a success is taken out whatever else is said. Where the old one stays, there is none to save.
+        let success = (200..300).contains(&response.status) && matches!(content, Substance::Json(_));
+        let keeps = operation == Operation::Renew && call.capture.secret.is_none();
+        let body = content.json();
+        let taken = if keeps { judged.is_ok() } else { success };
+        let minted = taken.then(|| self.minted(call, values, response, body, received, old)).flatten();
+        match (minted, judged) {
+            (Some(minted), judged) => {
+                let refused = judged.err().map(|setback| setback.failure);
+                let rejection = refused.or_else(|| self.mismatch(call, values, body));
+                Outcome::Done(Minted { rejection, ..minted })
+            }
+            (None, Err(setback)) => setback.outcome(operation),
+            (None, Ok(())) => Outcome::Unknown(no_secret(call)),
         }
     }
 
@@ -132,20 +127,20 @@ impl Provider {
         received: impl Into<Received>,
     ) -> Outcome<Verdict> {
         let received = received.into();
-        let body = match self.judge(Operation::Verify, values, response, received) {
-            Ok(body) => body,
-            Err(Setback { failure, not_before }) => {
-                // An HTML page with status 401 comes from something in front of the service.
-                let clear = !matches!(response.content(), Substance::Html);
-                return match failure.code {
-                    FailureCode::Unauthorized if clear => Outcome::Done(Verdict::Dead(failure)),
-                    FailureCode::NoOperation => Outcome::Refused(failure),
-                    _ => Outcome::Later { not_before, failure },
-                };
-            }
-        };
+        let content = response.content();
+        if let Err(Setback { failure, not_before }) =
+            self.judge(Operation::Verify, values, response, &content, received)
+        {
+            // An HTML page with status 401 comes from something in front of the service.
+            let clear = !matches!(content, Substance::Html);
+            return match failure.code {
+                FailureCode::Unauthorized if clear => Outcome::Done(Verdict::Dead(failure)),
+                FailureCode::NoOperation => Outcome::Refused(failure),
+                _ => Outcome::Later { not_before, failure },
+            };
+        }
         let Ok(call) = self.call(Operation::Verify) else { return Outcome::Done(ALIVE) };
-        let content = Content { body: &body, headers: &response.headers };
+        let content = Content { body: content.json(), headers: &response.headers };
         let told = |source: &&ExpirySource| matches!(source, ExpirySource::Answer(_) | ExpirySource::Never);
         let sources: Vec<ExpirySource> = call.capture.expires.iter().filter(told).cloned().collect();
         let asked = Asked { received, lifetime: None, token: None, ahead: None };
@@ -166,13 +161,14 @@ impl Provider {
         received: impl Into<Received>,
     ) -> Outcome<Gone> {
         let received = received.into();
-        let judged = self.judge(Operation::Revoke, values, response, received);
+        let content = response.content();
+        let judged = self.judge(Operation::Revoke, values, response, &content, received);
         let Err(setback) = judged else { return Outcome::Done(Gone::Revoked) };
         let Ok(call) = self.call(Operation::Revoke) else { return setback.outcome(Operation::Revoke) };
         if !call.gone_ok.contains(&response.status) {
             // A token that ends itself and is not accepted has ended; so has nothing else only where it is all of the
             // secret: a refresh token outlives its access token. HTML comes from something in front of the service.
-            let clear = !matches!(response.content(), Substance::Html);
+            let clear = !matches!(content, Substance::Html);
             let whole = call.role == Role::Subject && self.rules.parts.is_empty();
             if whole && clear && setback.failure.code == FailureCode::Unauthorized {
                 return Outcome::Done(Gone::Already);
@@ -182,9 +178,8 @@ impl Provider {
         // The same status for a wrong path, or for what the account may not see, says nothing about the token.
         let scope = Scoped::new(self, call, values);
         let says_so = |body: &Value| call.gone_expect.iter().all(|predicate| predicate.holds(body, &scope));
-        let named = match response.content() {
-            Substance::Json(body) => says_so(&body),
-            Substance::Empty => says_so(&Value::Null),
+        let named = match &content {
+            Substance::Json(_) | Substance::Empty => says_so(content.json()),
             // From something in front of the service.
             Substance::Html | Substance::Other => {
                 return Outcome::later(Failure { code: FailureCode::NotUnderstood, ..setback.failure });

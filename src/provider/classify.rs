@@ -81,6 +81,16 @@ pub(crate) enum Substance {
     Other,
 }
 
+impl Substance {
+    /// The body as JSON; null where it is none.
+    pub(crate) fn json(&self) -> &Value {
+        match self {
+            Self::Json(body) => body,
+            Self::Empty | Self::Html | Self::Other => &Value::Null,
+        }
+    }
+}
+
 impl Response {
     /// The body, judged by itself: the `Content-Type` of error pages is often wrong.
     pub(crate) fn content(&self) -> Substance {
@@ -135,23 +145,20 @@ impl Limit {
 }
 
 impl Provider {
-    /// The body of an answer that means success, null where it is empty; otherwise why it does not.
+    /// Why an answer with `content` is no success, where it is none.
     pub(crate) fn judge(
         &self,
         operation: Operation,
         values: &Values<'_>,
         response: &Response,
+        content: &Substance,
         received: Received,
-    ) -> Result<Wiped, Setback> {
+    ) -> Result<(), Setback> {
         let call = self.call(operation).map_err(|failure| Setback { failure, not_before: None })?;
-        let content = match &call.listing {
-            Some(listing) if operation == Operation::List => response.outline(&listing.items),
-            _ => response.content(),
-        };
         self.judge_call(call, operation, &self.rules.answers.expect, values, response, content, received)
     }
 
-    /// The same for one call whose answer has `content`, `common` being what answers to all calls must be like.
+    /// The same for one call, `common` being what answers to all calls must be like.
     #[expect(clippy::too_many_arguments, reason = "each is another thing that an answer is judged by")]
     pub(crate) fn judge_call(
         &self,
@@ -160,11 +167,11 @@ impl Provider {
         common: &[Predicate],
         values: &Values<'_>,
         response: &Response,
-        content: Substance,
+        content: &Substance,
         received: Received,
-    ) -> Result<Wiped, Setback> {
+    ) -> Result<(), Setback> {
         let scope = Scoped::new(self, call, values);
-        let understood = match &content {
+        let understood = match content {
             Substance::Json(body) => Some(&**body),
             _ => None,
         };
@@ -172,7 +179,7 @@ impl Provider {
         let wanted = if call.ok.is_empty() { success } else { call.ok.contains(&response.status) };
         let makes = matches!(operation, Operation::Mint | Operation::Renew);
         let explain = |code: FailureCode, hint: &str| {
-            let detail = self.explain(call, values, response, &content, hint, makes);
+            let detail = self.explain(call, values, response, content, hint, makes);
             Setback::new(code, detail)
         };
         if !wanted {
@@ -187,7 +194,7 @@ impl Provider {
         }
         // No Content has no body, and a revocation that succeeded has nothing to say.
         let may_be_empty = response.status == 204 || operation == Operation::Revoke;
-        let body = match &content {
+        let body = match content {
             Substance::Json(body) => &**body,
             Substance::Empty if may_be_empty => &Value::Null,
             Substance::Empty | Substance::Html | Substance::Other => {
@@ -199,10 +206,7 @@ impl Provider {
             let code = self.exception(call, Some(body), response.status, &scope).unwrap_or(predicate.otherwise);
             return Err(explain(code, &predicate.wants()));
         }
-        match content {
-            Substance::Json(body) => Ok(body),
-            Substance::Empty | Substance::Html | Substance::Other => Ok(Wiped(Value::Null)),
-        }
+        Ok(())
     }
 
     /// How its answers tell limits.

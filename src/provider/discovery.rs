@@ -47,12 +47,12 @@ impl Provider {
         };
         let (call, common) = (&*discovery.call, &*self.rules.answers.expect);
         let (content, received) = (response.content(), received.into());
-        let body = match self.judge_call(call, Operation::List, common, values, response, content, received) {
-            Ok(body) => body,
-            Err(setback) => return setback.outcome(Operation::List),
-        };
+        if let Err(setback) = self.judge_call(call, Operation::List, common, values, response, &content, received) {
+            return setback.outcome(Operation::List);
+        }
+        let body = content.json();
         let items = match &discovery.items {
-            None => Some(std::slice::from_ref(&*body)),
+            None => Some(std::slice::from_ref(body)),
             Some(pointer) => body.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice),
         };
         let Some(items) = items else {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::classify::{LONGEST_WAIT, Substance};
-use super::extract::{Asked, Content, Wiped};
+use super::extract::{Asked, Content};
 use super::model::Call;
 use super::resolved::{Provider, Rules};
 use super::{Expiry, Operation, ProviderTime, Received, Request, Response, Values};
@@ -45,17 +45,15 @@ impl Provider {
             Err(failure) => return Outcome::Refused(failure),
         };
         // Quoted as little as the answer to a mint, because it holds a secret as well.
-        let body = match self.judge_call(call, Operation::Mint, &[], values, response, response.content(), received) {
-            Ok(body) => body,
-            Err(setback) => {
-                let outcome = setback.outcome(Operation::Verify);
-                return match (outcome, retry_at(call, response, received)) {
-                    (Outcome::Refused(failure), Some(time)) => Outcome::Later { not_before: Some(time), failure },
-                    (outcome, _) => outcome,
-                };
-            }
-        };
-        let content = Content { body: &body, headers: &response.headers };
+        let content = response.content();
+        if let Err(setback) = self.judge_call(call, Operation::Mint, &[], values, response, &content, received) {
+            let outcome = setback.outcome(Operation::Verify);
+            return match (outcome, retry_at(call, response, &content, received)) {
+                (Outcome::Refused(failure), Some(time)) => Outcome::Later { not_before: Some(time), failure },
+                (outcome, _) => outcome,
+            };
+        }
+        let content = Content { body: content.json(), headers: &response.headers };
         let secret = call.capture.secret.as_ref().and_then(|place| content.secret(place));
         let Some(secret) = secret else {
             return Outcome::later(Failure::new(FailureCode::NotUnderstood, "no session in the answer to the login"));
@@ -85,13 +83,9 @@ impl Provider {
 }
 
 /// When a login that failed may be tried again, at most 24 hours from `now`.
-fn retry_at(call: &Call, response: &Response, received: Received) -> Option<Time> {
+fn retry_at(call: &Call, response: &Response, content: &Substance, received: Received) -> Option<Time> {
     let moment = call.retry_at.as_ref()?;
-    let body = match response.content() {
-        Substance::Json(body) => body,
-        Substance::Empty | Substance::Html | Substance::Other => Wiped(serde_json::Value::Null),
-    };
-    let content = Content { body: &body, headers: &response.headers };
+    let content = Content { body: content.json(), headers: &response.headers };
     let asked = Asked { received, lifetime: None, token: None, ahead: None };
     let moment = content.moment("retry-at", moment, &asked, &mut Vec::new())?.moment()?;
     Some(received.wait_until(moment, LONGEST_WAIT))

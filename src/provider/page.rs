@@ -19,13 +19,17 @@ impl Provider {
     /// A page with an entry that cannot be identified is not believed at all: to overlook a token is to leave it alive.
     pub fn read_page(&self, values: &Values<'_>, response: &Response, received: impl Into<Received>) -> Outcome<Page> {
         let received = received.into();
-        let body = match self.judge(Operation::List, values, response, received) {
-            Ok(body) => body,
-            Err(setback) => return setback.outcome(Operation::List),
+        let call = match self.call(Operation::List) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Refused(failure),
         };
-        let Ok(call) = self.call(Operation::List) else { return Outcome::later(broken("no [list]")) };
         let Some(listing) = &call.listing else { return Outcome::later(broken("no [list]")) };
-        let page = check_items(listing, &body).and_then(|()| {
+        let content = response.outline(&listing.items);
+        if let Err(setback) = self.judge(Operation::List, values, response, &content, received) {
+            return setback.outcome(Operation::List);
+        }
+        let body = content.json();
+        let page = check_items(listing, body).and_then(|()| {
             let mut room = Room::of(response.body.len());
             let (mut entries, mut count, mut whole) = (Vec::new(), 0, true);
             items::each(&response.body, &listing.items, |item| {
@@ -37,7 +41,7 @@ impl Provider {
                 }
                 Ok(())
             })?;
-            Ok(Page { entries, whole, next: self.next(call, listing, values, response, &body, count)? })
+            Ok(Page { entries, whole, next: self.next(call, listing, values, response, body, count)? })
         });
         match page {
             Ok(page) => Outcome::Done(page),

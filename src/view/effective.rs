@@ -133,13 +133,13 @@ fn daemon(settings: &DaemonSettings, origins: &Origins) -> Section {
 }
 
 fn account(policy: &AccountPolicy, origins: &Origins) -> Section {
-    let name = policy.name.as_str();
+    let (name, endpoint) = (policy.name.as_str(), &policy.endpoint);
     let mut keys = Keys::new(origins, Part::Account, name);
     keys.plain("provider", json!(policy.provider.name.as_str()));
-    keys.add(&["url"], Some(json!(policy.url.as_str())), "definition");
-    let plaintext = policy.url.scheme() == "http" && !is_loopback(&policy.url);
+    keys.add(&["url"], Some(json!(endpoint.url.as_str())), "definition");
+    let plaintext = endpoint.url.scheme() == "http" && !is_loopback(&endpoint.url);
     keys.plain("allow-plaintext", plaintext.then(|| json!(true)));
-    let credential = match &policy.credential {
+    let credential = match &endpoint.credential {
         Credential::Secret(secret) => Some(source(secret)),
         Credential::Basic { username, password } => Some(json!({ "username": username, "password": source(password) })),
         Credential::Token(token) => Some(json!({ "token": token.as_str() })),
@@ -151,16 +151,16 @@ fn account(policy: &AccountPolicy, origins: &Origins) -> Section {
     keys.add(&["settle"], Some(span(policy.settle)), "definition");
     keys.plain(
         "rate-limit",
-        policy.rate_limit.map(|limit| json!({ "requests": limit.requests, "per": std_span(limit.per) })),
+        endpoint.rate_limit.map(|limit| json!({ "requests": limit.requests, "per": std_span(limit.per) })),
     );
-    keys.plain("tls", policy.ca_file.as_ref().map(|file| json!({ "ca-file": file })));
-    let timeouts = &policy.timeouts;
+    keys.plain("tls", endpoint.ca_file.as_ref().map(|file| json!({ "ca-file": file })));
+    let timeouts = &endpoint.timeouts;
     let timeouts = json!({
         "connect": std_span(timeouts.connect), "headers": std_span(timeouts.headers), "body": std_span(timeouts.body),
     });
     keys.plain("timeouts", timeouts);
-    keys.plain("max-response", json!(policy.max_response));
-    keys.plain("max-in-flight", json!(policy.max_in_flight));
+    keys.plain("max-response", json!(endpoint.max_response));
+    keys.plain("max-in-flight", json!(endpoint.max_in_flight));
     keys.section(format!("account.{}", quoted(name)))
 }
 

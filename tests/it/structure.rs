@@ -69,6 +69,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         &["journal/sqlite/lease"],
         "waits belong to the clock; the lock is waited for where blocking is allowed",
     ),
+    (
+        "tracing::",
+        &["cli/run", "control/guard", "daemon/", "daemon", "telemetry/"],
+        "what happened is returned, and logged once, in `daemon`",
+    ),
 ];
 
 type Name = Vec<String>;

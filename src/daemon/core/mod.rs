@@ -28,6 +28,7 @@ use crate::rotation::{Event, Phase, TokenState};
 
 pub use poll::Poll;
 
+use super::account_news::log_roots;
 use super::real::Real;
 use super::registry::{Registry, Token};
 use super::urgency::urgency;
@@ -64,7 +65,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let clock = machine.clock.clone();
         let accounts = Arc::clone(&machine.effects.accounts);
         let tokens = Arc::clone(&machine.effects.tokens);
-        accounts.update(&inventory).await;
+        log_roots(&accounts.update(&inventory).await);
         let resumed = RwLock::new(clock.now());
         let mut core = Self {
             clock,
@@ -91,7 +92,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// Puts another inventory in force and tells what changed. Runs under way finish with what they began with.
     pub async fn apply(&self, inventory: Arc<Inventory>) -> Vec<Change> {
         let changes = diff(&self.inventory(), &inventory);
-        self.accounts.update(&inventory).await;
+        log_roots(&self.accounts.update(&inventory).await);
         for (name, policy) in &inventory.tokens {
             if let Some(token) = self.tokens.get(name) {
                 token.want(Arc::clone(policy));
@@ -129,7 +130,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// Does everything that can be done for a token now, and tells when to come back.
     pub async fn run_token(&self, name: &TokenName) -> Option<Rest> {
         let token = self.tokens.get(name)?;
-        self.accounts.mend(&token.policy().account.name, &self.inventory()).await;
+        log_roots(&self.accounts.mend(&token.policy().account.name, &self.inventory()).await);
         let mut held = self.hold(&token).await;
         let Some(context) = self.context(&token, held.state()) else {
             return self.rest_elsewhere(&token);

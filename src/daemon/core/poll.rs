@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::account::pool::Member;
 use crate::clock::{Clock, Span, Time};
+use crate::daemon::account_news::log_roots;
 use crate::daemon::orphans::Count;
 use crate::event;
 use crate::journal::Journal;
@@ -38,7 +39,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// to ask again.
     pub async fn poll(&self, name: &AccountName) -> (Vec<TokenName>, Option<Time>) {
         let inventory = self.inventory();
-        self.accounts.mend(name, &inventory).await;
+        log_roots(&self.accounts.mend(name, &inventory).await);
         let (Some(member), Some(policy)) = (self.accounts.get(name), inventory.accounts.get(name)) else {
             return (Vec::new(), None);
         };
@@ -56,7 +57,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let policies = tokens.iter().map(|(_, token)| token.policy());
         let policies: Vec<_> = policies.filter(|it| asked.insert(member.listing_key(&it.params))).collect();
         // One place is left to tokens.
-        let at_once = policy.max_in_flight.saturating_sub(1).max(1);
+        let at_once = policy.endpoint.max_in_flight.saturating_sub(1).max(1);
         let listings = stream::iter(policies).map(|it| {
             let member = Arc::clone(&member);
             async move {

@@ -432,7 +432,7 @@ fn a_credential_beside_the_inventory_needs_no_word() {
     let inventory = there.inventory.unwrap_or_else(|| panic!("{}", there.report.render()));
     let expected =
         crate::inventory::Credential::Secret(crate::secret::SecretSource::File(dir.path().join("credentials/a")));
-    assert_eq!(inventory.accounts[&"a".parse().unwrap()].credential, expected);
+    assert_eq!(inventory.accounts[&"a".parse().unwrap()].endpoint.credential, expected);
 }
 
 #[test]
