@@ -40,12 +40,16 @@ pub struct Abandoned {
 pub async fn end() -> Vec<Abandoned> {
     // The kernel may make a look at a stuck process wait.
     let Ok(found) = files::off_runtime(Path::new("/proc"), |_| Ok(find())).await else { return Vec::new() };
-    found.iter().for_each(|abandoned| abandoned.signal(Signal::TERM));
+    for abandoned in &found {
+        abandoned.signal(Signal::TERM);
+    }
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline && found.iter().any(Abandoned::lives) {
         sleep(Duration::from_millis(20)).await;
     }
-    found.iter().for_each(|abandoned| abandoned.signal(Signal::KILL));
+    for abandoned in &found {
+        abandoned.signal(Signal::KILL);
+    }
     found
 }
 

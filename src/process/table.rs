@@ -1,4 +1,4 @@
-//! What the kernel tells of a process in `/proc/PID/stat`, proc_pid_stat(5).
+//! What the kernel tells of a process in `/proc/PID/stat`, `proc_pid_stat(5)`.
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -73,6 +73,7 @@ struct Keys<'o> {
     origins: &'o Origins,
     part: Part,
     name: String,
+    #[expect(clippy::struct_field_names, reason = "they are the keys")]
     keys: Vec<Entry>,
 }
 
@@ -138,7 +139,7 @@ fn account(policy: &AccountPolicy, origins: &Origins) -> Section {
     keys.plain("provider", json!(policy.provider.name.as_str()));
     keys.add(&["url"], Some(json!(endpoint.url.as_str())), "definition");
     let plaintext = endpoint.url.scheme() == "http" && !is_loopback(&endpoint.url);
-    keys.plain("allow-plaintext", plaintext.then(|| json!(true)));
+    keys.plain("allow-plaintext", plaintext.then_some(Value::Bool(true)));
     let credential = match &endpoint.credential {
         Credential::Secret(secret) => Some(source(secret)),
         Credential::Basic { username, password } => Some(json!({ "username": username, "password": source(password) })),

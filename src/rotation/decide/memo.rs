@@ -15,6 +15,7 @@ const LONGEST_QUIET: Span = Span::hours(6);
 
 /// What this process knows of a token besides the journal; lost with the process.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another thing that may have been seen")]
 pub struct Memo {
     /// The journal is new, and it was not looked yet whether another installation has the token.
     pub newborn: bool,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
-    AccountPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy, Initial, OnDrift, OnFailure,
-    RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
+    AccountPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy, Initial, OnDrift,
+    OnFailure, RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
