@@ -11,6 +11,7 @@ use crate::clock::Time;
 use crate::names::{AccountName, GenerationNo, Marker, ProviderName, RemoteId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::Expiry;
+use crate::rotation::reason::Reason;
 
 use super::outlook::Outlook;
 use super::reload::ReloadAnswer;
@@ -340,6 +341,12 @@ impl TokenStatus {
         self.condition == Condition::Left && self.dead.is_none() && self.current.as_ref().is_some_and(alive)
     }
 
+    /// Whether it is not minted because the journal is new and something of it exists already.
+    pub fn is_held_back(&self) -> bool {
+        let codes = [Some(&self.next.reason), self.next.hold.as_ref()];
+        codes.into_iter().flatten().any(|code| code == Reason::HeldBack.code())
+    }
+
     /// Why it is not fine: what status, page and readiness all say.
     pub fn cause(&self) -> Option<Cause> {
         let of = |error: &ErrorStatus| Cause { what: error.message.clone(), advice: error.advice() };
@@ -356,6 +363,7 @@ impl TokenStatus {
                 advice: advice(LEFT, Some("a-token-is-not-needed-any-more")),
             }),
             Condition::Fine | Condition::Busy | Condition::Left => None,
+            Condition::Missing if self.is_held_back() => Some(Cause { what: self.next.why.clone(), advice: None }),
             Condition::Down if self.dead.is_some() => self.dead.as_ref().map(of),
             _ => owed.or_else(|| self.last_error.as_ref().map(of)),
         }

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use crate::clock::Time;
 use crate::endpoint::traffic::Traffic;
 use crate::names::AccountName;
-use crate::rotation::reason::Reason;
 use crate::rotation::steps::Steps;
 
 use crate::report::status::{AccountCondition, AccountStatus, Condition, OwedKind, Status, TokenStatus};
@@ -119,9 +118,7 @@ fn tokens(text: &mut Text, tokens: &[TokenStatus]) {
 fn held_back(text: &mut Text, tokens: &[TokenStatus]) {
     let mut family = text.family(&list::TOKEN_HELD_BACK);
     for token in tokens {
-        let codes = [Some(&token.next.reason), token.next.hold.as_ref()];
-        let held = codes.into_iter().flatten().any(|code| code == Reason::HeldBack.code());
-        family.sample(&[token.name.as_str()], u8::from(held));
+        family.sample(&[token.name.as_str()], u8::from(token.is_held_back()));
     }
 }
 

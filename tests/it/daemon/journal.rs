@@ -198,6 +198,8 @@ async fn a_new_journal_mints_no_second_token_where_another_installation_has_one(
     let view = daemon.until("ci", "it is held back", |view| view.rest.is_some()).await;
     assert_eq!(view.rest.unwrap().reason, Reason::HeldBack);
     assert!(world.changes(Service::Awx, from).is_empty() && world.is_live(&old));
+    let told = daemon.running.status().tokens[0].cause().expect("status says why");
+    assert!(told.what.contains("the journal is new"), "{told:?}");
     daemon.stop().await;
     fs::remove_dir_all(world.path("state")).unwrap();
     let daemon = world.start_with("new-journal = \"mint\"", &parts).await;
