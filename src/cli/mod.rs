@@ -20,6 +20,7 @@ mod history;
 mod identity;
 mod init;
 mod journal;
+mod lint;
 mod online;
 mod params;
 mod plan;

@@ -15,6 +15,7 @@ use crate::provider::Provider;
 use crate::view::provider::{ProviderView, render, write_list};
 
 use super::discovery;
+use super::lint::{self, LintArgs};
 use super::trial::{self, TestArgs};
 use super::{Complaint, Console};
 
@@ -47,6 +48,13 @@ enum ProviderCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Ask provider definitions the questions that rotations go wrong by
+    ///
+    /// Is a lost token found again, which request may every token make, what does a 404 mean, how long may a name be:
+    /// a question that the definition does not answer is told with its place and a remedy. Where there is no answer,
+    /// the table [lint] of the definition says why.
+    #[command(after_help = lint::EXAMPLES)]
+    Lint(LintArgs),
     /// Test a provider definition at a live account of the inventory
     ///
     /// Mints two short-lived tokens, finds, verifies, renews and revokes them, and sees that they are dead: whatever
@@ -70,6 +78,7 @@ pub(super) fn run(args: &ProviderArgs, named: Option<&Path>, console: &mut Conso
     let definitions = definitions(discovery::find(named).ok().as_deref());
     match &args.command {
         ProviderCommand::Test(test) => return trial::run(test, &discovery::find(named)?, console),
+        ProviderCommand::Lint(args) => return lint::run(args, &definitions, console),
         ProviderCommand::List { json: true } => {
             let views: Vec<_> = definitions.iter().map(|provider| ProviderView::new(provider)).collect();
             console.json(&views)?;

@@ -168,6 +168,39 @@ pub fn parse(name: &str, text: &str, report: &mut Report) -> Option<Provider> {
     lineage::read(report, &[source], &bases, &[]).pop()
 }
 
+/// Reads the definition of the file at `path`; `None` where it cannot be used, and `report` says why. It may extend
+/// built-in definitions and those of its directory. Its text is the source that comes with it.
+pub fn read_file(path: &Path, report: &mut Report) -> Option<(Provider, SourceId)> {
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(error) => {
+            unreadable(report, path.display().to_string(), &error);
+            return None;
+        }
+    };
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = if lineage::extended(&text).is_some() { definition_files(directory, report) } else { Vec::new() };
+    let others = beside.into_iter().filter(|other| other.file_name() != path.file_name());
+    let beside: Vec<_> =
+        others.filter_map(|other| Some((other.display().to_string(), read_text(&other).ok()?))).collect();
+    let mut line = vec![(path.display().to_string(), text)];
+    while let Some(name) = line.last().and_then(|(_, text)| lineage::extended(text)) {
+        let known = |file: &str| line.iter().any(|(seen, _)| seen == file);
+        let base =
+            beside.iter().find(|(file, text)| lineage::called(text).is_some_and(|it| it == name) && !known(file));
+        let Some(base) = base else { break };
+        line.push(base.clone());
+    }
+    let extended = line.iter().filter_map(|(_, text)| lineage::extended(text)).collect();
+    let sources: Vec<_> = line.into_iter().map(|(file, text)| report.add_source(file, text)).collect();
+    let bases = add_bases(&extended, report);
+    let names: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
+    let source = *sources.first()?;
+    let mut providers = lineage::read(report, &sources, &bases, &names);
+    let own = providers.iter().position(|provider| provider.source() == report.text(source))?;
+    Some((providers.swap_remove(own), source))
+}
+
 /// What messages call the file of a built-in definition.
 fn source_name(name: &str) -> String {
     format!("built-in {name}.toml")

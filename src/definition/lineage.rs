@@ -35,9 +35,19 @@ enum Broken {
 
 /// The name of the definition that `text` extends, where it does and can be read.
 pub(super) fn extended(text: &str) -> Option<String> {
+    said(text, "extends")
+}
+
+/// The name of the definition `text`, where it can be read.
+pub(super) fn called(text: &str) -> Option<String> {
+    said(text, "name")
+}
+
+/// What `key` of `[provider]` says.
+fn said(text: &str, key: &str) -> Option<String> {
     let (table, _) = DeTable::parse_recoverable(text);
-    let extends = table.get_ref().get("provider")?.get_ref().get("extends")?;
-    extends.get_ref().as_str().map(str::to_owned)
+    let value = table.get_ref().get("provider")?.get_ref().get(key)?;
+    value.get_ref().as_str().map(str::to_owned)
 }
 
 /// The definitions of the files `own`. `builtin`: those that they may extend besides each other, with what these extend;

@@ -7,6 +7,7 @@ mod call;
 pub(crate) mod capture;
 mod discover;
 mod lineage;
+mod lint;
 mod login;
 mod resolve;
 mod supplement;
@@ -14,5 +15,6 @@ mod supplement;
 #[cfg(test)]
 mod tests;
 
-pub use builtin::{Definitions, parse};
+pub use builtin::{Definitions, parse, read_file};
+pub use lint::{lint, words};
 pub use supplement::with_operations;

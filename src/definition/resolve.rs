@@ -11,6 +11,7 @@ use super::binding::{Binder, Stage, read_headers, read_template, read_templates}
 use super::call::{parse_span, read_call, read_statuses};
 use super::capture::{read_classify, read_predicate};
 use super::discover::{read_default_policy, read_discoveries};
+use super::lint::read_reasons;
 use super::login::read_login;
 use crate::clock::Span;
 use crate::document::{Found, Reader};
@@ -78,6 +79,7 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
     let lifetime = file.merged("lifetime", "[lifetime]", None).map(read_lifetime).unwrap_or_default();
     let policy = file.merged("default-policy", "[default-policy]", None);
     let default_policy = policy.map(read_default_policy).unwrap_or_default();
+    let reasons = file.merged("lint", "[lint]", None).map(|table| read_reasons(&table)).unwrap_or_default();
     let mut tables = operation_tables(file);
     tables.retain(|(operation, _)| !without.contains(operation));
     let parts = captured_names(&tables, "parts");
@@ -109,6 +111,7 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
         notes,
         example,
         default_policy,
+        reasons,
         params,
         default_url,
         rules: Rules {

@@ -11,6 +11,7 @@ pub(crate) mod filters;
 mod items;
 mod jwt;
 pub(crate) mod lifetime;
+pub mod lint;
 mod login;
 pub(crate) mod model;
 mod moment;

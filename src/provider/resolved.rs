@@ -6,6 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::lifetime::Lifetime;
+use super::lint::Question;
 use super::model::{Answers, Auth, Call, Discovery, ExpirySource, Form};
 use super::naming::Naming;
 use super::params::ParamSpec;
@@ -87,6 +88,8 @@ pub struct Provider {
     /// An inventory that uses it, in TOML.
     pub example: String,
     pub default_policy: DefaultPolicy,
+    /// Why questions of the linter are left open.
+    pub(crate) reasons: BTreeMap<Question, String>,
     /// The definition that this one extends; empty where it stands alone.
     pub extends: String,
     pub params: BTreeMap<String, ParamSpec>,

@@ -236,7 +236,7 @@ fn marks(line: &str, paint: Paint) -> String {
     format!("{gutter}{}", paint.red(marks))
 }
 
-fn findings(report: &Report) -> Vec<Finding> {
+pub(super) fn findings(report: &Report) -> Vec<Finding> {
     let finding = |problem: crate::document::Problem| {
         let place = report.place(problem.spot);
         let mut parts = place.rsplitn(3, ':');

@@ -8,6 +8,7 @@ pub mod exported;
 pub mod history;
 pub mod html;
 pub mod leftover;
+pub mod lint;
 pub mod metrics;
 pub mod online;
 pub mod page;

@@ -35,6 +35,8 @@ pub struct ProviderView {
     pub old_token: String,
     pub notes: Vec<String>,
     pub docs: Vec<String>,
+    /// Why questions of `provider lint` are left open, by their codes.
+    pub reasons: BTreeMap<&'static str, String>,
     /// An inventory that uses it, in TOML.
     pub example: String,
     /// The age at which tokens are replaced of which the inventory has no rule, in seconds.
@@ -72,6 +74,7 @@ impl ProviderView {
             old_token: provider.old_token.clone(),
             notes: provider.notes.clone(),
             docs: provider.docs.clone(),
+            reasons: provider.reasons().iter().map(|(question, why)| (question.code(), why.clone())).collect(),
             example: provider.example.clone(),
             rotate_every: provider.default_policy.rotate_every.map(|span| span.num_seconds()),
             params: provider
@@ -172,6 +175,8 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     }
     list(&mut out, paint, "Notes", &provider.notes);
     list(&mut out, paint, "Documentation", &provider.docs);
+    let reasons = provider.reasons().iter().map(|(question, why)| format!("{}: {why}", question.code()));
+    list(&mut out, paint, "Left open", &reasons.collect::<Vec<_>>());
     if !provider.example.is_empty() {
         heading(&mut out, paint, "Example");
         out.push_str(&provider.example);

@@ -1,258 +1,161 @@
-//! Questions that every definition that comes with patrold has to answer, or to have a reason for not answering.
-
-use std::collections::BTreeMap;
+//! Every definition that comes with patrold answers the questions of the linter, or says why not; and each question is
+//! seen to be asked.
 
 use super::fixtures::fixtures;
 use super::*;
-use crate::provider::model::Test;
-use crate::provider::params::ParamSpec;
-
-/// Where a rotation goes wrong, in the words of the page for authors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Question {
-    /// Is a lost token found again?
-    Marker,
-    /// Which request may every token make?
-    Proof,
-    /// How is a token ended?
-    End,
-    /// What does the provider answer where a token is gone already?
-    Gone,
-    /// Does its 404 mean that, and nothing else?
-    NotFound,
-    /// What may a token do where the inventory says nothing?
-    Power,
-    /// How long may a name be in all generations?
-    Name,
-}
-
-/// Parameters that say what a token may do.
-const RIGHTS: &[&str] = &[
-    "access_level",
-    "permissions",
-    "policies",
-    "role",
-    "scope",
-    "scopes",
-    "type",
-    "write",
-    "reusable",
-    "preauthorized",
-];
-
-fn open_questions(provider: &Provider) -> Vec<Question> {
-    let can = provider.capabilities();
-    let mut open = Vec::new();
-    let mut ask = |question, answered: bool| open.extend((!answered).then_some(question));
-    if can.mints {
-        ask(Question::Marker, can.marks);
-        ask(Question::Proof, can.verifies);
-        ask(Question::End, can.revokes);
-        let longest = provider.naming().is_none_or(|naming| naming.longest.is_some());
-        ask(Question::Name, longest);
-        let given = |spec: &ParamSpec| spec.default.is_none() && !spec.optional;
-        ask(
-            Question::Power,
-            provider.params.iter().all(|(name, spec)| !RIGHTS.contains(&name.as_str()) || given(spec)),
-        );
-    }
-    if let Ok(revoke) = provider.call(Operation::Revoke) {
-        let told = !revoke.gone_ok.is_empty() || revoke.role == Role::Subject;
-        ask(Question::Gone, told);
-        // That a body is there at all is also true of another route, or of a proxy that answers JSON.
-        let says_what = revoke.gone_expect.iter().any(|it| !matches!(it.test, Test::Present | Test::Absent));
-        ask(Question::NotFound, !revoke.gone_ok.contains(&404) || says_what);
-    }
-    open.sort_unstable();
-    open
-}
-
-/// What is left open, and why.
-const REASONS: &[(Question, &str, &[&str])] = &[
-    (
-        Question::Marker,
-        "its API takes no name",
-        &[
-            "gcp-service-account-key",
-            "github-app-token",
-            "kubernetes-service-account-token",
-            "oauth2-client-credentials",
-            "okta-client-secret",
-        ],
-    ),
-    (
-        Question::Marker,
-        "a listing does not show the name",
-        &[
-            "commvault",
-            "commvault-login",
-            "matrix-session",
-            "newrelic-user-key",
-            "snowflake-pat",
-            "tailscale-auth-key",
-            "vault-token",
-            "verdaccio-token",
-        ],
-    ),
-    (
-        Question::Proof,
-        "new ones open another API than this one",
-        &[
-            "azure-devops-pat",
-            "buildkite-agent-token",
-            "digitalocean-functions-key",
-            "dockerhub-pat",
-            "entra-app-password",
-            "gcp-service-account-key",
-            "gitlab-deploy-token",
-            "okta-client-secret",
-        ],
-    ),
-    (
-        Question::Proof,
-        "no request is known that a token of any scope may make",
-        &[
-            "bitbucket-dc-token",
-            "datadog-pat",
-            "datadog-service-account-token",
-            "foreman-pat",
-            "forgejo-token",
-            "gitea-token",
-            "jfrog-access-token",
-            "linode-pat",
-            "oauth2-client-credentials",
-            "quay-oauth-token",
-        ],
-    ),
-    (
-        Question::End,
-        "there is no revocation, or none that is published",
-        &["kubernetes-service-account-token", "oauth2-client-credentials", "pointone"],
-    ),
-    (Question::Gone, "a name that is not there is revoked with success", &["sonarqube-token"]),
-    (
-        Question::Gone,
-        "what is forbidden has the same status",
-        &["hcp-terraform-team-token", "hcp-terraform-user-token"],
-    ),
-    (
-        Question::Gone,
-        "it is not published: the revocation is asked for until the end of the token",
-        &[
-            "azure-devops-pat",
-            "commvault",
-            "commvault-login",
-            "datahub-pat",
-            "entra-app-password",
-            "github-pat",
-            "newrelic-user-key",
-            "snowflake-pat",
-            "verdaccio-token",
-        ],
-    ),
-    (Question::NotFound, "the token is looked up before any permission", &["harbor-robot"]),
-    (
-        Question::NotFound,
-        "what else has this status is not published; a token that is still accepted is seen by its proof",
-        &[
-            "cloudflare-account-token",
-            "cloudflare-user-token",
-            "confluence-dc-pat",
-            "grafana-service-account-token",
-            "jira-dc-pat",
-            "tailscale-auth-key",
-            "unleash-pat",
-        ],
-    ),
-    (
-        Question::NotFound,
-        "what else has this status is not published; a token that is still listed is seen as an orphan",
-        &[
-            "bitbucket-dc-token",
-            "buildkite-agent-token",
-            "datadog-pat",
-            "datadog-service-account-token",
-            "digitalocean-functions-key",
-            "dockerhub-pat",
-            "foreman-pat",
-            "forgejo-token",
-            "gcp-service-account-key",
-            "gitea-token",
-            "linode-pat",
-            "okta-client-secret",
-            "quay-oauth-token",
-        ],
-    ),
-    (Question::Power, "it is less than the vendor gives by default", &["gitlab-group-token", "gitlab-project-token"]),
-    (
-        Question::Power,
-        "it is what the vendor gives by default, and what inventories of earlier versions rely on",
-        &["aap-gateway", "awx", "oauth2-client-credentials", "pointone"],
-    ),
-    (
-        Question::Name,
-        "no page that was read tells a limit",
-        &[
-            "aap-gateway",
-            "awx",
-            "azure-devops-pat",
-            "bitbucket-dc-token",
-            "buildkite-agent-token",
-            "commvault",
-            "commvault-login",
-            "confluence-dc-pat",
-            "databricks-pat",
-            "datadog-pat",
-            "datadog-service-account-token",
-            "datahub-pat",
-            "digitalocean-functions-key",
-            "entra-app-password",
-            "foreman-pat",
-            "forgejo-token",
-            "gitea-token",
-            "gitlab-deploy-token",
-            "gitlab-group-token",
-            "gitlab-project-token",
-            "gitlab-service-account-token",
-            "grafana-service-account-token",
-            "harbor-robot",
-            "hcp-terraform-team-token",
-            "hcp-terraform-user-token",
-            "jfrog-access-token",
-            "jira-dc-pat",
-            "jupyterhub-token",
-            "keystone-application-credential",
-            "linode-pat",
-            "matrix-session",
-            "nautobot-token",
-            "netbox-provisioned-token",
-            "netbox-token",
-            "netbox-v1-token",
-            "newrelic-user-key",
-            "pointone",
-            "quay-oauth-token",
-            "snowflake-pat",
-            "unleash-pat",
-            "vault-token",
-        ],
-    ),
-];
+use crate::document::Report;
+use crate::provider::lint::Question;
 
 #[test]
-fn every_definition_answers_the_questions_of_the_page_for_authors_or_has_a_reason_not_to() {
-    let mut open: BTreeMap<Question, Vec<String>> = BTreeMap::new();
+fn every_definition_answers_the_questions_or_says_why_not() {
+    let mut told = Vec::new();
     for fixture in fixtures() {
-        for question in open_questions(&fixture.provider) {
-            open.entry(question).or_default().push(fixture.provider.name.to_string());
+        let provider = &fixture.provider;
+        let mut report = Report::new();
+        let source = report.add_source(format!("{}.toml", provider.name), provider.source());
+        for (spot, finding) in definition::lint(provider, source, &report) {
+            told.push(format!("{}: {}", report.place(spot), definition::words(&finding).0));
         }
     }
-    let mut excused: BTreeMap<Question, Vec<String>> = BTreeMap::new();
-    for (question, reason, names) in REASONS {
-        assert!(!reason.is_empty());
-        excused.entry(*question).or_default().extend(names.iter().map(|name| (*name).to_owned()));
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+/// A definition without any open question.
+const CLEAN: &str = r#"[provider]
+name       = "clean"
+title      = "Clean"
+docs       = ["https://example.com"]
+credential = "A key."
+old-token  = "Stays."
+example    = "x"
+[params.scopes]
+type = "list"
+[params.group]
+type     = "string"
+optional = true
+[lifetime]
+min = "1h"
+max = "90d"
+[auth.form.key]
+headers = { Key = "{{ cred.secret }}" }
+[mint]
+method  = "POST"
+url     = "{{ base_url }}/keys"
+json    = { name = "{{ want.name }}", ttl = "{{ want.ttl }}", scopes = "{{ params.scopes }}" }
+name    = { longest = 100 }
+settle  = "2m"
+capture = { secret = "/key", id = "/id" }
+[list]
+url   = "{{ base_url }}/keys"
+items = ""
+item  = { id = "/id", name = "/name" }
+[verify]
+url = "{{ base_url }}/me"
+[revoke]
+method      = "DELETE"
+url         = "{{ base_url }}/keys/{{ old.id }}"
+gone-ok     = [404]
+gone-expect = [{ at = "/message", equals = "no such key" }]
+"#;
+
+/// What the linter says of `text`: place and code.
+fn told(text: &str) -> Vec<String> {
+    let mut report = Report::new();
+    let provider = definition::parse("own.toml", text, &mut report);
+    let provider = provider.unwrap_or_else(|| panic!("{}", report.render()));
+    let source = report.add_source("own.toml", text);
+    let findings = definition::lint(&provider, source, &report).into_iter();
+    let line = |(spot, finding)| {
+        let (message, _) = definition::words(&finding);
+        format!("{} {}", report.place(spot).trim_start_matches("own.toml:"), message.split(':').next().unwrap())
+    };
+    findings.map(line).collect()
+}
+
+#[test]
+fn each_question_is_asked_where_it_is_open() {
+    assert_eq!(told(CLEAN), Vec::<String>::new());
+    let verify = "[verify]\nurl = \"{{ base_url }}/me\"\n";
+    for (sentence, old, new, wanted) in [
+        ("no page", "docs       = [\"https://example.com\"]\n", "", &["1:2 told"][..]),
+        ("no inventory", "example    = \"x\"\n", "", &["1:2 example"]),
+        (
+            "no name in the listing",
+            "item  = { id = \"/id\", name = \"/name\" }",
+            "item = { id = \"/id\" }",
+            &["26:1 marker"],
+        ),
+        (
+            "a filter that may be left out",
+            "items = \"\"",
+            "items = \"\"\nquery = { q = \"{{ params.group }}\" }",
+            &["10:9 filter"],
+        ),
+        ("no proof", verify, "", &["18:2 proof"]),
+        ("no proof, and no time until it is listed", "settle  = \"2m\"", "settle = \"2m\"", &[]),
+        (
+            "no revocation",
+            "[revoke]\nmethod      = \"DELETE\"\nurl         = \"{{ base_url }}/keys/{{ old.id }}\"\ngone-ok     = [404]\ngone-expect = [{ at = \"/message\", equals = \"no such key\" }]\n",
+            "",
+            &["18:2 end"],
+        ),
+        (
+            "no status of what is gone",
+            "gone-ok     = [404]\ngone-expect = [{ at = \"/message\", equals = \"no such key\" }]\n",
+            "",
+            &["29:2 gone"],
+        ),
+        ("any 404", "gone-expect = [{ at = \"/message\", equals = \"no such key\" }]\n", "", &["32:1 not-found"]),
+        ("rights by default", "type = \"list\"", "type = \"list\"\ndefault = [\"all\"]", &["8:9 power"]),
+        ("no length", "name    = { longest = 100 }\n", "", &["18:2 name"]),
+        ("no shortest life", "min = \"1h\"\n", "", &["13:2 shortest-life"]),
+        ("no longest life", "max = \"90d\"\n", "", &["13:2 longest-life"]),
+        (
+            "no sign of death",
+            verify,
+            "[verify]\nauth = \"account\"\nurl = \"{{ base_url }}/keys/{{ old.id }}\"\n",
+            &["30:2 dead"],
+        ),
+        ("no end and no age", "ttl = \"{{ want.ttl }}\", ", "", &["18:2 age"]),
+        (
+            "errors with status 200",
+            verify,
+            "[verify]\nmethod = \"POST\"\nurl = \"{{ base_url }}/g\"\ngraphql = { query = \"{ me }\" }\n",
+            &["1:2 errors"],
+        ),
+        (
+            "a reason",
+            "gone-expect = [{ at = \"/message\", equals = \"no such key\" }]\n",
+            "[lint]\nnot-found = \"Nobody knows.\"\n",
+            &[],
+        ),
+        ("a reason too many", "[verify]", "[lint]\nnot-found = \"Nobody knows.\"\n[verify]", &["31:1 not-found"]),
+    ] {
+        assert!(CLEAN.contains(old), "{sentence}");
+        let found = told(&CLEAN.replacen(old, new, 1));
+        assert_eq!(found, wanted, "{sentence}");
     }
-    for names in excused.values_mut() {
-        names.sort_unstable();
+    let neither = CLEAN.replacen(verify, "", 1).replacen("settle  = \"2m\"\n", "", 1);
+    assert_eq!(told(&neither), ["18:2 proof", "18:2 settle"], "neither a proof nor a time until a token is listed");
+    let extending = "[provider]\nname = \"mine\"\nextends = \"awx\"\ntitle = \"Mine\"\n";
+    assert_eq!(told(extending), ["3:1 example"], "of what it extends, the reasons are taken over");
+}
+
+#[test]
+fn reasons_are_known_by_the_codes_of_questions() {
+    for (code, question) in Question::ALL {
+        assert_eq!(question.code(), code);
     }
-    assert_eq!(open, excused, "left: what is open; right: what has a reason");
+    let mut report = Report::new();
+    let text = format!("{CLEAN}[lint]\nproofs = \"x\"\nmarker = \" \"\n");
+    assert!(definition::parse("own.toml", &text, &mut report).is_none());
+    let problems = report.problems();
+    let lines: Vec<_> = problems.iter().map(|problem| report.line(problem)).collect();
+    assert_eq!(
+        lines,
+        [
+            "own.toml:37:1: unknown key `proofs` in [lint] (did you mean `proof`?)",
+            "own.toml:38:10: `marker` of [lint] must be a reason in words",
+        ]
+    );
 }
