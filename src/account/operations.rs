@@ -44,7 +44,33 @@ impl<C: Clock> Account<C> {
     /// Asks for a new token. `Unknown` where the request may have arrived without a usable answer coming back.
     pub async fn mint(&self, params: &Params, mint_request: &MintRequest) -> Outcome<Minted> {
         let job = Job { mint_request: Some(mint_request), ..self.job(Operation::Mint, params) };
-        self.send(job, Provider::read_mint).await
+        let steps = self.policy.provider.after_mint();
+        let Some((last, between)) = steps.split_last() else { return self.send(job, Provider::read_mint).await };
+        let mut made = match self.send(job, Provider::read_step).await {
+            Outcome::Done(made) => made,
+            Outcome::Later { not_before, failure } => return Outcome::Later { not_before, failure },
+            Outcome::Refused(failure) => return Outcome::Refused(failure),
+            Outcome::Unknown(failure) => return Outcome::Unknown(failure),
+        };
+        // From here on something is there that carries the marker. However a request ends, that is searched for, and
+        // taken back.
+        for step in between {
+            let subject = made.subject();
+            let job = Job { subject: Some(&subject), step: Some(step), ..job };
+            match self.send(job, Provider::read_step).await {
+                Outcome::Done(more) => made = more.after(made),
+                Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
+                    return Outcome::Unknown(failure);
+                }
+            }
+        }
+        let subject = made.subject();
+        match self.send(Job { subject: Some(&subject), step: Some(last), ..job }, Provider::read_mint).await {
+            Outcome::Done(minted) => Outcome::Done(minted.after(made)),
+            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
+                Outcome::Unknown(failure)
+            }
+        }
     }
 
     /// Presents the secret of `subject` to the provider and asks what it thinks of it.
@@ -137,7 +163,7 @@ impl<C: Clock> Account<C> {
         let request = |now| provider.render(operation, &job.values(self, now, identity, None));
         let asked = self.endpoint.ask(request, errand, |answer, secrets| {
             let values = job.values(self, answer.moment, identity, secrets);
-            read(provider, &values, &answer.response, answer.received)
+            read(provider, &values, &provider.readable(operation, &answer.response), answer.received)
         });
         asked.await
     }

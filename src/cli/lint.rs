@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -13,7 +14,6 @@ use crate::text::words;
 use crate::view::check::render_report;
 use crate::view::lint::Linted;
 
-use super::provider::find;
 use super::{Complaint, Console};
 
 /// Arguments of `patrold provider lint`.
@@ -39,7 +39,14 @@ Examples:
 Exit status: 0 every question is answered or has a reason; 1 a question is open; 2 a definition cannot be read.";
 
 /// Asks definitions the questions that rotations go wrong by.
-pub(super) fn run(args: &LintArgs, definitions: &Definitions, console: &mut Console) -> Result<Exit, Complaint> {
+///
+/// `find` knows the definition of a name.
+pub(super) fn run(
+    args: &LintArgs,
+    definitions: &Definitions,
+    find: impl Fn(&Definitions, &str) -> Result<Arc<Provider>, Complaint>,
+    console: &mut Console,
+) -> Result<Exit, Complaint> {
     let mut linted = Vec::new();
     if args.all {
         for provider in definitions.iter() {

@@ -78,7 +78,7 @@ pub(super) fn run(args: &ProviderArgs, named: Option<&Path>, console: &mut Conso
     let definitions = definitions(discovery::find(named).ok().as_deref());
     match &args.command {
         ProviderCommand::Test(test) => return trial::run(test, &discovery::find(named)?, console),
-        ProviderCommand::Lint(args) => return lint::run(args, &definitions, console),
+        ProviderCommand::Lint(args) => return lint::run(args, &definitions, find, console),
         ProviderCommand::List { json: true } => {
             let views: Vec<_> = definitions.iter().map(|provider| ProviderView::new(provider)).collect();
             console.json(&views)?;

@@ -27,6 +27,8 @@ pub(super) enum Stage {
     /// The request that exchanges the credential for a session.
     Login,
     Request(Operation),
+    /// A request of a mint that follows another one, whose answer told of something new.
+    Then,
     /// Compared with an answer, of any operation where none is named.
     Answer(Option<Operation>),
 }
@@ -46,12 +48,14 @@ impl Binder<'_> {
         let (root, rest) = text.split_once('.').unwrap_or((text, ""));
         let operation = match stage {
             Stage::Request(operation) | Stage::Answer(Some(operation)) => Some(operation),
+            Stage::Then => Some(Mint),
             Stage::Auth | Stage::Signed | Stage::Login | Stage::Answer(None) => None,
         };
         let allowed = match root {
             "want" => matches!(operation, Some(Mint | Renew)),
             "old" => matches!(operation, Some(Verify | Renew | Revoke)),
             "page" => operation == Some(List),
+            "new" => stage == Stage::Then,
             "jwt" => stage == Stage::Signed,
             "cred" => !matches!(stage, Stage::Answer(_)),
             _ => true,
@@ -73,13 +77,13 @@ impl Binder<'_> {
             ("want", "ttl") => Name::WantTtl,
             ("want", "expires") => Name::WantExpires,
             ("want", "step") => Name::WantStep,
-            ("old", "id") => Name::OldId,
+            ("old" | "new", "id") => Name::OldId,
             ("old", "name") => Name::OldName,
             ("old", _) if matches!(stage, Stage::Answer(_)) && part(rest) => {
                 return Err("a secret is not compared with answers".to_owned());
             }
             ("old", name) if part(name) => Name::OldPart(name.to_owned()),
-            ("old", name) if self.facts.contains(name) => Name::OldFact(name.to_owned()),
+            ("old" | "new", name) if self.facts.contains(name) => Name::OldFact(name.to_owned()),
             ("page", "number") => Name::PageNumber,
             ("page", "offset") => Name::PageOffset,
             ("page", "cursor") => Name::PageCursor,
@@ -106,6 +110,7 @@ impl Binder<'_> {
         known.extend(["want.name", "want.ttl", "want.expires", "want.step", "old.id", "old.name"].map(String::from));
         known.extend(["page.number", "page.offset", "page.cursor"].map(String::from));
         known.extend(self.parts.iter().chain(self.facts).map(|name| format!("old.{name}")));
+        known.extend(self.facts.iter().map(|name| format!("new.{name}")).chain(["new.id".to_owned()]));
         let help = nearest(text, known.iter().map(String::as_str));
         let help = help.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
         format!("there is no value `{text}`{help}")

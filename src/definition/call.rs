@@ -9,14 +9,43 @@ use super::capture::{check_pointer, read_captures, read_classify, read_pointer, 
 use crate::clock::Span;
 use crate::document::{Found, Reader};
 use crate::outcome::FailureCode;
-use crate::provider::model::{Auth, Body, Call, Listing, Style, Tree};
+use crate::provider::model::{AnswerFormat, Auth, Body, Call, Listing, Style, Tree};
 use crate::provider::naming::{Alphabet, Naming};
 use crate::provider::template::Template;
 use crate::provider::{OnTimeout, Operation, Role};
 
+/// Every operation that a definition may have.
+pub(super) const OPERATIONS: &[Operation] =
+    &[Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
+
+/// The operations that `key` of a table names.
+pub(super) fn operations_of(table: &Reader<'_>, key: &'static str) -> Vec<Operation> {
+    let words: Vec<_> = OPERATIONS.iter().map(|operation| (operation.word(), *operation)).collect();
+    let given = table.strings(key).map(|list| list.value).unwrap_or_default();
+    let mut operations = Vec::new();
+    for word in given {
+        if let Some((_, operation)) = words.iter().find(|(known, _)| *known == word.value) {
+            operations.push(*operation);
+        } else {
+            let message = format!("`{key}` of {} names \"{}\", which is no operation", table.what(), word.value);
+            table.report().error_with_help(word.spot, message, "valid: mint, list, verify, renew, revoke");
+        }
+    }
+    operations
+}
+
 /// Reads the table of `operation`.
 pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder<'_>, auth: &Auth) -> Option<Call> {
-    let stage = Stage::Request(operation);
+    read_call_at(table, operation, Stage::Request(operation), binder, auth)
+}
+
+fn read_call_at(
+    table: Reader<'_>,
+    operation: Operation,
+    stage: Stage,
+    binder: &Binder<'_>,
+    auth: &Auth,
+) -> Option<Call> {
     let answer = Stage::Answer(Some(operation));
     let by_token = matches!(operation, Operation::Verify | Operation::Renew);
     let roles = [("account", Role::Account), ("subject", Role::Subject), ("nobody", Role::Nobody)];
@@ -39,13 +68,18 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
     }
     let headers = table.table("headers", "`headers`").map(|headers| read_headers(&headers, binder, stage));
     let body = read_body(&table, binder, stage);
+    let format = table.choice("format", FORMATS).map(|format| format.value).unwrap_or_default();
     let ok = read_statuses(&table, "ok");
     let expect = read_predicates(&table, "expect", binder, answer, FailureCode::Rejected);
     let classify = read_classify(&table, binder, answer);
     let headers = headers.unwrap_or_default();
-    let mut call = Call { query, headers, ok, expect, classify, ..Call::new(role, method, url?, body) };
+    let mut call = Call { query, headers, format, ok, expect, classify, ..Call::new(role, method, url?, body) };
     match operation {
+        Operation::Mint if stage == Stage::Then => {}
         Operation::Mint => {
+            let then = table.tables("then", "an item of [[mint.then]]").into_iter();
+            let read = |step| read_call_at(step, operation, Stage::Then, binder, auth);
+            call.then = then.filter_map(read).map(Arc::new).collect();
             call.naming = table.table("name", "[mint.name]").map(read_naming).unwrap_or_default();
             call.matches = read_predicates(&table, "match", binder, answer, FailureCode::WrongSubject);
             call.settle = table.parsed("settle", parse_span).map(|span| span.value);
@@ -74,11 +108,29 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
         let captured = table.table(key, what).map(|places| read_captures(places, operation));
         call.capture = captured.unwrap_or_default();
     }
-    if operation == Operation::Mint && call.capture.secret.is_none() {
-        table.report().error(table.spot(), "[mint] must say in `capture` where the `secret` stands");
+    if operation == Operation::Mint && stage != Stage::Then {
+        check_secret(&table, &call);
     }
     table.finish();
     Some(call)
+}
+
+/// How answers may be written.
+const FORMATS: &[(&str, AnswerFormat)] = &[("json", AnswerFormat::Json), ("xml", AnswerFormat::Xml)];
+
+/// The last answer to a mint tells the secret, and what the ones before it tell of can be found again.
+fn check_secret(table: &Reader<'_>, mint: &Call) {
+    let report = table.report();
+    match mint.then.split_last() {
+        None if mint.capture.secret.is_none() => {
+            report.error(table.spot(), "[mint] must say in `capture` where the `secret` stands");
+        }
+        Some((last, _)) if last.capture.secret.is_none() => {
+            let message = "the last item of [[mint.then]] must say in `capture` where the `secret` stands";
+            report.error(table.key_spot("then"), message);
+        }
+        _ => {}
+    }
 }
 
 pub(super) fn read_method(table: &Reader<'_>) -> Method {

@@ -38,8 +38,13 @@ pub(super) fn read_predicate(
     let or_absent = table.bool("or-absent").is_some_and(|flag| flag.value);
     let otherwise = table.choice("otherwise", CODES).map_or(otherwise, |code| code.value);
     let mut tests: Vec<Option<Test>> = Vec::new();
-    let comparisons: [(&'static str, MakeTest); 4] =
-        [("equals", Test::Equals), ("not-equals", Test::NotEquals), ("one-of", Test::OneOf), ("prefix", Test::Prefix)];
+    let comparisons: [(&'static str, MakeTest); 5] = [
+        ("equals", Test::Equals),
+        ("not-equals", Test::NotEquals),
+        ("one-of", Test::OneOf),
+        ("prefix", Test::Prefix),
+        ("contains", Test::Contains),
+    ];
     for (key, make) in comparisons {
         tests.extend(table.take(key).map(|found| read_tree(&table, found, binder, stage).map(make)));
     }
@@ -49,8 +54,10 @@ pub(super) fn read_predicate(
     let count = tests.len();
     let test = tests.pop().flatten();
     if count != 1 {
-        let message =
-            format!("{} needs one of `equals`, `not-equals`, `one-of`, `prefix`, `present`, `empty`", table.what());
+        let message = format!(
+            "{} needs one of `equals`, `not-equals`, `one-of`, `prefix`, `contains`, `present`, `empty`",
+            table.what()
+        );
         table.report().error(table.spot(), message);
     }
     table.finish();

@@ -6,7 +6,8 @@ use toml::de::DeTable;
 
 use crate::document::{Reader, Report, SourceId, Spot, nearest};
 use crate::provider::Provider;
-use crate::provider::lint::{Finding, Open, Question};
+use crate::provider::lint::{Finding, Open};
+use crate::provider::question::Question;
 
 /// Reads `[lint]`: why a question is left open, by its code.
 pub(super) fn read_reasons(table: &Reader<'_>) -> BTreeMap<Question, String> {

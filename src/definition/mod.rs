@@ -5,6 +5,7 @@ mod binding;
 mod builtin;
 mod call;
 pub(crate) mod capture;
+mod contract;
 mod discover;
 mod lineage;
 mod lint;

@@ -8,8 +8,9 @@ use reqwest::header::HeaderName;
 use url::Url;
 
 use super::binding::{Binder, Stage, read_headers, read_template, read_templates};
-use super::call::{parse_span, read_call, read_statuses};
+use super::call::{OPERATIONS, operations_of, parse_span, read_call, read_statuses};
 use super::capture::{read_classify, read_predicate};
+use super::contract::read_contract;
 use super::discover::{read_default_policy, read_discoveries};
 use super::lint::read_reasons;
 use super::login::read_login;
@@ -24,10 +25,6 @@ use crate::provider::params::{ParamKind, ParamSpec};
 use crate::provider::resolved::{Checked, Provider, Rules, digest};
 use crate::provider::template::is_identifier;
 use crate::secret::TOKEN_PART;
-
-/// Every operation that a definition may have.
-const OPERATIONS: &[Operation] =
-    &[Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
 
 /// An operation that has this key takes the place of the one that it would extend; one without changes single keys of it.
 const WHOLE: Option<&str> = Some("url");
@@ -60,13 +57,14 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
         let items = head.strings(key).map(|list| list.value).unwrap_or_default();
         items.into_iter().map(|item| item.value).collect()
     };
-    let checked = [("docs", Checked::Docs), ("mock", Checked::Mock), ("live", Checked::Live)];
+    let checked =
+        [("docs", Checked::Docs), ("contract", Checked::Contract), ("mock", Checked::Mock), ("live", Checked::Live)];
     let title = text("title");
     let docs = list("docs");
     let checked = head.choice("checked", &checked).filter(|_| own("checked"));
     let checked = checked.map_or(Checked::Docs, |checked| checked.value);
     let extends = head.string("extends").filter(|_| own("extends")).map(|base| base.value);
-    let without = read_without(&head);
+    let without = operations_of(&head, "without");
     let (credential, old_token, notes) = (text("credential"), text("old-token"), list("notes"));
     let example = head.string("example").filter(|_| own("example")).map(|text| text.value).unwrap_or_default();
     let default_url = head.parsed("url", parse_url).map(|url| url.value);
@@ -79,6 +77,10 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
     let lifetime = file.merged("lifetime", "[lifetime]", None).map(read_lifetime).unwrap_or_default();
     let policy = file.merged("default-policy", "[default-policy]", None);
     let default_policy = policy.map(read_default_policy).unwrap_or_default();
+    // Of what this file changes nothing is said by a description that what it extends was held against.
+    let contract = file.peek("contract").filter(|found| found.spot().source() == file.spot().source());
+    let held = contract.is_some();
+    let contract = file.merged("contract", "[contract]", None).and_then(read_contract).filter(|_| held);
     let reasons = file.merged("lint", "[lint]", None).map(|table| read_reasons(&table)).unwrap_or_default();
     let mut tables = operation_tables(file);
     tables.retain(|(operation, _)| !without.contains(operation));
@@ -112,6 +114,7 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
         example,
         default_policy,
         reasons,
+        contract,
         params,
         default_url,
         rules: Rules {
@@ -148,22 +151,6 @@ fn read_max_live(head: &Reader<'_>) -> Option<usize> {
     }
 }
 
-/// The operations that a definition does not take over from the one that it extends.
-fn read_without(head: &Reader<'_>) -> Vec<Operation> {
-    let words: Vec<_> = OPERATIONS.iter().map(|operation| (operation.word(), *operation)).collect();
-    let given = head.strings("without").map(|list| list.value).unwrap_or_default();
-    let mut without = Vec::new();
-    for word in given {
-        if let Some((_, operation)) = words.iter().find(|(known, _)| *known == word.value) {
-            without.push(*operation);
-        } else {
-            let message = format!("`without` of [provider] names \"{}\", which is no operation", word.value);
-            head.report().error_with_help(word.spot, message, "valid: mint, list, verify, renew, revoke");
-        }
-    }
-    without
-}
-
 /// The tables of the operations that there are.
 pub(super) fn operation_tables<'d>(file: &Reader<'d>) -> Vec<(Operation, Reader<'d>)> {
     let table = |operation: &Operation| {
@@ -186,9 +173,12 @@ pub(super) fn read_calls(
 pub(super) fn captured_names(tables: &[(Operation, Reader<'_>)], kind: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (_, operation) in tables {
-        for capture in ["capture", "item"] {
-            let found = operation.peek(capture).and_then(|capture| capture.value().get(kind));
-            let Some(table) = found.and_then(|found| found.get_ref().as_table()) else { continue };
+        let places = ["capture", "item"].into_iter().filter_map(|capture| operation.peek(capture));
+        let mut found: Vec<_> = places.filter_map(|capture| capture.value().get(kind)).collect();
+        let later = operation.peek("then").and_then(|steps| steps.value().as_array());
+        let captures = later.into_iter().flatten().filter_map(|step| step.get_ref().get("capture"));
+        found.extend(captures.filter_map(|capture| capture.get_ref().get(kind)));
+        for table in found.into_iter().filter_map(|found| found.get_ref().as_table()) {
             names.extend(table.keys().map(|name| name.get_ref().to_string()));
         }
     }
@@ -300,17 +290,19 @@ fn read_auth(table: &Reader<'_>, binder: &Binder<'_>) -> Auth {
             let Some(reader) = Reader::from_value(table.report(), found, what) else { continue };
             let basic = reader.bool("basic").is_some_and(|flag| flag.value);
             let claims = reader.table("jwt", "`jwt`").map(|table| read_claims(table, binder));
+            let aws = reader.table("aws-v4", "`aws-v4`").map(|table| read_aws(&table, binder));
             let stage = if claims.is_some() { Stage::Signed } else { Stage::Auth };
             let headers = reader.table("headers", "`headers`").map(|table| read_headers(&table, binder, stage));
-            let form = match (basic, headers, claims) {
-                (true, None, None) => Some(Form::Basic),
-                (false, Some(headers), None) => Some(Form::Headers(headers)),
-                (false, Some(headers), Some(claims)) => Some(Form::Signed { claims, headers }),
+            let form = match (basic, headers, claims, aws) {
+                (true, None, None, None) => Some(Form::Basic),
+                (false, None, None, Some(form)) => form,
+                (false, Some(headers), None, None) => Some(Form::Headers(headers)),
+                (false, Some(headers), Some(claims), None) => Some(Form::Signed { claims, headers }),
                 _ => None,
             };
             match form {
                 Some(form) => drop(forms.insert(name.value.to_owned(), form)),
-                None => reader.report().error(reader.spot(), "a form has either `headers` or `basic = true`"),
+                None => reader.report().error(reader.spot(), "a form has one of `headers`, `basic = true`, `aws-v4`"),
             }
             reader.finish();
         }
@@ -332,6 +324,22 @@ fn read_auth(table: &Reader<'_>, binder: &Binder<'_>) -> Auth {
         }
     });
     Auth { forms, account, subject }
+}
+
+/// The service and the region that a signature of AWS is for.
+fn read_aws(table: &Reader<'_>, binder: &Binder<'_>) -> Option<Form> {
+    let text = |key| {
+        table.required(key);
+        table.take(key).and_then(|found| read_template(table, found, binder, Stage::Auth))
+    };
+    let (service, region) = (text("service"), text("region"));
+    for (key, _) in table.entries() {
+        if !["service", "region"].contains(&key.value) {
+            let message = format!("unknown key `{}` in `aws-v4` (valid: region, service)", key.value);
+            table.report().error(key.spot, message);
+        }
+    }
+    Some(Form::AwsV4 { service: service?, region: region? })
 }
 
 /// What is signed, and for how long it holds.

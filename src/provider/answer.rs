@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::classify::{Setback, Substance};
+use super::classify::{Setback, Substance, plain};
 use super::extract::{Asked, Content};
 use super::model::{Call, ExpirySource};
 use super::request::Scoped;
@@ -180,6 +180,10 @@ impl Provider {
         let says_so = |body: &Value| call.gone_expect.iter().all(|predicate| predicate.holds(body, &scope));
         let named = match &content {
             Substance::Json(_) | Substance::Empty => says_so(content.json()),
+            // Words of plain text may name the token as well.
+            Substance::Other if !call.gone_expect.is_empty() => {
+                plain(response, &content).is_some_and(|text| says_so(&text))
+            }
             // From something in front of the service.
             Substance::Html | Substance::Other => {
                 return Outcome::later(Failure { code: FailureCode::NotUnderstood, ..setback.failure });

@@ -22,6 +22,9 @@ const QUOTED: usize = 200;
 /// read item by item.
 const LARGEST_TREE: usize = 1024 * 1024;
 
+/// A longer text has no words that a definition would look for.
+const LARGEST_TEXT: usize = 64 * 1024;
+
 /// Why an answer is no success.
 #[derive(Debug)]
 pub(crate) struct Setback {
@@ -171,9 +174,10 @@ impl Provider {
         received: Received,
     ) -> Result<(), Setback> {
         let scope = Scoped::new(self, call, values);
+        let plain = plain(response, content);
         let understood = match content {
             Substance::Json(body) => Some(&**body),
-            _ => None,
+            _ => plain.as_deref(),
         };
         let success = (200..300).contains(&response.status);
         let wanted = if call.ok.is_empty() { success } else { call.ok.contains(&response.status) };
@@ -265,6 +269,13 @@ impl Provider {
         let parts = [format!("HTTP {}", response.status), hint.to_owned(), said];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
     }
+}
+
+/// A body of plain text as the one value that predicates can look at, at the pointer "".
+pub(super) fn plain(response: &Response, content: &Substance) -> Option<Wiped> {
+    let text = std::str::from_utf8(&response.body).ok().map(str::trim);
+    let text = text.filter(|text| matches!(content, Substance::Other) && text.len() <= LARGEST_TEXT)?;
+    Some(Wiped(Value::from(text)))
 }
 
 fn message_at(body: &Value, pointer: &str) -> Option<String> {

@@ -264,10 +264,14 @@ impl Predicate {
                 let wanted = wanted.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
                 found.is_some_and(|value| wanted.iter().any(|wanted| same(value, wanted)))
             }
-            Test::Prefix(tree) => {
+            Test::Prefix(tree) | Test::Contains(tree) => {
                 let wanted = value_of(tree);
                 let wanted = wanted.as_ref().and_then(Value::as_str).filter(|wanted| !wanted.is_empty());
-                found.and_then(Value::as_str).zip(wanted).is_some_and(|(text, wanted)| text.starts_with(wanted))
+                let anywhere = matches!(self.test, Test::Contains(_));
+                let fits = |text: &str, wanted: &str| {
+                    if anywhere { text.contains(wanted) } else { text.starts_with(wanted) }
+                };
+                found.and_then(Value::as_str).zip(wanted).is_some_and(|(text, wanted)| fits(text, wanted))
             }
         }
     }
@@ -278,7 +282,7 @@ impl Predicate {
             Test::Present => format!("{} is missing", self.at),
             Test::Absent | Test::Empty => format!("{} should not be there", self.at),
             Test::NonEmpty => format!("{} is empty", self.at),
-            Test::Equals(_) | Test::NotEquals(_) | Test::OneOf(_) | Test::Prefix(_) => {
+            Test::Equals(_) | Test::NotEquals(_) | Test::OneOf(_) | Test::Prefix(_) | Test::Contains(_) => {
                 format!("{} is not as expected", self.at)
             }
         }

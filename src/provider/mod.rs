@@ -8,6 +8,7 @@ mod classify;
 mod discovery;
 mod extract;
 pub(crate) mod filters;
+pub(crate) mod format;
 mod items;
 mod jwt;
 pub(crate) mod lifetime;
@@ -18,8 +19,11 @@ mod moment;
 pub(crate) mod naming;
 mod page;
 pub(crate) mod params;
+pub mod question;
 mod request;
 pub(crate) mod resolved;
+mod sigv4;
+mod steps;
 pub(crate) mod template;
 pub(crate) mod time;
 
@@ -34,7 +38,7 @@ pub use model::Limit;
 pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};
 pub use params::{ParamKind, ParamSpec, Params};
 pub use request::redactor;
-pub use resolved::{Capabilities, Checked, DefaultPolicy, Provider};
+pub use resolved::{Capabilities, Checked, Contract, DefaultPolicy, Provider};
 pub use time::claimed_expiry;
 
 use std::collections::BTreeMap;

@@ -33,6 +33,11 @@ pub(crate) enum Form {
     /// User name and secret, as RFC 7617 has it.
     Basic,
     Headers(Vec<(HeaderName, Template)>),
+    /// A signature of Amazon Web Services: the user name is the id of the key.
+    AwsV4 {
+        service: Template,
+        region: Template,
+    },
     /// Headers that may name a JSON web token, which the secret, an RSA key, signs for each request.
     Signed {
         claims: Claims,
@@ -43,7 +48,7 @@ pub(crate) enum Form {
 impl Form {
     pub(crate) fn headers(&self) -> &[(HeaderName, Template)] {
         match self {
-            Self::Basic => &[],
+            Self::Basic | Self::AwsV4 { .. } => &[],
             Self::Headers(headers) | Self::Signed { headers, .. } => headers,
         }
     }
@@ -118,6 +123,8 @@ pub(crate) struct Call {
     pub(crate) query: Vec<(String, Template)>,
     pub(crate) headers: Vec<(HeaderName, Template)>,
     pub(crate) body: Body,
+    /// How the answer is written.
+    pub(crate) format: AnswerFormat,
     /// Empty: any 2xx.
     pub(crate) ok: Vec<u16>,
     /// Revoke: the token is gone already.
@@ -144,6 +151,8 @@ pub(crate) struct Call {
     pub(crate) overlap: bool,
     /// Revoke: what is to be asked for before, in this order.
     pub(crate) before: Vec<Arc<Call>>,
+    /// Mint: what is to be asked for afterwards, in this order; the last one tells the secret.
+    pub(crate) then: Vec<Arc<Call>>,
 }
 
 impl Call {
@@ -156,6 +165,7 @@ impl Call {
             body,
             query: Vec::new(),
             headers: Vec::new(),
+            format: AnswerFormat::Json,
             ok: Vec::new(),
             gone_ok: Vec::new(),
             gone_expect: Vec::new(),
@@ -171,13 +181,14 @@ impl Call {
             lead: None,
             overlap: false,
             before: Vec::new(),
+            then: Vec::new(),
         }
     }
 
     /// Every template of the request itself.
     pub(crate) fn request_templates(&self) -> Vec<&Template> {
         let mut all = vec![&self.url];
-        all.extend(self.before.iter().flat_map(|call| call.request_templates()));
+        all.extend(self.before.iter().chain(&self.then).flat_map(|call| call.request_templates()));
         all.extend(self.query.iter().map(|(_, template)| template));
         all.extend(self.headers.iter().map(|(_, template)| template));
         match &self.body {
@@ -195,10 +206,24 @@ impl Call {
         predicates.flat_map(Predicate::templates).collect()
     }
 
+    /// What is taken out of its answers, of all of its requests.
+    pub(crate) fn all_captures(&self) -> impl Iterator<Item = &Captures> {
+        std::iter::once(&self.capture).chain(self.then.iter().map(|call| &call.capture))
+    }
+
     /// Whether the request says `name`.
     pub(crate) fn says(&self, wanted: impl Fn(&Name) -> bool) -> bool {
         self.request_templates().into_iter().flat_map(Template::names).any(wanted)
     }
+}
+
+/// How answers are written. Also the words of `format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AnswerFormat {
+    #[default]
+    Json,
+    /// Elements are tables, elements without elements are texts, elements of one name are a list.
+    Xml,
 }
 
 /// `[discover.NAME]`: where the API shows the values that a parameter may have.
@@ -280,7 +305,12 @@ pub(crate) struct Predicate {
 impl Predicate {
     fn templates(&self) -> Vec<&Template> {
         let mut all = Vec::new();
-        if let Test::Equals(tree) | Test::NotEquals(tree) | Test::OneOf(tree) | Test::Prefix(tree) = &self.test {
+        if let Test::Equals(tree)
+        | Test::NotEquals(tree)
+        | Test::OneOf(tree)
+        | Test::Prefix(tree)
+        | Test::Contains(tree) = &self.test
+        {
             tree.templates(&mut all);
         }
         all
@@ -295,6 +325,8 @@ pub(crate) enum Test {
     OneOf(Tree),
     /// A text that begins so.
     Prefix(Tree),
+    /// A text that has this in it.
+    Contains(Tree),
     /// There and not null.
     Present,
     /// Missing or null.

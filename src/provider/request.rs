@@ -14,10 +14,13 @@ use super::model::{Body, Call, Form, Style};
 use super::params::ParamKind;
 use super::resolved::Provider;
 use super::template::{Name, Scope, Template};
-use super::{Cursor, Operation, Request, Role, Values, jwt};
+use super::{Cursor, Operation, Request, Role, Values, jwt, sigv4};
 use crate::names::RemoteId;
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::{Redactor, Secret, SecretParts};
+
+/// The part of a secret that is the id of an access key of AWS.
+const KEY_ID: &str = "access_key_id";
 
 /// The values of one request under the names that its templates use.
 pub(crate) struct Scoped<'a> {
@@ -163,13 +166,15 @@ impl Provider {
             headers.retain(|(known, _)| *known != name);
             headers.push((name, value));
         }
+        self.sign_aws(call, &scope, &url, body.as_ref(), &mut headers).map_err(failed)?;
         let log_url = url.as_str().to_owned();
         Ok(Request { method: call.method.clone(), url, log_url, headers, body })
     }
 
     fn auth_headers(&self, call: &Call, scope: &Scoped<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
         match self.form(call, scope)? {
-            None => Ok(Vec::new()),
+            // What AWS wants signed is the whole request, which is not there yet.
+            None | Some(Form::AwsV4 { .. }) => Ok(Vec::new()),
             Some(Form::Headers(headers) | Form::Signed { headers, .. }) => fill_headers(headers, scope),
             Some(Form::Basic) => {
                 let (username, secret) = scope.credential().ok_or("nothing authenticates the request")?;
@@ -188,9 +193,34 @@ impl Provider {
         Ok(Some(Secret::new(signed.as_str())))
     }
 
+    /// Adds the signature of a request that is whole, where its form is one of AWS.
+    fn sign_aws(
+        &self,
+        call: &Call,
+        scope: &Scoped<'_>,
+        url: &Url,
+        body: Option<&Zeroizing<Vec<u8>>>,
+        headers: &mut Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<(), String> {
+        let Some(Form::AwsV4 { service, region }) = self.form(call, scope)? else { return Ok(()) };
+        let (username, secret) = scope.credential().ok_or("nothing authenticates the request")?;
+        // A token of ours has the id of its key as a part, a credential as its user name.
+        let key_id =
+            username.or_else(|| secret.part(KEY_ID).map(Secret::expose)).ok_or("the id of the key is not known")?;
+        let (service, region) = (service.text(scope)?, region.text(scope)?);
+        let content_type = headers.iter().find(|(name, _)| *name == CONTENT_TYPE).and_then(|(_, it)| it.to_str().ok());
+        let body = body.map(|body| body.as_slice()).unwrap_or_default();
+        let request = sigv4::Signed { method: &call.method, url, content_type, body };
+        let signer = sigv4::Signer { key_id, key: secret.token(), region: &region, service: &service };
+        let (date, authorization) = signer.sign(&request, scope.values.now)?;
+        headers.push((HeaderName::from_static("x-amz-date"), header_value(&date, false)?));
+        headers.push((AUTHORIZATION, header_value(&authorization, true)?));
+        Ok(())
+    }
+
     /// Whether its credential may sign moments instead of being sent itself.
     pub fn signs(&self) -> bool {
-        self.rules.auth.forms.values().any(|form| matches!(form, Form::Signed { .. }))
+        self.rules.auth.forms.values().any(|form| matches!(form, Form::Signed { .. } | Form::AwsV4 { .. }))
     }
 
     /// What was signed for `call`, to be struck out of messages.

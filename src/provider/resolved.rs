@@ -6,10 +6,10 @@ use std::sync::Arc;
 use url::Url;
 
 use super::lifetime::Lifetime;
-use super::lint::Question;
 use super::model::{Answers, Auth, Call, Discovery, ExpirySource, Form};
 use super::naming::Naming;
 use super::params::ParamSpec;
+use super::question::Question;
 use super::template::{Name, Template};
 use super::{OnTimeout, Operation, Role};
 use crate::clock::Span;
@@ -22,10 +22,22 @@ use crate::secret::TOKEN_PART;
 pub enum Checked {
     /// Written from the vendor's documents.
     Docs,
+    /// Held against the vendor's own description of the API.
+    Contract,
     /// Run against recorded or imitated answers.
     Mock,
     /// Run against the service itself.
     Live,
+}
+
+/// `[contract]`: a description of the API that the vendor publishes for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contract {
+    /// Where it is published.
+    pub source: String,
+    pub version: String,
+    /// Operations that it leaves out.
+    pub without: Vec<Operation>,
 }
 
 /// `[default-policy]`: what holds of tokens of which the inventory does not say it.
@@ -88,6 +100,8 @@ pub struct Provider {
     /// An inventory that uses it, in TOML.
     pub example: String,
     pub default_policy: DefaultPolicy,
+    /// The vendor's description of the API that its requests and fixtures are held against.
+    pub contract: Option<Contract>,
     /// Why questions of the linter are left open.
     pub(crate) reasons: BTreeMap<Question, String>,
     /// The definition that this one extends; empty where it stands alone.
@@ -155,6 +169,13 @@ impl Provider {
         self.rules.lifetime.of(wanted).filter(|_| takes_one)
     }
 
+    /// The shortest and the longest lifetime that can be asked for, where the definition says.
+    pub fn lifetimes(&self) -> (Option<Span>, Option<Span>) {
+        let Lifetime { min, max, ladder, .. } = &self.rules.lifetime;
+        let step = |step: Option<&(String, Span)>| step.map(|(_, span)| *span);
+        (min.or(step(ladder.first())), max.or(step(ladder.last())))
+    }
+
     /// Whether a listing may leave out tokens that live.
     pub fn listing_leaves_out(&self) -> bool {
         let list = self.rules.calls.get(&Operation::List).and_then(|list| list.listing.as_ref());
@@ -167,7 +188,7 @@ impl Provider {
         let mint = calls.get(&Operation::Mint);
         let list = calls.get(&Operation::List);
         let named = mint.is_some_and(|mint| mint.says(|name| *name == Name::WantName));
-        let told = calls.values().flat_map(|call| &call.capture.expires);
+        let told = calls.values().flat_map(|call| call.all_captures()).flat_map(|captures| &captures.expires);
         Capabilities {
             mints: mint.is_some(),
             chooses_lifetime: mint.or(calls.get(&Operation::Renew)).is_some_and(|call| {
@@ -176,7 +197,7 @@ impl Provider {
             lists: list.is_some(),
             names: list.is_some_and(|list| list.capture.name.is_some()),
             marks: named && list.is_some_and(|list| list.capture.name.is_some()),
-            has_id: mint.is_some_and(|mint| mint.capture.id.is_some()),
+            has_id: mint.is_some_and(|mint| mint.all_captures().any(|captures| captures.id.is_some())),
             verifies: self.has(Operation::Verify),
             revokes: self.has(Operation::Revoke),
             renews: self.has(Operation::Renew),

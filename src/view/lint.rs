@@ -52,7 +52,7 @@ impl Linted {
             };
             Question { code, param, place: report.place(*spot), message, help }
         };
-        let reasons = provider.into_iter().flat_map(|provider| provider.reasons());
+        let reasons = provider.into_iter().flat_map(Provider::reasons);
         Self {
             name: provider.map(|provider| provider.name.clone()),
             file: file.to_owned(),

@@ -21,9 +21,14 @@ pub struct ProviderView {
     pub name: ProviderName,
     pub title: String,
     pub checked: &'static str,
+    /// The vendor's description of the API that it is held against.
+    pub contract: Option<ContractView>,
     /// The definition that it extends.
     pub extends: Option<String>,
     pub capabilities: BTreeMap<&'static str, bool>,
+    /// The shortest and the longest lifetime that can be asked for, in seconds, where the definition says.
+    pub shortest_life: Option<i64>,
+    pub longest_life: Option<i64>,
     /// How many live tokens there may be in one place, where the provider has a limit.
     pub max_live: Option<usize>,
     pub default_url: Option<String>,
@@ -42,6 +47,14 @@ pub struct ProviderView {
     /// The age at which tokens are replaced of which the inventory has no rule, in seconds.
     pub rotate_every: Option<i64>,
     pub params: BTreeMap<String, ParamView>,
+}
+
+/// A description of an API.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ContractView {
+    pub source: String,
+    pub version: String,
 }
 
 /// One parameter.
@@ -65,8 +78,14 @@ impl ProviderView {
             name: provider.name.clone(),
             title: provider.title.clone(),
             checked: checked(provider.checked).0,
+            contract: provider
+                .contract
+                .as_ref()
+                .map(|it| ContractView { source: it.source.clone(), version: it.version.clone() }),
             extends: Some(provider.extends.clone()).filter(|base| !base.is_empty()),
             capabilities: capabilities(&provider.capabilities()).map(|(name, _, has)| (name, has)).into(),
+            shortest_life: provider.lifetimes().0.map(|span| span.num_seconds()),
+            longest_life: provider.lifetimes().1.map(|span| span.num_seconds()),
             max_live: provider.capabilities().max_live,
             default_url: provider.default_url().map(ToString::to_string),
             parts: provider.secret_parts().into_iter().map(str::to_owned).collect(),
@@ -107,7 +126,8 @@ pub fn write_list<'a>(
     width: Option<usize>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut table = Table::new(&["NAME", "CHECKED", "CAN", "TITLE"]).folding();
+    let header = ["NAME", "CHECKED", "CAN", "SHORTEST LIFE", "TITLE"];
+    let mut table = Table::new(&header).without(&["SHORTEST LIFE"]).folding();
     for provider in providers {
         let can = provider.capabilities();
         let operations = [
@@ -116,12 +136,16 @@ pub fn write_list<'a>(
             ("verify", can.verifies),
             ("renew", can.renews),
             ("revoke", can.revokes),
+            ("overlap", can.mints && can.overlap),
+            ("expiry", can.expiry_known),
+            ("last-used", can.last_used),
         ];
         let operations: Vec<_> = operations.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect();
         let cells = vec![
             provider.name.to_string(),
             checked(provider.checked).0.to_owned(),
             operations.join(" "),
+            provider.lifetimes().0.map(words::span).unwrap_or_default(),
             provider.title.clone(),
         ];
         table.row(Tint::Plain, cells);
@@ -135,6 +159,9 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}  {}", paint.bold(provider.name.as_str()), provider.title);
     let _ = writeln!(out, "\n  checked       {}", checked(provider.checked).1);
+    if let Some(contract) = &provider.contract {
+        let _ = writeln!(out, "  contract      {} {}", contract.source, contract.version);
+    }
     if !provider.extends.is_empty() {
         let _ = writeln!(out, "  extends       {}", provider.extends);
     }
@@ -231,6 +258,7 @@ fn kind(kind: ParamKind) -> &'static str {
 fn checked(checked: Checked) -> (&'static str, &'static str) {
     match checked {
         Checked::Docs => ("docs", "docs: written from the vendor's documents"),
+        Checked::Contract => ("contract", "contract: held against the vendor's own description of the API"),
         Checked::Mock => ("mock", "mock: run against recorded or imitated answers"),
         Checked::Live => ("live", "live: run against the service itself"),
     }

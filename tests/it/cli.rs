@@ -316,6 +316,31 @@ fn provider_definitions_are_shown() {
 }
 
 #[test]
+fn definitions_are_asked_what_rotations_go_wrong_by() {
+    let world = World::new("");
+    let all = world.json(&["provider", "lint", "--all", "--json"], 0);
+    let all = all.as_array().unwrap();
+    assert!(all.len() > 80 && all.iter().all(|it| it["findings"].as_array().unwrap().is_empty()), "{all:#?}");
+
+    let file = world.path().join("own.toml");
+    let text = "[provider]\nname = \"own\"\nextends = \"netbox-token\"\nexample = \"x\"\n\
+                [revoke]\nmethod = \"DELETE\"\nurl = \"{{ base_url }}/api/users/tokens/{{ old.id }}/\"\ngone-ok = [404]\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let linted = world.json(&["provider", "lint", "--json", file], 1);
+    let findings = linted[0]["findings"].as_array().unwrap();
+    assert_eq!((findings.len(), &findings[0]["code"]), (1, &"not-found".into()), "{linted:#}");
+    assert_eq!(findings[0]["place"], format!("{file}:8:1"));
+    let output = world.run(&["provider", "lint", file]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("gone-ok = [404]\n") && shown.contains("help: add `gone-expect`"), "{shown}");
+
+    std::fs::write(file, text.replace("gone-ok", "gone-okay")).unwrap();
+    let broken = world.json(&["provider", "lint", "--json", file], 2);
+    assert_eq!((&broken[0]["valid"], &broken[0]["problems"][0]["line"]), (&false.into(), &8.into()), "{broken:#}");
+}
+
+#[test]
 fn rotations_without_a_daemon_tell_how_they_went() {
     let world = World::new(world::TWO_TOKENS);
     let output = world.run(&["rotate", "ci", "nobody", "--timeout", "30s", "--json"]);

@@ -9,6 +9,7 @@ mod kill;
 mod metrics;
 mod packaging;
 mod pages;
+mod providers;
 mod purity;
 mod schema;
 mod structure;

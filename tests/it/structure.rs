@@ -25,6 +25,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "provider/jwt",
             "provider/login",
             "provider/request",
+            "provider/sigv4",
             "provider/time",
             "secret/",
             "store/command",

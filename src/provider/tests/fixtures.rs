@@ -22,6 +22,9 @@ const OPERATIONS: [Operation; 5] =
 /// What answers to a login are called.
 const LOGIN: &str = "login";
 
+/// Answers to the first of several requests of a mint are called this.
+const BEGINS: &str = "mint begins";
+
 /// Answers to requests for values of a parameter are called this and the parameter.
 const DISCOVER: &str = "discover ";
 
@@ -169,6 +172,11 @@ impl Fixture {
                     }
                 }
                 write(operation.word(), self.provider.render(operation, &given.values()));
+                if operation == Operation::Mint {
+                    for step in self.provider.after_mint() {
+                        write("mint, then", step.render(operation, &given.values()));
+                    }
+                }
                 if operation == Operation::List
                     && let Some(later) = self.later_page()
                 {
@@ -182,9 +190,16 @@ impl Fixture {
     }
 
     /// Each parameter whose values can be found, under the name of the answers to it, with the definition that asks.
-    fn discoveries(&self) -> Vec<(String, Provider)> {
+    pub(super) fn discoveries(&self) -> Vec<(String, Provider)> {
         let asking = |param: &str| (format!("{DISCOVER}{param}"), self.provider.discovering(param).unwrap());
         self.provider.discoverable().map(asking).collect()
+    }
+
+    /// The answers to an operation that are JSON: status, what it is, body.
+    pub(super) fn answers_to(&self, word: &str) -> Vec<(u16, &str, Value)> {
+        let cases = self.cases.answer.iter().filter(|case| case.to == word);
+        let json = |case| Some(self.response(case)).and_then(|it| serde_json::from_slice(&it.body).ok());
+        cases.filter_map(|case| Some((self.response(case).status, case.what.as_str(), json(case)?))).collect()
     }
 
     fn later_page(&self) -> Option<Cursor> {
@@ -213,6 +228,9 @@ impl Fixture {
         let (given, response) = (self.given(&case.given), self.response(case));
         if case.to == LOGIN {
             return told::login(&self.provider, &given, &response);
+        }
+        if case.to == BEGINS {
+            return told::begun(&self.provider, &given, &response);
         }
         if let Some(param) = case.to.strip_prefix(DISCOVER) {
             return told::discovered(&self.provider, param, &given, &response);
@@ -322,7 +340,8 @@ fn each_operation_is_seen_to_succeed_and_to_fail() {
             assert!(told.well || !told.line.contains("SECRET") || told.line.contains("rejection"), "{}", told.line);
         }
         let login = fixture.provider.logs_in().then_some(LOGIN);
-        let words = fixture.operations().map(Operation::word).chain(login).map(str::to_owned);
+        let begins = (!fixture.provider.after_mint().is_empty()).then_some(BEGINS);
+        let words = fixture.operations().map(Operation::word).chain(login).chain(begins).map(str::to_owned);
         for word in words.chain(fixture.discoveries().into_iter().map(|(what, _)| what)) {
             for well in [true, false] {
                 let what = if well { "that does well" } else { "that fails" };

@@ -4,7 +4,7 @@
 use super::fixtures::fixtures;
 use super::*;
 use crate::document::Report;
-use crate::provider::lint::Question;
+use crate::provider::question::Question;
 
 #[test]
 fn every_definition_answers_the_questions_or_says_why_not() {
@@ -83,7 +83,7 @@ fn each_question_is_asked_where_it_is_open() {
             "no name in the listing",
             "item  = { id = \"/id\", name = \"/name\" }",
             "item = { id = \"/id\" }",
-            &["26:1 marker"],
+            &["28:1 marker"],
         ),
         (
             "a filter that may be left out",
@@ -103,9 +103,9 @@ fn each_question_is_asked_where_it_is_open() {
             "no status of what is gone",
             "gone-ok     = [404]\ngone-expect = [{ at = \"/message\", equals = \"no such key\" }]\n",
             "",
-            &["29:2 gone"],
+            &["31:2 gone"],
         ),
-        ("any 404", "gone-expect = [{ at = \"/message\", equals = \"no such key\" }]\n", "", &["32:1 not-found"]),
+        ("any 404", "gone-expect = [{ at = \"/message\", equals = \"no such key\" }]\n", "", &["34:1 not-found"]),
         ("rights by default", "type = \"list\"", "type = \"list\"\ndefault = [\"all\"]", &["8:9 power"]),
         ("no length", "name    = { longest = 100 }\n", "", &["18:2 name"]),
         ("no shortest life", "min = \"1h\"\n", "", &["13:2 shortest-life"]),
@@ -114,7 +114,7 @@ fn each_question_is_asked_where_it_is_open() {
             "no sign of death",
             verify,
             "[verify]\nauth = \"account\"\nurl = \"{{ base_url }}/keys/{{ old.id }}\"\n",
-            &["30:2 dead"],
+            &["29:2 dead"],
         ),
         ("no end and no age", "ttl = \"{{ want.ttl }}\", ", "", &["18:2 age"]),
         (
@@ -129,7 +129,7 @@ fn each_question_is_asked_where_it_is_open() {
             "[lint]\nnot-found = \"Nobody knows.\"\n",
             &[],
         ),
-        ("a reason too many", "[verify]", "[lint]\nnot-found = \"Nobody knows.\"\n[verify]", &["31:1 not-found"]),
+        ("a reason too many", "[verify]", "[lint]\nnot-found = \"Nobody knows.\"\n[verify]", &["30:1 not-found"]),
     ] {
         assert!(CLEAN.contains(old), "{sentence}");
         let found = told(&CLEAN.replacen(old, new, 1));
@@ -138,7 +138,7 @@ fn each_question_is_asked_where_it_is_open() {
     let neither = CLEAN.replacen(verify, "", 1).replacen("settle  = \"2m\"\n", "", 1);
     assert_eq!(told(&neither), ["18:2 proof", "18:2 settle"], "neither a proof nor a time until a token is listed");
     let extending = "[provider]\nname = \"mine\"\nextends = \"awx\"\ntitle = \"Mine\"\n";
-    assert_eq!(told(extending), ["3:1 example"], "of what it extends, the reasons are taken over");
+    assert_eq!(told(extending), ["1:2 example"], "of what it extends, the reasons are taken over");
 }
 
 #[test]

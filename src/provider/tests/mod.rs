@@ -1,6 +1,7 @@
 //! The requests of the shipped definitions, and their answers.
 
 mod answers;
+mod contracts;
 mod fixtures;
 mod hostile;
 mod lint;

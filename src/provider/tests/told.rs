@@ -32,8 +32,12 @@ pub(crate) fn request(request: &Request) -> String {
 /// What `provider` makes of an answer to `operation`.
 pub(crate) fn answer(provider: &Provider, operation: Operation, given: &Given, response: &Response) -> Told {
     let values = given.values();
+    let response = &*provider.readable(operation, response);
     match operation {
-        Operation::Mint => told(provider.read_mint(&values, response, now()), minted),
+        Operation::Mint => {
+            let last = provider.after_mint().pop();
+            told(last.as_ref().unwrap_or(provider).read_mint(&values, response, now()), minted)
+        }
         Operation::Renew => told(provider.read_renew(&values, response, now()), minted),
         Operation::List => told(provider.read_page(&values, response, now()), |it| (page(it), true)),
         Operation::Verify => told(provider.read_verify(&values, response, now()), verdict),
@@ -41,6 +45,12 @@ pub(crate) fn answer(provider: &Provider, operation: Operation, given: &Given, r
             told(provider.read_revoke(&values, response, now()), |gone| (format!("{gone:?}").to_lowercase(), true))
         }
     }
+}
+
+/// What `provider` makes of an answer to the first of several requests of a mint.
+pub(super) fn begun(provider: &Provider, given: &Given, response: &Response) -> Told {
+    let response = provider.readable(Operation::Mint, response);
+    told(provider.read_step(&given.values(), &response, now()), |made| (remote(&made).join(" "), true))
 }
 
 /// What `provider` makes of an answer to a login.
