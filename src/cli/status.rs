@@ -64,7 +64,8 @@ pub(super) fn run(args: &StatusArgs, named: Option<&Path>, console: &mut Console
             if number > 0 {
                 writeln!(console.out)?;
             }
-            status.write_token(token, console.out_paint, &mut console.out)?;
+            let width = console.width(args.wide);
+            status.write_token(token, console.out_paint, width, &mut console.out)?;
         }
     }
     Ok(if status.journal.unreadable.is_empty() { Exit::Fine } else { Exit::Partly })

@@ -56,9 +56,44 @@ pub fn some<N: std::fmt::Display>(names: &[N], most: usize) -> String {
     }
 }
 
+/// `text` in lines of whole words that fit beside `indent` blanks into `width` columns; one line where nothing is said of a
+/// width.
+pub fn wrapped(text: &str, width: Option<usize>, indent: usize) -> Vec<String> {
+    // Narrower prose is harder to read than lines that the terminal breaks.
+    const NARROWEST: usize = 20;
+    let Some(width) = width else { return vec![text.to_owned()] };
+    let room = width.saturating_sub(indent).max(NARROWEST);
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let fits = |line: &String| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= room;
+        if !lines.last().is_some_and(fits) {
+            lines.push(String::new());
+        }
+        let Some(line) = lines.last_mut() else { continue };
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_end_with_whole_words() {
+        for (sentence, width, indent, expected) in [
+            ("nothing is said of a width", None, 4, &["a long sentence about one thing"][..]),
+            ("it fits", Some(40), 4, &["a long sentence about one thing"]),
+            ("it does not", Some(28), 4, &["a long sentence about", "one thing"]),
+            ("no line is narrower", Some(5), 4, &["a long sentence", "about one thing"]),
+        ] {
+            assert_eq!(wrapped("a long sentence about one thing", width, indent), expected, "{sentence}");
+        }
+        assert_eq!(wrapped("a-word-that-is-longer-than-any-line is kept", Some(24), 0).len(), 2);
+    }
 
     #[test]
     fn spans_have_at_most_two_units() {

@@ -30,13 +30,13 @@ impl Explanation {
             (deed, Some(at)) => format!("{} {}", deed.word(), when(at)),
             (deed, None) => deed.word().to_owned(),
         };
-        writeln!(out, "  next    {next}: {}", token.next.why)?;
+        write_line("next", &format!("{next}: {}", token.next.why), width, out)?;
         let current = token.current.as_ref().map(|current| format!(", generation {}", current.number));
         writeln!(out, "  phase   {}{}", token.phase, current.unwrap_or_default())?;
         if let Some(Cause { what, advice }) = token.cause() {
-            writeln!(out, "  state   {}: {what}", token.condition.word())?;
+            write_line("state", &format!("{}: {what}", token.condition.word()), width, out)?;
             if let Some(advice) = advice {
-                writeln!(out, "  help    {advice}")?;
+                write_line("help", &advice, width, out)?;
             }
         }
         if let Some(window) = &self.window {
@@ -84,4 +84,14 @@ impl Explanation {
         }
         Ok(())
     }
+}
+
+/// A named line, continued below its text.
+fn write_line(name: &str, text: &str, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+    const INDENT: usize = 10;
+    for (number, line) in words::wrapped(text, width, INDENT).iter().enumerate() {
+        let name = if number == 0 { name } else { "" };
+        writeln!(out, "  {name:<8}{line}")?;
+    }
+    Ok(())
 }

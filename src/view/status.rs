@@ -30,7 +30,7 @@ impl Status {
         }
         let troubles = self.troubles();
         for trouble in &troubles {
-            writeln!(out, "{} {trouble}", paint.yellow("!"))?;
+            write_trouble(trouble, 0, paint, width, out)?;
         }
         if self.daemon.is_some() || !troubles.is_empty() {
             writeln!(out)?;
@@ -102,18 +102,24 @@ impl Status {
     }
 
     /// Writes everything about one token.
-    pub fn write_token(&self, token: &TokenStatus, paint: Paint, out: &mut impl Write) -> io::Result<()> {
+    pub fn write_token(
+        &self,
+        token: &TokenStatus,
+        paint: Paint,
+        width: Option<usize>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         let name = token.name.to_string();
         writeln!(out, "{}", paint.bold(&name))?;
         for (key, value) in details(token, self.at) {
-            writeln!(out, "  {key:<12}{value}")?;
+            write_detail(key, &value, width, out)?;
         }
         let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
         if let Some(Cause { advice: Some(advice), .. }) = token.cause() {
-            writeln!(out, "  {:<12}{advice}", "help")?;
+            write_detail("help", &advice, width, out)?;
         }
         for trouble in account.into_iter().flat_map(|account| account_troubles(account, self.at)) {
-            writeln!(out, "  {} {trouble}", paint.yellow("!"))?;
+            write_trouble(&trouble, 2, paint, width, out)?;
         }
         Ok(())
     }
@@ -143,6 +149,31 @@ fn account_troubles(account: &AccountStatus, now: Time) -> Vec<String> {
         troubles.push(format!("account {name}: {}: {orphans}", words::count(account.orphans.len(), "orphan")));
     }
     troubles
+}
+
+/// One line of a token's details, continued below its value.
+fn write_detail(key: &str, value: &str, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+    const INDENT: usize = 14;
+    for (number, line) in words::wrapped(value, width, INDENT).iter().enumerate() {
+        let key = if number == 0 { key } else { "" };
+        writeln!(out, "  {key:<12}{line}")?;
+    }
+    Ok(())
+}
+
+/// What somebody should look at, after a mark.
+fn write_trouble(
+    trouble: &str,
+    indent: usize,
+    paint: Paint,
+    width: Option<usize>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    for (number, line) in words::wrapped(trouble, width, indent + 2).iter().enumerate() {
+        let mark = if number == 0 { paint.yellow("!") } else { " ".into() };
+        writeln!(out, "{:indent$}{mark} {line}", "")?;
+    }
+    Ok(())
 }
 
 /// Who pauses a token before its first secret knows that there is none.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Table as Grid, presets};
 
-use crate::text::Paint;
+use crate::text::{Paint, words};
 
 /// What a row wants to be noticed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +37,11 @@ struct Row {
     notes: Vec<String>,
 }
 
+/// Blanks before what stands below a row.
+const INDENT: usize = 4;
+
 /// Blanks between two columns.
 const GAP: usize = 2;
-
-/// No line of prose is narrower.
-const NARROWEST: usize = 20;
 
 impl Table {
     /// A table without rows.
@@ -104,8 +104,8 @@ impl Table {
                 Some(Tint::Error) => paint.red(line),
             };
             writeln!(out, "{painted}")?;
-            for line in row.iter().flat_map(|row| &row.notes).flat_map(|note| wrapped(note, width)) {
-                writeln!(out, "    {}", paint.dim(&line))?;
+            for line in row.iter().flat_map(|row| &row.notes).flat_map(|note| words::wrapped(note, width, INDENT)) {
+                writeln!(out, "{:INDENT$}{}", "", paint.dim(&line))?;
             }
         }
         Ok(())
@@ -138,25 +138,6 @@ impl Table {
         };
         self.header.iter().enumerate().map(of_column).sum::<usize>().saturating_sub(GAP)
     }
-}
-
-/// `text` in lines that end with whole words, beside the indentation of a note.
-fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
-    let Some(width) = width else { return vec![text.to_owned()] };
-    let room = width.saturating_sub(4).max(NARROWEST);
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let fits = |line: &String| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= room;
-        if !lines.last().is_some_and(fits) {
-            lines.push(String::new());
-        }
-        let Some(line) = lines.last_mut() else { continue };
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Seen {
         let mut overview = Vec::new();
         status.write(Paint::Plain, &mut overview).unwrap();
         let mut alone = Vec::new();
-        status.write_token(token, Paint::Plain, &mut alone).unwrap();
+        status.write_token(token, Paint::Plain, None, &mut alone).unwrap();
         let mut explained = Vec::new();
         daemon.running.explain(&name_of(name)).unwrap().write(Paint::Plain, &mut explained).unwrap();
         Self {
