@@ -56,8 +56,8 @@
 //! | [`rotation`] | the life of a token: decide, act, journal, apply |
 //! | [`journal`] | what happened, durably: records, states, sealed secrets |
 //! | [`account`] | a provider at an endpoint: its operations, its listings; the pool of all accounts |
-//! | [`store`] | where secrets go: files, env files |
-//! | [`hook`] | programs that are told of a new secret |
+//! | [`store`] | where secrets go: files, documents, programs of the operator |
+//! | [`hook`] | telling consumers of a new secret: programs, units of systemd, checks |
 //! | [`endpoint`] | one address with one credential: when a request may leave, TLS, sessions, health |
 //! | [`host`] | what the machine around the daemon lets it do |
 //! | [`durable`] | safe replacement of files |

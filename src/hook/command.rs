@@ -50,7 +50,8 @@ pub async fn run(invocation: &Invocation, mut stop: watch::Receiver<bool>) -> Re
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+/// Ready once the daemon wants no run to go on.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         // Nobody is left who could stop it.
         std::future::pending::<()>().await;

@@ -10,6 +10,7 @@
 mod command;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use self::command::{Invocation, Unsuccessful};
 use crate::clock::Time;
 use crate::host::remedy_of_denied;
-use crate::inventory::{HookKind, HookPolicy, RunPolicy};
+use crate::inventory::{CheckPolicy, HookKind, HookPolicy, RunPolicy};
 use crate::names::{AccountName, HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
 use crate::places::{Place, Places};
@@ -292,6 +293,14 @@ impl Shared {
                 let invocation = invocation(run, &batch, |name| std::env::var_os(name));
                 command::run(&invocation, self.stop.subscribe()).await
             }
+            HookKind::Systemd(unit) => {
+                let timeout = batch.iter().map(|request| request.hook.timeout).max().unwrap_or_default();
+                unit::run(unit, timeout, self.stop.subscribe()).await
+            }
+            HookKind::Check(check) => {
+                let invocation = invocation(&check.run, &batch, |name| std::env::var_os(name));
+                passes(check, &invocation, self.stop.subscribe()).await
+            }
         };
         let hung = matches!(&result, Err(Unsuccessful { failure, .. }) if failure.code == FailureCode::HookTimeout);
         if hung {
@@ -341,16 +350,33 @@ fn invocation(run: &RunPolicy, batch: &[Request], variable: impl Fn(&str) -> Opt
         ("PATROLD_ATTEMPT", attempt.to_string().into()),
         ("PATROLD_EVENT", event.into()),
     ];
-    let passes = |request: &'_ Request| match &request.hook.kind {
-        HookKind::Run(run) => run.pass_env.clone(),
+    let lets_see = |request: &'_ Request| match &request.hook.kind {
+        HookKind::Run(run) | HookKind::Check(CheckPolicy { run, .. }) => run.pass_env.clone(),
+        HookKind::Systemd(_) => Vec::new(),
     };
-    let passed: BTreeSet<_> = batch.iter().flat_map(passes).collect();
+    let passed: BTreeSet<_> = batch.iter().flat_map(lets_see).collect();
     let passed = passed.into_iter().filter_map(|name| variable(&name).map(|value| (name.into(), value)));
     Invocation {
         run: run.argv.clone(),
         timeout: batch.iter().map(|request| request.hook.timeout).max().unwrap_or_default(),
         // Ours last, so that they win.
         variables: passed.chain(own.map(|(name, value)| (name.into(), value))).collect(),
+    }
+}
+
+/// Runs a check until it succeeds, or its time is over; the last failure counts.
+async fn passes(check: &CheckPolicy, invocation: &Invocation, stop: watch::Receiver<bool>) -> Result<(), Unsuccessful> {
+    let begun = Instant::now();
+    loop {
+        let result = command::run(invocation, stop.clone()).await;
+        if result.is_ok() || *stop.borrow() || begun.elapsed() + check.every > check.within {
+            return result;
+        }
+        let mut stopping = stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(check.every) => {}
+            () = command::stopped(&mut stopping) => {}
+        }
     }
 }
 

@@ -379,3 +379,71 @@ async fn what_hung_once_waits_among_its_like() {
     assert!(again.iter().all(|hanging| !hanging.is_finished()));
     runner.close(Duration::ZERO).await;
 }
+
+fn checks(home: &Path, script: &str, within: Duration) -> HookPolicy {
+    let policy = hook(home, script);
+    let HookKind::Run(run) = policy.kind else { panic!("a program") };
+    HookPolicy { kind: HookKind::Check(CheckPolicy { run, within, every: Duration::from_millis(1) }), ..policy }
+}
+
+#[tokio::test]
+async fn a_check_is_run_until_it_passes() {
+    let home = tempfile::tempdir().unwrap();
+    let script = "cd $D; echo >> runs; [ $(wc -l < runs) = 3 ] || { echo not yet >&2; exit 1; }";
+    let runner = HookRunner::new(Duration::ZERO, Duration::ZERO);
+    let outcome = runner.run(&checks(home.path(), script, LONG), occasion("a")).await;
+    assert!(matches!(outcome, Outcome::Done(())), "{outcome:?}");
+    assert_eq!(fs::read_to_string(home.path().join("runs")).unwrap().lines().count(), 3);
+    let never = checks(home.path(), "echo still old >&2; exit 1", Duration::ZERO);
+    let said = detail(runner.run(&never, occasion("a")).await, FailureCode::HookFailed);
+    assert!(said.ends_with("sh ended with exit status 1: still old"), "{said}");
+}
+
+/// A look-alike of `systemctl` for one unit, whose state is in files.
+fn unit_hook(home: &Path) -> HookPolicy {
+    let program = home.join("systemctl");
+    let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 1\necho \"$*\" >> calls\n\
+                  case \"$*\" in *show*) cat state; [ -e next ] && mv next state; exit 0 ;; esac\n\
+                  [ -e broken ] && { echo Unit not found. >&2; exit 5; }; exit 0\n";
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut unit = crate::inventory::UnitPolicy::new(
+        "app.service",
+        crate::inventory::UnitAction::TryReloadOrRestart,
+        false,
+        Duration::from_millis(1),
+    );
+    unit.argv[0] = program.display().to_string();
+    HookPolicy { kind: HookKind::Systemd(unit), ..hook(home, "true") }
+}
+
+#[tokio::test]
+async fn a_unit_must_stay_up_after_its_job() {
+    let state = |active: &str, restarts: u32| format!("ActiveState={active}\nNRestarts={restarts}\n");
+    for (sentence, now, next, expected) in [
+        ("it stays up", state("active", 1), state("active", 1), None),
+        ("it was not running", state("inactive", 0), state("failed", 0), None),
+        ("it fails a moment later", state("active", 1), state("failed", 1), Some("app.service: it is failed")),
+        ("it comes and goes", state("active", 1), state("active", 2), Some("started again by systemd (1 times)")),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let policy = unit_hook(home.path());
+        fs::write(home.path().join("state"), now).unwrap();
+        fs::write(home.path().join("next"), next).unwrap();
+        let outcome = HookRunner::new(Duration::ZERO, Duration::ZERO).run(&policy, occasion("a")).await;
+        match expected {
+            None => assert!(matches!(outcome, Outcome::Done(())), "{sentence}: {outcome:?}"),
+            Some(why) => {
+                let said = detail(outcome, FailureCode::HookFailed);
+                assert!(said.contains(why), "{sentence}: {said}");
+            }
+        }
+        let calls = fs::read_to_string(home.path().join("calls")).unwrap();
+        assert!(calls.starts_with("--no-ask-password try-reload-or-restart app.service\n"), "{calls}");
+    }
+    let home = tempfile::tempdir().unwrap();
+    let policy = unit_hook(home.path());
+    fs::write(home.path().join("broken"), "").unwrap();
+    let outcome = HookRunner::new(Duration::ZERO, Duration::ZERO).run(&policy, occasion("a")).await;
+    assert!(detail(outcome, FailureCode::HookFailed).ends_with("ended with exit status 5: Unit not found."));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Span;
 
-use super::{Dialect, Existing, LogFormat, NewJournal, OnDrift, OnFailure, RenewBefore};
+use super::{Dialect, Existing, LogFormat, NewJournal, OnDrift, OnFailure, RenewBefore, UnitAction};
 
 /// Tells of rotations, not of requests.
 pub const LOG_LEVEL: &str = "info";
@@ -83,6 +83,18 @@ pub const EXISTING_REMOTE: Existing = Existing::Refuse;
 
 /// A reload that takes longer is a restart.
 pub const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A service that cannot work with what it read ends within seconds.
+pub const STEADY: Duration = Duration::from_secs(5);
+
+/// The one that does nothing to a unit that is not running.
+pub const UNIT_ACTION: UnitAction = UnitAction::TryReloadOrRestart;
+
+/// Long enough for a service to come up, and for its load balancer to notice.
+pub const CHECK_WITHIN: Duration = Duration::from_secs(120);
+
+/// Soon enough to be no delay, seldom enough to be no load.
+pub const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// The old generation still works, so there is time to try again.
 pub const ON_FAILURE: OnFailure = OnFailure::Retry;

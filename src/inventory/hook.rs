@@ -18,7 +18,16 @@ impl HookPolicy {
     /// Program and arguments of what is started on this machine; `None` where nothing is.
     pub fn command(&self) -> Option<&[String]> {
         match &self.kind {
-            HookKind::Run(run) => Some(&run.argv),
+            HookKind::Run(run) | HookKind::Check(CheckPolicy { run, .. }) => Some(&run.argv),
+            HookKind::Systemd(unit) => Some(&unit.argv),
+        }
+    }
+
+    /// Whether it proves that consumers have the new secret, instead of telling them of it: it runs after those that tell.
+    pub fn proves(&self) -> bool {
+        match self.kind {
+            HookKind::Check(_) => true,
+            HookKind::Run(_) | HookKind::Systemd(_) => false,
         }
     }
 }
@@ -28,6 +37,68 @@ impl HookPolicy {
 pub enum HookKind {
     /// A program is run.
     Run(RunPolicy),
+    /// A unit of systemd is reloaded or restarted, and must stay up.
+    Systemd(UnitPolicy),
+    /// A program proves that the consumers work with the new secret.
+    Check(CheckPolicy),
+}
+
+/// What is asked of systemd for a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitAction {
+    Reload,
+    Restart,
+    TryRestart,
+    ReloadOrRestart,
+    TryReloadOrRestart,
+}
+
+impl UnitAction {
+    /// As `systemctl` spells it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+            Self::TryRestart => "try-restart",
+            Self::ReloadOrRestart => "reload-or-restart",
+            Self::TryReloadOrRestart => "try-reload-or-restart",
+        }
+    }
+}
+
+/// A unit of systemd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitPolicy {
+    /// With its suffix.
+    pub unit: String,
+    pub action: UnitAction,
+    /// Of the daemon's user, and not of the system.
+    pub user: bool,
+    /// How long it must stay up after its job was done.
+    pub steady: Duration,
+    /// The call of `systemctl` that begins the job.
+    pub argv: Vec<String>,
+}
+
+impl UnitPolicy {
+    /// With the call that it needs. A name without a suffix is a service.
+    pub fn new(name: &str, action: UnitAction, user: bool, steady: Duration) -> Self {
+        let unit = if name.contains('.') { name.to_owned() } else { format!("{name}.service") };
+        let user_flag = user.then_some("--user");
+        let words = ["systemctl", "--no-ask-password"].into_iter().chain(user_flag).chain([action.verb(), &unit]);
+        let argv = words.map(str::to_owned).collect();
+        Self { unit, action, user, steady, argv }
+    }
+}
+
+/// A program that succeeds once consumers work with the new secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckPolicy {
+    pub run: RunPolicy,
+    /// How long it is run again after it did not succeed, before that counts as a failure of the hook.
+    pub within: Duration,
+    /// How long after a run that did not succeed the next one begins.
+    pub every: Duration,
 }
 
 /// A program.
@@ -40,10 +111,14 @@ pub struct RunPolicy {
 }
 
 impl HookKind {
-    /// What is affected, in one line: the command as people would type it.
+    /// What is affected, in one line: the command as people would type it, or the unit.
     pub fn key(&self) -> HookKey {
         let text = match self {
             Self::Run(run) => typed(&run.argv),
+            Self::Systemd(UnitPolicy { unit, action, user, .. }) => {
+                format!("systemd{}: {} {unit}", if *user { " --user" } else { "" }, action.verb())
+            }
+            Self::Check(check) => format!("check: {}", typed(&check.run.argv)),
         };
         shortened(text).parse().expect("not empty, at most 1000 bytes, and Debug escapes control characters")
     }

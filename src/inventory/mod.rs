@@ -32,7 +32,7 @@ use crate::timing::window::Window;
 
 pub use endpoint::{Credential, EndpointPolicy, RateLimit, Timeouts};
 pub use environment::Environment;
-pub use hook::{HookKind, HookPolicy, OnFailure, RunPolicy};
+pub use hook::{CheckPolicy, HookKind, HookPolicy, OnFailure, RunPolicy, UnitAction, UnitPolicy};
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;

@@ -9,7 +9,8 @@ use crate::clock::Span;
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
     AccountPolicy, Credential, DaemonSettings, Dialect, Existing, FilePolicy, Format, HookKind, HookPolicy, Inventory,
-    ListenAuth, LogFormat, OnDrift, OnFailure, RenewBefore, StoreKind, StorePolicy, Syntax, TokenPolicy, is_loopback,
+    ListenAuth, LogFormat, OnDrift, OnFailure, RenewBefore, RunPolicy, StoreKind, StorePolicy, Syntax, TokenPolicy,
+    is_loopback,
 };
 use crate::secret::SecretSource;
 use crate::text::Paint;
@@ -289,10 +290,25 @@ fn hook(policy: &HookPolicy) -> Value {
         OnFailure::Rollback => "rollback",
         OnFailure::Continue => "continue",
     };
-    let HookKind::Run(run) = &policy.kind;
-    json!({
-        "run": run.argv, "timeout": std_span(policy.timeout), "on-failure": on_failure, "pass-env": run.pass_env,
-    })
+    let program = |kind: &str, run: &RunPolicy| {
+        vec![("kind", json!(kind)), ("run", json!(run.argv)), ("pass-env", json!(run.pass_env))]
+    };
+    let mut keys = match &policy.kind {
+        HookKind::Run(run) => program("run", run),
+        HookKind::Systemd(unit) => vec![
+            ("kind", json!("systemd")),
+            ("unit", json!(unit.unit)),
+            ("action", json!(unit.action.verb())),
+            ("user", json!(unit.user)),
+            ("steady", json!(std_span(unit.steady))),
+        ],
+        HookKind::Check(check) => {
+            let times = [("within", json!(std_span(check.within))), ("every", json!(std_span(check.every)))];
+            program("check", &check.run).into_iter().chain(times).collect()
+        }
+    };
+    keys.extend([("timeout", json!(std_span(policy.timeout))), ("on-failure", json!(on_failure))]);
+    Value::Object(keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn cron(schedule: &Schedule) -> Map<String, Value> {

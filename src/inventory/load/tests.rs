@@ -419,7 +419,7 @@ fn services_of_people_are_told_through_their_own_manager() {
     let inventory = loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
     let hook = &inventory.tokens[&"ci".parse().unwrap()].hooks[0];
     assert_eq!(hook.command().unwrap(), ["systemctl", "--user", "try-restart", "ci.service"]);
-    let HookKind::Run(run) = &hook.kind;
+    let HookKind::Run(run) = &hook.kind else { panic!("{hook:?}") };
     assert_eq!(run.pass_env, ["XDG_RUNTIME_DIR"]);
 }
 

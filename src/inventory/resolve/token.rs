@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Span;
-use crate::document::Located;
-use crate::inventory::spec::{HookSpec, PolicySpec, TokenSpec, UnitSpec, UnitVerb};
+use crate::document::{Located, Spot};
+use crate::inventory::spec::{HookKindSpec, HookSpec, PolicySpec, RunSpec, TokenSpec, UnitSpec, UnitVerb};
 use crate::inventory::{
-    AccountPolicy, HookKind, HookPolicy, Initial, RenewBefore, RunPolicy, TokenPolicy, defaults, values,
+    AccountPolicy, CheckPolicy, HookKind, HookPolicy, Initial, RenewBefore, RunPolicy, TokenPolicy, UnitPolicy,
+    defaults, values,
 };
 use crate::names::TokenName;
 use crate::provider::Params;
@@ -309,17 +310,12 @@ impl<'c> Resolver<'c> {
         let mut seen = HashSet::with_capacity(units.len() + token.hooks.len());
         let mut hooks = Vec::with_capacity(units.len() + token.hooks.len());
         for spec in units.iter().chain(&token.hooks) {
-            let kind = HookKind::Run(RunPolicy { argv: spec.run.value.clone(), pass_env: spec.pass_env.clone() });
+            let (kind, spot) = self.hook_kind(&spec.kind, what);
             let key = kind.key();
             if !seen.insert(key.clone()) {
                 let message = format!("{what} runs this command twice after each rotation");
-                self.context.report.error_with_help(spec.run.spot, message, "remove one of the two hooks");
+                self.context.report.error_with_help(spot, message, "remove one of the two hooks");
                 continue;
-            }
-            if let Some((why, help)) = spec.run.value.first().and_then(|program| cannot_start(program)) {
-                let program = &spec.run.value[0];
-                let message = format!("the hook {program:?} of {what} can never be started: {why}");
-                self.context.report.error_with_help(spec.run.spot, message, help);
             }
             hooks.push(HookPolicy {
                 key,
@@ -329,6 +325,33 @@ impl<'c> Resolver<'c> {
             });
         }
         hooks
+    }
+
+    fn hook_kind(&self, spec: &HookKindSpec, what: &str) -> (HookKind, Spot) {
+        match spec {
+            HookKindSpec::Run(run) => (HookKind::Run(self.program(run, what)), run.argv.spot),
+            HookKindSpec::Systemd { unit, action, user, steady } => {
+                let action = action.unwrap_or(defaults::UNIT_ACTION);
+                let steady = steady.unwrap_or(defaults::STEADY);
+                (HookKind::Systemd(UnitPolicy::new(&unit.value, action, *user, steady)), unit.spot)
+            }
+            HookKindSpec::Check { run, within, every } => {
+                let check = CheckPolicy {
+                    run: self.program(run, what),
+                    within: within.unwrap_or(defaults::CHECK_WITHIN),
+                    every: every.unwrap_or(defaults::CHECK_EVERY),
+                };
+                (HookKind::Check(check), run.argv.spot)
+            }
+        }
+    }
+
+    fn program(&self, spec: &RunSpec, what: &str) -> RunPolicy {
+        if let Some((why, help)) = spec.argv.value.first().and_then(|program| cannot_start(program)) {
+            let message = format!("the hook {:?} of {what} can never be started: {why}", spec.argv.value[0]);
+            self.context.report.error_with_help(spec.argv.spot, message, help);
+        }
+        RunPolicy { argv: spec.argv.value.clone(), pass_env: spec.pass_env.clone() }
     }
 }
 
@@ -340,12 +363,13 @@ impl Resolver<'_> {
             UnitVerb::Reload => "try-reload-or-restart",
         };
         let user = self.context.around.user_services;
-        let mut run = vec!["systemctl".to_owned()];
-        run.extend(user.then(|| "--user".to_owned()));
-        run.extend([verb.to_owned(), spec.name.value.clone()]);
+        let mut argv = vec!["systemctl".to_owned()];
+        argv.extend(user.then(|| "--user".to_owned()));
+        argv.extend([verb.to_owned(), spec.name.value.clone()]);
         // Where the user's own service manager listens.
         let pass_env = user.then(|| "XDG_RUNTIME_DIR".to_owned()).into_iter().collect();
-        HookSpec { run: Located { value: run, spot: spec.name.spot }, timeout: None, on_failure: None, pass_env }
+        let argv = Located { value: argv, spot: spec.name.spot };
+        HookSpec { timeout: None, on_failure: None, kind: HookKindSpec::Run(RunSpec { argv, pass_env }) }
     }
 }
 

@@ -18,7 +18,9 @@ pub use listen::ListenSpec;
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
 pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
-pub use token::{CommandSpec, FileSpec, FormatSpec, HookSpec, StoreKindSpec, StoreSpec, TokenSpec};
+pub use token::{
+    CommandSpec, FileSpec, FormatSpec, HookKindSpec, HookSpec, RunSpec, StoreKindSpec, StoreSpec, TokenSpec,
+};
 
 use super::{LogFormat, NewJournal, values};
 use crate::secret::SecretSource;

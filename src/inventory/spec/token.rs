@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use crate::clock::Time;
 use crate::document::{Found, Located, Reader, Spot};
-use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, Pointer, Syntax, values};
+use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, Pointer, Syntax, UnitAction, values};
 use crate::names::{RemoteId, TokenName};
 use crate::secret::SecretSource;
 
@@ -100,9 +100,23 @@ pub enum FormatSpec {
 /// One of `hooks`.
 #[derive(Debug)]
 pub struct HookSpec {
-    pub run: Located<Vec<String>>,
     pub timeout: Option<Duration>,
     pub on_failure: Option<OnFailure>,
+    pub kind: HookKindSpec,
+}
+
+/// What only one kind of hook has.
+#[derive(Debug)]
+pub enum HookKindSpec {
+    Run(RunSpec),
+    Systemd { unit: Located<String>, action: Option<UnitAction>, user: bool, steady: Option<Duration> },
+    Check { run: RunSpec, within: Option<Duration>, every: Option<Duration> },
+}
+
+/// A program.
+#[derive(Debug)]
+pub struct RunSpec {
+    pub argv: Located<Vec<String>>,
     pub pass_env: Vec<String>,
 }
 
@@ -321,13 +335,48 @@ fn owner(text: &str) -> Result<OwnerSpec, String> {
 }
 
 fn hook(reader: Reader<'_>) -> Option<HookSpec> {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        Run,
+        Systemd,
+        Check,
+    }
     const ANSWERS: [(&str, OnFailure); 3] =
         [("retry", OnFailure::Retry), ("rollback", OnFailure::Rollback), ("continue", OnFailure::Continue)];
-    reader.required("run");
-    let run = argv(&reader, "run");
-    let timeout = reader.parsed("timeout", values::timer).map(|timeout| timeout.value);
+    const KINDS: [(&str, Kind); 3] = [("run", Kind::Run), ("systemd", Kind::Systemd), ("check", Kind::Check)];
+    const ACTIONS: [(&str, UnitAction); 5] = [
+        ("reload", UnitAction::Reload),
+        ("restart", UnitAction::Restart),
+        ("try-restart", UnitAction::TryRestart),
+        ("reload-or-restart", UnitAction::ReloadOrRestart),
+        ("try-reload-or-restart", UnitAction::TryReloadOrRestart),
+    ];
+    let span = |key| reader.parsed(key, values::timer).map(|span| span.value);
+    let program = || {
+        reader.required("run");
+        let argv = argv(&reader, "run");
+        let pass_env = pass_env(&reader);
+        argv.map(|argv| RunSpec { argv, pass_env })
+    };
+    let kind = reader.choice("kind", &KINDS).map_or(Kind::Run, |kind| kind.value);
+    let timeout = span("timeout");
     let on_failure = reader.choice("on-failure", &ANSWERS).map(|answer| answer.value);
-    let pass_env = pass_env(&reader);
+    let kind = match kind {
+        Kind::Run => program().map(HookKindSpec::Run),
+        Kind::Systemd => {
+            reader.required("unit");
+            let unit = reader.parsed("unit", values::unit);
+            let action = reader.choice("action", &ACTIONS).map(|action| action.value);
+            let user = reader.bool("user").is_some_and(|user| user.value);
+            let steady = span("steady");
+            unit.map(|unit| HookKindSpec::Systemd { unit, action, user, steady })
+        }
+        Kind::Check => {
+            let run = program();
+            let (within, every) = (span("within"), span("every"));
+            run.map(|run| HookKindSpec::Check { run, within, every })
+        }
+    };
     reader.finish();
-    Some(HookSpec { run: run?, timeout, on_failure, pass_env })
+    Some(HookSpec { timeout, on_failure, kind: kind? })
 }

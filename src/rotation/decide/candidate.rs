@@ -213,7 +213,8 @@ fn restoring(s: &Situation<'_>, delivered: &Delivery, restored: &Delivery) -> De
     };
     match stores {
         Delivering::Now(Step::Act(Action::Write(stores))) => Delivering::Now(Step::Act(Action::Restore(stores))),
-        Delivering::Done => match delivery::hooks(s, restored) {
+        // What proves the new secret has nothing to say of the old one's way back; it runs afterwards.
+        Delivering::Done => match delivery::told(s, restored) {
             Delivering::Now(Step::Act(Action::Notify(hooks))) => Delivering::Now(Step::Act(Action::Renotify(hooks))),
             owed => owed,
         },

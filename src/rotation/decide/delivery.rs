@@ -1,6 +1,7 @@
 //! Stores and hooks: what is owed to consumers, and when it is tried.
 
 use crate::clock::Time;
+use crate::inventory::HookPolicy;
 use crate::rotation::event::Event;
 use crate::rotation::state::{Current, Delivery, Progress};
 
@@ -38,7 +39,7 @@ pub(super) fn partly(s: &Situation<'_>, delivery: &Delivery, next: Time) -> Deli
     if !s.policy.stores.iter().any(|store| delivery.has_store(&store.key)) {
         return Delivering::At(next);
     }
-    match hooks(s, delivery) {
+    match told(s, delivery) {
         Delivering::Now(step) => Delivering::Now(step),
         Delivering::At(time) => Delivering::At(time.min(next)),
         Delivering::Done => Delivering::At(next),
@@ -50,9 +51,22 @@ pub(super) fn stores(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
     owed(s, rows, Action::Write)
 }
 
+/// The hooks: those that tell consumers, and then those that prove that they heard.
 pub(super) fn hooks(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
-    let rows = s.policy.hooks.iter().map(|hook| (&hook.key, delivery.hooks.get(&hook.key)));
-    owed(s, rows, Action::Notify)
+    match told(s, delivery) {
+        Delivering::Done => hooks_that(s, delivery, HookPolicy::proves),
+        owed => owed,
+    }
+}
+
+/// The hooks that tell consumers.
+pub(super) fn told(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
+    hooks_that(s, delivery, |hook| !hook.proves())
+}
+
+fn hooks_that(s: &Situation<'_>, delivery: &Delivery, belongs: impl Fn(&HookPolicy) -> bool) -> Delivering {
+    let hooks = s.policy.hooks.iter().filter(|hook| belongs(hook));
+    owed(s, hooks.map(|hook| (&hook.key, delivery.hooks.get(&hook.key))), Action::Notify)
 }
 
 /// The rows that can be tried now, or the time of the next one.

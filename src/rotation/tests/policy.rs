@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
-    AccountPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy, Initial, OnDrift,
-    OnFailure, RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
+    AccountPolicy, CheckPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy,
+    Initial, OnDrift, OnFailure, RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
@@ -91,6 +91,13 @@ pub(crate) fn hook(name: &str, on_failure: OnFailure) -> HookPolicy {
         timeout: Duration::from_secs(1),
         on_failure,
     }
+}
+
+/// A hook that proves that consumers have the new secret.
+pub(crate) fn proof(name: &str) -> HookPolicy {
+    let run = RunPolicy { argv: vec![name.into()], pass_env: Vec::new() };
+    let kind = HookKind::Check(CheckPolicy { run, within: Duration::ZERO, every: Duration::ZERO });
+    HookPolicy { kind, ..hook(name, OnFailure::Retry) }
 }
 
 /// A provider that can do everything but renew and tell the last use.

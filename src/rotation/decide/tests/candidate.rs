@@ -202,3 +202,30 @@ fn restored(case: &mut Case) -> &mut Delivery {
     let Phase::Undoing { undo, .. } = &mut case.state.phase else { unreachable!() };
     &mut undo.restored
 }
+
+#[test]
+fn a_check_runs_after_the_hooks_that_tell_and_gates_the_handover() {
+    let with_check = |case: &mut Case| case.policy.hooks.push(policy::proof("proof"));
+    let told = |case: &mut Case| {
+        with_check(case);
+        let row = Progress::Done { at: at(480) };
+        case.candidate().delivery.hooks.insert("reload".parse().unwrap(), row);
+    };
+    let mut case = Case::delivered();
+    with_check(&mut case);
+    case.candidate().delivery.hooks.clear();
+    case.with_situation(|s| match decide(s) {
+        Step::Act(Action::Notify(hooks)) => assert_eq!(hooks, ["reload".parse().unwrap()], "those that tell go first"),
+        step => panic!("{step:?}"),
+    });
+    let mut case = Case::delivered();
+    told(&mut case);
+    case.with_situation(|s| match decide(s) {
+        Step::Act(Action::Notify(hooks)) => assert_eq!(hooks, ["proof".parse().unwrap()]),
+        step => panic!("{step:?}"),
+    });
+    case.candidate().delivery.hooks.insert("proof".parse().unwrap(), Progress::Failed(retry(1, at(481))));
+    assert_eq!(case.decides(), "rest until 481:00: delivering", "nothing is handed over, nothing revoked");
+    case.candidate().delivery.hooks.insert("proof".parse().unwrap(), Progress::Done { at: at(480) });
+    assert_eq!(case.decides(), "note activated");
+}
