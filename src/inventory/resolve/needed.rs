@@ -11,8 +11,16 @@ use super::Context;
 use super::store::Needed;
 
 /// What lies in the state directory.
-const KEPT: [&str; 7] =
-    ["journal.db", "journal.db-wal", "journal.db-shm", "seal.key", "lock", "limits.json", "store-paths.json"];
+const KEPT: [&str; 8] = [
+    "journal.db",
+    "journal.db-wal",
+    "journal.db-shm",
+    "seal.key",
+    "lock",
+    "journal.mark",
+    "limits.json",
+    "store-paths.json",
+];
 
 /// Every file of the daemon and of its accounts. Those of the inventory and of definitions are known otherwise.
 pub(super) fn files(spec: &Spec<'_>, settings: Option<&DaemonSettings>, context: &Context<'_>) -> Vec<Needed> {

@@ -5,6 +5,7 @@
 
 mod error;
 mod lease;
+mod mark;
 mod place;
 mod prune;
 mod read;
@@ -45,6 +46,7 @@ pub const DATABASE: &str = "journal.db";
 pub struct SqliteJournal {
     sealer: Sealer,
     path: PathBuf,
+    instance: InstanceId,
     place: Place,
     reader: Mutex<Connection>,
     /// `None` only while it is dropped.
@@ -124,6 +126,7 @@ impl SqliteJournal {
             return Err(lost(secrets));
         }
         let states = read::states(&connection, &path)?;
+        let last = schema::chain(&connection, instance).map_err(database)?.seq;
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(database)?;
         schema::prepare_reader(&reader).map_err(database)?;
 
@@ -142,10 +145,14 @@ impl SqliteJournal {
                  tokens; stop the daemon and restore a backup, if there is one",
                 path.display()
             ));
+        } else {
+            notes.extend(mark::compare(&state_dir, instance, last));
         }
+        // Without it an older copy is not noticed, and everything else goes on.
+        let _ = mark::note(&state_dir, instance, last);
         let fingerprinter = sealer.fingerprinter().clone();
         let reader = Mutex::new(reader);
-        let journal = Self { sealer, path, place, reader, jobs: Some(jobs), writer: Some(writer), lease };
+        let journal = Self { sealer, path, instance, place, reader, jobs: Some(jobs), writer: Some(writer), lease };
         Ok((journal, Opened { instance, states, fingerprinter, key: origin, unreadable, bereft, notes }))
     }
 
@@ -254,6 +261,12 @@ impl Drop for SqliteJournal {
         if let Some(writer) = self.writer.take() {
             // A panic of the writer has been printed, and every commit since then has failed.
             let _ = writer.join();
+        }
+        let connection = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let (Ok(()), Ok(last)) = (self.place.check(), schema::chain(connection, self.instance)) {
+            let state_dir = self.path.parent().unwrap_or(Path::new("/"));
+            // As at the start.
+            let _ = mark::note(state_dir, self.instance, last.seq);
         }
     }
 }

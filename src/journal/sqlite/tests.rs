@@ -226,6 +226,31 @@ async fn a_full_or_read_only_disk_fails_commits_until_it_is_mended() {
 }
 
 #[tokio::test]
+async fn an_older_copy_and_another_journal_are_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE);
+    let (journal, opened) = open(dir.path());
+    put(&journal, change(0, "steady", vec![])).await.unwrap();
+    drop(journal);
+    let older = fs::read(&path).unwrap();
+    let (journal, reopened) = open(dir.path());
+    put(&journal, change(0, "intended", vec![])).await.unwrap();
+    drop(journal);
+    assert!(opened.notes.is_empty() && reopened.notes.is_empty(), "{:?} {:?}", opened.notes, reopened.notes);
+    let notes = || open(dir.path()).1.notes;
+    assert!(notes().is_empty(), "the journal goes on");
+    fs::write(&path, older).unwrap();
+    let told = notes();
+    assert!(matches!(&told[..], [note] if note.contains("older copy: it ends with record 1")), "{told:?}");
+    assert!(notes().is_empty(), "it is the journal now");
+    let other = tempfile::tempdir().unwrap();
+    drop(open(other.path()));
+    fs::copy(other.path().join(DATABASE), &path).unwrap();
+    let told = notes();
+    assert!(matches!(&told[..], [note] if note.contains("not the journal that was there before")), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_lock_of_another_process_is_waited_for_and_then_told() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());
