@@ -7,7 +7,7 @@
 
 /// One kind of line, for the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct EventRow {
     /// The stable name.
     pub name: &'static str,
     /// What happened, as a sentence without its end.
@@ -24,9 +24,9 @@ macro_rules! lines {
         $(#[doc = $meaning] pub const $constant: &str = $name;)*
 
         /// What a process tells of itself, its accounts and its inventory, in the order of a life.
-        pub const PROCESS: &[Entry] = &[
-            $(Entry { name: $name, meaning: $meaning, remedy: $remedy },)*
-            Entry {
+        pub const PROCESS: &[EventRow] = &[
+            $(EventRow { name: $name, meaning: $meaning, remedy: $remedy },)*
+            EventRow {
                 name: LIBRARY,
                 meaning: "A library that patrold is built on has something to say; `target` names it",
                 remedy: "nothing, unless other lines tell of a failure at the same time",
@@ -65,13 +65,13 @@ lines! {
         "nothing, unless it happens again: find out why the program hangs";
     EXPOSED = "exposed", "Others may change or read a file that patrold relies on, or its state directory",
         "do what the line says; who may write what decides can do what patrold can";
-    INVENTORY_NOTE = "inventory-note", "The inventory is valid, and something in it is doubtful",
+    INVENTORY_NOTE = "inventory-note", "The inventory is valid, and something in it needs attention",
         "change what the line names, or leave it if it is meant";
     INVENTORY_PROBLEM = "inventory-problem", "One thing that is wrong with the changed inventory, with file, line and column",
         "correct the line; the inventory is read again as soon as it is saved";
-    INVENTORY_REFUSED = "inventory-refused", "The changed inventory is invalid; the one before stays in force",
+    INVENTORY_REFUSED = "inventory-refused", "The changed inventory is invalid; the one before stays in use",
         "correct what `patrold check` reports";
-    INVENTORY_CHANGED = "inventory-changed", "A changed inventory is in force; one line for each change", "";
+    INVENTORY_CHANGED = "inventory-changed", "A changed inventory is in effect; one line for each change", "";
     INVENTORY_UNCHANGED = "inventory-unchanged", "The inventory was read again and says what it said before", "";
     LOG_LEVEL_UNUSABLE = "log-level-unusable", "The inventory's log level is not used", "correct `log-level` under [daemon]";
     ROOTS_CHANGED = "roots-changed", "A file of trust roots changed; connections from now on are judged by what it holds", "";
@@ -92,7 +92,7 @@ lines! {
     ORPHAN_LISTED = "orphan-listed", "A live token with a marker of this installation belongs to no token of the journal",
         "revoke it at the provider by hand; was the state directory replaced by an older copy?";
     NO_ROOM = "no-room", "A token is due, and its provider takes no more live tokens there",
-        "revoke one there that nobody needs: `patrold audit` lists what is not managed";
+        "revoke one there that is not needed: `patrold audit` lists what is not managed";
     ANSWER_UNREAD = "answer-unread", "The answer to a mint was not understood in part",
         "compare the provider's version with its definition: `patrold provider show NAME --source`";
     MANAGED_SECRET_LACKING = "managed-secret-lacking", "Accounts that authenticate with a managed token have no secret of it", "";

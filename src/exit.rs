@@ -1,4 +1,4 @@
-//! What the process tells its caller when it ends.
+//! Exit statuses of the process.
 
 use std::process::ExitCode;
 

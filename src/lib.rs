@@ -25,7 +25,7 @@
 //!
 //! | question | answer |
 //! | --- | --- |
-//! | What happens when the answer to a mint is lost? | [`rotation::orphan`] tells the whole story |
+//! | What happens when the outcome of a mint is unknown? | [`rotation::orphan`] tells the whole story |
 //! | When is a token due? | [`rotation::due`]: every rule, and the one that decides |
 //! | Where would I add a kind of store? | [`inventory::StoreKind`] names the kinds, [`store`] dispatches on them |
 //! | Where would I add a kind of hook? | [`inventory::HookKind`] names the kinds, [`hook`] runs them |

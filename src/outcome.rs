@@ -48,7 +48,7 @@ impl<T> Outcome<T> {
 /// What an effect answers with, as far as it has words from outside.
 pub trait Told {
     /// The failure within, although the effect happened.
-    fn objection(&mut self) -> Option<&mut Failure> {
+    fn rejection(&mut self) -> Option<&mut Failure> {
         None
     }
 }
@@ -56,8 +56,8 @@ pub trait Told {
 impl Told for () {}
 
 impl<T: Told> Told for Option<T> {
-    fn objection(&mut self) -> Option<&mut Failure> {
-        self.as_mut()?.objection()
+    fn rejection(&mut self) -> Option<&mut Failure> {
+        self.as_mut()?.rejection()
     }
 }
 
@@ -65,7 +65,7 @@ impl<T: Told> Outcome<T> {
     /// The failure with words of whoever was asked, where there is one.
     pub fn words(&mut self) -> Option<&mut Failure> {
         match self {
-            Self::Done(value) => value.objection(),
+            Self::Done(value) => value.rejection(),
             Self::Later { failure, .. } | Self::Refused(failure) | Self::Unknown(failure) => Some(failure),
         }
     }
@@ -187,7 +187,7 @@ failure_codes! {
     Reset = "reset", "the connection broke before the answer was complete",
         "nothing, unless it goes on: then look at the provider and what lies between";
     /// HTTP 429, or 503 with Retry-After.
-    RateLimited = "rate-limited", "the provider asks for patience",
+    RateLimited = "rate-limited", "rate limited by the provider",
         "nothing, unless it goes on: then lower `rate-limit` of the account, or raise `poll-every`";
     /// 401, or what the definition says means the same.
     Unauthorized = "unauthorized", "the provider does not accept the credential",
@@ -203,7 +203,7 @@ failure_codes! {
         "check `url` of the account and `params` of the token";
     /// What the definition says means it.
     NoRoom = "no-room", "the provider allows no more tokens there",
-        "revoke tokens there that nobody needs: `patrold audit` lists those that patrold does not manage";
+        "revoke tokens there that are not needed: `patrold audit` lists those that patrold does not manage";
     /// Another 4xx, or a body that says no.
     Rejected = "rejected", "the provider refused",
         "read what the provider says; it is about `params`, `lifetime` or the provider's own limits";
@@ -268,13 +268,13 @@ failure_codes! {
     SameToken = "same-token", "the provider gave a token that exists already instead of a new one",
         "a definition fits that makes a token at each request: this request gets or renews the one that there is";
     /// The journal's secret is dead, and a store holds another one that works.
-    StoreNewer = "store-newer", "a store holds another secret that works, and the journal's is not accepted",
+    StoreNewer = "store-newer", "a store holds another valid secret, and the journal's is not accepted",
         "take it over with `patrold adopt`, or have both replaced with `patrold rotate`; was an older journal restored?";
     /// An operator stopped it, or the inventory changed.
     Withdrawn = "withdrawn", "the rotation was withdrawn",
         "nothing, if that was the intention";
-    /// An operator wants the generation before.
-    Recalled = "recalled", "an operator asked for the generation before",
+    /// An operator wants the previous token back.
+    Recalled = "recalled", "an operator asked for the previous token",
         "find out what was wrong with the new one; the token is rotated again in a day, or when its deadline comes";
     /// What a newer version wrote.
     Unknown = "unknown", "a failure that this version has no code for",

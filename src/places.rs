@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::clock::Time;
 use crate::names::AccountName;
 
-/// So many places for each account. Clones share them.
+/// A fixed number of places for each account. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Places {
     each: usize,
@@ -23,7 +23,7 @@ pub struct Places {
 struct Line {
     taken: usize,
     asked: u64,
-    /// Who waits, by deadline and then in the order of asking.
+    /// Waiting runs, by deadline and then in the order of asking.
     waiting: BTreeMap<(Time, u64), oneshot::Sender<Place>>,
 }
 
@@ -66,7 +66,7 @@ impl Places {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who is next in the line of `account`; where nobody waits, there is one free place more.
+    /// Gives the place to the next run in the line of `account`, or frees it where no run waits.
     fn next(&self, account: &AccountName) -> Option<oneshot::Sender<Place>> {
         let mut accounts = self.accounts();
         let line = accounts.get_mut(account)?;
@@ -87,7 +87,7 @@ impl Drop for Place {
         while let Some(next) = places.next(&account) {
             match next.send(places.place(&account)) {
                 Ok(()) => return,
-                // Whoever waited is gone: the one after is next.
+                // The waiting run is gone: the one after it is next.
                 Err(mut place) => place.of = None,
             }
         }

@@ -1,4 +1,4 @@
-//! `patrold add`: one more token in an inventory.
+//! `patrold add`: adds a token to an inventory.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -37,7 +37,7 @@ pub struct AuditArgs {
     json: bool,
 }
 
-/// Holds what providers list against the journal, through the daemon where one runs.
+/// Compares the provider's tokens with the journal, through the daemon where one runs.
 pub(super) fn run(args: &AuditArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let disk = Disk::read(named, SystemClock.now(), console);
     let unknown = |name: &&AccountName| disk.inventory().is_some_and(|it| !it.accounts.contains_key(*name));
@@ -45,8 +45,8 @@ pub(super) fn run(args: &AuditArgs, named: Option<&Path>, console: &mut Console)
         return Err(Complaint::invalid(format!("the inventory has no account \"{account}\"")));
     }
     if args.reap && !args.yes && !io::stdin().is_terminal() {
-        return Err(Complaint::invalid("nobody is there to be asked before orphans are revoked")
-            .with_help("look at them without --reap first, and then add --yes"));
+        return Err(Complaint::invalid("not a terminal: use --yes to revoke without asking")
+            .with_help("list the orphans without --reap first"));
     }
     let mut logger = None;
     let mut ask = |reap: Vec<String>, console: &mut Console| {

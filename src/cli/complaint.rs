@@ -1,4 +1,4 @@
-//! Why a command ended without doing what was asked for.
+//! The reason why a command failed, with its remedy.
 
 use std::io;
 

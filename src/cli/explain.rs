@@ -5,13 +5,14 @@ use std::path::Path;
 use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::control::ExplainAnswer;
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::TokenName;
 use crate::provider::Abilities;
 use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
-use crate::report::status::{Progress, Subject};
+use crate::report::status::{Activity, Subject};
 use crate::rotation::TokenState;
 
 use super::disk::Disk;
@@ -36,6 +37,7 @@ pub struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let disk = Disk::read(named, SystemClock.now(), console);
     let explanation = match disk.ask(console, |daemon| daemon.explain(&args.name))? {
+        Some(ExplainAnswer { set_aside: Some(why), .. }) => return Err(Complaint::failed(why)),
         Some(answer) => answer.explanation,
         None => from_journal(disk.valid_ref()?, &args.name, console)?,
     };
@@ -67,7 +69,7 @@ fn from_journal(
     console.note("no daemon is running; showing what the journal says")?;
     let state: TokenState = state.unwrap_or_default();
     let abilities = policy.map(|policy| Abilities::of(&policy.account.provider));
-    let progress = abilities.as_ref().map_or(Progress::Busy, Progress::Asleep);
+    let activity = abilities.as_ref().map_or(Activity::Busy, Activity::Asleep);
     let subject = Subject {
         name,
         policy: policy.map(AsRef::as_ref),
@@ -75,7 +77,7 @@ fn from_journal(
         state: &state,
         clock: ProviderClock::Unseen,
         proof: None,
-        progress,
+        activity,
     };
     let now = SystemClock.now();
     let explanation = Explanation::new(&subject, abilities.as_ref(), None, now);

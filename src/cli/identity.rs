@@ -1,4 +1,4 @@
-//! As whom a command works.
+//! The user that a command acts as.
 //!
 //! Law: as root, a command that writes to the journal acts as the owner of the state directory, or not at all. What root
 //! made there, or in the place of a store, the daemon could not use afterwards.

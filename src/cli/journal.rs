@@ -114,7 +114,7 @@ fn prune(older_than: Duration, json: bool, named: Option<&Path>, console: &mut C
 
 fn prune_alone(inventory: &Inventory, before: Time, now: Time) -> Result<PruneAnswer, Complaint> {
     act_as_owner(&inventory.daemon)?;
-    // So that no journal is made where there is none.
+    // Otherwise a journal would be made where there is none.
     open_journal(&inventory.daemon.state_dir)?;
     let key = key_source(inventory)?;
     let (journal, _) = Archive::of(&inventory.daemon.state_dir)

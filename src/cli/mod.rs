@@ -106,7 +106,7 @@ enum Command {
     /// Run the daemon
     ///
     /// Keeps every token of the inventory fresh until SIGTERM or SIGINT; a second signal stops at once. A changed
-    /// inventory is taken into force by itself, or at SIGHUP; an invalid one never replaces a valid one. Logs go to
+    /// inventory takes effect by itself, or at SIGHUP; an invalid one never replaces a valid one. Logs go to
     /// standard error.
     ///
     /// With --once, everything that is due is done in this process, what is under way is finished, and nothing else is
@@ -128,7 +128,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what the inventory means
     Config(config::ConfigArgs),
-    /// Tell what would happen to each token, when and why
+    /// Show what will happen to each token, and when
     ///
     /// Decides with the daemon's own rules from the inventory and the journal. Nothing is changed and nobody is asked;
     /// what only the provider knows, such as a token that was deleted there, does not show.
@@ -145,7 +145,7 @@ enum Command {
     /// Asks the running daemon. Where none runs, shows what the journal says, and tells so.
     #[command(after_help = STATUS_EXAMPLES, visible_alias = "list", alias = "ls")]
     Status(status::StatusArgs),
-    /// Rotate tokens now, window or not
+    /// Rotate tokens now, ignoring windows
     ///
     /// Asks the running daemon. Where none runs, does it in this process. The old generation lives on for its grace. With
     /// --compromised it does not: it is revoked as soon as stores and hooks are done, and what is left to do is told.
@@ -153,11 +153,11 @@ enum Command {
     Rotate(rotate::RotateArgs),
     /// Withdraw a request for a rotation that has not begun
     ///
-    /// Such a request waits for the grace of the generation before, for a provider that asks for patience, or for another
+    /// Such a request waits for the grace of the old token, for the provider's rate limit, or for another
     /// try. `patrold status` shows it. A rotation that has begun is taken back by `patrold rollback`.
     #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(cancel::CancelArgs),
-    /// Make the generation before current again
+    /// Put the previous token back
     ///
     /// While the old generation is still valid, it goes back into every store, hooks run, and the newer one is revoked
     /// after its grace. While a new one is still on its way to the consumers, it is taken back. For a day afterwards the
@@ -170,7 +170,7 @@ enum Command {
     /// token has died that its own account authenticates with. A generation that it replaces is revoked after its grace.
     #[command(after_help = ADOPT_EXAMPLES)]
     Adopt(adopt::AdoptArgs),
-    /// Hold what providers list against the journal
+    /// Compare the provider's tokens with the journal; find orphans
     ///
     /// Finds orphans (tokens with a marker of this installation that no generation accounts for), tokens that nobody
     /// manages, that never expire, or that have expired. With --reap, orphans are revoked, and nothing else.
@@ -182,7 +182,7 @@ enum Command {
     /// all, and names the first that was changed, left out or slipped in.
     #[command(after_help = HISTORY_EXAMPLES)]
     History(history::HistoryArgs),
-    /// Look after the journal
+    /// Export, prune or re-key the journal
     Journal(journal::JournalArgs),
     /// Show provider definitions, or test one at a live account
     Provider(provider::ProviderArgs),
@@ -239,7 +239,7 @@ Examples:
   patrold reload
   patrold reload --json | jq -r '.changes[]'
 
-Exit status: 0 it is in force, 2 it is invalid, 1 no daemon runs.";
+Exit status: 0 it is in effect, 2 it is invalid, 1 no daemon runs.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -17,7 +17,7 @@ use crate::view::online::{AccountResult, HookResult, Online, StoreResult, Workin
 
 use super::{Complaint, Console, credentials};
 
-/// So many accounts are asked, and stores tested, at once.
+/// How many accounts are asked, and stores tested, at once.
 const AT_ONCE: usize = 16;
 
 /// Asks every account and tests every store of `inventory`.
@@ -34,7 +34,7 @@ pub(super) async fn run(
     });
     let mut asked = stream::iter(asked).buffered(AT_ONCE);
     let mut found = Online::default();
-    let mut progress = Progress::new(console, "accounts", members.len());
+    let mut progress = Asking::new(console, "accounts", members.len());
     while let Some(result) = asked.next().await {
         progress.step()?;
         found.accounts.push(result);
@@ -45,7 +45,7 @@ pub(super) async fn run(
         .collect();
     let stores: Vec<_> =
         inventory.tokens.values().flat_map(|token| token.stores.iter().map(move |store| (token, store))).collect();
-    let mut progress = Progress::new(console, "stores", stores.len());
+    let mut progress = Asking::new(console, "stores", stores.len());
     let mut tested = stream::iter(stores.into_iter().map(|(token, store)| test(token, store))).buffered(AT_ONCE);
     while let Some(result) = tested.next().await {
         progress.step()?;
@@ -112,7 +112,7 @@ async fn test(token: &TokenPolicy, store: &StorePolicy) -> StoreResult {
 }
 
 /// One line on a terminal that counts.
-struct Progress<'c> {
+struct Asking<'c> {
     console: &'c mut Console,
     what: &'static str,
     done: usize,
@@ -120,7 +120,7 @@ struct Progress<'c> {
     shows: bool,
 }
 
-impl<'c> Progress<'c> {
+impl<'c> Asking<'c> {
     fn new(console: &'c mut Console, what: &'static str, all: usize) -> Self {
         Self { console, what, done: 0, all, shows: std::io::stderr().is_terminal() }
     }

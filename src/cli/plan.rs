@@ -45,7 +45,7 @@ pub struct PlanArgs {
     json: bool,
 }
 
-/// Tells what would happen, changing nothing and asking nobody.
+/// Shows what will happen. It changes nothing and contacts nobody.
 pub(super) fn run(args: &PlanArgs, config: &Path, console: &mut Console) -> Result<Exit, Complaint> {
     let now = SystemClock.now();
     let mut inventory = inventory(config, now, console)?;

@@ -1,4 +1,4 @@
-//! How long work goes: a line that is rewritten on a terminal, a line for each result otherwise.
+//! Progress of long work: a line that is rewritten on a terminal, a line for each result otherwise.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -15,7 +15,7 @@ pub(super) enum Shown {
 
 /// The progress of several rotations, on standard error.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct ProgressLine {
     shown: Shown,
     terminal: bool,
     done: usize,
@@ -24,7 +24,7 @@ pub(super) struct Progress {
     dirty: bool,
 }
 
-impl Progress {
+impl ProgressLine {
     pub(super) fn new(shown: Shown) -> Self {
         Self { shown, terminal: io::stderr().is_terminal(), done: 0, failed: 0, dirty: false }
     }
@@ -40,7 +40,7 @@ impl Progress {
             return;
         }
         let mut err = io::stderr().lock();
-        // Progress that nobody sees is no reason to stop.
+        // ProgressLine that nobody sees is no reason to stop.
         let _ = if self.terminal {
             self.dirty = true;
             let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };

@@ -1,4 +1,4 @@
-//! What several commands look at: the inventory, and the journal without its lock.
+//! Reads what several commands need: the inventory, and the journal without its lock.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

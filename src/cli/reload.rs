@@ -37,7 +37,7 @@ pub(super) fn run(args: &ReloadArgs, named: Option<&Path>, console: &mut Console
     }
     if !answer.applied {
         let problems = answer.problems.join("\n");
-        return Err(Complaint::invalid(format!("the inventory is invalid; the one before stays in force\n{problems}")));
+        return Err(Complaint::invalid(format!("the inventory is invalid; the one before stays in use\n{problems}")));
     }
     if answer.changes.is_empty() {
         console.note("nothing changed")?;

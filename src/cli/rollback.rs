@@ -30,7 +30,7 @@ pub struct RollbackArgs {
     json: bool,
 }
 
-/// Makes the generation before current again, through the daemon where one runs.
+/// Puts the previous token back, through the daemon where one runs.
 pub(super) fn run(args: &RollbackArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let disk = Disk::read(named, SystemClock.now(), console);
     disk.knows(&args.name)?;

@@ -21,7 +21,7 @@ use crate::view::rotated::{self, Deed};
 use super::console::Usual;
 use super::disk::Disk;
 use super::identity::act_as_owner;
-use super::progress::{Progress, Shown};
+use super::progress::{ProgressLine, Shown};
 use super::reading::{Journaled, unknown_token};
 use super::{Complaint, Console, runtime};
 
@@ -31,10 +31,10 @@ use super::{Complaint, Console, runtime};
 pub struct RotateArgs {
     #[command(flatten)]
     which: Which,
-    /// Others have the secrets: no grace, the old ones are revoked first thing after the handover
+    /// The secret has leaked: revoke the old token as soon as the new one is delivered
     #[arg(long)]
     compromised: bool,
-    /// Wait neither for the grace of the generation before nor for a provider that asks for patience
+    /// Wait neither for the grace of the old token nor for the provider's rate limit
     #[arg(long, conflicts_with = "compromised")]
     now: bool,
     /// Return as soon as the daemon has taken note
@@ -90,8 +90,11 @@ pub(super) fn run(args: &RotateArgs, named: Option<&Path>, console: &mut Console
         interim: true,
         now: args.now,
     };
-    let progress =
-        RefCell::new(Progress::new(if args.json || console.is_quiet() { Shown::Never } else { Shown::WhereUseful }));
+    let progress = RefCell::new(ProgressLine::new(if args.json || console.is_quiet() {
+        Shown::Never
+    } else {
+        Shown::WhereUseful
+    }));
     let tell_each = |expected, result: &RotateResult| progress.borrow_mut().tell(expected, result);
     let answer = disk.ask(console, |daemon| daemon.rotate(&request, tell_each))?;
     let answer = if let Some(answer) = answer {

@@ -18,10 +18,10 @@ use super::{Complaint, Console, runtime};
 /// Arguments of `patrold run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// error, warn, info, debug, trace, or directives such as `patrold::account=debug`; goes before the inventory
+    /// error, warn, info, debug, trace, or directives such as `patrold::account=debug`; overrides the inventory
     #[arg(long, env = VARIABLE, hide_env_values = true, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// How log lines look; goes before the inventory
+    /// How log lines look; overrides the inventory
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<Format>,
     /// Do what is due now, and end: for timers and pipelines, where no daemon runs

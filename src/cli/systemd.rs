@@ -1,4 +1,4 @@
-//! `patrold systemd`: what the inventory needs of the service.
+//! `patrold systemd`: derives from the inventory what the service needs.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A word about what takes its time.
+//! Tells what a slow command waits for.
 
 use std::io::Write as _;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

@@ -150,7 +150,7 @@ impl Client {
         self.ask(Method::POST, &format!("{ADOPT}?{}", query.finish()), Some(body), patience)
     }
 
-    /// Holds what providers list against the journal.
+    /// Compares the provider's tokens with the journal.
     pub fn audit(&self, request: &AuditRequest) -> Result<Option<Audit>, ClientError> {
         self.ask(Method::POST, AUDIT, Some(Payload::json(request)?), LONG_PATIENCE)
     }
@@ -160,7 +160,7 @@ impl Client {
         self.ask(Method::POST, PRUNE, Some(Payload::json(request)?), LONG_PATIENCE)
     }
 
-    /// Makes the generation before current again.
+    /// Puts the previous token back.
     pub fn rollback(&self, request: &RollbackRequest) -> Result<Option<RotateAnswer>, ClientError> {
         let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
         self.ask(Method::POST, ROLLBACK, Some(Payload::json(request)?), patience)

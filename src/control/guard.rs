@@ -1,6 +1,6 @@
-//! Who may talk over the control socket, and how much: one user, so many connections, so much time.
+//! Limits of the control socket: one user, a number of connections, a time for each request.
 //!
-//! The socket's mode keeps strangers away already. Whoever passes it by other means, such as an open directory of an
+//! The socket's mode keeps strangers away already. A user who passes it by other means, such as an open directory of an
 //! operator or a descriptor that was handed on, is known by the kernel's word on who connected. Everything else is bounds:
 //! a program that goes wild as the right user must not take memory, descriptors or log space from the rotations.
 
@@ -73,7 +73,7 @@ pub async fn serve(listener: UnixListener, router: Router, limits: Limits) {
                 Ok(Err(error)) if error.is_parse() || error.is_timeout() => {
                     tracing::warn!(event = event::CONTROL_REFUSED, %error, "what came over the control socket is no request");
                 }
-                // Whoever hangs up early needs no answer.
+                // A client that hangs up early needs no answer.
                 Ok(_) | Err(_) => {}
             }
             drop(place);
@@ -86,7 +86,7 @@ fn admits(stream: &UnixStream, own: u32) -> bool {
     let peer = match stream.peer_cred() {
         Ok(peer) => peer,
         Err(error) => {
-            tracing::warn!(event = event::CONTROL_REFUSED, %error, "nobody knows who connected to the control socket");
+            tracing::warn!(event = event::CONTROL_REFUSED, %error, "cannot tell which user connected to the control socket");
             return false;
         }
     };

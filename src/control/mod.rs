@@ -1,4 +1,4 @@
-//! What the command line and a running daemon say to each other: HTTP and JSON over the control socket.
+//! The protocol between the command line and a running daemon: HTTP and JSON over the control socket.
 //!
 //! | request | answer |
 //! | --- | --- |
@@ -95,7 +95,7 @@ pub struct RotateRequest {
     pub tokens: Selection,
     /// How long the daemon waits for handovers before it answers. The rotations go on afterwards.
     pub timeout_seconds: u64,
-    /// Others have the secrets: no grace, and the daemon waits for the end of the old generations.
+    /// The secret has leaked: no grace, and the answer waits until the old generations are revoked.
     #[serde(default, skip_serializing_if = "is_false")]
     pub compromised: bool,
     /// Results are told one by one.
@@ -104,7 +104,7 @@ pub struct RotateRequest {
     /// What takes more than a second tells once what it waits for, before its result.
     #[serde(default, skip_serializing_if = "is_false")]
     pub interim: bool,
-    /// Neither the grace of the generation before nor a provider that asks for patience is waited for.
+    /// Wait neither for the grace of the old token nor for the provider's rate limit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub now: bool,
 }
@@ -131,7 +131,7 @@ pub struct AdoptRequest {
     pub timeout_seconds: u64,
 }
 
-/// Hold what providers list against the journal.
+/// Compare the provider's tokens with the journal; find orphans.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AuditRequest {
@@ -160,7 +160,7 @@ pub struct PruneAnswer {
     pub first: Option<i64>,
 }
 
-/// Make the generation before current again.
+/// Put the previous token back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RollbackRequest {
@@ -200,8 +200,11 @@ pub struct ExplainRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ExplainAnswer {
-    /// As `explain --json` prints it; `None`: nobody knows the token.
+    /// As `explain --json` prints it; `None`: the token is unknown or set aside.
     pub explanation: Option<Explanation>,
+    /// Why the token is set aside, with the remedy, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -1,4 +1,4 @@
-//! Whom a command speaks to.
+//! Checks which user listens on the control socket.
 //!
 //! Law: nothing is said over the control socket, no secret above all, to anybody but the daemon: who listens there is the
 //! owner of the state directory, root, or the user of the command itself. The socket that was looked at is the one that is
@@ -45,7 +45,7 @@ fn is_daemon(listener: u32, owner: Option<u32>, own: u32) -> bool {
 }
 
 fn untold(socket: &Path, error: &io::Error) -> ClientError {
-    ClientError::failed(format!("nobody knows who listens on {}: {error}", socket.display()))
+    ClientError::failed(format!("cannot tell which user listens on {}: {error}", socket.display()))
 }
 
 #[cfg(test)]

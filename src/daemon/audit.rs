@@ -1,6 +1,6 @@
-//! Audits: what providers list, held against the journal; and the revocation of orphans that an operator has seen.
+//! Audits: the providers' tokens compared with the journal; and the revocation of orphans that an operator has seen.
 //!
-//! An orphan is revoked by the rotation machine and not here: its marker becomes one of the lost mints that a token
+//! An orphan is revoked by the rotation machine and not here: its marker joins the orphans of unknown mints that a token
 //! remembers, which is journaled, and those are revoked when they turn up in a listing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     ) -> AccountAudit {
         let (name, provider) = (policy.name.clone(), policy.provider.name.clone());
         let failed = |why: String| AccountAudit::failed(name.clone(), provider.clone(), true, why);
-        let Some(member) = self.accounts.get(&name) else { return failed("it is not in force yet".to_owned()) };
+        let Some(member) = self.accounts.get(&name) else { return failed("it is not in effect yet".to_owned()) };
         if !member.abilities.can.lists {
             let why = format!("the definition {provider} cannot list tokens");
             return AccountAudit::failed(name, provider, false, why);

@@ -1,4 +1,4 @@
-//! One line for the service manager: how the daemon fares. And when it may say that it is ready.
+//! The status line for the service manager, and when the daemon may report readiness.
 
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::Running;
 /// How long a start waits for stores before it says that it is ready.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many names are told.
+/// The most names that a line shows.
 const NAMES: usize = 3;
 
 /// The line that `systemctl status` shows: the size of the inventory, and what is in trouble.
@@ -37,7 +37,7 @@ pub(super) fn condition_line(status: &Status) -> String {
     }
     let reload = status.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref());
     if reload.is_some_and(|reload| !reload.answer.applied) {
-        parts.push("the changed inventory is invalid, the one before stays in force".to_owned());
+        parts.push("the changed inventory is invalid, the one before stays in use".to_owned());
     }
     parts.join("; ")
 }

@@ -1,4 +1,4 @@
-//! What a running daemon notices on disk, and what it does about it: a changed inventory is taken into force, a changed
+//! What a running daemon notices on disk, and what it does about it: a changed inventory is applied, a changed
 //! credential gives what was refused another try.
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The control socket: what the command line may ask a running daemon. See [`crate::control`] for the protocol.
 //!
-//! The socket belongs to the daemon's user and to nobody else: its mode is 0600 before anybody can connect. Who connects
-//! all the same, and how much is taken from whom, is the business of `guard`.
+//! The socket belongs to the daemon's user alone: its mode is 0600 before anybody can connect. `guard` checks each peer
+//! and bounds its requests.
 
 use std::convert::Infallible;
 use std::fs::Permissions;
@@ -45,15 +45,15 @@ use super::reload::Reloader;
 use super::rotate::{Answer, OperatorRequest, RequestResult};
 use super::shared::Shared;
 
-/// No request is longer than the names of all tokens of a large inventory.
+/// The longest request, in bytes: the names of all tokens of a large inventory.
 const LARGEST_REQUEST: usize = 8 << 20;
 
 const JSON: &str = "application/json";
 
-/// Nobody waits longer for an answer.
+/// The longest wait for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// What takes longer tells what it waits for.
+/// A request that takes longer is told what it waits for.
 const INTERIM: Duration = Duration::from_secs(1);
 
 /// More than an operator with a few scripts needs, and less than would hurt.
@@ -87,7 +87,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds `path`. Law: nothing is removed there but a socket of ours that nobody listens on. A socket that a killed daemon left there is replaced; one that somebody listens on is not.
+    /// Binds `path`. Law: nothing is removed there but our own socket, once nobody listens on it. A socket that a killed daemon left there is replaced; one that somebody listens on is not.
     pub async fn bind(path: &Path) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
@@ -160,7 +160,11 @@ async fn explain<C: Clock>(
     State(served): State<Served<C>>,
     Query(request): Query<ExplainRequest>,
 ) -> Json<ExplainAnswer> {
-    Json(ExplainAnswer { explanation: served.running.explain(&request.token) })
+    let running = &served.running;
+    Json(ExplainAnswer {
+        explanation: running.explain(&request.token),
+        set_aside: running.core.tokens.why_aside(&request.token),
+    })
 }
 
 async fn rotate<C: Clock>(
@@ -191,7 +195,7 @@ fn follow<C: Clock>(
     interim: bool,
 ) -> Response {
     let (sender, lines) = mpsc::unbounded_channel();
-    // Who asked may have gone away. What they asked for is done all the same.
+    // The client may have gone away. Its request is executed all the same.
     let tell = move |line: serde_json::Result<String>| drop(line.map(|line| sender.send(line + "\n")));
     tell(serde_json::to_string(&Expected { expected: names.len() }));
     tokio::spawn(async move {

@@ -1,6 +1,6 @@
-//! Who else may change or read what this program relies on, told as ssh does.
+//! Finds files that other users may change or read although this program relies on them, as ssh does.
 //!
-//! Law: whoever may write what decides is root. An inventory, a definition, a hook, a credential or a key that others may
+//! Law: a user who may write what decides is root. An inventory, a definition, a hook, a credential or a key that others may
 //! write, a secret that others may read, and a state directory of another user are warned of by `check` and at the start.
 
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ impl Rights {
     }
 }
 
-/// What is doubtful about the files of `inventory`, which was read from `files`, a line each. Blocks.
+/// Warnings about the files of `inventory`, which was read from `files`, a line each. Blocks.
 pub fn warnings(inventory: &Inventory, files: &[PathBuf]) -> Vec<String> {
     let mut groups: Vec<u32> = getgroups().unwrap_or_default().iter().map(|group| group.as_raw()).collect();
     groups.push(getegid().as_raw());
@@ -56,9 +56,9 @@ pub fn warnings(inventory: &Inventory, files: &[PathBuf]) -> Vec<String> {
     for (path, role) in relied_on(inventory, files) {
         // What is not there is told elsewhere.
         let Ok(about) = path.metadata() else { continue };
-        let found = doubt(&path, role, Rights::of(&about), &user);
+        let found = too_wide(&path, role, Rights::of(&about), &user);
         let place = path.parent().filter(|_| role != Role::StateDirectory);
-        let found = found.or_else(|| doubt_directory(&path, role, Rights::of(&place?.metadata().ok()?), &user));
+        let found = found.or_else(|| too_wide_directory(&path, role, Rights::of(&place?.metadata().ok()?), &user));
         warnings.extend(found);
     }
     let more = warnings.len().saturating_sub(MOST);
@@ -103,8 +103,8 @@ fn relied_on(inventory: &Inventory, files: &[PathBuf]) -> BTreeSet<(PathBuf, Rol
     paths
 }
 
-/// What is doubtful about a path with these `rights`.
-fn doubt(path: &Path, role: Role, rights: Rights, user: &User) -> Option<String> {
+/// The warning about a path with these `rights`, where they are too wide.
+fn too_wide(path: &Path, role: Role, rights: Rights, user: &User) -> Option<String> {
     let shown = path.display();
     if rights.owner != 0 && rights.owner != user.id {
         return Some(match role {
@@ -135,8 +135,8 @@ fn doubt(path: &Path, role: Role, rights: Rights, user: &User) -> Option<String>
     }
 }
 
-/// What is doubtful about the directory of `path`: who may write there can put another file in its place.
-fn doubt_directory(path: &Path, role: Role, rights: Rights, user: &User) -> Option<String> {
+/// The warning about the directory of `path`: a user who may write there can put another file in its place.
+fn too_wide_directory(path: &Path, role: Role, rights: Rights, user: &User) -> Option<String> {
     let (Role::Decides(what) | Role::Secret(what)) = role else { return None };
     let is_sticky = rights.mode & 0o1000 != 0;
     let directory = path.parent()?.display();
@@ -183,11 +183,11 @@ mod tests {
             ("one that others may read", Role::StateDirectory, rights(990, 7, 0o750), Some("chmod 0700")),
             ("one of another user", Role::StateDirectory, rights(1000, 990, 0o700), Some("belongs to user 1000")),
         ] {
-            let found = doubt(Path::new("/etc/x"), role, found, &user);
+            let found = too_wide(Path::new("/etc/x"), role, found, &user);
             assert_eq!(found.is_some(), told.is_some(), "{sentence}: {found:?}");
             assert!(found.unwrap_or_default().contains(told.unwrap_or_default()), "{sentence}");
         }
-        let place = |mode| doubt_directory(Path::new("/etc/x/y"), decides, rights(0, 0, mode), &user);
+        let place = |mode| too_wide_directory(Path::new("/etc/x/y"), decides, rights(0, 0, mode), &user);
         assert!(place(0o755).is_none());
         assert!(place(0o1777).is_none(), "nobody replaces another's file there");
         assert!(place(0o777).unwrap().contains("chmod go-w /etc/x"));

@@ -1,4 +1,4 @@
-//! A new journal where there was another one: what exists already is not minted a second time.
+//! Holds tokens back under a new journal where another one existed: nothing is minted a second time.
 
 use crate::clock::Clock;
 use crate::inventory::NewJournal;

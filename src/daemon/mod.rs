@@ -188,9 +188,18 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     Ok(Opening { core: Arc::new(core), stopping })
 }
 
-/// Why nothing is done with a token, for log, status, plan and explain alike.
+/// Why a token is set aside, with the remedy: one sentence for log, status, plan, explain and rotate.
 pub fn unreadable_state(name: &TokenName, error: &RestoreError) -> String {
-    format!("the journal's state of token {name} cannot be read: {error}")
+    let remedy = match error {
+        RestoreError::Newer { .. } => "run that version again".to_owned(),
+        RestoreError::Unreadable(_) | RestoreError::Misfit(_) => format!(
+            "run the version that wrote it, or restore the journal from a backup; `patrold history {name}` shows what happened"
+        ),
+    };
+    format!(
+        "token {name} is set aside: the journal's state of token {name} cannot be read: {error}. Until then its stores \
+         keep the secret they have, and nothing of it is rotated or revoked: {remedy}"
+    )
 }
 
 /// A daemon that runs.

@@ -110,7 +110,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 .filter_map(std::future::ready)
                 .collect::<Vec<_>>()
                 .await;
-            // Whoever waited for another token's first secret may have it now.
+            // A token that waited for another token's first secret may have it now.
             if blocked.is_empty() || blocked.len() == began {
                 return self.tally(&before);
             }

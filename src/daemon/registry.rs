@@ -129,6 +129,11 @@ impl Registry {
         self.aside.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Why nothing is done with the token called `name`, where it is set aside.
+    pub fn why_aside(&self, name: &TokenName) -> Option<String> {
+        self.aside.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
     /// The token called `name`.
     pub fn get(&self, name: &TokenName) -> Option<Arc<Token>> {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()

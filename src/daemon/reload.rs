@@ -1,4 +1,4 @@
-//! Taking a changed inventory into force: load, compare, swap. An invalid one changes nothing.
+//! Applying a changed inventory: load, compare, swap. An invalid one changes nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,9 +42,9 @@ pub struct Reload {
     pub at: Option<Time>,
     /// What changed, a line each.
     pub changes: Vec<String>,
-    /// Why the inventory on disk is not in force, as `file:line:column: sentence` each. Empty: it is.
+    /// Why the inventory on disk is not in effect, as `file:line:column: sentence` each. Empty: it is.
     pub problems: Vec<String>,
-    /// When an inventory was last taken into force by a reload. None: the one of the start is in force.
+    /// When a reload last applied an inventory. None: the one read at the start is in effect.
     pub in_force_since: Option<Time>,
 }
 
@@ -83,7 +83,7 @@ impl<C: Clock> Reloader<C> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the inventory again and puts it in force where it is valid.
+    /// Reads the inventory again and puts it in effect where it is valid.
     pub async fn reload(&self) -> Reload {
         let _busy = self.busy.lock().await;
         let at = self.core.clock.now();
@@ -98,7 +98,7 @@ impl<C: Clock> Reloader<C> {
             tracing::error!(
                 event = event::INVENTORY_REFUSED,
                 problems = reload.problems.len(),
-                "the changed inventory is invalid; the one before stays in force"
+                "the changed inventory is invalid; the one before stays in use"
             );
         }
         reload.in_force_since = reload.in_force_since.or(self.last.borrow().in_force_since);
@@ -137,7 +137,7 @@ impl<C: Clock> Reloader<C> {
 
     /// What has something new to look at, or owes something; nothing else is touched.
     fn affected(&self, changes: &[Change]) -> Vec<Key> {
-        // Who mended what a store or a hook needs often reloads then.
+        // An operator who mended a store or a hook often reloads then.
         let owing = self.core.tokens.all().into_iter().filter(|(_, token)| token.view().state.owes());
         let mut keys: Vec<_> = owing.map(|(name, _)| Key::Token(name)).collect();
         for change in changes {

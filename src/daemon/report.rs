@@ -1,4 +1,4 @@
-//! What a running daemon tells of itself: the status, gathered from what others may look at.
+//! The reports of a running daemon: the status, gathered from what others may look at.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -11,7 +11,7 @@ use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
 use crate::report::reload::ReloadAnswer;
 use crate::report::status::{
-    self, AccountFacts, AccountStatus, DaemonStatus, JournalStatus, Progress, ReloadStatus, Status, Subject,
+    self, AccountFacts, AccountStatus, Activity, DaemonStatus, JournalStatus, ReloadStatus, Status, Subject,
 };
 use crate::rotation::effects::Effects as _;
 use crate::view::metrics::Measures;
@@ -132,9 +132,9 @@ fn subject<'a>(
     view: &'a View,
     clock: ProviderClock,
 ) -> Subject<'a> {
-    let progress = match &view.rest {
-        Some(rest) => Progress::Resting { rest, stuck: view.stuck.as_ref() },
-        None => Progress::Busy,
+    let activity = match &view.rest {
+        Some(rest) => Activity::Resting { rest, stuck: view.stuck.as_ref() },
+        None => Activity::Busy,
     };
-    Subject { name, policy: Some(policy), wanted, state: &view.state, clock, proof: view.proof, progress }
+    Subject { name, policy: Some(policy), wanted, state: &view.state, clock, proof: view.proof, activity }
 }

@@ -1,4 +1,4 @@
-//! What an operator asks of tokens: rotations above all, in the daemon or without one.
+//! Requests of an operator, in the daemon or without one: rotate, adopt, roll back, cancel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,13 +32,13 @@ const BUSY: Duration = Duration::from_secs(2);
 pub enum OperatorRequest {
     /// A rotation now.
     Rotate,
-    /// The same, without waiting for the grace of the generation before, nor for a provider that asks for patience.
+    /// The same, without waiting for the grace of the old token or for the provider's rate limit.
     RotateNow,
     /// The same, without grace: others have the secret.
     Replace,
     /// That this secret is taken over.
     Adopt(Box<Offer>),
-    /// That the generation before is current again.
+    /// That the previous token is put back.
     Recall,
 }
 
@@ -59,7 +59,7 @@ pub enum Answer {
     Unknown,
 }
 
-/// What became of one wish, and what is left to do.
+/// The result of one request, and what is left to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestResult {
     pub token: TokenName,
@@ -85,8 +85,10 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         asked: OperatorRequest,
         patience: Duration,
     ) -> RequestResult {
-        let unknown = || RequestResult { token: name.clone(), answer: Answer::Unknown, left: Vec::new() };
-        let Some(token) = self.tokens.get(name).filter(|token| token.wanted()) else { return unknown() };
+        let Some(token) = self.tokens.get(name).filter(|token| token.wanted()) else {
+            let answer = self.tokens.why_aside(name).map_or(Answer::Unknown, Answer::Refused);
+            return RequestResult { token: name.clone(), answer, left: Vec::new() };
+        };
         let before = issue(&token.view());
         let renews = !token.policy().account.provider.has(Operation::Mint)
             && !matches!(asked, OperatorRequest::Adopt(_) | OperatorRequest::Recall);
@@ -166,7 +168,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 self.machine.recall(&mut held, context()?).map_err(|rejection| rejection.to_string())?;
             }
         }
-        // Who asks by hand waits for nothing that failed before: what is owed is tried again, too.
+        // A request by hand ends every wait: owed stores and hooks are tried again, too.
         let now = self.clock.now();
         held.memo.pressed = Some(now);
         if at_once {
@@ -178,7 +180,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
 
     /// Withdraws a request for a rotation that has not begun. The error says in words why it cannot be done.
     pub async fn cancel(&self, name: &TokenName) -> Result<(), String> {
-        let token = self.tokens.get(name).ok_or_else(|| "the inventory has no such token".to_owned())?;
+        let missing = || self.tokens.why_aside(name).unwrap_or_else(|| "the inventory has no such token".to_owned());
+        let token = self.tokens.get(name).ok_or_else(missing)?;
         let mut held = self.hold(&token).await;
         let context = self.context(&token, held.state());
         let context = context.ok_or_else(|| self.absence(&token))?;
@@ -347,7 +350,7 @@ fn renewed(view: &View, before: Option<(GenerationNo, u32)>, since: Time) -> Opt
     Some(unfinished_answer(view, rest, since))
 }
 
-/// What is in the way of something that was asked for and is not done. What failed before that moment, `since`, is no answer: it is tried
+/// The obstacle to a request that is not done. What failed before that moment, `since`, is no answer: it is tried
 /// again.
 fn unfinished_answer(view: &View, rest: Rest, since: Time) -> Answer {
     if let Some(failure) = &view.stuck {

@@ -48,7 +48,7 @@ pub enum Order {
 pub struct Host<F> {
     pub orders: mpsc::UnboundedReceiver<Order>,
     pub systemd: Systemd,
-    /// Told the settings of every inventory that comes into force.
+    /// Told the settings of every inventory that takes effect.
     pub follow: F,
 }
 
@@ -91,7 +91,7 @@ impl Signals {
 }
 
 /// Runs the daemon on the inventory at `config` until a signal ends it. `follow` is told the settings of every
-/// inventory that comes into force.
+/// inventory that takes effect.
 pub async fn serve(config: &Path, follow: impl Fn(&DaemonSettings)) -> Result<Ended, StartError> {
     let systemd = Systemd::of_process();
     super::hardening::apply();
@@ -249,7 +249,7 @@ async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
             order = host.orders.recv(), if !deaf => match order {
                 Some(Order::Stop(signal)) => return Ok(signal),
                 Some(Order::Reload) => owed.reload = true,
-                // Whoever could give orders is gone; changes on disk are followed all the same.
+                // No orders can come any more; changes on disk are followed all the same.
                 None => deaf = true,
             },
             Some(late) = beginning.join_next() => {

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// What is this old is still shared.
+/// Age up to which a rendering is shared.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A rendering that took long is made anew after ten times as long; nobody waits longer than this for one.

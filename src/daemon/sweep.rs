@@ -1,4 +1,4 @@
-//! Temporary files that a kill left beside stores.
+//! Removes temporary files that a kill left beside stores.
 //!
 //! Law: a temporary file may hold a live secret, so that none stays where nobody looks. Before anything is written, the
 //! state directory knows every place that is written to; it is forgotten once it was swept and nothing goes there any more.
@@ -13,7 +13,7 @@ use crate::inventory::{Inventory, StorePolicy};
 /// In the state directory: a JSON list of paths, one for each directory.
 const FILE: &str = "store-paths.json";
 
-/// A list that is larger is none of ours.
+/// patrold never writes a larger list.
 const LARGEST: usize = 64 * 1024 * 1024;
 
 /// Sweeps every place that was or will be written to. Blocks.
@@ -38,7 +38,7 @@ pub(super) fn sweep(inventory: &Inventory) {
     tell(remember(state_dir, &kept));
 }
 
-/// Notes the places of an inventory that is about to come into force beside those of before. Blocks.
+/// Notes the places of an inventory that is about to take effect beside those of before. Blocks.
 pub(super) fn expect(inventory: &Inventory) {
     let state_dir = &inventory.daemon.state_dir;
     let known = recall(state_dir);

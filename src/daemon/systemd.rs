@@ -41,7 +41,8 @@ impl Systemd {
         Self::from_variables(|name| env::var_os(name), process::id())
     }
 
-    fn from_variables(get: impl Fn(&str) -> Option<OsString>, pid: u32) -> Self {
+    /// The same from the environment variables that `get` gives, for the process `pid`.
+    pub fn from_variables(get: impl Fn(&str) -> Option<OsString>, pid: u32) -> Self {
         let number = |name| get(name)?.to_str()?.parse::<u64>().ok();
         // Meant for another process, which passed its environment on.
         let ours = number("WATCHDOG_PID").is_none_or(|owner| owner == u64::from(pid));

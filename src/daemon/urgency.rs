@@ -1,4 +1,4 @@
-//! How urgent it is what a token asks of its provider.
+//! How urgent a token's requests to its provider are.
 
 use crate::clock::Time;
 use crate::endpoint::urgency::Urgency;

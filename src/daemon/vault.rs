@@ -117,12 +117,11 @@ mod tests {
 
     use super::*;
     use crate::journal::{Commit, CommitError, Fence, Head, Settled, Stored};
-    use crate::names::{AccountName, GenerationNo, TokenName};
+    use crate::names::{AccountName, TokenName};
     use crate::outcome::Failure;
-    use crate::provider::{Expiry, Remote};
     use crate::rotation::run::Restored;
-    use crate::rotation::state::{Current, Delivery, Generation};
-    use crate::rotation::tests::policy;
+    use crate::rotation::state::{Current, Delivery};
+    use crate::rotation::tests::{policy, samples};
     use crate::rotation::{Phase, TokenState};
     use crate::secret::Secret;
 
@@ -158,25 +157,7 @@ mod tests {
     }
 
     fn steady(number: u32) -> TokenState {
-        let remote = Remote {
-            id: None,
-            expires: Expiry::Unknown,
-            refresh_expires: None,
-            renewable_until: None,
-            facts: BTreeMap::new(),
-        };
-        let generation = Generation {
-            number: GenerationNo(number),
-            account: "a".parse().unwrap(),
-            params: None,
-            revision: 0,
-            marker: None,
-            remote,
-            minted_at: policy::start(),
-            issued_at: policy::start(),
-            fingerprints: BTreeMap::new(),
-            compromised: None,
-        };
+        let generation = samples::generation(number);
         TokenState {
             phase: Phase::Steady { current: Current::new(generation, Delivery::default()) },
             ..Default::default()

@@ -1,4 +1,4 @@
-//! Who goes first, and who has something new to look at because of what happened elsewhere.
+//! Which token goes first, and which tokens are woken by what happened elsewhere.
 
 use std::sync::PoisonError;
 

@@ -132,10 +132,10 @@ const BUILTIN: &[(&str, &str)] = files![
 
 /// Every provider definition that an inventory may name.
 #[derive(Clone, Debug, Default)]
-pub struct Definitions(BTreeMap<ProviderName, Entry>);
+pub struct Definitions(BTreeMap<ProviderName, Provenance>);
 
 #[derive(Clone, Debug)]
-enum Entry {
+enum Provenance {
     /// Compiled at first demand: an inventory names a few of them, and their templates take memory.
     BuiltIn {
         name: &'static str,
@@ -145,7 +145,7 @@ enum Entry {
     Own(Arc<Provider>),
 }
 
-impl Entry {
+impl Provenance {
     fn provider(&self) -> &Arc<Provider> {
         match self {
             Self::BuiltIn { name, text, compiled } => compiled.get_or_init(|| {
@@ -164,7 +164,7 @@ impl Definitions {
         let mut definitions: BTreeMap<_, _> = BUILTIN
             .iter()
             .map(|(name, text)| {
-                let entry = Entry::BuiltIn { name, text, compiled: OnceLock::new() };
+                let entry = Provenance::BuiltIn { name, text, compiled: OnceLock::new() };
                 (name.parse().expect("tests read every built-in definition"), entry)
             })
             .collect();
@@ -183,7 +183,7 @@ impl Definitions {
         let bases = add_bases(&extended, report);
         let names: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
         for provider in lineage::read(report, &own, &bases, &names) {
-            definitions.insert(provider.name.clone(), Entry::Own(Arc::new(provider)));
+            definitions.insert(provider.name.clone(), Provenance::Own(Arc::new(provider)));
         }
         Self(definitions)
     }
@@ -205,7 +205,7 @@ impl Definitions {
 
     /// Every definition, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
-        self.0.values().map(Entry::provider)
+        self.0.values().map(Provenance::provider)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One operation's table: its request, and what its answer must be like.
+//! Reads the table of one operation: its request, and the conditions on its answer.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ fn read_call_at(
     call.on_timeout = read_on_timeout(&table, operation);
     if operation == Operation::Renew && call.overlap && call.on_timeout == OnTimeout::ListFirst {
         let message =
-            "`on-timeout` of [renew] cannot be \"list-first\": with `overlap` an old secret that works proves nothing";
+            "`on-timeout` of [renew] cannot be \"list-first\": with `overlap` a valid old secret proves nothing";
         table.report().error_with_help(table.key_spot("on-timeout"), message, "write \"never-retry\"");
     }
     let (key, what) = if operation == Operation::List { ("item", "[list.item]") } else { ("capture", "`capture`") };
@@ -202,7 +202,7 @@ fn read_naming(table: Reader<'_>) -> Naming {
     Naming { longest, alphabet }
 }
 
-/// What may be done after a request whose answer was lost. A mint is never sent again: it is looked for by its marker, and
+/// What may be done after a request of unknown outcome. A mint is never sent again: it is looked for by its marker, and
 /// the next one has another. A renewal is sent again only where the old secret proves that it did not happen.
 fn read_on_timeout(table: &Reader<'_>, operation: Operation) -> OnTimeout {
     let words = [("list-first", OnTimeout::ListFirst), ("never-retry", OnTimeout::NeverRetry)];

@@ -1,4 +1,4 @@
-//! What a definition says about answers: predicates, and the places of what is taken out.
+//! Reads what a definition says about answers: predicates, and the places of captured values.
 
 use reqwest::header::HeaderName;
 

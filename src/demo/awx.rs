@@ -26,7 +26,7 @@ enum Resource<'a> {
     Token(u64),
 }
 
-/// Who asks.
+/// The user that asks.
 #[derive(Clone)]
 struct Caller {
     user: User,

@@ -39,7 +39,7 @@ enum Resource {
     Renew,
 }
 
-/// Who asks.
+/// The user that asks.
 struct Caller {
     user: u64,
     by_session: bool,

@@ -94,7 +94,7 @@ pub struct Counters {
 }
 
 impl LedgerEntry {
-    /// The secret that is, or was last, in force.
+    /// The secret that is, or was last, in effect.
     pub fn current(&self) -> &Issue {
         // A token is entered with one issue, and issues are only ever added.
         &self.issues[self.issues.len() - 1]

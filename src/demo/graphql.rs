@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What a document asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum OperationKind {
     Query,
     Mutation,
 }
@@ -15,7 +15,7 @@ pub(super) enum Kind {
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Document {
-    pub kind: Kind,
+    pub kind: OperationKind,
     /// What the client calls the operation.
     pub name: Option<String>,
     pub variables: Vec<VariableDefinition>,
@@ -134,11 +134,16 @@ struct Parser {
 impl Parser {
     fn document(&mut self) -> Result<Document, String> {
         if self.tokens.peek() == Some(&Token::Mark('{')) {
-            return Ok(Document { kind: Kind::Query, name: None, variables: Vec::new(), fields: self.selection()? });
+            return Ok(Document {
+                kind: OperationKind::Query,
+                name: None,
+                variables: Vec::new(),
+                fields: self.selection()?,
+            });
         }
         let kind = match self.name()?.as_str() {
-            "query" => Kind::Query,
-            "mutation" => Kind::Mutation,
+            "query" => OperationKind::Query,
+            "mutation" => OperationKind::Mutation,
             other => return Err(format!("Syntax Error: Unexpected Name {other:?}.")),
         };
         let named = matches!(self.tokens.peek(), Some(Token::Name(_)));
@@ -257,7 +262,7 @@ mod tests {
         let text = "mutation Mint($n: String!, $d: Int! = 365) { # successor\n
                     token: createPersonalAccessToken(name: $n, role: ROLE_READ_WRITE, expiryInDays: $d) }";
         let document = parse(text).unwrap();
-        assert_eq!((document.kind, document.name.as_deref()), (Kind::Mutation, Some("Mint")));
+        assert_eq!((document.kind, document.name.as_deref()), (OperationKind::Mutation, Some("Mint")));
         let [name, days] = &document.variables[..] else { panic!("{document:?}") };
         assert_eq!((name.name.as_str(), name.required, &name.default), ("n", true, &None));
         assert_eq!((days.name.as_str(), &days.default), ("d", &Some(json!(365))));

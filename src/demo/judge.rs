@@ -16,7 +16,7 @@ pub struct Summary {
     pub uses: u64,
     /// How many secrets the consumers went through, all together.
     pub secrets_seen: u64,
-    /// Who held something dead, and when.
+    /// Consumers that held a dead token, and when.
     pub dead: Vec<(String, Finding)>,
     /// Whose findings were too many to be kept: nobody can judge them.
     pub forgetful: Vec<String>,
@@ -24,9 +24,9 @@ pub struct Summary {
     pub gaps: usize,
     /// The longest of them.
     pub longest_gap: Span,
-    /// Who holds no live secret now.
+    /// Consumers that hold no live secret now.
     pub without: Vec<String>,
-    /// Live tokens that nobody knows of.
+    /// Live tokens that no journal accounts for.
     pub unaccounted: Vec<LedgerEntry>,
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Service;
 use super::book::{Book, Order};
 use super::entry::{LedgerEntry, State, Why};
-use super::graphql::{Argument, Document, Field, Kind, parse};
+use super::graphql::{Argument, Document, Field, OperationKind, parse};
 use super::site::Site;
 use super::wire::{Answer, Call, Credential};
 use crate::clock::{Span, Time};
@@ -30,7 +30,7 @@ const REVOKE: &str = "revokePersonalAccessToken";
 
 /// What may stand in a field, for validation: its arguments with whether they are required, and its own fields.
 struct Shape {
-    kind: Kind,
+    kind: OperationKind,
     name: &'static str,
     arguments: &'static [(&'static str, bool)],
     fields: &'static [&'static str],
@@ -38,18 +38,18 @@ struct Shape {
 
 const SHAPES: [Shape; 3] = [
     Shape {
-        kind: Kind::Mutation,
+        kind: OperationKind::Mutation,
         name: CREATE,
         arguments: &[("name", true), ("description", false), ("role", false), ("expiryInDays", false)],
         fields: &[],
     },
     Shape {
-        kind: Kind::Query,
+        kind: OperationKind::Query,
         name: VIEW,
         arguments: &[],
         fields: &["name", "description", "role", "status", "createdAt", "expiresAt", "__typename"],
     },
-    Shape { kind: Kind::Mutation, name: REVOKE, arguments: &[("name", true)], fields: &[] },
+    Shape { kind: OperationKind::Mutation, name: REVOKE, arguments: &[("name", true)], fields: &[] },
 ];
 
 /// A refusal inside a 200.
@@ -115,7 +115,7 @@ pub(super) fn handle(book: &mut Book, site: &Site, now: Time, call: &Call) -> An
         let arguments = arguments_of(field, &document, &body["variables"]);
         let mut desk = Desk { book, site, now, owner };
         let value = match field.name.as_str() {
-            "__typename" => Ok(json!(if document.kind == Kind::Query { "Query" } else { "Mutation" })),
+            "__typename" => Ok(json!(if document.kind == OperationKind::Query { "Query" } else { "Mutation" })),
             VIEW => Ok(desk.view(field)),
             // Demo's choice: what a read-only token is told is not documented.
             _ if !may_write => Err(Refusal::new("FORBIDDEN", "This token may not execute mutations")),

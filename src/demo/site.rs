@@ -16,7 +16,7 @@ pub struct User {
 /// How the services behave when they are well.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Who the services know. The second one owns the bootstrap tokens.
+    /// The users of the services. The second one owns the bootstrap tokens.
     pub users: Vec<User>,
     /// How long a "day" of Point One's `expiryInDays` lasts.
     pub point_one_day: Span,

@@ -1,4 +1,4 @@
-//! Taking a table apart: known keys are taken out, left ones are reported.
+//! Reads a table: known keys are taken out, unknown ones are reported.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

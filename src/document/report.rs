@@ -1,4 +1,4 @@
-//! What is wrong with a set of files: places, sentences, remedies.
+//! The problems of a set of files: places, sentences, remedies.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;

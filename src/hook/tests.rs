@@ -3,6 +3,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use futures_util::future::join_all;
+
 use super::*;
 use crate::inventory::OnFailure;
 use crate::secret::Redactor;
@@ -128,6 +130,17 @@ async fn tokens_that_ask_together_share_a_run() {
     );
     assert!(matches!(outcomes, (Outcome::Done(()), Outcome::Done(()), Outcome::Done(()))), "{outcomes:?}");
     assert_eq!(fs::read_to_string(home.path().join("log")).unwrap(), "delivered a b\nrolled-back c\n");
+}
+
+#[tokio::test]
+async fn a_batch_of_five_hundred_is_one_run_that_names_each_once() {
+    let home = tempfile::tempdir().unwrap();
+    let policy = hook(home.path(), "echo $PATROLD_TOKEN >> $D/log");
+    let runner = HookRunner::default();
+    let names: Vec<String> = (0..500).map(|number| format!("token-{number:03}")).collect();
+    let outcomes = join_all(names.iter().map(|name| runner.run(&policy, occasion(name)))).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done(()))), "{outcomes:?}");
+    assert_eq!(fs::read_to_string(home.path().join("log")).unwrap(), names.join(" ") + "\n");
 }
 
 #[tokio::test]

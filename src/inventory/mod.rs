@@ -127,7 +127,7 @@ pub struct AccountPolicy {
     pub params: Params,
     /// How often the provider is asked what it knows of the account's tokens.
     pub poll_every: Span,
-    /// How long a mint whose answer was lost may still turn up in a listing.
+    /// How long the token of a mint of unknown outcome may still appear in a listing.
     pub settle: Span,
 }
 

@@ -194,7 +194,7 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// Who reads an env file. There is no guessing from the file's name: readers differ.
+/// The program that reads an env file. It is never guessed from the file's name: readers differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// systemd's `EnvironmentFile=`.

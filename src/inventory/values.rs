@@ -98,7 +98,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
-    Err(format!("\"{text}\" is no address with a port; write for example \"127.0.0.1:9847\" or \"[::1]:9847\""))
+    Err(format!("\"{text}\" is not an address with a port; write for example \"127.0.0.1:9847\" or \"[::1]:9847\""))
 }
 
 /// Reads the name of a unit of systemd: `ci-runner.service`.

@@ -210,7 +210,7 @@ pub async fn run_with(
         Ok(_) => group.0 = None,
         Err(_) => kill(&mut child, &mut group).await,
     }
-    // Whoever inherited the output may keep it open for ever.
+    // A process that inherited the output may keep it open for ever.
     let rest = async { tokio::join!(read(stdout.as_mut(), out), read(stderr.as_mut(), err)) };
     let within = match timeout(DRAIN, rest).await {
         Ok((out, err)) => out && err,

@@ -10,9 +10,9 @@ pub struct Abilities {
     pub can: Capabilities,
     /// A revocation takes the secret of the token that it revokes.
     pub revokes_self: bool,
-    /// A renewal whose answer was lost may be asked for again once the old secret is proven to work still.
+    /// A renewal of unknown outcome may be sent again once the old secret is proven to work still.
     pub renewal_repeats: bool,
-    /// How long a lost mint may still turn up in a listing, and a lost renewal take effect.
+    /// How long a mint of unknown outcome may still appear in a listing, and a renewal of unknown outcome take effect.
     pub settle: Span,
     /// The parts of a whole secret.
     pub parts: Vec<String>,

@@ -1,7 +1,7 @@
-//! From an answer to an outcome, one function for each operation.
+//! Interprets answers: one function for each operation makes an outcome of its answer.
 //!
 //! A minted secret is taken out first and is never given up: whatever else an answer says or fails to say becomes a
-//! warning or an rejection next to it.
+//! warning or a rejection next to it.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use crate::secret::SecretParts;
 impl Provider {
     /// What the answer to a mint says.
     ///
-    /// A success in which no secret can be found has an unknown outcome: a token may exist.
+    /// A success without a secret has an unknown outcome: a token may exist.
     pub fn read_mint(
         &self,
         values: &Values<'_>,

@@ -1,4 +1,4 @@
-//! What an answer means before anything is taken out of it: the status first, then the body.
+//! Classifies an answer before anything is captured: the status first, then the body.
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What stands in an answer: values at JSON pointers, predicates over them, moments.
+//! Captures values of an answer: at JSON pointers, with predicates over them, and moments.
 
 use std::ops::Deref;
 

@@ -241,6 +241,7 @@ pub struct Minted {
 
 /// What a provider says of one token, without its secret. Stored state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Remote {
     pub id: Option<RemoteId>,
     pub expires: Expiry,
@@ -286,13 +287,13 @@ pub enum Verdict {
 }
 
 impl Told for Minted {
-    fn objection(&mut self) -> Option<&mut Failure> {
+    fn rejection(&mut self) -> Option<&mut Failure> {
         self.rejection.as_mut()
     }
 }
 
 impl Told for Verdict {
-    fn objection(&mut self) -> Option<&mut Failure> {
+    fn rejection(&mut self) -> Option<&mut Failure> {
         match self {
             Self::Dead(failure) => Some(failure),
             Self::Alive { .. } => None,

@@ -141,7 +141,7 @@ pub(crate) struct Call {
     pub(crate) capture: Captures,
     pub(crate) listing: Option<Listing>,
     pub(crate) on_timeout: OnTimeout,
-    /// Mint: how long a lost one may still appear. Verify: how long to wait before it.
+    /// Mint: how long after an unknown outcome the token may still appear in a listing. Verify: how long to wait before it.
     pub(crate) settle: Option<Span>,
     /// Login: when one that failed may be tried again, where the answer tells.
     pub(crate) retry_at: Option<Moment>,

@@ -14,7 +14,7 @@ pub const AGREEMENT: Span = Span::seconds(30);
 /// A service whose own moments are further from ours than any zone is not believed to show its clock by them.
 const WIDEST_ZONE: Span = Span::hours(26);
 
-/// A moment as told by a provider. It has no order with a [`Time`] of ours: a [`ProviderClock`] reads it. Stored state.
+/// A moment as told by a provider. It has no order with our own [`Time`]: a [`ProviderClock`] reads it. Stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct ProviderTime {
@@ -41,7 +41,7 @@ impl ProviderTime {
         Self { told, header: None, ahead: None }
     }
 
-    /// A moment of ours: what the inventory says, or the lifetime that was asked for.
+    /// A moment on our clock: what the inventory says, or the lifetime that was asked for.
     pub fn ours(time: Time) -> Self {
         Self { told: time, header: None, ahead: Some(Span::zero()) }
     }

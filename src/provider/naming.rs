@@ -33,7 +33,7 @@ impl Naming {
     }
 
     /// Why tokens of this name cannot be minted in all generations to come, and what to do about it.
-    pub(crate) fn objection(&self, name: &TokenName) -> Option<(String, String)> {
+    pub(crate) fn rejection(&self, name: &TokenName) -> Option<(String, String)> {
         let text = name.as_str();
         if let Some((longest, room)) = self.longest.zip(self.longest_token_name())
             && text.len() > room
@@ -121,12 +121,12 @@ mod tests {
             ("a capital letter", naming(None, "a-z0-9._-"), "Ci", Some("no \"C\"")),
             ("no rule", Naming::default(), "Ci.runners_of_a_long_name", None),
         ] {
-            let objection = naming.objection(&name.parse().unwrap()).map(|(why, _)| why);
+            let rejection = naming.rejection(&name.parse().unwrap()).map(|(why, _)| why);
             match wanted {
                 Some(wanted) => {
-                    assert!(objection.as_deref().unwrap_or_default().contains(wanted), "{what}: {objection:?}");
+                    assert!(rejection.as_deref().unwrap_or_default().contains(wanted), "{what}: {rejection:?}");
                 }
-                None => assert_eq!(objection, None, "{what}"),
+                None => assert_eq!(rejection, None, "{what}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Pages of a listing, and where it goes on.
+//! Pages of a listing, and the place of the next one.
 
 use reqwest::header::{HeaderMap, LINK};
 use serde_json::Value;
@@ -143,7 +143,7 @@ impl Provider {
 struct Room(usize);
 
 impl Room {
-    /// So much is given to every page: fewer entries are no burden, however short each is.
+    /// Every page may have this many entries, however short each is.
     const LEAST: usize = 8 * 1024 * 1024;
 
     /// For a page of `size` bytes. The list of the entries may be half empty, and is copied as it grows.

@@ -1,4 +1,4 @@
-//! From a definition and values to a request.
+//! Renders a request from a definition and values.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -55,7 +55,7 @@ impl<'a> Scoped<'a> {
         let Some(name) = self.call.url.first_param() else { return Ok(self.values.base_url.origin()) };
         let url = self.parameter(name);
         let url = url.as_str().and_then(|url| Url::parse(url).ok());
-        url.map(|url| url.origin()).ok_or_else(|| format!("`params.{name}` is no address"))
+        url.map(|url| url.origin()).ok_or_else(|| format!("`params.{name}` is not a URL"))
     }
 
     fn subject_secret(&self) -> Option<&'a SecretParts> {
@@ -266,7 +266,7 @@ pub(crate) fn url(call: &Call, scope: &Scoped<'_>, values: &Values<'_>) -> Resul
         };
     }
     let text = call.url.encoded(scope)?;
-    let mut url = Url::parse(&text).map_err(|error| format!("\"{}\" is no address: {error}", *text))?;
+    let mut url = Url::parse(&text).map_err(|error| format!("\"{}\" is not a URL: {error}", *text))?;
     if url.origin() != scope.home()? || !url.username().is_empty() || url.password().is_some() {
         return Err("the address would lead to another host".to_owned());
     }

@@ -1,4 +1,4 @@
-//! A definition after its names were bound and its templates compiled: what the rest of patrold asks of it.
+//! A resolved definition: its names are bound and its templates compiled. The rest of patrold sees only this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub struct Capabilities {
     pub lists: bool,
     /// A listing shows what tokens are called.
     pub names: bool,
-    /// A listing shows the marker, so a token whose secret was lost can be found.
+    /// A listing shows the marker: an orphan can be found by it.
     pub marks: bool,
     /// A new token comes with an id.
     pub has_id: bool,
@@ -211,8 +211,8 @@ impl Provider {
     }
 
     /// Why no token of this name can be minted in all generations to come, and what to do about it.
-    pub fn objection_to_name(&self, name: &TokenName) -> Option<(String, String)> {
-        self.naming().and_then(|naming| naming.objection(name))
+    pub fn rejection_of_name(&self, name: &TokenName) -> Option<(String, String)> {
+        self.naming().and_then(|naming| naming.rejection(name))
     }
 
     /// Which names new tokens may have; `None` where names are not told to the provider.
@@ -244,7 +244,7 @@ impl Provider {
         params.collect()
     }
 
-    /// How long after its request a lost mint may still come to appear in listings.
+    /// How long after its request the token of a mint of unknown outcome may still appear in listings.
     pub fn mint_settle(&self) -> Span {
         self.settle(Operation::Mint).unwrap_or(Span::seconds(60))
     }

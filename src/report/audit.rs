@@ -1,4 +1,4 @@
-//! What providers list, held against the journal: orphans, tokens that nobody manages, tokens that never expire, and
+//! The providers' tokens compared with the journal: orphans, tokens that nobody manages, tokens that never expire, and
 //! tokens that have expired and are still there.
 
 use std::collections::HashMap;

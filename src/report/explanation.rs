@@ -7,7 +7,7 @@ use crate::clock::Time;
 use crate::inventory::TokenPolicy;
 use crate::provider::Abilities;
 use crate::provider::Expiry;
-use crate::rotation::due::{self, Due, Kind, Means};
+use crate::rotation::due::{self, Due, Means, RuleKind};
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan, Phase};
 use crate::text::words;
@@ -115,7 +115,7 @@ impl Explanation {
         let mut obstacles = Vec::new();
         of_token(subject, &token, policy, decides.as_ref(), now, &mut obstacles);
         obstacles.extend(account.as_ref().into_iter().flat_map(of_account));
-        let daemon = !matches!(subject.progress, status::Progress::Asleep(_));
+        let daemon = !matches!(subject.activity, status::Activity::Asleep(_));
         Self { at: now, daemon, token, account, rules, window, obstacles }
     }
 }
@@ -126,7 +126,7 @@ fn deciding(rules: &[Due], now: Time) -> Option<Due> {
         let rules: Vec<_> = rules.iter().filter(|due| due.kind == kind).copied().collect();
         due::deciding(&rules, now)
     };
-    let both = [of_kind(Kind::Rotation), of_kind(Kind::Renewal)];
+    let both = [of_kind(RuleKind::Rotation), of_kind(RuleKind::Renewal)];
     both.into_iter().flatten().min_by_key(|due| (due.at > now, due.at))
 }
 
@@ -198,11 +198,11 @@ fn every_rule(
 /// Why a rule does not apply.
 fn silent(reason: Reason, policy: &TokenPolicy, current: &Current, contradicted: bool) -> &'static str {
     match reason {
-        Reason::Requested => "nobody asked for it",
-        Reason::Dead => "as far as is known, the provider accepts it",
+        Reason::Requested => "not requested",
+        Reason::Dead => "believed valid",
         Reason::Expired | Reason::RenewBefore | Reason::Renewal => match current.generation.remote.expires {
             Expiry::Never => "it never expires",
-            Expiry::Unknown if policy.lifetime.is_none() => "nobody knows when it expires",
+            Expiry::Unknown if policy.lifetime.is_none() => "its expiry is unknown",
             Expiry::At(_) if contradicted => "the expiry that the provider tells has passed, and it accepts the token",
             Expiry::Unknown | Expiry::At(_) => "another rule takes its place",
         },
@@ -211,8 +211,8 @@ fn silent(reason: Reason, policy: &TokenPolicy, current: &Current, contradicted:
         Reason::Schedule => "the inventory sets no `schedule`",
         Reason::Changed => "account and parameters are those that it was minted with",
         Reason::SecretLost => "the journal can open its secret",
-        Reason::RenewableUntil => "nobody knows of an end of its renewals",
-        Reason::RenewalUnknown => "no renewal is in doubt",
+        Reason::RenewableUntil => "its renewals have no known end",
+        Reason::RenewalUnknown => "the outcome of every renewal is known",
         _ => "it does not apply",
     }
 }
@@ -291,8 +291,9 @@ fn of_token(
     }
     if let Some(retiring) = &token.retiring {
         let number = retiring.generation.number;
-        let words =
-            format!("the generation before it, {number}, still lives; a rotation makes one more only when pressed");
+        let words = format!(
+            "the previous token, generation {number}, still lives; a rotation adds another one only when pressed"
+        );
         add(by(Reason::Grace), Some(retiring.revoke_at).filter(|at| *at > now), words);
     }
     for orphan in &state.orphans {
@@ -314,7 +315,7 @@ fn of_token(
 fn of_account(account: &AccountStatus) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     if account.condition == AccountCondition::Degraded {
-        let why = account.last_error.as_ref().map_or("nobody knows why", |error| &error.message);
+        let why = account.last_error.as_ref().map_or("reason unknown", |error| &error.message);
         let words = format!("the account {} is degraded: {why}", account.name);
         obstacles.push(Obstacle { code: "account".to_owned(), until: None, words });
     }

@@ -1,4 +1,4 @@
-//! What leaves the process as data: plain values with stable names, for `--json`, the control socket, pages and metrics.
+//! Data that leaves the process: plain values with stable names, for `--json`, the control socket, pages and metrics.
 //!
 //! Fields are added, never renamed. Each is made of inventory, state and time by a pure function; [`crate::view`] shows
 //! them to people, [`crate::control`] carries them.

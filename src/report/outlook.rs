@@ -1,4 +1,4 @@
-//! What comes next for one token, as something to print: the answer of [`decide`] in data and words.
+//! The next action for one token, ready to print: the answer of [`decide`] in data and words.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Time;
 use crate::inventory::TokenPolicy;
 use crate::rotation::decide::{Action, Memo, Rest, Situation, Step, decide};
-use crate::rotation::due::{self, Due, Kind, Start};
+use crate::rotation::due::{self, Due, RuleKind, Start};
 use crate::rotation::reason::Reason;
 use crate::rotation::{Phase, TokenState, apply};
 
@@ -23,7 +23,7 @@ pub enum NextAction {
     Rotate,
     /// The present generation gets a new secret in place.
     Renew,
-    /// The marker of a lost mint is looked for.
+    /// The marker of a mint of unknown outcome is searched for.
     Search,
     /// A new secret is proven.
     Verify,
@@ -162,8 +162,8 @@ impl Outlook {
 
     fn of_due(rest: &Rest, due: &Due, start: &Start) -> Self {
         let deed = match due.kind {
-            Kind::Rotation => NextAction::Rotate,
-            Kind::Renewal => NextAction::Renew,
+            RuleKind::Rotation => NextAction::Rotate,
+            RuleKind::Renewal => NextAction::Renew,
         };
         // The end of time: until something else happens.
         let at = Some(start.at).filter(|at| *at < Time::MAX_UTC);

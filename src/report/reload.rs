@@ -1,4 +1,4 @@
-//! What became of a changed inventory.
+//! The result of a reload.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ReloadAnswer {
-    /// The inventory on disk is in force now; otherwise the one before it stays.
+    /// The inventory on disk is in effect now; otherwise the one before it stays.
     pub applied: bool,
     /// What is different, a line each.
     pub changes: Vec<String>,

@@ -1,4 +1,4 @@
-//! What became of rotations, adoptions and rollbacks that somebody asked for.
+//! Results of requested rotations, adoptions and rollbacks.
 
 use serde::{Deserialize, Serialize};
 

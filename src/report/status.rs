@@ -1,4 +1,4 @@
-//! What `status` shows: daemon, accounts and tokens as plain data. The daemon answers it over the control socket; where
+//! The status: daemon, accounts and tokens as plain data. The daemon answers it over the control socket; where
 //! none runs, the command line builds it from inventory and journal.
 //!
 //! Part of `status --json` and of the control protocol: fields are added, never renamed.
@@ -16,7 +16,7 @@ use crate::rotation::reason::Reason;
 use super::outlook::Outlook;
 use super::reload::ReloadAnswer;
 
-pub use build::{AccountFacts, Progress, Subject, account, build, token};
+pub use build::{AccountFacts, Activity, Subject, account, build, token};
 
 /// Everything at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,9 +44,9 @@ pub struct DaemonStatus {
     pub version: String,
     /// When it was started.
     pub started: Time,
-    /// The files of the inventory in force.
+    /// The files of the inventory in effect.
     pub inventory: Vec<String>,
-    /// The last attempt to take a changed inventory into force.
+    /// The last attempt to apply a changed inventory.
     pub reload: Option<ReloadStatus>,
 }
 
@@ -144,11 +144,11 @@ pub struct AccountStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// Consumers have a secret that works, and nothing is the matter.
+    /// Consumers have a valid secret, and nothing is the matter.
     Fine,
     /// A rotation is under way.
     Busy,
-    /// Something failed and is tried again; consumers have a secret that works.
+    /// Something failed and is tried again; consumers have a valid secret.
     Failing,
     /// Somebody has to replace it by hand before it ends: its provider cannot mint.
     Due,
@@ -430,7 +430,7 @@ pub struct OrphanStatus {
 pub enum OrphanKind {
     /// The provider offers no way to revoke it.
     Unrevocable,
-    /// The answer to its mint was lost, and its marker was not found.
+    /// Its mint has an unknown outcome, and its marker was not found.
     #[serde(rename = "lost-mint")]
     UnknownMint,
     /// Its revocation had to be left for later.

@@ -1,4 +1,4 @@
-//! What a test of a provider found: values only, in the form of its JSON.
+//! The result of a provider test, in the form of its JSON.
 
 use serde::Serialize;
 
@@ -169,7 +169,7 @@ pub struct Left {
     pub account: AccountName,
     /// Its name at the provider.
     pub marker: String,
-    /// Unknown where the answer to its mint was lost.
+    /// None where the outcome of its mint is unknown.
     pub id: Option<RemoteId>,
     /// When it expires, where that is known.
     pub expires: Option<Time>,

@@ -39,7 +39,7 @@ impl Delivery {
 
 /// How far a store or a hook got.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "progress", rename_all = "kebab-case")]
+#[serde(tag = "progress", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Progress {
     /// Acknowledged.
     Done {

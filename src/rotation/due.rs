@@ -10,13 +10,12 @@ use crate::timing::window::WindowState;
 use super::reason::Reason;
 use super::state::{Current, TokenState};
 
-/// Who asked for an older generation instead of a newer one has so much time to find out what was wrong with that, before
-/// another is minted.
+/// How long after a rollback no new token is minted: the operator finds out meanwhile what was wrong with the newer one.
 pub const RECALL_HOLD: Span = Span::days(1);
 
 /// How a due token is dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RuleKind {
     /// A new generation.
     Rotation,
     /// A new secret of the same generation, in place.
@@ -37,7 +36,7 @@ pub enum Means {
 /// One rule that makes a token due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    pub kind: Kind,
+    pub kind: RuleKind,
     pub reason: Reason,
     pub at: Time,
     /// Waiting for a window longer than this would endanger the consumers. None: it can wait for ever.
@@ -66,14 +65,14 @@ pub fn rules(
 ) -> Vec<Due> {
     let generation = &current.generation;
     let remote = &generation.remote;
-    let rotation = |reason, at, deadline| Due { kind: Kind::Rotation, reason, at, deadline, urgent: false };
-    let urgent = |reason, at| Due { kind: Kind::Rotation, reason, at, deadline: Some(at), urgent: true };
+    let rotation = |reason, at, deadline| Due { kind: RuleKind::Rotation, reason, at, deadline, urgent: false };
+    let urgent = |reason, at| Due { kind: RuleKind::Rotation, reason, at, deadline: Some(at), urgent: true };
     let whole = current.renewable();
     // Where nothing else is left, what renews may outlive what it renews: a refresh token its access token.
     let alone = means == Means::Renewal && whole;
     let renews = alone || means == Means::Both && whole && current.dead.is_none();
     let (kind, since) =
-        if alone { (Kind::Renewal, generation.issued_at) } else { (Kind::Rotation, generation.minted_at) };
+        if alone { (RuleKind::Renewal, generation.issued_at) } else { (RuleKind::Rotation, generation.minted_at) };
     let here = |moment| reckoning.earliest(generation, moment);
     let expires = expiry(policy, current, reckoning);
     let refresh_expires = remote.refresh_expires.and_then(here);
@@ -101,7 +100,7 @@ pub fn rules(
             let can_renew = alone || refresh_expires.is_none_or(|end| end > expires);
             let end = refresh_expires.filter(|_| alone).map_or(expires, |end| end.min(expires));
             let (at, deadline) = lead(policy, generation.issued_at, end);
-            let kind = if can_renew { Kind::Renewal } else { Kind::Rotation };
+            let kind = if can_renew { RuleKind::Renewal } else { RuleKind::Rotation };
             let reason = if can_renew { Reason::Renewal } else { Reason::RenewBefore };
             rules.push(Due { kind, reason, at, deadline: Some(deadline), urgent: can_renew });
             // Renewals that were missed are made up for first; consumers do not wait long for them.
@@ -133,14 +132,14 @@ pub fn rules(
     if unknown && renews && generation.revision == 0 && (alone || !rhythm) {
         // The answer tells when the next one ends.
         let at = generation.issued_at;
-        rules.push(Due { kind: Kind::Renewal, reason: Reason::ExpiryUnknown, at, deadline: None, urgent: true });
+        rules.push(Due { kind: RuleKind::Renewal, reason: Reason::ExpiryUnknown, at, deadline: None, urgent: true });
     } else if unknown && !rhythm {
         rules.push(rotation(Reason::ExpiryUnknown, generation.minted_at, None));
     }
     if let Some(preferred) = current.preferred {
         // What made the newer one be minted holds for this one as well. It presses again at its deadline.
         let until = later(preferred, RECALL_HOLD);
-        for due in rules.iter_mut().filter(|due| due.kind == Kind::Rotation && !due.urgent) {
+        for due in rules.iter_mut().filter(|due| due.kind == RuleKind::Rotation && !due.urgent) {
             due.at = due.at.max(due.deadline.unwrap_or(until).min(until));
         }
     }
@@ -152,7 +151,8 @@ pub fn rules(
 pub fn deciding(rules: &[Due], now: Time) -> Option<Due> {
     let due = rules.iter().filter(|due| due.at <= now);
     // A rotation replaces what a renewal would renew, so that it goes first where both are due.
-    let pressing = due.min_by_key(|due| (!due.urgent || due.kind == Kind::Renewal, due.kind == Kind::Renewal, due.at));
+    let pressing =
+        due.min_by_key(|due| (!due.urgent || due.kind == RuleKind::Renewal, due.kind == RuleKind::Renewal, due.at));
     let decides = pressing.or_else(|| rules.iter().min_by_key(|due| due.at)).copied()?;
     let others = rules.iter().filter(|due| due.kind == decides.kind && !due.urgent);
     let deadline = others.chain([&decides]).filter_map(|due| due.deadline).min();

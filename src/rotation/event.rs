@@ -24,7 +24,7 @@ use super::step::StepName::{Adopt, Examine, HandOver, Hook, Inspect, Mint, Prove
 use super::step::StepName::{Search, Undo, Verify, Write};
 use super::step::StepResult::{Drifted, Failed, Ok as Went, Unknown};
 use crate::clock::Time;
-use crate::event::Entry;
+use crate::event::EventRow;
 use crate::names::{GenerationNo, HookKey, RemoteId, RotationId, StoreKey};
 use crate::outcome::Failure;
 use crate::provider::{Expiry, Remote};
@@ -64,7 +64,7 @@ events! {
             Ended::Step(Adopt, Went)];
     ReplacementRefused { failure: Failure } = "replacement-refused", Kept,
         "The provider does not accept the secret that an operator brought; the one before stays",
-        "put a secret that works to the place that `initial` names",
+        "put a valid secret to the place that `initial` names",
         [{ .. } => Error "the provider does not accept the new secret; the one before stays"
             Ended::Step(Verify, Failed)];
     InitialRefused { failure: Failure } = "initial-refused", Kept,
@@ -91,8 +91,8 @@ events! {
         [{ .. } => Info "an operator brought a secret to take over; proving it" Ended::Step(Adopt, Went)];
     /// `orphan`: it was waiting for a revocation that had been left for later.
     Recalled { candidate: Box<Candidate>, #[serde(rename = "remnant")] orphan: Option<Orphan> } = "recalled", Kept,
-        "An operator asked for the generation before; it is proven next", "",
-        [{ .. } => Info "an operator asked for the generation before; proving it" Ended::Nothing];
+        "An operator asked for the previous token; it is proven next", "",
+        [{ .. } => Info "an operator asked for the previous token; proving it" Ended::Nothing];
     /// Nothing happened at the provider.
     Postponed { failure: Failure, next: Time } = "postponed", Kept,
         "The next step failed and is tried again; nothing is lost", "",
@@ -102,27 +102,27 @@ events! {
         [{ .. } => Info "minting a new generation" Ended::Nothing];
     /// The mint certainly did not happen; the intent is dropped.
     MintRefused { failure: Failure, next: Time } = "mint-refused", Kept,
-        "No new token was minted; the old one stays in force", "",
-        [{ .. } => Warn "no new token was minted and it is tried again; the old one stays in force"
+        "No new token was minted; the old one stays in use", "",
+        [{ .. } => Warn "no new token was minted and it is tried again; the old one stays in use"
             Ended::Step(Mint, Failed)];
     MintUnknown { failure: Failure } = "mint-doubted", Kept,
-        "Nobody knows whether a token was minted; its marker is looked for before another mint", "",
-        [{ .. } => Warn "nobody knows whether a token was minted; looking for its marker before another mint"
+        "The outcome of a mint is unknown; its marker is searched for before another mint", "",
+        [{ .. } => Warn "the outcome of the mint is unknown: searching for its marker before another mint"
             Ended::Step(Mint, Unknown)];
     OrphanFound { remote: Remote } = "orphan-found", Kept,
-        "A mint whose answer was lost did happen; the orphan is revoked", "nothing: patrold revokes it",
-        [{ .. } => Warn "the lost mint did happen; revoking the orphan" Ended::Step(Search, Went)];
+        "A mint of unknown outcome did happen; the orphan is revoked", "nothing: patrold revokes it",
+        [{ .. } => Warn "the mint of unknown outcome did happen; revoking the orphan" Ended::Step(Search, Went)];
     /// Or was gone already.
     OrphanRevoked { next: Time } = "orphan-revoked", Kept,
         "The orphan is revoked", "",
         [{ .. } => Info "the orphan is revoked" Ended::Step(Revoke, Went)];
     /// What may still be alive is remembered.
     SearchEnded { #[serde(rename = "remnant")] orphan: Orphan, next: Time } = "search-ended", Kept,
-        "The search for a lost mint ended without a revocation",
+        "The search for an orphan ended without a revocation",
         "where the line says so, revoke the orphan by hand: its name at the provider is `marker`",
         [
             { orphan: Orphan::UnknownMint { .. }, .. } => Warn
-                "the lost mint was not found; if it turns up in a listing, it will be revoked"
+                "no orphan was found; one that appears in a listing later will be revoked"
                 Ended::Step(Search, Went),
             { orphan: Orphan::Deferred { .. }, .. } => Warn "the orphan is revoked later" Ended::Step(Search, Went),
             { orphan: Orphan::Unrevocable { .. }, .. } => Error
@@ -155,8 +155,8 @@ events! {
         "A store was written", "",
         [{ .. } => Info "store written" Ended::Step(Write, Went)];
     StoreFailed { store: StoreKey, failure: Failure, next: Time } = "store-failed", Kept,
-        "A store could not be written; the old secret stays in force", "",
-        [{ .. } => Error "store not written and tried again; the old secret stays in force"
+        "A store could not be written; the old secret stays in use", "",
+        [{ .. } => Error "store not written and tried again; the old secret stays in use"
             Ended::Step(Write, Failed)];
     Delivered {} = "delivered", Kept,
         "Every store acknowledged", "",
@@ -178,9 +178,9 @@ events! {
          { .. } => Info "handed over: the new generation is current" Ended::Step(HandOver, Went)];
     /// It is due for a rotation itself.
     ActivatedEarly { revoke_at: Time, #[serde(default, skip_serializing_if = "Option::is_none")] vain: Option<Failure> } = "activated-early", Changed,
-        "The new generation is current although stores or hooks are still owed",
+        "The new generation is current before every store is written and every hook has run",
         "help the stores or hooks that the lines before name: consumers may still hold the old secret",
-        [{ .. } => Warn "the new generation is current although stores or hooks are owed: its own time runs out"
+        [{ .. } => Warn "the new generation is current before every store and hook is done: its own time runs out"
             Ended::Step(HandOver, Went)];
     StillUsed { revoke_at: Time } = "still-used", Kept,
         "The provider sees the old generation in use; its revocation is put off", "",
@@ -214,8 +214,8 @@ events! {
         "revoke it at the provider by hand, if that is too long",
         [{ .. } => Warn "the old generation cannot be revoked and is left to expire" Ended::Step(Revoke, Failed)];
     UndoBegun { why: Failure, restore: bool } = "undo-begun", Kept,
-        "The new generation is being taken back; the old one stays in force", "",
-        [{ .. } => Error "taking the new generation back; the old one stays in force"
+        "The new generation is being taken back; the old one stays in use", "",
+        [{ .. } => Error "taking the new generation back; the old one stays in use"
             Ended::Step(HandOver, Failed)];
     /// `orphan`: it could not be revoked. `revoke_at`: one that was recalled goes on retiring, and is not revoked before
     /// this. Accounts may have been lent what was taken back.
@@ -245,8 +245,8 @@ events! {
                 Ended::Step(Renew, Failed),
         ];
     RenewalUnknown { failure: Failure } = "renewal-doubted", Kept,
-        "Nobody knows whether the renewal happened; it is not repeated", "",
-        [{ .. } => Error "nobody knows whether it was renewed; the secret at hand is tried before anything else"
+        "The outcome of a renewal is unknown; it is not repeated", "",
+        [{ .. } => Error "the outcome of the renewal is unknown: the secret at hand is tried before anything else"
             Ended::Step(Renew, Unknown)];
     RenewalExamined { dead: Option<Failure> } = "renewal-examined", Kept,
         "After a renewal of unknown outcome it is known whether the secret at hand still works",
@@ -275,7 +275,7 @@ events! {
             Ended::Step(Verify, Failed)];
     FoundDead { failure: Failure } = "found-dead", Kept,
         "The provider does not accept the current secret any more; it is rotated at once",
-        "find out who revoked it, where nobody of yours did",
+        "find out who revoked it, unless you did",
         [{ .. } => Error "the provider does not accept the current secret any more; it needs a new one at once"
             Ended::Step(Examine, Failed)];
     /// `over`: the expiry of a token that nobody can ask about lies in the past.
@@ -312,15 +312,15 @@ events! {
         [{ .. } => Info "every store and hook is done" Ended::Nothing];
     /// `revoked`: it was found and revoked after all.
     OrphanEnded { #[serde(rename = "remnant")] orphan: Orphan, revoked: bool } = "remnant-ended", Kept,
-        "A leftover credential is over", "",
+        "An orphan is over", "",
         [
-            { revoked: true, .. } => Info "a leftover credential was revoked" Ended::Step(Reap, Went),
-            { revoked: false, .. } => Info "a leftover credential is over" Ended::Nothing,
+            { revoked: true, .. } => Info "an orphan was revoked" Ended::Step(Reap, Went),
+            { revoked: false, .. } => Info "an orphan is over" Ended::Nothing,
         ];
     ReapFailed { #[serde(rename = "remnant")] orphan: Orphan, failure: Failure, next: Time } = "reap-failed", Kept,
-        "A leftover credential was not revoked; it is tried again", "",
-        [{ .. } => Warn "a leftover credential was not revoked; it is tried again" Ended::Step(Reap, Failed)];
-    /// It is remembered like a lost mint that turned up.
+        "An orphan was not revoked; it is tried again", "",
+        [{ .. } => Warn "an orphan was not revoked; it is tried again" Ended::Step(Reap, Failed)];
+    /// It is remembered like the orphan of an unknown mint that turned up.
     ReapRequested { #[serde(rename = "remnant")] orphan: Orphan } = "reap-requested", Kept,
         "An operator wants an orphan revoked; it is revoked as soon as it is listed again", "",
         [{ .. } => Info "an operator wants an orphan revoked" Ended::Nothing];

@@ -1,4 +1,4 @@
-//! Whether two generations are one and the same token at the provider.
+//! Whether two generations are the same token at the provider.
 
 use crate::names::{AccountName, RemoteId};
 use crate::secret::TOKEN_PART;

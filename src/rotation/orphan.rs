@@ -1,6 +1,6 @@
-//! What may still be alive although no phase of a token's life holds it. Stored state.
+//! Orphans: credentials that may be alive and that no phase of a token's life holds. Stored state.
 //!
-//! # The story of a lost mint
+//! # The story of a mint of unknown outcome
 //!
 //! 1. Before a mint is asked for, its marker is in the journal: [`Event::Intended`](super::Event::Intended). The marker
 //!    is the token's name at the provider; it holds installation, token and generation, so that a listing tells whose
@@ -12,7 +12,7 @@
 //!    provider had time to show the token. No other mint begins meanwhile, for an hour at most, and for five minutes
 //!    where consumers are, or soon will be, without a usable secret.
 //! 4. Found: [`Event::OrphanFound`](super::Event::OrphanFound), then the token is revoked, for its secret was in the
-//!    lost answer: [`Event::OrphanRevoked`](super::Event::OrphanRevoked). The next mint may begin.
+//!    answer that never arrived: [`Event::OrphanRevoked`](super::Event::OrphanRevoked). The next mint may begin.
 //! 5. Not found, or not to be revoked: [`Event::SearchEnded`](super::Event::SearchEnded), with an [`Orphan`] that the
 //!    state remembers. Should it show up in a listing within [`MEMORY`] after a whole listing did not show it, or
 //!    within the lifetime that was asked for where none could be had, it is revoked:
@@ -36,11 +36,11 @@ pub const ROUNDING: Span = Span::days(1);
 
 /// A credential that may be alive and that no phase holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Orphan {
     /// A generation that the provider offers no way to revoke: it is known, and lives until its expiry.
     Unrevocable { number: GenerationNo, marker: Option<Marker>, id: Option<RemoteId>, until: Option<ProviderTime> },
-    /// A mint whose answer was lost and whose marker was not found. If it shows up in a listing, it is revoked.
+    /// A mint of unknown outcome whose marker was not found. If it shows up in a listing, it is revoked.
     #[serde(rename = "lost-mint")]
     UnknownMint {
         marker: Marker,

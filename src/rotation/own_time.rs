@@ -1,6 +1,6 @@
-//! Moments of ours in a token's state, and what becomes of them when our clock turns out to have been ahead.
+//! Our own moments in a token's state, and what becomes of them when our clock turns out to have been ahead.
 //!
-//! Law: a moment of ours that lies in the future is not one. It was noted while our clock was ahead, and counts as now:
+//! Law: a moment of our own that is in the future is not one. It was noted while our clock was ahead, and counts as now:
 //! ages and graces that began then begin now.
 
 use crate::clock::{Span, Time};

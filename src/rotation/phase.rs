@@ -3,7 +3,7 @@
 
 #![warn(missing_docs)]
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::Time;
 use crate::names::{AccountName, GenerationNo, Marker, RotationId};
@@ -15,11 +15,12 @@ use super::generation::{Generation, Noted, Retry};
 
 /// Where a token is in its life. See the diagram in [`crate::rotation`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "fields are named as their types, which say what they are")]
 pub enum Phase {
     /// No generation is known.
     #[default]
+    #[serde(deserialize_with = "nothing_else")]
     Vacant,
     /// One generation, in use.
     Steady { current: Current },
@@ -280,12 +281,14 @@ pub struct Candidate {
 
 /// How a candidate came about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Origin {
     /// Minted for this rotation: where it is not handed over, it is revoked.
     #[default]
+    #[serde(deserialize_with = "nothing_else")]
     Minted,
     /// An operator brought it: where it is not handed over, it is forgotten, and stays theirs.
+    #[serde(deserialize_with = "nothing_else")]
     Adopted,
     /// It was current before, and an operator asked for it again: where it is not handed over, it goes on retiring.
     Recalled {
@@ -359,4 +362,12 @@ pub struct Undo {
     pub restore: bool,
     /// What was restored so far.
     pub restored: Delivery,
+}
+
+/// A variant without fields that refuses those of a newer release: serde overlooks them otherwise.
+fn nothing_else<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    Nothing::deserialize(deserializer).map(|Nothing {}| ())
 }

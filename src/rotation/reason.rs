@@ -44,7 +44,7 @@ reasons! {
     Requested = "requested", "an operator asked for it";
     SecretLost = "secret-lost", "the journal's copy of its secret cannot be opened";
     RenewalUnknown = "renewal-in-doubt", "the outcome of a renewal is unknown, and a renewal is never repeated";
-    ExpiryUnknown = "expiry-unknown", "nobody can tell when the adopted secret expires";
+    ExpiryUnknown = "expiry-unknown", "the expiry of the adopted secret is unknown";
     Changed = "changed", "the inventory asks for other parameters than it was minted with";
     Renewal = "renewal", "its access token is renewed in place";
     WindowOverridden = "window-overridden", "its window opens too late, so the deadline decides";
@@ -52,9 +52,9 @@ reasons! {
     // Why nothing is done now.
     NotDue = "not-due", "nothing is due";
     WindowClosed = "window-closed", "it is due and waits for its window";
-    BackingOff = "backing-off", "the last attempt failed; waiting before the next";
+    BackingOff = "backing-off", "the last attempt failed; waiting for the next one";
     Paused = "paused", "the inventory says paused";
-    Delivering = "delivering", "stores or hooks are still owed";
+    Delivering = "delivering", "waiting to write stores or to run hooks";
     Verifying = "verifying", "the new secret is not proven yet";
     Searching = "searching", "the outcome of a mint is unknown; looking for its marker";
     Examining = "examining", "the outcome of a renewal is unknown; examining the secret at hand";
@@ -62,7 +62,7 @@ reasons! {
     InUse = "in-use", "the provider still sees the old generation in use";
     Revoking = "revoking", "the old generation is being revoked";
     OrphanAlive = "remnant-alive", "an older generation that cannot be revoked is still alive";
-    NoRoom = "no-room", "its provider takes no more live tokens there: revoke one that nobody needs, \
+    NoRoom = "no-room", "its provider takes no more live tokens there: revoke one that is not needed, \
                          `patrold audit` lists them";
     Undoing = "undoing", "the new generation is being taken back";
     LeftInventory = "left-inventory", "it is no longer in the inventory";
@@ -70,7 +70,7 @@ reasons! {
     Stopping = "stopping", "patrold is about to stop";
     HeldBack = "held-back", "the journal is new, and something of the token exists already: `patrold rotate` mints all the \
                              same, `patrold adopt` takes over what exists";
-    WatchOnly = "watch-only", "its provider cannot mint: it is watched, and somebody replaces it by hand";
+    WatchOnly = "watch-only", "its provider cannot create tokens: it is watched and replaced by hand";
     CredentialMissing = "credential-missing", "waits for the token that its account authenticates with";
     JournalUnwritable = "journal-unwritable", "the journal cannot be written";
     NotOwner = "not-owner", "another process has taken over its account: let one of the two run";

@@ -34,8 +34,7 @@ use super::event::Event;
 use super::state::{self, Generation, Origin, Orphan, Phase, StateVersion, TokenState};
 use crate::provider::Abilities;
 
-/// So many steps without a rest are more than any rotation has. Whoever takes them is in a circle that nobody thought
-/// of, and must not become a flood of requests.
+/// Safety limit: more steps than this without a rest mean a decision loop, which must not become a flood of requests.
 const MANY_STEPS: usize = 200;
 
 /// A state that this many records are behind is written again, rest or not: a start replays them.
@@ -428,7 +427,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 }
 
 /// Whether even a daemon that stops takes this step. An intent that is in the journal is carried out: dropping it would
-/// leave its outcome in doubt. A renewal took the old secret from its consumers: they get the new one before nobody is
+/// leave its outcome unknown. A renewal took the old secret from its consumers: they get the new one before nobody is
 /// left to bring it.
 fn finishes(phase: &Phase, action: &Action) -> bool {
     match action {
@@ -473,7 +472,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Misfit(#[from] Misfit),
     /// Guessing what a newer version meant could kill or forget a token.
-    #[error("a newer patrold wrote it (version {found}, this one knows {known}): run that one again")]
+    #[error("a newer patrold wrote it (version {found}, this one knows {known})")]
     Newer { found: u32, known: u32 },
 }
 

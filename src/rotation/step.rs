@@ -25,7 +25,7 @@ words! {
         Adopt = "adopt",
         /// A new generation is minted.
         Mint = "mint",
-        /// The marker of a lost mint is looked for.
+        /// The marker of a mint of unknown outcome is searched for.
         Search = "search",
         /// A new secret is proven.
         Verify = "verify",

@@ -11,7 +11,7 @@ use super::state::{Current, Phase, TokenState};
 
 pub use super::step::{Ended, StepName, StepResult};
 
-/// So many happenings are kept for people.
+/// How many events are kept for people to read.
 const KEPT: usize = 40;
 
 /// The step that `event` ends, and how; `None` where it ends none. `state`: what it led to.

@@ -1,4 +1,4 @@
-//! The secrets that this process has at hand, and whoever can open more.
+//! The secrets that this process has in memory, and the vault that can open more.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -10,7 +10,7 @@ use super::redact::{Redactor, Secrets};
 use super::{Fingerprint, SecretParts};
 use crate::outcome::{Failure, Outcome, Told};
 
-/// So many secrets of one account are remembered: the credential, its session, and the ones before them, which a late
+/// How many secrets of one account are remembered: the credential, its session, and the ones before them, which a late
 /// answer may still name.
 const KEPT: usize = 4;
 

@@ -1,4 +1,4 @@
-//! Where a secret comes from, and how it is read there.
+//! Sources of secrets, and how each is read.
 
 use std::fmt;
 use std::future::pending;
@@ -22,7 +22,7 @@ const COMPLAINT: usize = 8192;
 /// How long a command may take, its output included.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a secret comes from. The secret itself never stands in the inventory.
+/// Where a secret comes from. The inventory never contains the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretSource {
     /// The content of a file, without one newline at its end.

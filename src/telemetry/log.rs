@@ -37,7 +37,7 @@ use self::repeat::Repetition;
 
 pub use self::queue::dropped;
 
-/// The environment variable with a level or directives; it goes before the inventory.
+/// The environment variable with a level or directives; it overrides the inventory.
 pub const VARIABLE: &str = "PATROLD_LOG";
 
 /// Set by systemd to device and inode of the journal's socket, for whoever was connected to it.

@@ -1,4 +1,4 @@
-//! What the process tells about itself.
+//! Log lines of the process.
 
 pub mod log;
 pub mod remedy;

@@ -1,4 +1,4 @@
-//! What an operator does about a log line.
+//! Remedies of log lines: what an operator does about each.
 
 use crate::event::PROCESS;
 use crate::outcome::FailureCode;
@@ -17,7 +17,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::event::Entry;
+    use crate::event::EventRow;
 
     #[test]
     fn names_are_unique() {
@@ -55,9 +55,9 @@ mod tests {
 
     fn page() -> String {
         let mut page = INTRODUCTION.to_owned();
-        let mut section = |title: &str, entries: &[Entry]| {
+        let mut section = |title: &str, entries: &[EventRow]| {
             let _ = writeln!(page, "\n## {title}\n\n| event | what happened | what to do |\n| --- | --- | --- |");
-            for Entry { name, meaning, remedy } in entries {
+            for EventRow { name, meaning, remedy } in entries {
                 let _ = writeln!(page, "| `{name}` | {meaning} | {remedy} |");
             }
         };

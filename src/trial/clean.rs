@@ -1,4 +1,4 @@
-//! Takes back what tests minted: this one, and earlier ones that were killed or could not.
+//! Revokes what tests minted: this one, and earlier ones that were killed or failed to.
 
 use super::ask::{Effort, Hope};
 use super::notebook::Specimen;
@@ -27,7 +27,7 @@ enum Fate {
     NotYet(String),
 }
 
-/// What a search for a lost mint led to.
+/// The result of the search for the orphan of a mint.
 enum Search {
     Found(Remote),
     Missing,
@@ -132,7 +132,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
         let Some(secret) = secret else { return Fate::Gone };
         match self.present(&member, specimen, &secret, Hope::Dead, self.order.patience).await {
             Ok((Verdict::Alive { .. }, _)) => Fate::NotYet("it is still accepted after its revocation".to_owned()),
-            // Who cannot be asked acknowledged the revocation, at least.
+            // A provider that cannot be asked acknowledged the revocation, at least.
             Ok((Verdict::Dead(_), _)) | Err(_) => Fate::Gone,
         }
     }

@@ -266,7 +266,7 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
             return;
         }
         match gone {
-            // An earlier attempt whose answer was lost may have done it.
+            // An earlier attempt of unknown outcome may have done it.
             Gone::Already | Gone::Unproven if effort.attempts == 1 && self.found(Ability::Overlap) => {
                 self.find(Ability::Revoke, Seen::No, "the provider says that it does not know a token that lives");
             }

@@ -1,4 +1,4 @@
-//! Looking, without any effect: whether the account's credential is accepted, what listings show, what verify says.
+//! Checks without any effect: whether the account's credential is accepted, what listings show, what verify says.
 
 use std::collections::BTreeMap;
 

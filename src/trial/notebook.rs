@@ -1,4 +1,4 @@
-//! The journal of tests: what they minted and did not take back yet. Stored state; fields are added, never renamed.
+//! The journal of tests: what they minted and have not revoked yet. Stored state; fields are added, never renamed.
 //!
 //! The same laws as for rotations: the intent is durable before a mint is asked for, and the secret before anything is
 //! done with it. Whatever this knows may be alive; the next test takes it back.

@@ -1,4 +1,4 @@
-//! What providers list, held against the journal, for people.
+//! An audit as a table.
 
 use std::io::{self, Write};
 
@@ -21,7 +21,7 @@ impl Audit {
                 writeln!(out, "{} account {}: {why}", paint.yellow("!"), account.account)?;
             }
         }
-        let mut table = Table::new(&["ACCOUNT", "STANDING", "ID", "NAME", "TOKEN", "EXPIRES", "LAST USED", "NOTE"])
+        let mut table = Table::new(&["ACCOUNT", "STATUS", "ID", "NAME", "TOKEN", "EXPIRES", "LAST USED", "NOTE"])
             .without(&["LAST USED", "ID", "EXPIRES"])
             .folding();
         let mut rows = 0;
@@ -89,7 +89,7 @@ impl Finding {
         for (holds, note) in [
             (self.never_expires, "never expires"),
             (self.expired, "has expired and is still listed"),
-            (self.expires_soon, "expires soon, and nobody replaces it"),
+            (self.expires_soon, "expires soon and is not replaced by patrold"),
         ] {
             notes.extend(holds.then(|| note.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! What `check` says of an inventory: its problems, what it asks for, when its cron expressions fire, and what follows
+//! The result of `check`: the problems of an inventory, what it asks for, when its cron expressions fire, and what follows
 //! from what the providers cannot do.
 
 mod advice;

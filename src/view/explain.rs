@@ -1,4 +1,4 @@
-//! Why a token is or is not rotated now, for people.
+//! An explanation as text.
 
 use std::io::{self, Write};
 

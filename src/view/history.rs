@@ -22,13 +22,13 @@ use crate::text::{Paint, words};
 #[serde(rename_all = "kebab-case")]
 pub struct History {
     pub token: TokenName,
-    pub records: Vec<Entry>,
+    pub records: Vec<HistoryRow>,
 }
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Entry {
+pub struct HistoryRow {
     /// Counts all records of the journal.
     pub seq: i64,
     /// `None`: the record is damaged.
@@ -74,7 +74,7 @@ pub struct SuspectView {
 impl History {
     /// The history that `records` tell.
     pub fn new(token: TokenName, records: &[Record]) -> Self {
-        Self { token, records: records.iter().map(Entry::new).collect() }
+        Self { token, records: records.iter().map(HistoryRow::new).collect() }
     }
 
     /// Writes it as a table.
@@ -96,7 +96,7 @@ impl History {
     }
 }
 
-impl Entry {
+impl HistoryRow {
     /// A record as something to print. What a newer version wrote is shown as far as it is understood.
     pub fn new(record: &Record) -> Self {
         let body = serde_json::from_str(&record.body).unwrap_or_else(|_| Value::String(record.body.clone()));

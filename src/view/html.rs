@@ -1,4 +1,4 @@
-//! Text that nobody can make into markup.
+//! Escapes text for HTML.
 
 /// `text` for elements and quoted attributes of HTML and SVG.
 pub fn escape(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! What is left to do, or to know, after an operator's command.
+//! What an operator still has to do, or to know, after a command.
 
 use crate::inventory::TokenPolicy;
 use crate::provider::Expiry;
@@ -26,12 +26,12 @@ pub fn of_compromised(state: &TokenState) -> Vec<String> {
         let why = if owed.is_empty() { why } else { format!(": {}", owed.join("; ")) };
         left.push(format!("{} is not revoked yet{why}", lives(&retiring.generation)));
     } else if let Some(retiring) = state.phase.retiring() {
-        left.push(format!("nobody has proven yet that {} is dead{why}", lives(&retiring.generation)));
+        left.push(format!("{} is not yet proven dead{why}", lives(&retiring.generation)));
     }
     for orphan in &state.orphans {
         let until = match orphan.until() {
             Some(until) => format!("it lives until {}", words::moment(until.here())),
-            None => "nobody knows until when it lives".to_owned(),
+            None => "its expiry is unknown".to_owned(),
         };
         left.push(match orphan {
             Orphan::Unrevocable { number, id, .. } => {
@@ -60,10 +60,7 @@ pub fn of_adopted(policy: &TokenPolicy, state: &TokenState) -> Vec<String> {
     let mut left = Vec::new();
     let has_rhythm = policy.rotate_every.is_some() || policy.schedule.is_some();
     if remote.expires == Expiry::Unknown && !has_rhythm {
-        left.push(
-            "nobody can tell when it expires, so it is rotated at once: give --expires, or set `rotate-every`"
-                .to_owned(),
-        );
+        left.push("its expiry is unknown, so it is rotated at once: give --expires, or set `rotate-every`".to_owned());
     }
     if remote.id.is_none() {
         left.push(

@@ -1,4 +1,4 @@
-//! What people and programs get to see: pure functions from inventory, journal and time to values, text and JSON.
+//! Output for people and programs: pure functions from inventory, journal and time to values, text and JSON.
 
 pub mod audit;
 pub mod check;

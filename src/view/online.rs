@@ -1,4 +1,4 @@
-//! What the accounts and stores of an inventory answered to `check --online`.
+//! The answers of accounts and stores to `check --online`, as tables.
 
 use std::io::{self, Write};
 
@@ -77,7 +77,7 @@ impl Online {
     /// Writes a table of each kind.
     pub fn write(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         if !self.accounts.is_empty() {
-            let mut table = Table::new(&["ACCOUNT", "PROVIDER", "ACCEPTED", "EVIDENCE"]).folding();
+            let mut table = Table::new(&["ACCOUNT", "PROVIDER", "ACCEPTED", "HOW CHECKED"]).folding();
             for result in &self.accounts {
                 let names = [result.account.as_str(), result.provider.as_str()];
                 table.row(tint(result.works), row(names, result.works, &result.evidence));
@@ -86,7 +86,7 @@ impl Online {
             table.write_within(paint, width, out)?;
         }
         if !self.stores.is_empty() {
-            let mut table = Table::new(&["STORE", "TOKEN", "WRITABLE", "EVIDENCE"]).folding();
+            let mut table = Table::new(&["STORE", "TOKEN", "WRITABLE", "HOW CHECKED"]).folding();
             for result in &self.stores {
                 let names = [result.store.as_str(), result.token.as_str()];
                 table.row(tint(result.works), row(names, result.works, &result.evidence));
@@ -95,7 +95,7 @@ impl Online {
             table.write_within(paint, width, out)?;
         }
         if !self.hooks.is_empty() {
-            let mut table = Table::new(&["HOOK", "STARTS", "EVIDENCE"]).folding();
+            let mut table = Table::new(&["HOOK", "STARTS", "HOW CHECKED"]).folding();
             for result in &self.hooks {
                 let cells = row([&result.program, ""], result.works, &result.evidence);
                 table.row(tint(result.works), cells.into_iter().filter(|cell| !cell.is_empty()).collect());

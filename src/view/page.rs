@@ -203,15 +203,15 @@ fn skew(account: &AccountStatus) -> String {
 
 fn quota(account: &AccountStatus, now: Time) -> String {
     let parts = [
-        account.quota_left.map(|left| format!("{left} left of ours")),
-        account.allowance.map(|left| format!("{left} left of theirs")),
+        account.quota_left.map(|left| format!("{left} left (own limit)")),
+        account.allowance.map(|left| format!("{left} left (provider)")),
         account.blocked_until.map(|until| format!("blocked, {}", words::relative(until, now))),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn recent<'h>(out: &mut String, happenings: impl Iterator<Item = &'h Happening>, now: Time) {
-    begin(out, "Recently", &["Token", "When", "What"]);
+    begin(out, "Recent events", &["Token", "When", "What"]);
     for happening in happenings {
         let _ = write!(out, "<tr><td>{}</td>", escape(happening.token.as_str()));
         cell(out, "", &words::relative(happening.at, now));
@@ -263,7 +263,7 @@ mod tests {
             "not minted: &lt;img src=x onerror=alert(1)&gt;",
             "patrold-01020304-wire-7-g3-070707070707",
             "12s behind, too far",
-            "5 left of ours",
+            "5 left (own limit)",
             "unknown key `lisen` in [daemon]",
             "<svg ",
         ] {

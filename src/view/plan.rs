@@ -1,4 +1,4 @@
-//! What `plan` prints: for every token what happens next, when, why, and what becomes of the generation it has.
+//! The plan: for every token the next action, its time, its reason, and the fate of the old generation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -25,13 +25,13 @@ use crate::text::{Paint, words};
 pub struct Plan {
     /// The time that it was made at.
     pub at: Time,
-    pub tokens: Vec<Entry>,
+    pub tokens: Vec<PlanRow>,
 }
 
 /// What happens to one token.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Entry {
+pub struct PlanRow {
     pub token: TokenName,
     pub account: AccountName,
     pub provider: ProviderName,
@@ -122,7 +122,7 @@ impl Plan {
     }
 }
 
-impl Entry {
+impl PlanRow {
     fn cells(&self, windows: bool, now: Time) -> Vec<String> {
         let none = || "-".to_owned();
         let outlook = &self.outlook;
@@ -162,7 +162,7 @@ struct Planner<'i> {
 }
 
 impl<'i> Planner<'i> {
-    fn entry(&mut self, token: &'i TokenPolicy, state: &TokenState) -> Entry {
+    fn entry(&mut self, token: &'i TokenPolicy, state: &TokenState) -> PlanRow {
         let now = self.now;
         let window = token.window.as_ref().map(|window| self.window(window));
         let account = &token.account;
@@ -190,7 +190,7 @@ impl<'i> Planner<'i> {
             NextAction::Nothing if outlook.due.is_none() => None,
             _ => current.map(|old| replaced(old, &situation)),
         };
-        Entry {
+        PlanRow {
             token: token.name.clone(),
             account: account.name.clone(),
             provider: account.provider.name.clone(),

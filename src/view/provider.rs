@@ -1,4 +1,4 @@
-//! Provider definitions for people and programs.
+//! Provider definitions as text and as data.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
-//! Whether a daemon can do its job, judged from its status.
+//! Readiness of a daemon, judged from its status.
 //!
-//! Not ready is a daemon whose promise does not hold at this moment: consumers of a token have no secret that works, the
-//! journal cannot be written, what stands on disk is not what is in force, or nothing moves at all. What delays nobody
+//! Not ready is a daemon whose promise does not hold at this moment: consumers of a token have no valid secret, the
+//! journal cannot be written, what stands on disk is not what is in effect, or nothing moves at all. What delays nobody
 //! yet, such as an account that is degraded while its tokens still live, is a warning: it is told, and counts only for
 //! those who ask for it.
 
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use crate::report::status::{AccountCondition, AccountStatus, Condition, ErrorStatus, Status};
 use crate::text::words;
 
-/// So many names of tokens are told.
+/// The most names of tokens that a text shows.
 const NAMES: usize = 5;
 
 /// What a probe is told.
@@ -32,7 +32,7 @@ impl Readiness {
             reasons.push("the scheduler does not answer".to_owned());
         }
         if let Some(failure) = &status.journal.failure {
-            reasons.push(format!("the journal cannot be written: {failure}"));
+            reasons.push(failure.to_string());
         }
         reasons.extend(status.journal.unreadable.iter().cloned());
         let reload = status.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref());
@@ -50,7 +50,7 @@ impl Readiness {
             let some = words::some(names, NAMES);
             (!names.is_empty()).then(|| format!("{} {what}: {some}", words::count(names.len(), "token")))
         };
-        // Whoever pauses a token before its first secret knows that there is none.
+        // An operator who pauses a token before its first secret knows that it has none.
         reasons.extend(tell(&named(Condition::Missing, false), "without a first secret"));
         reasons.extend(tell(&named(Condition::Down, true), "whose secret does not work"));
         let mut warnings = Vec::new();
@@ -63,7 +63,7 @@ impl Readiness {
             warnings.push(format!("account {} has {}", account.name, words::count(account.orphans.len(), "orphan")));
         }
         warnings.extend(tell(&named(Condition::Due, true), "to be replaced by hand"));
-        warnings.extend(tell(&named(Condition::Failing, true), "failing, with a secret that still works"));
+        warnings.extend(tell(&named(Condition::Failing, true), "failing, with a secret that is still valid"));
         let mut help: Vec<_> = Vec::new();
         let tokens = status.tokens.iter().filter(|token| token.condition.urgency() > 1);
         help.extend(tokens.filter_map(|token| Some((&token.name, token.cause()?))).take(NAMES).map(|(name, cause)| {
@@ -129,7 +129,7 @@ mod tests {
             "the disk is full",
             |status| status.journal.failure = Some(Failure::new(FailureCode::Journal, "full")),
             true,
-            "not ready\nreason: the journal cannot be written: the journal cannot be written: full\n",
+            "not ready\nreason: the journal cannot be written: full\n",
         );
         check(
             "no secret at all",

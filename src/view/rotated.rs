@@ -1,4 +1,4 @@
-//! What became of rotations that somebody asked for.
+//! Results of requested rotations as a table.
 
 use std::io::{self, Write};
 

@@ -79,7 +79,7 @@ impl Status {
             && !reload.answer.applied
         {
             let since = words::relative(reload.at, self.at);
-            troubles.push(format!("the inventory on disk is invalid, the one before it stays in force ({since}):"));
+            troubles.push(format!("the inventory on disk is invalid, the one before it stays in use ({since}):"));
             troubles.extend(reload.answer.problems.iter().map(|problem| format!("  {problem}")));
         }
         troubles.extend(self.accounts.iter().flat_map(|account| account_troubles(account, self.at)));
@@ -289,9 +289,8 @@ fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
         };
         let marker = orphan.marker.as_ref().map(ToString::to_string);
         let name = marker.or_else(|| orphan.id.as_ref().map(ToString::to_string)).unwrap_or_default();
-        let until = orphan
-            .until
-            .map_or_else(|| "nobody knows until when".to_owned(), |until| format!("until {}", words::moment(until)));
+        let until =
+            orphan.until.map_or_else(|| "expiry unknown".to_owned(), |until| format!("until {}", words::moment(until)));
         let error = orphan.error.as_ref().map(|error| format!("; last attempt: {error}")).unwrap_or_default();
         lines.push(("remnant", format!("{name} {what}; {until}{error}")));
     }

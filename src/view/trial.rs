@@ -1,4 +1,4 @@
-//! What a test of a provider found, as a table.
+//! The result of a provider test as a table.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use crate::text::{Paint, words};
 pub fn write(report: &Report, now: Time, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
     let Report { provider, account, url, .. } = report;
     writeln!(out, "{} at account {account}, {url}\n", paint.bold(provider.as_str()))?;
-    let mut table = Table::new(&["ABILITY", "CLAIMED", "SEEN", "EVIDENCE"]).folding();
+    let mut table = Table::new(&["ABILITY", "CLAIMED", "SEEN", "HOW CHECKED"]).folding();
     for finding in &report.findings {
         let claimed = if finding.claimed { "yes" } else { "-" };
         let evidence = if finding.evidence.is_empty() { "-" } else { &finding.evidence };

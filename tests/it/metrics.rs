@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use patrold::report::status::Status;
-use patrold::view::metrics::{Kind, METRICS, Measures, render};
+use patrold::view::metrics::{METRICS, Measures, MetricKind, render};
 
 fn root(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -23,7 +23,7 @@ fn named(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_metric_that_is_named_exists() {
     let mut known: BTreeSet<String> = METRICS.iter().map(|metric| metric.name.to_owned()).collect();
-    for histogram in METRICS.iter().filter(|metric| metric.kind == Kind::Histogram) {
+    for histogram in METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
         known.extend(["_bucket", "_sum", "_count"].map(|suffix| format!("{}{suffix}", histogram.name)));
     }
     for path in ["packaging/prometheus/alerts.yml", "packaging/grafana/patrold.json", "docs/metrics.md"] {

@@ -152,7 +152,7 @@ impl Server {
     }
 }
 
-/// Nobody can renew it any more: consumers keep what works, a wish is refused, and what is to be done is told.
+/// Nobody can renew it any more: consumers keep what works, a request is refused, and what is to be done is told.
 async fn asks_for_a_new_one(site: &Site, server: &Server, secret: &str) {
     let wanted =
         |status: &TokenStatus| status.next.reason == "renewal-in-doubt" && status.next.action.word() == "replace";

@@ -47,7 +47,7 @@ pub struct Core<C, J> {
     polls: RwLock<BTreeMap<AccountName, Poll>>,
     /// How often a file changed that a secret may come from.
     changes: AtomicU64,
-    /// When the process was started, or an inventory last came into force.
+    /// When the process was started, or an inventory last took effect.
     resumed: RwLock<Time>,
     /// Recoveries of accounts for which their tokens were woken.
     pub(super) relieved: RwLock<BTreeMap<AccountName, Time>>,
@@ -84,12 +84,12 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         core
     }
 
-    /// The inventory in force.
+    /// The inventory in effect.
     pub fn inventory(&self) -> Arc<Inventory> {
         Arc::clone(&self.inventory.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts another inventory in force and tells what changed. Runs under way finish with what they began with.
+    /// Puts another inventory in effect and tells what changed. Runs under way finish with what they began with.
     pub async fn apply(&self, inventory: Arc<Inventory>) -> Vec<Change> {
         let changes = diff(&self.inventory(), &inventory);
         log_roots(&self.accounts.update(&inventory).await);

@@ -1,4 +1,4 @@
-//! Asking what the providers know, and what nobody accounts for.
+//! Lists the accounts' tokens, and finds orphans among them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};

@@ -1,4 +1,4 @@
-//! Bringing the tokens of the inventory and those of the journal together, when the process starts.
+//! Joins the tokens of the inventory with those of the journal when the process starts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};

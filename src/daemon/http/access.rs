@@ -1,4 +1,4 @@
-//! Who the server proves to be, and who may look: certificates and secrets, read from where the inventory says.
+//! The certificate of the server and the secrets of its readers, read from where the inventory says.
 
 use std::fmt;
 use std::path::Path;

@@ -35,7 +35,7 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// Who asks.
+/// The client that asks.
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub address: SocketAddr,

@@ -60,7 +60,7 @@ const RETRY: Duration = Duration::from_secs(30);
 /// After an error that is no connection's own (no file descriptors left) nobody is accepted for so long.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The server of a running daemon. It listens as the inventory in force says, also after a reload, and ends when this is
+/// The server of a running daemon. It listens as the inventory in effect says, also after a reload, and ends when this is
 /// dropped.
 #[derive(Debug)]
 pub struct Front {
@@ -76,7 +76,7 @@ pub struct FrontHandle {
 }
 
 impl Front {
-    /// Starts to listen as the inventory in force says.
+    /// Starts to listen as the inventory in effect says.
     pub fn start<C: Clock>(running: Arc<Running<C>>) -> Self {
         let refresh = Arc::new(Notify::new());
         let (tell, bound) = watch::channel(None);

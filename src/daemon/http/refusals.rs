@@ -1,4 +1,4 @@
-//! What the server refuses is counted and logged. The logger leaves out repetitions: a flood of requests does not become a
+//! Counts and logs requests that the server refuses. The logger leaves out repetitions: a flood of requests does not become a
 //! flood of lines.
 
 use std::fmt::Display;
@@ -55,7 +55,7 @@ impl Refusals {
     pub fn note(&self, why: Refused, peer: impl Display, detail: &str) {
         self.0[why as usize].fetch_add(1, Ordering::Relaxed);
         let (code, detail) = (why.word(), crate::outcome::one_line(detail, 200));
-        tracing::warn!(event = event::HTTP_REFUSED, %peer, code, detail, "the HTTP server refused somebody");
+        tracing::warn!(event = event::HTTP_REFUSED, %peer, code, detail, "the HTTP server refused a request");
     }
 
     /// The word and the number for every reason.

@@ -1,4 +1,4 @@
-//! What a request asks for, and whether it gets it. Pure: no path is ever a file's.
+//! Routes a request, and decides whether it is answered. Pure: no path names a file.
 
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};

@@ -45,7 +45,7 @@ impl<C: Clock, J: Journal> Credentials<C, J> {
     }
 
     /// Gives accounts the current secrets that the journal has, where they have none yet: when the process starts, and when
-    /// an inventory comes into force in which they begin to authenticate with a managed token.
+    /// an inventory takes effect in which they begin to authenticate with a managed token.
     pub async fn supply(&self) {
         for (name, token) in self.tokens.all() {
             if !self.accounts.authenticate_with(&name) {

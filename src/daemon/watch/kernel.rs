@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::Target;
+use super::Watched;
 use super::reach::Reach;
 
 /// Times that watches are set up anew because the tree changed meanwhile. Where that is not enough, the events of the
@@ -66,7 +66,7 @@ impl Kernel {
     }
 
     /// Watches whatever decides about `target`. The error says why a change may go unreported.
-    pub(super) fn settle(&mut self, target: &Target) -> Result<(), String> {
+    pub(super) fn settle(&mut self, target: &Watched) -> Result<(), String> {
         let watcher = match &mut self.watcher {
             Ok(watcher) => watcher,
             Err(error) => return Err(error.to_string()),

@@ -46,7 +46,7 @@ const TIMING: Timing =
 
 /// What is watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Target {
+struct Watched {
     files: BTreeSet<PathBuf>,
     directories: BTreeSet<PathBuf>,
     look: Look,
@@ -62,7 +62,7 @@ enum Look {
     Presence,
 }
 
-impl Target {
+impl Watched {
     fn new(files: &[PathBuf], directories: &[PathBuf], look: Look) -> Self {
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let (files, directories) = (files.iter().map(absolute).collect(), directories.iter().map(absolute).collect());
@@ -87,7 +87,7 @@ pub struct Watch {
 /// What the owner of a [`Watch`] wants from its thread.
 #[derive(Debug, Default)]
 struct Orders {
-    target: Option<Target>,
+    target: Option<Watched>,
     stop: bool,
 }
 
@@ -102,22 +102,22 @@ impl Watch {
     /// Reads all of the files once, and waits for that for at most five seconds: a file system that does not answer holds up
     /// no start. Not to be called where blocking is forbidden. Fails when no thread can be started.
     pub fn new(files: &[PathBuf], directories: &[PathBuf], since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
-        Self::with(Target::new(files, directories, Look::Content), since)
+        Self::with(Watched::new(files, directories, Look::Content), since)
     }
 
     /// The same, of files of which it matters only whether they are there: none is read.
     pub fn of_presence(files: &[PathBuf], since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
-        Self::with(Target::new(files, &[], Look::Presence), since)
+        Self::with(Watched::new(files, &[], Look::Presence), since)
     }
 
-    fn with(target: Target, since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
+    fn with(target: Watched, since: Time) -> io::Result<(Self, mpsc::Receiver<()>)> {
         let (wake, wakes) = sync_channel(1);
         let kernel = Kernel::new(wake.clone());
         Self::start(target, since, TIMING, kernel, wake, wakes)
     }
 
     fn start(
-        target: Target,
+        target: Watched,
         since: Time,
         timing: Timing,
         kernel: Kernel,
@@ -154,7 +154,7 @@ impl Watch {
     ///
     /// Returns at once.
     pub fn retarget(&self, files: &[PathBuf], directories: &[PathBuf]) {
-        self.order(|orders| orders.target = Some(Target::new(files, directories, self.look)));
+        self.order(|orders| orders.target = Some(Watched::new(files, directories, self.look)));
     }
 
     fn order(&self, give: impl FnOnce(&mut Orders)) {
@@ -178,7 +178,7 @@ struct Worker {
     signal: mpsc::Sender<()>,
     timing: Timing,
     kernel: Kernel,
-    target: Target,
+    target: Watched,
     /// What the target held when it was last looked at.
     snapshot: Snapshot,
     /// The kernel cannot tell of every change.

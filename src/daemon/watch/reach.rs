@@ -1,4 +1,4 @@
-//! Which directories have to be watched so that nothing can change a path's meaning unnoticed.
+//! The directories to watch, so that no change of a path's meaning goes unnoticed.
 //!
 //! A file is never watched itself: a watch follows the inode, and a file that is replaced by a rename is another inode.
 //! What decides is every name on the way to it, symbolic links included: Kubernetes swaps a link (`..data`) two
@@ -17,7 +17,7 @@ use notify::EventKind;
 
 use crate::clock::{Span, Time};
 
-use super::Target;
+use super::Watched;
 
 /// Links followed on the way to one path; the kernel's own limit.
 const MAX_LINKS: usize = 40;
@@ -39,7 +39,7 @@ pub(super) struct Interest {
 
 impl Reach {
     /// Looks at the file system as it is now.
-    pub(super) fn of(target: &Target) -> Self {
+    pub(super) fn of(target: &Watched) -> Self {
         let mut tracer = Tracer::default();
         for file in &target.files {
             tracer.trace(file);

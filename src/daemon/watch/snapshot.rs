@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::reach::children;
-use super::{Look, Target};
+use super::{Look, Watched};
 
 /// Files with more bytes are compared by length and time. No inventory and no credential is that large; what lies
 /// beside them in a watched directory may be.
@@ -65,7 +65,7 @@ impl std::fmt::Debug for State {
 
 impl Snapshot {
     /// Reads everything that `target` names.
-    pub(super) fn take(target: &Target) -> Self {
+    pub(super) fn take(target: &Watched) -> Self {
         let mut states = BTreeMap::new();
         for path in target.files.iter().chain(&target.directories) {
             states.entry(path.clone()).or_insert_with(|| State::of(path, target.look));
@@ -86,7 +86,7 @@ impl Snapshot {
 
     /// Whether a reader of `target` may find something else than at the time of `earlier`. A path that `earlier` did not
     /// look at counts as changed: nobody can tell what it held when it was read.
-    pub(super) fn differs(&self, earlier: &Self, target: &Target) -> bool {
+    pub(super) fn differs(&self, earlier: &Self, target: &Watched) -> bool {
         let changed = |(path, state)| earlier.0.get(path) != Some(state);
         let gone = |path: &PathBuf| target.covers(path) && !self.0.contains_key(path);
         self.0.iter().any(changed) || earlier.0.keys().any(gone)

@@ -15,7 +15,7 @@ use crate::clock::{Clock, Span, SystemClock, Time};
 use super::Look;
 use super::kernel::Kernel;
 use super::reach::Reach;
-use super::{Target, Timing, Watch};
+use super::{Timing, Watch, Watched};
 
 /// Guards against a signal that never comes.
 const FAILURE: Duration = Duration::from_secs(30);
@@ -269,7 +269,7 @@ async fn files_are_compared_now_and_then_where_the_kernel_reports_nothing() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "patrold.toml", "old");
     let timing = Timing { unaided: Duration::from_millis(20), ..super::TIMING };
-    let target = Target::new(&[root.path().join("patrold.toml")], &[], Look::Content);
+    let target = Watched::new(&[root.path().join("patrold.toml")], &[], Look::Content);
     let (wake, wakes) = sync_channel(1);
     let (_watch, mut changes) = Watch::start(target, later(), timing, Kernel::broken(), wake, wakes).unwrap();
     write(root.path(), "patrold.toml", "new");
@@ -281,7 +281,7 @@ fn only_events_that_can_be_changes_wake_the_thread() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path().canonicalize().unwrap();
     fs::create_dir(root.join("tokens.d")).unwrap();
-    let reach = Reach::of(&Target::new(&[root.join("patrold.toml")], &[root.join("tokens.d")], Look::Content));
+    let reach = Reach::of(&Watched::new(&[root.join("patrold.toml")], &[root.join("tokens.d")], Look::Content));
     let check = |sentence: &str, kind: EventKind, path: &str, expected: bool| {
         assert_eq!(reach.concerns(&Event::new(kind).add_path(root.join(path))), expected, "{sentence}");
     };

@@ -173,7 +173,7 @@ fn url(text: &Located<String>, allow_plaintext: bool, what: &str, context: &Cont
         None
     };
     let Ok(url) = Url::parse(&text.value) else {
-        return refuse("is no address", "write for example \"https://api.example.com\"");
+        return refuse("is not a URL", "write for example \"https://api.example.com\"");
     };
     if !url.username().is_empty() || url.password().is_some() {
         context.report.conceal(text.spot);

@@ -137,7 +137,7 @@ const HINT_BUDGET: usize = 2_000_000;
 impl Context<'_> {
     /// Reports that `what` stands at `spot` although it stood at `first` already.
     fn twice(&self, spot: Spot, what: &str, first: Spot) {
-        let message = format!("{what} is there twice");
+        let message = format!("{what} is defined twice");
         self.report.error_with_help(spot, message, format!("the first one is at {}", self.report.place(first)));
     }
 
@@ -155,7 +155,7 @@ impl Context<'_> {
             Some(name) => format!("did you mean \"{name}\"?"),
             None if valid.len() == 0 => "there is none".to_owned(),
             None if valid.len() <= FEW => format!("valid: {}", valid.collect::<Vec<_>>().join(", ")),
-            None => "none of those that there are is similar".to_owned(),
+            None => "no similar name exists".to_owned(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Targets<'c> {
     taken: HashMap<TargetKey, Claim>,
 }
 
-/// Who has a target.
+/// The owner of a target.
 enum Claim {
     /// The inventory itself was read from it.
     Inventory,
@@ -207,14 +207,14 @@ impl<'c> Targets<'c> {
     fn attributes(&self, spec: &FileSpec, what: &str) -> Option<FilePolicy> {
         let report = self.context.report;
         let owner = spec.owner.as_ref().map(|owner| (owner.spot, &owner.value));
-        let user = owner.and_then(|(spot, owner)| self.number(&owner.user, spot, Kind::User, what));
+        let user = owner.and_then(|(spot, owner)| self.number(&owner.user, spot, OwnerKind::User, what));
         let with_user = owner.and_then(|(spot, owner)| Some((spot, owner.group.as_deref()?)));
         if let Some((group, _)) = spec.group.as_ref().zip(with_user) {
             let message = format!("a store of {what} has a group in `owner` and in `group`");
             report.error_with_help(group.spot, message, "remove one of the two");
         }
         let group = with_user.or_else(|| spec.group.as_ref().map(|group| (group.spot, group.value.as_str())));
-        let group = group.and_then(|(spot, group)| self.number(group, spot, Kind::Group, what));
+        let group = group.and_then(|(spot, group)| self.number(group, spot, OwnerKind::Group, what));
 
         let path = absolute(&spec.path, format_args!("`path` of a store of {what}"), self.context)?;
         if path.file_name().is_none() || spec.path.value.ends_with(['/']) || spec.path.value.ends_with("/.") {
@@ -237,15 +237,15 @@ impl<'c> Targets<'c> {
         Some(FilePolicy { path, mode, owner: user, group, format })
     }
 
-    fn number(&self, name: &str, spot: Spot, kind: Kind, what: &str) -> Option<u32> {
+    fn number(&self, name: &str, spot: Spot, kind: OwnerKind, what: &str) -> Option<u32> {
         let number = match kind {
-            Kind::User => (self.context.around.user)(name),
-            Kind::Group => (self.context.around.group)(name),
+            OwnerKind::User => (self.context.around.user)(name),
+            OwnerKind::Group => (self.context.around.group)(name),
         };
         if number.is_none() {
             let (word, command) = match kind {
-                Kind::User => ("user", "useradd --system"),
-                Kind::Group => ("group", "groupadd --system"),
+                OwnerKind::User => ("user", "useradd --system"),
+                OwnerKind::Group => ("group", "groupadd --system"),
             };
             let message = format!("a store of {what} wants {word} \"{name}\", which does not exist on this machine");
             let help = format!("make it first ({command} {name}), or give its number");
@@ -328,7 +328,7 @@ impl<'c> Targets<'c> {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum OwnerKind {
     User,
     Group,
 }

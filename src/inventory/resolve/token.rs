@@ -143,7 +143,7 @@ impl<'c> Resolver<'c> {
     /// end the chain then.
     fn check_name(&self, spec: &TokenSpec, account: &AccountPolicy, what: &str) {
         let Some(name) = &spec.name else { return };
-        if let Some((why, help)) = account.provider.objection_to_name(&name.value) {
+        if let Some((why, help)) = account.provider.rejection_of_name(&name.value) {
             let message = format!("{what} has a name that provider \"{}\" refuses: {why}", account.provider.name);
             self.context.report.error_with_help(name.spot, message, help);
         }
@@ -286,7 +286,7 @@ impl<'c> Resolver<'c> {
             return;
         }
         if spec.sound && spec.stores.is_empty() && !self.used.contains(name.value.as_str()) {
-            let message = format!("{what} has no store, and no account authenticates with it: nobody gets its secret");
+            let message = format!("{what} has no store, and no account authenticates with it: its secret goes nowhere");
             self.context.report.warning(name.spot, message, "add a [[token.stores]]");
         }
     }

@@ -1,4 +1,4 @@
-//! What is taken out of answers, and where it stands there.
+//! The values that are captured from answers, and their places.
 
 use reqwest::header::HeaderName;
 use serde_json::Value;

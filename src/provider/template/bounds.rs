@@ -1,4 +1,4 @@
-//! Bounds of an expression: what an engine that runs anything must not be given.
+//! Limits on expressions, so that none takes all of the stack or the memory.
 
 use super::Name;
 use crate::document::nearest;

@@ -2,7 +2,7 @@ use crate::clock::Span;
 use crate::names::{GenerationNo, RotationId};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{ProviderClock, Remote};
-use crate::report::status::Progress;
+use crate::report::status::Activity;
 use crate::rotation::decide::Rest;
 use crate::rotation::reckoning::Reckoning;
 use crate::rotation::state::{Generation, Noted, Retiring, Retry};
@@ -44,7 +44,7 @@ fn aged(days: i64) -> TokenState {
 
 fn explain(policy: &TokenPolicy, state: &TokenState, wanted: bool) -> Explanation {
     let abilities = sample::abilities();
-    let progress = Progress::Asleep(&abilities);
+    let activity = Activity::Asleep(&abilities);
     let subject = Subject {
         name: &policy.name,
         policy: Some(policy),
@@ -52,7 +52,7 @@ fn explain(policy: &TokenPolicy, state: &TokenState, wanted: bool) -> Explanatio
         state,
         clock: ProviderClock::Silent,
         proof: None,
-        progress,
+        activity,
     };
     Explanation::new(&subject, Some(&abilities), None, sample::start())
 }
@@ -68,7 +68,7 @@ fn a_place_without_room_is_told_with_what_to_do() {
     let held = Rest { until: None, reason: Reason::NoRoom, next: Some((due, start)) };
     let first = Rest { until: None, reason: Reason::NoRoom, next: None };
     for (rest, state) in [(held, state), (first, TokenState::default())] {
-        let progress = Progress::Resting { rest: &rest, stuck: None };
+        let activity = Activity::Resting { rest: &rest, stuck: None };
         let subject = Subject {
             name: &policy.name,
             policy: Some(&policy),
@@ -76,12 +76,12 @@ fn a_place_without_room_is_told_with_what_to_do() {
             state: &state,
             clock: ProviderClock::Silent,
             proof: None,
-            progress,
+            activity,
         };
         let told = Explanation::new(&subject, Some(&abilities), None, sample::start());
         let next = &told.token.next;
         assert_eq!((next.action, next.at, next.hold.as_deref()), (NextAction::Rotate, None, Some("no-room")));
-        assert!(next.why.ends_with("; its provider takes no more live tokens there: revoke one that nobody needs, `patrold audit` lists them"), "{}", next.why);
+        assert!(next.why.ends_with("; its provider takes no more live tokens there: revoke one that is not needed, `patrold audit` lists them"), "{}", next.why);
         let codes: Vec<_> = told.obstacles.iter().map(|obstacle| obstacle.code.as_str()).collect();
         assert_eq!(codes, ["no-room"]);
     }
@@ -189,7 +189,7 @@ fn rules_that_do_not_apply_say_why_and_the_account_is_told_of() {
     let rule = |name: &str| explained.rules.iter().find(|rule| rule.rule == name).unwrap().clone();
     assert_eq!(rule("schedule").at, None);
     assert_eq!(rule("schedule").words, "the inventory sets no `schedule`");
-    assert_eq!(rule("requested").words, "nobody asked for it");
+    assert_eq!(rule("requested").words, "not requested");
     assert_eq!(rule("expired").at, Some(sample::start() + Span::days(25)));
     let account = status::account(&policy.account, None, 1, sample::start());
     let degraded = AccountStatus { condition: AccountCondition::Degraded, ..account };
@@ -197,6 +197,6 @@ fn rules_that_do_not_apply_say_why_and_the_account_is_told_of() {
     let mut text = Vec::new();
     explained.write(Paint::Plain, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
-    assert!(text.contains("! account: the account gps-account is degraded: nobody knows why\n"), "{text}");
+    assert!(text.contains("! account: the account gps-account is degraded: reason unknown\n"), "{text}");
     assert_eq!(text.matches("  yes  ").count(), 1, "{text}");
 }

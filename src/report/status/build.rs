@@ -37,7 +37,7 @@ pub struct Subject<'a> {
     /// When the provider accepted its secret last, as far as a running daemon knows.
     pub proof: Option<Proof>,
     /// What it is doing.
-    pub progress: Progress<'a>,
+    pub activity: Activity<'a>,
 }
 
 impl Subject<'_> {
@@ -50,7 +50,7 @@ impl Subject<'_> {
 
 /// What a token is doing.
 #[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
+pub enum Activity<'a> {
     /// No daemon runs: what one would do if it were started now.
     Asleep(&'a Abilities),
     /// The daemon is busy with it.
@@ -93,7 +93,7 @@ pub fn build(
         *counts.entry(&policy.account.name).or_default() += 1;
         let state = states.get(&policy.name).unwrap_or(&vacant);
         // Every token's account is one of the inventory's.
-        let progress = abilities.get(&policy.account.name).map_or(Progress::Busy, Progress::Asleep);
+        let activity = abilities.get(&policy.account.name).map_or(Activity::Busy, Activity::Asleep);
         let subject = Subject {
             name: &policy.name,
             policy: Some(policy),
@@ -101,13 +101,13 @@ pub fn build(
             state,
             clock: ProviderClock::Unseen,
             proof: None,
-            progress,
+            activity,
         };
         tokens.push(token(&subject, now));
     }
     for (name, state) in states.iter().filter(|(name, _)| !inventory.tokens.contains_key(*name)) {
         let (clock, proof) = (ProviderClock::Unseen, None);
-        let subject = Subject { name, policy: None, wanted: false, state, clock, proof, progress: Progress::Busy };
+        let subject = Subject { name, policy: None, wanted: false, state, clock, proof, activity: Activity::Busy };
         tokens.push(token(&subject, now));
     }
     tokens.sort_by(|one, other| one.name.cmp(&other.name));
@@ -167,13 +167,13 @@ fn failing_since(health: Option<&EndpointHealth>) -> Option<Time> {
 
 /// The status of one token.
 pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
-    let Subject { name, policy, state, progress, .. } = *subject;
+    let Subject { name, policy, state, activity, .. } = *subject;
     let phase = &state.phase;
     let current = phase.current();
     let retry = state.retry.as_ref();
-    let stuck = match progress {
-        Progress::Resting { stuck, .. } => stuck,
-        Progress::Asleep(_) | Progress::Busy => None,
+    let stuck = match activity {
+        Activity::Resting { stuck, .. } => stuck,
+        Activity::Asleep(_) | Activity::Busy => None,
     };
     let owed = owed(subject);
     let next = outlook(subject, now);
@@ -208,9 +208,9 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
 }
 
 fn outlook(subject: &Subject<'_>, now: Time) -> Outlook {
-    let Subject { policy, wanted, state, clock, progress, .. } = *subject;
-    match (policy, progress) {
-        (Some(policy), Progress::Asleep(abilities)) => {
+    let Subject { policy, wanted, state, clock, activity, .. } = *subject;
+    match (policy, activity) {
+        (Some(policy), Activity::Asleep(abilities)) => {
             let memo = undisturbed(now);
             Outlook::foresee(&Situation {
                 policy,
@@ -224,8 +224,8 @@ fn outlook(subject: &Subject<'_>, now: Time) -> Outlook {
                 now,
             })
         }
-        (Some(policy), Progress::Resting { rest, .. }) => Outlook::of_rest(rest, state, policy),
-        (Some(_), Progress::Busy) => Outlook::of_phase(&state.phase, now),
+        (Some(policy), Activity::Resting { rest, .. }) => Outlook::of_rest(rest, state, policy),
+        (Some(_), Activity::Busy) => Outlook::of_phase(&state.phase, now),
         (None, _) => Outlook::nothing(Reason::LeftInventory),
     }
 }

@@ -1,4 +1,4 @@
-//! How a token that exists already is taken over, and the one that an operator brings in its place.
+//! Adopts a token that exists already, and the one that an operator brings in its place.
 
 use std::collections::BTreeMap;
 
@@ -258,8 +258,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 }
 
-/// A part of what lies where `initial` says that belongs to what was adopted before and was renewed since: somebody is
-/// about to bring a pair, or has forgotten half of it. Presenting a refresh token again may end all that came of it.
+/// The part of the pair at `initial` that was adopted before and renewed since, where there is one: only one half of the
+/// pair was replaced. It is not adopted: presenting a stale refresh token can revoke the whole pair.
 fn outdated<'a>(
     current: &Current,
     adopted: &BTreeMap<String, Fingerprint>,

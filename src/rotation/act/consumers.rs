@@ -1,4 +1,4 @@
-//! How a new secret gets to its consumers: proven, written, announced to them by hooks, and looked after.
+//! Delivers a new secret: proves it, writes the stores, runs the hooks, and repairs drift.
 
 use futures_util::future::join_all;
 

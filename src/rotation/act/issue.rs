@@ -1,4 +1,4 @@
-//! How a generation comes to be: minted, or looked for after a mint of unknown outcome.
+//! Mints a generation, and searches for the orphan of a mint of unknown outcome.
 
 use futures_util::future::join_all;
 
@@ -154,7 +154,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Searching { intent, search, .. } = &held.state.phase else { return };
         let (intent, search) = (intent.clone(), search.clone());
         let address = Address { account: &intent.account, params: &intent.params };
-        // Until then a lost mint may still take effect, or still be missing in a listing.
+        // Until then a mint of unknown outcome may still take effect, or still be missing in a listing.
         let settled = search_settled(&self.situation(held, context), &search);
         let now = self.clock.now();
         match self.effects.list(address, now).await {
@@ -182,14 +182,14 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
     }
 
-    /// When the next mint begins after a search for one that was lost at `since`. Who asked for a rotation since then waits
+    /// When the next mint begins after the search for one whose outcome is unknown `since` then. An operator who asked for a rotation since waits
     /// for that, and not for a backoff.
     fn after_search(&self, held: &Held, context: &Context, since: Time) -> Time {
         let asked = held.state.requested.is_some_and(|at| at >= since);
         if asked { self.clock.now() } else { self.next_rotation(held, context, None) }
     }
 
-    /// Looks for the token of a lost mint that nobody waits for.
+    /// Searches for the orphan of an unknown mint. Nothing waits for the result.
     pub(super) async fn seek(&self, held: &mut Held, context: &Context, orphan: Orphan) {
         let Orphan::UnknownMint { marker, account, params, .. } = &orphan else { return };
         let now = self.clock.now();

@@ -1,4 +1,4 @@
-//! What each action does, and what its outcome makes happen. The loop that calls them is [`super::run`].
+//! Executes actions, and notes the events that follow from their outcomes. The loop that calls them is [`super::run`].
 
 mod adoption;
 mod consumers;

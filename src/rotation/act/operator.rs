@@ -1,4 +1,4 @@
-//! What an operator may begin with a token: ask for a new secret, bring one to take over, ask for the generation before,
+//! What an operator may begin with a token: ask for a new secret, bring one to take over, ask for the previous token,
 //! or stop a rotation that is under way. What follows is the way of every candidate, and of every renewal.
 
 use crate::clock::{Clock, Time};
@@ -27,10 +27,10 @@ pub struct Offer {
 
 /// Why what an operator asked for cannot be begun.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Objection {
+pub enum Rejection {
     #[error("it is not in the inventory")]
     Unwanted,
-    #[error("nobody asked for a rotation that has not begun")]
+    #[error("no requested rotation is waiting to begin")]
     NothingAsked,
     #[error("its secret has leaked: it is replaced all the same")]
     Leaked,
@@ -46,13 +46,13 @@ pub enum Objection {
     Retiring(GenerationNo),
     #[error("the store {store} wants the part `{part}` of a secret, and this one has none: rotate it instead")]
     MissingPart { store: String, part: String },
-    #[error("there is no generation before the current one that could still be valid")]
+    #[error("no previous token could still be valid")]
     NoneBefore,
-    #[error("the generation before, {0}, has expired")]
+    #[error("the previous token, generation {0}, has expired")]
     Over(GenerationNo),
     #[error("the provider ended generation {0} when it minted the one after it")]
     Ended(GenerationNo),
-    #[error("the generation before, {0}, is marked as compromised")]
+    #[error("the previous token, generation {0}, is marked as compromised")]
     Compromised(GenerationNo),
     #[error("generation {0} was revoked already")]
     Revoked(GenerationNo),
@@ -74,21 +74,21 @@ pub enum Objection {
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// Notes that an operator wants a new secret; `compromised`: others have the present one. A token that its provider
     /// cannot mint is renewed in place for that, where that can be done.
-    pub fn request(&self, held: &mut Held, context: &Context, compromised: bool) -> Result<(), Objection> {
+    pub fn request(&self, held: &mut Held, context: &Context, compromised: bool) -> Result<(), Rejection> {
         let abilities = &context.abilities;
         if !abilities.can.mints {
             let provider = context.policy.account.provider.name.clone();
             if !abilities.can.renews {
-                return Err(Objection::Watched(provider));
+                return Err(Rejection::Watched(provider));
             }
             if compromised && abilities.can.renewal_overlaps {
-                return Err(Objection::WorksOn(provider));
+                return Err(Rejection::WorksOn(provider));
             }
             if let Phase::RenewalUnknown { .. } = held.state.phase {
                 return Err(busy(&held.state.phase));
             }
             if let Some(why) = held.state.phase.current().and_then(|current| unrenewable(abilities, current)) {
-                return Err(Objection::NotRenewable { provider, why });
+                return Err(Rejection::NotRenewable { provider, why });
             }
         }
         self.note(held, context, if compromised { Event::Compromised {} } else { Event::Requested {} });
@@ -96,13 +96,13 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     /// Notes that an operator wants no new secret any more. One that has begun is not stopped by this.
-    pub fn withdraw(&self, held: &mut Held, context: &Context) -> Result<(), Objection> {
+    pub fn withdraw(&self, held: &mut Held, context: &Context) -> Result<(), Rejection> {
         let compromised = held.state.phase.generations().any(|generation| generation.compromised.is_some());
         match &held.state.phase {
-            _ if held.state.requested.is_none() => return Err(Objection::NothingAsked),
-            _ if compromised => return Err(Objection::Leaked),
+            _ if held.state.requested.is_none() => return Err(Rejection::NothingAsked),
+            _ if compromised => return Err(Rejection::Leaked),
             Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. } | Phase::Revoked { .. } => {}
-            phase => return Err(Objection::UnderWay(phase.name())),
+            phase => return Err(Rejection::UnderWay(phase.name())),
         }
         self.note(held, context, Event::RequestWithdrawn {});
         Ok(())
@@ -110,20 +110,20 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// Notes that an operator brought `offer`, with its secret. It is proven and delivered by the next run. Gives its
     /// number.
-    pub fn offer(&self, held: &mut Held, context: &Context, offer: Offer) -> Result<GenerationNo, Objection> {
+    pub fn offer(&self, held: &mut Held, context: &Context, offer: Offer) -> Result<GenerationNo, Rejection> {
         let policy = &context.policy;
         if !context.wanted {
-            return Err(Objection::Unwanted);
+            return Err(Rejection::Unwanted);
         }
         let fingerprints = self.effects.fingerprints(&offer.secret);
         let is_same = |generation: &Generation| {
             generation.fingerprints.get(TOKEN_PART).is_some_and(|it| Some(it) == fingerprints.get(TOKEN_PART))
         };
         if let Some(retiring) = held.state.phase.retiring().filter(|retiring| is_same(&retiring.generation)) {
-            return Err(Objection::Retiring(retiring.generation.number));
+            return Err(Rejection::Retiring(retiring.generation.number));
         }
         if held.state.phase.current().is_some_and(|current| is_same(&current.generation)) {
-            return Err(Objection::Current);
+            return Err(Rejection::Current);
         }
         let can_begin = matches!(
             held.state.phase,
@@ -137,7 +137,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return Err(busy(&held.state.phase));
         }
         if let Some(store) = policy.stores.iter().find(|store| offer.secret.part(&store.part).is_none()) {
-            return Err(Objection::MissingPart { store: store.key.to_string(), part: store.part.clone() });
+            return Err(Rejection::MissingPart { store: store.key.to_string(), part: store.part.clone() });
         }
         self.clear_the_way(held, context);
         // Nothing was ever known of the token: what is adopted first has the number 0.
@@ -179,20 +179,20 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// Notes that an operator wants the generation before the current one; or, while a new one is on its way to the
     /// consumers, that they keep the current one. Gives the number of the one that consumers will have.
-    pub fn recall(&self, held: &mut Held, context: &Context) -> Result<GenerationNo, Objection> {
+    pub fn recall(&self, held: &mut Held, context: &Context) -> Result<GenerationNo, Rejection> {
         if !context.wanted {
-            return Err(Objection::Unwanted);
+            return Err(Rejection::Unwanted);
         }
         if let Phase::Minted { current, .. } | Phase::Verified { current, .. } | Phase::Delivered { current, .. } =
             &held.state.phase
         {
-            let current = current.as_ref().ok_or(Objection::NoCurrent)?;
+            let current = current.as_ref().ok_or(Rejection::NoCurrent)?;
             let number = current.generation.number;
             if held.state.phase.candidate().is_some_and(|it| it.generation.is_kin(&current.generation)) {
-                return Err(Objection::Ended(number));
+                return Err(Rejection::Ended(number));
             }
             if self.situation(held, context).reckoning().unusable(current) {
-                return Err(Objection::Over(number));
+                return Err(Rejection::Over(number));
             }
             let why = Failure::new(FailureCode::Recalled, "");
             let restore = reached_consumers(&held.state.phase);
@@ -205,32 +205,32 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 let origin = Origin::Recalled { handed_over: retiring.handed_over, revoke_at: retiring.revoke_at };
                 (retiring.generation.clone(), origin, None)
             }
-            Phase::Revoked { retiring, .. } => return Err(Objection::Revoked(retiring.generation.number)),
+            Phase::Revoked { retiring, .. } => return Err(Rejection::Revoked(retiring.generation.number)),
             Phase::Steady { .. } => {
                 let deferred = held.state.orphans.iter().rev().find_map(|orphan| match orphan {
                     Orphan::Deferred { generation, revoke_at, .. } => Some((orphan, generation, revoke_at)),
                     Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
                 });
-                let (orphan, generation, revoke_at) = deferred.ok_or(Objection::NoneBefore)?;
+                let (orphan, generation, revoke_at) = deferred.ok_or(Rejection::NoneBefore)?;
                 let origin = Origin::Recalled { handed_over: now, revoke_at: revoke_at.unwrap_or(now) };
                 (generation.as_ref().clone(), origin, Some(orphan.clone()))
             }
-            Phase::Vacant => return Err(Objection::NoneBefore),
+            Phase::Vacant => return Err(Rejection::NoneBefore),
             phase @ (Phase::Intended { .. } | Phase::Searching { .. }) => {
-                let current = phase.current().ok_or(Objection::NoneBefore)?;
-                return Err(Objection::NotBegun(current.generation.number));
+                let current = phase.current().ok_or(Rejection::NoneBefore)?;
+                return Err(Rejection::NotBegun(current.generation.number));
             }
             phase => return Err(busy(phase)),
         };
         let number = generation.number;
         if generation.account == context.policy.account.name && !context.abilities.can.overlap {
-            return Err(Objection::Ended(number));
+            return Err(Rejection::Ended(number));
         }
         if generation.compromised.is_some() {
-            return Err(Objection::Compromised(number));
+            return Err(Rejection::Compromised(number));
         }
         if self.situation(held, context).reckoning().expired(&generation) {
-            return Err(Objection::Over(number));
+            return Err(Rejection::Over(number));
         }
         let candidate = self.candidate(generation, origin);
         self.note(held, context, Event::Recalled { candidate, orphan });
@@ -244,7 +244,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 }
 
 /// What is under way, and how it ends.
-fn busy(phase: &Phase) -> Objection {
+fn busy(phase: &Phase) -> Rejection {
     let way_out = match phase {
         Phase::Minted { .. } | Phase::Verified { .. } | Phase::Delivered { .. } => {
             "`patrold rollback` stops it, or try again when it is over"
@@ -257,7 +257,7 @@ fn busy(phase: &Phase) -> Objection {
         }
         _ => "try again when it is over, in a moment",
     };
-    Objection::Busy(phase.name(), way_out)
+    Rejection::Busy(phase.name(), way_out)
 }
 
 /// Why the current generation cannot be renewed in place, where it cannot.

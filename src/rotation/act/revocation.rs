@@ -1,4 +1,4 @@
-//! How a generation ends: revoked, and proven dead.
+//! Revokes generations, and proves that they are dead.
 
 use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
@@ -13,9 +13,8 @@ use crate::rotation::state::{Generation, Orphan, Phase};
 
 use super::{PROOFS, address, failures, named, subject};
 
-/// So long after every store was seen to hold the new secret, most often when it was read back after the write, none is
-/// looked at again before the old one is revoked. Whoever sets a store back in this moment could as well do so after the
-/// revocation.
+/// Stores inspected within this time are not inspected again before the revocation. Reading back after a write is an
+/// inspection. A store that is set back within it could be set back after the revocation as well.
 const FRESH: Span = Span::seconds(1);
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
@@ -172,7 +171,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         generation: Option<&Generation>,
     ) -> Outcome<Gone> {
         let outcome = self.effects.revoke(at, subject).await;
-        let doubt = match outcome {
+        let failure = match outcome {
             Outcome::Done(Gone::Unproven) => {
                 let detail = "it is not found there, which does not prove that it is gone";
                 Failure::new(FailureCode::NotFound, detail)
@@ -190,12 +189,12 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 held.memo.freed = Some(self.clock.now());
                 Outcome::Done(Gone::Already)
             }
-            Look::Unclear { again } => Outcome::Later { not_before: again, failure: doubt },
+            Look::Unclear { again } => Outcome::Later { not_before: again, failure },
             // Nobody will ever know. It stays known until it expires.
             Look::Blind if failures(held.state.retry.as_ref()) >= PROOFS => {
-                Outcome::Refused(Failure { code: FailureCode::NoOperation, ..doubt })
+                Outcome::Refused(Failure { code: FailureCode::NoOperation, ..failure })
             }
-            Look::Lives | Look::Blind => Outcome::Refused(doubt),
+            Look::Lives | Look::Blind => Outcome::Refused(failure),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Before a store is written: whether what is in the journal is still worth it.
+//! Checks, before a store is written, whether the secret in the journal is still valid.
 
 use futures_util::future::join_all;
 
@@ -114,7 +114,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let identified = generation.remote.id.is_some() || name.is_some() && context.abilities.can.marks;
         let failure = |detail| Failure::new(FailureCode::NotFound, detail);
         match listing.find(generation.remote.id.as_ref(), name) {
-            Some(entry) if entry.dead => Trust::No(failure("the listing says that it is not in force any more")),
+            Some(entry) if entry.dead => Trust::No(failure("the listing says that it is not in effect any more")),
             // Two listings will tell whether it lives.
             None if identified && listing.tells_absence() => {
                 Trust::NotYet { failure: failure("the listing does not contain it"), not_before: None }

@@ -1,4 +1,4 @@
-//! What became of stores and hooks. `None`: nothing is delivered in this phase.
+//! Results of stores and hooks. `None`: nothing is delivered in this phase.
 
 use crate::clock::Time;
 use crate::names::{HookKey, StoreKey};

@@ -1,4 +1,4 @@
-//! What is remembered of failures, common to all phases: when the next attempt is, and what went wrong last.
+//! Failures, common to all phases: when the next attempt is, and what went wrong last.
 
 use crate::clock::Time;
 use crate::outcome::{Failure, FailureCode};

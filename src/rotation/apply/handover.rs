@@ -1,4 +1,4 @@
-//! From the proof of a candidate to the end of the generation before it, or of itself. `None`: the phase does not fit.
+//! From the proof of a candidate to the end of the old generation, or of the candidate. `None`: the phase does not fit.
 
 use crate::clock::Time;
 use crate::names::{RemoteId, RotationId};
@@ -19,7 +19,7 @@ pub(super) fn replaced(
     revoke_at: Time,
 ) -> Option<Phase> {
     let Phase::Steady { current: old } = phase else { return None };
-    // Whoever asked for something new has brought it.
+    // The operator who asked for a new secret has brought it.
     state.requested = None;
     state.last_number = state.last_number.max(generation.number);
     state.adopted.clone_from(&generation.fingerprints);
@@ -65,7 +65,7 @@ pub(super) fn undo_begun(state: &mut TokenState, phase: Phase, why: &Failure, re
         return None;
     };
     if why.code == FailureCode::Recalled {
-        // Who asked for a rotation before has changed their mind.
+        // The operator who asked for a rotation before has changed their mind.
         state.requested = None;
     }
     let undo = Undo { why: why.clone(), restore, restored: Delivery::default() };
@@ -132,8 +132,8 @@ fn activate(
     at: Time,
     revoke_at: Time,
 ) -> Phase {
-    // Whoever asked while the rotation was under way has what they asked for; a mint that failed did not answer them.
-    // What was compromised on its way is no answer either.
+    // A request during the rotation is answered by it. A mint that failed is no answer, nor is a secret that was
+    // compromised on its way.
     let answers = candidate.generation.compromised.is_none();
     state.requested = state.requested.filter(|_| !answers);
     let Candidate { generation, rotation, delivery, origin, .. } = candidate;

@@ -1,4 +1,4 @@
-//! How a candidate comes to be: minted, brought by an operator, or asked for again. `None`: the phase does not fit.
+//! The beginning of a candidate: minted, brought by an operator, or recalled. `None`: the phase does not fit.
 
 use crate::clock::Time;
 use crate::outcome::Failure;
@@ -25,7 +25,7 @@ pub(super) fn refused(phase: Phase) -> Option<Phase> {
     Some(settled(current))
 }
 
-pub(super) fn doubted(phase: Phase, at: Time, failure: &Failure) -> Option<Phase> {
+pub(super) fn unknown(phase: Phase, at: Time, failure: &Failure) -> Option<Phase> {
     let Phase::Intended { current, intent } = phase else { return None };
     Some(Phase::Searching { current, intent, search: Search { since: at, failure: failure.clone(), found: None } })
 }

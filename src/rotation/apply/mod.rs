@@ -1,4 +1,4 @@
-//! What an event makes of a state: replaying the journal is folding this function. Has no side effect.
+//! Applies an event to a state: replaying the journal is folding this function. Has no side effect.
 //!
 //! The state comes and goes by value: where an event does not fit, or a bug panics half-way, whoever holds the state from
 //! before still has it whole.
@@ -119,7 +119,7 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         // A mint, from its intent to its outcome.
         Event::Intended { intent } => turn(state, |state, phase| mint::intended(state, phase, intent)),
         Event::MintRefused { .. } => turn(state, |_, phase| mint::refused(phase)),
-        Event::MintUnknown { failure } => turn(state, |_, phase| mint::doubted(phase, at, failure)),
+        Event::MintUnknown { failure } => turn(state, |_, phase| mint::unknown(phase, at, failure)),
         Event::OrphanFound { remote } => turn(state, |_, phase| mint::orphan_found(phase, remote)),
         Event::OrphanRevoked { .. } => turn(state, |_, phase| mint::orphan_revoked(phase)),
         Event::SearchEnded { orphan, .. } => turn(state, |state, phase| mint::search_ended(state, phase, orphan)),
@@ -203,7 +203,7 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         Event::RenewalRefused { failure, next, spent } => {
             turn(state, |state, phase| renewal::refused(state, phase, at, failure, *next, *spent))
         }
-        Event::RenewalUnknown { .. } => turn(state, |_, phase| renewal::doubted(phase)),
+        Event::RenewalUnknown { .. } => turn(state, |_, phase| renewal::unknown(phase)),
         Event::RenewalExamined { dead } => {
             turn(state, |state, phase| renewal::examined(state, phase, at, dead.as_ref()))
         }
@@ -243,7 +243,7 @@ fn learn(known: &mut Remote, id: Option<&RemoteId>, expires: Option<Expiry>) {
     known.expires = expires.unwrap_or(known.expires);
 }
 
-/// Whoever asks by hand does not want to wait for a backoff.
+/// A request by hand ends the backoff.
 fn requested(state: &mut TokenState, at: Time) {
     state.requested = Some(at);
     state.held_back = false;

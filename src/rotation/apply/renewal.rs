@@ -41,7 +41,7 @@ pub(super) fn refused(
     Some(ended(current, retiring))
 }
 
-pub(super) fn doubted(phase: Phase) -> Option<Phase> {
+pub(super) fn unknown(phase: Phase) -> Option<Phase> {
     let Phase::Renewing { mut current, retiring, intent } = phase else { return None };
     current.renewal_retry = None;
     Some(Phase::RenewalUnknown { current, retiring, intent })
@@ -90,7 +90,7 @@ pub(super) fn rejected(
     Some(ended(current, retiring))
 }
 
-/// A renewal that was asked for by hand answers that wish with its end, good or bad. One that left a secret behind which
+/// A renewal that was asked for by hand answers that request with its end, good or bad. One that left a secret behind which
 /// others have does not.
 fn answered(state: &mut TokenState, intent: &Intent, current: &Current) {
     if intent.reason == Reason::Requested.code() && current.generation.compromised.is_none() {

@@ -1,7 +1,7 @@
 //! A new generation is current and the old one goes out of use: when its time ends, and when it gives way early.
 
 use crate::clock::Time;
-use crate::rotation::due::{self, Kind};
+use crate::rotation::due::{self, RuleKind};
 use crate::rotation::event::Event;
 use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
@@ -42,7 +42,7 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
     });
     let renewal = renewal.min();
     let retry = s.waiting(s.state.retry.as_ref());
-    let rotations: Vec<_> = rules.into_iter().filter(|due| due.kind == Kind::Rotation).collect();
+    let rotations: Vec<_> = rules.into_iter().filter(|due| due.kind == RuleKind::Rotation).collect();
     let begins = s.wanted && !s.policy.paused && s.abilities.can.mints;
     let over = s.reckoning().over(&retiring.generation);
     let must_begin = due::deciding(&rotations, s.now).filter(|_| begins).map(|due| {
@@ -50,7 +50,7 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         if over {
             return due::start(s.policy, &due, s.now).at;
         }
-        // Who asks by hand waits for the grace, but not for a provider that does not revoke.
+        // A request by hand waits for the grace, but not for a provider that does not revoke.
         match due.reason {
             Reason::Requested if s.hurries() => s.now,
             Reason::Requested => retiring.revoke_at,

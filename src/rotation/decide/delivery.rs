@@ -1,4 +1,4 @@
-//! Stores and hooks: what is owed to consumers, and when it is tried.
+//! Stores and hooks: which are owed to consumers, and when they are tried.
 
 use crate::clock::Time;
 use crate::inventory::HookPolicy;

@@ -1,4 +1,4 @@
-//! Mints and renewals of which nobody knows yet how they end.
+//! Mints and renewals that were intended, or whose outcome is unknown.
 
 use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode};
@@ -19,11 +19,11 @@ const PRESSING_SEARCH_LIMIT: Span = Span::minutes(5);
 /// A search is not given up before so many attempts.
 const SEARCH_ATTEMPTS: u32 = 3;
 
-/// While the tokens of so many lost mints may still turn up, not even a token that consumers need is minted before they
-/// were looked for: a provider whose answers are all lost must not fill an account.
+/// While this many mints have an unknown outcome, not even a token that consumers need is minted before the search for
+/// them: a provider whose answers never arrive must not fill an account.
 const MANY_LOST: usize = 2;
 
-/// The shortest wait between two looks for a lost mint.
+/// The shortest wait between two searches for the orphan of a mint.
 const SHORTEST_SEARCH: Span = Span::milliseconds(100);
 
 pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
@@ -38,11 +38,11 @@ pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
     Step::Act(Action::Mint)
 }
 
-/// Law: a doubt never starves. Where consumers have no usable secret, or soon will not, a mint of unknown outcome becomes an
+/// Law: an unknown outcome never starves consumers. Where consumers have no usable secret, or soon will not, a mint of unknown outcome becomes an
 /// orphan that is looked for in the background, and another one is minted at once.
 pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &Intent, search: &Search) -> Step {
     let starves = s.wanted && current.is_none_or(|current| s.pressing(current));
-    // Who asked for a rotation meanwhile waits for that, and not for a backoff.
+    // An operator who asked for a rotation meanwhile waits for that, and not for a backoff.
     let asked = s.state.requested.is_some_and(|at| at >= search.since);
     let at_once = asked || starves && s.state.failed_rotations == 0;
     let next = if at_once { s.now } else { s.next_rotation() };
@@ -75,7 +75,7 @@ pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &I
     }
 }
 
-/// How many lost mints may still turn up.
+/// How many mints of unknown outcome may still turn out to have happened.
 fn unresolved(s: &Situation<'_>) -> usize {
     let lost = s.state.orphans.iter().filter(|orphan| match orphan {
         Orphan::UnknownMint { marker, at, .. } => next_look(s, marker, *at).is_some(),
@@ -84,7 +84,7 @@ fn unresolved(s: &Situation<'_>) -> usize {
     lost.count()
 }
 
-/// When it is looked next for the token of a mint that was lost at `since`: soon at first, and once more when it must have
+/// When the orphan of a mint of unknown outcome is searched for next, `since` it became unknown: soon at first, and once more when it must have
 /// turned up. None: it was looked for since then. Polls go on showing it.
 pub(super) fn next_look(s: &Situation<'_>, marker: &Marker, since: Time) -> Option<Time> {
     let settled = later(since, s.abilities.settle);
@@ -146,7 +146,7 @@ pub(super) fn renewal_step(s: &Situation<'_>, current: &Current, action: Action,
     }
 }
 
-/// When the time in which a lost mint may turn up in a listing is over.
+/// When the time is over in which a mint of unknown outcome may still appear in a listing.
 pub(in crate::rotation) fn search_settled(s: &Situation<'_>, search: &Search) -> Time {
     later(search.since, s.abilities.settle)
 }

@@ -19,7 +19,7 @@ const LONGEST_QUIET: Span = Span::hours(6);
 pub struct Memo {
     /// The journal is new, and it was not looked yet whether another installation has the token.
     pub newborn: bool,
-    /// An intent of this process whose request was not sent yet: its outcome is not in doubt.
+    /// An intent of this process whose request was not sent yet: its outcome is known.
     pub fresh: Option<RotationId>,
     /// When the stores were last compared with what was delivered.
     pub inspected: Option<Time>,
@@ -34,9 +34,9 @@ pub struct Memo {
     /// The secret, by generation and revision, that this process got from its provider, has proven, or found where it was
     /// delivered.
     pub trusted: Option<(GenerationNo, u32)>,
-    /// This is about a report: lost mints are not looked for.
+    /// The decision is for a report: no orphan is searched for.
     pub only_tells: bool,
-    /// How often the token of a lost mint was looked for in vain, and when last.
+    /// Per mint of unknown outcome: searches that found nothing, and the last of them.
     pub looks: BTreeMap<Marker, Looks>,
     /// When it was last looked whether an operator brought another secret.
     pub sought: Option<Time>,
@@ -56,7 +56,7 @@ pub struct Memo {
     pub pressed: Option<Time>,
     /// An operator wants it now: the next run asks the provider in spite of its call for patience.
     pub forced: bool,
-    /// When an operator last asked for something that does not wait for the grace of the generation before.
+    /// When an operator last asked for something that does not wait for the grace of the old token.
     pub hurried: Option<Time>,
     /// When the process was started, an inventory was read, or a store's directory was made anew.
     pub resumed: Option<Time>,
@@ -86,7 +86,7 @@ impl Repairs {
     }
 }
 
-/// Looks for the token of a lost mint that found nothing. That is what most of them find, and no failure.
+/// Searches for the orphan of a mint that found nothing. Most find nothing, which is no failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Looks {
     pub count: u32,
@@ -100,7 +100,7 @@ pub struct Looks {
 pub enum Missing {
     /// A generation, in this revision.
     Generation(GenerationNo, u32),
-    /// The token of a mint without an answer.
+    /// The token of a mint of unknown outcome.
     Lost(Marker),
 }
 

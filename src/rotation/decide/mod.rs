@@ -45,7 +45,7 @@ pub fn decide(s: &Situation<'_>) -> Step {
         return Step::Note(Event::OrphanEnded { orphan: over.clone(), revoked: false });
     }
     let step = next_step(s);
-    // What may be left of a lost mint is looked for while there is nothing better to do: it holds up nobody.
+    // The orphan of an unknown mint is searched for when nothing else is to be done: the search holds up nobody.
     let settled = matches!(s.state.phase, Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. });
     match step {
         Step::Rest(_) if settled && !s.memo.only_tells => upkeep::seek(s).unwrap_or(step),

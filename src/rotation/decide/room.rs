@@ -32,7 +32,7 @@ pub(super) fn full_until(s: &Situation<'_>) -> Option<Time> {
     if ends.len() < most {
         return None;
     }
-    // So many have to end before there is room.
+    // How many have to end before there is room.
     ends.sort_by_key(|end| end.unwrap_or(Time::MAX_UTC));
     let last = ends.get(ends.len() - most).copied().flatten();
     Some(last.unwrap_or(Time::MAX_UTC))

@@ -78,7 +78,7 @@ impl Situation<'_> {
         self.waiting(Some(retry)).filter(|_| !self.ended(retry, self.memo.resumed))
     }
 
-    /// Whether the rotation that an operator asked for does not wait for the grace of the generation before.
+    /// Whether the rotation that an operator asked for does not wait for the grace of the old token.
     pub(super) fn hurries(&self) -> bool {
         self.state.requested.is_some_and(|asked| self.memo.hurried.is_some_and(|hurried| hurried >= asked))
     }

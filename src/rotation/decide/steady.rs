@@ -2,7 +2,7 @@
 
 use crate::clock::Time;
 use crate::provider::ProviderClock;
-use crate::rotation::due::{self, Due, Kind, Start};
+use crate::rotation::due::{self, Due, RuleKind, Start};
 use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan};
@@ -38,7 +38,7 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
     if let Some(due) = watching::overdue(s, current, &rules) {
         return Step::Note(Event::ReplacementDue { reason: due.reason.code().to_owned() });
     }
-    let rotations: Vec<_> = rules.iter().filter(|due| due.kind == Kind::Rotation).copied().collect();
+    let rotations: Vec<_> = rules.iter().filter(|due| due.kind == RuleKind::Rotation).copied().collect();
     let rotation = due::deciding(&rotations, s.now).map(|due| (due, rotation(s, current, &due)));
     match rotation {
         Some((due, Begin::Now(_))) if unseen(s, current, &due) => return Step::Act(Action::Look),
@@ -121,11 +121,11 @@ fn rotation(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
 
 /// The renewals that rules ask for, each with its beginning. One that waits for a window holds up none that does not.
 pub(super) fn renewals(s: &Situation<'_>, current: &Current, rules: &[Due]) -> Vec<(Due, Begin)> {
-    let rules = rules.iter().filter(|due| due.kind == Kind::Renewal);
+    let rules = rules.iter().filter(|due| due.kind == RuleKind::Renewal);
     rules.map(|due| (*due, renewal(s, current, due))).collect()
 }
 
-/// Why a renewal begins now, where one does. A wish goes before a rule: it is answered by the renewal that it led to.
+/// Why a renewal begins now, where one does. A request overrides a rule: the renewal that it led to answers it.
 pub(super) fn begun(renewals: &[(Due, Begin)]) -> Option<Reason> {
     let begun = renewals.iter().filter_map(|(due, begin)| match begin {
         Begin::Now(reason) => Some((due, *reason)),

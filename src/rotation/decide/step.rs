@@ -70,9 +70,9 @@ pub enum Action {
     Examine(Failure),
     /// Ask the provider anything, to see its clock.
     Look,
-    /// List the account and look for the token of a lost mint.
+    /// List the account and search for the orphan of an unknown mint.
     Seek(Orphan),
-    /// Revoke the token of a lost mint that turned up, or a generation whose revocation was left for later.
+    /// Revoke an orphan that turned up, or a generation whose revocation was left for later.
     Reap(Orphan, Remote),
 }
 

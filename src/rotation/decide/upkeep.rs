@@ -44,7 +44,7 @@ pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
         }
         let could_be_found = generation.remote.id.is_some() || (marker.is_some() && s.abilities.can.marks);
         let detail = match seen {
-            Some(entry) if entry.dead => Some("the listing says that it is not in force any more"),
+            Some(entry) if entry.dead => Some("the listing says that it is not in effect any more"),
             None if listing.tells_absence() && could_be_found => Some("two listings do not contain it"),
             // It is there again: the count begins anew.
             Some(_) if second_look(s, current).is_some() => Some(""),
@@ -141,7 +141,7 @@ pub(in crate::rotation) fn differs(told: Expiry, known: Expiry) -> bool {
     }
 }
 
-/// A lost mint whose token is listed after all, or a generation whose revocation was left for later.
+/// An orphan that can be revoked now: its token is listed after all, or its revocation was left for later.
 pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step> {
     let ready = s.state.orphans.iter().filter(|orphan| s.waiting(orphan.retry()).is_none());
     ready.into_iter().find_map(|orphan| {
@@ -164,13 +164,13 @@ pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step>
     })
 }
 
-/// The look for the token of a lost mint that is due.
+/// The search for the orphan of an unknown mint, where one is due.
 pub(super) fn seek(s: &Situation<'_>) -> Option<Step> {
     let due = s.state.orphans.iter().find(|orphan| next_seek(s, orphan).is_some_and(|at| at <= s.now))?;
     Some(Step::Act(Action::Seek(due.clone())))
 }
 
-/// When the token of a lost mint is looked for next.
+/// When the orphan of an unknown mint is searched for next.
 fn next_seek(s: &Situation<'_>, orphan: &Orphan) -> Option<Time> {
     let Orphan::UnknownMint { marker, account, at, .. } = orphan else { return None };
     let can_look = s.abilities.can.lists && s.abilities.can.marks && !s.foreign(account);

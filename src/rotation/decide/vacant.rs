@@ -1,4 +1,4 @@
-//! Before the first generation: what begins a token's life.
+//! Before the first generation: how a token's life begins.
 
 use crate::clock::Time;
 use crate::rotation::reason::Reason;

@@ -2,18 +2,18 @@
 
 use crate::clock::{Span, Time};
 use crate::provider::{Expiry, ProviderTime};
-use crate::rotation::due::{self, Due, Kind};
+use crate::rotation::due::{self, Due, RuleKind};
 use crate::rotation::reason::Reason;
 use crate::rotation::state::Current;
 
 use super::{Situation, later};
 
-/// The rules that mean something for a token that nobody can mint: an operator's wish changes nothing about it, and
+/// The rules that mean something for a token that nobody can mint: an operator's request changes nothing about it, and
 /// that its expiry is unknown is no reason to replace it.
 pub(super) fn sensible(s: &Situation<'_>, mut rules: Vec<Due>) -> Vec<Due> {
     if !s.abilities.can.mints {
         let moot = |due: &Due| matches!(due.reason, Reason::Requested | Reason::ExpiryUnknown);
-        rules.retain(|due| due.kind == Kind::Renewal || !moot(due));
+        rules.retain(|due| due.kind == RuleKind::Renewal || !moot(due));
     }
     rules
 }
@@ -23,7 +23,7 @@ pub(super) fn overdue(s: &Situation<'_>, current: &Current, rules: &[Due]) -> Op
     if s.abilities.can.mints {
         return None;
     }
-    let rotations: Vec<_> = rules.iter().filter(|due| due.kind == Kind::Rotation).copied().collect();
+    let rotations: Vec<_> = rules.iter().filter(|due| due.kind == RuleKind::Rotation).copied().collect();
     let due = due::deciding(&rotations, s.now).filter(|due| due.at <= s.now)?;
     (current.replacement.as_deref() != Some(due.reason.code())).then_some(due)
 }

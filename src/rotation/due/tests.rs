@@ -95,7 +95,7 @@ impl Case {
                 }
             }
         };
-        let kind = if due.kind == Kind::Renewal { " (in place)" } else { "" };
+        let kind = if due.kind == RuleKind::Renewal { " (in place)" } else { "" };
         let deadline = due.deadline.map_or(String::new(), |deadline| format!(", deadline {}", hours(deadline)));
         let overridden = if start.overridden { " without its window" } else { "" };
         format!("{}{kind} {}{deadline}, begins {}{overridden}", due.reason.code(), hours(due.at), hours(start.at))

@@ -1,4 +1,4 @@
-//! Makes the type of events, and all that is said of them, of one table.
+//! The macro that makes the type of events, and everything said of them, from one table.
 
 macro_rules! events {
     ($(
@@ -9,7 +9,7 @@ macro_rules! events {
         /// One thing that happened to one token.
         #[allow(missing_docs, reason = "the sentence about an event names its fields where their names do not tell")]
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "event")]
+        #[serde(tag = "event", deny_unknown_fields)]
         pub enum Event {
             $(
                 #[doc = $meaning] #[doc = "."] $(#[$doc])*
@@ -38,8 +38,8 @@ macro_rules! events {
             }
 
             /// Every kind of event, in the order of a life.
-            pub const TABLE: &'static [Entry] =
-                &[$(Entry { name: $name, meaning: $meaning, remedy: $remedy },)*];
+            pub const TABLE: &'static [EventRow] =
+                &[$(EventRow { name: $name, meaning: $meaning, remedy: $remedy },)*];
         }
     };
 }

@@ -1,4 +1,4 @@
-//! What the table of events has columns for.
+//! The columns of the table of events.
 
 use crate::rotation::step::Ended;
 

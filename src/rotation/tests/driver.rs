@@ -14,12 +14,12 @@ use crate::journal::{Commit, CommitError, Fence, Head, Journal, SecretSlot, Sett
 use crate::names::{AccountName, GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::Abilities;
-use crate::rotation::act::operator::{Objection, Offer};
+use crate::rotation::act::operator::{Offer, Rejection};
 use crate::rotation::apply;
 use crate::rotation::decide::{Rest, Step, decide};
 use crate::rotation::effects::Effects as _;
 use crate::rotation::event::Event;
-use crate::rotation::run::{Context, Denied, Held, Line, Machine, restore};
+use crate::rotation::run::{Context, Denied, Held, Line, Machine, Restored, restore};
 use crate::rotation::state::{Generation, Origin, Orphan, Phase, TokenState};
 use crate::secret::{Secret, SecretParts, TOKEN_PART};
 
@@ -302,6 +302,18 @@ impl Sim {
         self.machine.resume(&mut self.held, &policy.name).now_or_never().unwrap();
     }
 
+    /// Goes on from `state`, which another process left.
+    pub fn take_up(&mut self, state: TokenState) {
+        *self.machine.journal.folded.lock().unwrap() = state.clone();
+        self.held = Held::new(Restored { state, head: Head::default() });
+    }
+
+    /// The bodies of all records so far, oldest first.
+    pub fn records(&self) -> Vec<String> {
+        let commits = self.machine.journal.memory.commits(0);
+        commits.into_iter().flat_map(|commit| commit.change.records).map(|record| record.body).collect()
+    }
+
     /// Runs until nothing is to be done now. A process that is stopped is started again.
     pub fn run(&mut self) -> Rest {
         let limit = self.restarts + 100;
@@ -405,12 +417,12 @@ impl Sim {
     }
 
     /// An operator wants a new secret; `compromised`: others have the present one.
-    pub fn request(&mut self, compromised: bool) -> Result<(), Objection> {
+    pub fn request(&mut self, compromised: bool) -> Result<(), Rejection> {
         self.machine.request(&mut self.held, &self.context, compromised)
     }
 
-    /// An operator wants the generation before.
-    pub fn recall(&mut self) -> Result<GenerationNo, Objection> {
+    /// An operator wants the previous token back.
+    pub fn recall(&mut self) -> Result<GenerationNo, Rejection> {
         self.machine.recall(&mut self.held, &self.context)
     }
 

@@ -5,7 +5,7 @@ use crate::inventory::{OnFailure, RenewBefore, TokenPolicy};
 use crate::names::GenerationNo;
 use crate::provider::Abilities;
 use crate::provider::{Expiry, Subject};
-use crate::rotation::act::operator::Objection;
+use crate::rotation::act::operator::Rejection;
 use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Orphan, Phase};
@@ -449,20 +449,20 @@ fn compromised_secrets_have_no_grace() {
 #[test]
 fn what_cannot_be_rolled_back_says_why() {
     let mut sim = Sim::new(served(), abilities());
-    assert_eq!(sim.recall(), Err(Objection::NoneBefore), "nothing exists");
+    assert_eq!(sim.recall(), Err(Rejection::NoneBefore), "nothing exists");
     sim.run_for(Span::hours(3));
-    assert_eq!(sim.recall(), Err(Objection::NoneBefore), "there is only one");
+    assert_eq!(sim.recall(), Err(Rejection::NoneBefore), "there is only one");
     sim.note(Event::Compromised {});
     sim.world.script(|kind, _| if kind == Kind::Revoke { Fate::Later } else { Fate::Fine });
     sim.run();
     assert_eq!(sim.state().phase.name(), "active");
-    assert_eq!(sim.recall(), Err(Objection::Compromised(GenerationNo(1))));
+    assert_eq!(sim.recall(), Err(Rejection::Compromised(GenerationNo(1))));
     sim.world.script(|_, _| Fate::Fine);
     sim.run_for(Span::hours(3));
     sim.note(Event::Requested {});
     sim.run();
     std::sync::Arc::make_mut(&mut sim.context.abilities).can.overlap = false;
-    assert_eq!(sim.recall(), Err(Objection::Ended(GenerationNo(2))));
+    assert_eq!(sim.recall(), Err(Rejection::Ended(GenerationNo(2))));
 }
 
 /// A pair that somebody brought, at a provider that renews and cannot mint; access tokens live for eight hours.
@@ -495,14 +495,14 @@ fn a_pair_that_is_dead_altogether_is_asked_for_and_replaced_by_hand() {
     sim.run();
     let current = sim.state().phase.current().unwrap();
     assert!(current.renewal_spent && current.dead.is_some() && current.replacement.is_some(), "{current:?}");
-    assert!(matches!(sim.request(false), Err(Objection::NotRenewable { .. })));
+    assert!(matches!(sim.request(false), Err(Rejection::NotRenewable { .. })));
     sim.log_in();
     sim.run_for(Span::hours(2));
     check(&sim, "somebody logged in again");
 }
 
 #[test]
-fn a_wish_is_answered_by_one_renewal() {
+fn a_request_is_answered_by_one_renewal() {
     let mut sim = pair();
     sim.run();
     let revision = |sim: &Sim| sim.state().phase.current().unwrap().generation.revision;
@@ -510,7 +510,7 @@ fn a_wish_is_answered_by_one_renewal() {
     assert_eq!(sim.request(false), Ok(()));
     sim.run_for(Span::minutes(10));
     assert_eq!((revision(&sim), sim.state().requested), (before + 1, None));
-    // Its answer is lost: it is not asked for again, and the wish is answered with that.
+    // Its answer is lost: it is not asked for again, and the request is answered with that.
     sim.world.script(|kind, _| if kind == Kind::Renew { Fate::DoneUnknown } else { Fate::Fine });
     assert_eq!(sim.request(true), Ok(()));
     sim.run_for(Span::minutes(10));
@@ -529,7 +529,7 @@ fn what_others_had_is_over_with_a_renewal_that_ends_it() {
     assert_eq!((current.generation.compromised, sim.state().requested), (None, None));
     let abilities = std::sync::Arc::make_mut(&mut sim.context.abilities);
     abilities.can.renewal_overlaps = true;
-    assert!(matches!(sim.request(true), Err(Objection::WorksOn(_))));
+    assert!(matches!(sim.request(true), Err(Rejection::WorksOn(_))));
     assert_eq!(sim.request(false), Ok(()));
 }
 

@@ -30,7 +30,7 @@ enum Happening {
     Compromise,
     /// An operator brings a secret.
     Adopt,
-    /// An operator wants the generation before.
+    /// An operator wants the previous token back.
     Recall,
     Restart,
     /// A store is added, or taken away again.
@@ -251,7 +251,7 @@ fn story(service: Service, rollback: bool, happenings: &[Happening], faults: Vec
     come_back(&mut sim, service, rollback);
     sim.policy().paused = false;
     if only_renews {
-        // Nobody else can help where a renewal was lost.
+        // Nobody else can help after a renewal of unknown outcome.
         sim.log_in();
         sim.run_for(Span::days(1));
         let _ = sim.request(false);

@@ -1,14 +1,17 @@
 //! What the journal holds as JSON: of every event, every phase and every failure code. It is read by every later version.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::journal::{Head, Stored};
 use crate::outcome::FailureCode;
 use crate::rotation::event::Event;
-use crate::rotation::run::{RestoreError, restore};
-use crate::rotation::state::{Phase, TokenState, VERSION};
+use crate::rotation::run::{Line, RestoreError, restore};
+use crate::rotation::state::{Origin, Phase, TokenState, VERSION};
 
 use super::samples;
 
@@ -65,8 +68,7 @@ fn what_a_newer_version_wrote_is_not_guessed_at() {
     let records = Stored { newest: crate::journal::record::VERSION + 1, ..stored(|_| {}) };
     assert!(matches!(restore(&records), Err(RestoreError::Newer { .. })));
     let nested = stored(|state| {
-        state["phase"] = serde_json::to_value(&samples::phases()[1]).unwrap();
-        state["phase"]["current"]["unheard-of"] = json!(true);
+        state["phase"]["unheard-of"] = json!(true);
     });
     assert!(matches!(restore(&nested), Err(RestoreError::Unreadable(_))));
 }
@@ -75,6 +77,66 @@ fn what_a_newer_version_wrote_is_not_guessed_at() {
 fn what_the_same_version_added_is_kept() {
     let state = restore(&stored(|state| state["unheard-of"] = json!({ "a": 1 }))).unwrap().state;
     assert_eq!(serde_json::to_value(&state).unwrap()["unheard-of"], json!({ "a": 1 }));
+}
+
+/// Puts a field that this release does not know into every table of `value`, one at a time.
+fn strangers(value: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut within = |key: &dyn Fn(&mut Value) -> &mut Value, inner: &Value| {
+        for stranger in strangers(inner) {
+            let mut whole = value.clone();
+            *key(&mut whole) = stranger;
+            found.push(whole);
+        }
+    };
+    match value {
+        Value::Object(table) => {
+            table.iter().for_each(|(key, inner)| within(&|whole| &mut whole[key.as_str()], inner));
+            let mut whole = value.clone();
+            whole["unheard-of"] = json!(true);
+            found.push(whole);
+        }
+        Value::Array(list) => list.iter().enumerate().for_each(|(at, inner)| within(&|whole| &mut whole[at], inner)),
+        _ => {}
+    }
+    found
+}
+
+/// Refused, or kept; what a failure says is for people, and reports of other releases have it as well.
+fn check_strangers<T: DeserializeOwned + Serialize>(whole: &Value) {
+    for stranger in strangers(whole) {
+        let Ok(read) = serde_json::from_value::<T>(stranger.clone()) else { continue };
+        let mut written = serde_json::to_value(read).unwrap();
+        let mut expected = stranger.clone();
+        for value in [&mut written, &mut expected] {
+            without_failures(value);
+        }
+        assert_eq!(written, expected, "a field is overlooked");
+    }
+}
+
+fn without_failures(value: &mut Value) {
+    match value {
+        Value::Object(table) if table.contains_key("code") && table.contains_key("detail") => table.clear(),
+        Value::Object(table) => table.values_mut().for_each(without_failures),
+        Value::Array(list) => list.iter_mut().for_each(without_failures),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_field_of_a_newer_release_is_overlooked() {
+    for event in samples::events() {
+        check_strangers::<Line<'_>>(
+            &serde_json::to_value(Line { at: samples::time(), event: Cow::Owned(event) }).unwrap(),
+        );
+    }
+    let origins = [Origin::Minted, Origin::Adopted];
+    origins.iter().for_each(|origin| check_strangers::<Origin>(&serde_json::to_value(origin).unwrap()));
+    for phase in samples::phases() {
+        let state = TokenState { phase, orphans: samples::orphans(), ..TokenState::default() };
+        check_strangers::<TokenState>(&serde_json::to_value(state).unwrap());
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Effects on the simulated world, each of which may fail, be in doubt, or never come back.
+//! Effects on the simulated world, each of which may fail, have an unknown outcome, or never come back.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The way of a log line to standard error.
+//! The queue of log lines on their way to standard error.
 //!
 //! Law: logging never blocks. A line goes into a bounded queue, and one thread writes to standard error, which may be a
 //! pipe that nobody reads. Where the queue is full, lines are dropped; how many, one line and a metric tell.
@@ -124,12 +124,12 @@ impl Queue {
 
 /// Where the subscriber writes one line, whole.
 #[derive(Debug)]
-pub(super) struct Entry<'a> {
+pub(super) struct QueuedLine<'a> {
     queue: &'a Queue,
     room: usize,
 }
 
-impl Write for Entry<'_> {
+impl Write for QueuedLine<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.queue.put(line, self.room);
         Ok(line.len())
@@ -141,15 +141,15 @@ impl Write for Entry<'_> {
 }
 
 impl<'a> MakeWriter<'a> for Queue {
-    type Writer = Entry<'a>;
+    type Writer = QueuedLine<'a>;
 
-    fn make_writer(&'a self) -> Entry<'a> {
-        Entry { queue: self, room: ROOM_FOR_DETAILS }
+    fn make_writer(&'a self) -> QueuedLine<'a> {
+        QueuedLine { queue: self, room: ROOM_FOR_DETAILS }
     }
 
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Entry<'a> {
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> QueuedLine<'a> {
         let room = if *metadata.level() <= Level::WARN { ROOM } else { ROOM_FOR_DETAILS };
-        Entry { queue: self, room }
+        QueuedLine { queue: self, room }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What follows from what the providers cannot do, and from how the machine is set up.
+//! Advice about what the providers cannot do, and about the setup of the machine.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(super) fn advice(inventory: &Inventory, key: Option<&KeySource>, facts: &Fac
         advice.push(Advice {
             about: "daemon".to_owned(),
             message: format!(
-                "the key that seals secrets is kept beside them: anyone who can read {} can read the secrets",
+                "the encryption key is stored next to the journal: anyone who can read {} can read the secrets",
                 inventory.daemon.state_dir.display()
             ),
             help: format!(
@@ -63,8 +63,10 @@ fn of_account(account: &AccountPolicy, tokens: &[&TokenName]) -> Vec<Advice> {
     if !can.lists || !can.marks {
         let what = if can.lists { "does not show markers in listings" } else { "cannot list tokens" };
         say(
-            format!("{provider} {what}: a mint whose answer is lost cannot be found and revoked ({tokens})"),
-            "keep `lifetime` short, so that what is lost ends soon".to_owned(),
+            format!(
+                "{provider} {what}: if a create request times out, patrold cannot tell whether a token was created ({tokens})"
+            ),
+            "keep `lifetime` short, so that an orphan ends soon".to_owned(),
         );
     }
     if !can.revokes {

@@ -1,11 +1,11 @@
-//! Every metric there is. `docs/metrics.md` has the same list, and a test compares the two.
+//! The list of all metrics. `docs/metrics.md` has the same list, and a test compares the two.
 
-use super::text::{Kind, Metric};
+use super::text::{Metric, MetricKind};
 
 macro_rules! metrics {
     ($($const:ident = $kind:ident $name:literal [$($label:literal),*], $help:literal;)*) => {
         $(pub(super) static $const: Metric =
-            Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+            Metric { name: $name, kind: MetricKind::$kind, labels: &[$($label),*], help: $help };)*
 
         /// Every metric, in the order in which they are served.
         pub static METRICS: &[&Metric] = &[$(&$const),*];
@@ -19,18 +19,18 @@ metrics! {
         "When the scheduler last looked for something to do; it is asked for a sign of life at every scrape";
     JOURNAL_WRITABLE = Gauge "patrold_journal_writable" [], "1 while the journal can be written, else 0";
     RELOAD_SUCCESSFUL = Gauge "patrold_inventory_reload_successful" [],
-        "1 while the inventory on disk is in force, 0 while it is invalid and the one before stays";
+        "1 while the inventory on disk is in effect, 0 while it is invalid and the one before stays";
     RELOAD_TIME = Gauge "patrold_inventory_reload_timestamp_seconds" [],
         "When the inventory was last read, at the start or by a reload";
     RELOAD_SUCCESS_TIME = Gauge "patrold_inventory_reload_success_timestamp_seconds" [],
-        "When the inventory in force was taken into force";
+        "When the inventory in effect was applied";
 
     TOKENS = Gauge "patrold_tokens" ["state"], "Tokens by state";
     TOKEN_INFO = Gauge "patrold_token_info" ["token", "account", "provider"],
         "Always 1; joins a token with its account and provider";
     TOKEN_STATE = Gauge "patrold_token_state" ["token", "state"], "1 for the state that the token is in, 0 for the others";
     TOKEN_EXPIRY = Gauge "patrold_token_expiry_timestamp_seconds" ["token"],
-        "When the secret that consumers use expires; absent where it never does or nobody knows";
+        "When the secret that consumers use expires; absent where it never does or its expiry is unknown";
     TOKEN_DUE = Gauge "patrold_token_due_timestamp_seconds" ["token"],
         "When the rule that decides makes the token due; absent where none does";
     TOKEN_NEXT = Gauge "patrold_token_next_attempt_timestamp_seconds" ["token"],

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes: the status as numbers. Rendered from values; nothing is registered anywhere.
+//! The status as numbers, for Prometheus. Rendered from values; nothing is registered anywhere.
 //!
 //! The conventions: one prefix; times as Unix seconds, never as "seconds left"; labels hold names from the inventory and
 //! words of closed sets, never an id, a marker or an error.
@@ -16,7 +16,7 @@ use crate::rotation::steps::Steps;
 use crate::report::status::{AccountCondition, AccountStatus, Condition, OwedKind, Status, TokenStatus};
 
 pub use list::METRICS;
-pub use text::{Kind, Metric};
+pub use text::{Metric, MetricKind};
 
 use text::Text;
 
@@ -27,7 +27,7 @@ pub struct Measures {
     pub heartbeat: Time,
     /// When the inventory was last read.
     pub read: Time,
-    /// When the inventory in force was taken into force.
+    /// When the inventory in effect was applied.
     pub in_force_since: Time,
     pub steps: Steps,
     pub traffic: BTreeMap<AccountName, Traffic>,

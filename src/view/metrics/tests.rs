@@ -29,7 +29,11 @@ fn names_follow_the_conventions() {
     let mut names = BTreeSet::new();
     for Metric { name, kind, labels, help } in METRICS {
         assert!(name.starts_with("patrold_") && names.insert(name), "{name}: prefix, and once");
-        assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}: counters and nothing else are totals");
+        assert_eq!(
+            name.ends_with("_total"),
+            *kind == MetricKind::Counter,
+            "{name}: counters and nothing else are totals"
+        );
         assert!(!help.ends_with('.') && !help.contains(['\\', '\n', '|']), "{name}: {help}");
         assert!(!labels.contains(&"le"), "{name}: histograms have that label anyway");
     }

@@ -8,13 +8,13 @@ use crate::clock::Time;
 
 /// What a family measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     Gauge,
     Counter,
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The word that the format has for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: MetricKind,
     pub labels: &'static [&'static str],
     /// One sentence without a full stop.
     pub help: &'static str,
@@ -136,9 +136,10 @@ mod tests {
 
     #[test]
     fn samples_look_as_the_format_wants_them() {
-        static PLAIN: Metric = Metric { name: "a_b", kind: Kind::Gauge, labels: &[], help: "Plain" };
-        static LABELLED: Metric = Metric { name: "c", kind: Kind::Counter, labels: &["x", "y"], help: "Labelled" };
-        static TIMES: Metric = Metric { name: "d", kind: Kind::Histogram, labels: &["x"], help: "Times" };
+        static PLAIN: Metric = Metric { name: "a_b", kind: MetricKind::Gauge, labels: &[], help: "Plain" };
+        static LABELLED: Metric =
+            Metric { name: "c", kind: MetricKind::Counter, labels: &["x", "y"], help: "Labelled" };
+        static TIMES: Metric = Metric { name: "d", kind: MetricKind::Histogram, labels: &["x"], help: "Times" };
         let mut text = Text::default();
         text.family(&PLAIN).time(&[], Time::from_timestamp_millis(1_500));
         let mut family = text.family(&LABELLED);

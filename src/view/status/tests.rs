@@ -139,7 +139,7 @@ fn failure() -> Failure {
 
 fn asleep(policy: &TokenPolicy, state: &TokenState, now: Time) -> TokenStatus {
     let abilities = Abilities::of(&policy.account.provider);
-    let progress = Progress::Asleep(&abilities);
+    let activity = Activity::Asleep(&abilities);
     token(
         &Subject {
             name: &policy.name,
@@ -148,7 +148,7 @@ fn asleep(policy: &TokenPolicy, state: &TokenState, now: Time) -> TokenStatus {
             state,
             clock: ProviderClock::Silent,
             proof: None,
-            progress,
+            activity,
         },
         now,
     )
@@ -375,7 +375,7 @@ fn what_is_the_matter_stands_above_the_table() {
 patrold 0.1.0, process 7, up 3d: 1 down
 ! the journal in /s cannot be written: cannot connect to the provider: nobody there
 ! token ci is down: cannot connect to the provider: nobody there{help}
-! the inventory on disk is invalid, the one before it stays in force (2m ago):
+! the inventory on disk is invalid, the one before it stays in use (2m ago):
 !   p.toml:1:1: not TOML
 ! account a is degraded for 1d: cannot connect to the provider: nobody there{help}
 ! account a: the provider asked for patience, for another 3m

@@ -9,7 +9,7 @@ use crate::provider::{Expiry, ProviderClock, Remote};
 use crate::report::outlook::NextAction;
 use crate::report::status::{Condition, Status, TokenStatus};
 use crate::rotation::TokenState;
-use crate::rotation::due::{self, Kind, Means};
+use crate::rotation::due::{self, Means, RuleKind};
 use crate::rotation::reckoning::Reckoning;
 use crate::rotation::state::{Current, Delivery, Generation};
 use crate::text::words;
@@ -164,7 +164,7 @@ fn follow(lane: &mut Lane, policy: &TokenPolicy, current: Option<&Current>, firs
         (next.dead, next.secret_lost, next.renewal_spent) = (None, false, false);
         let rules =
             due::rules(policy, &TokenState::default(), &next, Means::Rotation, &reckoning(Some(policy), &next, at));
-        let Some(due) = due::deciding(&rules, at).filter(|due| due.kind == Kind::Rotation && due.at > at) else {
+        let Some(due) = due::deciding(&rules, at).filter(|due| due.kind == RuleKind::Rotation && due.at > at) else {
             return;
         };
         let start = due::start(policy, &due, at);

@@ -157,7 +157,7 @@ fn a_command_that_asks_the_daemon_needs_no_valid_inventory() {
         let reload = world.run(&["reload"]);
         let errors = String::from_utf8_lossy(&reload.stderr);
         assert_eq!(reload.status.code(), Some(2), "{sentence}: {errors}");
-        assert!(errors.contains("the one before stays in force"), "{sentence}: {errors}");
+        assert!(errors.contains("the one before stays in use"), "{sentence}: {errors}");
     }
     std::fs::remove_file(world.config()).unwrap();
     let status = world.run(&["status"]);

@@ -23,5 +23,6 @@ mod secrets;
 mod stores;
 mod trust;
 mod waiting;
+mod watchdog;
 mod watching;
 pub(crate) mod world;

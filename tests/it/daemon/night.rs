@@ -203,7 +203,7 @@ async fn a_broken_inventory_is_told_with_its_place() {
     world.write(&[parts[0].clone(), parts[1].replace("rotate-every", "rotate-evry")]);
     daemon.until_reload("it was refused", |reload| !reload.problems.is_empty()).await;
     let seen = Seen::look(&daemon, "ci");
-    assert_eq!(seen.condition, Condition::Fine, "the last valid inventory is in force");
+    assert_eq!(seen.condition, Condition::Fine, "the last valid inventory is in effect");
     for text in [&seen.overview, &seen.ready] {
         assert!(text.contains("the inventory on disk is invalid") && text.contains("did you mean"), "{text}");
     }

@@ -47,7 +47,7 @@ async fn an_invalid_inventory_changes_nothing_and_is_told_of_with_its_place() {
     let place = format!("{}:{line}:1", world.config().display());
     assert!(reload.problems[0].contains(&place), "{:?} does not name {place}", reload.problems);
     assert!(reload.changes.is_empty());
-    assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)), "the one before stays in force");
+    assert_eq!(daemon.rotate("ci").await, Answer::Rotated(GenerationNo(2)), "the one before stays in use");
     fs::write(world.config(), valid).unwrap();
     daemon.until_reload("it is valid again", |reload| reload.problems.is_empty()).await;
 }

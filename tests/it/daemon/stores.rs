@@ -52,7 +52,7 @@ async fn a_store_that_fails_after_the_mint_gets_the_secret_later_and_no_second_m
         .await;
     assert!(view.state.last_failure.as_ref().unwrap().failure.detail.contains("late"), "{view:#?}");
     assert_ne!(world.stored("ci"), old, "the other store is not held up");
-    assert!(world.is_live(&old), "the old secret stays in force");
+    assert!(world.is_live(&old), "the old secret stays in use");
     fs::remove_file(world.path("late")).unwrap();
     fs::rename(world.path("away"), world.path("late")).unwrap();
     daemon.steady("ci", 2).await;
