@@ -61,6 +61,15 @@ impl HttpClient {
 
     /// Sends `request` once.
     pub async fn send(&self, request: Request) -> Exchange {
+        #[cfg(test)]
+        if let Some(network) = stand_in::NETWORK.with_borrow(Clone::clone) {
+            let limit = self.timeouts.connect.saturating_add(self.timeouts.headers);
+            let nothing = |code| Exchange::Unknown(Failure::new(code, "the simulation says so"));
+            return match tokio::time::timeout(limit, network(request)).await {
+                Ok(answer) => answer.map_or_else(|| nothing(FailureCode::Reset), Exchange::Answered),
+                Err(_) => nothing(FailureCode::Timeout),
+            };
+        }
         let client = match &self.client {
             Ok(client) => client,
             Err(failure) => return Exchange::NotSent(failure.clone()),
@@ -195,6 +204,24 @@ fn is_tls(error: &reqwest::Error) -> bool {
         };
     }
     false
+}
+
+/// In place of the network, for simulations of a whole daemon on one thread.
+#[cfg(test)]
+pub(crate) mod stand_in {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    use futures_util::future::BoxFuture;
+
+    use crate::provider::{Request, Response};
+
+    /// Answers a request. None: it may have arrived, and no answer comes back.
+    pub(crate) type Network = Arc<dyn Fn(Request) -> BoxFuture<'static, Option<Response>> + Send + Sync>;
+
+    thread_local! {
+        pub(crate) static NETWORK: RefCell<Option<Network>> = const { RefCell::new(None) };
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     pub(super) async fn begin(&self, held: &mut Held, context: &Context, reason: Reason) {
         let policy = &context.policy;
-        if reason != Reason::Requested
+        // Who asks for a rotation may be answered by a rule that is older than the request.
+        if held.state.requested.is_none()
             && let Some((failure, next)) = self.living_store(held, context).await
         {
             return self.note(held, context, Event::Postponed { failure, next });
