@@ -76,14 +76,11 @@ pub(super) enum Off {
     ProofOfLife,
     /// Nobody can see that two tokens are one.
     Kinship,
-    /// Waits are as short as can be.
-    Backoff,
 }
 
 impl Off {
     /// Those that random histories miss.
-    pub const MISSED: [Self; 6] =
-        [Self::Stores, Self::Hooks, Self::ProofOfEnd, Self::ProofOfLife, Self::Kinship, Self::Backoff];
+    pub const MISSED: [Self; 5] = [Self::Stores, Self::Hooks, Self::ProofOfEnd, Self::ProofOfLife, Self::Kinship];
 }
 
 /// Decides over the fate of the next effect; the number counts effects of its kind from 1.
@@ -427,7 +424,7 @@ impl Effects for Arc<World> {
     }
 
     fn draw(&self) -> f64 {
-        if self.is_off(Off::Backoff) { 0.0 } else { 0.5 }
+        0.5
     }
 
     fn set_credential(&self, _token: &TokenName, _secret: &SecretParts) {}
