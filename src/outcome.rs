@@ -150,8 +150,21 @@ macro_rules! failure_codes {
 
             /// Whether it says nothing of the request, but that the provider cannot serve it now: what its next success ends.
             pub fn is_outage(self) -> bool {
-                use FailureCode::{Connect, RateLimited, Reset, ServerError, Timeout, Tls};
-                matches!(self, Connect | Tls | Timeout | Reset | RateLimited | ServerError)
+                use FailureCode::{CertificateExpired, Proxy, RateLimited, Reset, Resolve, ServerError, Timeout, Tls};
+                let passing = matches!(self, Timeout | Reset | RateLimited | ServerError | Tls | CertificateExpired);
+                passing || matches!(self, Self::Connect | Resolve | Proxy)
+            }
+
+            /// Whether it says that no connection stood, so that nothing was sent: any answer at all takes it away.
+            pub fn is_unreachable(self) -> bool {
+                matches!(self, Self::Connect | Self::Resolve | Self::Proxy) || self.is_of_tls()
+            }
+
+            /// Whether it says that no secure connection stood: the same certificates on both sides meet the same refusal.
+            pub fn is_of_tls(self) -> bool {
+                use FailureCode::{CaFile, CertificateExpired, CertificateName, ClientCertificate, NotTls, Tls};
+                matches!(self, Tls | CaFile | CertificateExpired | CertificateName | ClientCertificate | NotTls)
+                    || matches!(self, Self::UnknownIssuer)
             }
 
             /// The kind of failure with this code.
@@ -174,7 +187,28 @@ failure_codes! {
     /// No connection: nothing was sent.
     Connect = "connect", "cannot connect to the provider",
         "check that the account's url is right and reachable from here; patrold goes on trying";
-    /// The provider's certificate was not accepted: nothing was sent.
+    /// No address for the name: nothing was sent.
+    Resolve = "resolve", "the provider's name cannot be looked up",
+        "check the host in `url` of the account, and the name servers of this machine (`getent hosts NAME`); patrold goes on trying";
+    /// The proxy, or no way through it: nothing was sent.
+    Proxy = "proxy", "there is no way through the proxy",
+        "check the proxy's address, user name and password, and whether it permits this host: `proxy` of the account, or HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the service";
+    /// The provider's certificate is signed by nobody who is trusted: nothing was sent.
+    UnknownIssuer = "unknown-issuer", "the provider's certificate is signed by nobody who is trusted here",
+        "name the authority in `ca-file` of the account if it is one of yours; a server that leaves out its intermediate certificates has to send them; a proxy that intercepts TLS signs by its own authority";
+    /// The provider's certificate is not valid at this time: nothing was sent.
+    CertificateExpired = "certificate-expired", "the provider's certificate is not valid now",
+        "have the server's certificate replaced, and check the clock of this machine";
+    /// The provider's certificate is for other names: nothing was sent.
+    CertificateName = "certificate-name", "the provider's certificate is for another name",
+        "write a name of the certificate into `url` of the account";
+    /// The provider demands a client certificate, or does not accept ours: nothing was processed.
+    ClientCertificate = "client-certificate", "the provider wants another client certificate",
+        "give the account a client certificate that the provider accepts: `tls = { client-certificate, client-key }`";
+    /// Something else than TLS answers: nothing was sent.
+    NotTls = "not-tls", "the server does not speak TLS at this port",
+        "check scheme and port in `url` of the account: `https` belongs to another port, or something in between answers in plain text";
+    /// TLS failed otherwise: nothing was sent.
     Tls = "tls", "no secure connection to the provider",
         "check the server's certificate, and `tls` of the account: ca-file names certificate authorities of your own, or the server's own certificate";
     /// Trust roots cannot be used: nothing was sent.
@@ -287,6 +321,13 @@ impl FailureCode {
         use FailureCode as Code;
         match self {
             Code::Connect
+            | Code::Resolve
+            | Code::Proxy
+            | Code::UnknownIssuer
+            | Code::CertificateExpired
+            | Code::CertificateName
+            | Code::ClientCertificate
+            | Code::NotTls
             | Code::Tls
             | Code::CaFile
             | Code::Timeout

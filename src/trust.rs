@@ -13,19 +13,25 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use ring::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest::{Context, SHA256, digest};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+    WantsVerifier,
 };
+use zeroize::Zeroizing;
 
 use crate::files::{self, LARGEST_CERTIFICATES, ReadError};
+use crate::outcome::one_line;
 
 /// Names a file of the roots to use instead of the system's; OpenSSL's variable.
 const FILE_VARIABLE: &str = "SSL_CERT_FILE";
@@ -33,13 +39,74 @@ const FILE_VARIABLE: &str = "SSL_CERT_FILE";
 /// Names directories of them, separated by colons.
 const DIRECTORY_VARIABLE: &str = "SSL_CERT_DIR";
 
-/// Where trust roots come from.
+/// `tls` of an account: how both sides of a connection prove themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TlsPolicy {
+    /// Trust roots in PEM. None: `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set, else what the operating system
+    /// keeps.
+    pub ca_file: Option<PathBuf>,
+    /// The system's roots are trusted beside those of the file.
+    pub system_roots: bool,
+    /// What this side proves itself with, where a server asks.
+    pub client: Option<ClientCertificate>,
+    /// Keys that the server may have; empty: any that a root vouches for. A server with one of these keys is trusted for
+    /// the names in its certificate, whoever signed it.
+    pub pins: Vec<Pin>,
+    /// Only TLS 1.3 will do.
+    pub only_1_3: bool,
+}
+
+/// The files of a client certificate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RootSource {
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set, else what the operating system keeps.
-    System,
-    /// `ca-file` of an account.
-    File(PathBuf),
+pub struct ClientCertificate {
+    /// In PEM, its own chain below it.
+    pub certificate: PathBuf,
+    /// In PEM, not encrypted.
+    pub key: PathBuf,
+}
+
+/// SHA-256 of a server's public key, as a `SubjectPublicKeyInfo` in DER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pin([u8; 32]);
+
+impl Pin {
+    /// `sha256//` and base64, as curl and RFC 7469 write it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const FORM: &str = "is not \"sha256//\" and the base64 of a SHA-256";
+        let encoded = text.strip_prefix("sha256//").ok_or(FORM)?;
+        let bytes = STANDARD.decode(encoded).map_err(|_| FORM)?;
+        Ok(Self(bytes.try_into().map_err(|_| FORM)?))
+    }
+
+    /// Of a server's certificate.
+    fn of(certificate: &CertificateDer<'_>) -> Result<Self, rustls::Error> {
+        let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, &key).as_ref());
+        Ok(Self(hash))
+    }
+}
+
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "sha256//{}", STANDARD.encode(self.0))
+    }
+}
+
+impl TlsPolicy {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let client = self.client.iter().flat_map(|client| [&client.certificate, &client.key]);
+        self.ca_file.iter().chain(client).map(PathBuf::as_path)
+    }
+
+    /// Where its trust roots come from, in words.
+    pub fn place(&self) -> String {
+        match &self.ca_file {
+            Some(path) => path.display().to_string(),
+            None => "the system".to_owned(),
+        }
+    }
 }
 
 /// Trust roots cannot be used.
@@ -75,12 +142,17 @@ impl std::fmt::Debug for TrustRoots {
 }
 
 impl TrustRoots {
-    /// Reads the roots. Blocks, for a bounded time.
-    pub fn read(source: &RootSource) -> Result<Self, TrustError> {
-        match source {
-            RootSource::File(path) => of_file(path, path.display().to_string()),
-            RootSource::System => of_system(|name| std::env::var_os(name).filter(|value| !value.is_empty())),
-        }
+    /// Reads the files that `policy` names. Blocks, for a bounded time.
+    pub fn read(policy: &TlsPolicy) -> Result<Self, TrustError> {
+        let system = || of_system(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
+        let found = match &policy.ca_file {
+            None => system()?,
+            Some(path) => {
+                let own = of_file(path, path.display().to_string())?;
+                if policy.system_roots { own.beside(system()?) } else { own }
+            }
+        };
+        Self::new(found, policy)
     }
 
     /// For clients that believe what these roots vouch for.
@@ -93,45 +165,86 @@ impl TrustRoots {
         self.compiled_in
     }
 
-    fn new(roots: RootCertStore, pinned: Vec<CertificateDer<'static>>) -> Option<Self> {
+    fn new(found: Found, policy: &TlsPolicy) -> Result<Self, TrustError> {
+        let Found { roots, certificates, compiled_in } = found;
         let mut hash = Context::new(&SHA256);
+        // Each with its length: nothing can be moved from one to the next.
+        let mut count = |part: &[u8]| {
+            hash.update(&part.len().to_be_bytes());
+            hash.update(part);
+        };
         for root in &roots.roots {
-            // Each with its length: nothing can be moved from one to the next.
-            for part in [&root.subject[..], &root.subject_public_key_info[..]] {
-                hash.update(&part.len().to_be_bytes());
-                hash.update(part);
+            count(&root.subject);
+            count(&root.subject_public_key_info);
+        }
+        certificates.iter().for_each(|certificate| count(certificate));
+        policy.pins.iter().for_each(|pin| count(&pin.0));
+        count(&[u8::from(policy.only_1_3)]);
+        let pins = policy.pins.clone();
+        let verifier = Verifier::new(roots, certificates, pins).ok_or_else(|| no_certificate(policy.place()))?;
+        // "Dangerous" is what rustls calls every verifier that is not its own; this one asks rustls's.
+        let builder = builder(policy.only_1_3).dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &policy.client {
+            None => builder.with_no_client_auth(),
+            Some(ClientCertificate { certificate, key }) => {
+                let (what, key_what) = (certificate.display().to_string(), key.display().to_string());
+                let chain = self::certificates(certificate, &what)?;
+                let pem =
+                    files::read(key, LARGEST_CERTIFICATES).map_err(|error| unreadable(key_what.clone(), &error))?;
+                let pem = Zeroizing::new(pem);
+                let unusable = |what: String, reason: String| TrustError {
+                    what,
+                    reason,
+                    remedy: "name a client certificate in PEM and its key, which is not encrypted",
+                };
+                let private = PrivateKeyDer::from_pem_slice(&pem)
+                    .map_err(|error| unusable(key_what, format!("holds no private key that can be used: {error}")))?;
+                chain.iter().for_each(|certificate| count(certificate));
+                count(private.secret_der());
+                builder
+                    .with_client_auth_cert(chain, private)
+                    .map_err(|error| unusable(what, format!("and its key cannot be used together: {error}")))?
             }
-        }
-        for certificate in &pinned {
-            hash.update(certificate);
-        }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut digest = [0; 32];
         digest.copy_from_slice(hash.finish().as_ref());
-        let config = configure(Verifier::new(roots, pinned)?);
-        Some(Self { config, digest, compiled_in: false })
+        Ok(Self { config, digest, compiled_in })
+    }
+}
+
+/// Certificates that were found, before anything is made of them.
+#[derive(Debug)]
+struct Found {
+    roots: RootCertStore,
+    /// Those that are trusted as they are.
+    certificates: Vec<CertificateDer<'static>>,
+    compiled_in: bool,
+}
+
+impl Found {
+    /// Both.
+    fn beside(mut self, other: Self) -> Self {
+        self.roots.extend(other.roots.roots);
+        self.certificates.extend(other.certificates);
+        Self { compiled_in: self.compiled_in || other.compiled_in, ..self }
     }
 }
 
 /// For connections without TLS: believes nobody, and loads nothing.
 pub fn nobody() -> ClientConfig {
     static NOBODY: OnceLock<ClientConfig> = OnceLock::new();
-    NOBODY.get_or_init(|| builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()).clone()
+    NOBODY.get_or_init(|| builder(false).with_root_certificates(RootCertStore::empty()).with_no_client_auth()).clone()
 }
 
-fn configure(verifier: Verifier) -> ClientConfig {
-    let verifier = Arc::new(verifier);
-    // "Dangerous" is what rustls calls every verifier that is not its own; this one asks rustls's.
-    builder().dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-}
-
-fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+fn builder(only_1_3: bool) -> ConfigBuilder<ClientConfig, WantsVerifier> {
     let builder = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions();
-    builder.expect("ring has cipher suites for every default protocol version")
+    let versions: &[_] = if only_1_3 { &[&TLS13] } else { &[&TLS13, &TLS12] };
+    builder.with_protocol_versions(versions).expect("ring has cipher suites for both versions")
 }
 
 /// The roots of a file, each of which is a pin, too.
-fn of_file(path: &Path, what: String) -> Result<TrustRoots, TrustError> {
+fn of_file(path: &Path, what: String) -> Result<Found, TrustError> {
     let certificates = certificates(path, &what)?;
     let mut roots = RootCertStore::empty();
     for (index, certificate) in certificates.iter().enumerate() {
@@ -144,11 +257,11 @@ fn of_file(path: &Path, what: String) -> Result<TrustRoots, TrustError> {
             });
         }
     }
-    TrustRoots::new(roots, certificates).ok_or_else(|| no_certificate(what))
+    Ok(Found { roots, certificates, compiled_in: false })
 }
 
 /// What the environment names, else what the system keeps, else what is compiled in.
-fn of_system(env: impl Fn(&str) -> Option<OsString>) -> Result<TrustRoots, TrustError> {
+fn of_system(env: impl Fn(&str) -> Option<OsString>) -> Result<Found, TrustError> {
     let (file, directories) = (env(FILE_VARIABLE), env(DIRECTORY_VARIABLE));
     let mut roots = RootCertStore::empty();
     if file.is_some() || directories.is_some() {
@@ -164,7 +277,10 @@ fn of_system(env: impl Fn(&str) -> Option<OsString>) -> Result<TrustRoots, Trust
             roots.add_parsable_certificates(of_directory(&directory, &what)?);
         }
         let what = format!("what {FILE_VARIABLE} and {DIRECTORY_VARIABLE} name");
-        return TrustRoots::new(roots, Vec::new()).ok_or_else(|| no_certificate(what));
+        if roots.is_empty() {
+            return Err(no_certificate(what));
+        }
+        return Ok(Found { roots, certificates: Vec::new(), compiled_in: false });
     }
     let found = files::within(Path::new("/etc/ssl/certs"), |_| Ok(rustls_native_certs::load_native_certs()));
     let found = found.map_err(|error| unreadable("the directory of the system's trust roots".to_owned(), &error))?;
@@ -181,8 +297,7 @@ fn of_system(env: impl Fn(&str) -> Option<OsString>) -> Result<TrustRoots, Trust
     if compiled_in {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    let read = TrustRoots::new(roots, Vec::new()).ok_or_else(|| no_certificate("this program".to_owned()))?;
-    Ok(TrustRoots { compiled_in, ..read })
+    Ok(Found { roots, certificates: Vec::new(), compiled_in })
 }
 
 /// Every certificate of the files in `directory`. One file often has several names there.
@@ -222,20 +337,52 @@ fn no_certificate(what: String) -> TrustError {
     }
 }
 
-/// Believes what authorities vouch for, and pinned certificates of servers.
+/// Believes what authorities vouch for, and pinned certificates and keys of servers.
 #[derive(Debug)]
 struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
     pinned: Vec<CertificateDer<'static>>,
+    pins: Vec<Pin>,
+}
+
+/// Why nobody vouches for a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Untrusted {
+    /// Its issuer is no root, and no certificate that it sent leads to one.
+    #[error("its certificate is signed by {issuer}, and {sent}")]
+    Issuer { issuer: String, sent: &'static str },
+    /// Its key is another than those that are pinned.
+    #[error("its key is none of the pinned ones, but {0}")]
+    Key(Pin),
 }
 
 impl Verifier {
     /// None where there is no root.
-    fn new(roots: RootCertStore, pinned: Vec<CertificateDer<'static>>) -> Option<Self> {
+    fn new(roots: RootCertStore, pinned: Vec<CertificateDer<'static>>, pins: Vec<Pin>) -> Option<Self> {
         let algorithms = Arc::new(provider::default_provider());
         let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), algorithms).build().ok()?;
-        Some(Self { authorities, pinned })
+        Some(Self { authorities, pinned, pins })
     }
+}
+
+fn untrusted(why: Untrusted) -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(why))).into()
+}
+
+/// The issuer that a certificate names: its common name, else its organization.
+fn issuer(certificate: &CertificateDer<'_>) -> String {
+    let name = webpki::EndEntityCert::try_from(certificate).ok().map(|parsed| parsed.issuer().to_vec());
+    let name = name.unwrap_or_default();
+    let common = attribute(&name, &[0x55, 4, 3]).or_else(|| attribute(&name, &[0x55, 4, 10]));
+    common.map_or_else(|| "an issuer without a name".to_owned(), |name| format!("\"{}\"", one_line(&name, 80)))
+}
+
+/// The text of an attribute in the DER of a name: its type, then a string with a length of one byte.
+fn attribute(name: &[u8], kind: &[u8]) -> Option<String> {
+    let at = name.windows(kind.len()).position(|window| window == kind)? + kind.len();
+    let (length, text) = name.get(at + 1..)?.split_first()?;
+    let text = text.get(..usize::from(*length))?;
+    (*length < 0x80).then(|| String::from_utf8_lossy(text).into_owned())
 }
 
 impl ServerCertVerifier for Verifier {
@@ -248,10 +395,21 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verdict = self.authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let key = Pin::of(end_entity)?;
+        if !self.pins.is_empty() && !self.pins.contains(&key) {
+            return Err(verdict.err().unwrap_or_else(|| untrusted(Untrusted::Key(key))));
+        }
+        let known = self.pins.contains(&key) || self.pinned.contains(end_entity);
         match verdict {
-            Err(error) if concerns_the_issuer(&error) && self.pinned.contains(end_entity) => {
+            Err(error) if known && (concerns_the_issuer(&error) || is_another_signature(&error)) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
+            }
+            Err(error) if concerns_the_issuer(&error) => {
+                let alone = intermediates.is_empty();
+                let sent =
+                    if alone { "the server sent no certificate of that issuer" } else { "no root of it is trusted" };
+                Err(untrusted(Untrusted::Issuer { issuer: issuer(end_entity), sent }))
             }
             verdict => verdict,
         }
@@ -278,6 +436,11 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.authorities.supported_verify_schemes()
     }
+}
+
+/// Whether the issuer's name is known and its key is another one: somebody else has the name, too.
+fn is_another_signature(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(CertificateError::BadSignature))
 }
 
 /// Whether a certificate was refused for who signed it and what it may sign, and for nothing else: its validity is

@@ -16,7 +16,7 @@ use crate::provider::Abilities;
 use crate::provider::{Params, ProviderClock};
 use crate::secret::SecretParts;
 use crate::secret::keyring::Keyring;
-use crate::trust::{RootSource, TrustError, TrustRoots};
+use crate::trust::{TlsPolicy, TrustError, TrustRoots};
 
 /// The newest secret of a managed token that accounts authenticate with.
 type Managed = watch::Sender<Option<Arc<SecretParts>>>;
@@ -51,7 +51,7 @@ pub struct Accounts<C> {
 }
 
 /// Trust roots, or why there are none, by where they come from.
-type Roots = BTreeMap<RootSource, Result<TrustRoots, TrustError>>;
+type Roots = BTreeMap<TlsPolicy, Result<TrustRoots, TrustError>>;
 
 /// One account with its listings.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl<C: Clock> Accounts<C> {
         }
         let mut made = HashMap::new();
         for (name, policy) in policies {
-            let roots = policy.endpoint.roots().and_then(|source| roots.get(&source).cloned());
+            let roots = policy.endpoint.tls().and_then(|source| roots.get(source).cloned());
             let before = old.get(&name);
             if before.is_none_or(|member| *member.policy != *policy || member.roots != roots) {
                 made.insert(name, Arc::new(self.member(policy, roots, before, &bounds, &mut endpoints, now)));
@@ -292,7 +292,7 @@ pub enum RootsNews {
 /// Reads the trust roots of `policies`, off the runtime. Those that did not change stay the objects that they were, and
 /// are no news.
 async fn read_roots(policies: &BTreeMap<AccountName, Arc<AccountPolicy>>, before: Roots) -> (Roots, Vec<RootsNews>) {
-    let sources: BTreeSet<_> = policies.values().filter_map(|policy| policy.endpoint.roots()).collect();
+    let sources: BTreeSet<_> = policies.values().filter_map(|policy| policy.endpoint.tls().cloned()).collect();
     let read = tokio::task::spawn_blocking(move || {
         let mut news = Vec::new();
         let read = sources.into_iter().map(|source| {
@@ -310,11 +310,8 @@ async fn read_roots(policies: &BTreeMap<AccountName, Arc<AccountPolicy>>, before
     read.await.unwrap_or_default()
 }
 
-fn roots_news(source: &RootSource, roots: &Result<TrustRoots, TrustError>, first: bool) -> Option<RootsNews> {
-    let place = match source {
-        RootSource::System => "the system".to_owned(),
-        RootSource::File(path) => path.display().to_string(),
-    };
+fn roots_news(source: &TlsPolicy, roots: &Result<TrustRoots, TrustError>, first: bool) -> Option<RootsNews> {
+    let place = source.place();
     match roots {
         Err(error) => Some(RootsNews::Unusable { place, error: error.clone() }),
         Ok(roots) if roots.is_compiled_in() => Some(RootsNews::CompiledIn),

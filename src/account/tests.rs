@@ -1,5 +1,6 @@
 //! Whole accounts against a provider on loopback that each test scripts, under a clock that stands still.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,11 +21,12 @@ use crate::definition::Definitions;
 use crate::document::Report;
 use crate::endpoint::shared::{Bounds, EndpointError};
 use crate::endpoint::{EndpointState, QUEUE_PATIENCE, Workshop};
-use crate::inventory::{Credential, EndpointPolicy, RateLimit, Timeouts};
+use crate::inventory::{Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
 use crate::outcome::{FailureCode, Outcome};
 use crate::provider::{Gone, MintRequest, Params, ProviderClock, Subject, Verdict};
 use crate::secret::{Secret, SecretParts, SecretSource};
+use crate::trust::TlsPolicy;
 
 mod login;
 
@@ -145,7 +147,9 @@ fn policy(url: &str, definition: &str, directory: &Path) -> AccountPolicy {
             url: url.parse().unwrap(),
             credential: Credential::Secret(SecretSource::File(directory.join("credential"))),
             rate_limit: None,
-            ca_file: None,
+            tls: TlsPolicy::default(),
+            proxy: ProxyPolicy::default(),
+            headers: BTreeMap::new(),
             timeouts: Timeouts { connect: minute, headers: minute, body: minute },
             max_response: 1 << 20,
             max_in_flight: 4,

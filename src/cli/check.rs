@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock, Time};
 use crate::daemon::exposure;
+use crate::endpoint::proxy::Proxy;
 use crate::exit::Exit;
 use crate::host::Facts;
 use crate::inventory::{self, Environment, Inventory, Loaded};
@@ -97,7 +98,26 @@ fn check(main: &Path, loaded: &Loaded, key: Option<&KeySource>, now: Time) -> Ch
     )
 }
 
+/// Tells which proxies requests go through by the environment of this shell and the inventory. A daemon has an environment
+/// of its own, which `patrold status` knows.
+fn print_proxies(inventory: &Inventory, console: &mut Console) -> Result<(), Complaint> {
+    for policy in inventory.accounts.values() {
+        let endpoint = &policy.endpoint;
+        match Proxy::choose(&endpoint.proxy, &endpoint.url, |name| std::env::var(name).ok()) {
+            Ok(None) => {}
+            Ok(Some(proxy)) => {
+                console.note(format_args!("account {}: requests go through the proxy {proxy}", policy.name))?;
+            }
+            Err(error) => console.note(format_args!("account {}: nothing can be sent: {error}", policy.name))?,
+        }
+    }
+    Ok(())
+}
+
 fn print(loaded: &Loaded, check: &Check, now: Time, console: &mut Console) -> Result<(), Complaint> {
+    if let Some(inventory) = &loaded.inventory {
+        print_proxies(inventory, console)?;
+    }
     let paint = console.err_paint;
     write!(console.err, "{}{}", render_report(&loaded.report, paint), check.render_advice(paint))?;
     let text = check.render(console.out_paint, now);

@@ -69,7 +69,7 @@ async fn ask(
         (None, Ok(client)) => match client.probe(params).await {
             Outcome::Done(proof) => Ok(proof),
             Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
-                Err(failure.to_string())
+                Err(format!("{failure}; {}", failure.code.remedy()))
             }
         },
     };

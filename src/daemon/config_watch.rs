@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Time};
 use crate::event;
-use crate::inventory::{Credential, Inventory, StorePolicy};
+use crate::inventory::{Inventory, StorePolicy};
 use crate::secret::SecretSource;
 
 use super::Running;
@@ -114,14 +114,11 @@ async fn watch(
 fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for account in inventory.accounts.values() {
-        let source = match &account.endpoint.credential {
-            Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
-            Credential::Token(_) | Credential::Nothing => None,
-        };
-        if let Some(SecretSource::File(path)) = source {
-            files.push(path.clone());
-        }
-        files.extend(account.endpoint.ca_file.clone());
+        files.extend(account.endpoint.secrets().filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.clone()),
+            _ => None,
+        }));
+        files.extend(account.endpoint.tls.files().map(Path::to_owned));
     }
     for token in inventory.tokens.values() {
         let sources = token.initial.iter().flat_map(|initial| initial.source.iter().chain(initial.parts.values()));

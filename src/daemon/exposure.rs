@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::inventory::{Credential, Inventory, Listen, StorePolicy};
+use crate::inventory::{Inventory, Listen, StorePolicy};
 use crate::secret::SecretSource;
 
 /// More than these are not named: a directory of ten thousand files with one fault says one thing.
@@ -95,8 +95,9 @@ fn relied_on(inventory: &Inventory, files: &[PathBuf]) -> BTreeSet<(PathBuf, Rol
     inventory.daemon.seal_key.iter().for_each(|key| secret(key, "the key that seals secrets"));
     inventory.daemon.listen.iter().flat_map(Listen::secrets).for_each(|it| secret(it, "a secret of `listen`"));
     for account in inventory.accounts.values() {
-        if let Credential::Secret(source) | Credential::Basic { password: source, .. } = &account.endpoint.credential {
-            secret(source, "a credential");
+        account.endpoint.secrets().for_each(|source| secret(source, "a credential"));
+        if let Some(client) = &account.endpoint.tls.client {
+            secret(&SecretSource::File(client.key.clone()), "the key of a client certificate");
         }
     }
     paths.insert((inventory.daemon.state_dir.clone(), Role::StateDirectory));

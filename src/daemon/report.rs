@@ -70,11 +70,14 @@ impl<C: Clock> Running<C> {
         let member = self.core.accounts.get(&policy.name);
         let client = member.as_ref().map(|member| member.client());
         let health = client.as_ref().and_then(|client| client.as_ref().ok()).map(|client| client.endpoint().health());
+        let proxy =
+            client.as_ref().and_then(|client| client.as_ref().ok()).and_then(|client| client.endpoint().proxy());
         let none = Poll::default();
         let poll = poll.unwrap_or(&none);
         let unusable = client.and_then(Result::err);
         let facts = AccountFacts {
             health: health.as_ref(),
+            proxy: proxy.as_deref(),
             failure: unusable.as_ref().or(poll.failure.as_ref()),
             last_listing: poll.last,
             orphans: &poll.orphans,

@@ -1,18 +1,24 @@
 //! Sends one request and receives one answer: once, without following anything, within times and sizes that are
 //! bounded. Its whole art is to know, when something fails, whether the request can have reached the provider.
 
+mod cause;
+
 use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::redirect;
 use rustls::ClientConfig;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::endpoint::proxy::Proxy;
 use crate::inventory::{EndpointPolicy, Timeouts, is_loopback};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Request, Response};
+use crate::secret::{Fingerprint, Secret};
 use crate::trust::{self, TrustError, TrustRoots};
 
 const USER_AGENT: &str = concat!("patrold/", env!("CARGO_PKG_VERSION"));
@@ -39,44 +45,84 @@ pub(super) enum Exchange {
 /// The connections of one endpoint.
 pub(super) struct HttpClient {
     /// Nothing is sent where there is none.
-    client: Result<reqwest::Client, Failure>,
+    settings: Result<Settings, Failure>,
+    /// The newest connections, and the password that the proxy got for them.
+    client: Mutex<Option<(Option<Fingerprint>, reqwest::Client)>>,
     timeouts: Timeouts,
     max_response: usize,
+}
+
+/// What connections are made with.
+struct Settings {
+    url: Url,
+    tls: ClientConfig,
+    proxy: Option<Proxy>,
+    connect: Duration,
+    idle: usize,
+}
+
+/// What a request carries besides what it asks.
+#[derive(Debug, Default)]
+pub(super) struct Dress {
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// User name and password for the proxy, and their fingerprint.
+    pub proxy: Option<(String, Secret, Fingerprint)>,
 }
 
 impl HttpClient {
     /// A client for the endpoint's URL. Its server proves itself by `roots`; None: it has to prove nothing.
     pub fn new(policy: &EndpointPolicy, roots: Option<&Result<TrustRoots, TrustError>>) -> Self {
-        let Timeouts { connect, .. } = policy.timeouts;
-        let client = match roots {
-            Some(Err(error)) => {
-                let detail = format!("{error}; {}", error.remedy);
-                Err(Failure::new(FailureCode::CaFile, detail))
-            }
-            Some(Ok(roots)) => client(&policy.url, roots.config(), connect, policy.max_in_flight),
-            None => client(&policy.url, trust::nobody(), connect, policy.max_in_flight),
+        let tls = match roots {
+            Some(Err(error)) => Err(Failure::new(FailureCode::CaFile, format!("{error}; {}", error.remedy))),
+            Some(Ok(roots)) => Ok(roots.config()),
+            None => Ok(trust::nobody()),
         };
-        Self { client, timeouts: policy.timeouts, max_response: policy.max_response }
+        let proxy = Proxy::choose(&policy.proxy, &policy.url, |name| std::env::var(name).ok());
+        let proxy = proxy.map_err(|error| Failure::new(FailureCode::Proxy, error.to_string()));
+        let (connect, idle) = (policy.timeouts.connect, policy.max_in_flight);
+        let settings = tls.and_then(|tls| Ok(Settings { url: policy.url.clone(), tls, proxy: proxy?, connect, idle }));
+        Self { settings, client: Mutex::default(), timeouts: policy.timeouts, max_response: policy.max_response }
+    }
+
+    /// The proxy that requests go through.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.settings.as_ref().ok()?.proxy.as_ref()
+    }
+
+    /// Connections that tell the proxy this login; new ones where it changed.
+    fn connections(
+        &self,
+        settings: &Settings,
+        login: Option<(String, Secret, Fingerprint)>,
+    ) -> Result<reqwest::Client, Failure> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let fingerprint = login.as_ref().map(|(.., fingerprint)| fingerprint.clone());
+        if let Some((known, client)) = client.as_ref()
+            && *known == fingerprint
+        {
+            return Ok(client.clone());
+        }
+        let login = login.map(|(user, password, _)| (user, password));
+        let login = login.or_else(|| settings.proxy.as_ref().and_then(|proxy| proxy.login.clone()));
+        let made = self::client(settings, login)?;
+        *client = Some((fingerprint, made.clone()));
+        Ok(made)
     }
 
     /// Sends `request` once.
-    pub async fn send(&self, request: Request) -> Exchange {
-        #[cfg(test)]
-        if let Some(network) = stand_in::NETWORK.with_borrow(Clone::clone) {
-            let limit = self.timeouts.connect.saturating_add(self.timeouts.headers);
-            let nothing = |code| Exchange::Unknown(Failure::new(code, "the simulation says so"));
-            return match tokio::time::timeout(limit, network(request)).await {
-                Ok(answer) => answer.map_or_else(|| nothing(FailureCode::Reset), Exchange::Answered),
-                Err(_) => nothing(FailureCode::Timeout),
-            };
-        }
-        let client = match &self.client {
+    pub async fn send(&self, request: Request, dress: Dress) -> Exchange {
+        let Dress { headers, proxy } = dress;
+        let client = match &self.settings {
+            Ok(settings) => self.connections(settings, proxy),
+            Err(failure) => Err(failure.clone()),
+        };
+        let client = match client {
             Ok(client) => client,
-            Err(failure) => return Exchange::NotSent(failure.clone()),
+            Err(failure) => return Exchange::NotSent(failure),
         };
         let place = place(&request.url);
         let mut outgoing = reqwest::Request::new(request.method, request.url);
-        for (name, value) in request.headers {
+        for (name, value) in request.headers.into_iter().chain(headers) {
             outgoing.headers_mut().append(name, value);
         }
         *outgoing.body_mut() = request.body.map(|mut body| std::mem::take(&mut *body).into());
@@ -117,22 +163,31 @@ impl HttpClient {
         if error.is_builder() {
             return Exchange::NotSent(Failure::new(FailureCode::Request, reason(error)));
         }
+        let proxy = self.proxy();
+        if error.is_connect() && error.is_timeout() {
+            let limit = humantime::format_duration(self.timeouts.connect);
+            return Exchange::NotSent(match proxy {
+                Some(proxy) => {
+                    Failure::new(FailureCode::Proxy, format!("no connection through {proxy} within {limit}"))
+                }
+                None => Failure::new(FailureCode::Connect, format!("no connection to {place} within {limit}")),
+            });
+        }
         if error.is_connect() {
-            let code = if is_tls(error) { FailureCode::Tls } else { FailureCode::Connect };
-            let detail = if error.is_timeout() {
-                format!("no connection to {place} within {}", humantime::format_duration(self.timeouts.connect))
-            } else {
-                format!("{place}: {}", reason(error))
-            };
-            return Exchange::NotSent(Failure::new(code, detail));
+            return Exchange::NotSent(cause::of_connection(error, place, proxy));
+        }
+        if let Some(failure) = cause::before_any_answer(error, place) {
+            return Exchange::NotSent(failure);
         }
         Exchange::Unknown(Failure::new(FailureCode::Reset, format!("{place}: {}", reason(error))))
     }
 }
 
-fn client(url: &Url, tls: ClientConfig, connect: Duration, idle: usize) -> Result<reqwest::Client, Failure> {
+/// Connections by these settings; `login` is for the proxy.
+fn client(settings: &Settings, login: Option<(String, Secret)>) -> Result<reqwest::Client, Failure> {
+    let Settings { url, tls, proxy, connect, idle } = settings;
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(tls.clone())
         .user_agent(USER_AGENT)
         // A redirect would carry the credential elsewhere: only a few well-known headers are stripped on the way.
         .redirect(redirect::Policy::none())
@@ -140,18 +195,26 @@ fn client(url: &Url, tls: ClientConfig, connect: Duration, idle: usize) -> Resul
         .retry(reqwest::retry::never())
         .referer(false)
         .http1_only()
-        .connect_timeout(connect)
-        .pool_max_idle_per_host(idle)
+        .connect_timeout(*connect)
+        // Who the proxy is, is decided above: nothing of the environment is read in silence.
+        .no_proxy()
+        .pool_max_idle_per_host(*idle)
         .pool_idle_timeout(IDLE);
     if is_loopback(url) {
-        // No proxy belongs in between.
-        builder = builder.no_proxy();
         if let Some(name) = url.domain() {
             // By the standard such a name means this machine. Nobody is asked, who could say that it is elsewhere.
             builder = builder.resolve_to_addrs(name, &LOOPBACK);
         }
     }
-    builder.build().map_err(|error| Failure::new(FailureCode::Request, reason(&error)))
+    let refused = |error: reqwest::Error| Failure::new(FailureCode::Request, reason(&error));
+    if let Some(proxy) = proxy {
+        let mut through = reqwest::Proxy::all(proxy.url.clone()).map_err(refused)?;
+        if let Some((user, password)) = &login {
+            through = through.basic_auth(user, password.expose());
+        }
+        builder = builder.proxy(through);
+    }
+    builder.build().map_err(refused)
 }
 
 /// Host and port: what of a URL is never secret.
@@ -187,40 +250,6 @@ fn reason(error: &reqwest::Error) -> String {
         Some(cause) => cause.to_string(),
         None if error.is_builder() => "the HTTP library refuses it".to_owned(),
         None => "no further reason is known".to_owned(),
-    }
-}
-
-/// Whether TLS is what failed. An `io::Error` hides what it wraps from `source`.
-fn is_tls(error: &reqwest::Error) -> bool {
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if cause.is::<rustls::Error>() || matches!(wrapped, Some(wrapped) if wrapped.is::<rustls::Error>()) {
-            return true;
-        }
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => cause.source(),
-        };
-    }
-    false
-}
-
-/// In place of the network, for simulations of a whole daemon on one thread.
-#[cfg(test)]
-pub(crate) mod stand_in {
-    use std::cell::RefCell;
-    use std::sync::Arc;
-
-    use futures_util::future::BoxFuture;
-
-    use crate::provider::{Request, Response};
-
-    /// Answers a request. None: it may have arrived, and no answer comes back.
-    pub(crate) type Network = Arc<dyn Fn(Request) -> BoxFuture<'static, Option<Response>> + Send + Sync>;
-
-    thread_local! {
-        pub(crate) static NETWORK: RefCell<Option<Network>> = const { RefCell::new(None) };
     }
 }
 

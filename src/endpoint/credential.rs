@@ -84,6 +84,11 @@ impl CredentialCache {
         Ok(Self { username, origin, fingerprinter })
     }
 
+    /// A cache of another secret, whose fingerprints are made alike; none for a token of the inventory.
+    pub fn beside(&self, credential: &Credential) -> Option<Self> {
+        Self::new(credential, None, self.fingerprinter.clone()).ok()
+    }
+
     /// The newest credential.
     pub async fn present(&self, now: Time) -> Result<Presented, Failure> {
         let (source, latest) = match &self.origin {

@@ -147,13 +147,17 @@ impl<C: Clock> Endpoint<C> {
         let Inner { clock, client, shared, .. } = &*self.0;
         self.standing().record.requests += 1;
         let sent_at = clock.now();
+        let dress = match self.0.wardrobe.dress(&self.0.setup.keyring, &self.0.setup.owner, sent_at).await {
+            Ok(dress) => dress,
+            Err(failure) => return End::NotSent(failure),
+        };
         let sent = if effect == Effect::Nothing {
             tokio::select! {
-                sent = client.send(request) => sent,
+                sent = client.send(request, dress) => sent,
                 () = shared.hung_up() => client::Exchange::Unknown(stopping()),
             }
         } else {
-            client.send(request).await
+            client.send(request, dress).await
         };
         let now = clock.now();
         let ending = match &sent {

@@ -155,7 +155,7 @@ impl<C: Clock> Endpoint<C> {
                 self.0.shared.state().limiter.credential_refused(now, refusal);
                 self.0.shared.write(now).await;
             }
-            (FailureCode::NoCredential | FailureCode::Connect | FailureCode::Tls | FailureCode::CaFile, _) => {
+            (code, _) if code == FailureCode::NoCredential || code.is_unreachable() => {
                 self.standing().record.note(&Event::AccountFailed(&failure), now);
             }
             _ => self.standing().record.note(&Event::OperationFailed(&failure), now),

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::clock::{Span, Time};
-use crate::outcome::{Failure, FailureCode};
+use crate::outcome::Failure;
 
 /// A snapshot of an account's health. Part of `status --json`: names are stable.
 #[derive(Clone, Debug, Serialize)]
@@ -104,7 +104,7 @@ impl Record {
     /// Degraded for a reason that any answer at all takes away.
     fn is_unreachable(&self) -> bool {
         let EndpointState::Degraded { failure, .. } = &self.state else { return false };
-        matches!(failure.code, FailureCode::Connect | FailureCode::Tls | FailureCode::CaFile)
+        failure.code.is_unreachable()
     }
 }
 
@@ -144,6 +144,7 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::FailureCode;
 
     fn at(seconds: i64) -> Time {
         Time::UNIX_EPOCH + Span::seconds(seconds)

@@ -11,12 +11,14 @@ pub mod credential;
 pub mod health;
 pub mod limit;
 pub mod limits;
+pub mod proxy;
 pub mod shared;
 pub mod skew;
 pub mod traffic;
 pub mod urgency;
 
 mod client;
+mod dress;
 mod exchange;
 mod gate;
 mod session;
@@ -26,6 +28,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::client::HttpClient;
+use self::dress::Wardrobe;
 use self::health::{Event, Record};
 use self::shared::Shared;
 use self::traffic::Traffic;
@@ -51,6 +54,7 @@ struct Inner<C> {
     setup: Setup,
     clock: C,
     client: HttpClient,
+    wardrobe: Wardrobe,
     shared: Arc<Shared>,
     standing: Arc<Mutex<Standing>>,
 }
@@ -99,6 +103,11 @@ impl<C> fmt::Debug for Endpoint<C> {
 }
 
 impl<C> Endpoint<C> {
+    /// The proxy that its requests go through, with who names it.
+    pub fn proxy(&self) -> Option<String> {
+        self.0.client.proxy().map(ToString::to_string)
+    }
+
     /// What is counted against its address and credential.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
@@ -114,7 +123,9 @@ impl<C: Clock> Endpoint<C> {
             standing.record.note(&Event::AccountFailed(&failure), clock.now());
         }
         let client = HttpClient::new(&setup.policy, roots);
-        Self(Arc::new(Inner { setup, clock, client, shared, standing: Arc::new(Mutex::new(standing)) }))
+        let wardrobe = Wardrobe::new(&setup.policy, &shared);
+        let standing = Arc::new(Mutex::new(standing));
+        Self(Arc::new(Inner { setup, clock, client, wardrobe, shared, standing }))
     }
 
     /// The same endpoint, held to something else.
@@ -123,6 +134,7 @@ impl<C: Clock> Endpoint<C> {
         let Inner { clock, shared, standing, .. } = &*self.0;
         Self(Arc::new(Inner {
             client: HttpClient::new(&setup.policy, roots),
+            wardrobe: Wardrobe::new(&setup.policy, shared),
             setup,
             clock: clock.clone(),
             shared: Arc::clone(shared),

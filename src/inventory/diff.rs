@@ -134,12 +134,15 @@ fn account(old: &AccountPolicy, new: &AccountPolicy) -> Vec<&'static str> {
 }
 
 fn endpoint(old: &EndpointPolicy, new: &EndpointPolicy) -> Vec<&'static str> {
-    let EndpointPolicy { url, credential, rate_limit, ca_file, timeouts, max_response, max_in_flight } = old;
+    let EndpointPolicy { url, credential, rate_limit, tls, proxy, headers, timeouts, max_response, max_in_flight } =
+        old;
     differing([
         ("url", *url == new.url),
         ("credential", *credential == new.credential),
         ("rate-limit", *rate_limit == new.rate_limit),
-        ("tls", *ca_file == new.ca_file),
+        ("tls", *tls == new.tls),
+        ("proxy", *proxy == new.proxy),
+        ("headers", *headers == new.headers),
         ("timeouts", *timeouts == new.timeouts),
         ("max-response", *max_response == new.max_response),
         ("max-in-flight", *max_in_flight == new.max_in_flight),

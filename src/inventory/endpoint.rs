@@ -1,14 +1,14 @@
 //! Where requests go, with which credential, and what they are held to: what accounts have in common, whatever they are
 //! for.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::names::TokenName;
 use crate::secret::SecretSource;
-use crate::trust::RootSource;
+use crate::trust::TlsPolicy;
 
 /// The part of an `[account.NAME]` that says nothing of what is asked there.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +17,11 @@ pub struct EndpointPolicy {
     pub url: Url,
     pub credential: Credential,
     pub rate_limit: Option<RateLimit>,
-    /// Trust roots in PEM, instead of the system's.
-    pub ca_file: Option<PathBuf>,
+    /// How both sides of an encrypted connection prove themselves.
+    pub tls: TlsPolicy,
+    pub proxy: ProxyPolicy,
+    /// Headers that every request carries besides, by name, with the source of their value.
+    pub headers: BTreeMap<String, SecretSource>,
     pub timeouts: Timeouts,
     /// Answers with more bytes are refused.
     pub max_response: usize,
@@ -27,11 +30,35 @@ pub struct EndpointPolicy {
 }
 
 impl EndpointPolicy {
-    /// What its server proves itself with. None: the connection is not encrypted.
-    pub fn roots(&self) -> Option<RootSource> {
-        let source = || self.ca_file.clone().map_or(RootSource::System, RootSource::File);
-        (self.url.scheme() == "https").then(source)
+    /// How both sides prove themselves. None: the connection is not encrypted.
+    pub fn tls(&self) -> Option<&TlsPolicy> {
+        (self.url.scheme() == "https").then_some(&self.tls)
     }
+
+    /// Every source of a secret that its requests need.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
+        let credential = match &self.credential {
+            Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
+            Credential::Token(_) | Credential::Nothing => None,
+        };
+        let proxy = match &self.proxy {
+            ProxyPolicy::Through { login: Some((_, password)), .. } => Some(password),
+            ProxyPolicy::Through { .. } | ProxyPolicy::Environment | ProxyPolicy::Never => None,
+        };
+        credential.into_iter().chain(proxy).chain(self.headers.values())
+    }
+}
+
+/// Which proxy requests go through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProxyPolicy {
+    /// The one that HTTPS_PROXY and its like name, if any.
+    #[default]
+    Environment,
+    /// None, whatever the environment says.
+    Never,
+    /// This one, which may want a user name and a password.
+    Through { url: Url, login: Option<(String, SecretSource)> },
 }
 
 /// What an account authenticates with.

@@ -4,7 +4,7 @@
 //! is no inventory where the report holds an error.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::clock::Time;
 use crate::definition::Definitions;
 use crate::document::{Located, Reader, Report, SourceId, Spot};
 use crate::files::{self, LARGEST_DOCUMENT, ReadError};
-use crate::trust::{RootSource, TrustError, TrustRoots};
+use crate::trust::{TlsPolicy, TrustError, TrustRoots};
 
 use super::environment::Environment;
 use super::owners::Owners;
@@ -52,10 +52,10 @@ pub fn load_text(path: &Path, text: &str, environment: &Environment, now: Time) 
 
 fn load_as(path: &Path, text: Option<&str>, environment: &Environment, now: Time) -> Loaded {
     // Many accounts name the same file.
-    let read = RefCell::new(HashMap::new());
-    load_with(Gathered::new(path, text, environment), environment, now, &|path| {
-        let read_it = || TrustRoots::read(&RootSource::File(path.to_owned())).map(drop);
-        read.borrow_mut().entry(path.to_owned()).or_insert_with(read_it).clone()
+    let read = RefCell::new(BTreeMap::new());
+    load_with(Gathered::new(path, text, environment), environment, now, &|policy| {
+        let read_it = || TrustRoots::read(policy).map(drop);
+        read.borrow_mut().entry(policy.clone()).or_insert_with(read_it).clone()
     })
 }
 
@@ -63,7 +63,7 @@ fn load_with(
     gathered: Gathered,
     environment: &Environment,
     now: Time,
-    roots: &dyn Fn(&Path) -> Result<(), TrustError>,
+    roots: &dyn Fn(&TlsPolicy) -> Result<(), TrustError>,
 ) -> Loaded {
     let Gathered { mut report, sources, files, directories, providers, .. } = gathered;
     // With a file missing, names that it would have defined would be reported as unknown: that helps nobody.

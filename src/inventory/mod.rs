@@ -30,7 +30,7 @@ use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
 use crate::timing::window::Window;
 
-pub use endpoint::{Credential, EndpointPolicy, RateLimit, Timeouts};
+pub use endpoint::{Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts};
 pub use environment::Environment;
 pub use hook::{CheckPolicy, HookKind, HookPolicy, OnFailure, RunPolicy, UnitAction, UnitPolicy};
 pub use listen::{Listen, ListenAuth, ListenTls};
@@ -57,10 +57,7 @@ impl Inventory {
     /// Everything secret that the inventory refers to, except for tokens that accounts authenticate with.
     pub fn secret_sources(&self) -> impl Iterator<Item = &SecretSource> {
         let listen = self.daemon.listen.iter().flat_map(Listen::secrets);
-        let accounts = self.accounts.values().filter_map(|account| match &account.endpoint.credential {
-            Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
-            Credential::Token(_) | Credential::Nothing => None,
-        });
+        let accounts = self.accounts.values().flat_map(|account| account.endpoint.secrets());
         let initial = self.tokens.values().filter_map(|token| token.initial.as_ref());
         let initial = initial.flat_map(|initial| initial.source.iter().chain(initial.parts.values()));
         self.daemon.seal_key.iter().chain(listen).chain(accounts).chain(initial)

@@ -110,6 +110,9 @@ pub struct AccountStatus {
     pub provider: ProviderName,
     /// Where the provider is.
     pub url: String,
+    /// The proxy that its requests go through, with who names it; none where they go directly, or where no daemon runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// Whether it can be used.
     pub condition: AccountCondition,
     /// Since when it is degraded.

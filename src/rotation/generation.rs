@@ -75,8 +75,9 @@ impl Retry {
 
     /// Whether a better credential, or better trust roots, may help.
     pub fn lacked_credential(&self) -> bool {
-        use FailureCode::{AccountLocked, CaFile, Forbidden, NoCredential, Tls, Unauthorized};
-        matches!(self.failure.code, Unauthorized | AccountLocked | Forbidden | NoCredential | Tls | CaFile)
+        use FailureCode::{AccountLocked, Forbidden, NoCredential, Unauthorized};
+        let code = self.failure.code;
+        matches!(code, Unauthorized | AccountLocked | Forbidden | NoCredential) || code.is_of_tls()
     }
 }
 

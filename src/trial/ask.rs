@@ -74,7 +74,8 @@ impl<C: Clock, J: Journal> Trial<'_, C, J> {
             // No other answer comes of it before somebody does something. A session that had ended is worth a second
             // try.
             let hopeless = match failure.code {
-                FailureCode::NoCredential | FailureCode::Tls | FailureCode::CaFile | FailureCode::Request => true,
+                FailureCode::NoCredential | FailureCode::Request => true,
+                code if code.is_of_tls() => true,
                 FailureCode::Unauthorized | FailureCode::Forbidden | FailureCode::Connect => attempts.made > 0,
                 _ => false,
             };

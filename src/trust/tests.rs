@@ -20,10 +20,10 @@ fn year(year: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_556_952 + 1_000_000))
 }
 
-fn file(directory: &tempfile::TempDir, pem: &str) -> RootSource {
+fn file(directory: &tempfile::TempDir, pem: &str) -> TlsPolicy {
     let path = directory.path().join("ca.pem");
     std::fs::write(&path, pem).unwrap();
-    RootSource::File(path)
+    TlsPolicy { ca_file: Some(path), ..TlsPolicy::default() }
 }
 
 #[test]
@@ -32,11 +32,11 @@ fn a_certificate_of_the_file_is_trusted_for_its_name_and_its_time() {
     for authority in [false, true] {
         let pinned = certificate("api.test", authority, 2020..2030);
         let twin = certificate("api.test", authority, 2020..2030);
-        let RootSource::File(path) = file(&directory, &pinned.pem()) else { unreachable!() };
+        let path = file(&directory, &pinned.pem()).ca_file.unwrap();
         let certificates = certificates(&path, "").unwrap();
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates.clone());
-        let verifier = Verifier::new(roots, certificates).unwrap();
+        let verifier = Verifier::new(roots, certificates, Vec::new()).unwrap();
         for (sentence, presented, name, now, believed) in [
             ("the pinned certificate", &pinned, "api.test", 2025, true),
             ("another name", &pinned, "other.test", 2025, false),
@@ -65,7 +65,7 @@ fn a_file_that_cannot_be_used_is_named_with_a_remedy() {
         assert!(message.contains("ca.pem") && message.contains(told), "{sentence}: {message}");
         assert!(!error.remedy.is_empty(), "{sentence}");
     }
-    let missing = RootSource::File(directory.path().join("missing.pem"));
+    let missing = TlsPolicy { ca_file: Some(directory.path().join("missing.pem")), ..TlsPolicy::default() };
     assert!(TrustRoots::read(&missing).unwrap_err().to_string().ends_with("missing.pem does not exist"));
 }
 
@@ -105,9 +105,40 @@ fn roots_that_the_environment_names_are_used_or_an_error() {
             _ => folder.map(|name| at(name).into_os_string()),
         };
         match (of_system(env), told) {
-            (Ok(roots), Ok(())) => assert!(!roots.is_compiled_in(), "{sentence}"),
+            (Ok(found), Ok(())) => assert!(!found.compiled_in, "{sentence}"),
             (Err(error), Err(told)) => assert!(error.to_string().contains(told), "{sentence}: {error}"),
             (read, _) => panic!("{sentence}: {read:?}"),
         }
     }
+}
+
+#[test]
+fn with_pins_only_a_server_with_one_of_those_keys_is_believed_whoever_signed_it() {
+    let server = certificate("api.test", false, 2020..2030);
+    let other = certificate("api.test", false, 2020..2030);
+    let key = Pin::of(server.der()).unwrap();
+    assert_eq!(Pin::parse(&key.to_string()), Ok(key));
+    assert!(Pin::parse("sha256//AAAA").is_err() && Pin::parse("md5//AAAA").is_err());
+    let verifier = |root: &rcgen::Certificate, pins: Vec<Pin>| {
+        let mut roots = RootCertStore::empty();
+        roots.add(root.der().clone()).unwrap();
+        Verifier::new(roots, vec![root.der().clone()], pins).unwrap()
+    };
+    for (sentence, verifier, presented, name, now, believed) in [
+        ("signed by nobody", verifier(&other, vec![key]), &server, "api.test", 2025, true),
+        ("another name", verifier(&other, vec![key]), &server, "other.test", 2025, false),
+        ("too late", verifier(&other, vec![key]), &server, "api.test", 2031, false),
+        ("another key, though it is trusted", verifier(&other, vec![key]), &other, "api.test", 2025, false),
+        ("without pins", verifier(&other, Vec::new()), &server, "api.test", 2025, false),
+    ] {
+        let name = name.try_into().unwrap();
+        let verdict = verifier.verify_server_cert(presented.der(), &[], &name, &[], year(now));
+        assert_eq!(verdict.is_ok(), believed, "{sentence}: {verdict:?}");
+    }
+}
+
+#[test]
+fn an_issuer_is_told_by_its_name() {
+    assert_eq!(issuer(certificate("api.test", false, 2020..2030).der()), "\"api.test\"");
+    assert_eq!(issuer(&CertificateDer::from(vec![1, 2, 3])), "an issuer without a name");
 }

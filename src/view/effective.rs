@@ -9,12 +9,13 @@ use crate::clock::Span;
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
     AccountPolicy, Credential, DaemonSettings, Dialect, Existing, FilePolicy, Format, HookKind, HookPolicy, Inventory,
-    ListenAuth, LogFormat, OnDrift, OnFailure, RenewBefore, RunPolicy, StoreKind, StorePolicy, Syntax, TokenPolicy,
-    is_loopback,
+    ListenAuth, LogFormat, OnDrift, OnFailure, ProxyPolicy, RenewBefore, RunPolicy, StoreKind, StorePolicy, Syntax,
+    TokenPolicy, is_loopback,
 };
 use crate::secret::SecretSource;
 use crate::text::Paint;
 use crate::timing::cron::Schedule;
+use crate::trust::TlsPolicy;
 
 /// Every part of an inventory. Part of `config show --json`: names are stable.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -155,7 +156,17 @@ fn account(policy: &AccountPolicy, origins: &Origins) -> Section {
         "rate-limit",
         endpoint.rate_limit.map(|limit| json!({ "requests": limit.requests, "per": std_span(limit.per) })),
     );
-    keys.plain("tls", endpoint.ca_file.as_ref().map(|file| json!({ "ca-file": file })));
+    keys.plain("tls", some(tls(&endpoint.tls)));
+    let proxy = match &endpoint.proxy {
+        ProxyPolicy::Environment => None,
+        ProxyPolicy::Never => Some(json!("none")),
+        ProxyPolicy::Through { url, login: None } => Some(json!(url.as_str())),
+        ProxyPolicy::Through { url, login: Some((username, password)) } => {
+            Some(json!({ "url": url.as_str(), "username": username, "password": source(password) }))
+        }
+    };
+    keys.plain("proxy", proxy);
+    keys.plain("headers", some(endpoint.headers.iter().map(|(name, value)| (name.clone(), source(value))).collect()));
     let timeouts = &endpoint.timeouts;
     let timeouts = json!({
         "connect": std_span(timeouts.connect), "headers": std_span(timeouts.headers), "body": std_span(timeouts.body),
@@ -164,6 +175,19 @@ fn account(policy: &AccountPolicy, origins: &Origins) -> Section {
     keys.plain("max-response", json!(endpoint.max_response));
     keys.plain("max-in-flight", json!(endpoint.max_in_flight));
     keys.section(format!("account.{}", quoted(name)))
+}
+
+fn tls(policy: &TlsPolicy) -> Map<String, Value> {
+    let mut keys = Map::new();
+    let mut put = |key: &str, value: Option<Value>| drop(value.map(|value| keys.insert(key.to_owned(), value)));
+    put("ca-file", policy.ca_file.as_ref().map(|file| json!(file)));
+    put("system-roots", policy.system_roots.then(|| json!(true)));
+    put("client-certificate", policy.client.as_ref().map(|client| json!(client.certificate)));
+    put("client-key", policy.client.as_ref().map(|client| json!(client.key)));
+    let pins: Vec<_> = policy.pins.iter().map(ToString::to_string).collect();
+    put("pins", (!pins.is_empty()).then(|| json!(pins)));
+    put("min-version", policy.only_1_3.then(|| json!("1.3")));
+    keys
 }
 
 fn token(policy: &TokenPolicy, origins: &Origins) -> Section {

@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::trust::RootSource;
+use crate::inventory::ProxyPolicy;
+use crate::trust::{ClientCertificate, TlsPolicy};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(500);
@@ -21,7 +22,7 @@ const LIMIT: usize = 64 * 1024;
 
 /// Sends one request to `url`, with these times.
 async fn send_within(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> Exchange {
-    http_client(url, timeouts, ca_file).send(request(url)).await
+    http_client(url, timeouts, ca_file).send(request(url), Dress::default()).await
 }
 
 async fn send(url: &str) -> Exchange {
@@ -29,10 +30,19 @@ async fn send(url: &str) -> Exchange {
 }
 
 fn http_client(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> HttpClient {
-    let roots = ca_file.map(|path| TrustRoots::read(&RootSource::File(path.to_owned())).unwrap());
+    let tls = TlsPolicy { ca_file: ca_file.map(Path::to_owned), ..TlsPolicy::default() };
+    with_tls(url, timeouts, &tls)
+}
+
+fn with_tls(url: &str, timeouts: Timeouts, tls: &TlsPolicy) -> HttpClient {
+    let roots = tls.ca_file.as_ref().map(|_| TrustRoots::read(tls).unwrap());
     let tls = roots.map_or_else(trust::nobody, |roots| roots.config());
-    let client = client(&url.parse().unwrap(), tls, timeouts.connect, 2);
-    HttpClient { client, timeouts, max_response: LIMIT }
+    through(url, timeouts, tls, None)
+}
+
+fn through(url: &str, timeouts: Timeouts, tls: ClientConfig, proxy: Option<Proxy>) -> HttpClient {
+    let settings = Settings { url: url.parse().unwrap(), tls, proxy, connect: timeouts.connect, idle: 2 };
+    HttpClient { settings: Ok(settings), client: Mutex::default(), timeouts, max_response: LIMIT }
 }
 
 fn request(url: &str) -> Request {
@@ -241,10 +251,10 @@ async fn a_request_on_a_connection_that_breaks_is_never_sent_twice() {
     .await;
     let url = format!("http://{address}");
     let client = http_client(&url, PATIENT, None);
-    answered(client.send(request(&url)).await);
-    assert_eq!(told(&client.send(request(&url)).await), ("unclear", FailureCode::Reset));
+    answered(client.send(request(&url), Dress::default()).await);
+    assert_eq!(told(&client.send(request(&url), Dress::default()).await), ("unclear", FailureCode::Reset));
     assert_eq!(requests.load(Ordering::SeqCst), 2);
-    answered(client.send(request(&url)).await);
+    answered(client.send(request(&url), Dress::default()).await);
 }
 
 #[tokio::test]
@@ -261,14 +271,164 @@ async fn tls_is_believed_with_the_right_root_only() {
 
     let url = format!("https://localhost:{port}");
     assert_eq!(answered(send_within(&url, PATIENT, Some(&right)).await).status, 204);
-    for (sentence, ca_file, url) in [
-        ("another authority", &wrong, url.clone()),
-        ("another name", &right, format!("https://127.0.0.1:{port}")),
-        ("no TLS at all", &right, format!("https://{talks_plain}")),
+    for (sentence, ca_file, url, code) in [
+        ("another authority", &wrong, url.clone(), FailureCode::UnknownIssuer),
+        ("another name", &right, format!("https://127.0.0.1:{port}"), FailureCode::CertificateName),
+        ("no TLS at all", &right, format!("https://{talks_plain}"), FailureCode::NotTls),
     ] {
         let sent = send_within(&url, PATIENT, Some(ca_file)).await;
-        assert_eq!(told(&sent), ("not sent", FailureCode::Tls), "{sentence}: {sent:?}");
+        assert_eq!(told(&sent), ("not sent", code), "{sentence}: {sent:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_told_by_its_cause() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let (_, unknown) = authority(directory.path(), "unknown.pem");
+    let (expired_root, expired) = authority_with(directory.path(), "expired.pem", 2020..2021, false);
+    let (early_root, early) = authority_with(directory.path(), "early.pem", 2079..2080, false);
+    let (demanding_root, demanding) = authority_with(directory.path(), "demanding.pem", 2020..2080, true);
+    let other_root = &expired_root;
+    let trusting = |root: &Path| TlsPolicy { ca_file: Some(root.to_owned()), ..TlsPolicy::default() };
+    let demanding = serve_tls(demanding);
+    for (sentence, port, policy, code, told_as) in [
+        (
+            "an authority of somebody",
+            serve_tls(unknown),
+            trusting(other_root),
+            FailureCode::UnknownIssuer,
+            "authority of unknown.pem",
+        ),
+        (
+            "too late",
+            serve_tls(expired),
+            trusting(&expired_root),
+            FailureCode::CertificateExpired,
+            "ended at 2021-01-01",
+        ),
+        (
+            "too early",
+            serve_tls(early),
+            trusting(&early_root),
+            FailureCode::CertificateExpired,
+            "valid from 2079-01-01",
+        ),
+        (
+            "a client certificate",
+            demanding,
+            trusting(&demanding_root),
+            FailureCode::ClientCertificate,
+            "CertificateRequired",
+        ),
+    ] {
+        let url = format!("https://localhost:{port}");
+        let sent = with_tls(&url, PATIENT, &policy).send(request(&url), Dress::default()).await;
+        assert_eq!(told(&sent), ("not sent", code), "{sentence}: {sent:?}");
+        assert!(format!("{sent:?}").contains(told_as), "{sentence}: {sent:?}");
+    }
+    let client = ClientCertificate { certificate: file("client.pem"), key: file("client.key") };
+    let policy = TlsPolicy { client: Some(client), ..trusting(&demanding_root) };
+    let url = format!("https://localhost:{demanding}");
+    let sent = with_tls(&url, PATIENT, &policy).send(request(&url), Dress::default()).await;
+    assert_eq!(answered(sent).status, 204, "with the client certificate");
+}
+
+/// A proxy that wants this `Proxy-Authorization`, where there is one, and connects everybody to `target`.
+async fn tunnel(target: u16, wanted: Option<&'static str>, refusal: &'static str) -> String {
+    serve(move |mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else { return };
+            head.push(byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let known = wanted.is_none_or(|wanted| head.contains(wanted));
+        if !known || !refusal.is_empty() {
+            let status = if known { refusal } else { "407 Proxy Authentication Required" };
+            let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes()).await;
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await;
+        let mut server = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_proxy_is_blamed_for_what_the_proxy_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, server) = authority(directory.path(), "right.pem");
+    let (_, interceptor) = authority(directory.path(), "interceptor.pem");
+    let (server, interceptor) = (serve_tls(server), serve_tls(interceptor));
+    let url = format!("https://localhost:{server}");
+    let tls = TrustRoots::read(&TlsPolicy { ca_file: Some(root), ..TlsPolicy::default() }).unwrap().config();
+    // dXNlcjpzZXNhbWU= is user:sesame.
+    let password = Some("dXNlcjpzZXNhbWU=");
+    for (sentence, proxy, failure) in [
+        ("it connects", tunnel(server, None, "").await, None),
+        ("it knows the password", format!("user:sesame@{}", tunnel(server, password, "").await), None),
+        ("it is down", free_address().await, Some((FailureCode::Proxy, "cannot be reached"))),
+        ("it wants a password", tunnel(server, password, "").await, Some((FailureCode::Proxy, "asks for a password"))),
+        (
+            "it wants another password",
+            format!("user:wrong@{}", tunnel(server, password, "").await),
+            Some((FailureCode::Proxy, "does not accept the user name and password")),
+        ),
+        (
+            "it forbids the host",
+            tunnel(server, None, "403 Forbidden").await,
+            Some((FailureCode::Proxy, "does not connect to")),
+        ),
+        (
+            "it reaches nobody",
+            tunnel(server, None, "502 Bad Gateway").await,
+            Some((FailureCode::Proxy, "does not connect to")),
+        ),
+        (
+            "it intercepts",
+            tunnel(interceptor, None, "").await,
+            Some((FailureCode::UnknownIssuer, "authority of interceptor.pem")),
+        ),
+    ] {
+        let variables = |name: &str| (name == "HTTPS_PROXY").then(|| format!("http://{proxy}"));
+        let proxy = Proxy::choose(&ProxyPolicy::Environment, &"https://api.test".parse().unwrap(), variables);
+        let client = through(&url, PATIENT, tls.clone(), proxy.unwrap());
+        let sent = client.send(request(&url), Dress::default()).await;
+        assert!(!format!("{sent:?}").contains("sesame"), "{sentence}: {sent:?}");
+        match failure {
+            None => assert_eq!(answered(sent).status, 204, "{sentence}"),
+            Some((code, words)) => {
+                assert_eq!(told(&sent), ("not sent", code), "{sentence}: {sent:?}");
+                assert!(format!("{sent:?}").contains(words), "{sentence}: {sent:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_told_as_such() {
+    // No name server is asked for a label of more than 63 letters.
+    let sent = send(&format!("http://{}.test/", "a".repeat(70))).await;
+    assert_eq!(told(&sent), ("not sent", FailureCode::Resolve), "{sent:?}");
+}
+
+#[tokio::test]
+async fn what_the_inventory_adds_goes_with_every_request() {
+    let address = serve(|mut stream| async move {
+        let Some(request) = read_request(&mut stream).await else { return };
+        let found = request.to_ascii_lowercase().contains("cf-access-client-secret: sesame\r\n");
+        let status = if found { "204 No Content" } else { "403 Forbidden" };
+        let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes()).await;
+    })
+    .await;
+    let url = format!("http://{address}");
+    let client = http_client(&url, PATIENT, None);
+    let header = ("cf-access-client-secret".parse().unwrap(), HeaderValue::from_static("sesame"));
+    let dressed = Dress { headers: vec![header], proxy: None };
+    assert_eq!(answered(client.send(request(&url), dressed).await).status, 204);
+    assert_eq!(answered(client.send(request(&url), Dress::default()).await).status, 403);
 }
 
 #[tokio::test]
@@ -330,21 +490,49 @@ fn gzip_bomb(size: usize) -> Vec<u8> {
 
 /// A CA in a file of `directory`, and a server's settings with a certificate of it for `localhost`.
 fn authority(directory: &Path, name: &str) -> (std::path::PathBuf, Arc<rustls::ServerConfig>) {
+    authority_with(directory, name, 2020..2080, false)
+}
+
+/// The same, with a certificate for these years; `demands`: clients have to prove themselves by the same CA, and
+/// `client.pem` and `client.key` are there for them.
+fn authority_with(
+    directory: &Path,
+    name: &str,
+    years: std::ops::Range<i32>,
+    demands: bool,
+) -> (std::path::PathBuf, Arc<rustls::ServerConfig>) {
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, format!("authority of {name}"));
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();
     let root = parameters.self_signed(&key).unwrap();
     let issuer = rcgen::Issuer::new(parameters, key);
-    let leaf_key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+    let signed = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut leaf = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        leaf.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+        leaf.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        (leaf.signed_by(&key, &issuer).unwrap(), key)
+    };
+    let (leaf, leaf_key) = signed("localhost");
     let path = directory.join(name);
     std::fs::write(&path, root.pem()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], leaf_key.serialize_der().try_into().unwrap())
-        .unwrap();
+    let algorithms = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&algorithms));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = if demands {
+        let (client, client_key) = signed("client");
+        std::fs::write(directory.join("client.pem"), client.pem()).unwrap();
+        std::fs::write(directory.join("client.key"), client_key.serialize_pem()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(root.der().clone()).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), algorithms);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let config =
+        builder.with_single_cert(vec![leaf.der().clone()], leaf_key.serialize_der().try_into().unwrap()).unwrap();
     (path, Arc::new(config))
 }
 
@@ -363,7 +551,9 @@ fn serve_tls(config: Arc<rustls::ServerConfig>) -> u16 {
                 while !text.ends_with(b"{\"a\":1}") {
                     match stream.read(&mut chunk) {
                         Ok(count) if count > 0 => text.extend_from_slice(&chunk[..count]),
-                        _ => return,
+                        Ok(_) => return,
+                        // What was sent, an alert mostly, is lost where a connection is closed with something unread.
+                        Err(_) => return drop(stream.sock.read_to_end(&mut Vec::new())),
                     }
                 }
                 let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");

@@ -9,12 +9,14 @@ use url::Url;
 
 use crate::definition;
 use crate::document::{Located, NoPath, Reader, Spot};
-use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TokenSpec};
+use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TlsSpec, TokenSpec};
 use crate::inventory::values::is_loopback;
 use crate::inventory::{AccountPolicy, Credential, EndpointPolicy, RateLimit, Timeouts, defaults};
 use crate::names::AccountName;
 use crate::provider::Provider;
 use crate::secret::SecretSource;
+
+use crate::trust::{ClientCertificate, TlsPolicy};
 
 use super::{Accounts, Context, params};
 
@@ -59,13 +61,7 @@ fn account(
     let what = format!("account \"{}\"", spec.name.value);
     let url = spec.url.as_ref().map(|text| url(text, spec.allow_plaintext, &what, context));
     let credential = spec.credential.as_ref().map(|credential| self::credential(credential, tokens, &what, context));
-    let ca_file = spec.ca_file.as_ref().map(|text| {
-        let path = absolute(text, format_args!("`ca-file` of {what}"), context)?;
-        if let Err(error) = (context.around.roots)(&path) {
-            context.report.error_with_help(text.spot, format!("`ca-file` of {what}: {error}"), error.remedy);
-        }
-        Some(path)
-    });
+    let tls = tls(&spec.tls, &what, context);
     let operations = spec.operations.take();
     let provider = provider(&spec, operations, &what, context);
     if let Some(provider) = &provider {
@@ -92,7 +88,9 @@ fn account(
             url: without_slash(url),
             credential: credential?,
             rate_limit: spec.rate_limit.map(|RateLimitSpec { requests, per }| RateLimit { requests, per }),
-            ca_file: ca_file.flatten(),
+            tls,
+            proxy: spec.proxy.unwrap_or_default(),
+            headers: spec.dress.into_iter().collect(),
             timeouts: Timeouts {
                 connect: spec.connect.unwrap_or(defaults::CONNECT_TIMEOUT),
                 headers: spec.headers.unwrap_or(defaults::HEADERS_TIMEOUT),
@@ -104,6 +102,34 @@ fn account(
         params: spec.params.into_iter().map(|(name, value)| (name.value, value.value)).collect(),
         poll_every: spec.poll_every.unwrap_or(defaults::POLL_EVERY),
     })
+}
+
+/// `tls`, whose files are read once to see that they can be used. What is wrong with one is told, and leaves it out.
+fn tls(spec: &TlsSpec, what: &str, context: &Context<'_>) -> TlsPolicy {
+    let path = |text: &Option<Located<String>>, key: &str| {
+        text.as_ref().and_then(|text| absolute(text, format_args!("`{key}` of {what}"), context))
+    };
+    let (certificate, key) =
+        (path(&spec.client_certificate, "client-certificate"), path(&spec.client_key, "client-key"));
+    let policy = TlsPolicy {
+        ca_file: path(&spec.ca_file, "ca-file"),
+        system_roots: spec.system_roots,
+        client: certificate.zip(key).map(|(certificate, key)| ClientCertificate { certificate, key }),
+        pins: spec.pins.clone(),
+        only_1_3: spec.only_1_3,
+    };
+    let own = TlsPolicy { client: None, ..policy.clone() };
+    for (place, key, part) in
+        [(&spec.ca_file, "ca-file", own), (&spec.client_certificate, "client-certificate", policy.clone())]
+    {
+        let Some(text) = place else { continue };
+        let usable = key == "ca-file" || policy.client.is_some();
+        if let Err(error) = if usable { (context.around.roots)(&part) } else { Ok(()) } {
+            context.report.error_with_help(text.spot, format!("`{key}` of {what}: {error}"), error.remedy);
+            break;
+        }
+    }
+    policy
 }
 
 /// The definition that the account names, with the operations that the inventory adds.

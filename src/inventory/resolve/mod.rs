@@ -22,7 +22,7 @@ use crate::clock::Time;
 use crate::definition::Definitions;
 use crate::document::{Located, Report, Spot, nearest};
 use crate::names::AccountName;
-use crate::trust::TrustError;
+use crate::trust::{TlsPolicy, TrustError};
 
 use super::spec::{CredentialSpec, DaemonSpec, PolicySpec, Spec, TokenSpec};
 use super::{AccountPolicy, DaemonSettings, Inventory};
@@ -50,7 +50,7 @@ pub struct Surroundings<'a> {
     /// The number of a group.
     pub group: &'a dyn Fn(&str) -> Option<u32>,
     /// Reads trust roots: whether they can be used.
-    pub roots: &'a dyn Fn(&Path) -> Result<(), TrustError>,
+    pub roots: &'a dyn Fn(&TlsPolicy) -> Result<(), TrustError>,
     /// Whether there is such a file.
     pub is_file: &'a dyn Fn(&Path) -> bool,
     /// Services that are restarted belong to the user's own service manager.

@@ -46,9 +46,14 @@ pub(super) fn files(spec: &Spec<'_>, settings: Option<&DaemonSettings>, context:
         {
             need(path, format!("the credential of account \"{name}\""), credential.spot);
         }
-        if let Some(file) = &account.ca_file {
+        for (key, file) in [
+            ("ca-file", &account.tls.ca_file),
+            ("client-certificate", &account.tls.client_certificate),
+            ("client-key", &account.tls.client_key),
+        ] {
+            let Some(file) = file else { continue };
             let path = context.report.path(file.spot, &file.value).unwrap_or_else(|_| PathBuf::from(&file.value));
-            need(&path, format!("the `ca-file` of account \"{name}\""), file.spot);
+            need(&path, format!("the `{key}` of account \"{name}\""), file.spot);
         }
     }
     needed

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::clock::Span;
 use crate::document::{Located, Reader, Spot};
-use crate::inventory::values;
+use crate::inventory::{ProxyPolicy, values};
 use crate::names::AccountName;
+use crate::secret::SecretSource;
 
+use super::reach::{self, TlsSpec};
 use super::source::{self, CredentialSpec};
 use super::{ParamsSpec, params};
 
@@ -29,7 +31,10 @@ pub struct AccountSpec<'d> {
     pub poll_every: Option<Span>,
     pub settle: Option<Span>,
     pub rate_limit: Option<RateLimitSpec>,
-    pub ca_file: Option<Located<String>>,
+    pub tls: TlsSpec,
+    pub proxy: Option<ProxyPolicy>,
+    /// Headers with the sources of their values.
+    pub dress: Vec<(String, SecretSource)>,
     pub connect: Option<Duration>,
     pub headers: Option<Duration>,
     pub body: Option<Duration>,
@@ -67,7 +72,9 @@ impl<'d> AccountSpec<'d> {
             poll_every: reader.parsed("poll-every", values::positive).map(|found| found.value),
             settle: reader.parsed("settle", values::positive).map(|found| found.value),
             rate_limit: rate_limit(&reader),
-            ca_file: ca_file(&reader),
+            tls: TlsSpec::decode(&reader),
+            proxy: reach::proxy(&reader),
+            dress: reach::headers(&reader),
             connect,
             headers,
             body,
@@ -89,13 +96,6 @@ fn rate_limit(reader: &Reader<'_>) -> Option<RateLimitSpec> {
     let per = table.parsed("per", values::timer);
     table.finish();
     Some(RateLimitSpec { requests: requests?, per: per?.value })
-}
-
-fn ca_file(reader: &Reader<'_>) -> Option<Located<String>> {
-    let table = reader.table("tls", format_args!("`tls` of {}", reader.what()))?;
-    let file = table.string("ca-file");
-    table.finish();
-    file
 }
 
 /// A number of bytes, as a whole number or with a unit.

@@ -6,6 +6,7 @@
 mod account;
 mod listen;
 mod policy;
+mod reach;
 mod short;
 mod source;
 mod token;
@@ -16,6 +17,7 @@ use crate::names::{AccountName, TokenName};
 pub use account::{AccountSpec, RateLimitSpec};
 pub use listen::ListenSpec;
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
+pub use reach::TlsSpec;
 pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
 pub use token::{

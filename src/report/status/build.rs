@@ -69,6 +69,8 @@ pub enum Activity<'a> {
 pub struct AccountFacts<'a> {
     /// `None`: it cannot be used at all, and `failure` says why.
     pub health: Option<&'a EndpointHealth>,
+    /// The proxy that its requests go through, with who names it.
+    pub proxy: Option<&'a str>,
     /// Why it cannot be used, or cannot be listed.
     pub failure: Option<&'a Failure>,
     /// When its tokens were last listed.
@@ -139,6 +141,7 @@ pub fn account(policy: &AccountPolicy, facts: Option<&AccountFacts<'_>>, tokens:
         name: policy.name.clone(),
         provider: policy.provider.name.clone(),
         url: policy.endpoint.url.to_string(),
+        proxy: facts.and_then(|facts| facts.proxy).map(str::to_owned),
         condition,
         since,
         skew_ms: health.and_then(|health| health.skew).map(|skew| skew.num_milliseconds()),

@@ -8,11 +8,12 @@ use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
     AccountPolicy, CheckPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy,
-    Initial, OnDrift, OnFailure, RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
+    Initial, OnDrift, OnFailure, ProxyPolicy, RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
 use crate::secret::SecretSource;
+use crate::trust::TlsPolicy;
 
 static PROVIDER: LazyLock<Arc<Provider>> = LazyLock::new(|| Definitions::builtin().get("pointone").unwrap());
 
@@ -30,7 +31,9 @@ pub(crate) fn account(name: &str) -> Arc<AccountPolicy> {
             url: "http://127.0.0.1/".parse().unwrap(),
             credential: Credential::Secret(SecretSource::Env("NOBODY_READS_THIS".into())),
             rate_limit: None,
-            ca_file: None,
+            tls: TlsPolicy::default(),
+            proxy: ProxyPolicy::default(),
+            headers: BTreeMap::new(),
             timeouts: Timeouts { connect: second, headers: second, body: second },
             max_response: 1 << 20,
             max_in_flight: 4,

@@ -334,7 +334,8 @@ fn full() -> Status {
         allowance: Some(4999),
     };
     let orphans = BTreeSet::from(["patrold-01020304-ci-g3-070707070707".to_owned()]);
-    let facts = AccountFacts { health: Some(&health), failure: None, last_listing: Some(now), orphans: &orphans };
+    let facts =
+        AccountFacts { health: Some(&health), proxy: None, failure: None, last_listing: Some(now), orphans: &orphans };
     let answer = ReloadAnswer { applied: false, changes: vec![], problems: vec!["p.toml:1:1: not TOML".to_owned()] };
     Status {
         at: now,
