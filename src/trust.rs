@@ -177,7 +177,9 @@ impl TrustRoots {
             count(&root.subject);
             count(&root.subject_public_key_info);
         }
-        certificates.iter().for_each(|certificate| count(certificate));
+        for certificate in &certificates {
+            count(certificate);
+        }
         policy.pins.iter().for_each(|pin| count(&pin.0));
         count(&[u8::from(policy.only_1_3)]);
         let pins = policy.pins.clone();
@@ -199,7 +201,9 @@ impl TrustRoots {
                 };
                 let private = PrivateKeyDer::from_pem_slice(&pem)
                     .map_err(|error| unusable(key_what, format!("holds no private key that can be used: {error}")))?;
-                chain.iter().for_each(|certificate| count(certificate));
+                for certificate in &chain {
+                    count(certificate);
+                }
                 count(private.secret_der());
                 builder
                     .with_client_auth_cert(chain, private)

@@ -82,7 +82,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
 
     async fn preflight(&self, store: &StorePolicy, known: &Known) -> Result<(), Failure> {
         let judge = Judge::of(store, None, known, &self.fingerprinter);
-        match aside(store::preflight(store, Some(judge))).await {
+        match aside(Box::pin(store::preflight(store, Some(judge)))).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
             fine => fine,
         }
@@ -127,12 +127,12 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, known: &Known) -> Outcome<Option<Receipt>> {
-        let written = aside(store::write(store, delivery, known, &self.fingerprinter)).await;
+        let written = aside(Box::pin(store::write(store, delivery, known, &self.fingerprinter))).await;
         self.accounts.keyring().clean(written).await
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {
-        match aside(store::look(store)).await {
+        match aside(Box::pin(store::look(store))).await {
             Ok(look) => {
                 let drift = drift::compare(delivered, &look, known, &self.fingerprinter);
                 match drift.sentence() {

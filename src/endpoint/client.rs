@@ -104,7 +104,7 @@ impl HttpClient {
         }
         let login = login.map(|(user, password, _)| (user, password));
         let login = login.or_else(|| settings.proxy.as_ref().and_then(|proxy| proxy.login.clone()));
-        let made = self::client(settings, login)?;
+        let made = self::client(settings, login.as_ref())?;
         *client = Some((fingerprint, made.clone()));
         Ok(made)
     }
@@ -184,7 +184,7 @@ impl HttpClient {
 }
 
 /// Connections by these settings; `login` is for the proxy.
-fn client(settings: &Settings, login: Option<(String, Secret)>) -> Result<reqwest::Client, Failure> {
+fn client(settings: &Settings, login: Option<&(String, Secret)>) -> Result<reqwest::Client, Failure> {
     let Settings { url, tls, proxy, connect, idle } = settings;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
@@ -200,16 +200,16 @@ fn client(settings: &Settings, login: Option<(String, Secret)>) -> Result<reqwes
         .no_proxy()
         .pool_max_idle_per_host(*idle)
         .pool_idle_timeout(IDLE);
-    if is_loopback(url) {
-        if let Some(name) = url.domain() {
-            // By the standard such a name means this machine. Nobody is asked, who could say that it is elsewhere.
-            builder = builder.resolve_to_addrs(name, &LOOPBACK);
-        }
+    if is_loopback(url)
+        && let Some(name) = url.domain()
+    {
+        // By the standard such a name means this machine. Nobody is asked, who could say that it is elsewhere.
+        builder = builder.resolve_to_addrs(name, &LOOPBACK);
     }
     let refused = |error: reqwest::Error| Failure::new(FailureCode::Request, reason(&error));
     if let Some(proxy) = proxy {
         let mut through = reqwest::Proxy::all(proxy.url.clone()).map_err(refused)?;
-        if let Some((user, password)) = &login {
+        if let Some((user, password)) = login {
             through = through.basic_auth(user, password.expose());
         }
         builder = builder.proxy(through);

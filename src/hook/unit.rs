@@ -40,7 +40,7 @@ pub async fn run(policy: &UnitPolicy, timeout: Duration, stop: watch::Receiver<b
     }
     let after = look(policy, stop).await?;
     match unsteady(&before, &after) {
-        Some(why) => Err(failed(policy, why)),
+        Some(why) => Err(failed(policy, &why)),
         None => Ok(()),
     }
 }
@@ -69,16 +69,16 @@ async fn look(policy: &UnitPolicy, mut stop: watch::Receiver<bool>) -> Result<St
         .chain(user)
         .chain(["show", "--property=ActiveState,NRestarts", policy.unit.as_str()].map(str::to_owned))
         .collect();
-    let Some(mut command) = process::command(&argv) else { return Err(failed(policy, "no program".to_owned())) };
+    let Some(mut command) = process::command(&argv) else { return Err(failed(policy, "no program")) };
     command.envs(variables(policy));
     let (out, err) = (Output::whole(4096), Output::end(4096));
     match process::run(&mut command, LOOK, stopped(&mut stop), (&out, &err)).await {
         Ok(End::Exited(status)) if status.success() => Ok(parse(&out.text())),
         Ok(End::Exited(status)) => {
-            Err(failed(policy, format!("its state cannot be read: systemctl {}", process::describe(status))))
+            Err(failed(policy, &format!("its state cannot be read: systemctl {}", process::describe(status))))
         }
-        Ok(_) => Err(failed(policy, "its state could not be read in time".to_owned())),
-        Err(error) => Err(failed(policy, format!("cannot start systemctl: {error}"))),
+        Ok(_) => Err(failed(policy, "its state could not be read in time")),
+        Err(error) => Err(failed(policy, &format!("cannot start systemctl: {error}"))),
     }
 }
 
@@ -91,7 +91,7 @@ fn parse(text: &str) -> State {
     }
 }
 
-fn failed(policy: &UnitPolicy, why: String) -> Unsuccessful {
+fn failed(policy: &UnitPolicy, why: &str) -> Unsuccessful {
     let failure = Failure::new(FailureCode::HookFailed, format!("{}: {why}", policy.unit));
     Unsuccessful { failure, said: String::new() }
 }

@@ -52,7 +52,7 @@ impl EndpointPolicy {
 /// Which proxy requests go through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ProxyPolicy {
-    /// The one that HTTPS_PROXY and its like name, if any.
+    /// The one that `HTTPS_PROXY` and its like name, if any.
     #[default]
     Environment,
     /// None, whatever the environment says.

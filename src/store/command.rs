@@ -199,13 +199,13 @@ impl Slot {
         secret: Option<&Secret>,
         variables: &[(&str, String)],
     ) -> Result<Ended, Failure> {
+        static PROGRAMS: LazyLock<Places> = LazyLock::new(|| Places::new(AT_ONCE));
         let failure = |why: String| Failure::new(FailureCode::StoreUnwritable, format!("{}: {why}", self.key));
         let name = argv.first().map_or("", String::as_str);
         let Some(mut command) = process::command(argv) else { return Err(failure("it names no program".to_owned())) };
         let passed = self.command.pass_env.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         // Ours last, so that they win.
         command.envs(passed).env("PATROLD_STORE", &*self.command.name).envs(variables.iter().map(|(k, v)| (*k, v)));
-        static PROGRAMS: LazyLock<Places> = LazyLock::new(|| Places::new(AT_ONCE));
         let _place = PROGRAMS.enter(&self.command.account, Time::MAX_UTC).await;
         let (out, err) = (Output::whole(LARGEST), Output::end(SAID));
         let input = secret.map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec()));
@@ -213,7 +213,9 @@ impl Slot {
         match end {
             Ok(End::Exited(status)) => {
                 let mut redactor = Redactor::default();
-                secret.into_iter().for_each(|secret| redactor.add(secret));
+                if let Some(secret) = secret {
+                    redactor.add(secret);
+                }
                 let said = tail(redactor, &err.bytes(), &out.bytes());
                 Ok(Ended { status, out: out.bytes(), said })
             }

@@ -181,7 +181,7 @@ fn tls(policy: &TlsPolicy) -> Map<String, Value> {
     let mut keys = Map::new();
     let mut put = |key: &str, value: Option<Value>| drop(value.map(|value| keys.insert(key.to_owned(), value)));
     put("ca-file", policy.ca_file.as_ref().map(|file| json!(file)));
-    put("system-roots", policy.system_roots.then(|| json!(true)));
+    put("system-roots", policy.system_roots.then_some(Value::Bool(true)));
     put("client-certificate", policy.client.as_ref().map(|client| json!(client.certificate)));
     put("client-key", policy.client.as_ref().map(|client| json!(client.key)));
     let pins: Vec<_> = policy.pins.iter().map(ToString::to_string).collect();

@@ -373,7 +373,7 @@ impl Sim {
 
     /// The bodies of all records so far, oldest first.
     pub fn records(&self) -> Vec<String> {
-        let commits = self.machine.journal.memory.commits(0);
+        let commits = self.machine.journal.memory().commits(0);
         commits.into_iter().flat_map(|commit| commit.change.records).map(|record| record.body).collect()
     }
 

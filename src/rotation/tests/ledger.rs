@@ -19,6 +19,7 @@ const MOST_MINTS: usize = 40;
 
 /// One token at its provider.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub(super) struct Issued {
     pub account: AccountName,
     pub id: String,

@@ -37,8 +37,11 @@ fn served() -> TokenPolicy {
     policy
 }
 
+/// What is shown, and how it is lived.
+type Lived = (&'static str, fn() -> Sim);
+
 /// What this release can live through.
-fn lives() -> [(&'static str, fn() -> Sim); 8] {
+fn lives() -> [Lived; 8] {
     fn minted(abilities: Abilities) -> Sim {
         let mut sim = Sim::new(served(), abilities);
         sim.run_for(Span::hours(3));
@@ -198,7 +201,9 @@ fn the_lives_of_this_release_hold_what_they_are_named_after() {
             Event::name(&line.event)
         });
         let lines: Vec<_> = lines.collect();
-        kinds.iter().for_each(|kind| assert!(lines.contains(kind), "{name} lacks {kind}: {lines:?}"));
+        for kind in kinds {
+            assert!(lines.contains(kind), "{name} lacks {kind}: {lines:?}");
+        }
     }
 }
 

@@ -132,7 +132,9 @@ fn no_field_of_a_newer_release_is_overlooked() {
         );
     }
     let origins = [Origin::Minted, Origin::Adopted];
-    origins.iter().for_each(|origin| check_strangers::<Origin>(&serde_json::to_value(origin).unwrap()));
+    for origin in origins {
+        check_strangers::<Origin>(&serde_json::to_value(origin).unwrap());
+    }
     for phase in samples::phases() {
         let state = TokenState { phase, orphans: samples::orphans(), ..TokenState::default() };
         check_strangers::<TokenState>(&serde_json::to_value(state).unwrap());

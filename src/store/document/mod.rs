@@ -12,6 +12,7 @@ mod tests;
 mod toml;
 mod yaml;
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
@@ -99,7 +100,7 @@ fn text(document: &[u8]) -> Result<&str, Problem> {
 
 /// The number of the line that `at` stands on, counted from 1.
 fn line_of(document: &[u8], at: usize) -> usize {
-    1 + document[..at.min(document.len())].iter().filter(|byte| **byte == b'\n').count()
+    1 + memchr::memchr_iter(b'\n', &document[..at.min(document.len())]).count()
 }
 
 fn found(value: &str) -> Read {
@@ -123,7 +124,8 @@ fn quoted(text: &str) -> Zeroizing<String> {
             '\t' => quoted.push_str("\\t"),
             c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
                 // All of them are in the basic plane.
-                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+                // Writing to a String cannot fail.
+                let _ = write!(*quoted, "\\u{:04x}", u32::from(c));
             }
             c => quoted.push(c),
         }

@@ -1,5 +1,6 @@
 //! Java's `.properties`, as `java.util.Properties` loads them: ISO 8859-1 with escapes.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
@@ -160,7 +161,8 @@ fn escaped(text: &str, key: bool) -> Zeroizing<String> {
             ' '..='~' => escaped.push(c),
             c => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    escaped.push_str(&format!("\\u{unit:04x}"));
+                    // Writing to a String cannot fail.
+                    let _ = write!(*escaped, "\\u{unit:04x}");
                 }
             }
         }
