@@ -20,6 +20,8 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "control/client",
             "daemon/http/access",
             "demo/",
+            "endpoint/client",
+            "endpoint/dress",
             "journal/seal",
             "provider/answer",
             "provider/jwt",

@@ -107,6 +107,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Outcome::Done(minted) => self.minted(held, context, intent, minted),
             Outcome::Later { not_before, failure } => {
                 let next = self.next_rotation(held, context, not_before);
+                // A stop says nothing of the account: what kept the token from its mint before may still do so.
+                let stopped = failure.code == FailureCode::Withdrawn && self.effects.stopping(&intent.account);
+                let before = held.state.retry.as_ref().filter(|_| stopped).map(|retry| retry.failure.clone());
+                let failure = before.unwrap_or(failure);
                 self.note(held, context, Event::MintRefused { failure, next });
             }
             Outcome::Refused(failure) => {

@@ -446,6 +446,10 @@ impl Sim {
         if self.state().retry.as_ref().is_some_and(|retry| retry.failure.code == FailureCode::StoreNewer) {
             return;
         }
+        // Nobody has the secret that a store is owed: a replacement waits for its time.
+        if rest.reason == Delivering && self.state().phase.current().is_some_and(|current| current.secret_lost) {
+            return;
+        }
         let clock = self.world.clock(&self.context.policy.account.name);
         let situation = self.context.situation(self.state(), &self.held.memo, clock, self.now());
         let bound = match life(self.state(), &situation.reckoning()) {

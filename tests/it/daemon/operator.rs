@@ -62,7 +62,7 @@ async fn a_rollback_brings_the_old_secret_back_and_revokes_the_newer_one() {
     assert!(world.is_live(&old) && !world.is_live(&newer));
     assert_eq!(world.changes(Service::Awx, from), [Verify, Revoke, Verify]);
     let refused = execute(&daemon, "ci", OperatorRequest::Recall).await;
-    assert!(matches!(&refused.answer, Answer::Refused(why) if why.contains("no generation before")), "{refused:?}");
+    assert!(matches!(&refused.answer, Answer::Refused(why) if why.contains("no previous token")), "{refused:?}");
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn a_request_within_the_grace_waits_visibly_until_it_is_withdrawn_or_hurri
     };
     assert_eq!(withdraw().await, Ok(()));
     daemon.until("ci", "the request is gone", |view| view.state.requested.is_none() && view.rest.is_some()).await;
-    assert!(withdraw().await.unwrap_err().contains("nobody asked"));
+    assert!(withdraw().await.unwrap_err().contains("no requested rotation"));
     assert_eq!(grant(&daemon, "ci", OperatorRequest::RotateNow, PATIENCE).await, Answer::Rotated(GenerationNo(3)));
     assert_eq!(world.live(Service::Awx).len(), 3, "the older ones end after their grace");
 }
