@@ -4,7 +4,6 @@
 //! `PATROLD_KILL_ROUNDS`, `PATROLD_KILL_SEED` and `PATROLD_KILL_FAULTS` (per cent) change the run. A run that fails keeps
 //! its directory and names it.
 
-mod calls;
 mod judge;
 mod report;
 mod stage;
@@ -214,11 +213,7 @@ async fn round(places: &Places, loopback: &Loopback, dice: &mut Dice, watch: &mu
     if let Some(status) = ended.filter(|status| !killed(*status)) {
         report.breaches.push(format!("in round {} the daemon ended by itself: {status}", report.rounds));
     }
-    judge_round(places, loopback, report);
-}
-
-/// Nobody acts for the daemon now: what the journal says is all that anybody knows.
-fn judge_round(places: &Places, loopback: &Loopback, report: &mut Report) {
+    // Nobody acts for the daemon now: what the journal says is all that anybody knows.
     let states = judge::states(&places.state);
     for state in states.values() {
         *report.phases.entry(state.phase.name()).or_default() += 1;

@@ -33,8 +33,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     pub(super) async fn begin(&self, held: &mut Held, context: &Context, reason: Reason) {
         let policy = &context.policy;
-        // Who asks for a rotation may be answered by a rule that is older than the request.
-        if held.state.requested.is_none()
+        if reason != Reason::Requested
             && let Some((failure, next)) = self.living_store(held, context).await
         {
             return self.note(held, context, Event::Postponed { failure, next });
@@ -108,10 +107,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Outcome::Later { not_before, failure } => {
                 let next = self.next_rotation(held, context, not_before);
                 // A stop says nothing of the account: what kept the token from its mint before may still do so.
-                let stopped = failure.code == FailureCode::Withdrawn && self.effects.stopping(&intent.account);
+                let stopped = failure.code == FailureCode::Withdrawn;
                 let before = held.state.retry.as_ref().filter(|_| stopped).map(|retry| retry.failure.clone());
-                let failure = before.unwrap_or(failure);
-                self.note(held, context, Event::MintRefused { failure, next });
+                self.note(held, context, Event::MintRefused { failure: before.unwrap_or(failure), next });
             }
             Outcome::Refused(failure) => {
                 let next = self.next_rotation(held, context, None);

@@ -11,7 +11,7 @@ use crate::rotation::decide::reached_consumers;
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Current, Generation};
+use crate::rotation::state::Generation;
 use crate::secret::{Fingerprint, Secret, SecretParts, TOKEN_PART};
 
 use super::{address, subject};
@@ -128,25 +128,6 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// nothing is written over it before an operator says so.
     pub(super) async fn living_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
         let current = held.state.phase.current().filter(|current| current.dead.is_some())?;
-        self.living_beside(held, context, current).await
-    }
-
-    /// The same before a renewal, where this process did not prove the current secret. What renews the current secret may be spent: a journal
-    /// that is older than its stores does not know of the renewals since.
-    ///
-    /// Law: no part of a secret is presented for a renewal while a store holds a living secret that the journal does not
-    /// know. A provider to which a spent part is presented ends all that came of it.
-    pub(super) async fn newer_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
-        let current = held.state.phase.current()?;
-        let trusted = held.memo.trusted == Some((current.generation.number, current.generation.revision));
-        if trusted && current.dead.is_none() {
-            return None;
-        }
-        self.living_beside(held, context, current).await
-    }
-
-    /// A secret beside `current` that a store holds and that works.
-    async fn living_beside(&self, held: &Held, context: &Context, current: &Current) -> Option<(Failure, Time)> {
         if !context.abilities.can.verifies || current.generation.compromised.is_some() {
             return None;
         }

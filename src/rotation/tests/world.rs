@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::account::Listing;
 use crate::clock::{Clock, ManualClock, Span, Time};
-use crate::endpoint::skew::Skew;
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -18,7 +17,7 @@ use crate::rotation::state::TokenState;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
 use crate::store::{Delivery, Known, Receipt};
 
-use super::ledger::{Ledger, Repetition, Revoked};
+use super::ledger::Ledger;
 
 /// What can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,13 +34,6 @@ pub(super) enum Kind {
     Hook,
     Commit,
     Settle,
-}
-
-impl Kind {
-    /// Whether the provider answers.
-    fn is_asked(self) -> bool {
-        matches!(self, Self::Mint | Self::List | Self::Verify | Self::Revoke | Self::Renew)
-    }
 }
 
 /// How it fails.
@@ -63,26 +55,6 @@ pub(super) enum Fate {
     StopAfter,
 }
 
-/// A law that does not hold in a world: a control.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Off {
-    /// A store acknowledges what it does not keep.
-    Stores,
-    /// A hook succeeds without having told anybody.
-    Hooks,
-    /// "Not found" proves that a token is gone.
-    ProofOfEnd,
-    /// Every secret counts as proven.
-    ProofOfLife,
-    /// Nobody can see that two tokens are one.
-    Kinship,
-}
-
-impl Off {
-    /// Those that random histories miss.
-    pub const MISSED: [Self; 5] = [Self::Stores, Self::Hooks, Self::ProofOfEnd, Self::ProofOfLife, Self::Kinship];
-}
-
 /// Decides over the fate of the next effect; the number counts effects of its kind from 1.
 pub(super) type Script = Box<dyn FnMut(Kind, usize) -> Fate + Send>;
 
@@ -99,11 +71,6 @@ struct Inner {
     points: usize,
     stop_at: Option<usize>,
     rotations: u64,
-    /// What the process has seen of the providers' clock.
-    skew: Skew,
-    off: Option<Off>,
-    /// Where nobody can see that two tokens are one: the secrets behind fingerprints.
-    prints: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for World {
@@ -121,9 +88,6 @@ impl World {
             points: 0,
             stop_at: None,
             rotations: 0,
-            skew: Skew::default(),
-            off: None,
-            prints: BTreeMap::new(),
         };
         Arc::new(Self { clock, inner: Mutex::new(inner) })
     }
@@ -144,32 +108,6 @@ impl World {
     /// How many effects of each kind there were.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         self.inner().counts.clone()
-    }
-
-    /// Nothing stops the process any more.
-    pub fn stop_nowhere(&self) {
-        self.inner().stop_at = None;
-    }
-
-    /// `off` does not hold from now on.
-    pub fn switch_off(&self, off: Off) {
-        self.inner().off = Some(off);
-    }
-
-    fn is_off(&self, law: Off) -> bool {
-        self.inner().off == Some(law)
-    }
-
-    /// A new process has seen nothing of the providers' clock.
-    pub fn forget_clock(&self) {
-        self.inner().skew = Skew::default();
-    }
-
-    /// An answer shows the providers' clock.
-    pub fn show_clock(&self) {
-        let Inner { ledger, skew, .. } = &mut *self.inner();
-        let now = self.clock.now();
-        *skew = skew.with(ledger.header(now + ledger.skew), now);
     }
 
     pub fn points(&self) -> usize {
@@ -203,11 +141,8 @@ impl World {
         }
         let seen = if fate == Fate::StopAfter { Fate::Fine } else { fate };
         let result = {
-            let Inner { ledger, skew, .. } = &mut *self.inner();
+            let ledger = &mut self.inner().ledger;
             let now = self.clock.now() + ledger.skew;
-            if kind.is_asked() && matches!(seen, Fate::Fine | Fate::Later | Fate::Refused) {
-                *skew = skew.with(ledger.header(now), self.clock.now());
-            }
             act(ledger, seen, now)
         };
         if fate == Fate::StopAfter || self.point() {
@@ -229,17 +164,6 @@ fn outcome<T>(fate: Fate, act: impl FnOnce() -> T) -> Outcome<T> {
             Outcome::Unknown(failure(FailureCode::Timeout))
         }
         Fate::Fine | Fate::StopBefore | Fate::StopAfter => Outcome::Done(act()),
-    }
-}
-
-/// The same where the provider may refuse.
-fn granted<T>(outcome: Outcome<Option<T>>, refused: impl FnOnce() -> Failure) -> Outcome<T> {
-    match outcome {
-        Outcome::Done(Some(value)) => Outcome::Done(value),
-        Outcome::Done(None) => Outcome::Refused(refused()),
-        Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
-        Outcome::Refused(failure) => Outcome::Refused(failure),
-        Outcome::Unknown(failure) => Outcome::Unknown(failure),
     }
 }
 
@@ -268,47 +192,31 @@ impl Effects for Arc<World> {
                     return Outcome::Refused(Failure::new(FailureCode::NoRoom, "there are enough"));
                 }
                 let born = if let Fate::DoneLate(span) = fate { now + span } else { now };
-                let before = ledger.tokens.len();
                 let outcome = outcome(fate, || ledger.mint(at.account, mint_request, now, born));
                 ledger.doubt = Some(0);
-                let lost = !matches!(outcome, Outcome::Done(_));
-                ledger.tokens[before..].iter_mut().for_each(|token| token.lost = lost);
                 outcome
             })
             .await;
         if !matches!(minted, Outcome::Unknown(_)) {
             self.ledger(|ledger| ledger.doubt = None);
         }
-        let unknown = self.is_off(Off::Kinship);
-        minted.map(|mut minted| {
-            minted.remote.id = minted.remote.id.filter(|_| !unknown);
-            minted
-        })
+        minted
     }
 
     async fn list(&self, at: Address<'_>, _since: Time) -> Outcome<Arc<Listing>> {
         let listed = self
-            .effect(Kind::List, |ledger, fate, now| {
-                let listed = outcome(fate, || ledger.listing(at.account, now).map(Arc::new));
-                granted(listed, || Failure::new(FailureCode::Forbidden, "403"))
-            })
+            .effect(Kind::List, |ledger, fate, now| outcome(fate, || Arc::new(ledger.listing(at.account, now))))
             .await;
-        self.ledger(|ledger| match listed {
-            Outcome::Done(_) => ledger.doubt = None,
-            _ => ledger.doubt = ledger.doubt.map(|looks| looks + 1),
-        });
+        if let Outcome::Done(_) = listed {
+            self.ledger(|ledger| ledger.doubt = None);
+        }
         listed
     }
 
     async fn verify(&self, _at: Address<'_>, subject: &Subject) -> Outcome<Verdict> {
-        let believed = self.is_off(Off::ProofOfLife);
         self.effect(Kind::Verify, |ledger, fate, now| {
             let verdict = || match ledger.accepts(subject, now) {
-                None if believed => Verdict::Alive { id: None, expires: None },
-                Some(issued) => {
-                    let expires = Some(ledger.expiry(issued, now));
-                    Verdict::Alive { id: Some(issued.id.parse().unwrap()), expires }
-                }
+                Some(issued) => Verdict::Alive { id: Some(issued.id.parse().unwrap()), expires: Some(issued.expires) },
                 None => Verdict::Dead(Failure::new(FailureCode::Unauthorized, "401")),
             };
             outcome(fate, verdict)
@@ -317,32 +225,27 @@ impl Effects for Arc<World> {
     }
 
     async fn revoke(&self, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
-        let believed = self.is_off(Off::ProofOfEnd);
         self.effect(Kind::Revoke, |ledger, fate, now| {
-            let revoke = || match (ledger.revoke(at.account, subject, now), ledger.repetition) {
-                (Revoked::Now, _) => Some(Gone::Revoked),
-                (_, Repetition::NotFound) | (Revoked::Hidden, _) if believed => Some(Gone::Already),
-                (Revoked::Hidden, _) | (Revoked::Before, Repetition::NotFound) => Some(Gone::Unproven),
-                (Revoked::Before, Repetition::Named) => Some(Gone::Already),
-                (Revoked::Before, Repetition::Refused) => None,
-            };
-            granted(outcome(fate, revoke), || Failure::new(FailureCode::Rejected, "no such token"))
+            let revoke = || if ledger.revoke(at.account, subject, now) { Gone::Revoked } else { Gone::Already };
+            outcome(fate, revoke)
         })
         .await
     }
 
     async fn renew(&self, _at: Address<'_>, _want: &MintRequest, subject: &Subject) -> Outcome<Minted> {
         self.effect(Kind::Renew, |ledger, fate, now| {
-            let refused = || Failure::new(FailureCode::Unauthorized, "the refresh token is spent");
-            granted(outcome(fate, || ledger.renew(subject, now)), refused)
+            let refused = || Outcome::Refused(Failure::new(FailureCode::Unauthorized, "the refresh token is spent"));
+            match outcome(fate, || ledger.renew(subject, now)) {
+                Outcome::Done(renewed) => renewed.map_or_else(refused, Outcome::Done),
+                Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
+                Outcome::Refused(failure) => Outcome::Refused(failure),
+                Outcome::Unknown(failure) => Outcome::Unknown(failure),
+            }
         })
         .await
     }
 
     async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, _known: &Known) -> Outcome<Option<Receipt>> {
-        if self.is_off(Off::Stores) {
-            return Outcome::Done(None);
-        }
         let secret = delivery.parts.part(&store.part).unwrap().expose();
         self.effect(Kind::Write, |ledger, fate, now| {
             let refused = || Outcome::Refused(Failure::new(FailureCode::StoreRefused, "it cannot hold this value"));
@@ -358,7 +261,6 @@ impl Effects for Arc<World> {
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {
-        let behind = self.inner().prints.get(delivered.as_str()).cloned();
         self.effect(Kind::Inspect, |ledger, fate, _| {
             if ledger.writes.is_some() {
                 let evidence = ledger.evidence(&store.key);
@@ -366,13 +268,13 @@ impl Effects for Arc<World> {
                 let found = "was written by somebody else".into();
                 return if same { Condition::Hidden } else { Condition::Drifted { found, value: true } };
             }
-            let same = |held: &String| match &behind {
-                Some(behind) => held == behind,
-                None => fingerprinter().of(&Secret::new(held.clone())) == *delivered,
-            };
             let held = ledger.stores.get(&store.key);
             match outcome(fate, || ()) {
-                Outcome::Done(()) if held.is_some_and(same) => Condition::Same,
+                Outcome::Done(())
+                    if held.is_some_and(|it| fingerprinter().of(&Secret::new(it.clone())) == *delivered) =>
+                {
+                    Condition::Same
+                }
                 Outcome::Done(()) => Condition::Drifted { found: "holds something else".into(), value: true },
                 Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                     Condition::Unreadable(failure)
@@ -391,24 +293,11 @@ impl Effects for Arc<World> {
     }
 
     async fn run_hook(&self, hook: &HookPolicy, _occasion: &Occasion) -> Outcome<()> {
-        if self.is_off(Off::Hooks) {
-            return Outcome::Done(());
-        }
         self.effect(Kind::Hook, |ledger, fate, now| outcome(fate, || ledger.run_hook(&hook.key, now))).await
     }
 
     fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint> {
-        let prints = secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret)));
-        if !self.is_off(Off::Kinship) {
-            return prints.collect();
-        }
-        let mut inner = self.inner();
-        let salted = secret.iter().map(|(part, secret)| {
-            let print = fingerprinter().of(&Secret::new(format!("{} {}", inner.prints.len(), secret.expose())));
-            inner.prints.insert(print.as_str().to_owned(), secret.expose().to_owned());
-            (part.to_owned(), print)
-        });
-        salted.collect()
+        secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret))).collect()
     }
 
     fn rotation_id(&self) -> RotationId {
@@ -420,7 +309,7 @@ impl Effects for Arc<World> {
     }
 
     fn clock(&self, _account: &AccountName) -> ProviderClock {
-        self.inner().skew.span().map_or(ProviderClock::Unseen, ProviderClock::seen)
+        ProviderClock::seen(self.inner().ledger.skew)
     }
 
     fn draw(&self) -> f64 {
