@@ -108,7 +108,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 let next = self.next_rotation(held, context, not_before);
                 // A stop says nothing of the account: what kept the token from its mint before may still do so.
                 let stopped = failure.code == FailureCode::Withdrawn;
-                let before = held.state.retry.as_ref().filter(|_| stopped).map(|retry| retry.failure.clone());
+                let before = held.state.last_failure.as_ref().filter(|_| stopped).map(|last| last.failure.clone());
                 self.note(held, context, Event::MintRefused { failure: before.unwrap_or(failure), next });
             }
             Outcome::Refused(failure) => {
