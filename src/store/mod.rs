@@ -3,7 +3,7 @@
 //!
 //! | backend | kinds |
 //! | --- | --- |
-//! | [`disk`] | files of this machine, in the formats that [`format`] knows |
+//! | [`disk`] | files of this machine, in the formats that [`mod@format`] knows |
 //! | [`command`] | whatever a program of the operator's reads and writes |
 //!
 //! A backend answers the same questions: whether it can hold a value, whether it could be written, what it holds, and it
