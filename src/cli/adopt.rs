@@ -1,12 +1,10 @@
 //! `patrold adopt`.
 
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use zeroize::Zeroizing;
 
 use crate::clock::{Clock as _, SystemClock, Time};
 use crate::control::AdoptRequest;
@@ -17,12 +15,10 @@ use crate::rotation::act::operator::Offer;
 use crate::secret::{Secret, SecretParts, source};
 use crate::view::rotated::Deed;
 
+use super::ask::brought;
 use super::disk::Disk;
 use super::rotate::{tell, without_daemon};
 use super::{Complaint, Console};
-
-/// More than any credential has; one byte more is refused.
-const LARGEST: u64 = 64 * 1024 + 1;
 
 /// Arguments of `patrold adopt`.
 #[derive(Clone, Debug, Args)]
@@ -70,16 +66,10 @@ pub(super) fn run(args: &AdoptArgs, named: Option<&Path>, console: &mut Console)
 
 /// The secret in the file, or on standard input. Nothing of it is ever shown.
 fn read(file: Option<&Path>) -> Result<Secret, Complaint> {
-    let place = file.map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
-    let failed = |error: io::Error| Complaint::invalid(format!("{place} cannot be read: {error}"));
-    let mut content = Zeroizing::new(Vec::with_capacity(1 << 17));
-    match file {
-        Some(file) => File::open(file).map_err(failed)?.take(LARGEST).read_to_end(&mut content).map_err(failed)?,
-        None if io::stdin().is_terminal() => {
-            return Err(Complaint::invalid("standard input is a terminal, which would show the secret")
-                .with_help("name a file with --file, or pipe the secret in from where it is kept"));
-        }
-        None => io::stdin().take(LARGEST).read_to_end(&mut content).map_err(failed)?,
-    };
+    if file.is_none() && io::stdin().is_terminal() {
+        return Err(Complaint::invalid("standard input is a terminal, which would show the secret")
+            .with_help("name a file with --file, or pipe the secret in from where it is kept"));
+    }
+    let (place, content) = brought(file)?;
     source::parse(&content).map_err(|why| Complaint::invalid(format!("{place} holds no secret: {why}")))
 }

@@ -92,18 +92,22 @@ impl Ask {
 }
 
 fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, Complaint> {
-    let standard = file.as_os_str() == "-";
-    let place = if standard { "standard input".to_owned() } else { file.display().to_string() };
-    let failed = |error: io::Error| Complaint::invalid(format!("{place} cannot be read: {error}"));
-    // Never grown, so that no copy is left behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(1 << 17));
-    if standard {
-        io::stdin().take(LARGEST).read_to_end(&mut content).map_err(failed)?;
-    } else {
-        File::open(file).map_err(failed)?.take(LARGEST).read_to_end(&mut content).map_err(failed)?;
-    }
+    let (place, content) = brought(Some(file).filter(|file| file.as_os_str() != "-"))?;
     source::parse(&content).map_err(|why| Complaint::invalid(format!("{place} holds no credential: {why}")))?;
     Ok(content)
+}
+
+/// What a file or standard input holds, and what that place is called. Never grown, so that no copy is left behind.
+pub(super) fn brought(file: Option<&Path>) -> Result<(String, Zeroizing<Vec<u8>>), Complaint> {
+    let place = file.map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
+    let failed = |error: io::Error| Complaint::invalid(format!("{place} cannot be read: {error}"));
+    let mut content = Zeroizing::new(Vec::with_capacity(1 << 17));
+    match file {
+        Some(file) => File::open(file).map_err(failed)?.take(LARGEST).read_to_end(&mut content),
+        None => io::stdin().take(LARGEST).read_to_end(&mut content),
+    }
+    .map_err(failed)?;
+    Ok((place, content))
 }
 
 /// One line that somebody types.

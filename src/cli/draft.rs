@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value as Json;
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 /// The values of parameters, by name.
 pub(super) type Given = BTreeMap<String, Json>;
@@ -88,15 +88,11 @@ pub(super) fn with_token(text: &str, draft: &TokenDraft<'_>) -> Result<String, S
         Item::Table(tokens)
     });
     match tokens {
-        Item::ArrayOfTables(tokens) => push(tokens, token),
+        Item::ArrayOfTables(tokens) => tokens.push(token),
         Item::Table(tokens) => drop(tokens.insert(draft.name, Item::Table(token))),
         _ => return Err("`token` is written as a value: write [token.NAME] tables".to_owned()),
     }
     Ok(document.to_string())
-}
-
-fn push(tokens: &mut ArrayOfTables, token: Table) {
-    tokens.push(token);
 }
 
 fn params(given: &Given) -> InlineTable {

@@ -37,7 +37,7 @@ fn lacking<'p>(provider: &'p Provider, given: &Given) -> Vec<&'p str> {
 
 /// Whether the provider can be asked for something that is lacking.
 pub(super) fn can_find(provider: &Provider, given: &Given) -> bool {
-    lacking(provider, given).into_iter().any(|name| provider.discoverable().any(|known| known == name))
+    lacking(provider, given).into_iter().any(|name| provider.discovers(name))
 }
 
 /// Asks for what is lacking, is wanted, and the provider does not tell.
@@ -48,7 +48,7 @@ pub(super) fn ask(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(), Complaint> {
     for name in lacking(provider, given) {
-        if !wanted(name) || provider.discoverable().any(|known| known == name) {
+        if !wanted(name) || provider.discovers(name) {
             continue;
         }
         let spec = &provider.params[name];
@@ -72,7 +72,7 @@ impl Finder<'_> {
     /// Finds what is lacking and the provider tells. Where it tells of several values, whoever types chooses.
     pub(super) async fn find(&self, given: &mut Given, ask: &mut Ask) -> Result<(), Complaint> {
         for name in lacking(self.provider, given) {
-            if !self.provider.discoverable().any(|known| known == name) {
+            if !self.provider.discovers(name) {
                 continue;
             }
             let params: Params = given.clone().into_iter().collect();

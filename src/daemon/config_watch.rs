@@ -112,28 +112,13 @@ async fn watch(
 /// Files that hold credentials or trust roots: when one changes, accounts that were refused may be accepted. Those of the
 /// HTTP server, too.
 fn credential_files(inventory: &Inventory) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for account in inventory.accounts.values() {
-        files.extend(account.endpoint.secrets().filter_map(|source| match source {
-            SecretSource::File(path) => Some(path.clone()),
-            _ => None,
-        }));
-        files.extend(account.endpoint.tls.files().map(Path::to_owned));
-    }
-    for token in inventory.tokens.values() {
-        let sources = token.initial.iter().flat_map(|initial| initial.source.iter().chain(initial.parts.values()));
-        files.extend(sources.filter_map(|source| match source {
-            SecretSource::File(path) => Some(path.clone()),
-            _ => None,
-        }));
-    }
-    if let Some(listen) = &inventory.daemon.listen {
-        files.extend(listen.tls.as_ref().map(|tls| tls.cert.clone()));
-        files.extend(listen.secrets().filter_map(|source| match source {
-            SecretSource::File(path) => Some(path.clone()),
-            _ => None,
-        }));
-    }
+    let sources = inventory.credential_sources().filter_map(|source| match source {
+        SecretSource::File(path) => Some(path.as_path()),
+        SecretSource::Env(_) | SecretSource::SystemdCredential(_) | SecretSource::Command(_) => None,
+    });
+    let trusted = inventory.accounts.values().flat_map(|account| account.endpoint.tls.files());
+    let shown = inventory.daemon.listen.iter().filter_map(|listen| Some(listen.tls.as_ref()?.cert.as_path()));
+    let mut files: Vec<PathBuf> = sources.chain(trusted).chain(shown).map(Path::to_owned).collect();
     files.sort();
     files.dedup();
     files

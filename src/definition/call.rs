@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reqwest::Method;
+use reqwest::header::HeaderName;
 
 use super::binding::{Binder, Stage, read_headers, read_template, read_templates, read_tree};
 use super::capture::{check_pointer, read_captures, read_classify, read_pointer, read_predicates};
@@ -39,6 +40,31 @@ pub(super) fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder
     read_call_at(table, operation, Stage::Request(operation), binder, auth)
 }
 
+/// Where a request goes, and with which headers.
+pub(super) struct Place {
+    /// `None`: told already.
+    pub url: Option<Template>,
+    pub query: Vec<(String, Template)>,
+    pub headers: Vec<(HeaderName, Template)>,
+}
+
+/// Reads `url`, `query` and `headers`.
+pub(super) fn read_place(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Place {
+    table.required("url");
+    let url = table.take("url").and_then(|found| {
+        let template = read_template(table, found, binder, stage)?;
+        check_url(table, found, &template).then_some(template)
+    });
+    let query = table.table("query", "`query`").map(|query| read_templates(&query, binder, stage)).unwrap_or_default();
+    if query.iter().any(|(_, template)| template.is_secret()) {
+        table
+            .report()
+            .error(table.key_spot("query"), "a secret must not be part of an address: it would end up in logs");
+    }
+    let headers = table.table("headers", "`headers`").map(|headers| read_headers(&headers, binder, stage));
+    Place { url, query, headers: headers.unwrap_or_default() }
+}
+
 fn read_call_at(
     table: Reader<'_>,
     operation: Operation,
@@ -55,24 +81,12 @@ fn read_call_at(
         table.report().error(table.spot(), format!("{} needs a form of authentication in [auth.form]", table.what()));
     }
     let method = read_method(&table);
-    table.required("url");
-    let url = table.take("url").and_then(|found| {
-        let template = read_template(&table, found, binder, stage)?;
-        check_url(&table, found, &template).then_some(template)
-    });
-    let query = table.table("query", "`query`").map(|query| read_templates(&query, binder, stage)).unwrap_or_default();
-    if query.iter().any(|(_, template)| template.is_secret()) {
-        table
-            .report()
-            .error(table.key_spot("query"), "a secret must not be part of an address: it would end up in logs");
-    }
-    let headers = table.table("headers", "`headers`").map(|headers| read_headers(&headers, binder, stage));
+    let Place { url, query, headers } = read_place(&table, binder, stage);
     let body = read_body(&table, binder, stage);
     let format = table.choice("format", FORMATS).map(|format| format.value).unwrap_or_default();
     let ok = read_statuses(&table, "ok");
     let expect = read_predicates(&table, "expect", binder, answer, FailureCode::Rejected);
     let classify = read_classify(&table, binder, answer);
-    let headers = headers.unwrap_or_default();
     let mut call = Call { query, headers, format, ok, expect, classify, ..Call::new(role, method, url?, body) };
     match operation {
         Operation::Mint if stage == Stage::Then => {}

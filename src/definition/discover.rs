@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use reqwest::Method;
 
-use super::binding::{Binder, Stage, read_headers, read_template, read_templates};
-use super::call::{check_url, parse_span};
+use super::binding::{Binder, Stage};
+use super::call::{Place, parse_span, read_place};
 use super::capture::{check_pointer, read_pointer};
 use crate::document::{Reader, nearest};
 use crate::provider::model::{Auth, Body, Call, Discovery};
@@ -43,24 +43,12 @@ fn read_discovery(table: Reader<'_>, binder: &Binder<'_>, auth: &Auth) -> Option
     if auth.forms.is_empty() {
         table.report().error(table.spot(), format!("{} needs a form of authentication in [auth.form]", table.what()));
     }
-    table.required("url");
-    let url = table.take("url").and_then(|found| {
-        let template = read_template(&table, found, binder, stage)?;
-        check_url(&table, found, &template).then_some(template)
-    });
-    let query = table.table("query", "`query`").map(|query| read_templates(&query, binder, stage)).unwrap_or_default();
-    if query.iter().any(|(_, template)| template.is_secret()) {
-        table
-            .report()
-            .error(table.key_spot("query"), "a secret must not be part of an address: it would end up in logs");
-    }
-    let headers = table.table("headers", "`headers`").map(|headers| read_headers(&headers, binder, stage));
+    let Place { url, query, headers } = read_place(&table, binder, stage);
     let items = table.parsed("items", check_pointer).map(|pointer| pointer.value);
     let value = read_pointer(&table, "value");
     let label = table.parsed("label", check_pointer).map(|pointer| pointer.value);
     table.finish();
-    let call =
-        Call { query, headers: headers.unwrap_or_default(), ..Call::new(Role::Account, Method::GET, url?, Body::None) };
+    let call = Call { query, headers, ..Call::new(Role::Account, Method::GET, url?, Body::None) };
     Some(Discovery { call: Arc::new(call), items, value: value?, label })
 }
 

@@ -47,11 +47,16 @@ impl Facts {
     pub fn gather(main: &Path, inventory: Option<&Inventory>) -> Self {
         Self {
             mounts: mount::table(),
-            hook_units: std::fs::read_to_string(HOOK_UNITS).ok(),
+            hook_units: hook_units(),
             unstartable: inventory.map(program::unstartable).unwrap_or_default(),
             unit: service::unit_of(main).and_then(|unit| Settings::gather(&unit, None)),
         }
     }
+}
+
+/// The content of [`HOOK_UNITS`], where it can be read. Blocks.
+fn hook_units() -> Option<String> {
+    std::fs::read_to_string(HOOK_UNITS).ok()
 }
 
 /// What of `inventory` cannot work here. A service of the system (its state is below /var/lib) has a /tmp of its own and

@@ -40,6 +40,7 @@ fn a_hook_asks_the_service_manager_for_units() {
     for (text, expected) in [
         ("systemctl try-restart a.service", Some(("try-restart", vec!["a.service"]))),
         ("/usr/bin/systemctl --no-block reload a b.socket", Some(("reload", vec!["a.service", "b.socket"]))),
+        ("systemctl restart gps.ingest swap.swap", Some(("restart", vec!["gps.ingest.service", "swap.swap"]))),
         ("systemctl --user try-restart a.service", None),
         ("/opt/reload a.service", None),
         ("systemctl", None),

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
+use crate::inventory::full_unit_name;
+
 /// The verbs that the rule of the package permits, as `systemctl` spells them.
 pub const PERMITTED: [&str; 6] =
     ["reload", "restart", "try-restart", "reload-or-restart", "try-reload-or-restart", "reload-or-try-restart"];
-
-/// Suffixes of units; a name without one is a service.
-const SUFFIXES: [&str; 8] = [".service", ".socket", ".target", ".timer", ".path", ".mount", ".slice", ".scope"];
 
 /// A call of `systemctl` for units of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +24,5 @@ pub fn asked(command: &[String]) -> Option<Asked<'_>> {
     }
     let mut words = arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with('-'));
     let verb = words.next()?;
-    let full = |unit: &str| {
-        let named = SUFFIXES.iter().any(|suffix| unit.ends_with(suffix));
-        if named { unit.to_owned() } else { format!("{unit}.service") }
-    };
-    Some(Asked { verb, units: words.map(full).collect() })
+    Some(Asked { verb, units: words.map(full_unit_name).collect() })
 }

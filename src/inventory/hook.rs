@@ -81,14 +81,35 @@ pub struct UnitPolicy {
 }
 
 impl UnitPolicy {
-    /// With the call that it needs. A name without a suffix is a service.
+    /// With the call that it needs.
     pub fn new(name: &str, action: UnitAction, user: bool, steady: Duration) -> Self {
-        let unit = if name.contains('.') { name.to_owned() } else { format!("{name}.service") };
+        let unit = full_unit_name(name);
         let user_flag = user.then_some("--user");
         let words = ["systemctl", "--no-ask-password"].into_iter().chain(user_flag).chain([action.verb(), &unit]);
         let argv = words.map(str::to_owned).collect();
         Self { unit, action, user, steady, argv }
     }
+}
+
+/// Suffixes of units (`systemd.unit(5)`).
+const UNIT_SUFFIXES: [&str; 11] = [
+    ".service",
+    ".socket",
+    ".target",
+    ".timer",
+    ".path",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".device",
+    ".slice",
+    ".scope",
+];
+
+/// The name of a unit with its suffix, as `systemctl` completes it: one without is a service.
+pub fn full_unit_name(name: &str) -> String {
+    let named = UNIT_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
+    if named { name.to_owned() } else { format!("{name}.service") }
 }
 
 /// A program that succeeds once consumers work with the new secret.

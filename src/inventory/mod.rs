@@ -32,7 +32,7 @@ use crate::timing::window::Window;
 
 pub use endpoint::{Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts};
 pub use environment::Environment;
-pub use hook::{CheckPolicy, HookKind, HookPolicy, OnFailure, RunPolicy, UnitAction, UnitPolicy};
+pub use hook::{CheckPolicy, HookKind, HookPolicy, OnFailure, RunPolicy, UnitAction, UnitPolicy, full_unit_name};
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
@@ -56,11 +56,16 @@ pub struct Inventory {
 impl Inventory {
     /// Everything secret that the inventory refers to, except for tokens that accounts authenticate with.
     pub fn secret_sources(&self) -> impl Iterator<Item = &SecretSource> {
+        self.daemon.seal_key.iter().chain(self.credential_sources())
+    }
+
+    /// The same without the key of the journal: what is read again while the daemon runs.
+    pub fn credential_sources(&self) -> impl Iterator<Item = &SecretSource> {
         let listen = self.daemon.listen.iter().flat_map(Listen::secrets);
         let accounts = self.accounts.values().flat_map(|account| account.endpoint.secrets());
         let initial = self.tokens.values().filter_map(|token| token.initial.as_ref());
         let initial = initial.flat_map(|initial| initial.source.iter().chain(initial.parts.values()));
-        self.daemon.seal_key.iter().chain(listen).chain(accounts).chain(initial)
+        listen.chain(accounts).chain(initial)
     }
 }
 

@@ -24,6 +24,11 @@ impl Provider {
         self.rules.discoveries.keys().map(String::as_str)
     }
 
+    /// Whether values of the parameter `name` can be asked for.
+    pub fn discovers(&self, name: &str) -> bool {
+        self.rules.discoveries.contains_key(name)
+    }
+
     /// A definition whose listing is the request for values of `param`; `None` where they cannot be asked for.
     pub fn discovering(&self, param: &str) -> Option<Self> {
         let discovery = self.rules.discoveries.get(param)?;

@@ -73,11 +73,12 @@ impl Retry {
         self.at.unwrap_or(self.since) < time
     }
 
-    /// Whether a better credential, or better trust roots, may help.
+    /// Whether a better credential, or better trust roots, may help. An attempt that a stop withdrew tells nothing: the one
+    /// before it may have lacked them.
     pub fn lacked_credential(&self) -> bool {
-        use FailureCode::{AccountLocked, Forbidden, NoCredential, Unauthorized};
+        use FailureCode::{AccountLocked, Forbidden, NoCredential, Unauthorized, Withdrawn};
         let code = self.failure.code;
-        matches!(code, Unauthorized | AccountLocked | Forbidden | NoCredential) || code.is_of_tls()
+        matches!(code, Unauthorized | AccountLocked | Forbidden | NoCredential | Withdrawn) || code.is_of_tls()
     }
 }
 

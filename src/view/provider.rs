@@ -99,7 +99,7 @@ impl ProviderView {
             params: provider
                 .params
                 .iter()
-                .map(|(name, spec)| (name.clone(), ParamView::new(spec, provider.discoverable().any(|it| it == name))))
+                .map(|(name, spec)| (name.clone(), ParamView::new(spec, provider.discovers(name))))
                 .collect(),
         }
     }
@@ -196,8 +196,7 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     }
     let width = provider.params.keys().map(String::len).max().unwrap_or_default();
     for (name, spec) in &provider.params {
-        let found =
-            if provider.discoverable().any(|it| it == name) { "; the provider can be asked for it" } else { "" };
+        let found = if provider.discovers(name) { "; the provider can be asked for it" } else { "" };
         let _ = writeln!(out, "  {name:<width$}  {}{found}", param(spec));
     }
     list(&mut out, paint, "Notes", &provider.notes);

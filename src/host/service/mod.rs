@@ -14,8 +14,8 @@ use crate::inventory::Inventory;
 use crate::names::TokenName;
 use crate::secret::SecretSource;
 
+use super::Obstacle;
 use super::unit::{PERMITTED, asked};
-use super::{HOOK_UNITS, Obstacle};
 
 pub use settings::Settings;
 
@@ -101,7 +101,7 @@ pub struct Seen {
     pub owners: BTreeMap<PathBuf, u32>,
     /// The number of the daemon's user, where the machine knows him.
     pub user: Option<u32>,
-    /// The content of [`HOOK_UNITS`].
+    /// The content of [`HOOK_UNITS`](super::HOOK_UNITS).
     pub hook_units: String,
 }
 
@@ -117,7 +117,7 @@ impl Seen {
             consumers: consumers.collect(),
             owners: owners.collect(),
             user: crate::inventory::number_of_user(user),
-            hook_units: std::fs::read_to_string(HOOK_UNITS).unwrap_or_default(),
+            hook_units: super::hook_units().unwrap_or_default(),
             unit: settings,
         })
     }
@@ -145,7 +145,7 @@ pub struct Wanted {
 pub struct Derived {
     /// Files that are written whole.
     pub files: Vec<Wanted>,
-    /// Lines that [`HOOK_UNITS`] lacks.
+    /// Lines that [`HOOK_UNITS`](super::HOOK_UNITS) lacks.
     pub hook_units: Vec<String>,
     /// What a person has to do or decide.
     pub notes: Vec<String>,

@@ -106,10 +106,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Outcome::Done(minted) => self.minted(held, context, intent, minted),
             Outcome::Later { not_before, failure } => {
                 let next = self.next_rotation(held, context, not_before);
-                // A stop says nothing of the account: what kept the token from its mint before may still do so.
-                let stopped = failure.code == FailureCode::Withdrawn;
-                let before = held.state.last_failure.as_ref().filter(|_| stopped).map(|last| last.failure.clone());
-                self.note(held, context, Event::MintRefused { failure: before.unwrap_or(failure), next });
+                self.note(held, context, Event::MintRefused { failure, next });
             }
             Outcome::Refused(failure) => {
                 let next = self.next_rotation(held, context, None);

@@ -13,6 +13,7 @@ fn only_what_lacked_a_good_credential_stops_waiting() {
         (FailureCode::Forbidden, true),
         (FailureCode::NoCredential, true),
         (FailureCode::Tls, true),
+        (FailureCode::Withdrawn, true),
         (FailureCode::Connect, false),
         (FailureCode::RateLimited, false),
         (FailureCode::StoreUnwritable, false),
