@@ -26,7 +26,7 @@ pub struct Account<C> {
 }
 
 impl<C: Clock> Account<C> {
-    /// An account that has sent nothing yet. What it asks is counted with what others at `shared` ask. `roots`: what its
+    /// An account that has sent nothing yet. Its requests and those of others at `shared` count together. `roots`: what its
     /// server may prove itself with; None where it has to prove nothing.
     pub fn new(
         policy: Arc<AccountPolicy>,

@@ -10,7 +10,7 @@ use crate::provider::{
 };
 use crate::secret::Redactor;
 
-/// How long a caller is held for its turn. Who would have to wait longer is told when to come back instead.
+/// How long a caller is held for its turn. A caller that would wait longer gets the time of its next try instead.
 const PATIENCE: Span = Span::seconds(5);
 
 /// One request, before anything is known of credentials and times.

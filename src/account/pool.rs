@@ -278,7 +278,7 @@ impl<C: Clock> Accounts<C> {
     }
 }
 
-/// What became of trust roots when they were read.
+/// The result of reading trust roots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootsNews {
     /// They cannot be used, and nobody is trusted by them.

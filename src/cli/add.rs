@@ -114,7 +114,7 @@ fn account(args: &AddArgs, inventory: &Inventory, ask: &mut Ask) -> Result<Arc<A
     account.ok_or_else(|| Complaint::invalid("missing: --account"))
 }
 
-/// What the provider needs to know besides what the account says.
+/// The parameters that the provider needs and the account does not give.
 fn params(args: &AddArgs, inventory: &Inventory, account: &AccountPolicy, ask: &mut Ask) -> Result<Given, Complaint> {
     let provider = &account.provider;
     let own = params::parse(provider, &args.params)?;
