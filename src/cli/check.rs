@@ -9,7 +9,7 @@ use crate::clock::{Clock as _, SystemClock, Time};
 use crate::daemon::exposure;
 use crate::endpoint::proxy::Proxy;
 use crate::exit::Exit;
-use crate::host::Facts;
+use crate::host::{Facts, service};
 use crate::inventory::{self, Environment, Inventory, Loaded};
 use crate::journal::key::KeySource;
 use crate::text::words;
@@ -44,7 +44,7 @@ pub(super) fn run(args: &CheckArgs, named: Option<&Path>, console: &mut Console)
         let key = loaded.inventory.as_ref().and_then(key);
         let mut check = check(main, &loaded, key.as_ref(), now);
         if let Some(inventory) = &loaded.inventory {
-            check.expose(exposure::warnings(inventory, &loaded.files));
+            check.expose(exposure::warnings(inventory, &loaded.files, service::user_of(main)));
         }
         if !args.json {
             print(&loaded, &check, now, console)?;

@@ -31,6 +31,8 @@ enum Role {
 struct User {
     id: u32,
     groups: Vec<u32>,
+    /// The user of the service, for whose inventory another user asks.
+    service: Option<u32>,
 }
 
 /// Of a file or directory.
@@ -47,11 +49,12 @@ impl Rights {
     }
 }
 
-/// Warnings about the files of `inventory`, which was read from `files`, a line each. Blocks.
-pub fn warnings(inventory: &Inventory, files: &[PathBuf]) -> Vec<String> {
+/// Warnings about the files of `inventory`, which was read from `files`, a line each. `service` is the user that the
+/// daemon runs as, where another user asks. Blocks.
+pub fn warnings(inventory: &Inventory, files: &[PathBuf], service: Option<u32>) -> Vec<String> {
     let mut groups: Vec<u32> = getgroups().unwrap_or_default().iter().map(|group| group.as_raw()).collect();
     groups.push(getegid().as_raw());
-    let user = User { id: geteuid().as_raw(), groups };
+    let user = User { id: geteuid().as_raw(), groups, service };
     let mut warnings = Vec::new();
     for (path, role) in relied_on(inventory, files) {
         // What is not there is told elsewhere.
@@ -107,7 +110,7 @@ fn relied_on(inventory: &Inventory, files: &[PathBuf]) -> BTreeSet<(PathBuf, Rol
 /// The warning about a path with these `rights`, where they are too wide.
 fn too_wide(path: &Path, role: Role, rights: Rights, user: &User) -> Option<String> {
     let shown = path.display();
-    if rights.owner != 0 && rights.owner != user.id {
+    if rights.owner != 0 && rights.owner != user.id && Some(rights.owner) != user.service {
         return Some(match role {
             Role::StateDirectory => format!(
                 "the state directory {shown} belongs to user {}: who owns it can replace the journal and its key: chown it to the user that patrold runs as",
@@ -166,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_others_may_change_or_read_is_told() {
-        let user = User { id: 990, groups: vec![990, 50] };
+        let user = User { id: 990, groups: vec![990, 50], service: Some(996) };
         let rights = |owner, group, mode| Rights { owner, group, mode };
         let (decides, secret) = (Role::Decides("the inventory"), Role::Secret("a credential"));
         for (sentence, role, found, told) in [
@@ -181,6 +184,7 @@ mod tests {
             ("a secret that a group of others may read", secret, rights(0, 7, 0o640), Some("chmod go-rwx")),
             ("a secret that everybody may write", secret, rights(0, 0, 0o602), Some("chmod go-w")),
             ("a state directory as made", Role::StateDirectory, rights(990, 990, 0o700), None),
+            ("one of the service, when root asks", Role::StateDirectory, rights(996, 996, 0o700), None),
             ("one that others may read", Role::StateDirectory, rights(990, 7, 0o750), Some("chmod 0700")),
             ("one of another user", Role::StateDirectory, rights(1000, 990, 0o700), Some("belongs to user 1000")),
         ] {

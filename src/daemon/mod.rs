@@ -225,7 +225,7 @@ pub async fn read_inventory<C: Clock>(config: &Path, clock: &C) -> Result<Loaded
 /// Warns of files that others may change or read.
 async fn tell_exposure(inventory: &Inventory, files: &[PathBuf]) {
     let (inventory, files) = (inventory.clone(), files.to_owned());
-    let found = tokio::task::spawn_blocking(move || exposure::warnings(&inventory, &files)).await;
+    let found = tokio::task::spawn_blocking(move || exposure::warnings(&inventory, &files, None)).await;
     for warning in found.unwrap_or_default() {
         tracing::warn!(event = event::EXPOSED, "{warning}");
     }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::files;
-use crate::inventory::Inventory;
+use crate::inventory::{self, Inventory};
 use crate::names::TokenName;
 use crate::secret::SecretSource;
 
@@ -112,11 +112,10 @@ impl Seen {
         let consumers = needs.units.iter().filter_map(|unit| Some((unit.clone(), Settings::gather(unit, None)?)));
         let owner = |path: &Path| files::within(path, |path| Ok(std::fs::metadata(path)?.uid())).ok();
         let owners = needs.directories.keys().filter_map(|path| Some((path.clone(), owner(path)?)));
-        let user = settings.user.as_deref().unwrap_or("root");
         Some(Self {
             consumers: consumers.collect(),
             owners: owners.collect(),
-            user: crate::inventory::number_of_user(user),
+            user: number_of(&settings),
             hook_units: super::hook_units().unwrap_or_default(),
             unit: settings,
         })
@@ -131,6 +130,16 @@ pub fn unit_of(main: &Path) -> Option<String> {
         name if name.contains('/') => None,
         instance => Some(format!("patrold@{instance}.service")),
     }
+}
+
+/// The number of the user that the package's unit runs the inventory `main` as. `None`: no such unit, or the machine does
+/// not know him. Blocks.
+pub fn user_of(main: &Path) -> Option<u32> {
+    number_of(&Settings::gather(&unit_of(main)?, None)?)
+}
+
+fn number_of(unit: &Settings) -> Option<u32> {
+    inventory::number_of_user(unit.user.as_deref().unwrap_or("root"))
 }
 
 /// A file that the machine needs.
