@@ -92,6 +92,7 @@ fn settled(token: &TokenPolicy, fingerprint: &Fingerprint) -> TokenState {
         issued_at: at,
         fingerprints: BTreeMap::from([("token".to_owned(), fingerprint.clone())]),
         compromised: None,
+        reissue_unknown: None,
     };
     let mut held = Held::new(Restored::default());
     held.note(token, at, Event::Adopted { generation });

@@ -56,6 +56,12 @@ impl ProviderTime {
         ProviderClock::Unseen.earliest(self)
     }
 
+    /// The moment that is `span` later on the same clock.
+    #[must_use]
+    pub fn later(self, span: Span) -> Self {
+        Self { told: later(self.told, span), ..self }
+    }
+
     /// Told by the same clock as `other`: what showed that clock then holds here as well, where this answer showed nothing.
     #[must_use]
     pub fn like(self, other: Self) -> Self {

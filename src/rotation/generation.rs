@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Time;
+use crate::clock::{Span, Time};
 use crate::journal::SecretSlot;
 use crate::names::{AccountName, GenerationNo, Marker, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -36,7 +36,14 @@ pub struct Generation {
     /// An operator said then that others have its secret: it is replaced, and revoked without grace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compromised: Option<Time>,
+    /// A renewal, or a mint that gave this token again, had no known outcome then: the token may have another secret, which
+    /// nobody holds, and a new life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reissue_unknown: Option<Time>,
 }
+
+/// A request may still take effect so long after its answer was given up.
+const LATE: Span = Span::hours(1);
 
 impl Generation {
     /// Where the journal keeps its secret; `token` is whose generation it is.
@@ -47,6 +54,20 @@ impl Generation {
     /// Whether there is a secret of it at all: a token that is only watched may be known by its id alone.
     pub fn has_secret(&self) -> bool {
         self.params.is_some() || !self.fingerprints.is_empty()
+    }
+
+    /// Whether the death of its secret in the journal is the death of the token.
+    ///
+    /// Law: after a reissue of unknown outcome the token may live with a secret that nobody holds. It is gone by a dead entry
+    /// in a listing, by proven absence, or by the end of the longest life that it may have; never by its old secret.
+    pub fn secret_tells(&self) -> bool {
+        self.reissue_unknown.is_none()
+    }
+
+    /// How much later than told it may end: a secret that a reissue of unknown outcome made lives as long as the one before,
+    /// from then on.
+    pub fn may_outlive(&self) -> Span {
+        self.reissue_unknown.map_or(Span::zero(), |at| (at - self.issued_at).max(Span::zero()) + LATE)
     }
 }
 

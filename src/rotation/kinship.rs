@@ -31,6 +31,11 @@ impl Generation {
         if same_id && self.account == other.account { Kinship::Id } else { Kinship::None }
     }
 
+    /// Whether it is the token that `account` knows by `id`.
+    pub fn is_known_as(&self, account: &AccountName, id: Option<&RemoteId>) -> bool {
+        id.is_some() && self.account == *account && self.remote.id.as_ref() == id
+    }
+
     /// Whether it is the same token as `other`.
     pub fn is_kin(&self, other: &Self) -> bool {
         self.kinship(other) != Kinship::None
@@ -40,6 +45,6 @@ impl Generation {
 impl TokenState {
     /// Whether one of its generations is the token that `account` knows by `id`.
     pub fn has_id(&self, account: &AccountName, id: Option<&RemoteId>) -> bool {
-        id.is_some() && self.generations().any(|it| it.account == *account && it.remote.id.as_ref() == id)
+        self.generations().any(|it| it.is_known_as(account, id))
     }
 }

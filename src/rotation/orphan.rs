@@ -118,5 +118,5 @@ impl Orphan {
 fn last_end(generation: &Generation) -> Option<ProviderTime> {
     let expires = generation.remote.expires.moment()?;
     let refresh = generation.remote.refresh_expires.filter(|refresh| refresh.as_told() > expires.as_told());
-    Some(refresh.unwrap_or(expires))
+    Some(refresh.unwrap_or(expires).later(generation.may_outlive()))
 }

@@ -5,7 +5,7 @@
 
 use crate::clock::{Span, Time};
 
-use super::state::{Current, Delivery, Orphan, Phase, Progress, Retry, TokenState};
+use super::state::{Current, Delivery, Generation, Orphan, Phase, Progress, Retry, TokenState};
 
 /// A clock that is slewed or read twice is off by less.
 const TOLERANCE: Span = Span::seconds(5);
@@ -14,7 +14,9 @@ const TOLERANCE: Span = Span::seconds(5);
 pub(super) fn is_ahead(state: &TokenState, now: Time) -> bool {
     let Some(limit) = now.checked_add_signed(TOLERANCE) else { return false };
     let phase = &state.phase;
-    let generations = state.generations().flat_map(|generation| [generation.minted_at, generation.issued_at]);
+    let generations = state.generations().flat_map(|generation| {
+        [Some(generation.minted_at), Some(generation.issued_at), generation.reissue_unknown].into_iter().flatten()
+    });
     let current = phase.current().map(|current| [current.dead.as_ref().map(|dead| dead.at), current.preferred]);
     let deliveries = phase.current().map(|current| current.delivery.settled);
     let rows = phase.retiring().map(|retiring| retiring.handed_over);
@@ -44,7 +46,7 @@ pub(super) fn put_right(state: &mut TokenState, at: Time, revoke_at: Time) {
         orphan.retry_mut().into_iter().flatten().for_each(retry);
         match orphan {
             Orphan::Deferred { generation, revoke_at: planned, .. } => {
-                [&mut generation.minted_at, &mut generation.issued_at].into_iter().for_each(past);
+                times_of(generation).for_each(past);
                 *planned = planned.map(|planned| planned.min(revoke_at));
             }
             Orphan::UnknownMint { at, .. } => past(at),
@@ -52,7 +54,7 @@ pub(super) fn put_right(state: &mut TokenState, at: Time, revoke_at: Time) {
         }
     }
     for generation in state.phase.generations_mut() {
-        [&mut generation.minted_at, &mut generation.issued_at].into_iter().for_each(past);
+        times_of(generation).for_each(past);
     }
     if let Some(retiring) = state.phase.retiring_mut() {
         past(&mut retiring.handed_over);
@@ -90,4 +92,10 @@ pub(super) fn put_right(state: &mut TokenState, at: Time, revoke_at: Time) {
         Phase::Undoing { undo, .. } => delivery(&mut undo.restored),
         Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. } | Phase::Revoked { .. } => {}
     }
+}
+
+/// Our own moments in a generation.
+fn times_of(generation: &mut Generation) -> impl Iterator<Item = &mut Time> {
+    let Generation { minted_at, issued_at, reissue_unknown, .. } = generation;
+    [minted_at, issued_at].into_iter().chain(reissue_unknown.as_mut())
 }

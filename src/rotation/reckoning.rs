@@ -94,11 +94,12 @@ impl Reckoning<'_> {
         told.and_then(|moment| self.last(generation, moment)).is_some_and(|end| self.is_past(generation, end))
     }
 
-    /// When it can neither be used nor renewed any more by any clock, where anybody can tell.
+    /// When it can neither be used nor renewed any more by any clock, whatever became of a reissue, where anybody can tell.
     pub fn end(&self, generation: &Generation) -> Option<Time> {
         let expires = self.last(generation, generation.remote.expires.moment()?)?;
         let refresh = generation.remote.refresh_expires.and_then(|moment| self.last(generation, moment));
-        Some(refresh.map_or(expires, |refresh| refresh.max(expires)))
+        let end = refresh.map_or(expires, |refresh| refresh.max(expires));
+        Some(later(end, generation.may_outlive()))
     }
 
     /// Whether it can neither be used nor renewed any more by any clock.

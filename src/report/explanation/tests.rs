@@ -32,6 +32,7 @@ fn generation(number: u32, age: Span) -> Generation {
         issued_at: minted_at,
         fingerprints: std::collections::BTreeMap::new(),
         compromised: None,
+        reissue_unknown: None,
     }
 }
 

@@ -166,6 +166,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             issued_at: now,
             fingerprints: parts.as_ref().map(|parts| self.effects.fingerprints(parts)).unwrap_or_default(),
             compromised: None,
+            reissue_unknown: None,
         };
         if let Some(parts) = parts {
             held.keep(generation.slot(&policy.name), parts);

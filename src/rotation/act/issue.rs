@@ -129,6 +129,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             issued_at: now,
             fingerprints: self.effects.fingerprints(&minted.secret),
             compromised: None,
+            reissue_unknown: None,
         };
         let generation = self.likely(held, context, generation);
         held.keep(generation.slot(&context.policy.name), minted.secret);

@@ -82,6 +82,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             fingerprints: self.effects.fingerprints(&minted.secret),
             // Others have the old secret only, and that is dead with the renewal.
             compromised: old.compromised.filter(|_| can.mints || can.renewal_overlaps),
+            reissue_unknown: None,
             ..old
         };
         let generation = self.likely(held, context, generation);

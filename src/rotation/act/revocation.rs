@@ -75,7 +75,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             return self.note(held, context, Event::Retired { proven: false });
         };
         match self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await {
-            Outcome::Done(Verdict::Dead(_)) => self.note(held, context, Event::Retired { proven: true }),
+            Outcome::Done(Verdict::Dead(_)) => {
+                let proven = generation.secret_tells();
+                self.note(held, context, Event::Retired { proven });
+            }
             Outcome::Done(Verdict::Alive { .. }) => {
                 let failure = Failure::new(FailureCode::StillAlive, "");
                 if tried < PROOFS {
@@ -159,7 +162,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// Asks the provider to end a token, and remembers when it last did. `generation`: whose token it is, where anybody
     /// knows.
     ///
-    /// Law: that a token is gone is believed of an answer that names it, of a secret that is refused, and of absence. A
+    /// Law: that a token is gone is believed of an answer that names it, of a refused secret that is surely its own, and of
+    /// absence. A
     /// revocation that is refused, or answered with "not found" and no more, is followed by a look: its first answer may
     /// have been lost, and the account may have lost sight of a token that lives.
     pub(super) async fn end(
@@ -171,7 +175,14 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         generation: Option<&Generation>,
     ) -> Outcome<Gone> {
         let outcome = self.effects.revoke(at, subject).await;
+        // What was ended is what has this secret, and the token may have another one.
+        let astray = subject.secret.is_some() && generation.is_some_and(|it| !it.secret_tells());
         let failure = match outcome {
+            Outcome::Done(_) if astray => {
+                let detail =
+                    "a request of unknown outcome may have given it another secret than the one that was revoked";
+                Failure::new(FailureCode::NotFound, detail)
+            }
             Outcome::Done(Gone::Unproven) => {
                 let detail = "it is not found there, which does not prove that it is gone";
                 Failure::new(FailureCode::NotFound, detail)
@@ -194,6 +205,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Look::Blind if failures(held.state.retry.as_ref()) >= PROOFS => {
                 Outcome::Refused(Failure { code: FailureCode::NoOperation, ..failure })
             }
+            Look::Lives if astray && failures(held.state.retry.as_ref()) >= PROOFS => {
+                Outcome::Refused(Failure { code: FailureCode::NoOperation, ..failure })
+            }
             Look::Lives | Look::Blind => Outcome::Refused(failure),
         }
     }
@@ -213,7 +227,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         {
             let subject = Subject { secret: Some(secret), ..subject.clone() };
             match self.effects.verify(at, &subject).await {
-                Outcome::Done(Verdict::Dead(_)) => return Look::Gone,
+                Outcome::Done(Verdict::Dead(_)) if generation.secret_tells() => return Look::Gone,
+                // Its secret is dead, and the token may have another one: only a listing can tell.
+                Outcome::Done(Verdict::Dead(_)) => {}
                 Outcome::Done(Verdict::Alive { .. }) => return Look::Lives,
                 Outcome::Refused(failure) if failure.code == FailureCode::NoOperation => {}
                 Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => blind = false,

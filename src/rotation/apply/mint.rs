@@ -30,8 +30,12 @@ pub(super) fn unknown(phase: Phase, at: Time, failure: &Failure) -> Option<Phase
     Some(Phase::Searching { current, intent, search: Search { since: at, failure: failure.clone(), found: None } })
 }
 
-pub(super) fn orphan_found(phase: Phase, remote: &Remote) -> Option<Phase> {
-    let Phase::Searching { current, intent, search } = phase else { return None };
+pub(super) fn orphan_found(phase: Phase, at: Time, remote: &Remote) -> Option<Phase> {
+    let Phase::Searching { mut current, intent, search } = phase else { return None };
+    let given_again = |it: &&mut Generation| it.is_known_as(&intent.account, remote.id.as_ref());
+    if let Some(generation) = current.as_mut().map(|current| &mut current.generation).filter(given_again) {
+        generation.reissue_unknown = Some(at);
+    }
     Some(Phase::Searching { current, intent, search: Search { found: Some(remote.clone()), ..search } })
 }
 

@@ -120,7 +120,7 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         Event::Intended { intent } => turn(state, |state, phase| mint::intended(state, phase, intent)),
         Event::MintRefused { .. } => turn(state, |_, phase| mint::refused(phase)),
         Event::MintUnknown { failure } => turn(state, |_, phase| mint::unknown(phase, at, failure)),
-        Event::OrphanFound { remote } => turn(state, |_, phase| mint::orphan_found(phase, remote)),
+        Event::OrphanFound { remote } => turn(state, |_, phase| mint::orphan_found(phase, at, remote)),
         Event::OrphanRevoked { .. } => turn(state, |_, phase| mint::orphan_revoked(phase)),
         Event::SearchEnded { orphan, .. } => turn(state, |state, phase| mint::search_ended(state, phase, orphan)),
         Event::Minted { candidate } => turn(state, |_, phase| mint::minted(phase, candidate)),

@@ -51,6 +51,7 @@ pub(super) fn examined(state: &mut TokenState, phase: Phase, at: Time, dead: Opt
     let Phase::RenewalUnknown { mut current, retiring, intent } = phase else { return None };
     answered(state, &intent, &current);
     current.renewal_spent = true;
+    current.generation.reissue_unknown = Some(at);
     current.dead = dead.map(|failure| Noted { at, failure: failure.clone() });
     Some(ended(current, retiring))
 }

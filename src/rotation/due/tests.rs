@@ -41,6 +41,7 @@ impl Case {
             issued_at: minted,
             fingerprints: BTreeMap::new(),
             compromised: None,
+            reissue_unknown: None,
         };
         let current = Current::new(generation, Delivery::default());
         Self {

@@ -26,6 +26,7 @@ fn generation(expires: i64) -> Generation {
         issued_at: at(0),
         fingerprints: std::collections::BTreeMap::new(),
         compromised: None,
+        reissue_unknown: None,
     }
 }
 

@@ -213,10 +213,12 @@ impl Ledger {
     pub fn revoke(&mut self, account: &AccountName, subject: &Subject, now: Time) -> bool {
         let id = subject.id.as_ref().map(RemoteId::as_str);
         let secret = subject.secret.as_ref().map(|secret| secret.token().expose());
+        // What ends itself is the token that presents itself.
+        let itself = self.abilities.revokes_self && secret.is_some();
         let found = self.tokens.iter_mut().find(|token| {
             let named = token.marker.is_some() && token.marker.as_deref() == subject.name.as_deref();
-            token.account == *account
-                && (Some(token.id.as_str()) == id || named || Some(token.secret.as_str()) == secret)
+            let named = (named || Some(token.id.as_str()) == id) && !itself;
+            token.account == *account && (named || Some(token.secret.as_str()) == secret)
         });
         let Some(token) = found.filter(|token| token.born <= now && !token.revoked) else { return false };
         token.revoked = true;

@@ -11,6 +11,7 @@ mod ledger;
 mod lives;
 pub(crate) mod policy;
 mod properties;
+mod reissue;
 mod releases;
 pub(crate) mod samples;
 mod stored;

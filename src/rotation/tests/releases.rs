@@ -140,7 +140,10 @@ fn stored(records: &[String]) -> Stored {
 fn what_a_release_wrote_leads_to_the_state_that_it_led_to_there() {
     for (life, Life { records, state }) in left() {
         let expected: TokenState = serde_json::from_value(state).unwrap();
-        assert_eq!(restore(&stored(&records)).unwrap().state, expected, "{life}");
+        let mut state = restore(&stored(&records)).unwrap().state;
+        // This release reads in the same records what the first did not keep.
+        state.phase.generations_mut().for_each(|generation| generation.reissue_unknown = None);
+        assert_eq!(state, expected, "{life}");
     }
 }
 

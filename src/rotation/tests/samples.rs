@@ -57,6 +57,7 @@ pub(crate) fn generation(number: u32) -> Generation {
         issued_at: time(),
         fingerprints: BTreeMap::from([("token".to_owned(), fingerprint)]),
         compromised: None,
+        reissue_unknown: None,
     }
 }
 
@@ -158,6 +159,8 @@ pub(crate) fn phases() -> Vec<Phase> {
         });
         phases.push(Phase::Renewed { current, retiring, intent });
     }
+    let generation = Generation { reissue_unknown: Some(time()), ..generation(1) };
+    phases.push(Phase::Steady { current: Current::new(generation, delivery()) });
     phases
 }
 

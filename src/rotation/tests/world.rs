@@ -205,7 +205,10 @@ impl Effects for Arc<World> {
 
     async fn list(&self, at: Address<'_>, _since: Time) -> Outcome<Arc<Listing>> {
         let listed = self
-            .effect(Kind::List, |ledger, fate, now| outcome(fate, || Arc::new(ledger.listing(at.account, now))))
+            .effect(Kind::List, |ledger, fate, now| match ledger.abilities.can.lists {
+                true => outcome(fate, || Arc::new(ledger.listing(at.account, now))),
+                false => Outcome::Refused(Failure::new(FailureCode::NoOperation, "list")),
+            })
             .await;
         if let Outcome::Done(_) = listed {
             self.ledger(|ledger| ledger.doubt = None);
@@ -219,7 +222,10 @@ impl Effects for Arc<World> {
                 Some(issued) => Verdict::Alive { id: Some(issued.id.parse().unwrap()), expires: Some(issued.expires) },
                 None => Verdict::Dead(Failure::new(FailureCode::Unauthorized, "401")),
             };
-            outcome(fate, verdict)
+            match ledger.abilities.can.verifies {
+                true => outcome(fate, verdict),
+                false => Outcome::Refused(Failure::new(FailureCode::NoOperation, "verify")),
+            }
         })
         .await
     }

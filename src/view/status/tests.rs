@@ -105,6 +105,7 @@ fn candidate(policy: &TokenPolicy, number: u32, at: Time) -> Box<Candidate> {
             issued_at: at,
             fingerprints: BTreeMap::new(),
             compromised: None,
+            reissue_unknown: None,
         },
         rotation: intent.rotation,
         delivery: Delivery::default(),

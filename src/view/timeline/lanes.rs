@@ -192,6 +192,7 @@ fn minted(policy: &TokenPolicy, at: Time) -> Current {
         issued_at: at,
         fingerprints: BTreeMap::new(),
         compromised: None,
+        reissue_unknown: None,
     };
     Current::new(generation, Delivery::default())
 }

@@ -158,6 +158,7 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         issued_at: at,
         fingerprints: BTreeMap::new(),
         compromised: None,
+        reissue_unknown: None,
     };
     let candidate =
         Candidate { generation, rotation, delivery: Delivery::default(), rejection: None, origin: Origin::Minted };

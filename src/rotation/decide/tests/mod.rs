@@ -76,6 +76,7 @@ fn generation(number: u32, hours: i64) -> Generation {
         issued_at: at(hours),
         fingerprints: BTreeMap::new(),
         compromised: None,
+        reissue_unknown: None,
     }
 }
 
