@@ -108,6 +108,13 @@ lines! {
         "find out who asks, where it is not you; every refusal is counted in patrold_http_refused_total";
     HTTP_DISTURBED = "http-disturbed", "The HTTP server could not take a connection or make an answer, and goes on",
         "raise LimitNOFILE= of the unit where the daemon is out of file descriptors";
+    CHANNEL_TOLD = "channel-told", "A channel of `[[notify]]` took a message; `conditions` says of how many", "";
+    CHANNEL_FAILED = "channel-failed", "A channel of `[[notify]]` did not take a message; it is sent again, and the other channels tell of it",
+        "run `patrold notify test NAME`, and check the address, the credential and the program of `via`";
+    NOTIFICATIONS_UNREADABLE = "notifications-unreadable", "What earlier runs wrote down of what people were told cannot be read; it is set aside",
+        "nothing: what is open is told once more";
+    NOTIFICATIONS_UNSAVED = "notifications-unsaved", "What people were told cannot be written down, and is told again after a restart",
+        "make room on the disk of the state directory and check its permissions";
     NOTICE_UNSENT = "notice-unsent", "The service manager was not told something",
         "nothing, unless systemd then reports a timeout: check NotifyAccess= of the unit";
     WATCHDOG_SILENT = "watchdog-silent", "The scheduler makes no progress; the watchdog gets no ping",

@@ -29,6 +29,7 @@
 //! | When is a token due? | [`rotation::due`]: every rule, and the one that decides |
 //! | Where would I add a kind of store? | [`inventory::StoreKind`] names the kinds, [`store`] dispatches on them |
 //! | Where would I add a kind of hook? | [`inventory::HookKind`] names the kinds, [`hook`] runs them |
+//! | Where would I add a kind of condition, or a way to tell people? | [`notice::Kind`] names the kinds, [`notify::of_token`] and its like find them; a service is a file of `config/notices` |
 //! | Where would I add a metric? | [`view::metrics`], from the [`report::status`] that everybody sees; its list is held against `docs/metrics.md` |
 //! | Where would I add a journal? | implement [`journal::Journal`], as [`journal::sqlite`] and [`journal::memory`] do; [`journal::archive`] opens the kind that there is |
 //! | Where would I add a command? | [`cli`]; one that asks a running daemon has its request in [`control`] and its answer in [`report`] |
@@ -52,6 +53,7 @@
 //! | [`control`] | what the command line and a running daemon say to each other; the client; who may ask |
 //! | [`telemetry`] | log lines, and what to do about them |
 //! | [`view`] | reports as text, HTML, SVG and metrics |
+//! | [`notify`] | telling people: what is open, what a channel has still to be told, how messages leave |
 //! | [`report`] | data that leaves the process: status, explanation, audit, results |
 //! | [`rotation`] | the life of a token: decide, act, journal, apply |
 //! | [`journal`] | what happened, durably: records, states, sealed secrets |
@@ -62,6 +64,7 @@
 //! | [`host`] | what the machine around the daemon lets it do |
 //! | [`durable`] | safe replacement of files |
 //! | [`inventory`] | what should exist: accounts and tokens, resolved from the configuration |
+//! | [`notice`] | what people are told: conditions, messages, the forms that services take them in |
 //! | [`definition`] | reading definitions of providers: one file, a lineage, all of them |
 //! | [`provider`] | what a definition says, what a request is, what an answer means |
 //! | [`timing`] | schedules, windows, spread, waits after failures |
@@ -121,6 +124,7 @@ pub mod trust;
 pub mod definition;
 pub mod document;
 pub mod inventory;
+pub mod notice;
 pub mod provider;
 pub mod timing;
 
@@ -144,6 +148,7 @@ pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod exit;
+pub mod notify;
 pub mod report;
 pub mod telemetry;
 pub mod view;

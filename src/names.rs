@@ -103,6 +103,10 @@ text_newtype! {
     ProviderName, plain
 }
 text_newtype! {
+    /// The name of a way to tell people: a `[[notify]]` of the inventory.
+    ChannelName, plain
+}
+text_newtype! {
     /// A provider's own identifier of a token, as text even where the provider uses numbers.
     RemoteId, opaque
 }

@@ -289,6 +289,9 @@ failure_codes! {
     /// A hook took too long and was killed.
     HookTimeout = "hook-timeout", "the hook took too long and was killed",
         "find out why the hook hangs, or raise its `timeout`";
+    /// A message did not reach whoever takes it.
+    ChannelFailed = "channel-failed", "the channel did not take the message",
+        "run `patrold notify test NAME`, and check the address, the credential and the program of `via`";
     /// The token is still accepted after it was revoked.
     StillAlive = "still-alive", "the provider still accepts the token after its revocation",
         "if it goes on, revoke the token at the provider by hand";
@@ -359,7 +362,7 @@ impl FailureCode {
             Code::SecretUnreadable => Some("the-sealing-key-is-lost"),
             Code::StoreNewer => Some("the-state-directory-is-lost"),
             Code::StillAlive => Some("orphans-were-found"),
-            Code::Withdrawn | Code::Recalled | Code::Unknown => None,
+            Code::ChannelFailed | Code::Withdrawn | Code::Recalled | Code::Unknown => None,
         }
     }
 }

@@ -21,6 +21,7 @@ mod identity;
 mod init;
 mod journal;
 mod lint;
+mod notify;
 mod online;
 mod params;
 mod plan;
@@ -184,6 +185,11 @@ enum Command {
     History(history::HistoryArgs),
     /// Export, prune or re-key the journal
     Journal(journal::JournalArgs),
+    /// Show the ways to tell people, or try one
+    ///
+    /// A `[[notify]]` of the inventory is a channel: it tells people what is the matter, once, and that it is over.
+    #[command(after_help = NOTIFY_EXAMPLES)]
+    Notify(notify::NotifyArgs),
     /// Show provider definitions, or test one at a live account
     Provider(provider::ProviderArgs),
     /// Watch the daemon at work, on loopback, without any account
@@ -304,6 +310,13 @@ Examples:
   patrold man | man -l -                             read it
   patrold man --directory /usr/local/share/man/man1  a page for each command";
 
+const NOTIFY_EXAMPLES: &str = "\
+Examples:
+  patrold notify list           every channel, and how it fares
+  patrold notify test oncall    does a message arrive?
+
+Exit status of test: 0 the channel took the message, 1 it did not.";
+
 const ROTATE_EXAMPLES: &str = "\
 Examples:
   patrold rotate gps-ingest gps-admin
@@ -380,6 +393,7 @@ fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
         Command::Man(man) => shell::man(man, console),
         Command::Status(status) => status::run(status, named, console),
         Command::Rotate(rotate) => rotate::run(rotate, named, console),
+        Command::Notify(notify) => notify::run(notify, named, console),
         Command::Provider(provider) => provider::run(provider, named, console),
         Command::Demo(demo) => demo::run(demo),
     }

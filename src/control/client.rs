@@ -24,8 +24,8 @@ use crate::secret::Secret;
 
 use super::{
     ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CancelAnswer, CancelRequest, ClientError, EXPLAIN, Expected,
-    ExplainAnswer, LINES, PRUNE, PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, RollbackRequest,
-    RotateRequest, STATUS, peer,
+    ExplainAnswer, LINES, NOTIFY_TEST, NotifyAnswer, NotifyRequest, PRUNE, PruneAnswer, PruneRequest, RELOAD, ROLLBACK,
+    ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS, peer,
 };
 
 /// A daemon answers what it knows at once.
@@ -174,6 +174,11 @@ impl Client {
     /// Withdraws a request for a rotation that has not begun.
     pub fn cancel(&self, request: &CancelRequest) -> Result<Option<CancelAnswer>, ClientError> {
         self.ask(Method::POST, CANCEL, Some(Payload::json(request)?), PATIENCE)
+    }
+
+    /// Sends a test message.
+    pub fn notify_test(&self, request: &NotifyRequest) -> Result<Option<NotifyAnswer>, ClientError> {
+        self.ask(Method::POST, NOTIFY_TEST, Some(Payload::json(request)?), LONG_PATIENCE)
     }
 
     fn ask<A: DeserializeOwned>(

@@ -11,6 +11,7 @@
 //! | `POST /audit` with [`AuditRequest`] | an audit, as `audit --json` prints it |
 //! | `POST /prune` with [`PruneRequest`] | [`PruneAnswer`] |
 //! | `POST /reload` | [`ReloadAnswer`] |
+//! | `POST /notify/test` with [`NotifyRequest`] | [`NotifyAnswer`] |
 //!
 //! [`RotateAnswer`]: crate::report::rotation::RotateAnswer
 //! [`RotateResult`]: crate::report::rotation::RotateResult
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::inventory::Inventory;
-use crate::names::{AccountName, RemoteId, TokenName};
+use crate::names::{AccountName, ChannelName, RemoteId, TokenName};
 use crate::report::explanation::Explanation;
 
 /// The media type of lines of JSON.
@@ -55,6 +56,8 @@ pub const AUDIT: &str = "/audit";
 pub const PRUNE: &str = "/prune";
 /// The path of reloads.
 pub const RELOAD: &str = "/reload";
+/// The path of test messages.
+pub const NOTIFY_TEST: &str = "/notify/test";
 
 /// Which tokens are meant: `{"tokens": [..]}`, `{"account": ".."}` or `{"all": true}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +188,24 @@ pub struct CancelAnswer {
     /// It is withdrawn.
     pub cancelled: bool,
     /// Why not, in one sentence; empty where it is.
+    pub detail: String,
+}
+
+/// Send a test message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NotifyRequest {
+    /// Through which channel.
+    pub channel: ChannelName,
+}
+
+/// The answer to [`NotifyRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NotifyAnswer {
+    /// The channel took it.
+    pub sent: bool,
+    /// Why not, in one line; empty where it did.
     pub detail: String,
 }
 

@@ -27,6 +27,11 @@ pub(super) fn condition_line(status: &Status) -> String {
     if !names.is_empty() {
         parts.push(format!("{} in trouble: {}", names.len(), words::some(&names, NAMES)));
     }
+    let failing = status.channels.iter().filter(|channel| channel.failing.is_some());
+    let failing: Vec<_> = failing.map(|channel| &channel.name).collect();
+    if !failing.is_empty() {
+        parts.push(format!("messages do not leave through {}", words::some(&failing, NAMES)));
+    }
     if status.journal.failure.is_some() {
         parts.push("the journal cannot be written".to_owned());
     }
@@ -90,6 +95,7 @@ mod tests {
             journal,
             accounts: Vec::new(),
             tokens: Vec::new(),
+            channels: Vec::new(),
         };
         assert_eq!(condition_line(&status), "0 tokens at 0 accounts");
         let full = crate::outcome::Failure::new(crate::outcome::FailureCode::Journal, "full");

@@ -77,6 +77,8 @@ impl<C: Clock> Running<C> {
         let inventory = self.core.inventory();
         log_roots(&self.core.accounts.update(&inventory).await);
         self.core.look_again();
+        self.notifier.retry();
+        self.core.stirred.notify_one();
         let accounts = inventory.accounts.keys().cloned().map(Key::Poll).collect::<Vec<_>>();
         let tokens = self.core.tokens.all().into_iter().map(|(name, _)| Key::Token(name));
         self.waker.wake(accounts.into_iter().chain(tokens).collect());

@@ -28,8 +28,8 @@ use crate::clock::Clock;
 use crate::control::guard::{self, Limits};
 use crate::control::{
     ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CancelAnswer, CancelRequest, EXPLAIN, Expected, ExplainAnswer,
-    ExplainRequest, LINES, PRUNE, PruneAnswer, PruneRequest, RELOAD, ROLLBACK, ROTATE, Refusal, RollbackRequest,
-    RotateRequest, STATUS,
+    ExplainRequest, LINES, NOTIFY_TEST, NotifyAnswer, NotifyRequest, PRUNE, PruneAnswer, PruneRequest, RELOAD,
+    ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS,
 };
 use crate::journal::archive::Pruned;
 use crate::names::TokenName;
@@ -41,6 +41,7 @@ use crate::secret::{SecretParts, source};
 
 use super::Running;
 use super::deadlines::Key;
+use super::notifier;
 use super::reload::Reloader;
 use super::rotate::{Answer, OperatorRequest, RequestResult};
 use super::shared::Shared;
@@ -120,6 +121,7 @@ impl Socket {
             .route(AUDIT, post(audit::<C>))
             .route(PRUNE, post(prune::<C>))
             .route(RELOAD, post(reload::<C>))
+            .route(NOTIFY_TEST, post(notify_test::<C>))
             .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
             .with_state(Served { running, status: Arc::default() });
         guard::serve(listener, router, LIMITS).await;
@@ -277,6 +279,23 @@ async fn reload<C: Clock>(State(served): State<Served<C>>) -> Json<ReloadAnswer>
     let reloader: &Reloader<C> = &served.running.reloader;
     let reload = reloader.reload().await;
     Json(ReloadAnswer { applied: reload.problems.is_empty(), changes: reload.changes, problems: reload.problems })
+}
+
+async fn notify_test<C: Clock>(
+    State(served): State<Served<C>>,
+    Json(request): Json<NotifyRequest>,
+) -> Result<Json<NotifyAnswer>, (StatusCode, Json<Refusal>)> {
+    let inventory = served.running.core.inventory();
+    let Some(channel) = inventory.channels.get(&request.channel) else {
+        let error = format!("the inventory has no channel \"{}\"", request.channel);
+        return Err((StatusCode::NOT_FOUND, Json(Refusal { error })));
+    };
+    let answer = notifier::answer(notifier::test(&served.running.notifier.sender, channel).await);
+    if answer.sent {
+        served.running.notifier.retry();
+        served.running.core.stirred.notify_one();
+    }
+    Ok(Json(answer))
 }
 
 impl RequestResult {

@@ -11,6 +11,7 @@ pub mod exposure;
 pub mod hardening;
 mod hold_back;
 pub mod http;
+pub mod notifier;
 pub mod observe;
 pub mod once;
 pub mod orphans;
@@ -46,15 +47,19 @@ use crate::endpoint::Workshop;
 use crate::endpoint::limits::Limits;
 use crate::event;
 use crate::hook::HookRunner;
+use crate::host;
 use crate::inventory::Inventory;
 use crate::inventory::{Environment, Loaded, load};
 use crate::journal::archive::{OpenError, OpenJournal, Opened};
 use crate::journal::key::{KeyError, KeySource};
 use crate::names::TokenName;
+use crate::notice::Source;
+use crate::notify::Sender;
 use crate::process;
 use crate::rotation::run::{Machine, RestoreError, restore};
 
 use self::core::Core;
+use self::notifier::Notifier;
 use self::observe::Observers;
 use self::real::Real;
 use self::registry::Registry;
@@ -114,6 +119,8 @@ impl From<RekeyError> for StartError {
 pub struct Opening<C> {
     pub core: Arc<Core<C, FileJournal>>,
     pub stopping: Arc<AtomicBool>,
+    /// What messages to people leave with.
+    pub sender: Sender<C>,
 }
 
 /// Opens the journal and brings it together with `inventory`. Takes the lock on the state directory.
@@ -163,8 +170,16 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
         );
     }
     tokio::spawn(account_news::log_limits(limits.trouble()));
-    let accounts = Arc::new(Accounts::new(clock.clone(), Workshop::new(fingerprinter.clone(), limits)));
+    let workshop = Workshop::new(fingerprinter.clone(), limits);
+    let accounts = Arc::new(Accounts::new(clock.clone(), workshop.clone()));
     accounts.keyring().open_with(Arc::new(Vault::new(Arc::clone(&tokens), Arc::clone(&journal))));
+    let sender = Sender {
+        clock: clock.clone(),
+        workshop,
+        fingerprinter: fingerprinter.clone(),
+        keyring: Arc::clone(accounts.keyring()),
+        source: Source { instance, host: host::name() },
+    };
     let stopping = Arc::new(AtomicBool::new(false));
     let observers = Observers::new(Arc::clone(&accounts), Arc::clone(&tokens), Arc::clone(&journal));
     let effects = Real {
@@ -185,7 +200,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     if let Err(error) = tokio::task::spawn_blocking(move || sweep::sweep(&swept)).await {
         tracing::error!(event = event::SWEEP_FAILED, %error, "sweeping ended abnormally");
     }
-    Ok(Opening { core: Arc::new(core), stopping })
+    Ok(Opening { core: Arc::new(core), stopping, sender })
 }
 
 /// Why a token is set aside, with the remedy: one sentence for log, status, plan, explain and rotate.
@@ -208,6 +223,7 @@ pub struct Running<C> {
     pub core: Arc<Core<C, FileJournal>>,
     pub waker: Waker,
     pub reloader: Arc<reload::Reloader<C>>,
+    pub notifier: Notifier<C>,
     started: Time,
     stopping: Arc<AtomicBool>,
     stop: Arc<Notify>,
@@ -239,7 +255,8 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
         tracing::warn!(event = event::INVENTORY_NOTE, "{}", report.line(&problem));
     }
     tell_exposure(&inventory, &files).await;
-    let Opening { core, stopping } = open(Arc::new(inventory), clock).await?;
+    let Opening { core, stopping, sender } = open(Arc::new(inventory), clock).await?;
+    let notifier = Notifier::open(sender, &core.inventory().daemon.state_dir).await;
     let scheduler = Scheduler::new(Arc::clone(&core));
     let waker = scheduler.waker();
     let stop = Arc::new(Notify::new());
@@ -256,7 +273,7 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
         env!("CARGO_PKG_VERSION")
     );
     let started = core.clock.now();
-    Ok(Running { core, waker, reloader, started, stopping, stop, scheduler: Mutex::new(Some(scheduler)) })
+    Ok(Running { core, waker, reloader, notifier, started, stopping, stop, scheduler: Mutex::new(Some(scheduler)) })
 }
 
 impl<C: Clock> Running<C> {

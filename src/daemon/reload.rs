@@ -142,7 +142,11 @@ impl<C: Clock> Reloader<C> {
         let mut keys: Vec<_> = owing.map(|(name, _)| Key::Token(name)).collect();
         for change in changes {
             match change {
-                Change::Daemon { .. } | Change::AccountRemoved(_) => {}
+                Change::Daemon { .. }
+                | Change::AccountRemoved(_)
+                | Change::ChannelAdded(_)
+                | Change::ChannelChanged(_)
+                | Change::ChannelRemoved(_) => {}
                 Change::AccountAdded(name) => keys.push(Key::Poll(name.clone())),
                 Change::AccountChanged(name, _) => {
                     keys.push(Key::Poll(name.clone()));

@@ -49,7 +49,8 @@ impl<C: Clock> Running<C> {
             failure: journal_failure,
             unreadable: self.core.tokens.aside().into_values().collect(),
         };
-        Status { at: now, daemon: Some(self.process()), journal, accounts, tokens }
+        let channels = self.notifier.channels(&inventory);
+        Status { at: now, daemon: Some(self.process()), journal, accounts, tokens, channels }
     }
 
     /// Why a token is or is not rotated now. None where nobody knows the token.

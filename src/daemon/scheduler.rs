@@ -189,6 +189,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         };
         let Some(key) = self.keys.remove(&id) else { return };
         self.running.remove(&key);
+        self.core.stirred.notify_one();
         match done {
             Ok(done) => {
                 if let Some(next) = done.next {

@@ -21,9 +21,13 @@ use super::condition_line::{PATIENCE, Told, condition_line, stores_looked_at};
 use super::config_watch::{Changed, ConfigWatcher};
 use super::control::Socket;
 use super::http::{Front, FrontHandle};
+use super::notifier;
 use super::reload::Reload;
 use super::systemd::Systemd;
 use super::{Running, StartError, start};
+
+/// How long messages may take that are on their way when the daemon ends.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,9 +167,16 @@ pub async fn host<C: Clock, F: Fn(&DaemonSettings)>(
     let watcher = watcher.map(begun).transpose()?;
     host.systemd.ready(&condition_line(&running.status()));
     started(&running, front.handle());
+    // Not before stores were looked at: what is not known yet is not told.
+    let mut telling = JoinSet::new();
+    telling.spawn(notifier::run(Arc::clone(&running)));
 
     let signal = attend(&running, &mut host, front.handle(), (watcher, beginning)).await?;
-    end(running, front, beside, &mut host, signal).await
+    running.notifier.close();
+    let ended = end(running, front, beside, &mut host, signal).await;
+    // What was told and is not written down would be told again.
+    let _ = timeout(LAST_WORDS, telling.join_next()).await;
+    ended
 }
 
 /// Ends the daemon in good order, after the order `signal`.

@@ -15,6 +15,14 @@ use self::program::Unstartable;
 use self::service::{Needs, Settings};
 use crate::inventory::{HookPolicy, Inventory};
 
+/// The name of this machine, as `hostname` prints it. Blocks for as long as a small file takes.
+pub fn name() -> String {
+    // The kernel's own file: it cannot hang, and a container has its own.
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
 /// The units that hooks may reload, one a line: `packaging/polkit/50-patrold.rules` reads it.
 pub const HOOK_UNITS: &str = "/etc/patrold/hook-units";
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::clock::Span;
 
-use super::{Dialect, Existing, LogFormat, NewJournal, OnDrift, OnFailure, RenewBefore, UnitAction};
+use crate::notice::Severity;
+
+use super::{Dialect, Existing, LogFormat, NewJournal, OnDrift, OnFailure, RateLimit, RenewBefore, UnitAction};
 
 /// Tells of rotations, not of requests.
 pub const LOG_LEVEL: &str = "info";
@@ -98,6 +100,27 @@ pub const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// The old generation still works, so there is time to try again.
 pub const ON_FAILURE: OnFailure = OnFailure::Retry;
+
+/// What patrold helps itself with is no reason to call anybody.
+pub const SEVERITY: Severity = Severity::Error;
+
+/// A provider that restarts, a mint that is refused once: most of what opens is over before anybody could look.
+pub const LASTING: Span = Span::minutes(5);
+
+/// What fails together is noticed within seconds.
+pub const GATHER: Span = Span::seconds(30);
+
+/// Enough for a bad night, too few to be muted.
+pub const NOTICES: RateLimit = RateLimit { requests: 10, per: Duration::from_secs(3600) };
+
+/// A service that takes a message does so within seconds.
+pub const NOTICE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What every mail transfer agent installs, where every one installs it (Filesystem Hierarchy Standard, 4.10).
+pub const SENDMAIL: [&str; 3] = ["/usr/sbin/sendmail", "-i", "-t"];
+
+/// Mail transfer agents complete it with the name of the machine.
+pub const MAIL_FROM: &str = "patrold";
 
 /// Cron expressions without a zone mean the same moment on every machine.
 pub const TIMEZONE: chrono_tz::Tz = chrono_tz::UTC;

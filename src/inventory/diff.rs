@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::names::{AccountName, TokenName};
+use crate::names::{AccountName, ChannelName, TokenName};
 
 use super::{AccountPolicy, DaemonSettings, EndpointPolicy, Inventory, Listen, TokenPolicy};
 
@@ -24,6 +24,9 @@ pub enum Change {
     /// With the keys that differ. What changes in a token's account is not repeated for each of its tokens.
     TokenChanged(TokenName, Vec<&'static str>),
     TokenRemoved(TokenName),
+    ChannelAdded(ChannelName),
+    ChannelChanged(ChannelName),
+    ChannelRemoved(ChannelName),
 }
 
 impl fmt::Display for Change {
@@ -37,11 +40,14 @@ impl fmt::Display for Change {
             Self::TokenAdded(name) => write!(f, "token {name}: added"),
             Self::TokenChanged(name, keys) => write!(f, "token {name}: {} changed", keys.join(", ")),
             Self::TokenRemoved(name) => write!(f, "token {name}: removed"),
+            Self::ChannelAdded(name) => write!(f, "channel {name}: added"),
+            Self::ChannelChanged(name) => write!(f, "channel {name}: changed"),
+            Self::ChannelRemoved(name) => write!(f, "channel {name}: removed"),
         }
     }
 }
 
-/// Every difference: first the daemon's, then accounts, then tokens, each in the order of names.
+/// Every difference: first the daemon's, then accounts, tokens and channels, each in the order of names.
 pub fn diff(old: &Inventory, new: &Inventory) -> Vec<Change> {
     let mut changes = daemon(&old.daemon, &new.daemon);
     pair(&old.accounts, &new.accounts, |name, old, new| {
@@ -58,6 +64,13 @@ pub fn diff(old: &Inventory, new: &Inventory) -> Vec<Change> {
             (None, _) => Some(Change::TokenAdded(name.clone())),
             (_, None) => Some(Change::TokenRemoved(name.clone())),
             (Some(old), Some(new)) => some_keys(token(old, new)).map(|keys| Change::TokenChanged(name.clone(), keys)),
+        });
+    });
+    pair(&old.channels, &new.channels, |name, old, new| {
+        changes.extend(match (old, new) {
+            (None, _) => Some(Change::ChannelAdded(name.clone())),
+            (_, None) => Some(Change::ChannelRemoved(name.clone())),
+            (Some(old), Some(new)) => (old != new).then(|| Change::ChannelChanged(name.clone())),
         });
     });
     changes

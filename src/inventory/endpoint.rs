@@ -41,11 +41,7 @@ impl EndpointPolicy {
             Credential::Secret(source) | Credential::Basic { password: source, .. } => Some(source),
             Credential::Token(_) | Credential::Nothing => None,
         };
-        let proxy = match &self.proxy {
-            ProxyPolicy::Through { login: Some((_, password)), .. } => Some(password),
-            ProxyPolicy::Through { .. } | ProxyPolicy::Environment | ProxyPolicy::Never => None,
-        };
-        credential.into_iter().chain(proxy).chain(self.headers.values())
+        credential.into_iter().chain(self.proxy.login()).chain(self.headers.values())
     }
 }
 
@@ -59,6 +55,16 @@ pub enum ProxyPolicy {
     Never,
     /// This one, which may want a user name and a password.
     Through { url: Url, login: Option<(String, SecretSource)> },
+}
+
+impl ProxyPolicy {
+    /// The password that it wants.
+    pub fn login(&self) -> Option<&SecretSource> {
+        match self {
+            Self::Through { login: Some((_, password)), .. } => Some(password),
+            Self::Through { .. } | Self::Environment | Self::Never => None,
+        }
+    }
 }
 
 /// What an account authenticates with.

@@ -11,6 +11,7 @@ mod hook;
 pub mod initial;
 mod listen;
 mod load;
+mod notify;
 pub mod origin;
 mod owners;
 mod resolve;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Span, Time};
-use crate::names::{AccountName, RemoteId, TokenName};
+use crate::names::{AccountName, ChannelName, RemoteId, TokenName};
 use crate::provider::{Params, Provider};
 use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
@@ -37,6 +38,7 @@ pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
 pub use load::{Loaded, load, load_text};
+pub use notify::{ChannelPolicy, MailPolicy, NoticeCommand, Via, WebPolicy, When};
 pub use store::{
     CommandPolicy, Dialect, Existing, FilePolicy, Format, OnDrift, Pointer, StoreKind, StorePolicy, Syntax,
 };
@@ -51,6 +53,8 @@ pub struct Inventory {
     pub accounts: BTreeMap<AccountName, Arc<AccountPolicy>>,
     /// Tokens by name.
     pub tokens: BTreeMap<TokenName, Arc<TokenPolicy>>,
+    /// Ways to tell people, by name.
+    pub channels: BTreeMap<ChannelName, Arc<ChannelPolicy>>,
 }
 
 impl Inventory {
@@ -65,7 +69,8 @@ impl Inventory {
         let accounts = self.accounts.values().flat_map(|account| account.endpoint.secrets());
         let initial = self.tokens.values().filter_map(|token| token.initial.as_ref());
         let initial = initial.flat_map(|initial| initial.source.iter().chain(initial.parts.values()));
-        listen.chain(accounts).chain(initial)
+        let channels = self.channels.values().flat_map(|channel| channel.secrets());
+        listen.chain(accounts).chain(initial).chain(channels)
     }
 }
 

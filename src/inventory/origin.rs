@@ -13,6 +13,7 @@ pub enum Part {
     Defaults,
     Account,
     Token,
+    Channel,
 }
 
 /// The place of every key, as `file:line:column`.
@@ -37,10 +38,14 @@ impl Origins {
                     ("token", DeValue::Table(named)) => {
                         named.iter().for_each(|(name, it)| add(Part::Token, name.get_ref(), it.get_ref()));
                     }
-                    ("token", DeValue::Array(listed)) => {
-                        for token in listed.iter().map(toml::Spanned::get_ref) {
-                            let name = token.as_table().and_then(|table| table.get("name"));
-                            add(Part::Token, name.and_then(|name| name.get_ref().as_str()).unwrap_or_default(), token);
+                    ("notify", DeValue::Table(named)) => {
+                        named.iter().for_each(|(name, it)| add(Part::Channel, name.get_ref(), it.get_ref()));
+                    }
+                    ("token" | "notify", DeValue::Array(listed)) => {
+                        let part = if key.get_ref() == "token" { Part::Token } else { Part::Channel };
+                        for item in listed.iter().map(toml::Spanned::get_ref) {
+                            let name = item.as_table().and_then(|table| table.get("name"));
+                            add(part, name.and_then(|name| name.get_ref().as_str()).unwrap_or_default(), item);
                         }
                     }
                     _ => {}

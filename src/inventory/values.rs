@@ -111,6 +111,16 @@ pub fn unit(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Whether mail can be sent to `text`, or from it: one address without a name, in which nothing could begin another header.
+/// Without `@` it is a user of this machine.
+pub fn is_mail_address(text: &str) -> bool {
+    let (local, domain) = text.split_once('@').unwrap_or((text, "localhost"));
+    let fits = |part: &str, more: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    text.len() <= 254 && !text.starts_with('-') && fits(local, ".!#$%&'*+/=?^_`{|}~-") && fits(domain, ".-")
+}
+
 /// Whether `name` can be the name of an environment variable.
 pub fn is_variable(name: &str) -> bool {
     !name.is_empty()

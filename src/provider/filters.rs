@@ -39,6 +39,10 @@ pub(crate) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     // As SQL wants them: the quote is doubled within.
     engine.add_filter("sql_ident", |value: Dynamic| text(&value, |text| format!("\"{}\"", text.replace('"', "\"\""))));
     engine.add_filter("sql_string", |value: Dynamic| text(&value, |text| format!("'{}'", text.replace('\'', "''"))));
+    // What begins a tag or an entity in services that read a little HTML.
+    engine.add_filter("angles", |value: Dynamic| {
+        text(&value, |text| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
+    });
     engine.add_filter("raw", |value: Dynamic| text(&value, |text| Dynamic::from_safe_string(text.to_owned())));
     engine
 });
@@ -62,6 +66,7 @@ pub(crate) const FILTERS: &[&str] = &[
     "last_segment",
     "sql_ident",
     "sql_string",
+    "angles",
     "raw",
 ];
 

@@ -20,7 +20,7 @@ pub(crate) mod naming;
 mod page;
 pub(crate) mod params;
 pub mod question;
-mod request;
+pub(crate) mod request;
 pub(crate) mod resolved;
 mod sigv4;
 mod steps;

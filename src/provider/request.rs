@@ -116,7 +116,7 @@ impl Scope for Scoped<'_> {
                 Some(Cursor::Token(cursor)) => Dynamic::from(cursor.as_str()),
                 _ => Dynamic::from(()),
             },
-            Name::CredentialPart(_) | Name::OldPart(_) | Name::Jwt => Dynamic::from(()),
+            Name::CredentialPart(_) | Name::OldPart(_) | Name::Jwt | Name::Told(_) => Dynamic::from(()),
         }
     }
 
@@ -304,7 +304,7 @@ fn fill_headers(
     Ok(filled)
 }
 
-fn header_value(text: &str, sensitive: bool) -> Result<HeaderValue, String> {
+pub(crate) fn header_value(text: &str, sensitive: bool) -> Result<HeaderValue, String> {
     let fits = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
     let value = if fits { HeaderValue::from_str(text).ok() } else { None };
     let mut value = value.ok_or("the value has control characters, or others that a header cannot hold")?;

@@ -45,6 +45,8 @@ pub(crate) enum Name {
     PageNumber,
     PageOffset,
     PageCursor,
+    /// A fact of what is told: `message.title`, `condition.since`.
+    Told(String),
 }
 
 impl Name {

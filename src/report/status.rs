@@ -8,7 +8,7 @@ mod build;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
-use crate::names::{AccountName, GenerationNo, Marker, ProviderName, RemoteId, TokenName};
+use crate::names::{AccountName, ChannelName, GenerationNo, Marker, ProviderName, RemoteId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::Expiry;
 use crate::rotation::reason::Reason;
@@ -32,6 +32,9 @@ pub struct Status {
     pub accounts: Vec<AccountStatus>,
     /// In the order of names.
     pub tokens: Vec<TokenStatus>,
+    /// Ways to tell people, in the order of names; empty where no daemon runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<ChannelStatus>,
 }
 
 /// The process.
@@ -399,12 +402,35 @@ pub struct OwedStatus {
     pub next: Time,
     /// Why it failed last, in one line.
     pub error: String,
+    /// The stable code of that failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<FailureCode>,
     /// What to do about it.
     #[serde(default)]
     pub help: String,
     /// The runbook that goes further: an anchor of `docs/runbooks.md`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
+}
+
+/// A way to tell people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChannelStatus {
+    /// Its name in the inventory.
+    pub name: ChannelName,
+    /// How its messages leave.
+    pub way: String,
+    /// Open conditions that it was told of.
+    pub told: usize,
+    /// When its last message left.
+    pub last_message: Option<Time>,
+    /// Why it takes no messages.
+    pub failing: Option<ErrorStatus>,
+    /// Since when it takes none.
+    pub since: Option<Time>,
+    /// When it is tried again.
+    pub next_attempt: Option<Time>,
 }
 
 /// A credential that may be alive besides the generations.

@@ -110,6 +110,8 @@ pub struct Contents {
     pub accounts: usize,
     pub stores: usize,
     pub hooks: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub channels: usize,
 }
 
 /// When a cron expression fires next.
@@ -172,6 +174,9 @@ impl Check {
             words::count(contents.stores, "store"),
             words::count(contents.hooks, "hook"),
         );
+        if contents.channels > 0 {
+            let _ = writeln!(out, "people are told through {}", words::count(contents.channels, "channel"));
+        }
         for firings in &self.firings {
             let _ = writeln!(
                 out,
@@ -256,7 +261,13 @@ fn contents(inventory: &Inventory) -> Contents {
         accounts: inventory.accounts.len(),
         stores: tokens.clone().map(|token| token.stores.len()).sum(),
         hooks: tokens.map(|token| token.hooks.len()).sum(),
+        channels: inventory.channels.len(),
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Every cron expression once, with the tokens that use it, in the order of their first tokens.

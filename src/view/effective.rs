@@ -1,5 +1,6 @@
 //! The inventory as it is meant: every key with its value, and where the value comes from.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -8,9 +9,9 @@ use serde_json::{Map, Value, json};
 use crate::clock::Span;
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
-    AccountPolicy, Credential, DaemonSettings, Dialect, Existing, FilePolicy, Format, HookKind, HookPolicy, Inventory,
-    ListenAuth, LogFormat, OnDrift, OnFailure, ProxyPolicy, RenewBefore, RunPolicy, StoreKind, StorePolicy, Syntax,
-    TokenPolicy, is_loopback,
+    AccountPolicy, ChannelPolicy, Credential, DaemonSettings, Dialect, Existing, FilePolicy, Format, HookKind,
+    HookPolicy, Inventory, ListenAuth, LogFormat, OnDrift, OnFailure, ProxyPolicy, RenewBefore, RunPolicy, StoreKind,
+    StorePolicy, Syntax, TokenPolicy, Via, When, is_loopback,
 };
 use crate::secret::SecretSource;
 use crate::text::Paint;
@@ -52,6 +53,7 @@ impl Effective {
         let mut parts = vec![daemon(&inventory.daemon, origins)];
         parts.extend(inventory.accounts.values().map(|policy| account(policy, origins)));
         parts.extend(inventory.tokens.values().map(|policy| token(policy, origins)));
+        parts.extend(inventory.channels.values().map(|policy| channel(policy, origins)));
         Self { parts }
     }
 
@@ -157,16 +159,8 @@ fn account(policy: &AccountPolicy, origins: &Origins) -> Section {
         endpoint.rate_limit.map(|limit| json!({ "requests": limit.requests, "per": std_span(limit.per) })),
     );
     keys.plain("tls", some(tls(&endpoint.tls)));
-    let proxy = match &endpoint.proxy {
-        ProxyPolicy::Environment => None,
-        ProxyPolicy::Never => Some(json!("none")),
-        ProxyPolicy::Through { url, login: None } => Some(json!(url.as_str())),
-        ProxyPolicy::Through { url, login: Some((username, password)) } => {
-            Some(json!({ "url": url.as_str(), "username": username, "password": source(password) }))
-        }
-    };
-    keys.plain("proxy", proxy);
-    keys.plain("headers", some(endpoint.headers.iter().map(|(name, value)| (name.clone(), source(value))).collect()));
+    keys.plain("proxy", proxy(&endpoint.proxy));
+    keys.plain("headers", headers(&endpoint.headers));
     let timeouts = &endpoint.timeouts;
     let timeouts = json!({
         "connect": std_span(timeouts.connect), "headers": std_span(timeouts.headers), "body": std_span(timeouts.body),
@@ -175,6 +169,74 @@ fn account(policy: &AccountPolicy, origins: &Origins) -> Section {
     keys.plain("max-response", json!(endpoint.max_response));
     keys.plain("max-in-flight", json!(endpoint.max_in_flight));
     keys.section(format!("account.{}", quoted(name)))
+}
+
+fn channel(policy: &ChannelPolicy, origins: &Origins) -> Section {
+    let name = policy.name.as_str();
+    let mut keys = Keys::new(origins, Part::Channel, name);
+    let When { severity, lasting, kinds, accounts, tokens } = &policy.when;
+    let mut when =
+        Map::from_iter([("severity".to_owned(), json!(severity.word())), ("for".to_owned(), span(*lasting))]);
+    let kinds: Vec<_> = kinds.iter().map(|kind| kind.word()).collect();
+    for (key, list) in [("conditions", json!(kinds)), ("accounts", json!(accounts)), ("tokens", json!(tokens))] {
+        when.extend((list != json!([])).then(|| (key.to_owned(), list)));
+    }
+    keys.plain("when", Value::Object(when));
+    keys.plain("via", Value::Object(via(&policy.via)));
+    let of_form = matches!(&policy.via, Via::Http(web) if web.form.repeat == policy.repeat);
+    keys.add(&["repeat"], policy.repeat.map(span), if of_form { "definition" } else { "default" });
+    keys.plain("gather", span(policy.gather));
+    keys.plain("limit", policy.limit.map(|limit| json!({ "messages": limit.requests, "per": std_span(limit.per) })));
+    keys.section(format!("notify.{}", quoted(name)))
+}
+
+/// How messages leave.
+fn via(via: &Via) -> Map<String, Value> {
+    let mut keys = Map::new();
+    let mut put = |key: &str, value: Option<Value>| drop(value.map(|value| keys.insert(key.to_owned(), value)));
+    match via {
+        Via::Http(web) => {
+            let own = web.form.own();
+            put("definition", own.is_none().then(|| json!(web.form.name)));
+            put("form", own);
+            put("url", web.url.as_ref().map(|url| json!(url.as_str())));
+            let plaintext = web.url.as_ref().is_some_and(|url| url.scheme() == "http" && !is_loopback(url));
+            put("allow-plaintext", plaintext.then_some(Value::Bool(true)));
+            put("credential", web.credential.as_ref().map(source));
+            put("params", (!web.params.is_empty()).then(|| json!(web.params)));
+            put("tls", some(tls(&web.tls)));
+            put("proxy", proxy(&web.proxy));
+            put("headers", headers(&web.headers));
+            put("timeout", Some(std_span(web.timeout)));
+        }
+        Via::Mail(mail) => {
+            put("mail", Some(json!(mail.to)));
+            put("from", Some(json!(mail.from)));
+            put("sendmail", Some(json!(mail.sendmail)));
+            put("timeout", Some(std_span(mail.timeout)));
+        }
+        Via::Command(command) => {
+            put("command", Some(json!(command.argv)));
+            put("pass-env", (!command.pass_env.is_empty()).then(|| json!(command.pass_env)));
+            put("timeout", Some(std_span(command.timeout)));
+        }
+    }
+    keys
+}
+
+fn proxy(policy: &ProxyPolicy) -> Option<Value> {
+    match policy {
+        ProxyPolicy::Environment => None,
+        ProxyPolicy::Never => Some(json!("none")),
+        ProxyPolicy::Through { url, login: None } => Some(json!(url.as_str())),
+        ProxyPolicy::Through { url, login: Some((username, password)) } => {
+            Some(json!({ "url": url.as_str(), "username": username, "password": source(password) }))
+        }
+    }
+}
+
+fn headers(headers: &BTreeMap<String, SecretSource>) -> Option<Value> {
+    some(headers.iter().map(|(name, value)| (name.clone(), source(value))).collect())
 }
 
 fn tls(policy: &TlsPolicy) -> Map<String, Value> {
@@ -430,7 +492,7 @@ mod tests {
     #[test]
     fn what_is_shown_means_the_same_as_what_was_written() {
         let environment = Environment { state_dir: Some("/var/lib/patrold".into()), ..Environment::default() };
-        for file in ["short-forms", "every-form", "listen"] {
+        for file in ["short-forms", "every-form", "listen", "channels"] {
             let path = std::path::PathBuf::from(format!("tests/data/inventories/valid/{file}.toml"));
             let loaded = load(&path, &environment, at());
             let inventory = loaded.inventory.unwrap_or_else(|| panic!("{file}: {}", loaded.report.render()));
@@ -445,6 +507,7 @@ mod tests {
             for (name, account) in inventory.accounts.iter().filter(|(_, account)| whole(account)) {
                 assert_eq!(&again.accounts[name], account, "{file}\n{shown}");
             }
+            assert_eq!(again.channels, inventory.channels, "{file}\n{shown}");
             for (name, token) in inventory.tokens.iter().filter(|(_, token)| whole(&token.account)) {
                 // Once it is written down it is no default any more.
                 let token = TokenPolicy { grace_by_default: false, ..token.as_ref().clone() };

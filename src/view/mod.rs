@@ -1,6 +1,7 @@
 //! Output for people and programs: pure functions from inventory, journal and time to values, text and JSON.
 
 pub mod audit;
+pub mod channels;
 pub mod check;
 pub mod effective;
 pub mod explain;

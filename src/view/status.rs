@@ -83,6 +83,15 @@ impl Status {
             troubles.extend(reload.answer.problems.iter().map(|problem| format!("  {problem}")));
         }
         troubles.extend(self.accounts.iter().flat_map(|account| account_troubles(account, self.at)));
+        for channel in &self.channels {
+            let Some(failing) = &channel.failing else { continue };
+            let since = channel.since.map(|since| format!(" for {}", words::span(self.at - since)));
+            let (name, since) = (&channel.name, since.unwrap_or_default());
+            troubles.push(format!(
+                "channel {name} takes no messages{since}: {}; help: `patrold notify test {name}` tries it again",
+                failing.message
+            ));
+        }
         let left = self.tokens.iter().filter(|token| token.is_left_alive());
         troubles.extend(left.take(NAMED).map(token_trouble));
         let lost = |token: &&TokenStatus| token.orphans.iter().any(|orphan| orphan.kind == OrphanKind::UnknownMint);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, Notify};
 
 use crate::account::Listing;
 use crate::account::pool::{Accounts, Member};
@@ -49,6 +49,8 @@ pub struct Core<C, J> {
     changes: AtomicU64,
     /// When the process was started, or an inventory last took effect.
     resumed: RwLock<Time>,
+    /// Something may be the matter, or over: whoever tells people looks again.
+    pub stirred: Notify,
     /// Recoveries of accounts for which their tokens were woken.
     pub(super) relieved: RwLock<BTreeMap<AccountName, Time>>,
 }
@@ -77,6 +79,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             polls: RwLock::default(),
             changes: AtomicU64::new(0),
             resumed,
+            stirred: Notify::new(),
             relieved: RwLock::default(),
         };
         core.adopt_accounts().await;
@@ -114,6 +117,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         }
         self.adopt_accounts().await;
         *self.resumed.write().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        self.stirred.notify_one();
         changes
     }
 

@@ -124,7 +124,7 @@ fn the_reference_as_shipped_asks_for_nothing() {
 fn the_reference_says_the_defaults_that_the_code_has() {
     let (_dir, loaded) = reference(true);
     assert_eq!(loaded.report.render(), "");
-    let Inventory { daemon, accounts, tokens } = loaded.inventory.unwrap();
+    let Inventory { daemon, accounts, tokens, channels } = loaded.inventory.unwrap();
 
     assert_eq!(daemon.log_level, defaults::LOG_LEVEL);
     assert_eq!(daemon.log_format, defaults::LOG_FORMAT);
@@ -160,6 +160,10 @@ fn the_reference_says_the_defaults_that_the_code_has() {
     assert_eq!(env_file.format, Format::Env { key: "CONTROLLER_TOKEN".to_owned(), dialect: defaults::DIALECT });
     assert_eq!(token.hooks[0].timeout, defaults::HOOK_TIMEOUT);
     assert_eq!(token.hooks[0].on_failure, defaults::ON_FAILURE);
+
+    let channel = &channels[&"oncall".parse().unwrap()];
+    assert_eq!((channel.when.severity, channel.when.lasting), (defaults::SEVERITY, defaults::LASTING));
+    assert_eq!((channel.gather, channel.limit), (defaults::GATHER, Some(defaults::NOTICES)));
 }
 
 /// The messages about unknown keys list the valid ones: each of those must stand in the reference.

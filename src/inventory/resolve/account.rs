@@ -105,7 +105,7 @@ fn account(
 }
 
 /// `tls`, whose files are read once to see that they can be used. What is wrong with one is told, and leaves it out.
-fn tls(spec: &TlsSpec, what: &str, context: &Context<'_>) -> TlsPolicy {
+pub(super) fn tls(spec: &TlsSpec, what: &str, context: &Context<'_>) -> TlsPolicy {
     let path = |text: &Option<Located<String>>, key: &str| {
         text.as_ref().and_then(|text| absolute(text, format_args!("`{key}` of {what}"), context))
     };
@@ -193,7 +193,7 @@ fn default_url(provider: &Provider, what: &str, spot: Spot, context: &Context<'_
 }
 
 /// The address of an account: HTTPS, or HTTP where nobody else can listen.
-fn url(text: &Located<String>, allow_plaintext: bool, what: &str, context: &Context<'_>) -> Option<Url> {
+pub(super) fn url(text: &Located<String>, allow_plaintext: bool, what: &str, context: &Context<'_>) -> Option<Url> {
     let refuse = |message: &str, help: &str| {
         context.report.error_with_help(text.spot, format!("`url` of {what} {message}"), help);
         None

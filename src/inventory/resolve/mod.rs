@@ -7,6 +7,7 @@ mod account;
 mod cycle;
 mod daemon;
 mod needed;
+mod notify;
 mod params;
 mod program;
 mod store;
@@ -84,11 +85,15 @@ pub fn resolve(mut spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -
     let accounts = account::resolve(spec.accounts, &tokens, &context);
     let resolved = token::Resolver::new(&context, defaults, &accounts, &used, needed).resolve(&spec.tokens);
 
+    let channels = std::mem::take(&mut spec.channels);
+    let known = notify::Known { accounts: &accounts, tokens: &resolved };
+    let channels = notify::resolve(channels, &known, &context);
+
     if report.errors() > 0 {
         return None;
     }
     let accounts = accounts.into_iter().filter_map(|(name, account)| Some((name, account?))).collect();
-    Some(Inventory { daemon: daemon?, accounts, tokens: resolved })
+    Some(Inventory { daemon: daemon?, accounts, tokens: resolved, channels })
 }
 
 /// Resolves `[daemon]` alone; `None` where it names no state directory and nobody else does.

@@ -5,6 +5,7 @@
 
 mod account;
 mod listen;
+mod notify;
 mod policy;
 mod reach;
 mod short;
@@ -16,6 +17,7 @@ use crate::names::{AccountName, TokenName};
 
 pub use account::{AccountSpec, RateLimitSpec};
 pub use listen::ListenSpec;
+pub use notify::{ChannelSpec, ViaSpec, WebSpec, WhenSpec};
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
 pub use reach::TlsSpec;
 pub use short::{UnitSpec, UnitVerb};
@@ -38,6 +40,8 @@ pub struct Spec<'d> {
     pub accounts: Vec<AccountSpec<'d>>,
     /// In the order of the files; a name may occur twice.
     pub tokens: Vec<TokenSpec>,
+    /// Likewise.
+    pub channels: Vec<ChannelSpec>,
 }
 
 /// `[daemon]`.
@@ -72,6 +76,7 @@ impl<'d> Spec<'d> {
             self.decode_accounts(&file);
         }
         self.decode_tokens(&file);
+        self.decode_channels(&file);
         file.finish();
     }
 
@@ -95,6 +100,28 @@ impl<'d> Spec<'d> {
             let Some(reader) = Reader::from_value(file.report(), found, what) else { continue };
             let name = token::name(&reader, &name.map(str::to_owned));
             self.add_token(name, reader);
+        }
+    }
+
+    /// `[[notify]]` with a `name`, or `[notify.NAME]`.
+    fn decode_channels(&mut self, file: &Reader<'d>) {
+        let named = file.peek("notify").filter(|found| found.kind() == "a table");
+        let Some(channels) = named.and_then(|_| file.table("notify", "[notify]")) else {
+            for reader in file.tables("notify", "[[notify]]") {
+                let name = reader.required_string("name").and_then(|text| notify::name(&reader, &text));
+                self.channels.push(ChannelSpec::decode(name, reader));
+            }
+            return;
+        };
+        if channels.entries().any(|(_, found)| found.kind() != "a table") {
+            wrong_brackets(file, "notify", "a table", "write [notify.NAME] or [[notify]], once for each channel");
+            return;
+        }
+        for (name, found) in channels.entries() {
+            let what = format!("channel \"{}\"", name.value);
+            let Some(reader) = Reader::from_value(file.report(), found, what) else { continue };
+            let name = notify::name(&reader, &name.map(str::to_owned));
+            self.channels.push(ChannelSpec::decode(name, reader));
         }
     }
 

@@ -304,7 +304,7 @@ fn program(reader: &Reader<'_>) -> Option<CommandSpec> {
 }
 
 /// Names of the daemon's environment variables that a program may see.
-fn pass_env(reader: &Reader<'_>) -> Vec<String> {
+pub(super) fn pass_env(reader: &Reader<'_>) -> Vec<String> {
     let names = reader.strings("pass-env").map(|names| names.value).unwrap_or_default();
     for name in names.iter().filter(|name| !values::is_variable(&name.value)) {
         let message = format!("`pass-env` of {} holds what is not the name of an environment variable", reader.what());

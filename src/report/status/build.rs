@@ -116,7 +116,7 @@ pub fn build(
     let accounts = inventory.accounts.values();
     let accounts =
         accounts.map(|policy| account(policy, None, counts.get(&policy.name).copied().unwrap_or_default(), now));
-    Status { at: now, daemon: None, journal, accounts: accounts.collect(), tokens }
+    Status { at: now, daemon: None, journal, accounts: accounts.collect(), tokens, channels: Vec::new() }
 }
 
 /// The status of one account with `tokens` tokens. `facts`: what a running daemon knows.
@@ -326,6 +326,7 @@ fn owed(subject: &Subject<'_>) -> Vec<OwedStatus> {
             since: retry.since,
             next: retry.next,
             error: retry.failure.to_string(),
+            code: Some(retry.failure.code),
             help: retry.failure.code.remedy().to_owned(),
             runbook: retry.failure.code.runbook().map(str::to_owned),
         }),

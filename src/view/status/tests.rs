@@ -350,6 +350,7 @@ fn full() -> Status {
         journal: JournalStatus { state_dir: "/s".to_owned(), failure: Some(failure()), unreadable: Vec::new() },
         accounts: vec![account(&policy.account, Some(&facts), 1, now)],
         tokens: vec![asleep(&policy, &state, now)],
+        channels: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ mod journal;
 mod limits;
 mod mints;
 mod night;
+mod notify;
 mod once;
 mod operator;
 mod ownership;

@@ -1,0 +1,179 @@
+//! `[[notify]]`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::document::{Located, Spot};
+use crate::inventory::spec::{ChannelSpec, ViaSpec, WebSpec, WhenSpec};
+use crate::inventory::{
+    ChannelPolicy, MailPolicy, NoticeCommand, RateLimit, TokenPolicy, Via, WebPolicy, When, defaults,
+};
+use crate::names::{ChannelName, TokenName};
+use crate::notice::Each;
+
+use super::account::{tls, url};
+use super::program::cannot_start;
+use super::{Accounts, Context};
+
+/// What channels may name.
+pub(super) struct Known<'a> {
+    pub accounts: &'a Accounts,
+    pub tokens: &'a BTreeMap<TokenName, Arc<TokenPolicy>>,
+}
+
+/// Every channel.
+pub(super) fn resolve(
+    specs: Vec<ChannelSpec>,
+    known: &Known<'_>,
+    context: &Context<'_>,
+) -> BTreeMap<ChannelName, Arc<ChannelPolicy>> {
+    let mut places: HashMap<ChannelName, Spot> = HashMap::new();
+    let mut channels = BTreeMap::new();
+    for spec in specs {
+        let Some(name) = spec.name.clone() else { continue };
+        if let Some(first) = places.get(&name.value) {
+            context.twice(name.spot, &format!("channel \"{}\"", name.value), *first);
+            continue;
+        }
+        places.insert(name.value.clone(), name.spot);
+        if let Some(channel) = channel(name.value.clone(), spec, known, context) {
+            channels.insert(name.value, Arc::new(channel));
+        }
+    }
+    channels
+}
+
+fn channel(name: ChannelName, spec: ChannelSpec, known: &Known<'_>, context: &Context<'_>) -> Option<ChannelPolicy> {
+    let what = format!("channel \"{name}\"");
+    let when = when(spec.when, known, &what, context);
+    let via = via(spec.via?, &what, context)?;
+    let listed = matches!(&via, Via::Http(web) if web.form.each == Each::List);
+    let of_form = match &via {
+        Via::Http(web) => web.form.repeat,
+        Via::Mail(_) | Via::Command(_) => None,
+    };
+    let limit = spec.limit.map(|limit| RateLimit { requests: limit.requests, per: limit.per });
+    Some(ChannelPolicy {
+        name,
+        when,
+        via,
+        repeat: spec.repeat.or(of_form),
+        gather: spec.gather.unwrap_or(defaults::GATHER),
+        // A service that has to be told again and again counts for itself.
+        limit: limit.or((!listed).then_some(defaults::NOTICES)),
+    })
+}
+
+fn when(spec: WhenSpec, known: &Known<'_>, what: &str, context: &Context<'_>) -> When {
+    let accounts = spec.accounts.iter().filter_map(|name| {
+        let found = known.accounts.keys().find(|account| account.as_str() == name.value);
+        let names = || known.accounts.keys().map(crate::names::AccountName::as_str);
+        found.cloned().or_else(|| unknown(name, "account", names().collect(), what, context))
+    });
+    let accounts = accounts.collect();
+    let tokens = spec.tokens.iter().filter_map(|name| {
+        let found = known.tokens.keys().find(|token| token.as_str() == name.value);
+        let names = || known.tokens.keys().map(TokenName::as_str);
+        found.cloned().or_else(|| unknown(name, "token", names().collect(), what, context))
+    });
+    When {
+        severity: spec.severity.unwrap_or(defaults::SEVERITY),
+        lasting: spec.lasting.unwrap_or(defaults::LASTING),
+        kinds: spec.kinds,
+        tokens: tokens.collect(),
+        accounts,
+    }
+}
+
+fn unknown<T>(name: &Located<String>, kind: &str, known: Vec<&str>, what: &str, context: &Context<'_>) -> Option<T> {
+    // Of an inventory that is unsound anyway, not every name is known.
+    if context.report.errors() == 0 {
+        let message = format!("`when` of {what} names an unknown {kind} \"{}\"", name.value);
+        context.report.error_with_help(name.spot, message, context.hint(&name.value, known.into_iter()));
+    }
+    None
+}
+
+fn via(spec: ViaSpec, what: &str, context: &Context<'_>) -> Option<Via> {
+    match spec {
+        ViaSpec::Http(spec) => web(*spec, what, context).map(|web| Via::Http(Box::new(web))),
+        ViaSpec::Mail { to, from, sendmail, timeout } => {
+            let sendmail = match sendmail {
+                Some(argv) => program(argv, "sendmail", what, context)?,
+                None => defaults::SENDMAIL.map(str::to_owned).to_vec(),
+            };
+            Some(Via::Mail(MailPolicy {
+                to,
+                from: from.unwrap_or_else(|| defaults::MAIL_FROM.to_owned()),
+                sendmail,
+                timeout: timeout.unwrap_or(defaults::NOTICE_TIMEOUT),
+            }))
+        }
+        ViaSpec::Command { argv, pass_env, timeout } => Some(Via::Command(NoticeCommand {
+            argv: program(argv, "command", what, context)?,
+            pass_env,
+            timeout: timeout.unwrap_or(defaults::NOTICE_TIMEOUT),
+        })),
+    }
+}
+
+/// A program that some machine can start.
+fn program(argv: Located<Vec<String>>, key: &str, what: &str, context: &Context<'_>) -> Option<Vec<String>> {
+    if let Some((why, help)) = argv.value.first().and_then(|program| cannot_start(program)) {
+        let help = help.replacen("run = ", &format!("{key} = "), 1);
+        context.report.error_with_help(argv.spot, format!("`{key}` of {what}: {why}"), help);
+        return None;
+    }
+    Some(argv.value)
+}
+
+fn web(spec: WebSpec, what: &str, context: &Context<'_>) -> Option<WebPolicy> {
+    let form = &spec.form;
+    let title = if form.title.is_empty() { "the form" } else { &form.title };
+    if form.credential_is_needed && !spec.has_credential {
+        let message = format!("`via` of {what} lacks `credential`");
+        let help = format!("{title} needs it: {} Write credential = {{ file = \"/path\" }}", form.credential);
+        context.report.error_with_help(spec.spot, message, help);
+    }
+    let url = match (&spec.url, &form.url) {
+        (Some(given), _) if form.address_is_secret => {
+            context.report.conceal(given.spot);
+            let message = format!("`url` of {what} has no place there: its address is a secret");
+            let help = "put it into a file and write credential = { file = \"/path\" }";
+            context.report.error_with_help(given.spot, message, help);
+            return None;
+        }
+        (Some(given), _) => Some(url(given, spec.allow_plaintext, what, context)?),
+        (None, Some(usual)) => Some(usual.clone()),
+        (None, None) if form.address_is_secret => None,
+        (None, None) => {
+            let message = format!("`via` of {what} lacks `url`");
+            context.report.error_with_help(spec.spot, message, format!("{title} has no address of its own"));
+            return None;
+        }
+    };
+    let mut params = BTreeMap::new();
+    for (name, value) in spec.params {
+        if form.params.contains(&name.value) {
+            params.insert(name.value, value);
+        } else {
+            let message = format!("`params` of {what}: {title} has no parameter \"{}\"", name.value);
+            let known: Vec<&str> = form.params.iter().map(String::as_str).collect();
+            context.report.error_with_help(name.spot, message, context.hint(&name.value, known.into_iter()));
+        }
+    }
+    for name in form.params.iter().filter(|name| !params.contains_key(*name)) {
+        let message = format!("`via` of {what} lacks the parameter `{name}`");
+        context.report.error_with_help(spec.spot, message, format!("write params = {{ {name} = \"…\" }}"));
+    }
+    Some(WebPolicy {
+        tls: tls(&spec.tls, what, context),
+        form: spec.form,
+        url,
+        credential: spec.credential.map(|found| found.value),
+        params,
+        proxy: spec.proxy.unwrap_or_default(),
+        headers: spec.dress.into_iter().collect(),
+        timeout: spec.timeout.unwrap_or(defaults::NOTICE_TIMEOUT),
+    })
+}
