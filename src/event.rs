@@ -58,6 +58,23 @@ lines! {
         "see that only one patrold uses this state directory, and that nobody edits the journal or restores it under a daemon that runs";
     ACCOUNT_LOST = "account-lost", "Another process has taken over an account, and with it the right to write to the journal; nothing is done with its tokens",
         "see that only one patrold uses this state directory: stop one of the two, and start the other again";
+    FLEET_JOINED = "fleet-joined", "This replica lives in its fleet and takes its share of the accounts", "";
+    FLEET_AWAY = "fleet-away", "The engine of the fleet does not answer, or refuses this replica; nothing is begun, consumers keep what they have",
+        "do what the line says; patrold goes on by itself as soon as the engine answers";
+    FLEET_NAME_TAKEN = "fleet-name-taken", "Another replica of the fleet has the same name and lives; this one owns nothing",
+        "give each replica its own `host` in [fleet]";
+    FLEET_LEASE_LOST = "fleet-lease-lost", "The engine ended the lease of this replica; it takes a new one and its accounts again",
+        "nothing, unless it happens often: look for a slow disk or network of the engine, or raise `lease` in [fleet]";
+    FLEET_FENCED = "fleet-fenced", "A commit came after another replica had taken the account; nothing of it was written",
+        "nothing: this is what the fence is for; often, it means a replica that is paused or cut off";
+    FLEET_TAKEN = "fleet-taken", "This replica owns an account from now on", "";
+    FLEET_HANDED_OVER = "fleet-handed-over", "This replica gave an account to the one whose it is by now", "";
+    FLEET_NOT_TAKEN = "fleet-not-taken", "An account is this replica's and cannot be taken up",
+        "do what the line says; it is tried again by itself";
+    FLEET_BEHIND = "fleet-behind", "Another replica has a newer inventory; this one takes no account until it has that one, too",
+        "roll the inventory out to every replica";
+    FLEET_RISK = "fleet-risk", "The engine does not guarantee all that a fleet relies on",
+        "do what the line says";
     SWEPT = "swept", "Temporary files that a kill left beside a store were removed", "";
     SWEEP_FAILED = "sweep-failed", "Temporary files beside stores could not be looked for",
         "check that the store's directory exists and may be read";

@@ -103,6 +103,14 @@ text_newtype! {
     ProviderName, plain
 }
 text_newtype! {
+    /// The name of a fleet: replicas of one name at one engine share a journal.
+    FleetName, plain
+}
+text_newtype! {
+    /// The name of a replica of a fleet, by which people know the host that it runs on.
+    ReplicaName, plain
+}
+text_newtype! {
     /// The name of a way to tell people: a `[[notify]]` of the inventory.
     ChannelName, plain
 }

@@ -57,7 +57,7 @@ fn from_journal(
     name: &TokenName,
     console: &mut Console,
 ) -> Result<Option<Explanation>, Complaint> {
-    let mut journal = Journaled::read(&inventory.daemon.state_dir)?;
+    let mut journal = Journaled::read(inventory)?;
     if let Some((_, why)) = journal.unreadable.iter().find(|(token, _)| token == name) {
         return Err(Complaint::failed(why));
     }

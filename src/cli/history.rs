@@ -8,12 +8,13 @@ use clap::Args;
 use crate::clock::{Clock as _, SystemClock};
 use crate::exit::Exit;
 use crate::journal::archive::{Reader, VerifyError};
+use crate::journal::record::Record;
 use crate::names::TokenName;
 use crate::view::history::{ChainView, History, SuspectView};
 
 use super::disk::Disk;
-use super::reading::{open_journal, unknown_token, unreadable};
-use super::{Complaint, Console};
+use super::reading::{only_alone, open_fleet, open_journal, unknown_token, unreadable};
+use super::{Complaint, Console, runtime};
 
 /// Arguments of `patrold history`.
 #[derive(Clone, Debug, Args)]
@@ -38,6 +39,20 @@ pub(super) fn run(args: &HistoryArgs, named: Option<&Path>, console: &mut Consol
     let known = || disk.inventory().into_iter().flat_map(|inventory| inventory.tokens.keys());
     // Of a broken inventory nobody knows which tokens it has.
     let unknown = args.name.as_ref().filter(|name| disk.inventory().is_some() && !known().any(|known| known == *name));
+    if let Some((inventory, fleet)) = disk.inventory().and_then(|it| Some((it, it.fleet.as_ref()?))) {
+        let Some(name) = args.name.as_ref().filter(|_| !args.verify) else {
+            return only_alone(inventory, "`--verify` follows the chain of a journal in a state directory")
+                .map(|()| Exit::Fine);
+        };
+        let records = runtime()?.block_on(async {
+            let journal = open_fleet(inventory, fleet).await?;
+            journal.history(name).await.map_err(|failure| Complaint::failed(failure.to_string()))
+        })?;
+        if records.is_empty() && unknown.is_some() {
+            return Err(unknown_token(name, known()));
+        }
+        return show(name, &records, args, console);
+    }
     let journal = open_journal(disk.state_dir()?);
     if let (Some(name), Err(_)) = (unknown, &journal) {
         return Err(unknown_token(name, known()));
@@ -51,6 +66,11 @@ pub(super) fn run(args: &HistoryArgs, named: Option<&Path>, console: &mut Consol
     if records.is_empty() && unknown.is_some() {
         return Err(unknown_token(name, known()));
     }
+    show(name, &records, args, console)
+}
+
+/// Shows the records of a token.
+fn show(name: &TokenName, records: &[Record], args: &HistoryArgs, console: &mut Console) -> Result<Exit, Complaint> {
     let skipped = args.last.map_or(0, |last| records.len().saturating_sub(last));
     let history = History::new(name.clone(), &records[skipped..]);
     if args.json {

@@ -20,7 +20,7 @@ use crate::view::exported::Exported;
 use super::discovery::find;
 use super::disk::Disk;
 use super::identity::act_as_owner;
-use super::reading::{inventory, open_journal, unreadable};
+use super::reading::{inventory, only_alone, open_journal, unreadable};
 use super::{Complaint, Console, runtime};
 
 /// Arguments of `patrold journal`.
@@ -69,6 +69,10 @@ enum JournalCommand {
 
 /// Does what `args` ask for.
 pub(super) fn run(args: &JournalArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
+    let loaded = Disk::read(named, SystemClock.now(), console);
+    if let Some(inventory) = loaded.inventory() {
+        only_alone(inventory, "`patrold journal` works on a journal in a state directory")?;
+    }
     match &args.command {
         JournalCommand::Export { token } => export(token.as_ref(), named, console),
         JournalCommand::Prune { older_than, json } => prune(*older_than, *json, named, console),

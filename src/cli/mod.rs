@@ -16,6 +16,7 @@ mod discovery;
 mod disk;
 mod draft;
 mod explain;
+mod fleet;
 mod history;
 mod identity;
 mod init;
@@ -183,6 +184,12 @@ enum Command {
     /// all, and names the first that was changed, left out or slipped in.
     #[command(after_help = HISTORY_EXAMPLES)]
     History(history::HistoryArgs),
+    /// Make a fleet, show its replicas, drain one
+    ///
+    /// Replicas share one journal in etcd: each account is looked after by one of them, and taken over by another when
+    /// that one is gone.
+    #[command(after_help = FLEET_EXAMPLES)]
+    Fleet(fleet::FleetArgs),
     /// Export, prune or re-key the journal
     Journal(journal::JournalArgs),
     /// Show the ways to tell people, or try one
@@ -286,6 +293,15 @@ Examples:
 
 Exit status of --verify: 0 they are, 1 the first that is not is named.";
 
+const FLEET_EXAMPLES: &str = "\
+Examples:
+  patrold fleet init               once, on any host
+  patrold fleet status             who lives, and who owns how much
+  patrold fleet drain web-2        before its host is shut down
+  patrold fleet drain web-2 --undo
+
+Exit status of status: 0 every account has an owner, 3 some have none.";
+
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
   patrold schema > patrold.schema.json             with \"#:schema ./patrold.schema.json\" as first line of an inventory
@@ -386,6 +402,7 @@ fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
         Command::Rollback(rollback) => rollback::run(rollback, named, console),
         Command::Explain(explain) => explain::run(explain, named, console),
         Command::History(history) => history::run(history, named, console),
+        Command::Fleet(fleet) => fleet::run(fleet, named, console),
         Command::Journal(journal) => journal::run(journal, named, console),
         Command::Systemd(systemd) => systemd::run(systemd, &config()?, console),
         Command::Schema(schema) => schema::run(schema, console),

@@ -54,7 +54,7 @@ pub(super) fn run(args: &PlanArgs, config: &Path, console: &mut Console) -> Resu
             return Err(unknown_token(name, inventory.tokens.keys()));
         }
     }
-    let journal = Journaled::read(&inventory.daemon.state_dir)?;
+    let journal = Journaled::read(&inventory)?;
     if !journal.exists {
         let place = inventory.daemon.state_dir.display();
         console.note(format_args!("there is no journal in {place}: every token gets its first generation"))?;

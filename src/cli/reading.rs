@@ -8,14 +8,17 @@ use crate::clock::Time;
 use crate::daemon::unreadable_state;
 use crate::document::nearest;
 use crate::exit::Exit;
-use crate::inventory::{self, Environment, Inventory};
+use crate::inventory::{self, Environment, FleetSettings, Inventory};
+use crate::journal::Stored;
 use crate::journal::archive::{Archive, OpenError, Reader};
+use crate::journal::fleet::{FleetError, FleetJournal};
+use crate::journal::key::KeySource;
 use crate::names::TokenName;
 use crate::rotation::TokenState;
 use crate::rotation::run::restore;
 use crate::view::check::render_report;
 
-use super::{Complaint, Console};
+use super::{Complaint, Console, runtime};
 
 /// The inventory at `config`. Where it is invalid, its problems are printed.
 pub(super) fn inventory(config: &Path, now: Time, console: &mut Console) -> Result<Inventory, Complaint> {
@@ -38,15 +41,35 @@ pub(super) struct Journaled {
 }
 
 impl Journaled {
-    /// Reads the journal in `state_dir`; none is no error.
-    pub(super) fn read(state_dir: &Path) -> Result<Self, Complaint> {
-        let journal = match Archive::of(state_dir).read() {
+    /// Reads the journal of `inventory`; none is no error.
+    pub(super) fn read(inventory: &Inventory) -> Result<Self, Complaint> {
+        if let Some(fleet) = &inventory.fleet {
+            return Self::read_fleet(inventory, fleet);
+        }
+        let journal = match Archive::of(&inventory.daemon.state_dir).read() {
             Ok(journal) => journal,
             Err(OpenError::Missing(_)) => return Ok(Self::default()),
             Err(error) => return Err(unreadable(&error)),
         };
+        Ok(Self::of(journal.states().map_err(|error| unreadable(&error))?))
+    }
+
+    /// Reads what the engine of a fleet tells, whoever owns its accounts.
+    fn read_fleet(inventory: &Inventory, fleet: &FleetSettings) -> Result<Self, Complaint> {
+        runtime()?.block_on(async {
+            let journal = open_fleet(inventory, fleet).await?;
+            let mut states = Vec::new();
+            for account in inventory.accounts.keys() {
+                let told = journal.load_account(account).await;
+                states.extend(told.map_err(|failure| Complaint::failed(failure.to_string()))?);
+            }
+            Ok(Self::of(states))
+        })
+    }
+
+    fn of(states: Vec<(TokenName, Stored)>) -> Self {
         let mut read = Self { exists: true, ..Self::default() };
-        for (name, stored) in journal.states().map_err(|error| unreadable(&error))? {
+        for (name, stored) in states {
             match restore(&stored) {
                 Ok(restored) => drop(read.states.insert(name, restored.state)),
                 Err(error) => {
@@ -55,7 +78,39 @@ impl Journaled {
                 }
             }
         }
-        Ok(read)
+        read
+    }
+}
+
+/// The journal of a fleet, for a command that is no replica.
+pub(super) async fn open_fleet(inventory: &Inventory, fleet: &FleetSettings) -> Result<FleetJournal, Complaint> {
+    let key = seal_key(inventory)?;
+    FleetJournal::open(fleet, &key).await.map_err(|error| of_fleet(&error))
+}
+
+/// Where the inventory says that the seal key is.
+pub(super) fn seal_key(inventory: &Inventory) -> Result<KeySource, Complaint> {
+    let key = KeySource::resolve(inventory.daemon.seal_key.as_ref(), |name| std::env::var_os(name));
+    key.map_err(|error| Complaint::failed(error.to_string()))
+}
+
+/// A complaint about a fleet.
+pub(super) fn of_fleet(error: &FleetError) -> Complaint {
+    let complaint = Complaint::failed(error.to_string());
+    match error.help() {
+        Some(help) => complaint.with_help(help),
+        None => complaint,
+    }
+}
+
+/// Refuses what only a journal in a state directory can do.
+pub(super) fn only_alone(inventory: &Inventory, what: &str) -> Result<(), Complaint> {
+    match &inventory.fleet {
+        Some(fleet) => Err(Complaint::invalid(format!("{what}: the journal of fleet {} is in its engine", fleet.name))
+            .with_help(
+                "`patrold history NAME` shows the last records of a token; back the engine up with its own tools",
+            )),
+        None => Ok(()),
     }
 }
 

@@ -128,7 +128,7 @@ fn rehearse(args: &RotateArgs, inventory: &Inventory, now: Time, console: &mut C
     if let Some(name) = names.iter().find(|name| !inventory.tokens.contains_key(*name)) {
         return Err(unknown_token(name, inventory.tokens.keys()));
     }
-    let mut journal = Journaled::read(&inventory.daemon.state_dir)?;
+    let mut journal = Journaled::read(inventory)?;
     if let Some((_, why)) = journal.unreadable.iter().find(|(name, _)| names.contains(name)) {
         return Err(Complaint::failed(why));
     }

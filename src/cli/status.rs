@@ -8,7 +8,7 @@ use clap::Args;
 use crate::clock::{Clock as _, Span, SystemClock};
 use crate::exit::Exit;
 use crate::names::TokenName;
-use crate::report::status::{JournalStatus, Status, build};
+use crate::report::status::{ElsewhereStatus, JournalStatus, Status, build};
 use crate::view::readiness::Readiness;
 
 use super::disk::Disk;
@@ -48,7 +48,11 @@ pub(super) fn run(args: &StatusArgs, named: Option<&Path>, console: &mut Console
     let mut status = gather(named, console)?;
     for name in &args.names {
         if !status.tokens.iter().any(|token| token.name == *name) {
-            return Err(unknown_token(name, status.tokens.iter().map(|token| &token.name)));
+            let elsewhere = status.fleet.iter().flat_map(|fleet| &fleet.elsewhere).find(|it| it.token == *name);
+            return Err(match elsewhere {
+                Some(elsewhere) => on_another(elsewhere),
+                None => unknown_token(name, status.tokens.iter().map(|token| &token.name)),
+            });
         }
     }
     if !args.names.is_empty() {
@@ -69,6 +73,16 @@ pub(super) fn run(args: &StatusArgs, named: Option<&Path>, console: &mut Console
         }
     }
     Ok(if status.journal.unreadable.is_empty() { Exit::Fine } else { Exit::Partly })
+}
+
+/// A complaint about a token that another replica looks after.
+fn on_another(token: &ElsewhereStatus) -> Complaint {
+    match &token.owner {
+        Some(owner) => Complaint::failed(format!("{} is looked after by replica {owner}", token.token))
+            .with_help(format!("`patrold status {}` on that host shows it", token.token)),
+        None => Complaint::failed(format!("no replica owns account {} of {} now", token.account, token.token))
+            .with_help("`patrold fleet status` shows the replicas"),
+    }
 }
 
 /// Judges the running daemon. Nobody who is not running is ready; what it answered came from its scheduler.
@@ -122,7 +136,7 @@ fn gather(named: Option<&Path>, console: &mut Console) -> Result<Status, Complai
         return Ok(status);
     }
     let mut inventory = disk.valid()?;
-    let journal = Journaled::read(&inventory.daemon.state_dir)?;
+    let journal = Journaled::read(&inventory)?;
     let state_dir = inventory.daemon.state_dir.display().to_string();
     console.note(if journal.exists {
         "no daemon is running; showing the journal".to_owned()

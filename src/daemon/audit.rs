@@ -24,7 +24,7 @@ use super::core::Core;
 use super::deadlines::Key;
 use super::registry::{Token, View};
 use super::scheduler::Waker;
-use super::{StartError, open};
+use super::{Errand, StartError, open};
 use crate::account::pool::{ListingKey, Member};
 
 /// How long the revocation of one orphan is waited for.
@@ -191,7 +191,7 @@ pub async fn audit_without_daemon<C: Clock>(
     account: Option<&AccountName>,
     reap: &[String],
 ) -> Result<Audit, StartError> {
-    let opening = open(inventory, clock).await?;
+    let opening = open(inventory, clock, Errand::Once).await?;
     let audit = opening.core.audit(account, reap, None).await;
     opening.core.accounts.write_limits().await;
     Ok(audit)

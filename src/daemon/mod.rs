@@ -8,6 +8,7 @@ pub mod control;
 pub mod core;
 pub mod deadlines;
 pub mod exposure;
+pub mod fleet;
 pub mod hardening;
 mod hold_back;
 pub mod http;
@@ -48,19 +49,24 @@ use crate::endpoint::limits::Limits;
 use crate::event;
 use crate::hook::HookRunner;
 use crate::host;
-use crate::inventory::Inventory;
-use crate::inventory::{Environment, Loaded, load};
-use crate::journal::archive::{OpenError, OpenJournal, Opened};
+use crate::inventory::{Environment, FleetSettings, Inventory, Loaded, load};
+use crate::journal::any::AnyJournal;
+use crate::journal::archive::{Archive, DirectoryLock, OpenError, Opened};
+use crate::journal::fleet::FleetError;
 use crate::journal::key::{KeyError, KeySource};
-use crate::names::TokenName;
+use crate::journal::{SecretSlot, Stored};
+use crate::names::{InstanceId, TokenName};
 use crate::notice::Source;
 use crate::notify::Sender;
 use crate::process;
 use crate::rotation::run::{Machine, RestoreError, restore};
+use crate::secret::Fingerprinter;
 
 use self::core::Core;
+use self::fleet::Fleet;
 use self::notifier::Notifier;
 use self::observe::Observers;
+use self::ownership::{Manner, Ownership};
 use self::real::Real;
 use self::registry::Registry;
 use self::rekey::RekeyError;
@@ -69,7 +75,7 @@ use self::vault::Vault;
 use crate::account::pool::Accounts;
 
 /// The journal of a real daemon.
-pub type FileJournal = Arc<OpenJournal>;
+pub type DaemonJournal = Arc<AnyJournal>;
 
 /// Why a daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +92,15 @@ pub enum StartError {
     /// The journal could not be sealed under the key that the daemon was given since.
     #[error("the journal cannot be sealed under the new key: {0}")]
     Reseal(RekeyError),
+    /// The journal of the fleet.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The state directory holds the journal of a daemon that was alone.
+    #[error("{} holds the journal of this host, and the inventory says that it is a replica of a fleet", .0.display())]
+    Alone(PathBuf),
+    /// Nothing but a replica may act for a fleet.
+    #[error("this inventory is a fleet's, whose tokens are handled by the replicas alone")]
+    OnlyReplicas,
     /// The control socket.
     #[error("control socket {path}: {source}")]
     Control { path: PathBuf, source: std::io::Error },
@@ -99,6 +114,12 @@ impl StartError {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Journal(error) => error.help(),
+            Self::Fleet(error) => error.help(),
+            Self::Alone(_) => Some(
+                "`patrold fleet import` moves it into the fleet; or name another `state-dir`, if its tokens are none of the \
+                 fleet's",
+            ),
+            Self::OnlyReplicas => Some("start `patrold run` on this host, and ask again"),
             _ => None,
         }
     }
@@ -117,18 +138,42 @@ impl From<RekeyError> for StartError {
 /// Everything of a process but its scheduler: what single commands need, too.
 #[derive(Debug)]
 pub struct Opening<C> {
-    pub core: Arc<Core<C, FileJournal>>,
+    pub core: Arc<Core<C, DaemonJournal>>,
     pub stopping: Arc<AtomicBool>,
     /// What messages to people leave with.
     pub sender: Sender<C>,
+    /// Of the state directory of a replica.
+    lock: Option<DirectoryLock>,
 }
 
-/// Opens the journal and brings it together with `inventory`. Takes the lock on the state directory.
-pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Opening<C>, StartError> {
-    let settings = inventory.daemon.clone();
-    let key = KeySource::resolve(settings.seal_key.as_ref(), |name| std::env::var_os(name))?;
-    let now = clock.now();
-    let (journal, opened, resealed) = rekey::open_current(&settings.state_dir, &key, now).await?;
+/// What a process opens its journal for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// To run until it is stopped.
+    Serve,
+    /// To do one thing, while no daemon runs.
+    Once,
+}
+
+/// A journal with what it tells at the start.
+struct Found {
+    journal: AnyJournal,
+    instance: InstanceId,
+    fingerprinter: Fingerprinter,
+    states: Vec<(TokenName, Stored)>,
+    unreadable: Vec<SecretSlot>,
+    /// It is new; `bereft`: and there was another one.
+    blank: bool,
+    bereft: bool,
+    manner: Manner,
+    /// Held by a replica of a fleet, whose state directory is nobody else's either.
+    lock: Option<DirectoryLock>,
+}
+
+/// Opens the journal in the state directory.
+async fn open_local(inventory: &Inventory, key: &KeySource, now: Time) -> Result<Found, StartError> {
+    let settings = &inventory.daemon;
+    let (journal, opened, resealed) = rekey::open_current(&settings.state_dir, key, now).await?;
     if let Some(secrets) = resealed {
         tracing::warn!(
             event = event::JOURNAL_RESEALED,
@@ -137,10 +182,46 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
         );
     }
     let Opened { instance, states, fingerprinter, unreadable, bereft, notes, .. } = opened;
-    let blank = states.is_empty();
     for note in notes {
         tracing::warn!(event = event::JOURNAL_NOTE, "{note}");
     }
+    let blank = states.is_empty();
+    let (journal, manner) = (AnyJournal::Local(Box::new(journal)), Manner::All);
+    Ok(Found { journal, instance, fingerprinter, states, unreadable, blank, bereft, manner, lock: None })
+}
+
+/// Opens the journal of a fleet. Nothing of it is owned yet.
+async fn open_fleet(
+    inventory: &Inventory,
+    fleet: &FleetSettings,
+    key: &KeySource,
+    now: Time,
+) -> Result<Found, StartError> {
+    let place = Archive::of(&inventory.daemon.state_dir);
+    let lock = tokio::task::spawn_blocking(move || (place.exists(), place.lock(now))).await;
+    let (is_alone, lock) = lock.map_err(std::io::Error::other)?;
+    if is_alone {
+        return Err(StartError::Alone(inventory.daemon.state_dir.clone()));
+    }
+    let lock = Some(lock.map_err(StartError::Journal)?);
+    let journal = fleet::open(fleet, key).await?;
+    let (instance, fingerprinter) = match &journal {
+        AnyJournal::Fleet(journal) => (journal.instance(), journal.fingerprinter().clone()),
+        AnyJournal::Local(_) => return Err(StartError::OnlyReplicas),
+    };
+    let (states, unreadable, manner) = (Vec::new(), Vec::new(), Manner::Share);
+    Ok(Found { journal, instance, fingerprinter, states, unreadable, blank: false, bereft: false, manner, lock })
+}
+
+/// Opens the journal and brings it together with `inventory`. Takes the lock on the state directory.
+pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C, errand: Errand) -> Result<Opening<C>, StartError> {
+    let key = KeySource::resolve(inventory.daemon.seal_key.as_ref(), |name| std::env::var_os(name))?;
+    let found = match (&inventory.fleet, errand) {
+        (None, _) => open_local(&inventory, &key, clock.now()).await?,
+        (Some(fleet), Errand::Serve) => open_fleet(&inventory, fleet, &key, clock.now()).await?,
+        (Some(_), Errand::Once) => return Err(StartError::OnlyReplicas),
+    };
+    let Found { journal, instance, fingerprinter, states, unreadable, blank, bereft, manner, lock } = found;
     for ended in process::abandoned::end().await {
         tracing::warn!(
             event = event::PROGRAM_ENDED,
@@ -185,7 +266,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     let effects = Real {
         accounts,
         tokens,
-        ownership: ownership::Ownership::new(Arc::clone(&journal)),
+        ownership: Ownership::new(Arc::clone(&journal), manner),
         hooks: HookRunner::default(),
         fingerprinter,
         observers,
@@ -194,13 +275,13 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C) -> Result<Openi
     let machine = Machine { effects, journal, clock, instance };
     let core = Core::new(machine, inventory, readable, &unreadable).await;
     if blank {
-        core.hold_back(bereft).await;
+        core.hold_back_all(bereft).await;
     }
     let swept = core.inventory();
     if let Err(error) = tokio::task::spawn_blocking(move || sweep::sweep(&swept)).await {
         tracing::error!(event = event::SWEEP_FAILED, %error, "sweeping ended abnormally");
     }
-    Ok(Opening { core: Arc::new(core), stopping, sender })
+    Ok(Opening { core: Arc::new(core), stopping, sender, lock })
 }
 
 /// Why a token is set aside, with the remedy: one sentence for log, status, plan, explain and rotate.
@@ -220,7 +301,9 @@ pub fn unreadable_state(name: &TokenName, error: &RestoreError) -> String {
 /// A daemon that runs.
 #[derive(Debug)]
 pub struct Running<C> {
-    pub core: Arc<Core<C, FileJournal>>,
+    pub core: Arc<Core<C, DaemonJournal>>,
+    /// Where this process is a replica of a fleet.
+    pub fleet: Option<Fleet>,
     pub waker: Waker,
     pub reloader: Arc<reload::Reloader<C>>,
     pub notifier: Notifier<C>,
@@ -229,6 +312,7 @@ pub struct Running<C> {
     stop: Arc<Notify>,
     /// None once the daemon was stopped.
     scheduler: Mutex<Option<JoinHandle<()>>>,
+    _lock: Option<DirectoryLock>,
 }
 
 /// Reads the inventory at `config`.
@@ -255,7 +339,7 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
         tracing::warn!(event = event::INVENTORY_NOTE, "{}", report.line(&problem));
     }
     tell_exposure(&inventory, &files).await;
-    let Opening { core, stopping, sender } = open(Arc::new(inventory), clock).await?;
+    let Opening { core, stopping, sender, lock } = open(Arc::new(inventory), clock, Errand::Serve).await?;
     let notifier = Notifier::open(sender, &core.inventory().daemon.state_dir).await;
     let scheduler = Scheduler::new(Arc::clone(&core));
     let waker = scheduler.waker();
@@ -264,6 +348,7 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
     let scheduler = tokio::spawn(scheduler.run(async move { stopped.notified().await }));
     let reloader = Arc::new(reload::Reloader::new(Arc::clone(&core), waker.clone(), config, files, directories));
     let inventory = core.inventory();
+    let fleet = inventory.fleet.as_ref().map(|settings| Fleet::start(&core, &waker, settings));
     tracing::info!(
         event = event::STARTED,
         tokens = inventory.tokens.len(),
@@ -273,7 +358,8 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
         env!("CARGO_PKG_VERSION")
     );
     let started = core.clock.now();
-    Ok(Running { core, waker, reloader, notifier, started, stopping, stop, scheduler: Mutex::new(Some(scheduler)) })
+    let scheduler = Mutex::new(Some(scheduler));
+    Ok(Running { core, fleet, waker, reloader, notifier, started, stopping, stop, scheduler, _lock: lock })
 }
 
 impl<C: Clock> Running<C> {
@@ -287,6 +373,9 @@ impl<C: Clock> Running<C> {
         let drained = tokio::time::timeout(patience, &mut scheduler).await;
         if drained.is_err() {
             scheduler.abort();
+        }
+        if let Some(fleet) = &self.fleet {
+            fleet.leave().await;
         }
         self.core.machine.effects.hooks.close(Duration::from_secs(1)).await;
         self.core.accounts.write_limits().await;

@@ -26,7 +26,7 @@ use crate::rotation::{Phase, TokenState};
 use super::core::Core;
 use super::registry::View;
 use super::serve::Signals;
-use super::{Opening, StartError, open, read_inventory};
+use super::{Errand, Opening, StartError, open, read_inventory};
 
 /// Tokens that are dealt with at once. Requests are bounded by their accounts; this bounds memory.
 const AT_ONCE: usize = 256;
@@ -68,7 +68,7 @@ pub async fn once(
     }
     super::tell_exposure(&inventory, &files).await;
     let drain = inventory.daemon.drain_timeout;
-    let Opening { core, stopping, .. } = open(Arc::new(inventory), SystemClock).await?;
+    let Opening { core, stopping, .. } = open(Arc::new(inventory), SystemClock, Errand::Once).await?;
     let (stop, stopped) = watch::channel(false);
     let mut work = std::pin::pin!(core.run_due(patience, stopped));
     let tally = tokio::select! {

@@ -2,7 +2,7 @@
 //! its limits, its listing and its orphans are one.
 //!
 //! With the journal in a state directory, a process owns every account of its inventory until it ends: the lease of the
-//! directory is the claim of them all.
+//! directory is the claim of them all. A replica of a fleet owns what [`super::fleet`] takes for it.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -11,26 +11,48 @@ use crate::journal::{Fence, Journal};
 use crate::names::AccountName;
 use crate::outcome::Failure;
 
+/// Which accounts a process owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Every one of its inventory.
+    All,
+    /// Those that the fleet leaves to it.
+    Share,
+}
+
 /// The claims of this process.
 #[derive(Debug)]
 pub struct Ownership<J> {
     journal: J,
+    manner: Manner,
     fences: RwLock<BTreeMap<AccountName, Fence>>,
 }
 
 impl<J: Journal> Ownership<J> {
     /// Owns nothing so far.
-    pub fn new(journal: J) -> Self {
-        Self { journal, fences: RwLock::default() }
+    pub fn new(journal: J, manner: Manner) -> Self {
+        Self { journal, manner, fences: RwLock::default() }
     }
 
-    /// Takes an account that is not owned.
-    pub async fn take(&self, account: &AccountName) -> Result<(), Failure> {
-        if !self.owns(account) {
-            let fence = self.journal.claim(account).await?;
-            self.fences.write().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), fence);
-        }
-        Ok(())
+    /// Which accounts are taken.
+    pub fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    /// Takes the claim of an account. It is owned once what the journal tells of its tokens is known: see
+    /// [`Ownership::own`].
+    pub async fn claim(&self, account: &AccountName) -> Result<Fence, Failure> {
+        self.journal.claim(account).await
+    }
+
+    /// From now on commits of the account's tokens are made under `fence`.
+    pub fn own(&self, fence: Fence) {
+        self.fences.write().unwrap_or_else(PoisonError::into_inner).insert(fence.account.clone(), fence);
+    }
+
+    /// Every account that is owned.
+    pub fn owned(&self) -> Vec<AccountName> {
+        self.fences.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// Gives an account up. What is under way for its tokens is brought to its next record.

@@ -14,12 +14,12 @@ use super::account_news::log_roots;
 use super::core::Core;
 use super::deadlines::Key;
 use super::scheduler::Waker;
-use super::{FileJournal, read_inventory};
+use super::{DaemonJournal, read_inventory};
 
 /// Reloads one inventory.
 #[derive(Debug)]
 pub struct Reloader<C> {
-    core: Arc<Core<C, FileJournal>>,
+    core: Arc<Core<C, DaemonJournal>>,
     waker: Waker,
     config: PathBuf,
     /// Held for the length of a reload: one at a time.
@@ -51,7 +51,7 @@ pub struct Reload {
 impl<C: Clock> Reloader<C> {
     /// A reloader of the inventory at `config`, which was read from these files.
     pub fn new(
-        core: Arc<Core<C, FileJournal>>,
+        core: Arc<Core<C, DaemonJournal>>,
         waker: Waker,
         config: &Path,
         files: Vec<PathBuf>,

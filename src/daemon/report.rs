@@ -6,18 +6,21 @@ use std::sync::PoisonError;
 use crate::clock::{Clock, Time};
 use crate::inventory::{AccountPolicy, TokenPolicy};
 use crate::journal::Journal as _;
+use crate::journal::fleet::boot;
 use crate::names::{AccountName, TokenName};
 use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
 use crate::report::reload::ReloadAnswer;
 use crate::report::status::{
-    self, AccountFacts, AccountStatus, Activity, DaemonStatus, JournalStatus, ReloadStatus, Status, Subject,
+    self, AccountFacts, AccountStatus, Activity, DaemonStatus, ElsewhereStatus, FleetStatus, JournalStatus,
+    ReloadStatus, Status, Subject, UnownedStatus,
 };
 use crate::rotation::effects::Effects as _;
 use crate::view::metrics::Measures;
 
 use super::Running;
 use super::core::Poll;
+use super::ownership::Manner;
 use super::registry::View;
 
 impl<C: Clock> Running<C> {
@@ -30,6 +33,9 @@ impl<C: Clock> Running<C> {
         let mut journal_failure = None;
         for (name, token) in self.core.tokens.all() {
             let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
+            if self.is_elsewhere(&policy) {
+                continue;
+            }
             if wanted {
                 *counts.entry(policy.account.name.clone()).or_default() += 1;
             }
@@ -42,7 +48,7 @@ impl<C: Clock> Running<C> {
             let tokens = counts.get(&policy.name).copied().unwrap_or_default();
             self.account(policy, polls.get(&policy.name), tokens, now)
         });
-        let accounts = accounts.collect();
+        let accounts = accounts.filter(|account| account.tokens > 0 || !self.is_foreign(&account.name)).collect();
         let journal_failure = journal_failure.or_else(|| self.core.machine.journal.reachable().err());
         let journal = JournalStatus {
             state_dir: inventory.daemon.state_dir.display().to_string(),
@@ -50,7 +56,47 @@ impl<C: Clock> Running<C> {
             unreadable: self.core.tokens.aside().into_values().collect(),
         };
         let channels = self.notifier.channels(&inventory);
-        Status { at: now, daemon: Some(self.process()), journal, accounts, tokens, channels }
+        let fleet = self.fleet_status();
+        Status { at: now, daemon: Some(self.process()), journal, fleet, accounts, tokens, channels }
+    }
+
+    /// Whether another replica of the fleet looks after a token.
+    fn is_elsewhere(&self, policy: &TokenPolicy) -> bool {
+        self.is_foreign(&policy.account.name)
+    }
+
+    /// Whether an account of the inventory is not this replica's.
+    fn is_foreign(&self, account: &AccountName) -> bool {
+        let ownership = &self.core.machine.effects.ownership;
+        ownership.manner() == Manner::Share && !ownership.owns(account)
+    }
+
+    fn fleet_status(&self) -> Option<FleetStatus> {
+        let fleet = self.fleet.as_ref()?;
+        let (view, settings) = (fleet.view(), fleet.settings());
+        let inventory = self.core.inventory();
+        let elsewhere = inventory.tokens.values().filter(|policy| self.is_elsewhere(policy));
+        let elsewhere = elsewhere.map(|policy| ElsewhereStatus {
+            token: policy.name.clone(),
+            account: policy.account.name.clone(),
+            owner: view.presence.claims.get(&policy.account.name).map(|claim| claim.replica.clone()),
+        });
+        let mut status = super::fleet::status(&settings.name, &view.presence, view.health.as_ref());
+        let now = boot();
+        status.unowned = view
+            .free_since
+            .iter()
+            .map(|(account, since)| UnownedStatus {
+                account: account.clone(),
+                for_seconds: now.saturating_sub(*since).as_secs(),
+            })
+            .collect();
+        status.elsewhere = elsewhere.collect();
+        status.replica = Some(settings.host.clone());
+        status.lease_left_ms = fleet.lease_left().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        status.trouble = view.trouble;
+        (status.leases_lost, status.accounts_taken) = (view.leases_lost, view.taken);
+        Some(status)
     }
 
     /// Why a token is or is not rotated now. None where nobody knows the token.

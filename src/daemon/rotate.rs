@@ -22,7 +22,7 @@ use super::core::Core;
 use super::deadlines::Key;
 use super::registry::{Token, View};
 use super::scheduler::Waker;
-use super::{StartError, open};
+use super::{Errand, StartError, open};
 
 /// How long a token may be busy before an operator who does not want to wait is told so.
 const BUSY: Duration = Duration::from_secs(2);
@@ -281,7 +281,7 @@ pub async fn execute_without_daemon<C: Clock>(
     patience: Duration,
     each: impl Fn(&RequestResult),
 ) -> Result<Vec<RequestResult>, StartError> {
-    let opening = open(inventory, clock).await?;
+    let opening = open(inventory, clock, Errand::Once).await?;
     let each = &each;
     let results = names.iter().map(|name| {
         let (core, asked) = (&opening.core, asked.clone());

@@ -21,6 +21,9 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(75);
 /// The same where patrold is the first process of a container: engines kill it ten seconds after they asked it to stop.
 pub const DRAIN_TIMEOUT_OF_CONTAINERS: Duration = Duration::from_secs(8);
 
+/// Longer than an engine stops to write when a large database is defragmented; short enough that no token waits for long.
+pub const LEASE: Duration = Duration::from_secs(15);
+
 /// A journal that was lost may be found again; a second token for each that exists is found by nobody.
 pub const NEW_JOURNAL: NewJournal = NewJournal::Hold;
 

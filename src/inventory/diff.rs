@@ -50,6 +50,8 @@ impl fmt::Display for Change {
 /// Every difference: first the daemon's, then accounts, tokens and channels, each in the order of names.
 pub fn diff(old: &Inventory, new: &Inventory) -> Vec<Change> {
     let mut changes = daemon(&old.daemon, &new.daemon);
+    // A replica that changes its engine or its name under way would be two.
+    changes.extend((old.fleet != new.fleet).then_some(Change::Daemon { key: "[fleet]", restart: true }));
     pair(&old.accounts, &new.accounts, |name, old, new| {
         changes.extend(match (old, new) {
             (None, _) => Some(Change::AccountAdded(name.clone())),

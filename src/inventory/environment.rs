@@ -35,6 +35,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// Services that are restarted belong to the user's own service manager.
     pub user_services: bool,
+    /// What the machine calls itself.
+    pub host: Option<String>,
 }
 
 /// The users of people begin here, by the convention of `login.defs` and of systemd's `SYSTEM_UID_MAX`: below are the users
@@ -52,6 +54,7 @@ impl Environment {
         Self {
             user_services: rustix::process::geteuid().as_raw() >= FIRST_PERSON,
             first_process: std::process::id() == 1,
+            host: fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned()),
             ..places
         }
     }
@@ -76,6 +79,7 @@ impl Environment {
         Self {
             user_services: false,
             first_process: false,
+            host: None,
             home: variable(&get, "HOME"),
             state_dir_named: systemd("STATE_DIRECTORY").is_some(),
             state_dir: systemd("STATE_DIRECTORY").or_else(|| state.map(below)),
@@ -188,6 +192,7 @@ mod tests {
                 home: set.iter().find(|(name, _)| *name == "HOME").map(|(_, value)| value.into()),
                 user_services: false,
                 first_process: false,
+                host: None,
             };
             assert_eq!(environment(main, set, &[]), expected, "{sentence}");
         }

@@ -85,6 +85,7 @@ fn load_with(
         roots,
         is_file: &|path| files::within(path, |path| Ok(path.is_file())).unwrap_or_default(),
         user_services: environment.user_services,
+        host: environment.host.as_deref(),
         files: &files,
     };
     // A main file that could not be read has no source, and nothing was read besides.
@@ -136,6 +137,7 @@ pub fn interpret_text(text: &str, definitions: &Definitions, now: Time) -> (Opti
         roots: &|_| Ok(()),
         is_file: &|_| false,
         user_services: false,
+        host: Some("web-1"),
         files: &[],
     };
     let inventory = interpret(&report, &[source], true, &around);

@@ -7,6 +7,7 @@ pub mod defaults;
 pub mod diff;
 mod endpoint;
 pub mod environment;
+mod fleet;
 mod hook;
 pub mod initial;
 mod listen;
@@ -33,6 +34,7 @@ use crate::timing::window::Window;
 
 pub use endpoint::{Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts};
 pub use environment::Environment;
+pub use fleet::{EtcdSettings, FleetSettings};
 pub use hook::{CheckPolicy, HookKind, HookPolicy, OnFailure, RunPolicy, UnitAction, UnitPolicy, full_unit_name};
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
@@ -49,6 +51,8 @@ pub use values::is_loopback;
 pub struct Inventory {
     /// Settings of the process.
     pub daemon: DaemonSettings,
+    /// The fleet that this process is a replica of; `None`: it is alone.
+    pub fleet: Option<FleetSettings>,
     /// Accounts by name.
     pub accounts: BTreeMap<AccountName, Arc<AccountPolicy>>,
     /// Tokens by name.
@@ -60,7 +64,8 @@ pub struct Inventory {
 impl Inventory {
     /// Everything secret that the inventory refers to, except for tokens that accounts authenticate with.
     pub fn secret_sources(&self) -> impl Iterator<Item = &SecretSource> {
-        self.daemon.seal_key.iter().chain(self.credential_sources())
+        let engine = self.fleet.iter().filter_map(|fleet| fleet.engine.login.as_ref()).map(|(_, password)| password);
+        self.daemon.seal_key.iter().chain(engine).chain(self.credential_sources())
     }
 
     /// The same without the key of the journal: what is read again while the daemon runs.

@@ -7,7 +7,7 @@ use super::key::{IfLost, KeySource};
 use super::sqlite;
 use crate::clock::Time;
 
-pub use super::sqlite::{OpenError, Opened, Pruned, VerifyError};
+pub use super::sqlite::{DirectoryLock, OpenError, Opened, Pruned, VerifyError};
 
 /// The journal of a process that commits to it. It has the lease until it is dropped.
 pub type OpenJournal = sqlite::SqliteJournal;
@@ -36,6 +36,17 @@ impl Archive {
     /// The same, and `if_lost` says whether the journal opens without the key of its secrets.
     pub fn open_with(&self, key: &KeySource, if_lost: IfLost, now: Time) -> Result<(OpenJournal, Opened), OpenError> {
         OpenJournal::open_with(&self.state_dir, key, if_lost, now)
+    }
+
+    /// Whether there is one.
+    pub fn exists(&self) -> bool {
+        self.state_dir.join(sqlite::DATABASE).exists()
+    }
+
+    /// Takes the lock of the state directory, and makes the directory where there is none: for a process that keeps its
+    /// journal elsewhere. Blocks.
+    pub fn lock(&self, now: Time) -> Result<DirectoryLock, OpenError> {
+        DirectoryLock::take(&self.state_dir, now)
     }
 
     /// Opens the journal to look at it. Takes no lease: it sees what was committed when it reads.

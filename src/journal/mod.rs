@@ -2,13 +2,15 @@
 //!
 //! The journal knows nothing of rotations: it keeps records (a kind and a JSON body each), the state that they add up
 //! to per token, and sealed secrets. In the middle of a rotation the state is left out: the records since the last one
-//! tell the rest. Two implementations: SQLite, and one in memory for tests.
+//! tell the rest. Three implementations: SQLite, an engine that several replicas share, and one in memory for tests.
 //!
 //! Law: a commit names the [`Head`] that it follows and the [`Fence`] that it is made under. Where the token's journal
 //! ends elsewhere, or another process has taken the claim, nothing of it is written. A commit without an answer is
 //! neither written nor refused: reading ([`Journal::settle`]) tells what became of it, before anything else is done.
 
+pub mod any;
 pub mod archive;
+pub mod fleet;
 pub mod key;
 pub mod memory;
 pub mod record;
@@ -54,7 +56,7 @@ pub enum SecretChange {
 }
 
 /// Where the journal of one token ends, and the next commit goes on. The default: nothing was committed yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Head(i64);
 
 /// The claim that a commit is made under. A claim that is taken again has a higher epoch, and commits under the old one
@@ -136,7 +138,8 @@ pub struct Stored {
 
 /// The journal as the rotation machine sees it.
 pub trait Journal: Send + Sync + 'static {
-    /// Takes the claim of `account`, whoever had it. Commits under its fence are accepted until the next claim.
+    /// Takes the claim of `account`: whoever had it, where only this process may commit; else where nobody has it. Commits
+    /// under its fence are accepted until the next claim.
     fn claim(&self, account: &AccountName) -> impl Future<Output = Result<Fence, Failure>> + Send;
 
     /// Makes `commit` durable. When this returns `Ok`, it survives a power cut, and the token's journal ends at the head
@@ -151,6 +154,15 @@ pub trait Journal: Send + Sync + 'static {
 
     /// What the journal tells of `token`. `Ok(None)`: nothing was ever committed for it.
     fn stored(&self, token: &TokenName) -> impl Future<Output = Result<Option<Stored>, Failure>> + Send;
+
+    /// What the journal tells of every token of an account that was just claimed. `None`: all of it was read when the
+    /// journal was opened, and nobody else could write since.
+    fn load(
+        &self,
+        _account: &AccountName,
+    ) -> impl Future<Output = Result<Option<Vec<(TokenName, Stored)>>, Failure>> + Send {
+        async { Ok(None) }
+    }
 
     /// Opens the sealed secret in `slot`. `Ok(None)`: there is none.
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send;
@@ -175,6 +187,13 @@ impl<J: Journal> Journal for Arc<J> {
 
     fn stored(&self, token: &TokenName) -> impl Future<Output = Result<Option<Stored>, Failure>> + Send {
         self.as_ref().stored(token)
+    }
+
+    fn load(
+        &self,
+        account: &AccountName,
+    ) -> impl Future<Output = Result<Option<Vec<(TokenName, Stored)>>, Failure>> + Send {
+        self.as_ref().load(account)
     }
 
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send {

@@ -63,6 +63,16 @@ impl Chain {
         Self { seq: 0, hash: sha256(&start) }
     }
 
+    /// The empty chain of one token, in a journal that keeps one for each: writers of different tokens do not wait for each
+    /// other.
+    pub fn of_token(instance: InstanceId, token: &TokenName) -> Self {
+        let mut start = Vec::new();
+        put(&mut start, b"patrold journal of a token");
+        put(&mut start, instance.to_string().as_bytes());
+        put(&mut start, token.as_str().as_bytes());
+        Self { seq: 0, hash: sha256(&start) }
+    }
+
     /// Continues the chain with `draft`.
     pub fn append(&mut self, at: Time, token: &TokenName, draft: &Draft) -> Record {
         let mut record = Record {

@@ -4,6 +4,7 @@
 //! Part of `status --json` and of the control protocol: fields are added, never renamed.
 
 mod build;
+mod fleet;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ use super::outlook::Outlook;
 use super::reload::ReloadAnswer;
 
 pub use build::{AccountFacts, Activity, Subject, account, build, token};
+pub use fleet::{ElsewhereStatus, EngineStatus, FleetStatus, ReplicaStatus, UnownedStatus};
 
 /// Everything at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,9 +30,12 @@ pub struct Status {
     pub daemon: Option<DaemonStatus>,
     /// The journal that it was read from.
     pub journal: JournalStatus,
+    /// The fleet that the daemon is a replica of. `None`: it is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetStatus>,
     /// In the order of names.
     pub accounts: Vec<AccountStatus>,
-    /// In the order of names.
+    /// In the order of names; of a fleet, those that this replica owns.
     pub tokens: Vec<TokenStatus>,
     /// Ways to tell people, in the order of names; empty where no daemon runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -74,6 +74,7 @@ reasons! {
     CredentialMissing = "credential-missing", "waits for the token that its account authenticates with";
     JournalUnwritable = "journal-unwritable", "the journal cannot be written";
     NotOwner = "not-owner", "another process has taken over its account: let one of the two run";
+    OwnedElsewhere = "owned-elsewhere", "its account is not this replica's: `patrold fleet status` shows whose it is";
 }
 
 #[cfg(test)]

@@ -111,6 +111,22 @@ impl Held {
         self.misfit
     }
 
+    /// Where its journal ends, as far as this process knows.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Takes the token up again, as the journal tells of it by now. Where it ends where this process left it, nobody did
+    /// anything meanwhile, and what was noted is still true.
+    pub fn take_up(&mut self, restored: Restored) {
+        let here = restored.head == self.head && !self.running && self.misfit.is_none();
+        // What became of a commit without an answer is found out by the next run.
+        if !here && (self.sent.is_none() || self.running) {
+            *self = Self::new(restored);
+        }
+        self.denied = None;
+    }
+
     /// Why the journal denied the last commit, where it did.
     pub fn denied(&self) -> Option<Denied> {
         self.denied

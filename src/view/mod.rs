@@ -6,6 +6,7 @@ pub mod check;
 pub mod effective;
 pub mod explain;
 pub mod exported;
+pub mod fleet;
 pub mod history;
 pub mod html;
 pub mod leftover;

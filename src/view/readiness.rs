@@ -13,6 +13,9 @@ use crate::text::words;
 /// The most names of tokens that a text shows.
 const NAMES: usize = 5;
 
+/// Accounts change hands within seconds; after so many somebody should look.
+const UNOWNED: u64 = 120;
+
 /// What a probe is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
@@ -35,6 +38,9 @@ impl Readiness {
             reasons.push(failure.to_string());
         }
         reasons.extend(status.journal.unreadable.iter().cloned());
+        let fleet = status.fleet.as_ref();
+        reasons
+            .extend(fleet.and_then(|fleet| fleet.trouble.as_ref()).map(|why| format!("no part in the fleet: {why}")));
         let reload = status.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref());
         if let Some(reload) = reload.filter(|reload| !reload.answer.applied) {
             let problem = reload.answer.problems.first().map_or("", String::as_str);
@@ -54,6 +60,20 @@ impl Readiness {
         reasons.extend(tell(&named(Condition::Missing, false), "without a first secret"));
         reasons.extend(tell(&named(Condition::Down, true), "whose secret does not work"));
         let mut warnings = Vec::new();
+        if let Some(fleet) = fleet {
+            let unowned: Vec<_> =
+                fleet.unowned.iter().filter(|it| it.for_seconds >= UNOWNED).map(|it| &it.account).collect();
+            if !unowned.is_empty() {
+                warnings.push(format!("accounts that no replica owns: {}", words::some(&unowned, NAMES)));
+            }
+            let me = fleet.replicas.iter().find(|replica| Some(&replica.name) == fleet.replica.as_ref());
+            if me.is_some_and(|me| me.behind) {
+                warnings.push("another replica has a newer inventory".to_owned());
+            }
+            if let Some(engine) = fleet.engine.as_ref().filter(|engine| !engine.alarms.is_empty()) {
+                warnings.push(format!("the engine has raised {}", engine.alarms.join(", ")));
+            }
+        }
         let degraded = status.accounts.iter().filter(|account| account.condition == AccountCondition::Degraded);
         for account in degraded {
             let why = account.last_error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();

@@ -6,8 +6,8 @@ use crate::clock::Time;
 use crate::provider::Expiry;
 use crate::report::outlook::{NextAction, Outlook};
 use crate::report::status::{
-    AccountCondition, AccountStatus, Cause, Condition, ErrorStatus, GenerationStatus, OrphanKind, OwedKind, Status,
-    TokenStatus,
+    AccountCondition, AccountStatus, Cause, Condition, ErrorStatus, FleetStatus, GenerationStatus, OrphanKind,
+    OwedKind, Status, TokenStatus,
 };
 use crate::text::{Paint, words};
 
@@ -28,6 +28,9 @@ impl Status {
             let up = words::span(self.at - daemon.started);
             writeln!(out, "patrold {}, process {}, up {up}: {}", daemon.version, daemon.pid, self.summary())?;
         }
+        if let Some(fleet) = &self.fleet {
+            writeln!(out, "{}", fleet.sentence())?;
+        }
         let troubles = self.troubles();
         for trouble in &troubles {
             write_trouble(trouble, 0, paint, width, out)?;
@@ -42,6 +45,14 @@ impl Status {
             if let Some(error) = last_error(token, self.at) {
                 table.note(error);
             }
+        }
+        for token in self.fleet.iter().flat_map(|fleet| &fleet.elsewhere) {
+            let owner = token.owner.as_ref().map_or_else(|| "· nobody's".to_owned(), |owner| format!("· on {owner}"));
+            let none = || "-".to_owned();
+            table.row(
+                Tint::Dim,
+                vec![token.token.to_string(), token.account.to_string(), owner, none(), none(), none()],
+            );
         }
         table.write_within(paint, width, out)
     }
@@ -73,6 +84,7 @@ impl Status {
             troubles.push(format!("the journal in {} cannot be written: {failure}", self.journal.state_dir));
         }
         troubles.extend(self.journal.unreadable.iter().cloned());
+        troubles.extend(self.fleet.iter().flat_map(FleetStatus::troubles));
         let worst = self.by_urgency().into_iter().filter(|token| token.condition.urgency() > 3 && !waits(token));
         troubles.extend(worst.take(NAMED).map(token_trouble));
         if let Some(reload) = self.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref())

@@ -18,6 +18,18 @@ const UNKNOWN: &str = "zzzzzzzzzzzzzzzzzzzzzzzz";
 
 /// An inventory with the table that no other one has.
 const PARTS: &str = r#"
+[fleet]
+name  = "prod"
+host  = "web-1"
+lease = "15s"
+shared-paths = ["/mnt/secrets"]
+
+[fleet.engine]
+etcd = ["https://etcd-1.example.com:2379"]
+allow-plaintext = false
+credential = { username = "patrold", password = { file = "/etc/patrold/etcd" } }
+tls = { min-version = "1.3" }
+
 [account.auth]
 provider   = "oauth2-refresh-token"
 url        = "https://auth.example.com"

@@ -22,6 +22,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "demo/",
             "endpoint/client",
             "endpoint/dress",
+            "journal/fleet/etcd",
             "journal/seal",
             "notice/form",
             "notify/send",
@@ -45,8 +46,8 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest::Client",
-        &["endpoint/client", "control/client"],
-        "one client for providers, and one for the control socket",
+        &["endpoint/client", "control/client", "journal/fleet/etcd"],
+        "one client for providers, one for the control socket, and one for the engine of a fleet",
     ),
     (
         "spawn_blocking(",

@@ -4,20 +4,30 @@
 //! this process left it, nobody did anything meanwhile: what was noted and not committed yet, a new secret above all, is
 //! kept. Where it goes on, that is forgotten with the rest: whoever wrote it knew of the intent.
 
+use std::sync::Arc;
+
 use crate::clock::Clock;
+use crate::daemon::ownership::Manner;
+use crate::daemon::unreadable_state;
 use crate::event;
-use crate::journal::{Fence, Journal};
-use crate::names::AccountName;
-use crate::outcome::Failure;
+use crate::journal::{Fence, Head, Journal, Stored};
+use crate::names::{AccountName, TokenName};
+use crate::outcome::{Failure, FailureCode};
 use crate::rotation::decide::Rest;
 use crate::rotation::reason::Reason;
+use crate::rotation::run::restore;
 
 use super::Core;
+use super::recall::leftover_policy;
 use crate::daemon::registry::Token;
+use crate::inventory::TokenPolicy;
 
 impl<C: Clock, J: Journal + Clone> Core<C, J> {
-    /// Takes the accounts of the inventory that are not owned.
+    /// Takes the accounts of the inventory that are not owned. In a fleet others may have them.
     pub(super) async fn adopt_accounts(&self) {
+        if self.machine.effects.ownership.manner() == Manner::Share {
+            return;
+        }
         for account in self.inventory().accounts.keys() {
             if let Err(failure) = self.adopt_account(account).await {
                 tracing::error!(
@@ -37,14 +47,77 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         if ownership.owns(account) {
             return Ok(());
         }
-        ownership.take(account).await?;
-        for (name, token) in self.tokens.all() {
-            if token.policy().account.name != *account {
-                continue;
+        let fence = ownership.claim(account).await?;
+        self.take_up(fence).await
+    }
+
+    /// Takes up the tokens of an account that was claimed with `fence`, as the journal tells of them, and owns it then.
+    pub async fn take_up(&self, fence: Fence) -> Result<(), Failure> {
+        let account = fence.account.clone();
+        let Some(stored) = self.machine.journal.load(&account).await? else {
+            for (name, token) in self.of_account(&account) {
+                // Waits for what was under way when the account was given up.
+                let mut held = token.held.lock().await;
+                self.machine.resume(&mut held, &name).await;
             }
-            // Waits for what was under way when the account was given up.
+            self.machine.effects.ownership.own(fence);
+            return Ok(());
+        };
+        let mut unseen: std::collections::BTreeMap<_, _> = self.of_account(&account).into_iter().collect();
+        for (name, stored) in &stored {
+            unseen.remove(name);
+            self.recall(&account, name, stored).await?;
+        }
+        for (name, token) in &unseen {
+            if token.held.lock().await.head() != Head::default() {
+                return Err(run_back(name));
+            }
+        }
+        self.machine.effects.ownership.own(fence);
+        self.machine.effects.observers.credentials.supply().await;
+        if stored.is_empty() {
+            self.hold_back(&account, false).await;
+        }
+        Ok(())
+    }
+
+    fn of_account(&self, account: &AccountName) -> Vec<(TokenName, Arc<Token>)> {
+        let all = self.tokens.all().into_iter();
+        all.filter(|(_, token)| token.policy().account.name == *account).collect()
+    }
+
+    /// Takes up one token of an account that was just claimed.
+    async fn recall(&self, account: &AccountName, name: &TokenName, stored: &Stored) -> Result<(), Failure> {
+        let restored = match restore(stored) {
+            Ok(restored) => restored,
+            Err(error) => {
+                let why = unreadable_state(name, &error);
+                tracing::error!(event = event::STATE_UNREADABLE, token = %name, "{why}");
+                self.tokens.set_aside(name.clone(), why);
+                return Ok(());
+            }
+        };
+        if let Some(token) = self.tokens.get(name) {
+            // One that the inventory gives to another account by now is that one's, which cannot take it: its first commit
+            // is refused, and says so.
+            if token.policy().account.name != *account {
+                return Ok(());
+            }
             let mut held = token.held.lock().await;
-            self.machine.resume(&mut held, &name).await;
+            if restored.head < held.head() {
+                return Err(run_back(name));
+            }
+            held.take_up(restored);
+            token.show_state(held.state());
+            return Ok(());
+        }
+        let inventory = self.inventory();
+        let policy = leftover_policy(&inventory, name, &restored.state).or_else(|| {
+            let policy = inventory.accounts.get(account)?;
+            Some(TokenPolicy::leftover(name.clone(), Arc::clone(policy), crate::provider::Params::new()))
+        });
+        if let Some(policy) = policy {
+            self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::new(policy), false, restored)));
         }
         Ok(())
     }
@@ -55,13 +128,28 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         self.machine.effects.ownership.give_up(account);
     }
 
+    /// Waits until nothing is under way for the tokens of an account that was given up.
+    pub async fn settle_account(&self, account: &AccountName) {
+        for (_, token) in self.of_account(account) {
+            drop(token.held.lock().await);
+            self.rest_elsewhere(&token);
+        }
+    }
+
     /// Another process has taken what was claimed with `fence`.
     pub(super) fn lose_account(&self, fence: &Fence) {
-        tracing::error!(
-            event = event::ACCOUNT_LOST,
-            account = %fence.account,
-            "another process has taken over the journal; nothing is done with the account's tokens"
-        );
+        match self.machine.effects.ownership.manner() {
+            Manner::All => tracing::error!(
+                event = event::ACCOUNT_LOST,
+                account = %fence.account,
+                "another process has taken over the journal; nothing is done with the account's tokens"
+            ),
+            Manner::Share => tracing::warn!(
+                event = event::FLEET_FENCED,
+                account = %fence.account,
+                "another replica has taken the account; this one lets go of it"
+            ),
+        }
         self.machine.effects.ownership.lose(fence);
     }
 
@@ -71,7 +159,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         if self.machine.effects.ownership.owns(account) || !self.inventory().accounts.contains_key(account) {
             return None;
         }
-        let rest = Rest { until: None, reason: Reason::NotOwner, next: None };
+        let reason = match self.machine.effects.ownership.manner() {
+            Manner::All => Reason::NotOwner,
+            Manner::Share => Reason::OwnedElsewhere,
+        };
+        let rest = Rest { until: None, reason, next: None };
         token.show_rest(rest, None, None);
         Some(rest)
     }
@@ -83,4 +175,14 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             None => "its account is not in the inventory".to_owned(),
         }
     }
+}
+
+/// The engine tells less of a token than it told before.
+fn run_back(name: &TokenName) -> Failure {
+    let what = format!(
+        "the journal of {name} is older than what this replica has seen: the engine's data ran back, as after a restored \
+         backup; nothing is done with its account. Restore a newer backup; if there is none, restart the replicas: what the \
+         engine tells is believed then, and `patrold audit` shows tokens that are left from the time between"
+    );
+    Failure::new(FailureCode::Journal, what)
 }

@@ -115,8 +115,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let states = self.states();
         // Nobody can read what a token that is set aside accounts for.
         let aside = self.tokens.aside();
+        // Nor what tokens of other replicas account for.
+        let elsewhere = self.tokens.all().into_iter();
+        let elsewhere =
+            elsewhere.filter(|(_, token)| !self.machine.effects.ownership.owns(&token.policy().account.name));
+        let elsewhere: Vec<_> = elsewhere.map(|(name, _)| name).collect();
         let mut known = Known::default();
-        known.set_aside(self.machine.instance, aside.keys().chain(behind(&states)));
+        known.set_aside(self.machine.instance, aside.keys().chain(behind(&states)).chain(&elsewhere));
         for (token, state) in &states {
             known.add(&member.policy.name, token, state);
         }

@@ -59,7 +59,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
 
 /// A policy for a token that is in the journal and no longer in the inventory: enough to take back or retire what its
 /// last rotation left, where nothing of its stores needs to be known.
-fn leftover_policy(inventory: &Inventory, name: &TokenName, state: &TokenState) -> Option<TokenPolicy> {
+pub(super) fn leftover_policy(inventory: &Inventory, name: &TokenName, state: &TokenState) -> Option<TokenPolicy> {
     let (account, params) = match (&state.phase, state.phase.intent()) {
         (_, Some(intent)) => (&intent.account, Some(&intent.params)),
         (Phase::Active { retiring, .. } | Phase::Revoked { retiring, .. }, _) => {

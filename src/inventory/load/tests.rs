@@ -124,7 +124,7 @@ fn the_reference_as_shipped_asks_for_nothing() {
 fn the_reference_says_the_defaults_that_the_code_has() {
     let (_dir, loaded) = reference(true);
     assert_eq!(loaded.report.render(), "");
-    let Inventory { daemon, accounts, tokens, channels } = loaded.inventory.unwrap();
+    let Inventory { daemon, fleet: _, accounts, tokens, channels } = loaded.inventory.unwrap();
 
     assert_eq!(daemon.log_level, defaults::LOG_LEVEL);
     assert_eq!(daemon.log_format, defaults::LOG_FORMAT);

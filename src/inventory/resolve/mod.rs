@@ -6,6 +6,7 @@
 mod account;
 mod cycle;
 mod daemon;
+mod fleet;
 mod needed;
 mod notify;
 mod params;
@@ -26,7 +27,7 @@ use crate::names::AccountName;
 use crate::trust::{TlsPolicy, TrustError};
 
 use super::spec::{CredentialSpec, DaemonSpec, PolicySpec, Spec, TokenSpec};
-use super::{AccountPolicy, DaemonSettings, Inventory};
+use super::{AccountPolicy, DaemonSettings, FleetSettings, Inventory};
 
 /// What an inventory depends on besides its files.
 #[derive(Clone, Copy)]
@@ -56,6 +57,8 @@ pub struct Surroundings<'a> {
     pub is_file: &'a dyn Fn(&Path) -> bool,
     /// Services that are restarted belong to the user's own service manager.
     pub user_services: bool,
+    /// What the machine calls itself.
+    pub host: Option<&'a str>,
     /// The files that the inventory was read from: no store may overwrite them.
     pub files: &'a [PathBuf],
 }
@@ -65,14 +68,19 @@ type Accounts = BTreeMap<AccountName, Option<Arc<AccountPolicy>>>;
 
 /// Resolves `spec`; `None` where `report` holds an error, also one from before.
 pub fn resolve(mut spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -> Option<Inventory> {
-    let context = Context { around, report, hints: Cell::new(HINT_BUDGET) };
+    let mut context = Context { around, report, hints: Cell::new(HINT_BUDGET), fleet: None };
     for second in spec.daemon.iter().skip(1) {
         context.twice(second.spot, "[daemon]", spec.daemon[0].spot);
+    }
+    for second in spec.fleet.iter().skip(1) {
+        context.twice(second.spot, "[fleet]", spec.fleet[0].spot);
     }
     for second in spec.defaults.iter().skip(1) {
         context.twice(second.spot, "[defaults]", spec.defaults[0].spot);
     }
     let daemon = daemon::resolve(spec.daemon.first(), &context);
+    context.fleet = spec.fleet.first().and_then(|spec| fleet::resolve(spec, &context));
+    let context = context;
     account::find_kept(&mut spec.accounts, &context);
     let none = PolicySpec::default();
     let defaults = spec.defaults.first().map_or(&none, |defaults| &defaults.value);
@@ -93,7 +101,7 @@ pub fn resolve(mut spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -
         return None;
     }
     let accounts = accounts.into_iter().filter_map(|(name, account)| Some((name, account?))).collect();
-    Some(Inventory { daemon: daemon?, accounts, tokens: resolved, channels })
+    Some(Inventory { daemon: daemon?, fleet: context.fleet, accounts, tokens: resolved, channels })
 }
 
 /// Resolves `[daemon]` alone; `None` where it names no state directory and nobody else does.
@@ -102,7 +110,7 @@ pub fn resolve_settings(
     around: &Surroundings<'_>,
     report: &Report,
 ) -> Option<DaemonSettings> {
-    daemon::resolve(spec, &Context { around, report, hints: Cell::new(HINT_BUDGET) })
+    daemon::resolve(spec, &Context { around, report, hints: Cell::new(HINT_BUDGET), fleet: None })
 }
 
 /// Tokens by name; a name that is given twice is reported.
@@ -133,6 +141,8 @@ struct Context<'a> {
     around: &'a Surroundings<'a>,
     report: &'a Report,
     hints: Cell<usize>,
+    /// Where there is one, a store must be a place that all replicas reach.
+    fleet: Option<FleetSettings>,
 }
 
 /// How many names are compared in search of the nearest one: a hundred thousand tokens that all name an account

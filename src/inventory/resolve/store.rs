@@ -145,6 +145,15 @@ impl<'c> Targets<'c> {
             self.context.report.error_with_help(writer.spot, message, "choose a path outside of `providers`");
             return None;
         }
+        if self.context.fleet.as_ref().is_some_and(|fleet| !fleet.shares(&normal)) {
+            let message = format!(
+                "{} is a file of one host, and any replica of the fleet may be the one that writes it for {what}",
+                normal.display()
+            );
+            let help = "name its directory in `shared-paths` of [fleet] if every replica sees the same file there \
+                        (NFS, CephFS); else use a store that all replicas reach, such as kind = \"command\"";
+            self.context.report.error_with_help(writer.spot, message, help);
+        }
         let text = target(&normal);
         let target: TargetKey = match text.parse() {
             Ok(target) => target,

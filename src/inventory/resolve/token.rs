@@ -309,8 +309,12 @@ impl<'c> Resolver<'c> {
         let units: Vec<_> = token.units.iter().map(|unit| self.unit_hook(unit)).collect();
         let mut seen = HashSet::with_capacity(units.len() + token.hooks.len());
         let mut hooks = Vec::with_capacity(units.len() + token.hooks.len());
-        for spec in units.iter().chain(&token.hooks) {
+        for (number, spec) in units.iter().chain(&token.hooks).enumerate() {
             let (kind, spot) = self.hook_kind(&spec.kind, what);
+            if self.context.fleet.is_some() {
+                let unit = number < units.len() || matches!(kind, HookKind::Systemd(_));
+                self.check_reach(unit, spot, what);
+            }
             let key = kind.key();
             if !seen.insert(key.clone()) {
                 let message = format!("{what} runs this command twice after each rotation");
@@ -325,6 +329,20 @@ impl<'c> Resolver<'c> {
             });
         }
         hooks
+    }
+
+    /// A hook of a fleet runs where the account is owned, which is no consumer's host in particular.
+    fn check_reach(&self, unit: bool, spot: Spot, what: &str) {
+        let report = self.context.report;
+        if unit {
+            let message = format!("a hook of {what} restarts a unit of whichever replica owns its account");
+            let help = "tell the consumers through something that all replicas reach (run = [\"ssh\", …]), or let \
+                        them watch their file";
+            report.error_with_help(spot, message, help);
+        } else {
+            let message = format!("a hook of {what} runs on the replica that owns its account, and on no other");
+            report.warning(spot, message, "see that it reaches its consumers from every replica");
+        }
     }
 
     fn hook_kind(&self, spec: &HookKindSpec, what: &str) -> (HookKind, Spot) {

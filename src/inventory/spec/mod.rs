@@ -4,6 +4,7 @@
 //! reports whatever is wrong and goes on; a value that could not be understood is absent.
 
 mod account;
+mod fleet;
 mod listen;
 mod notify;
 mod policy;
@@ -16,6 +17,7 @@ use crate::document::{Found, Located, Reader, Spot};
 use crate::names::{AccountName, TokenName};
 
 pub use account::{AccountSpec, RateLimitSpec};
+pub use fleet::{EngineSpec, FleetSpec};
 pub use listen::ListenSpec;
 pub use notify::{ChannelSpec, ViaSpec, WebSpec, WhenSpec};
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
@@ -34,6 +36,8 @@ use crate::secret::SecretSource;
 pub struct Spec<'d> {
     /// One for each file that has it; more than one is a mistake that `resolve` reports.
     pub daemon: Vec<DaemonSpec>,
+    /// Likewise.
+    pub fleet: Vec<FleetSpec>,
     /// Likewise.
     pub defaults: Vec<Located<PolicySpec>>,
     /// In the order of the files; a name may occur twice.
@@ -66,6 +70,7 @@ impl<'d> Spec<'d> {
     pub fn decode(&mut self, file: Reader<'d>) {
         file.take("include");
         self.daemon.extend(DaemonSpec::decode(&file));
+        self.fleet.extend(FleetSpec::decode(&file));
         if let Some(reader) = file.table("defaults", "[defaults]") {
             let spot = file.key_spot("defaults");
             let value = PolicySpec::decode(&reader);

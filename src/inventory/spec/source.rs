@@ -77,6 +77,16 @@ fn username(reader: &Reader<'_>, kept: Option<&Path>) -> Option<Located<Credenti
     Some(Located { value, spot })
 }
 
+/// Takes `credential` where it can be nothing but a user name and a password.
+pub(super) fn login(reader: &Reader<'_>) -> Option<(String, SecretSource)> {
+    let table = reader.table("credential", format_args!("`credential` of {}", reader.what()))?;
+    let username = table.required_string("username");
+    table.required("password");
+    let password = secret(&table, "password", &SOURCES);
+    table.finish();
+    Some((username?.value, password?.value))
+}
+
 fn basic(table: &Reader<'_>) -> Option<CredentialSpec> {
     let username = table.required_string("username");
     table.required("password");

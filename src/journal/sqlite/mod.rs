@@ -56,6 +56,20 @@ pub struct SqliteJournal {
     lease: Lease,
 }
 
+/// The lock of a state directory whose process keeps its journal elsewhere.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "held as long as it lives")] Lock);
+
+impl DirectoryLock {
+    /// Takes the lock, and makes the directory where there is none. Blocks.
+    pub fn take(state_dir: &Path, now: Time) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { path: state_dir.to_owned(), source };
+        let state_dir = std::path::absolute(state_dir).map_err(failed)?;
+        prepare_directory(&state_dir).map_err(failed)?;
+        Ok(Self(Lock::acquire(&state_dir, now)?))
+    }
+}
+
 /// What a start finds in the journal.
 #[derive(Debug)]
 pub struct Opened {

@@ -116,7 +116,7 @@ pub fn build(
     let accounts = inventory.accounts.values();
     let accounts =
         accounts.map(|policy| account(policy, None, counts.get(&policy.name).copied().unwrap_or_default(), now));
-    Status { at: now, daemon: None, journal, accounts: accounts.collect(), tokens, channels: Vec::new() }
+    Status { at: now, daemon: None, journal, fleet: None, accounts: accounts.collect(), tokens, channels: Vec::new() }
 }
 
 /// The status of one account with `tokens` tokens. `facts`: what a running daemon knows.

@@ -6,6 +6,7 @@ mod crash;
 mod diagram;
 mod driver;
 mod exhaustive;
+mod fleet;
 mod forgiveness;
 mod ledger;
 mod lives;

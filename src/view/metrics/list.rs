@@ -69,6 +69,17 @@ metrics! {
     LATENCY = Histogram "patrold_provider_request_duration_seconds" ["account"],
         "How long the provider took to answer, from the request's first byte to the answer's last";
 
+    FLEET_REPLICAS = Gauge "patrold_fleet_replicas" [], "Replicas of the fleet that live; absent where there is no fleet";
+    FLEET_OWNED = Gauge "patrold_fleet_accounts_owned" [], "Accounts that this replica owns";
+    FLEET_UNOWNED = Gauge "patrold_fleet_accounts_unowned" [], "Accounts of the inventory that no replica owns";
+    FLEET_LEASE = Gauge "patrold_fleet_lease_seconds_left" [],
+        "How long this replica may still begin something; 0 while it may not";
+    FLEET_LEASES_LOST = Counter "patrold_fleet_leases_lost_total" [], "How often the engine ended the lease of this replica";
+    FLEET_TAKEN = Counter "patrold_fleet_accounts_taken_total" [], "Accounts that this replica has taken";
+    FLEET_BEHIND = Gauge "patrold_fleet_behind" [], "1 while another replica has a newer inventory, else 0";
+    ENGINE_SIZE = Gauge "patrold_engine_size_bytes" [], "How large the database of the engine is";
+    ENGINE_ALARMS = Gauge "patrold_engine_alarms" [], "Alarms that the engine has raised, such as NOSPACE";
+
     LOG_DROPPED = Counter "patrold_log_lines_dropped_total" [],
         "Log lines that standard error did not take in time";
     REFUSED = Counter "patrold_http_refused_total" ["reason"],

@@ -13,7 +13,9 @@ use crate::endpoint::traffic::Traffic;
 use crate::names::AccountName;
 use crate::rotation::steps::Steps;
 
-use crate::report::status::{AccountCondition, AccountStatus, Condition, OwedKind, Status, TokenStatus};
+use crate::report::status::{
+    AccountCondition, AccountStatus, Condition, FleetStatus, OwedKind, ReplicaStatus, Status, TokenStatus,
+};
 
 pub use list::METRICS;
 pub use text::{Metric, MetricKind};
@@ -46,6 +48,7 @@ pub fn render(status: &Status, measures: &Measures) -> String {
     steps(&mut text, &measures.steps);
     accounts(&mut text, &status.accounts);
     traffic(&mut text, &measures.traffic);
+    fleet(&mut text, status.fleet.as_ref());
     text.family(&list::LOG_DROPPED).sample(&[], measures.log_dropped);
     let mut family = text.family(&list::REFUSED);
     for (reason, count) in &measures.refused {
@@ -167,6 +170,26 @@ fn accounts(text: &mut Text, accounts: &[AccountStatus]) {
             family.sample(&[account.name.as_str()], milliseconds as f64 / 1000.0);
         }
     }
+}
+
+fn fleet(text: &mut Text, fleet: Option<&FleetStatus>) {
+    let me = |fleet: &FleetStatus| fleet.replicas.iter().find(|it| Some(&it.name) == fleet.replica.as_ref()).cloned();
+    let mut number = |metric, value: fn(&FleetStatus, Option<&ReplicaStatus>) -> Option<u64>| {
+        let mut family = text.family(metric);
+        let value = fleet.and_then(|fleet| value(fleet, me(fleet).as_ref()));
+        if let Some(value) = value {
+            family.sample(&[], value);
+        }
+    };
+    number(&list::FLEET_REPLICAS, |fleet, _| u64::try_from(fleet.replicas.len()).ok());
+    number(&list::FLEET_OWNED, |_, me| u64::try_from(me.map_or(0, |me| me.accounts)).ok());
+    number(&list::FLEET_UNOWNED, |fleet, _| u64::try_from(fleet.unowned.len()).ok());
+    number(&list::FLEET_LEASE, |fleet, _| Some(fleet.lease_left_ms.unwrap_or(0) / 1000));
+    number(&list::FLEET_LEASES_LOST, |fleet, _| Some(fleet.leases_lost));
+    number(&list::FLEET_TAKEN, |fleet, _| Some(fleet.accounts_taken));
+    number(&list::FLEET_BEHIND, |_, me| Some(u64::from(me.is_some_and(|me| me.behind))));
+    number(&list::ENGINE_SIZE, |fleet, _| fleet.engine.as_ref().map(|engine| engine.size_bytes));
+    number(&list::ENGINE_ALARMS, |fleet, _| u64::try_from(fleet.engine.as_ref()?.alarms.len()).ok());
 }
 
 fn traffic(text: &mut Text, traffic: &BTreeMap<AccountName, Traffic>) {

@@ -1,0 +1,100 @@
+//! `[fleet]`.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::document::Located;
+use crate::inventory::spec::{EngineSpec, FleetSpec};
+use crate::inventory::values::is_loopback;
+use crate::inventory::{EtcdSettings, FleetSettings, defaults};
+use crate::names::ReplicaName;
+
+use super::Context;
+use super::account::{absolute, tls};
+
+/// The shortest lease, and the longest. Below, a slow disk of the engine takes accounts away; above, tokens wait long.
+const LEASE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// What the engine is called in messages.
+const ENGINE: &str = "`engine` of [fleet]";
+
+/// The settings of the fleet. `None` where something is wrong with them.
+pub(super) fn resolve(spec: &FleetSpec, context: &Context<'_>) -> Option<FleetSettings> {
+    let report = context.report;
+    let name = spec.name.as_ref().and_then(|text| match text.value.parse() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            report.error(text.spot, format!("\"{}\" is not a valid fleet name: {error}", text.value));
+            None
+        }
+    });
+    let lease = spec.lease.as_ref().map_or(defaults::LEASE, |lease| lease.value);
+    if let Some(given) = spec.lease.as_ref().filter(|_| lease < LEASE.0 || lease > LEASE.1) {
+        let help = format!("15s suits most; the shortest is {}s", LEASE.0.as_secs());
+        report.error_with_help(given.spot, "`lease` of [fleet] must be from 2s to 60s", help);
+    }
+    let shared = |text: &Located<String>| absolute(text, "`shared-paths` of [fleet]", context);
+    Some(FleetSettings {
+        host: host(spec, context)?,
+        lease,
+        shared_paths: spec.shared_paths.iter().filter_map(shared).collect(),
+        engine: engine(spec.engine.as_ref()?, context)?,
+        name: name?,
+    })
+}
+
+fn host(spec: &FleetSpec, context: &Context<'_>) -> Option<ReplicaName> {
+    let (text, spot) = match &spec.host {
+        Some(host) => (host.value.clone(), host.spot),
+        None => (context.around.host.map(str::to_owned).unwrap_or_default(), spec.spot),
+    };
+    match text.parse() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let message = format!("\"{text}\" cannot be the name of a replica: {error}");
+            let help = "write host = \"web-1\" in [fleet], another one on each host";
+            context.report.error_with_help(spot, message, help);
+            None
+        }
+    }
+}
+
+fn engine(spec: &EngineSpec, context: &Context<'_>) -> Option<EtcdSettings> {
+    let report = context.report;
+    let members = spec.etcd.as_ref()?;
+    if members.value.is_empty() {
+        let help = "write etcd = [\"https://etcd-1.example.com:2379\", …], every member of the cluster";
+        report.error_with_help(members.spot, "`etcd` of `engine` of [fleet] names no member", help);
+        return None;
+    }
+    let urls: Vec<_> = members.value.iter().filter_map(|text| member(text, spec.allow_plaintext, context)).collect();
+    let tls = tls(&spec.tls, ENGINE, context);
+    (urls.len() == members.value.len()).then_some(EtcdSettings { members: urls, login: spec.login.clone(), tls })
+}
+
+/// The address of one member.
+fn member(text: &Located<String>, allow_plaintext: bool, context: &Context<'_>) -> Option<Url> {
+    let refuse = |message: &str, help: &str| {
+        context.report.error_with_help(text.spot, format!("a member of {ENGINE} {message}"), help);
+        None
+    };
+    let form = "write for example \"https://etcd-1.example.com:2379\"";
+    let Ok(url) = Url::parse(&text.value) else { return refuse("is not a URL", form) };
+    if !url.username().is_empty() || url.password().is_some() {
+        context.report.conceal(text.spot);
+        return refuse("holds a user name or password", "leave them out and write a `credential`");
+    }
+    if url.host_str().is_none() || url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return refuse("is more than a scheme, a host and a port", form);
+    }
+    match url.scheme() {
+        "https" => Some(url),
+        "http" if allow_plaintext || is_loopback(&url) => Some(url),
+        "http" => refuse(
+            "is plain http: whoever listens there learns the password of the engine, and may change the journal",
+            "use https, or write allow-plaintext = true",
+        ),
+        _ => refuse("is neither https nor http", form),
+    }
+}

@@ -1,0 +1,229 @@
+//! Where a fleet keeps what in its engine: names of keys, and what their values hold. Stored state.
+//!
+//! ```text
+//! /patrold/FLEET/meta                    the fleet itself: instance, seal key, format
+//! /patrold/FLEET/t/ACCOUNT/TOKEN         the head of a token's journal; its mod revision is what the next commit follows
+//! /patrold/FLEET/d/ACCOUNT/TOKEN         the token's last whole state
+//! /patrold/FLEET/r/ACCOUNT/TOKEN/SEQ     records, one key for each commit, SEQ the number of the first
+//! /patrold/FLEET/s/ACCOUNT/TOKEN/GEN.REV a sealed secret
+//! /patrold/FLEET/n/TOKEN                 the account that a token's journal is kept under
+//! /patrold/FLEET/a/ACCOUNT               the inventory that an account was last owned under
+//! /patrold/FLEET/i/DIGEST                an inventory; its create revision tells which came first
+//! /patrold/FLEET/on/m/REPLICA            a replica that lives; on its lease
+//! /patrold/FLEET/on/c/ACCOUNT            a claim; on the lease of its replica. Its create revision is the epoch
+//! /patrold/FLEET/on/d/REPLICA            a replica that is to own nothing
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::SecretSlot;
+use crate::names::{AccountName, FleetName, InstanceId, ReplicaName, TokenName};
+
+/// The version of the layout. A newer one is not written to.
+pub const FORMAT: u32 = 1;
+
+/// Names of keys.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    root: String,
+}
+
+impl Layout {
+    pub fn new(fleet: &FleetName) -> Self {
+        Self { root: format!("/patrold/{fleet}/") }
+    }
+
+    pub fn meta(&self) -> String {
+        format!("{}meta", self.root)
+    }
+
+    /// Where the heads of an account begin.
+    pub fn heads(&self, account: &AccountName) -> String {
+        format!("{}t/{account}/", self.root)
+    }
+
+    pub fn head(&self, account: &AccountName, token: &TokenName) -> String {
+        format!("{}t/{account}/{token}", self.root)
+    }
+
+    /// Where the states of an account begin.
+    pub fn states(&self, account: &AccountName) -> String {
+        format!("{}d/{account}/", self.root)
+    }
+
+    pub fn state(&self, account: &AccountName, token: &TokenName) -> String {
+        format!("{}d/{account}/{token}", self.root)
+    }
+
+    /// Where the records of a token begin.
+    pub fn records(&self, account: &AccountName, token: &TokenName) -> String {
+        format!("{}r/{account}/{token}/", self.root)
+    }
+
+    pub fn record(&self, account: &AccountName, token: &TokenName, seq: i64) -> String {
+        format!("{}r/{account}/{token}/{seq:016}", self.root)
+    }
+
+    pub fn secret(&self, account: &AccountName, slot: &SecretSlot) -> String {
+        format!("{}s/{account}/{}/{}.{}", self.root, slot.token, slot.generation, slot.revision)
+    }
+
+    pub fn home(&self, token: &TokenName) -> String {
+        format!("{}n/{token}", self.root)
+    }
+
+    /// Where the homes of all tokens begin.
+    pub fn homes(&self) -> String {
+        format!("{}n/", self.root)
+    }
+
+    pub fn account(&self, account: &AccountName) -> String {
+        format!("{}a/{account}", self.root)
+    }
+
+    pub fn inventory(&self, digest: &str) -> String {
+        format!("{}i/{digest}", self.root)
+    }
+
+    /// Where everything begins that says who lives and owns what.
+    pub fn presence(&self) -> String {
+        format!("{}on/", self.root)
+    }
+
+    pub fn member(&self, replica: &ReplicaName) -> String {
+        format!("{}on/m/{replica}", self.root)
+    }
+
+    pub fn claim(&self, account: &AccountName) -> String {
+        format!("{}on/c/{account}", self.root)
+    }
+
+    pub fn drained(&self, replica: &ReplicaName) -> String {
+        format!("{}on/d/{replica}", self.root)
+    }
+
+    /// What a key below [`Layout::presence`] is about.
+    pub fn subject(&self, key: &str) -> Option<Subject> {
+        let (kind, name) = key.strip_prefix(&self.presence())?.split_once('/')?;
+        match kind {
+            "m" => name.parse().ok().map(Subject::Member),
+            "c" => name.parse().ok().map(Subject::Claim),
+            "d" => name.parse().ok().map(Subject::Drained),
+            _ => None,
+        }
+    }
+}
+
+/// What a key of presence is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Member(ReplicaName),
+    Claim(AccountName),
+    Drained(ReplicaName),
+}
+
+/// The end of all keys that begin with `prefix`.
+pub(super) fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    // No prefix ends with the highest byte: they are text.
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}
+
+/// What a fleet is. Made once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    pub format: u32,
+    /// What the markers of the fleet's tokens carry.
+    pub instance: InstanceId,
+    /// Drawn when the fleet was made: another one under the same name is told by it.
+    pub incarnation: String,
+    /// The id of the key that seals secrets, in hex digits.
+    pub seal_key: String,
+}
+
+/// Where the journal of a token ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HeadValue {
+    /// The number of its last record.
+    pub seq: i64,
+    /// The hash of that record, in hex digits.
+    pub hash: String,
+    /// The number of the last record that the whole state knows of.
+    pub state_seq: i64,
+    /// Who wrote it.
+    pub by: ReplicaName,
+    pub epoch: u64,
+}
+
+/// A record, in the list of its commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RecordValue {
+    pub at_micros: i64,
+    pub kind: String,
+    pub version: u32,
+    pub body: String,
+    /// In hex digits.
+    pub hash: String,
+}
+
+/// What a replica tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The version of its program.
+    pub version: String,
+    /// When it was started, by its own clock.
+    pub started: crate::clock::Time,
+    /// Which inventory it has: the later one was seen first, the higher.
+    pub rank: i64,
+    /// The digest of that inventory.
+    pub inventory: String,
+}
+
+/// Who has a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ClaimValue {
+    pub replica: ReplicaName,
+    /// Tells two lives of one replica apart.
+    pub lease: i64,
+}
+
+/// What an account was last owned under.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// The digest of all that the inventory says of its group.
+    pub digest: String,
+    /// Of the inventory.
+    pub rank: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_one_thing_are_none_of_another() {
+        let layout = Layout::new(&"prod".parse().unwrap());
+        let (a, ab) = ("a".parse().unwrap(), "a-b".parse().unwrap());
+        let token: TokenName = "gps".parse().unwrap();
+        let within = |key: &str, prefix: &str| key >= prefix && key.as_bytes() < end_of(prefix).as_slice();
+        assert!(within(&layout.head(&a, &token), &layout.heads(&a)));
+        assert!(!within(&layout.head(&ab, &token), &layout.heads(&a)), "an account whose name begins alike");
+        assert!(within(&layout.record(&a, &token, 7), &layout.records(&a, &token)));
+        let other: TokenName = "gps-2".parse().unwrap();
+        assert!(!within(&layout.record(&a, &other, 7), &layout.records(&a, &token)));
+        assert!(layout.record(&a, &token, 9) < layout.record(&a, &token, 10), "in the order of numbers");
+    }
+
+    #[test]
+    fn keys_of_presence_are_read_back() {
+        let layout = Layout::new(&"prod".parse().unwrap());
+        let (account, replica) = ("a".parse::<AccountName>().unwrap(), "web-1".parse::<ReplicaName>().unwrap());
+        assert_eq!(layout.subject(&layout.claim(&account)), Some(Subject::Claim(account)));
+        assert_eq!(layout.subject(&layout.member(&replica)), Some(Subject::Member(replica.clone())));
+        assert_eq!(layout.subject(&layout.drained(&replica)), Some(Subject::Drained(replica)));
+        assert_eq!(layout.subject("/patrold/other/on/m/web-1"), None);
+    }
+}

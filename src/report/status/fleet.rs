@@ -1,0 +1,86 @@
+//! A fleet as one of its replicas sees it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+use crate::names::{AccountName, FleetName, ReplicaName, TokenName};
+
+/// The fleet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FleetStatus {
+    /// Its name.
+    pub name: FleetName,
+    /// Who tells this. `None`: somebody who is no replica.
+    pub replica: Option<ReplicaName>,
+    /// How long this replica may still begin something, in milliseconds. `None`: it may not.
+    pub lease_left_ms: Option<u64>,
+    /// Why this replica takes no part, where it does not.
+    pub trouble: Option<String>,
+    /// Every replica that lives, in the order of names.
+    pub replicas: Vec<ReplicaStatus>,
+    /// `None`: it has not answered so far.
+    pub engine: Option<EngineStatus>,
+    /// Accounts of the inventory that nobody owns.
+    pub unowned: Vec<UnownedStatus>,
+    /// Tokens of the inventory that other replicas look after.
+    pub elsewhere: Vec<ElsewhereStatus>,
+    /// How often the lease of this replica was lost since its start.
+    pub leases_lost: u64,
+    /// How many accounts this replica has taken since its start.
+    pub accounts_taken: u64,
+}
+
+/// A replica that lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReplicaStatus {
+    /// Its name.
+    pub name: ReplicaName,
+    /// patrold's version.
+    pub version: String,
+    /// When it was started, by its own clock.
+    pub started: Time,
+    /// How many accounts it owns.
+    pub accounts: usize,
+    /// Another replica has a newer inventory.
+    pub behind: bool,
+    /// It is to own nothing.
+    pub drained: bool,
+}
+
+/// The engine, as one of its members tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EngineStatus {
+    /// Its version.
+    pub version: String,
+    /// How large its database is.
+    pub size_bytes: u64,
+    /// It has a leader, and takes writes.
+    pub has_leader: bool,
+    /// Alarms that are raised, such as NOSPACE.
+    pub alarms: Vec<String>,
+}
+
+/// An account that nobody owns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UnownedStatus {
+    /// The account.
+    pub account: AccountName,
+    /// For how long.
+    pub for_seconds: u64,
+}
+
+/// A token that another replica looks after.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ElsewhereStatus {
+    /// The token.
+    pub token: TokenName,
+    /// Its account.
+    pub account: AccountName,
+    /// `None`: nobody.
+    pub owner: Option<ReplicaName>,
+}

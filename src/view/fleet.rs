@@ -1,0 +1,143 @@
+//! A fleet for people: what its replicas own, and what is the matter.
+
+use std::io::{self, Write};
+
+use crate::clock::Time;
+use crate::report::status::FleetStatus;
+use crate::text::{Paint, words};
+
+use super::table::{Table, Tint};
+
+/// The most accounts that are named in one line.
+const NAMED: usize = 5;
+
+impl FleetStatus {
+    /// One line: the fleet, and the share of the replica that tells it.
+    pub fn sentence(&self) -> String {
+        let owned: usize = self.replicas.iter().map(|replica| replica.accounts).sum();
+        let all = owned + self.unowned.len();
+        let me = self.replicas.iter().find(|replica| Some(&replica.name) == self.replica.as_ref());
+        let share = match (&self.replica, me) {
+            (Some(name), Some(me)) => format!(", {name} owns {} of {}", me.accounts, words::count(all, "account")),
+            (Some(name), None) => format!(", {name} takes no part"),
+            (None, _) => format!(", {} owned", words::count(owned, "account")),
+        };
+        format!("fleet {}: {}{share}", self.name, words::count(self.replicas.len(), "replica"))
+    }
+
+    /// What somebody should look at, a line each.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        troubles.extend(self.trouble.as_ref().map(|why| format!("this replica takes no part in the fleet: {why}")));
+        if let Some(engine) = &self.engine {
+            if !engine.has_leader {
+                troubles.push("the engine has no leader: nothing is begun until it has".to_owned());
+            }
+            if !engine.alarms.is_empty() {
+                troubles.push(format!("the engine has raised {}", engine.alarms.join(", ")));
+            }
+        }
+        // What changes hands is nobody's for moments.
+        let unowned: Vec<_> = self.unowned.iter().filter(|it| it.for_seconds > 30).map(|it| &it.account).collect();
+        if !unowned.is_empty() {
+            let what = words::count(unowned.len(), "account");
+            troubles.push(format!("{what} without an owner: {}", words::some(&unowned, NAMED)));
+        }
+        let behind: Vec<_> = self.replicas.iter().filter(|replica| replica.behind).map(|it| &it.name).collect();
+        if !behind.is_empty() {
+            troubles.push(format!("behind, with an older inventory than others: {}", words::some(&behind, NAMED)));
+        }
+        troubles
+    }
+
+    /// Writes the fleet, what is the matter, and a table of its replicas.
+    pub fn write(&self, now: Time, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}", self.sentence())?;
+        if let Some(engine) = &self.engine {
+            let size = engine.size_bytes / 1024;
+            writeln!(out, "engine: etcd {}, {size} KiB", engine.version)?;
+        }
+        for trouble in self.troubles() {
+            writeln!(out, "{} {trouble}", paint.yellow("!"))?;
+        }
+        writeln!(out)?;
+        let mut table = Table::new(&["REPLICA", "ACCOUNTS", "STATE", "VERSION", "UP"]);
+        for replica in &self.replicas {
+            let state = match (replica.drained, replica.behind) {
+                (true, _) => "drained",
+                (false, true) => "behind",
+                (false, false) => "lives",
+            };
+            let tint = if state == "lives" { Tint::Plain } else { Tint::Warning };
+            table.row(
+                tint,
+                vec![
+                    replica.name.to_string(),
+                    replica.accounts.to_string(),
+                    state.to_owned(),
+                    replica.version.clone(),
+                    words::span(now - replica.started),
+                ],
+            );
+        }
+        table.write_within(paint, width, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::status::{EngineStatus, ReplicaStatus, UnownedStatus};
+
+    fn replica(name: &str, accounts: usize, behind: bool) -> ReplicaStatus {
+        let started = Time::UNIX_EPOCH;
+        ReplicaStatus { name: name.parse().unwrap(), version: "1".into(), started, accounts, behind, drained: false }
+    }
+
+    fn fleet() -> FleetStatus {
+        FleetStatus {
+            name: "prod".parse().unwrap(),
+            replica: Some("web-1".parse().unwrap()),
+            lease_left_ms: Some(9000),
+            trouble: None,
+            replicas: vec![replica("web-1", 2, false), replica("web-2", 3, false)],
+            engine: None,
+            unowned: Vec::new(),
+            elsewhere: Vec::new(),
+            leases_lost: 0,
+            accounts_taken: 2,
+        }
+    }
+
+    #[test]
+    fn one_line_says_whose_what_is() {
+        assert_eq!(fleet().sentence(), "fleet prod: 2 replicas, web-1 owns 2 of 5 accounts");
+        let alone = FleetStatus { replicas: Vec::new(), ..fleet() };
+        assert_eq!(alone.sentence(), "fleet prod: 0 replicas, web-1 takes no part");
+    }
+
+    #[test]
+    fn what_is_the_matter_is_told() {
+        assert_eq!(fleet().troubles(), Vec::<String>::new());
+        let unowned = |for_seconds| vec![UnownedStatus { account: "gps".parse().unwrap(), for_seconds }];
+        let engine =
+            EngineStatus { version: "3.4".into(), size_bytes: 0, has_leader: false, alarms: vec!["NOSPACE".into()] };
+        for (troubles, fleet) in [
+            (0, FleetStatus { unowned: unowned(30), ..fleet() }),
+            (1, FleetStatus { unowned: unowned(31), ..fleet() }),
+            (2, FleetStatus { engine: Some(engine), ..fleet() }),
+            (1, FleetStatus { replicas: vec![replica("a", 0, true)], ..fleet() }),
+            (1, FleetStatus { trouble: Some("the name is taken".into()), ..fleet() }),
+        ] {
+            assert_eq!(fleet.troubles().len(), troubles, "{:?}", fleet.troubles());
+        }
+    }
+
+    #[test]
+    fn replicas_are_listed() {
+        let mut out = Vec::new();
+        fleet().write(Time::UNIX_EPOCH, Paint::Plain, None, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("REPLICA") && text.contains("web-2"), "{text}");
+    }
+}
