@@ -7,14 +7,17 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::daemon::fleet::import::{ImportError, Imported, import};
 use crate::daemon::fleet::status;
 use crate::exit::Exit;
 use crate::inventory::{FleetSettings, Inventory, TokenPolicy};
 use crate::journal::fleet::{EngineError, FleetJournal};
 use crate::names::ReplicaName;
 use crate::report::status::{ElsewhereStatus, UnownedStatus};
+use crate::text::words;
 
-use super::reading::{inventory, of_fleet, open_fleet, seal_key};
+use super::identity::act_as_owner;
+use super::reading::{inventory, of_fleet, open_fleet, open_journal, seal_key};
 use super::{Complaint, Console, discovery, runtime};
 
 /// Arguments of `patrold fleet`.
@@ -31,6 +34,15 @@ enum FleetCommand {
     /// Notes the fleet's id, which the names of its tokens carry at their providers, and which key seals its secrets.
     /// Replicas join by themselves when they start.
     Init,
+    /// Move the journal of this host into the fleet, which is made with it
+    ///
+    /// For a daemon that was alone, while it is stopped. Its tokens keep their names at their providers, and none is
+    /// minted again. The journal in the state directory stays as it is, for its history, and is not opened again.
+    Import {
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the replicas, what they own, and how the engine is
     ///
     /// Asks the engine itself: no daemon need run on this host.
@@ -64,6 +76,7 @@ pub(super) fn run(args: &FleetArgs, named: Option<&Path>, console: &mut Console)
     };
     match &args.command {
         FleetCommand::Init => init(&inventory, &fleet, console),
+        FleetCommand::Import { json } => take_over(&inventory, &fleet, *json, console),
         FleetCommand::Status { json } => show(&inventory, &fleet, *json, console),
         FleetCommand::Drain { host, undo } => drain(&inventory, &fleet, host.as_ref(), *undo, console),
     }
@@ -75,6 +88,43 @@ fn init(inventory: &Inventory, fleet: &FleetSettings, console: &mut Console) -> 
     writeln!(console.out, "fleet {} is made; its tokens are marked with {}", fleet.name, made.instance)?;
     console.note(format_args!("start `patrold run` on each host, with the same seal key and another `host`"))?;
     Ok(Exit::Fine)
+}
+
+fn take_over(
+    inventory: &Inventory,
+    fleet: &FleetSettings,
+    json: bool,
+    console: &mut Console,
+) -> Result<Exit, Complaint> {
+    act_as_owner(&inventory.daemon)?;
+    // Otherwise a journal would be made where there is none.
+    open_journal(&inventory.daemon.state_dir)?;
+    let key = seal_key(inventory)?;
+    crate::daemon::hardening::apply();
+    let moved = runtime()?.block_on(import(inventory, fleet, &key, SystemClock.now()));
+    let Imported { tokens, secrets, known, left } = moved.map_err(|error| match error {
+        ImportError::Fleet(error) => of_fleet(&error),
+        ImportError::Open(error) => match error.help() {
+            Some(help) => Complaint::failed(error.to_string()).with_help(help),
+            None => Complaint::failed(error.to_string()),
+        },
+        error => Complaint::failed(error.to_string()),
+    })?;
+    if json {
+        let answer = serde_json::json!({ "tokens": tokens, "secrets": secrets, "known": known, "left": left });
+        console.json(&answer)?;
+    } else {
+        let (tokens, secrets) = (words::count(tokens, "token"), words::count(secrets, "secret"));
+        writeln!(console.out, "moved into fleet {}: {tokens}, {secrets}", fleet.name)?;
+        if known > 0 {
+            writeln!(console.out, "there already: {}", words::count(known, "token"))?;
+        }
+        for line in &left {
+            console.warn(line)?;
+        }
+        console.note("start `patrold run`; the history until now stays in the journal of the state directory")?;
+    }
+    Ok(if left.is_empty() { Exit::Fine } else { Exit::Partly })
 }
 
 fn show(inventory: &Inventory, fleet: &FleetSettings, json: bool, console: &mut Console) -> Result<Exit, Complaint> {

@@ -296,6 +296,7 @@ Exit status of --verify: 0 they are, 1 the first that is not is named.";
 const FLEET_EXAMPLES: &str = "\
 Examples:
   patrold fleet init               once, on any host
+  patrold fleet import             instead, where a daemon was alone until now
   patrold fleet status             who lives, and who owns how much
   patrold fleet drain web-2        before its host is shut down
   patrold fleet drain web-2 --undo

@@ -93,6 +93,7 @@ mod tests {
             at: "2026-03-01T12:00:00Z".parse().unwrap(),
             daemon: None,
             journal,
+            fleet: None,
             accounts: Vec::new(),
             tokens: Vec::new(),
             channels: Vec::new(),

@@ -98,6 +98,9 @@ pub enum StartError {
     /// The state directory holds the journal of a daemon that was alone.
     #[error("{} holds the journal of this host, and the inventory says that it is a replica of a fleet", .0.display())]
     Alone(PathBuf),
+    /// The journal in the state directory was moved into a fleet.
+    #[error("the journal in {} was moved into fleet {fleet}, and tells of what was before", state_dir.display())]
+    Imported { state_dir: PathBuf, fleet: String },
     /// Nothing but a replica may act for a fleet.
     #[error("this inventory is a fleet's, whose tokens are handled by the replicas alone")]
     OnlyReplicas,
@@ -118,6 +121,9 @@ impl StartError {
             Self::Alone(_) => Some(
                 "`patrold fleet import` moves it into the fleet; or name another `state-dir`, if its tokens are none of the \
                  fleet's",
+            ),
+            Self::Imported { .. } => Some(
+                "put [fleet] back into the inventory; or, if the fleet is given up for good, name another `state-dir`",
             ),
             Self::OnlyReplicas => Some("start `patrold run` on this host, and ask again"),
             _ => None,
@@ -173,6 +179,11 @@ struct Found {
 /// Opens the journal in the state directory.
 async fn open_local(inventory: &Inventory, key: &KeySource, now: Time) -> Result<Found, StartError> {
     let settings = &inventory.daemon;
+    let place = Archive::of(&settings.state_dir);
+    let imported = tokio::task::spawn_blocking(move || place.imported()).await.map_err(std::io::Error::other)?;
+    if let Some(fleet) = imported {
+        return Err(StartError::Imported { state_dir: settings.state_dir.clone(), fleet });
+    }
     let (journal, opened, resealed) = rekey::open_current(&settings.state_dir, key, now).await?;
     if let Some(secrets) = resealed {
         tracing::warn!(

@@ -39,6 +39,15 @@ impl<J: Journal> Ownership<J> {
         self.manner
     }
 
+    /// Whether something may be begun at this very moment: a replica whose lease has ended is another's by now, for all it
+    /// knows. Asked last of all before an effect; what makes a late effect harmless is the journal.
+    pub fn may_begin(&self) -> Result<(), Failure> {
+        match self.manner {
+            Manner::All => Ok(()),
+            Manner::Share => self.journal.reachable(),
+        }
+    }
+
     /// Takes the claim of an account. It is owned once what the journal tells of its tokens is known: see
     /// [`Ownership::own`].
     pub async fn claim(&self, account: &AccountName) -> Result<Fence, Failure> {

@@ -54,6 +54,15 @@ impl<C: Clock, J: Journal> Real<C, J> {
     }
 }
 
+/// Goes on where something may be begun now; else the way out: it did not happen.
+macro_rules! guard {
+    ($self:ident) => {
+        if let Err(failure) = $self.ownership.may_begin() {
+            return Outcome::later(failure);
+        }
+    };
+}
+
 /// The account's client, or the way out with its failure.
 macro_rules! client {
     ($self:ident, $at:ident => $member:ident) => {{
@@ -89,6 +98,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> Outcome<Minted> {
+        guard!(self);
         let member;
         let outcome = client!(self, at => member).mint(at.params, mint_request).await;
         if let Outcome::Done(minted) = &outcome {
@@ -117,16 +127,19 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn revoke(&self, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
+        guard!(self);
         let member;
         client!(self, at => member).revoke(at.params, subject).await
     }
 
     async fn renew(&self, at: Address<'_>, mint_request: &MintRequest, subject: &Subject) -> Outcome<Minted> {
+        guard!(self);
         let member;
         client!(self, at => member).renew(at.params, mint_request, subject).await
     }
 
     async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, known: &Known) -> Outcome<Option<Receipt>> {
+        guard!(self);
         let written = aside(Box::pin(store::write(store, delivery, known, &self.fingerprinter))).await;
         self.accounts.keyring().clean(written).await
     }
@@ -153,6 +166,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> Outcome<()> {
+        guard!(self);
         let Some(token) = self.tokens.get(&occasion.token) else {
             return Outcome::Refused(Failure::new(FailureCode::HookFailed, "its token is gone"));
         };

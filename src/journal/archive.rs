@@ -6,8 +6,16 @@ use std::path::{Path, PathBuf};
 use super::key::{IfLost, KeySource};
 use super::sqlite;
 use crate::clock::Time;
+use crate::durable::{self, Attributes, DurableError, Target};
+use crate::names::FleetName;
 
 pub use super::sqlite::{DirectoryLock, OpenError, Opened, Pruned, VerifyError};
+
+/// In the state directory: the name of the fleet that the journal was moved into.
+const IMPORTED: &str = "journal.imported";
+
+/// A note that is larger is none of ours.
+const LARGEST_NOTE: usize = 4096;
 
 /// The journal of a process that commits to it. It has the lease until it is dropped.
 pub type OpenJournal = sqlite::SqliteJournal;
@@ -38,9 +46,20 @@ impl Archive {
         OpenJournal::open_with(&self.state_dir, key, if_lost, now)
     }
 
-    /// Whether there is one.
+    /// Whether there is one that was not moved into a fleet.
     pub fn exists(&self) -> bool {
-        self.state_dir.join(sqlite::DATABASE).exists()
+        self.state_dir.join(sqlite::DATABASE).exists() && self.imported().is_none()
+    }
+
+    /// The fleet that the journal was moved into.
+    pub fn imported(&self) -> Option<String> {
+        let noted = Target::open(&self.state_dir.join(IMPORTED)).and_then(|target| target.read(LARGEST_NOTE));
+        String::from_utf8(noted.ok()??.bytes).ok()
+    }
+
+    /// Notes that the journal was moved into `fleet`: it is not opened again.
+    pub fn note_import(&self, fleet: &FleetName) -> Result<(), DurableError> {
+        durable::replace(&self.state_dir.join(IMPORTED), fleet.as_str().as_bytes(), Attributes::PRIVATE)
     }
 
     /// Takes the lock of the state directory, and makes the directory where there is none: for a process that keeps its

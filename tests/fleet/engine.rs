@@ -25,8 +25,9 @@ pub fn free_port() -> u16 {
 
 /// Whether `program` can be started.
 fn is_there(program: &str) -> bool {
+    let question = if program == "etcdctl" { "version" } else { "--version" };
     std::process::Command::new(program)
-        .arg("--version")
+        .arg(question)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -37,17 +38,28 @@ fn is_there(program: &str) -> bool {
 impl Engine {
     /// Starts one that keeps its data below `root`. None where this machine has no etcd.
     pub async fn start(root: &Path) -> Option<Self> {
-        if !is_there("etcd") {
+        Self::start_with(root, None).await
+    }
+
+    /// The same; `certificate`: the files of the certificate that it proves itself with, and of its key.
+    pub async fn start_with(root: &Path, certificate: Option<(&Path, &Path)>) -> Option<Self> {
+        if !is_there("etcd") || certificate.is_some() && !is_there("etcdctl") {
             let required = std::env::var_os("PATROLD_FLEET_REQUIRED").is_some();
-            assert!(!required, "there is no etcd on this machine: install the package etcd-server");
+            assert!(!required, "there is no etcd on this machine: install the packages etcd-server and etcd-client");
             // Not by a macro: what those print is swallowed where a test succeeds.
             let _ = writeln!(stderr(), "SKIPPED: there is no etcd on this machine (package etcd-server)");
             return None;
         }
         let (client, peer) = (free_port(), free_port());
-        let (url, peers) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let (scheme, peers) =
+            (if certificate.is_some() { "https" } else { "http" }, format!("http://127.0.0.1:{peer}"));
+        let url = format!("{scheme}://127.0.0.1:{client}");
         let log = File::create(root.join("etcd.log")).unwrap();
-        let process = Command::new("etcd")
+        let mut command = Command::new("etcd");
+        if let Some((certificate, key)) = certificate {
+            command.arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
+        }
+        let process = command
             .args(["--name", "one", "--data-dir"])
             .arg(root.join("etcd"))
             .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])

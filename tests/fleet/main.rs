@@ -7,5 +7,7 @@
 
 mod engine;
 mod inputs;
+mod moves;
 mod rounds;
+mod secured;
 mod stage;

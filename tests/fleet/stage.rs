@@ -33,6 +33,7 @@ pub struct Stage {
     pub root: PathBuf,
     pub loopback: Loopback,
     pub engine: Engine,
+    access: String,
     /// Reads what the engine tells, and takes no part.
     watcher: FleetJournal,
 }
@@ -54,21 +55,32 @@ impl Stage {
     /// An engine, a provider, and a fleet that was made. None where there is no engine.
     pub async fn set(root: &Path) -> Option<Self> {
         let engine = Engine::start(root).await?;
+        Some(Self::on(root, engine, "").await)
+    }
+
+    /// The same on an engine that runs. `access`: what the inventories say of it besides its address.
+    pub async fn on(root: &Path, engine: Engine, access: &str) -> Self {
         let options = Options { awx_lifetime: Span::seconds(120), awx_page_size: 50, ..Options::default() };
         let loopback = Loopback::start(SystemClock, options).await.unwrap();
         fs::create_dir(root.join("stores")).unwrap();
         fs::write(root.join("seal.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
         fs::write(root.join("password"), loopback.operator().unwrap().password.expose()).unwrap();
-        write_inventory(root, "watcher", &engine.url, &loopback, "");
+        let access = if access.is_empty() { String::new() } else { format!(", {access}") };
+        write_inventory(root, "watcher", (&engine.url, &access), &loopback, "");
         let made = patrold(root, "watcher", &["fleet", "init"]).await;
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let watcher = FleetJournal::open(&settings(root, "watcher"), &key(root)).await.unwrap();
-        Some(Self { root: root.to_owned(), loopback, engine, watcher })
+        Self { root: root.to_owned(), loopback, engine, access, watcher }
+    }
+
+    /// Writes the inventory of a replica whose engine is reached in another way.
+    pub fn write(&self, name: &str, access: &str) {
+        write_inventory(&self.root, name, (&self.engine.url, &format!(", {access}")), &self.loopback, "");
     }
 
     /// Starts the replica `name`. `more` goes into its inventory.
     pub fn start(&self, name: &str, more: &str) -> Replica {
-        write_inventory(&self.root, name, &self.engine.url, &self.loopback, more);
+        write_inventory(&self.root, name, (&self.engine.url, &self.access), &self.loopback, more);
         let log = File::options().create(true).append(true).open(self.root.join(format!("{name}.log"))).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_patrold"))
             .arg("--config")
@@ -172,7 +184,7 @@ pub fn key(root: &Path) -> KeySource {
     KeySource::File(root.join("seal.key"))
 }
 
-fn write_inventory(root: &Path, name: &str, engine: &str, loopback: &Loopback, more: &str) {
+fn write_inventory(root: &Path, name: &str, (engine, access): (&str, &str), loopback: &Loopback, more: &str) {
     let operator = loopback.operator().unwrap();
     let (root_text, url) = (root.display(), loopback.url(Service::Awx).as_str().trim_end_matches('/').to_owned());
     let mut text = format!(
@@ -187,7 +199,7 @@ seal-key  = {{ file = "{root_text}/seal.key" }}
 name   = "test"
 host   = "{name}"
 lease  = "{lease}s"
-engine = {{ etcd = ["{engine}"] }}
+engine = {{ etcd = ["{engine}"]{access} }}
 shared-paths = ["{root_text}/stores"]
 
 [defaults]

@@ -5,6 +5,7 @@
 
 mod claims;
 mod groups;
+pub mod import;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -11,13 +11,14 @@ use super::Context;
 use super::store::Needed;
 
 /// What lies in the state directory.
-const KEPT: [&str; 8] = [
+const KEPT: [&str; 9] = [
     "journal.db",
     "journal.db-wal",
     "journal.db-shm",
     "seal.key",
     "lock",
     "journal.mark",
+    "journal.imported",
     "limits.json",
     "store-paths.json",
 ];
@@ -54,6 +55,14 @@ pub(super) fn files(spec: &Spec<'_>, settings: Option<&DaemonSettings>, context:
             let Some(file) = file else { continue };
             let path = context.report.path(file.spot, &file.value).unwrap_or_else(|_| PathBuf::from(&file.value));
             need(&path, format!("the `{key}` of account \"{name}\""), file.spot);
+        }
+    }
+    if let Some((fleet, spec)) = context.fleet.as_ref().zip(spec.fleet.first()) {
+        for path in fleet.engine.tls.files() {
+            need(path, "which the connection to the engine of [fleet] needs".to_owned(), spec.spot);
+        }
+        if let Some((_, SecretSource::File(path))) = &fleet.engine.login {
+            need(path, "the password for the engine of [fleet]".to_owned(), spec.spot);
         }
     }
     needed

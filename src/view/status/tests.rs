@@ -348,6 +348,7 @@ fn full() -> Status {
             reload: Some(ReloadStatus { at: now - Span::minutes(2), answer }),
         }),
         journal: JournalStatus { state_dir: "/s".to_owned(), failure: Some(failure()), unreadable: Vec::new() },
+        fleet: None,
         accounts: vec![account(&policy.account, Some(&facts), 1, now)],
         tokens: vec![asleep(&policy, &state, now)],
         channels: Vec::new(),

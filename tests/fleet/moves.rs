@@ -1,0 +1,87 @@
+//! The journal of a daemon that was alone moves into a fleet, and nothing is minted for it.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use patrold::clock::{Clock as _, SystemClock};
+use patrold::demo::Service;
+use rustix::process::Signal;
+
+use super::stage::{ACCOUNTS, Stage, patrold};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_was_alone_moves_into_a_fleet() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(stage) = Stage::set(directory.path()).await else { return };
+    let root = directory.path();
+    stage.write("alone", "tls = {}");
+    let path = root.join("alone.toml");
+    let fleet = fs::read_to_string(&path).unwrap().replace("name   = \"test\"", "name   = \"moved\"");
+    // They are rotated once a month here: whatever is minted later is minted in vain.
+    let fleet = fleet.replace("rotate-every = \"3s\"", "rotate-every = \"30d\"").replace(", tls = {}", "");
+    let alone =
+        fleet.split("[fleet]").next().unwrap().to_owned() + "[defaults]" + fleet.split("[defaults]").nth(1).unwrap();
+    fs::write(&path, alone).unwrap();
+    let mut daemon = tokio::process::Command::new(env!("CARGO_BIN_EXE_patrold"))
+        .arg("--config")
+        .arg(&path)
+        .arg("run")
+        .stderr(fs::File::create(root.join("alone.log")).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let stored = |number: usize| fs::read_to_string(root.join("stores").join(format!("ci-{number}"))).ok();
+    while !(0..ACCOUNTS).all(|number| stored(number).is_some()) {
+        assert!(begun.elapsed() < PATIENCE, "{}", stage.log("alone"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let pid = rustix::process::Pid::from_raw(daemon.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    assert!(daemon.wait().await.unwrap().success());
+    let before: Vec<_> = (0..ACCOUNTS).map(stored).collect();
+
+    fs::write(&path, &fleet).unwrap();
+    let refused = patrold(root, "alone", &["run"]).await;
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("patrold fleet import"), "{refused}");
+    let moved = patrold(root, "alone", &["fleet", "import"]).await;
+    let told = format!("{}{}", String::from_utf8_lossy(&moved.stdout), String::from_utf8_lossy(&moved.stderr));
+    assert!(moved.status.success() && told.contains("moved into fleet moved: 8 tokens, 8 secrets"), "{told}");
+
+    let mut daemon = tokio::process::Command::new(env!("CARGO_BIN_EXE_patrold"))
+        .arg("--config")
+        .arg(&path)
+        .arg("run")
+        .stderr(fs::File::create(root.join("alone.log")).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    loop {
+        let shown = patrold(root, "alone", &["fleet", "status"]).await;
+        if shown.status.code() == Some(0) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}{}", String::from_utf8_lossy(&shown.stdout), stage.log("alone"));
+    }
+    let rotated = patrold(root, "alone", &["rotate", "ci-3", "--timeout", "20s"]).await;
+    assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stdout));
+    let changed: Vec<_> = (0..ACCOUNTS).filter(|number| stored(*number) != before[*number]).collect();
+    assert_eq!(changed, [3], "only what was asked for");
+    assert_eq!(stage.loopback.ledger().all().iter().filter(|entry| entry.is_marked()).count(), ACCOUNTS + 1);
+    assert!(!stage.loopback.ledger().live_tokens(Service::Awx, SystemClock.now()).is_empty());
+    let pid = rustix::process::Pid::from_raw(daemon.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    assert!(daemon.wait().await.unwrap().success());
+
+    // Alone again, it would go on from what was before.
+    let alone =
+        fleet.split("[fleet]").next().unwrap().to_owned() + "[defaults]" + fleet.split("[defaults]").nth(1).unwrap();
+    fs::write(&path, alone).unwrap();
+    let refused = patrold(root, "alone", &["run"]).await;
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("was moved into fleet moved"), "{refused}");
+}
