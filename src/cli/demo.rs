@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::demo::fleet::{self, FleetShowError};
 use crate::demo::show::{Play, show};
 use crate::exit::Exit;
 
@@ -14,6 +15,9 @@ pub struct DemoArgs {
     /// How long to run [default: until Ctrl-C]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "SPAN")]
     duration: Option<Duration>,
+    /// Show so many replicas over one etcd instead, of which one is killed every few seconds; needs `etcd`
+    #[arg(long, value_name = "REPLICAS", value_parser = clap::value_parser!(u8).range(1..=9), conflicts_with_all = ["faults", "listen"])]
+    fleet: Option<u8>,
     /// Let the provider misbehave: lost answers, 429, 5xx, garbage, redirects
     #[arg(long)]
     faults: bool,
@@ -37,6 +41,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Shows the demo.
 pub(super) fn run(args: &DemoArgs) -> Result<Exit, Complaint> {
     let runtime = runtime()?;
+    if let Some(replicas) = args.fleet {
+        let held = runtime.block_on(fleet::show(replicas.into(), args.duration, &mut std::io::stdout()));
+        let held = held.map_err(|error| match error {
+            FleetShowError::NoEngine => Complaint::failed(error.to_string())
+                .with_help("install it: the package etcd-server of Debian and Ubuntu, etcd elsewhere"),
+            error => Complaint::failed(error.to_string()),
+        })?;
+        return Ok(if held { Exit::Fine } else { Exit::Failed });
+    }
     let play = Play { duration: args.duration, faults: args.faults, seed: args.seed, listen: args.listen };
     let held = runtime.block_on(show(play, &mut std::io::stdout()))?;
     Ok(if held { Exit::Fine } else { Exit::Failed })

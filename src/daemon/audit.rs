@@ -22,6 +22,7 @@ use crate::rotation::{Event, TokenState};
 
 use super::core::Core;
 use super::deadlines::Key;
+use super::ownership::Manner;
 use super::registry::{Token, View};
 use super::scheduler::Waker;
 use super::{Errand, StartError, open};
@@ -49,6 +50,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     ) -> AccountAudit {
         let (name, provider) = (policy.name.clone(), policy.provider.name.clone());
         let failed = |why: String| AccountAudit::failed(name.clone(), provider.clone(), true, why);
+        if self.machine.effects.ownership.manner() == Manner::Share && !self.machine.effects.ownership.owns(&name) {
+            return failed("another replica looks after it: `patrold fleet status` shows which; ask there".to_owned());
+        }
+        let elsewhere = match self.elsewhere().await {
+            Ok(elsewhere) => elsewhere,
+            Err(failure) => return failed(failure.to_string()),
+        };
         let Some(member) = self.accounts.get(&name) else { return failed("it is not in effect yet".to_owned()) };
         if !member.abilities.can.lists {
             let why = format!("the definition {provider} cannot list tokens");
@@ -67,7 +75,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         states.extend(self.states());
         let aside = self.tokens.aside();
         let mut known = Known::default();
-        known.set_aside(self.machine.instance, aside.keys().chain(super::core::behind(&states)));
+        known.set_aside(self.machine.instance, aside.keys().chain(super::core::behind(&states)).chain(&elsewhere));
         for (token, state) in &states {
             known.add(&name, token, state);
         }

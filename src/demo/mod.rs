@@ -15,6 +15,7 @@ pub mod consumer;
 pub mod dice;
 mod entry;
 pub mod faults;
+pub mod fleet;
 mod graphql;
 pub mod judge;
 pub mod ledger;

@@ -73,6 +73,10 @@ impl Journal for AnyJournal {
         either!(self, journal => journal.load(account).await)
     }
 
+    async fn shared_tokens(&self) -> Result<Vec<(TokenName, AccountName)>, Failure> {
+        either!(self, journal => journal.shared_tokens().await)
+    }
+
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
         either!(self, journal => journal.secret(slot).await)
     }

@@ -54,7 +54,7 @@ impl Archive {
     /// The fleet that the journal was moved into.
     pub fn imported(&self) -> Option<String> {
         let noted = Target::open(&self.state_dir.join(IMPORTED)).and_then(|target| target.read(LARGEST_NOTE));
-        String::from_utf8(noted.ok()??.bytes).ok()
+        String::from_utf8(noted.ok()??.bytes.to_vec()).ok()
     }
 
     /// Notes that the journal was moved into `fleet`: it is not opened again.

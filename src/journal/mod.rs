@@ -164,6 +164,12 @@ pub trait Journal: Send + Sync + 'static {
         async { Ok(None) }
     }
 
+    /// Every token that has a journal, with the account that it is kept under, where other processes commit, too; a minute
+    /// old at most. Empty where only this one does.
+    fn shared_tokens(&self) -> impl Future<Output = Result<Vec<(TokenName, AccountName)>, Failure>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
     /// Opens the sealed secret in `slot`. `Ok(None)`: there is none.
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send;
 }
@@ -194,6 +200,10 @@ impl<J: Journal> Journal for Arc<J> {
         account: &AccountName,
     ) -> impl Future<Output = Result<Option<Vec<(TokenName, Stored)>>, Failure>> + Send {
         self.as_ref().load(account)
+    }
+
+    fn shared_tokens(&self) -> impl Future<Output = Result<Vec<(TokenName, AccountName)>, Failure>> + Send {
+        self.as_ref().shared_tokens()
     }
 
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send {

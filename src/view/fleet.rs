@@ -36,6 +36,7 @@ impl FleetStatus {
             if !engine.alarms.is_empty() {
                 troubles.push(format!("the engine has raised {}", engine.alarms.join(", ")));
             }
+            troubles.extend(engine.risks.iter().cloned());
         }
         // What changes hands is nobody's for moments.
         let unowned: Vec<_> = self.unowned.iter().filter(|it| it.for_seconds > 30).map(|it| &it.account).collect();
@@ -120,8 +121,13 @@ mod tests {
     fn what_is_the_matter_is_told() {
         assert_eq!(fleet().troubles(), Vec::<String>::new());
         let unowned = |for_seconds| vec![UnownedStatus { account: "gps".parse().unwrap(), for_seconds }];
-        let engine =
-            EngineStatus { version: "3.4".into(), size_bytes: 0, has_leader: false, alarms: vec!["NOSPACE".into()] };
+        let engine = EngineStatus {
+            version: "3.4".into(),
+            size_bytes: 0,
+            has_leader: false,
+            alarms: vec!["NOSPACE".into()],
+            risks: vec![],
+        };
         for (troubles, fleet) in [
             (0, FleetStatus { unowned: unowned(30), ..fleet() }),
             (1, FleetStatus { unowned: unowned(31), ..fleet() }),

@@ -81,6 +81,18 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         Ok(())
     }
 
+    /// Tokens that other replicas look after: what they account for, this process does not know.
+    pub(in crate::daemon) async fn elsewhere(&self) -> Result<Vec<TokenName>, Failure> {
+        let ownership = &self.machine.effects.ownership;
+        if ownership.manner() == Manner::All {
+            return Ok(Vec::new());
+        }
+        let shared = self.machine.journal.shared_tokens().await?;
+        let shared = shared.into_iter().filter(|(_, account)| !ownership.owns(account)).map(|(name, _)| name);
+        let here = self.tokens.all().into_iter().filter(|(_, token)| !ownership.owns(&token.policy().account.name));
+        Ok(shared.chain(here.map(|(name, _)| name)).collect())
+    }
+
     fn of_account(&self, account: &AccountName) -> Vec<(TokenName, Arc<Token>)> {
         let all = self.tokens.all().into_iter();
         all.filter(|(_, token)| token.policy().account.name == *account).collect()

@@ -71,9 +71,14 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let listings: Vec<_> = listings.buffer_unordered(at_once).collect().await;
         let failure = listings.into_iter().flatten().last();
         let now = self.clock.now();
+        let elsewhere = self.elsewhere().await;
         let mut polls = self.polls.write().unwrap_or_else(PoisonError::into_inner);
         let poll = polls.entry(name.clone()).or_default();
-        let orphans = self.orphans(&member, begun, &poll.orphans);
+        // What others account for cannot be told from an orphan while they cannot be asked.
+        let orphans = match elsewhere {
+            Ok(elsewhere) => self.orphans(&member, begun, &poll.orphans, &elsewhere),
+            Err(_) => poll.orphans.clone(),
+        };
         tell_orphans(name, &orphans.difference(&poll.orphans).map(String::as_str).collect::<Vec<_>>());
         poll.orphans = orphans;
         let next = match failure {
@@ -107,21 +112,22 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     }
 
     /// The orphans that listings begun at `begun` or later show. Where a listing failed, those `before` are still there
-    /// that nobody accounts for by now.
-    fn orphans(&self, member: &Member<C>, begun: Time, before: &BTreeSet<String>) -> BTreeSet<String> {
+    /// that nobody accounts for by now. `elsewhere`: tokens whose states other replicas know.
+    fn orphans(
+        &self,
+        member: &Member<C>,
+        begun: Time,
+        before: &BTreeSet<String>,
+        elsewhere: &[TokenName],
+    ) -> BTreeSet<String> {
         let (settle, accounted) = (member.abilities.settle, &self.machine.effects.observers.accounted);
         let listings = member.listings();
         let old = listings.iter().any(|listing| listing.at() < begun);
         let states = self.states();
         // Nobody can read what a token that is set aside accounts for.
         let aside = self.tokens.aside();
-        // Nor what tokens of other replicas account for.
-        let elsewhere = self.tokens.all().into_iter();
-        let elsewhere =
-            elsewhere.filter(|(_, token)| !self.machine.effects.ownership.owns(&token.policy().account.name));
-        let elsewhere: Vec<_> = elsewhere.map(|(name, _)| name).collect();
         let mut known = Known::default();
-        known.set_aside(self.machine.instance, aside.keys().chain(behind(&states)).chain(&elsewhere));
+        known.set_aside(self.machine.instance, aside.keys().chain(behind(&states)).chain(elsewhere));
         for (token, state) in &states {
             known.add(&member.policy.name, token, state);
         }

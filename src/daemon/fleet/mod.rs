@@ -269,11 +269,15 @@ impl<C: Clock> Replica<C> {
 
     async fn check_health(&self, journal: &FleetJournal) {
         let Ok(health) = journal.health().await else { return };
-        let raised = self.look(|view| {
-            let known = view.health.take().map(|health| health.alarms).unwrap_or_default();
-            view.health = Some(health.clone());
-            known != health.alarms && !health.alarms.is_empty()
+        let (first, raised) = self.look(|view| {
+            let before = view.health.replace(health.clone());
+            let known = before.as_ref().map(|health| health.alarms.clone()).unwrap_or_default();
+            (before.is_none_or(|before| before.version != health.version), known != health.alarms)
         });
+        for risk in health.risks().iter().filter(|_| first) {
+            tracing::warn!(event = event::FLEET_RISK, "{risk}");
+        }
+        let raised = raised && !health.alarms.is_empty();
         if raised {
             let alarms = health.alarms.join(", ");
             tracing::error!(
@@ -461,6 +465,7 @@ pub fn status(name: &FleetName, presence: &Presence, health: Option<&Health>) ->
             size_bytes: health.size_bytes,
             has_leader: health.has_leader,
             alarms: health.alarms.clone(),
+            risks: health.risks(),
         }),
         unowned: Vec::new(),
         elsewhere: Vec::new(),

@@ -135,6 +135,26 @@ pub struct Health {
     pub alarms: Vec<String>,
 }
 
+impl Health {
+    /// What this version of the engine does not guarantee, a line each.
+    pub fn risks(&self) -> Vec<String> {
+        let numbers: Vec<u32> = self.version.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect();
+        // A leader that was paused ends leases that live when it wakes: https://github.com/etcd-io/etcd/issues/15247,
+        // mended by the backports of pull request 16822.
+        let mended = match numbers[..] {
+            [3, 4, patch, ..] => patch >= 31,
+            [3, 5, patch, ..] => patch >= 13,
+            _ => true,
+        };
+        let risk = format!(
+            "etcd {} ends leases that live when a leader wakes that was paused, and accounts change hands for it: 3.4.31, \
+             3.5.13 and later do not",
+            self.version
+        );
+        if mended { Vec::new() } else { vec![risk] }
+    }
+}
+
 /// Something that happened to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -695,6 +715,16 @@ mod tests {
         assert_eq!(changes(br#"{"result":{"header":{},"created":true}}"#), Some(Vec::new()));
         assert_eq!(changes(br#"{"result":{"canceled":true,"compact_revision":"9"}}"#), None, "it was compacted");
         assert_eq!(changes(br#"{"error":{"code":14}}"#), None);
+    }
+
+    #[test]
+    fn versions_that_take_leases_away_are_told() {
+        for (version, risks) in
+            [("3.4.23", 1), ("3.4.31", 0), ("3.5.4", 1), ("3.5.13", 0), ("3.6.0-rc.1", 0), ("", 0), ("4.0", 0)]
+        {
+            let health = Health { version: version.to_owned(), ..Health::default() };
+            assert_eq!(health.risks().len(), risks, "{version}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod presence;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -31,6 +32,9 @@ use crate::secret::{Fingerprinter, SecretParts, random};
 
 /// So many of the last records of a token are kept: about three rotations.
 const KEPT: i64 = 32;
+
+/// How long the names of all tokens are believed.
+const NAMES_KEPT: Duration = Duration::from_secs(60);
 
 /// Why a replica cannot take part in its fleet.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +113,8 @@ pub struct FleetJournal {
     replica: ReplicaName,
     lease: Arc<Lease>,
     ends: Mutex<HashMap<TokenName, End>>,
+    /// The names of all tokens, and when they were read.
+    tokens: tokio::sync::Mutex<Option<(Duration, Vec<(TokenName, AccountName)>)>>,
 }
 
 /// The seal key of a fleet. None is ever made: each replica would make its own.
@@ -143,6 +149,7 @@ impl FleetJournal {
             replica: settings.host.clone(),
             lease: Arc::new(Lease::new(settings.lease)),
             ends: Mutex::default(),
+            tokens: tokio::sync::Mutex::default(),
         })
     }
 
@@ -501,6 +508,18 @@ impl Journal for FleetJournal {
 
     async fn load(&self, account: &AccountName) -> Result<Option<Vec<(TokenName, Stored)>>, Failure> {
         self.load_account(account).await.map(Some)
+    }
+
+    async fn shared_tokens(&self) -> Result<Vec<(TokenName, AccountName)>, Failure> {
+        let mut known = self.tokens.lock().await;
+        if let Some((at, tokens)) = known.as_ref()
+            && boot().saturating_sub(*at) < NAMES_KEPT
+        {
+            return Ok(tokens.clone());
+        }
+        let tokens = self.tokens().await?;
+        *known = Some((boot(), tokens.clone()));
+        Ok(tokens)
     }
 
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {

@@ -61,6 +61,8 @@ pub struct EngineStatus {
     pub has_leader: bool,
     /// Alarms that are raised, such as NOSPACE.
     pub alarms: Vec<String>,
+    /// What this version does not guarantee, a line each.
+    pub risks: Vec<String>,
 }
 
 /// An account that nobody owns.
