@@ -14,21 +14,15 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// For a journal that knows of no token: what exists already was made by another one, which may be found again. It is
     /// not minted a second time before an operator, or the inventory, says so. `bereft`: the key of that other journal is
     /// there. What providers list is looked at before each first mint.
-    pub async fn hold_back_all(&self, bereft: bool) {
-        for account in self.inventory().accounts.keys() {
-            self.hold_back(account, bereft).await;
-        }
-    }
-
-    /// The same for the tokens of one account.
-    pub async fn hold_back(&self, account: &AccountName, bereft: bool) {
+    /// `account`: only its tokens, where one is given.
+    pub async fn hold_back(&self, account: Option<&AccountName>, bereft: bool) {
         if self.inventory().daemon.new_journal == NewJournal::Mint {
             return;
         }
         let nothing = self.machine.effects.fingerprinter.of(&Secret::new(""));
         for (_, token) in self.tokens.all() {
             let policy = token.policy();
-            if policy.account.name != *account {
+            if account.is_some_and(|account| policy.account.name != *account) {
                 continue;
             }
             let mut found = bereft.then(|| "the key of a journal that is not there".to_owned());

@@ -286,7 +286,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C, errand: Errand)
     let machine = Machine { effects, journal, clock, instance };
     let core = Core::new(machine, inventory, readable, &unreadable).await;
     if blank {
-        core.hold_back_all(bereft).await;
+        core.hold_back(None, bereft).await;
     }
     let swept = core.inventory();
     if let Err(error) = tokio::task::spawn_blocking(move || sweep::sweep(&swept)).await {

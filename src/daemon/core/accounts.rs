@@ -76,7 +76,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         self.machine.effects.ownership.own(fence);
         self.machine.effects.observers.credentials.supply().await;
         if stored.is_empty() {
-            self.hold_back(&account, false).await;
+            self.hold_back(Some(&account), false).await;
         }
         Ok(())
     }

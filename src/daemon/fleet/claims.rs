@@ -58,6 +58,8 @@ pub(super) fn duties(scene: &Scene<'_>, groups: &[Group]) -> (Vec<Duty>, Option<
         let place = ranking.iter().position(|replica| *replica == scene.me);
         for account in &group.accounts {
             match scene.presence.claims.get(account).map(|claim| &claim.replica) {
+                // What the engine has just acknowledged is seen a moment later.
+                None if scene.owned.contains(account) => {}
                 None => {
                     let Some(place) = place.and_then(|place| u32::try_from(place).ok()) else { continue };
                     // The first may not reach the provider, or have no room: then the next one tries.
@@ -231,6 +233,13 @@ mod tests {
         assert_eq!(decide(&presence, "a", &all, 900, &groups).len(), 4);
         presence.members.remove(&replica("b"));
         assert_eq!(decide(&presence, "a", &all, 1000, &groups), [], "nobody else is there");
+    }
+
+    #[test]
+    fn what_is_owned_is_not_taken_again_before_the_claim_is_seen() {
+        let (presence, groups) = (presence(&[("a", 1)]), groups(3));
+        let all: BTreeSet<AccountName> = groups.iter().map(|group| group.accounts[0].clone()).collect();
+        assert_eq!(decide(&presence, "a", &all, 0, &groups), []);
     }
 
     #[test]

@@ -41,6 +41,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long an account that could not be taken up is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
+/// How long an account that was handed over is left to the others.
+const AFTER_HANDOVER: Duration = Duration::from_secs(2);
+
 /// How often everything is read anew that the watch tells: a connection that died in silence tells nothing.
 const FOLLOWED: Duration = Duration::from_secs(30);
 
@@ -83,7 +86,7 @@ impl Fleet {
             journal: Arc::clone(&journal),
             view: Arc::clone(&view),
             started: core.clock.now(),
-            not_before: Mutex::default(),
+            not_before: Arc::default(),
             leaving: Arc::default(),
         };
         let task = tokio::spawn(async move { replica.run().await });
@@ -126,7 +129,7 @@ struct Replica<C> {
     view: Arc<Mutex<View>>,
     started: Time,
     /// Accounts that could not be taken up, and when they are tried again.
-    not_before: Mutex<BTreeMap<AccountName, Duration>>,
+    not_before: Arc<Mutex<BTreeMap<AccountName, Duration>>>,
     /// Accounts that are being handed over.
     leaving: Arc<Mutex<BTreeSet<AccountName>>>,
 }
@@ -163,16 +166,9 @@ impl<C: Clock> Replica<C> {
         }
     }
 
-    /// Tells why this replica takes no part, once for each reason.
-    fn trouble(&self, name: &'static str, what: &str) {
-        let news = self.look(|view| {
-            let news = view.trouble.as_deref() != Some(what);
-            view.trouble = Some(what.to_owned());
-            news
-        });
-        if news {
-            tracing::error!(event = name, error = what, "this replica takes no part in its fleet");
-        }
+    /// Notes why this replica takes no part. True: it is news.
+    fn trouble(&self, what: &str) -> bool {
+        self.look(|view| view.trouble.replace(what.to_owned()).as_deref() != Some(what))
     }
 
     /// Takes a lease under the name of this replica. None: it is to be tried again.
@@ -196,12 +192,19 @@ impl<C: Clock> Replica<C> {
                 // A process that was killed lives on for the length of a lease.
                 let since = other.started;
                 let what = format!("a replica called {} lives already, started at {since}", journal.replica());
-                self.trouble(event::FLEET_NAME_TAKEN, &what);
+                if self.trouble(&what) {
+                    tracing::error!(
+                        event = event::FLEET_NAME_TAKEN,
+                        "{what}; this one owns nothing until that one is gone"
+                    );
+                }
                 sleep(PAUSE).await;
                 None
             }
             Err(error) => {
-                self.trouble(event::FLEET_AWAY, &error.to_string());
+                if self.trouble(&error.to_string()) {
+                    tracing::error!(event = event::FLEET_AWAY, %error, "this replica takes no part in its fleet");
+                }
                 sleep(PAUSE).await;
                 None
             }
@@ -377,6 +380,9 @@ impl<C: Clock> Replica<C> {
         owned: Owned,
         since: Duration,
     ) -> Option<Duration> {
+        if self.core.machine.effects.ownership.owns(&account) {
+            return None;
+        }
         let taken = async {
             let last = journal.owned_under(&account).await.map_err(EngineError::failure)?.unwrap_or_default();
             let older = owned.rank < last.rank && owned.digest != last.digest;
@@ -431,6 +437,7 @@ impl<C: Clock> Replica<C> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone());
         self.core.drop_account(account);
         let (core, journal, leaving) = (Arc::clone(&self.core), Arc::clone(&self.journal), Arc::clone(&self.leaving));
+        let not_before = Arc::clone(&self.not_before);
         tokio::spawn(async move {
             let account = fence.account.clone();
             core.settle_account(&account).await;
@@ -439,6 +446,9 @@ impl<C: Clock> Replica<C> {
             {
                 tracing::info!(event = event::FLEET_HANDED_OVER, %account, "the account is handed over");
             }
+            // Until the one whose it is has taken it.
+            let later = boot() + AFTER_HANDOVER;
+            not_before.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), later);
             leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(&account);
         });
     }
