@@ -20,10 +20,10 @@ pub struct CancelArgs {
     name: TokenName,
 }
 
-/// Withdraws a request for a rotation that the running daemon has not begun.
+/// Withdraws a request for a rotation, or for the end of a retired token, that the running daemon has not begun.
 pub(super) fn run(args: &CancelArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let disk = Disk::read(named, SystemClock.now(), console);
-    disk.knows(&args.name)?;
+    let known = disk.knows(&args.name);
     let request = CancelRequest { token: args.name.clone() };
     let answer = disk.ask(console, |daemon| daemon.cancel(&request))?;
     let answer = answer.ok_or_else(|| {
@@ -31,6 +31,7 @@ pub(super) fn run(args: &CancelArgs, named: Option<&Path>, console: &mut Console
             .with_help("a request that the journal holds is taken up at the next start: cancel it then")
     })?;
     if !answer.cancelled {
+        known?;
         return Err(Complaint::failed(format!("{}: {}", args.name, answer.detail)));
     }
     console.note(format_args!("{}: the request is withdrawn", args.name))?;

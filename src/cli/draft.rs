@@ -66,7 +66,7 @@ pub(super) fn inventory(draft: &AccountDraft<'_>) -> String {
 /// `text` with one more token at its end, in the form that its tokens have already. The error says why there is no place
 /// for it.
 pub(super) fn with_token(text: &str, draft: &TokenDraft<'_>) -> Result<String, String> {
-    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.message().to_owned())?;
+    let mut document = parse(text)?;
     let mut token = Table::new();
     let listed = document.get("token").is_some_and(Item::is_array_of_tables);
     if listed {
@@ -93,6 +93,11 @@ pub(super) fn with_token(text: &str, draft: &TokenDraft<'_>) -> Result<String, S
         _ => return Err("`token` is written as a value: write [token.NAME] tables".to_owned()),
     }
     Ok(document.to_string())
+}
+
+/// A document to edit; the error says why it is none.
+pub(super) fn parse(text: &str) -> Result<DocumentMut, String> {
+    text.parse().map_err(|error: toml_edit::TomlError| error.message().to_owned())
 }
 
 fn params(given: &Given) -> InlineTable {

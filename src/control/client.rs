@@ -18,14 +18,16 @@ use crate::inventory::DaemonSettings;
 use crate::names::TokenName;
 use crate::report::audit::Audit;
 use crate::report::reload::ReloadAnswer;
+use crate::report::retirement::RetireAnswer;
 use crate::report::rotation::{RotateAnswer, RotateResult};
 use crate::report::status::Status;
 use crate::secret::Secret;
+use crate::view::online::Online;
 
 use super::{
-    ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CancelAnswer, CancelRequest, ClientError, EXPLAIN, Expected,
-    ExplainAnswer, LINES, NOTIFY_TEST, NotifyAnswer, NotifyRequest, PRUNE, PruneAnswer, PruneRequest, RELOAD, ROLLBACK,
-    ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS, peer,
+    ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CHECK, CancelAnswer, CancelRequest, ClientError, EXPLAIN,
+    Expected, ExplainAnswer, LINES, NOTIFY_TEST, NotifyAnswer, NotifyRequest, PRUNE, PruneAnswer, PruneRequest, RELOAD,
+    RETIRE, ROLLBACK, ROTATE, Refusal, RetireRequest, RollbackRequest, RotateRequest, STATUS, peer,
 };
 
 /// A daemon answers what it knows at once.
@@ -155,6 +157,14 @@ impl Client {
         self.ask(Method::POST, AUDIT, Some(Payload::json(request)?), LONG_PATIENCE)
     }
 
+    /// Has the daemon ask its accounts and test its stores. `None` also where it is of a version that cannot.
+    pub fn check(&self) -> Result<Option<Online>, ClientError> {
+        match self.ask(Method::POST, CHECK, None, LONG_PATIENCE) {
+            Err(error) if error.unheard => Ok(None),
+            answer => answer,
+        }
+    }
+
     /// Removes old records from the journal.
     pub fn prune(&self, request: &PruneRequest) -> Result<Option<PruneAnswer>, ClientError> {
         self.ask(Method::POST, PRUNE, Some(Payload::json(request)?), LONG_PATIENCE)
@@ -179,6 +189,12 @@ impl Client {
     /// Sends a test message.
     pub fn notify_test(&self, request: &NotifyRequest) -> Result<Option<NotifyAnswer>, ClientError> {
         self.ask(Method::POST, NOTIFY_TEST, Some(Payload::json(request)?), LONG_PATIENCE)
+    }
+
+    /// Has a token revoked that left the inventory.
+    pub fn retire(&self, request: &RetireRequest) -> Result<Option<RetireAnswer>, ClientError> {
+        let patience = PATIENCE + Duration::from_secs(request.timeout_seconds);
+        self.ask(Method::POST, RETIRE, Some(Payload::json(request)?), patience)
     }
 
     fn ask<A: DeserializeOwned>(
@@ -221,7 +237,8 @@ impl Client {
         let refusal = serde_json::from_slice::<Refusal>(&body).map(|refusal| refusal.error);
         let path = path.split('?').next().unwrap_or(path);
         let refusal = refusal.unwrap_or_else(|_| format!("it answers {status} to {path}"));
-        Err(ClientError::failed(format!("the daemon refuses: {refusal}")))
+        let unheard = status == reqwest::StatusCode::NOT_FOUND && body.is_empty();
+        Err(ClientError { unheard, ..ClientError::failed(format!("the daemon refuses: {refusal}")) })
     }
 
     fn failed(&self, error: &reqwest::Error) -> ClientError {

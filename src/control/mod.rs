@@ -7,14 +7,17 @@
 //! | `POST /adopt?` with the fields of [`AdoptRequest`], the secret as body | [`RotateAnswer`] of one token |
 //! | `POST /rollback` with [`RollbackRequest`] | [`RotateAnswer`] of one token |
 //! | `POST /cancel` with [`CancelRequest`] | [`CancelAnswer`] |
+//! | `POST /retire` with [`RetireRequest`] | [`RetireAnswer`] |
 //! | `GET /explain?token=NAME` | [`ExplainAnswer`] |
 //! | `POST /audit` with [`AuditRequest`] | an audit, as `audit --json` prints it |
+//! | `POST /check` | what `check --online` shows |
 //! | `POST /prune` with [`PruneRequest`] | [`PruneAnswer`] |
 //! | `POST /reload` | [`ReloadAnswer`] |
 //! | `POST /notify/test` with [`NotifyRequest`] | [`NotifyAnswer`] |
 //!
 //! [`RotateAnswer`]: crate::report::rotation::RotateAnswer
 //! [`RotateResult`]: crate::report::rotation::RotateResult
+//! [`RetireAnswer`]: crate::report::retirement::RetireAnswer
 //! [`ReloadAnswer`]: crate::report::reload::ReloadAnswer
 //!
 //! What cannot be done at all is answered with a status that is no success and a [`Refusal`]. Names are stable: a
@@ -50,6 +53,10 @@ pub const ADOPT: &str = "/adopt";
 pub const ROLLBACK: &str = "/rollback";
 /// The path of withdrawals of requests.
 pub const CANCEL: &str = "/cancel";
+/// The path of retirements.
+pub const RETIRE: &str = "/retire";
+/// The path of check-ups.
+pub const CHECK: &str = "/check";
 /// The path of audits.
 pub const AUDIT: &str = "/audit";
 /// The path of removals of old records.
@@ -209,6 +216,19 @@ pub struct NotifyAnswer {
     pub detail: String,
 }
 
+/// Revoke a token that left the inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RetireRequest {
+    /// The token that nobody needs any more.
+    pub token: TokenName,
+    /// It is not revoked before this has passed; 0: at once, whoever uses it. `None`: the grace of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_seconds: Option<u64>,
+    /// How long the daemon waits for the revocation before it answers.
+    pub timeout_seconds: u64,
+}
+
 /// Explain one token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -249,11 +269,13 @@ pub struct ClientError {
     pub message: String,
     /// What to do about it.
     pub help: Option<&'static str>,
+    /// The daemon is of a version that does not know the question.
+    pub unheard: bool,
 }
 
 impl ClientError {
     fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
+        Self { message: message.into(), help: None, unheard: false }
     }
 
     fn with_help(self, help: &'static str) -> Self {

@@ -24,20 +24,22 @@ use futures_util::stream;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Span};
 use crate::control::guard::{self, Limits};
 use crate::control::{
-    ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CancelAnswer, CancelRequest, EXPLAIN, Expected, ExplainAnswer,
-    ExplainRequest, LINES, NOTIFY_TEST, NotifyAnswer, NotifyRequest, PRUNE, PruneAnswer, PruneRequest, RELOAD,
-    ROLLBACK, ROTATE, Refusal, RollbackRequest, RotateRequest, STATUS,
+    ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CHECK, CancelAnswer, CancelRequest, EXPLAIN, Expected,
+    ExplainAnswer, ExplainRequest, LINES, NOTIFY_TEST, NotifyAnswer, NotifyRequest, PRUNE, PruneAnswer, PruneRequest,
+    RELOAD, RETIRE, ROLLBACK, ROTATE, Refusal, RetireRequest, RollbackRequest, RotateRequest, STATUS,
 };
 use crate::journal::archive::Pruned;
 use crate::names::TokenName;
 use crate::report::audit::Audit;
 use crate::report::reload::ReloadAnswer;
+use crate::report::retirement::RetireAnswer;
 use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
 use crate::rotation::act::operator::Offer;
 use crate::secret::{SecretParts, source};
+use crate::view::online::Online;
 
 use super::Running;
 use super::deadlines::Key;
@@ -118,7 +120,9 @@ impl Socket {
             .route(ADOPT, post(adopt::<C>))
             .route(ROLLBACK, post(rollback::<C>))
             .route(CANCEL, post(cancel::<C>))
+            .route(RETIRE, post(retire::<C>))
             .route(AUDIT, post(audit::<C>))
+            .route(CHECK, post(check::<C>))
             .route(PRUNE, post(prune::<C>))
             .route(RELOAD, post(reload::<C>))
             .route(NOTIFY_TEST, post(notify_test::<C>))
@@ -260,9 +264,20 @@ async fn cancel<C: Clock>(State(served): State<Served<C>>, Json(request): Json<C
     Json(CancelAnswer { cancelled: detail.is_empty(), detail })
 }
 
+async fn retire<C: Clock>(State(served): State<Served<C>>, Json(request): Json<RetireRequest>) -> Json<RetireAnswer> {
+    let RetireRequest { token, grace_seconds, timeout_seconds } = request;
+    let patience = Duration::from_secs(timeout_seconds).min(LONGEST_WAIT);
+    let grace = grace_seconds.map(|seconds| Span::from_std(Duration::from_secs(seconds)).unwrap_or(Span::MAX));
+    Json(served.running.core.retire(Some(&served.running.waker), &token, grace, patience).await)
+}
+
 async fn audit<C: Clock>(State(served): State<Served<C>>, Json(request): Json<AuditRequest>) -> Json<Audit> {
     let running = &served.running;
     Json(running.core.audit(request.account.as_ref(), &request.reap, Some(&running.waker)).await)
+}
+
+async fn check<C: Clock>(State(served): State<Served<C>>) -> Json<Online> {
+    Json(served.running.core.check().await)
 }
 
 async fn prune<C: Clock>(

@@ -45,12 +45,17 @@ pub fn load(path: &Path, environment: &Environment, now: Time) -> Loaded {
     load_as(path, None, environment, now)
 }
 
-/// The inventory as it would be with `text` in its main file at `path`, which need not be there.
-pub fn load_text(path: &Path, text: &str, environment: &Environment, now: Time) -> Loaded {
-    load_as(path, Some(text), environment, now)
+/// The inventory as it would be with `text` in `file`, which belongs to it, as messages call it.
+pub fn load_edited(path: &Path, file: &Path, text: &str, environment: &Environment, now: Time) -> Loaded {
+    load_as(path, Some((file, text)), environment, now)
 }
 
-fn load_as(path: &Path, text: Option<&str>, environment: &Environment, now: Time) -> Loaded {
+/// The inventory as it would be with `text` in its main file at `path`, which need not be there.
+pub fn load_text(path: &Path, text: &str, environment: &Environment, now: Time) -> Loaded {
+    load_as(path, Some((path, text)), environment, now)
+}
+
+fn load_as(path: &Path, text: Option<(&Path, &str)>, environment: &Environment, now: Time) -> Loaded {
     // Many accounts name the same file.
     let read = RefCell::new(BTreeMap::new());
     load_with(Gathered::new(path, text, environment), environment, now, &|policy| {
@@ -184,14 +189,14 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// `text` stands for the content of `main`, where it is given.
-    fn new(main: &Path, text: Option<&str>, environment: &Environment) -> Self {
+    /// `edited`: a file, and the text that stands for its content.
+    fn new(main: &Path, edited: Option<(&Path, &str)>, environment: &Environment) -> Self {
         let mut gathered = Self::default();
         gathered.report.set_home(environment.home.clone());
         // Depth first, in the order in which files are named. A list instead of recursion: chains may be long.
         let mut waiting = vec![(main.to_owned(), None)];
         while let Some((path, named_at)) = waiting.pop() {
-            let given = text.filter(|_| named_at.is_none());
+            let given = edited.filter(|(file, _)| *file == path).map(|(_, text)| text);
             let included = gathered.read(&path, given, named_at);
             waiting.extend(included.into_iter().rev().map(|(path, spot)| (path, Some(spot))));
         }

@@ -146,6 +146,10 @@ impl Outlook {
                 let at = state.phase.retiring().map(|retiring| retiring.revoke_at);
                 Self::new(NextAction::Revoke, at.or(until), Reason::Grace)
             }
+            Reason::Retirement => {
+                let planned = state.retirement.map(|retirement| retirement.revoke_at);
+                Self::new(NextAction::Revoke, planned.or(until), Reason::Retirement)
+            }
             Reason::InUse => Self::new(NextAction::Revoke, None, Reason::InUse),
             Reason::Revoking => {
                 let retry = state.retry.as_ref().map(|retry| retry.next);
@@ -221,7 +225,7 @@ impl Outlook {
             Action::Verify | Action::VerifyRenewed => Self::new(NextAction::Verify, now, Reason::Verifying),
             Action::Write(_) | Action::Notify(_) => Self::new(NextAction::Deliver, now, Reason::Delivering),
             Action::Inspect => Self::new(NextAction::Inspect, now, Reason::NotDue),
-            Action::Revoke | Action::Prove => Self::new(NextAction::Revoke, now, Reason::Revoking),
+            Action::Revoke | Action::Prove | Action::Dismiss => Self::new(NextAction::Revoke, now, Reason::Revoking),
             Action::Restore(_) | Action::Renotify(_) | Action::RevokeCandidate => {
                 Self::new(NextAction::Undo, now, Reason::Undoing)
             }

@@ -81,6 +81,28 @@ events! {
     RequestWithdrawn {} = "request-withdrawn", Kept,
         "An operator withdrew a request for a rotation that had not begun", "",
         [{ .. } => Info "an operator withdrew the request for a rotation" Ended::Nothing];
+    /// `revoke_at`: not before this.
+    RetirementAsked { revoke_at: Time } = "retirement-asked", Kept,
+        "An operator retired the token: once it has left the inventory, it is revoked",
+        "`patrold cancel`, or its entry back in the inventory, keeps it alive",
+        [{ .. } => Info "an operator retired the token; it is revoked once it has left the inventory" Ended::Nothing];
+    /// `revoke_at`: not before this.
+    RetirementPutOff { revoke_at: Time } = "retirement-put-off", Kept,
+        "The provider sees a retired token in use; its revocation is put off",
+        "find out who uses it; `patrold cancel` keeps it alive, `patrold retire --revoke --now` ends it all the same",
+        [{ .. } => Warn "the provider sees the retired token in use; its revocation is put off" Ended::Nothing];
+    RetirementWithdrawn {} = "retirement-withdrawn", Kept,
+        "The token stays: an operator withdrew its retirement, or its entry is back in the inventory", "",
+        [{ .. } => Info "the token stays: its retirement is withdrawn" Ended::Nothing];
+    /// `orphan`: what is alive of it.
+    Dismissed { orphan: Orphan } = "dismissed", Kept,
+        "A retired token is in use no more; what is alive of it is revoked next",
+        "where the line says so, revoke it at the provider by hand: its name there is `marker`",
+        [
+            { orphan: Orphan::Unrevocable { .. } } => Warn
+                "the retired token is in use no more; it cannot be revoked and is left to expire" Ended::Nothing,
+            { .. } => Info "the retired token is in use no more; revoking it" Ended::Nothing,
+        ];
     Compromised {} = "compromised", Kept,
         "An operator says that others have the secret: every generation is replaced, and revoked without grace",
         "see that the lines `retired` follow; `patrold rotate --compromised` tells what is left to do",

@@ -45,6 +45,9 @@
 //! revoked ──retired──▶ steady
 //! active ──retired, revocation-deferred, left-to-expire──▶ steady
 //!
+//! the end of a token that an operator retired, and that left the inventory
+//! steady ──dismissed──▶ vacant
+//!
 //! a renewal in place, with or without an old generation that waits for its end
 //! steady ──renewal-intended──▶ renewing
 //! active ──renewal-intended──▶ renewing

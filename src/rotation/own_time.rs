@@ -25,7 +25,8 @@ pub(super) fn is_ahead(state: &TokenState, now: Time) -> bool {
         _ => None,
     };
     let intent = phase.intent().map(|intent| intent.at);
-    let single = [state.requested, state.last_success, rows, search, intent, deliveries.flatten()];
+    let asked = state.retirement.map(|retirement| retirement.asked);
+    let single = [asked, state.requested, state.last_success, rows, search, intent, deliveries.flatten()];
     let times = generations.chain(single.into_iter().flatten()).chain(current.into_iter().flatten().flatten());
     times.into_iter().any(|time| time > limit)
 }
@@ -40,6 +41,10 @@ pub(super) fn put_right(state: &mut TokenState, at: Time, revoke_at: Time) {
     };
     state.requested.iter_mut().for_each(past);
     state.last_success.iter_mut().for_each(past);
+    if let Some(retirement) = &mut state.retirement {
+        past(&mut retirement.asked);
+        retirement.revoke_at = retirement.revoke_at.min(revoke_at);
+    }
     state.last_failure.iter_mut().for_each(|noted| past(&mut noted.at));
     state.retry.iter_mut().for_each(retry);
     for orphan in &mut state.orphans {

@@ -65,6 +65,7 @@ reasons! {
     NoRoom = "no-room", "its provider takes no more live tokens there: revoke one that is not needed, \
                          `patrold audit` lists them";
     Undoing = "undoing", "the new generation is being taken back";
+    Retirement = "retirement", "an operator retired it: it is revoked then";
     LeftInventory = "left-inventory", "it is no longer in the inventory";
     NeverDue = "never-due", "it never expires and has no rule that would make it due";
     Stopping = "stopping", "patrold is about to stop";

@@ -54,6 +54,9 @@ pub struct TokenState {
     pub initial_refused: bool,
     /// An operator asked for a rotation that has not begun yet.
     pub requested: Option<Time>,
+    /// An operator retired the token: once it has left the inventory, it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retirement: Option<Retirement>,
     /// The journal was new when something of the token existed already: it is not minted before an operator asks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held_back: bool,
@@ -74,7 +77,29 @@ pub struct TokenState {
     pub rest: BTreeMap<String, serde_json::Value>,
 }
 
+/// The end of a token that nobody needs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retirement {
+    /// When an operator asked for it.
+    pub asked: Time,
+    /// Not revoked before this.
+    pub revoke_at: Time,
+}
+
+impl Retirement {
+    /// It waits for nobody, also not for those who still use the token.
+    pub fn is_immediate(&self) -> bool {
+        self.revoke_at <= self.asked
+    }
+}
+
 impl TokenState {
+    /// Whether nothing of the token is alive, or may be.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Vacant && self.orphans.is_empty()
+    }
+
     /// Whether a secret from outside may still become generation 0.
     pub fn may_adopt(&self) -> bool {
         self.last_number == GenerationNo(0) && !self.initial_refused

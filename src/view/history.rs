@@ -208,6 +208,9 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::ActivatedEarly { revoke_at, vain: Some(failure) } => {
             (None, format!("{failure}; the old one is {}", not_before(revoke_at)))
         }
+        Event::RetirementAsked { revoke_at } | Event::RetirementPutOff { revoke_at } => {
+            (None, format!("it is {}", not_before(revoke_at)))
+        }
         Event::ClockSetBack { revoke_at } => (None, format!("an old one is {} at the latest", not_before(revoke_at))),
         Event::Activated { revoke_at, vain: None }
         | Event::ActivatedEarly { revoke_at, vain: None }
@@ -224,6 +227,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::RevocationDeferred { orphan }
         | Event::ReapRequested { orphan }
         | Event::LeftToExpire { orphan }
+        | Event::Dismissed { orphan }
         | Event::Undone { orphan: Some(orphan), .. }
         | Event::OrphanEnded { orphan, .. } => of_orphan(orphan),
         Event::ReapFailed { orphan, failure, next } => {
@@ -232,6 +236,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         }
         Event::Requested {}
         | Event::RequestWithdrawn {}
+        | Event::RetirementWithdrawn {}
         | Event::Compromised {}
         | Event::BackoffEnded {}
         | Event::OrphanRevoked { .. }

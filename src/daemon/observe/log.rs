@@ -83,7 +83,10 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         | Event::FoundAlive { next, .. }
         | Event::RenewalPostponed { next, .. }
         | Event::RenewalRefused { next, spent: false, .. } => at(*next),
-        Event::StillUsed { revoke_at } | Event::ClockSetBack { revoke_at } => at(*revoke_at),
+        Event::StillUsed { revoke_at }
+        | Event::ClockSetBack { revoke_at }
+        | Event::RetirementAsked { revoke_at }
+        | Event::RetirementPutOff { revoke_at } => at(*revoke_at),
         Event::Activated { revoke_at, .. } | Event::ActivatedEarly { revoke_at, .. } => {
             Fields { at: Some(*revoke_at), ..current(state) }
         }
@@ -104,6 +107,7 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         Event::SearchEnded { orphan, .. }
         | Event::RevocationDeferred { orphan }
         | Event::LeftToExpire { orphan }
+        | Event::Dismissed { orphan }
         | Event::Undone { orphan: Some(orphan), .. }
         | Event::OrphanEnded { orphan, .. }
         | Event::ReapRequested { orphan } => of(orphan),
@@ -114,6 +118,7 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         | Event::BackoffEnded {}
         | Event::Requested {}
         | Event::RequestWithdrawn {}
+        | Event::RetirementWithdrawn {}
         | Event::Compromised {}
         | Event::MintUnknown { .. }
         | Event::MintedInPlace { .. }

@@ -47,6 +47,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
             Action::Revoke => self.revoke(held, context).await,
             Action::Prove => self.prove(held, context).await,
+            Action::Dismiss => self.dismiss(held, context).await,
             Action::Restore(stores) => self.write(held, context, &stores, true).await,
             Action::Renotify(hooks) => self.notify(held, context, &hooks, true).await,
             Action::RevokeCandidate => self.revoke_candidate(held, context).await,

@@ -1,7 +1,7 @@
 //! What an operator may begin with a token: ask for a new secret, bring one to take over, ask for the previous token,
 //! or stop a rotation that is under way. What follows is the way of every candidate, and of every renewal.
 
-use crate::clock::{Clock, Time};
+use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
 use crate::names::{GenerationNo, ProviderName, RemoteId};
 use crate::outcome::{Failure, FailureCode};
@@ -32,6 +32,10 @@ pub enum Rejection {
     Unwanted,
     #[error("no requested rotation is waiting to begin")]
     NothingAsked,
+    #[error("it is in the inventory: take it out first")]
+    Wanted,
+    #[error("nothing of it is alive")]
+    NothingAlive,
     #[error("its secret has leaked: it is replaced all the same")]
     Leaked,
     #[error("the rotation has begun (it is {0}): `patrold rollback` takes it back")]
@@ -95,8 +99,29 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         Ok(())
     }
 
-    /// Notes that an operator wants no new secret any more. One that has begun is not stopped by this.
+    /// Notes that nobody needs a token any more that has left the inventory. What is alive of it is revoked after `grace`, by
+    /// default its own, and not while the provider sees it in use; with a grace of nothing, at once.
+    pub fn retire(&self, held: &mut Held, context: &Context, grace: Option<Span>) -> Result<(), Rejection> {
+        if context.wanted {
+            return Err(Rejection::Wanted);
+        }
+        if held.state.phase == Phase::Vacant {
+            // What is left is about to be revoked anyway.
+            return if held.state.is_over() { Err(Rejection::NothingAlive) } else { Ok(()) };
+        }
+        let now = self.clock.now();
+        let revoke_at = now.checked_add_signed(grace.unwrap_or(context.policy.grace)).unwrap_or(Time::MAX_UTC);
+        self.note(held, context, Event::RetirementAsked { revoke_at });
+        Ok(())
+    }
+
+    /// Notes that an operator wants no new secret any more, or that a retired token lives on. A rotation that has begun is
+    /// not stopped by this.
     pub fn withdraw(&self, held: &mut Held, context: &Context) -> Result<(), Rejection> {
+        if held.state.retirement.is_some() {
+            self.note(held, context, Event::RetirementWithdrawn {});
+            return Ok(());
+        }
         let compromised = held.state.phase.generations().any(|generation| generation.compromised.is_some());
         match &held.state.phase {
             _ if held.state.requested.is_none() => return Err(Rejection::NothingAsked),

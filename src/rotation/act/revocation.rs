@@ -4,8 +4,8 @@ use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
 use crate::names::Marker;
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, Remote, Subject, Verdict};
-use crate::rotation::decide::{Missing, used_until};
+use crate::provider::{Gone, ProviderTime, Remote, Subject, Verdict};
+use crate::rotation::decide::{Missing, quiet_after, used_until};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
@@ -46,25 +46,59 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     async fn still_used(&self, held: &mut Held, context: &Context) -> bool {
         let Phase::Active { retiring, .. } = &held.state.phase else { return false };
         let retiring = retiring.clone();
-        let generation = &retiring.generation;
+        let last_used = match self.last_use(held, context, &retiring.generation).await {
+            Use::Seen(last_used) => last_used,
+            Use::Postponed => return true,
+            // Its grace is over. Who cannot be asked cannot hold up its end.
+            Use::Unseen => return false,
+        };
+        let quiet = used_until(&self.situation(held, context), &retiring, Some(last_used));
+        let Some(revoke_at) = quiet.filter(|quiet| *quiet > self.clock.now()) else { return false };
+        self.note(held, context, Event::StillUsed { revoke_at });
+        true
+    }
+
+    /// When a generation was last used by a new listing.
+    async fn last_use(&self, held: &mut Held, context: &Context, generation: &Generation) -> Use {
         if !context.abilities.can.last_used || generation.account != context.policy.account.name {
-            return false;
+            return Use::Unseen;
         }
         let listing = match self.effects.list(address(context, generation), self.clock.now()).await {
             Outcome::Done(listing) => listing,
             Outcome::Later { not_before, failure } if failures(held.state.retry.as_ref()) < PROOFS => {
                 self.postpone(held, context, not_before, failure);
-                return true;
+                return Use::Postponed;
             }
-            // Its grace is over. Who cannot be asked cannot hold up its end.
-            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => return false,
+            Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => return Use::Unseen,
         };
         let marker = generation.marker.as_ref().map(Marker::as_str);
-        let last_used = listing.find(generation.remote.id.as_ref(), marker).and_then(|entry| entry.last_used);
-        let quiet = used_until(&self.situation(held, context), &retiring, last_used);
-        let Some(revoke_at) = quiet.filter(|quiet| *quiet > self.clock.now()) else { return false };
-        self.note(held, context, Event::StillUsed { revoke_at });
-        true
+        let seen = listing.find(generation.remote.id.as_ref(), marker);
+        seen.and_then(|entry| entry.last_used).map_or(Use::Unseen, Use::Seen)
+    }
+
+    /// Takes the last generation of a retired token out of use: it is revoked like any that was left for later. One that is
+    /// in use is left alone for the grace, unless the operator does not want that.
+    pub(super) async fn dismiss(&self, held: &mut Held, context: &Context) {
+        let Phase::Steady { current } = &held.state.phase else { return };
+        let (Some(retirement), generation) = (held.state.retirement, current.generation.clone()) else { return };
+        if !retirement.is_immediate() && current.dead.is_none() {
+            let last_used = match self.last_use(held, context, &generation).await {
+                Use::Seen(last_used) => Some(last_used),
+                Use::Unseen => None,
+                Use::Postponed => return,
+            };
+            let asked = (retirement.asked, retirement.revoke_at);
+            let quiet = quiet_after(&self.situation(held, context), asked, last_used);
+            if let Some(revoke_at) = quiet.filter(|quiet| *quiet > self.clock.now()) {
+                return self.note(held, context, Event::RetirementPutOff { revoke_at });
+            }
+        }
+        let orphan = if self.situation(held, context).can_revoke(&generation) {
+            Orphan::deferred(&generation, Some(self.clock.now()))
+        } else {
+            Orphan::unrevocable(&generation)
+        };
+        self.note(held, context, Event::Dismissed { orphan });
     }
 
     pub(super) async fn prove(&self, held: &mut Held, context: &Context) {
@@ -264,6 +298,15 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             None => Look::Unclear { again: None },
         }
     }
+}
+
+/// When a token was last used.
+enum Use {
+    Seen(ProviderTime),
+    /// The provider does not tell.
+    Unseen,
+    /// It could not be asked, and is asked again.
+    Postponed,
 }
 
 /// What a look for a token shows.

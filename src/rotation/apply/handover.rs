@@ -124,6 +124,18 @@ pub(super) fn left(state: &mut TokenState, phase: Phase, orphan: &Orphan) -> Opt
     Some(Phase::Steady { current })
 }
 
+/// The current generation of a retired token, whose place nothing takes.
+pub(super) fn dismissed(state: &mut TokenState, phase: &Phase, at: Time, orphan: &Orphan) -> Option<Phase> {
+    let Phase::Steady { .. } = phase else { return None };
+    state.orphans.push(orphan.clone());
+    state.retirement = None;
+    state.receipts.clear();
+    (state.failed_rotations, state.last_failure) = (0, None);
+    // Nobody is served any more: what was left for later need not wait for a handover.
+    release(&mut state.orphans, at);
+    Some(Phase::Vacant)
+}
+
 /// The candidate becomes current, and what was current begins to retire.
 fn activate(
     state: &mut TokenState,

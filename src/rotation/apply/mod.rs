@@ -15,7 +15,7 @@ use crate::provider::{Expiry, Remote};
 
 use super::event::Event;
 use super::own_time;
-use super::state::{Current, Noted, Orphan, Phase, TokenState};
+use super::state::{Current, Noted, Orphan, Phase, Retirement, TokenState};
 
 /// An event that cannot happen to a token in this phase: the journal was edited, or `decide` has a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +88,21 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
             state.requested = None;
             Some(())
         }
+        Event::RetirementAsked { revoke_at } => {
+            state.requested = None;
+            state.retirement = Some(Retirement { asked: at, revoke_at: *revoke_at });
+            Some(())
+        }
+        Event::RetirementPutOff { revoke_at } => {
+            let retirement = state.retirement.as_mut()?;
+            retirement.revoke_at = retirement.revoke_at.max(*revoke_at);
+            Some(())
+        }
+        Event::RetirementWithdrawn {} => {
+            state.retirement = None;
+            Some(())
+        }
+        Event::Dismissed { orphan } => turn(state, |state, phase| handover::dismissed(state, &phase, at, orphan)),
         Event::Compromised {} => {
             requested(state, at);
             compromised(state, at);

@@ -1,4 +1,5 @@
 //! When an old generation may be revoked: after its grace, later while it is in use, earlier where its slot is needed.
+//! When the last one of a retired token may be: likewise.
 
 use crate::clock::Time;
 use crate::names::Marker;
@@ -7,7 +8,19 @@ use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Retiring};
 
 use super::room::is_there;
-use super::{Situation, later};
+use super::{Action, Situation, Step, earliest, later, rest};
+
+/// What becomes of a token that left the inventory: nothing, unless an operator retired it.
+pub(super) fn leaving(s: &Situation<'_>, wake: Option<Time>) -> Step {
+    let Some(retirement) = s.state.retirement else { return rest(Reason::LeftInventory, wake) };
+    if retirement.revoke_at > s.now {
+        return rest(Reason::Retirement, earliest(s.now, [Some(retirement.revoke_at), wake]));
+    }
+    match s.waiting(s.state.retry.as_ref()) {
+        Some(next) => rest(Reason::Retirement, earliest(s.now, [Some(next), wake])),
+        None => Step::Act(Action::Dismiss),
+    }
+}
 
 /// When the old generation may be revoked: after its grace, and not while the provider sees it in use, up to a cap.
 pub(super) fn revoke_time(s: &Situation<'_>, retiring: &Retiring) -> (Time, Reason) {
@@ -28,13 +41,20 @@ pub(in crate::rotation) fn used_until(
     retiring: &Retiring,
     last_used: Option<ProviderTime>,
 ) -> Option<Time> {
-    if retiring.generation.compromised.is_some() {
-        return None;
-    }
+    let others = retiring.generation.compromised.is_some();
+    quiet_after(s, (retiring.handed_over, retiring.revoke_at), last_used).filter(|_| !others)
+}
+
+/// The same of a token that nobody should use any more since the first of two moments, and that is revoked at the second.
+pub(in crate::rotation) fn quiet_after(
+    s: &Situation<'_>,
+    (since, revoke_at): (Time, Time),
+    last_used: Option<ProviderTime>,
+) -> Option<Time> {
     // Whichever clock puts the use later errs on the side of the consumers; nothing was used in the future.
-    let used = last_used.map(|used| s.clock.latest(used).min(s.now)).filter(|used| *used > retiring.handed_over)?;
-    let cap = later(retiring.handed_over, s.policy.grace_cap).max(retiring.revoke_at);
-    Some(later(used, s.policy.grace).min(cap)).filter(|quiet| *quiet > retiring.revoke_at)
+    let used = last_used.map(|used| s.clock.latest(used).min(s.now)).filter(|used| *used > since)?;
+    let cap = later(since, s.policy.grace_cap).max(revoke_at);
+    Some(later(used, s.policy.grace).min(cap)).filter(|quiet| *quiet > revoke_at)
 }
 
 /// Whether the rest of the grace of the old generation is given up for the sake of its slot: consumers have the present

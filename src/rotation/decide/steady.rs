@@ -10,7 +10,7 @@ use crate::rotation::state::{Current, Orphan};
 use super::delivery::{Delivering, next_inspection, serve};
 use super::upkeep::{next_examination, next_orphan, second_look, upkeep};
 use super::{Action, Rest, Situation, Step, earliest, rest};
-use super::{room, watching};
+use super::{retirement, room, watching};
 
 pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
     if let Some(step) = upkeep(s, current) {
@@ -25,7 +25,11 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
     let wake = [owed, next_orphan(s, Some(current)), next_inspection(s, current), next_examination(s, current), seeks];
     let wake = earliest(s.now, wake.into_iter().chain([second_look(s, current)]));
     if !s.wanted {
-        return rest(Reason::LeftInventory, wake);
+        return retirement::leaving(s, wake);
+    }
+    if s.state.retirement.is_some() {
+        // Its entry is back.
+        return Step::Note(Event::RetirementWithdrawn {});
     }
     if let Some(expires) = watching::told(s, current) {
         return Step::Note(Event::Observed { id: None, expires: Some(expires), over: false });

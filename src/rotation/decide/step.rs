@@ -55,6 +55,8 @@ pub enum Action {
     Revoke,
     /// Prove that the old generation is dead.
     Prove,
+    /// Take the last generation of a retired token out of use, unless the provider sees it in use.
+    Dismiss,
     /// Write the old secret back to these stores.
     Restore(Vec<StoreKey>),
     /// Run these hooks after the old secret was written back.

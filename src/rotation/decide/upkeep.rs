@@ -155,9 +155,9 @@ pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step>
                 entries.find(lost).map(|entry| entry.remote.clone())
             }
             Orphan::Deferred { generation, revoke_at, .. } => {
-                let current = current.filter(|current| !current.generation.is_kin(generation))?;
+                let kin = current.is_some_and(|current| current.generation.is_kin(generation));
                 let free = free(s, current, *revoke_at).is_some_and(|at| at <= s.now);
-                free.then(|| generation.remote.clone())
+                (free && !kin).then(|| generation.remote.clone())
             }
         };
         Some(Step::Act(Action::Reap(orphan.clone(), remote?)))
@@ -200,8 +200,10 @@ pub(super) fn is_over(s: &Situation<'_>, orphan: &Orphan) -> bool {
 }
 
 /// When a generation is certainly not used any more whose revocation was left for later: consumers have all of the
-/// current one, which works, and have had it for the grace. None: nobody can tell yet.
-fn free(s: &Situation<'_>, current: &Current, revoke_at: Option<Time>) -> Option<Time> {
+/// current one, which works, and have had it for the grace; or its token left the inventory, and nobody is to be served.
+/// None: nobody can tell yet.
+fn free(s: &Situation<'_>, current: Option<&Current>, revoke_at: Option<Time>) -> Option<Time> {
+    let Some(current) = current else { return revoke_at.filter(|_| !s.wanted) };
     let served = current.delivery.settled.filter(|_| !s.unusable(current))?;
     Some(revoke_at.unwrap_or(later(served, s.policy.grace)))
 }
@@ -211,8 +213,8 @@ pub(super) fn next_orphan(s: &Situation<'_>, current: Option<&Current>) -> Optio
     let times = s.state.orphans.iter().flat_map(|orphan| {
         let free = match orphan {
             Orphan::Deferred { generation, revoke_at, .. } => {
-                let current = current.filter(|current| !current.generation.is_kin(generation));
-                current.and_then(|current| free(s, current, *revoke_at))
+                let kin = current.is_some_and(|current| current.generation.is_kin(generation));
+                free(s, current, *revoke_at).filter(|_| !kin)
             }
             Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
         };

@@ -421,6 +421,18 @@ impl Sim {
         self.machine.request(&mut self.held, &self.context, compromised)
     }
 
+    /// An operator wants no longer what they asked for.
+    pub fn withdraw(&mut self) -> Result<(), Rejection> {
+        self.machine.withdraw(&mut self.held, &self.context)
+    }
+
+    /// Nobody needs the token any more: it leaves the inventory, and is revoked after `grace`.
+    pub fn retire(&mut self, grace: Span) -> Result<(), Rejection> {
+        self.context.wanted = false;
+        self.world.ledger(|ledger| ledger.consumers.clear());
+        self.machine.retire(&mut self.held, &self.context, Some(grace))
+    }
+
     /// An operator wants the previous token back.
     pub fn recall(&mut self) -> Result<GenerationNo, Rejection> {
         self.machine.recall(&mut self.held, &self.context)

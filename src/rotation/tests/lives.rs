@@ -273,6 +273,73 @@ fn the_grace_begins_anew_while_the_old_one_is_used() {
 }
 
 #[test]
+fn a_retired_token_is_revoked_after_its_grace_wherever_the_process_stops() {
+    let grace = Span::hours(1);
+    for nth in 0..16 {
+        let mut sim = Sim::new(served(), abilities());
+        sim.run_for(Span::hours(3));
+        // Its grace is over only after the retirement is asked for.
+        sim.request(false).unwrap();
+        sim.run_for(Span::minutes(1));
+        sim.retire(grace).unwrap();
+        sim.world.stop_at(sim.world.points() + nth);
+        sim.run_for(Span::minutes(50));
+        let now = sim.provider_now();
+        let live = |sim: &Sim, now| sim.world.ledger(|ledger| ledger.tokens.iter().filter(|it| it.lives(now)).count());
+        assert!(live(&sim, now) > 0, "stop {nth}: its grace is not over");
+        if sim.state().retirement.is_none() {
+            // The process stopped before the request was in the journal, so that nobody was told that it is.
+            sim.retire(grace).unwrap();
+        }
+        sim.run_for(Span::hours(4));
+        let now = sim.provider_now();
+        assert!(sim.state().is_over(), "stop {nth}: {:?}", sim.state());
+        assert_eq!((live(&sim, now), sim.violations()), (0, Vec::new()), "stop {nth}");
+        assert_eq!(sim.retire(grace), Err(Rejection::NothingAlive));
+        // Its entry comes back: it begins anew.
+        let (number, policy) = (sim.state().last_number.0, served());
+        *sim.policy() = policy;
+        sim.context.wanted = true;
+        sim.run_for(Span::hours(3));
+        assert_eq!(sim.state().last_number.0, number + 1);
+        check(&sim, "it came back");
+    }
+}
+
+#[test]
+fn a_retired_token_stays_alive_where_it_comes_back_or_somebody_says_so() {
+    type Change = fn(&mut Sim);
+    let cases: [(&str, Change); 2] = [
+        ("its entry is back", |sim| sim.context.wanted = true),
+        ("an operator withdrew it", |sim| sim.withdraw().unwrap()),
+    ];
+    for (sentence, change) in cases {
+        let mut sim = Sim::new(served(), abilities());
+        sim.run_for(Span::hours(3));
+        sim.retire(Span::hours(1)).unwrap();
+        sim.run_for(Span::minutes(50));
+        assert_eq!(sim.run().reason, Reason::Retirement);
+        change(&mut sim);
+        sim.run_for(Span::hours(3));
+        assert_eq!((sim.state().phase.name(), sim.state().retirement), ("steady", None), "{sentence}");
+        assert_eq!(sim.violations(), Vec::<String>::new(), "{sentence}");
+    }
+}
+
+#[test]
+fn what_can_not_be_revoked_is_known_until_it_expires() {
+    let mut abilities = abilities();
+    abilities.can.revokes = false;
+    let mut sim = Sim::new(served(), abilities);
+    sim.run_for(Span::hours(3));
+    sim.retire(Span::zero()).unwrap();
+    sim.run_for(Span::minutes(1));
+    assert!(matches!(sim.state().orphans[..], [Orphan::Unrevocable { .. }]));
+    sim.run_for(Span::days(31));
+    assert!(sim.state().is_over(), "{:?}", sim.state());
+}
+
+#[test]
 fn a_lost_mint_that_turns_up_late_is_revoked() {
     let mut sim = Sim::new(served(), abilities());
     sim.world.script(|kind, count| match (kind, count) {

@@ -29,6 +29,7 @@ pub(crate) fn account(name: &str) -> Arc<AccountPolicy> {
         provider: Arc::clone(&PROVIDER),
         endpoint: EndpointPolicy {
             url: "http://127.0.0.1/".parse().unwrap(),
+            connect_to: None,
             credential: Credential::Secret(SecretSource::Env("NOBODY_READS_THIS".into())),
             rate_limit: None,
             tls: TlsPolicy::default(),

@@ -18,8 +18,8 @@ use crate::provider::{Abilities, Entry, Expiry, Params, ProviderClock, ProviderT
 use crate::rotation::apply;
 use crate::rotation::reckoning::Reckoning;
 use crate::rotation::state::{
-    Candidate, Current, Delivery, Generation, Intent, Noted, Origin, Orphan, Progress, Retiring, Retry, Search,
-    TokenState, Undo,
+    Candidate, Current, Delivery, Generation, Intent, Noted, Origin, Orphan, Progress, Retirement, Retiring, Retry,
+    Search, TokenState, Undo,
 };
 use crate::rotation::tests::policy;
 use crate::secret::SecretSource;

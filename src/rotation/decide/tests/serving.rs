@@ -35,7 +35,7 @@ fn initial() -> Initial {
 
 #[test]
 fn a_steady_token() {
-    let rows: [Row; 19] = [
+    let rows: [Row; 22] = [
         ("rests until its stores are inspected", Case::steady, |_| {}, "rest until 12:00: not-due"),
         ("they are inspected at once after a start", Case::steady, |c| c.memo.inspected = None, "Inspect"),
         ("and after the clock was set back", Case::steady, |c| c.memo.inspected = Some(at(99)), "Inspect"),
@@ -70,6 +70,30 @@ fn a_steady_token() {
             "rest until 11:00: backing-off",
         ),
         ("left the inventory", Case::steady, |c| c.wanted = false, "rest for ever: left-inventory"),
+        (
+            "left the inventory, and an operator retired it",
+            Case::steady,
+            |c| {
+                c.wanted = false;
+                c.state.retirement = Some(Retirement { asked: at(9), revoke_at: at(11) });
+            },
+            "rest until 11:00: retirement",
+        ),
+        (
+            "its grace is over",
+            Case::steady,
+            |c| {
+                c.wanted = false;
+                c.state.retirement = Some(Retirement { asked: at(8), revoke_at: at(9) });
+            },
+            "Dismiss",
+        ),
+        (
+            "it was retired, and its entry is back",
+            Case::steady,
+            |c| c.state.retirement = Some(Retirement { asked: at(8), revoke_at: at(9) }),
+            "note retirement-withdrawn",
+        ),
         ("a store was added", Case::steady, |c| c.policy.stores.push(policy::store("b")), "note store-owed"),
         (
             "a hook was added: it is not run for an old delivery",
