@@ -1,7 +1,7 @@
 //! `patrold audit`.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -10,15 +10,16 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::control::AuditRequest;
 use crate::daemon::audit::audit_without_daemon;
 use crate::exit::Exit;
-use crate::inventory::Inventory;
+use crate::inventory::{Environment, Inventory, load, load_text};
 use crate::names::AccountName;
-use crate::report::audit::{Audit, Reaped};
+use crate::report::audit::{Audit, Reaped, Standing};
 use crate::telemetry::log::Logger;
 use crate::text::words;
+use crate::view::check::render_report;
 
 use super::disk::Disk;
 use super::rotate::alone;
-use super::{Complaint, Console, runtime};
+use super::{Complaint, Console, discovery, found, runtime};
 
 /// Arguments of `patrold audit`.
 #[derive(Clone, Debug, Args)]
@@ -32,6 +33,12 @@ pub struct AuditArgs {
     /// Do not ask before revoking
     #[arg(long, requires = "reap")]
     yes: bool,
+    /// Show only tokens that nobody manages
+    #[arg(long, conflicts_with = "reap")]
+    unmanaged: bool,
+    /// Write an inventory file with entries for them; nothing is overwritten
+    #[arg(long, value_name = "FILE", requires = "unmanaged")]
+    write: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -62,13 +69,60 @@ pub(super) fn run(args: &AuditArgs, named: Option<&Path>, console: &mut Console)
         // Only what was shown: an orphan that turns up meanwhile is for the next time.
         audit = ask(orphans, console)?;
     }
+    if args.unmanaged {
+        let findings = audit.accounts.iter_mut().map(|account| &mut account.findings);
+        findings.for_each(|findings| findings.retain(|finding| finding.standing == Standing::Unmanaged));
+    }
     if args.json {
         console.json(&audit)?;
     } else {
         let width = console.width(false);
         audit.write(console.out_paint, width, &mut console.out)?;
     }
+    if let Some(file) = &args.write {
+        write(file, &audit, named, disk.valid_ref()?, console)?;
+    }
     Ok(verdict(&audit, args.reap))
+}
+
+/// Writes entries for what nobody manages into a new file.
+fn write(
+    file: &Path,
+    audit: &Audit,
+    named: Option<&Path>,
+    inventory: &Inventory,
+    console: &mut Console,
+) -> Result<(), Complaint> {
+    let main = discovery::find(named)?;
+    let folder = std::path::absolute(&main)?.parent().map(|folder| folder.join("credentials")).unwrap_or_default();
+    let found = found::entries(audit, inventory, &folder, Path::exists);
+    console.out.flush()?;
+    if found.entries == 0 {
+        return console.note("nothing is unmanaged: no file is written");
+    }
+    let (environment, now) = (Environment::of_process(&main), SystemClock.now());
+    let whole = std::fs::read_to_string(&main).map(|text| format!("{text}\n{}", found.text));
+    let whole = whole.map_err(|error| Complaint::failed(format!("{}: {error}", main.display())))?;
+    let loaded = load_text(&main, &whole, &environment, now);
+    if loaded.inventory.is_none() {
+        write!(console.err, "{}", render_report(&loaded.report, console.err_paint))?;
+        return Err(Complaint::invalid("the inventory would be invalid with these entries: nothing was written"));
+    }
+    let unwritten = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Complaint::invalid(format!("{} is there already", file.display()))
+            .with_help("name another file; nothing is overwritten"),
+        _ => Complaint::failed(format!("{}: {error}", file.display())),
+    };
+    let mut created = std::fs::File::create_new(file).map_err(unwritten)?;
+    created.write_all(found.text.as_bytes()).and_then(|()| created.sync_all()).map_err(unwritten)?;
+    let entries = format!("{} ({} in effect)", words::count(found.entries, "token"), found.active);
+    console.note(format_args!("made {} with entries for {entries}", file.display()))?;
+    let path = std::path::absolute(file)?;
+    if !load(&main, &environment, now).files.contains(&path) {
+        let line = format!("include = [\"{}\"]", path.display());
+        console.warn(format_args!("the inventory does not include it yet: add `{line}` to {}", main.display()))?;
+    }
+    Ok(())
 }
 
 /// Does in this process what a daemon would do, under the same lock.

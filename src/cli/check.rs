@@ -17,7 +17,7 @@ use crate::view::check::{Check, Checks, render_report};
 use crate::view::online::Online;
 
 use super::discovery::find;
-use super::{Complaint, Console, online, runtime};
+use super::{Complaint, Console, online};
 
 /// Arguments of `patrold check`.
 #[derive(Clone, Debug, Args)]
@@ -50,7 +50,7 @@ pub(super) fn run(args: &CheckArgs, named: Option<&Path>, console: &mut Console)
             print(&loaded, &check, now, console)?;
         }
         if let Some(inventory) = loaded.inventory.as_ref().filter(|_| args.online) {
-            let online = runtime()?.block_on(online::run(inventory, key.as_ref(), console))?;
+            let online = online::run(inventory, main, key.as_ref(), console)?;
             if !args.json {
                 let width = console.width(false);
                 online.write(console.out_paint, width, &mut console.out)?;
@@ -119,7 +119,8 @@ fn print(loaded: &Loaded, check: &Check, now: Time, console: &mut Console) -> Re
         print_proxies(inventory, console)?;
     }
     let paint = console.err_paint;
-    write!(console.err, "{}{}", render_report(&loaded.report, paint), check.render_advice(paint))?;
+    let advice = check.render_advice(paint, console.width(false));
+    write!(console.err, "{}{advice}", render_report(&loaded.report, paint))?;
     let text = check.render(console.out_paint, now);
     console.out.write_all(text.as_bytes())?;
     // Standard error is not buffered: what belongs together would be torn apart on a terminal.

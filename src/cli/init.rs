@@ -13,6 +13,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::daemon::checkup;
 use crate::definition::Definitions;
 use crate::durable::{Attributes, Cause, DurableError, Phase, Target};
 use crate::exit::Exit;
@@ -26,7 +27,7 @@ use crate::view::check::render_report;
 use super::ask::Ask;
 use super::draft::{self, AccountDraft, Given};
 use super::params::{self, Finder};
-use super::{Complaint, Console, credentials, online, provider, runtime};
+use super::{Complaint, Console, credentials, provider, runtime};
 
 /// Where credentials are kept, beside the inventory.
 const FOLDER: &str = "credentials";
@@ -135,7 +136,7 @@ fn gather(args: &InitArgs, place: &Place, ask: &mut Ask) -> Result<Answers, Comp
     let any = |text: &str| Ok::<_, String>(text.to_owned());
     let username = match &args.username {
         Some(username) => Some(username.clone()),
-        None if takes_username(provider) && ask.is_terminal() && args.credential_file.is_none() => {
+        None if provider.takes_username() && ask.is_terminal() && args.credential_file.is_none() => {
             ask.value("--username", "User name (leave empty to use a token)", None, any)?
         }
         None => None,
@@ -152,11 +153,6 @@ fn gather(args: &InitArgs, place: &Place, ask: &mut Ask) -> Result<Answers, Comp
     };
     ask.complete()?;
     Ok(Answers { url, username, params, credential })
-}
-
-/// Whether accounts of the provider authenticate with user name and password, by the definition's own example.
-fn takes_username(provider: &Provider) -> bool {
-    provider.example.contains("username")
 }
 
 fn address(text: &str) -> Result<String, &'static str> {
@@ -190,7 +186,7 @@ fn prove(
         Finder { client, provider: &place.provider }.find(&mut answers.params, ask).await?;
         let params: Params = answers.params.clone().into_iter().collect();
         match client.probe(&params).await {
-            Outcome::Done(proof) => Ok((answers, online::told(proof).1)),
+            Outcome::Done(proof) => Ok((answers, checkup::told(proof).1)),
             Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                 Err(Complaint::failed(format!("{}: {failure}", place.provider.name))
                     .with_help("nothing was written; check address, user name and credential"))
@@ -284,4 +280,23 @@ fn create(path: &Path, content: &[u8], attributes: Attributes) -> Result<(), Dur
         }
         _ => Ok(()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_name_is_asked_for_where_the_provider_takes_one() {
+        let definitions = Definitions::builtin();
+        for (name, expected) in
+            [("awx", true), ("aap-gateway", true), ("pointone", false), ("aws-iam-access-key", true)]
+        {
+            assert_eq!(definitions.get(name).unwrap().takes_username(), expected, "{name}");
+        }
+        // An example that uses one is right.
+        for provider in definitions.iter().filter(|provider| provider.example.contains("username =")) {
+            assert!(provider.takes_username(), "{}", provider.name);
+        }
+    }
 }

@@ -1,137 +1,58 @@
-//! `patrold check --online`: asks providers and tests stores, changing nothing.
+//! `patrold check --online`: has the daemon ask providers and test stores, or does it in this process.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::path::Path;
 
-use futures_util::stream::{self, StreamExt as _};
-
-use crate::account::Proof;
-use crate::account::pool::Member;
-use crate::clock::SystemClock;
-use crate::inventory::{Inventory, StorePolicy, TokenPolicy};
+use crate::control::client::Client;
+use crate::daemon::checkup::{self, Done};
+use crate::inventory::Inventory;
 use crate::journal::key::KeySource;
-use crate::names::AccountName;
-use crate::outcome::{Failure, Outcome};
-use crate::store;
-use crate::view::online::{AccountResult, HookResult, Online, StoreResult, Working};
+use crate::view::online::Online;
 
-use super::{Complaint, Console, credentials};
+use super::{Complaint, Console, credentials, runtime};
 
-/// How many accounts are asked, and stores tested, at once.
-const AT_ONCE: usize = 16;
-
-/// Asks every account and tests every store of `inventory`.
-pub(super) async fn run(
+/// Asks every account and tests every store of the inventory at `main`.
+///
+/// Law: what works is what works for the daemon. A shell has other credentials, another view of the file system and other
+/// rights than a service, so that the daemon is asked where one runs on this inventory.
+pub(super) fn run(
     inventory: &Inventory,
+    main: &Path,
     key: Option<&KeySource>,
     console: &mut Console,
 ) -> Result<Online, Complaint> {
-    let (accounts, lacking) = credentials::accounts(inventory, key, |_| true).await?;
-    let members = accounts.all();
-    let asked = members.iter().map(|(name, member)| {
-        let lacks = lacking.iter().find(|(lacking, _)| lacking == name).map(|(_, why)| why.to_string());
-        ask(inventory, name, member, lacks)
-    });
-    let mut asked = stream::iter(asked).buffered(AT_ONCE);
-    let mut found = Online::default();
-    let mut progress = Asking::new(console, "accounts", members.len());
-    while let Some(result) = asked.next().await {
-        progress.step()?;
-        found.accounts.push(result);
-    }
-    let unstartable = crate::host::program::unstartable(inventory).into_iter();
-    found.hooks = unstartable
-        .map(|(program, problem)| HookResult { program, works: Working::No, evidence: problem.why })
-        .collect();
-    let stores: Vec<_> =
-        inventory.tokens.values().flat_map(|token| token.stores.iter().map(move |store| (token, store))).collect();
-    let mut progress = Asking::new(console, "stores", stores.len());
-    let mut tested = stream::iter(stores.into_iter().map(|(token, store)| test(token, store))).buffered(AT_ONCE);
-    while let Some(result) = tested.next().await {
-        progress.step()?;
-        found.stores.push(result);
-    }
-    Ok(found)
-}
-
-async fn ask(
-    inventory: &Inventory,
-    name: &AccountName,
-    member: &Arc<Member<SystemClock>>,
-    lacks: Option<String>,
-) -> AccountResult {
-    // A token of the account gives parameters that the account itself may lack.
-    let token = inventory.tokens.values().find(|token| token.account.name == *name);
-    let params = token.map_or(&member.policy.params, |token| &token.params);
-    let outcome = match (lacks, member.client()) {
-        (Some(why), _) => Err(why),
-        (None, Err(failure)) => Err(failure.to_string()),
-        (None, Ok(client)) => match client.probe(params).await {
-            Outcome::Done(proof) => Ok(proof),
-            Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
-                Err(format!("{failure}; {}", failure.code.remedy()))
-            }
-        },
-    };
-    let (works, evidence) = match outcome {
-        Ok(proof) => told(proof),
-        Err(why) => (Working::No, why),
-    };
-    let policy = &member.policy;
-    AccountResult {
-        account: name.clone(),
-        provider: policy.provider.name.clone(),
-        url: policy.endpoint.url.to_string(),
-        works,
-        evidence,
-    }
-}
-
-/// What an account's answer says of its credential.
-pub(super) fn told(proof: Proof) -> (Working, String) {
-    let (works, evidence) = match proof {
-        Proof::Listing => (Working::Yes, "a listing was answered"),
-        Proof::Login => (Working::Yes, "a login was answered"),
-        Proof::Verify => (Working::Yes, "verify accepts the credential"),
-        Proof::Refused => (Working::Unknown, "verify refuses the credential, which may be of another kind than tokens"),
-        Proof::None => {
-            (Working::Unknown, "the credential is there; no request of the definition tells without changes")
+    if let Some(online) = of_daemon(inventory, main)? {
+        console.note("asked the running daemon: this is what works for it")?;
+        let unknown: Vec<_> =
+            inventory.accounts.keys().filter(|name| !online.accounts.iter().any(|it| it.account == **name)).collect();
+        if !unknown.is_empty() {
+            let names = crate::text::words::some(&unknown, 5);
+            console.warn(format_args!("the daemon does not have {names} yet: `patrold reload` tells why"))?;
         }
-    };
-    (works, evidence.to_owned())
-}
-
-async fn test(token: &TokenPolicy, store: &StorePolicy) -> StoreResult {
-    let tested: Result<(), Failure> = store::preflight(store, None).await;
-    StoreResult {
-        store: store.key.clone(),
-        token: token.name.clone(),
-        works: if tested.is_ok() { Working::Yes } else { Working::No },
-        evidence: tested.err().map(|failure| failure.to_string()).unwrap_or_default(),
+        return Ok(online);
     }
-}
-
-/// One line on a terminal that counts.
-struct Asking<'c> {
-    console: &'c mut Console,
-    what: &'static str,
-    done: usize,
-    all: usize,
-    shows: bool,
-}
-
-impl<'c> Asking<'c> {
-    fn new(console: &'c mut Console, what: &'static str, all: usize) -> Self {
-        Self { console, what, done: 0, all, shows: std::io::stderr().is_terminal() }
-    }
-
-    fn step(&mut self) -> Result<(), Complaint> {
-        self.done += 1;
-        if self.shows {
+    runtime()?.block_on(async {
+        let (accounts, lacking) = credentials::accounts(inventory, key, |_| true).await?;
+        let lacks = |name: &_| lacking.iter().find(|(lacking, _)| lacking == name).map(|(_, why)| why.to_string());
+        let shows = std::io::stderr().is_terminal();
+        let mut shown = Ok(());
+        let online = checkup::check(inventory, &accounts, lacks, |Done { what, done, all }| {
             // Carriage return and "erase to the end of the line": the next line takes its place.
-            let end = if self.done == self.all { "\r\u{1b}[K" } else { "\r" };
-            self.console.progress(format_args!("{}: {} of {}{end}", self.what, self.done, self.all))?;
-        }
-        Ok(())
-    }
+            let end = if done == all { "\r\u{1b}[K" } else { "\r" };
+            if shows && shown.is_ok() {
+                shown = console.progress(format_args!("{what}: {done} of {all}{end}"));
+            }
+        });
+        let online = online.await;
+        shown.map(|()| online)
+    })
+}
+
+/// What the daemon of this very inventory says. `None`: none runs, or one that cannot be asked that.
+fn of_daemon(inventory: &Inventory, main: &Path) -> Result<Option<Online>, Complaint> {
+    let client = Client::new(&inventory.daemon)?;
+    let Ok(Some(status)) = client.status() else { return Ok(None) };
+    let main = std::path::absolute(main)?;
+    let ours = status.daemon.is_some_and(|daemon| daemon.inventory.iter().any(|file| Path::new(file) == main));
+    if ours { Ok(client.check()?) } else { Ok(None) }
 }

@@ -2,26 +2,26 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::names::{AccountName, ProviderName, StoreKey, TokenName};
 
 use super::table::{Table, Tint};
 use crate::text::Paint;
 
-/// All of it. Part of `check --json`: names are stable.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// All of it. Part of `check --json` and of the control protocol: names are stable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Online {
     pub accounts: Vec<AccountResult>,
     pub stores: Vec<StoreResult>,
     /// Programs of hooks that cannot be started.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookResult>,
 }
 
 /// Whether something works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Working {
     Yes,
@@ -31,7 +31,7 @@ pub enum Working {
 }
 
 /// One account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AccountResult {
     pub account: AccountName,
@@ -43,7 +43,7 @@ pub struct AccountResult {
 }
 
 /// One store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct StoreResult {
     pub store: StoreKey,
@@ -55,7 +55,7 @@ pub struct StoreResult {
 }
 
 /// The program of a hook.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct HookResult {
     pub program: String,
