@@ -348,16 +348,16 @@ impl FailureCode {
             | Code::Rejected
             | Code::Request
             | Code::NoOperation
-            | Code::StoreUnwritable
+            | Code::WrongSubject
+            | Code::NotLengthened
+            | Code::SameToken => Some("a-token-is-about-to-expire-and-its-rotation-fails"),
+            Code::StoreUnwritable
             | Code::StoreRefused
             | Code::StoreMismatch
             | Code::StoreConflict
             | Code::StoreForeign
             | Code::HookFailed
-            | Code::HookTimeout
-            | Code::WrongSubject
-            | Code::NotLengthened
-            | Code::SameToken => Some("a-token-is-about-to-expire-and-its-rotation-fails"),
+            | Code::HookTimeout => Some("a-store-or-a-hook-fails"),
             Code::Journal => Some("the-disk-is-full-or-the-journal-cannot-be-written"),
             Code::SecretUnreadable => Some("the-sealing-key-is-lost"),
             Code::StoreNewer => Some("the-state-directory-is-lost"),

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod explanation;
 pub mod outlook;
 pub mod reload;
+pub mod retirement;
 pub mod rotation;
 pub mod status;
 pub mod trial;

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::status::{AccountCondition, AccountStatus, Condition, ErrorStatus, Status};
+use crate::report::status::{AccountCondition, Condition, ReloadStatus, Status};
 use crate::text::words;
 
 /// The most names of tokens that a text shows.
@@ -90,9 +90,13 @@ impl Readiness {
             let advice = cause.advice.map(|advice| format!("; {advice}")).unwrap_or_default();
             format!("token {name}: {}{advice}", cause.what)
         }));
-        let degraded = status.accounts.iter().filter(|account| account.condition == AccountCondition::Degraded);
-        let advice = |account: &AccountStatus| account.last_error.as_ref().and_then(ErrorStatus::advice);
-        help.extend(degraded.filter_map(|it| Some(format!("account {}: {}", it.name, advice(it)?))).take(NAMES));
+        let causes = status.accounts.iter().flat_map(|account| {
+            let causes = account.causes(status.at).into_iter();
+            causes.filter_map(|cause| Some(format!("account {}: {}", account.name, cause.advice?)))
+        });
+        help.extend(causes.take(NAMES));
+        help.extend(status.journal.cause().and_then(|cause| cause.advice).map(|advice| format!("journal: {advice}")));
+        help.extend(reload.and_then(ReloadStatus::advice).map(|advice| format!("inventory: {advice}")));
         Self { reasons, warnings, help }
     }
 
@@ -118,6 +122,7 @@ impl Readiness {
 mod tests {
     use super::*;
     use crate::outcome::{Failure, FailureCode};
+    use crate::report::status::ErrorStatus;
 
     /// A status in which nothing is the matter.
     fn fine() -> Status {
@@ -131,6 +136,8 @@ mod tests {
         status.accounts.iter_mut().for_each(|account| {
             account.condition = AccountCondition::Fine;
             account.orphans.clear();
+            account.blocked_until = None;
+            account.skew_is_worrying = false;
         });
         status
     }
@@ -149,7 +156,11 @@ mod tests {
             "the disk is full",
             |status| status.journal.failure = Some(Failure::new(FailureCode::Journal, "full")),
             true,
-            "not ready\nreason: the journal cannot be written: full\n",
+            &format!(
+                "not ready\nreason: the journal cannot be written: full\nhelp: journal: {} \
+                 (docs/runbooks.md#the-disk-is-full-or-the-journal-cannot-be-written)\n",
+                FailureCode::Journal.remedy()
+            ),
         );
         check(
             "no secret at all",
@@ -192,7 +203,7 @@ mod tests {
         status.tokens[0].last_error = Some(ErrorStatus::new(status.at, &failure));
         let text = Readiness::judge(&status, true).text(false);
         let remedy = FailureCode::HookFailed.remedy();
-        let anchor = "(docs/runbooks.md#a-token-is-about-to-expire-and-its-rotation-fails)";
+        let anchor = "(docs/runbooks.md#a-store-or-a-hook-fails)";
         let help = format!("help: token gps-ingest: the hook failed: no such unit; {remedy} {anchor}\n");
         assert!(text.ends_with(&help), "{text}");
     }

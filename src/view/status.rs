@@ -6,8 +6,7 @@ use crate::clock::Time;
 use crate::provider::Expiry;
 use crate::report::outlook::{NextAction, Outlook};
 use crate::report::status::{
-    AccountCondition, AccountStatus, Cause, Condition, ErrorStatus, FleetStatus, GenerationStatus, OrphanKind,
-    OwedKind, Status, TokenStatus,
+    AccountStatus, Cause, Condition, FleetStatus, GenerationStatus, OrphanKind, OwedKind, Status, TokenStatus,
 };
 use crate::text::{Paint, words};
 
@@ -80,9 +79,7 @@ impl Status {
     /// What somebody should look at besides the tokens, a line each.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
-        if let Some(failure) = &self.journal.failure {
-            troubles.push(format!("the journal in {} cannot be written: {failure}", self.journal.state_dir));
-        }
+        troubles.extend(self.journal.cause().map(|cause| cause.line()));
         troubles.extend(self.journal.unreadable.iter().cloned());
         troubles.extend(self.fleet.iter().flat_map(FleetStatus::troubles));
         let worst = self.by_urgency().into_iter().filter(|token| token.condition.urgency() > 3 && !waits(token));
@@ -93,6 +90,7 @@ impl Status {
             let since = words::relative(reload.at, self.at);
             troubles.push(format!("the inventory on disk is invalid, the one before it stays in use ({since}):"));
             troubles.extend(reload.answer.problems.iter().map(|problem| format!("  {problem}")));
+            troubles.extend(reload.advice().map(|advice| format!("  help: {advice}")));
         }
         troubles.extend(self.accounts.iter().flat_map(|account| account_troubles(account, self.at)));
         for channel in &self.channels {
@@ -110,7 +108,8 @@ impl Status {
         for token in self.tokens.iter().filter(lost).filter(|token| self.is_unseen(token)) {
             let name = &token.name;
             troubles.push(format!(
-                "token {name}: a live token may exist at the provider: the answer to its mint was lost (`patrold status {name}`)"
+                "token {name}: a live token may exist at the provider: the answer to its mint was lost; help: look for the name \
+                 that `patrold status {name}` shows, and revoke it there (docs/runbooks.md#orphans-were-found)"
             ));
         }
         troubles
@@ -136,40 +135,24 @@ impl Status {
             write_detail(key, &value, width, out)?;
         }
         let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
+        if let Some(proxy) = account.and_then(|account| account.proxy.as_ref()) {
+            write_detail("proxy", proxy, width, out)?;
+        }
         if let Some(Cause { advice: Some(advice), .. }) = token.cause() {
             write_detail("help", &advice, width, out)?;
         }
         for trouble in account.into_iter().flat_map(|account| account_troubles(account, self.at)) {
             write_trouble(&trouble, 2, paint, width, out)?;
         }
+        if let Some(cause) = self.journal.cause() {
+            write_trouble(&cause.line(), 2, paint, width, out)?;
+        }
         Ok(())
     }
 }
 
 fn account_troubles(account: &AccountStatus, now: Time) -> Vec<String> {
-    let mut troubles = Vec::new();
-    let name = &account.name;
-    if account.condition == AccountCondition::Degraded {
-        let since = account.since.map(|since| format!(" for {}", words::span(now - since))).unwrap_or_default();
-        let why = account.last_error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
-        let advice = account.last_error.as_ref().and_then(ErrorStatus::advice);
-        let advice = advice.map(|advice| format!("; help: {advice}")).unwrap_or_default();
-        troubles.push(format!("account {name} is degraded{since}{why}{advice}"));
-    }
-    if let Some(until) = account.blocked_until {
-        troubles
-            .push(format!("account {name}: the provider asked for patience, for another {}", words::span(until - now)));
-    }
-    if let (Some(skew), true) = (account.skew_ms, account.skew_is_worrying) {
-        let side = if skew > 0 { "ahead of" } else { "behind" };
-        let skew = words::span(crate::clock::Span::milliseconds(skew));
-        troubles.push(format!("account {name}: the provider's clock is {skew} {side} ours"));
-    }
-    if !account.orphans.is_empty() {
-        let orphans = words::some(&account.orphans, 3);
-        troubles.push(format!("account {name}: {}: {orphans}", words::count(account.orphans.len(), "orphan")));
-    }
-    troubles
+    account.causes(now).into_iter().map(|cause| format!("account {} {}", account.name, cause.line())).collect()
 }
 
 /// One line of a token's details, continued below its value.
@@ -206,10 +189,7 @@ fn waits(token: &TokenStatus) -> bool {
 fn token_trouble(token: &TokenStatus) -> String {
     let (name, word) = (&token.name, token.condition.word());
     match token.cause() {
-        Some(Cause { what, advice }) => {
-            let advice = advice.map(|advice| format!("; help: {advice}")).unwrap_or_default();
-            format!("token {name} is {word}: {what}{advice}")
-        }
+        Some(cause) => format!("token {name} is {word}: {}", cause.line()),
         None => format!("token {name} is {word}: {}", token.next.why),
     }
 }
@@ -261,7 +241,7 @@ fn next(outlook: &Outlook, now: Time) -> String {
 }
 
 /// Names and values of the detail view.
-fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
+pub(super) fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let when = |at: Time| format!("{} ({})", words::relative(at, now), words::moment(at));
     let paused = if token.paused { ", paused" } else { "" };
@@ -313,7 +293,7 @@ fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, String)> {
         let until =
             orphan.until.map_or_else(|| "expiry unknown".to_owned(), |until| format!("until {}", words::moment(until)));
         let error = orphan.error.as_ref().map(|error| format!("; last attempt: {error}")).unwrap_or_default();
-        lines.push(("remnant", format!("{name} {what}; {until}{error}")));
+        lines.push(("leftover", format!("{name} {what}; {until}{error}")));
     }
     lines
 }

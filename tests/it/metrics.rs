@@ -37,6 +37,24 @@ fn every_metric_that_is_named_exists() {
     assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10));
 }
 
+#[test]
+fn every_alert_leads_to_a_runbook() {
+    let rules = fs::read_to_string(root("packaging/prometheus/alerts.yml")).unwrap();
+    let page = fs::read_to_string(root("docs/runbooks.md")).unwrap();
+    let anchor = |heading: &str| {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect::<String>()
+    };
+    let anchors: BTreeSet<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+    let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        let name = alert.lines().next().unwrap();
+        let runbook = alert.lines().find_map(|line| line.trim().strip_prefix("runbook: docs/runbooks.md#"));
+        assert!(runbook.is_some_and(|runbook| anchors.contains(runbook)), "{name} leads to {runbook:?}");
+    }
+}
+
 /// Runs promtool; None, loudly, where it is not installed.
 fn promtool(arguments: &[&str], input: &str) -> Option<String> {
     let child = Command::new("promtool")

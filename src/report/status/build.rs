@@ -107,7 +107,8 @@ pub fn build(
         };
         tokens.push(token(&subject, now));
     }
-    for (name, state) in states.iter().filter(|(name, _)| !inventory.tokens.contains_key(*name)) {
+    for (name, state) in states.iter().filter(|(name, state)| !inventory.tokens.contains_key(*name) && !state.is_over())
+    {
         let (clock, proof) = (ProviderClock::Unseen, None);
         let subject = Subject { name, policy: None, wanted: false, state, clock, proof, activity: Activity::Busy };
         tokens.push(token(&subject, now));
@@ -205,6 +206,7 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
         last_error,
         last_success: state.last_success,
         requested: state.requested,
+        retirement: state.retirement.map(|retirement| retirement.revoke_at),
         owed,
         orphans: state.orphans.iter().map(orphan).collect(),
     }

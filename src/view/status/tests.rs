@@ -374,17 +374,20 @@ fn what_is_the_matter_stands_above_the_table() {
     status.write(Paint::Plain, &mut out).unwrap();
     let remedy = FailureCode::Connect.remedy();
     let help = format!("; help: {remedy} (docs/runbooks.md#the-provider-is-down)");
+    let dead = "; help: find out who revoked it, unless you did; patrold replaces it \
+                (docs/runbooks.md#a-token-is-about-to-expire-and-its-rotation-fails)";
     let expected = format!(
         "\
 patrold 0.1.0, process 7, up 3d: 1 down
-! the journal in /s cannot be written: cannot connect to the provider: nobody there
-! token ci is down: cannot connect to the provider: nobody there{help}
+! cannot connect to the provider: nobody there (/s){help}
+! token ci is down: the provider does not accept it any more: cannot connect to the provider: nobody there{dead}
 ! the inventory on disk is invalid, the one before it stays in use (2m ago):
 !   p.toml:1:1: not TOML
+!   help: correct it, saving is enough; `patrold check` shows the line (docs/runbooks.md#a-changed-inventory-is-invalid)
 ! account a is degraded for 1d: cannot connect to the provider: nobody there{help}
-! account a: the provider asked for patience, for another 3m
-! account a: the provider's clock is 45s behind ours
-! account a: 1 orphan: patrold-01020304-ci-g3-070707070707
+! account a is rate limited by the provider for another 3m; help: wait, or `patrold rotate --now NAME` asks all the same (docs/runbooks.md#the-provider-is-down)
+! account a sees the provider's clock 45s behind ours; help: set the clock that is wrong (docs/runbooks.md#a-clock-is-wrong)
+! account a has 1 orphan: patrold-01020304-ci-g3-070707070707; help: `patrold audit --account a --reap` shows and revokes them (docs/runbooks.md#orphans-were-found)
 
 TOKEN  ACCOUNT  STATE   GEN  EXPIRES  NEXT
 ci     a        ✗ down  2    in 60d   rotate now

@@ -13,16 +13,16 @@ use patrold::view::readiness::Readiness;
 use super::world::{Daemon, World, bare, name_of, token};
 
 /// What an operator sees.
-struct Seen {
-    condition: Condition,
-    overview: String,
-    token: String,
-    ready: String,
-    explained: String,
+pub(super) struct Seen {
+    pub condition: Condition,
+    pub overview: String,
+    pub token: String,
+    pub ready: String,
+    pub explained: String,
 }
 
 impl Seen {
-    fn look(daemon: &Daemon, name: &str) -> Self {
+    pub fn look(daemon: &Daemon, name: &str) -> Self {
         let status = daemon.running.status();
         let token = status.tokens.iter().find(|token| token.name == name_of(name)).unwrap();
         let mut overview = Vec::new();
@@ -41,7 +41,7 @@ impl Seen {
     }
 
     /// All of them agree about the state and whether it is ready, and tell of `cause` and `remedy`.
-    fn tells(&self, condition: Condition, ready: bool, cause: &str, remedy: &str) {
+    pub fn tells(&self, condition: Condition, ready: bool, cause: &str, remedy: &str) {
         assert_eq!(self.condition, condition, "{}", self.token);
         assert_eq!(self.ready.starts_with("ready\n"), ready, "{}", self.ready);
         assert!(self.overview.contains(&format!("{} {}", condition.glyph(), condition.word())), "{}", self.overview);
@@ -72,7 +72,7 @@ async fn a_store_that_is_gone_and_cannot_be_written_is_critical() {
     fs::write(world.path("stores"), "in the way").unwrap();
     daemon.until("ci", "the store is owed", |view| view.state.owes_store() && view.rest.is_some()).await;
     let seen = Seen::look(&daemon, "ci");
-    seen.tells(Condition::Down, false, "stores/ci", "docs/runbooks.md#a-token-is-about-to-expire");
+    seen.tells(Condition::Down, false, "stores/ci", "docs/runbooks.md#a-store-or-a-hook-fails");
     let first = seen.overview.lines().find(|line| line.starts_with("! ")).unwrap();
     assert!(first.contains("token ci is down: store file:"), "the worst thing leads: {}", seen.overview);
     fs::remove_file(world.path("stores")).unwrap();
