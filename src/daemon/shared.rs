@@ -21,6 +21,8 @@ pub struct Shared(Mutex<Option<Last>>);
 
 #[derive(Debug)]
 struct Last {
+    /// What was asked for.
+    key: String,
     made: Instant,
     took: Duration,
     text: Weak<Text>,
@@ -41,10 +43,15 @@ impl AsRef<[u8]> for Owner {
 impl Shared {
     /// The text that `make` makes, or one that was just made.
     pub async fn get(&self, make: impl FnOnce() -> String + Send + 'static) -> std::io::Result<Bytes> {
+        self.get_as("", make).await
+    }
+
+    /// The same where `make` makes what `key` asks for. Whoever asks for something else waits for the pause.
+    pub async fn get_as(&self, key: &str, make: impl FnOnce() -> String + Send + 'static) -> std::io::Result<Bytes> {
         let mut last = self.0.lock().await;
-        if let Some(Last { made, took, text }) = &*last {
+        if let Some(Last { key: before, made, took, text }) = &*last {
             let pause = (*took * 10).min(LONGEST_PAUSE);
-            match text.upgrade() {
+            match text.upgrade().filter(|_| before == key) {
                 Some(text) if made.elapsed() < pause.max(FRESH) => return Ok(Bytes::from_owner(Owner(text))),
                 _ => tokio::time::sleep_until(*made + pause).await,
             }
@@ -52,7 +59,8 @@ impl Shared {
         let begun = Instant::now();
         let text = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?;
         let text = Arc::new(Text(text));
-        *last = Some(Last { made: Instant::now(), took: begun.elapsed(), text: Arc::downgrade(&text) });
+        let key = key.to_owned();
+        *last = Some(Last { key, made: Instant::now(), took: begun.elapsed(), text: Arc::downgrade(&text) });
         Ok(Bytes::from_owner(Owner(text)))
     }
 }
@@ -67,6 +75,8 @@ mod tests {
         let first = shared.get(|| "one".to_owned()).await.unwrap();
         let second = shared.get(|| "two".to_owned()).await.unwrap();
         assert_eq!((&first[..], &second[..]), (&b"one"[..], &b"one"[..]));
+        let other = shared.get_as("other", || "another".to_owned()).await.unwrap();
+        assert_eq!(other, "another", "what somebody else asked for is not shared");
         drop((first, second));
         assert_eq!(shared.get(|| "three".to_owned()).await.unwrap(), "three", "nothing is kept");
     }

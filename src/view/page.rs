@@ -1,5 +1,10 @@
-//! The status page: a status for people with a browser. One document without scripts, without anything from elsewhere, and
-//! with nothing to click: it tells, and refreshes itself.
+//! The status page: a status for people with a browser. Documents without scripts and without anything from elsewhere:
+//! an overview, a list of the tokens that a query asks for, and a page for each token. Nothing can be done there; links lead
+//! from one to the other, relative to each other, so that a proxy may serve them below a path of its own.
+
+mod filter;
+mod frame;
+mod token;
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -13,11 +18,17 @@ use super::timeline;
 use crate::report::status::{AccountCondition, AccountStatus, Condition, Status, TokenStatus};
 use crate::text::words;
 
-/// Seconds between two looks.
-const REFRESH: u32 = 10;
+use frame::{begin, cell, end, foot, head};
+
+pub use filter::Filter;
+pub use frame::{Place, style};
+pub use token::render as render_token;
 
 /// Tokens in the table; the most urgent ones. A page of all of a large inventory would help nobody.
-const TOKENS: usize = 200;
+const TOKENS: usize = 100;
+
+/// Tokens in the table that somebody asked for.
+const FOUND: usize = 500;
 
 /// Tokens in the picture.
 const LANES: usize = 30;
@@ -25,71 +36,77 @@ const LANES: usize = 30;
 /// Accounts and orphans that are shown.
 const OTHERS: usize = 100;
 
-const PAGE: &str = "\
-*{box-sizing:border-box}body{margin:0 auto;padding:1rem;max-width:72rem;background:var(--page);color:var(--ink);\
-font:15px/1.45 system-ui,sans-serif}h1{font-size:1.3rem;margin:0}h2{font-size:1.05rem;margin:1.6rem 0 .5rem}\
-p{margin:.3rem 0}.dim{color:var(--dim)}code{font-size:.92em;overflow-wrap:anywhere}\
-ul{margin:.4rem 0;padding-left:1.2rem}\
-.trouble{border-left:4px solid var(--bad);background:var(--surface);padding:.5rem .8rem;margin:.8rem 0}\
-.counts{display:flex;flex-wrap:wrap;gap:.5rem;padding:0;margin:.8rem 0;list-style:none}\
-.counts li{background:var(--surface);border:1px solid var(--line);border-radius:.4rem;padding:.3rem .8rem}\
-.counts b{font-size:1.15rem}\
-.picture{overflow-x:auto;border:1px solid var(--line);border-radius:.4rem;background:var(--surface)}\
-.picture svg{min-width:44rem;display:block}\
-table{width:100%;border-collapse:collapse;background:var(--surface);border:1px solid var(--line)}\
-th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-top:1px solid var(--line);overflow-wrap:break-word}\
-td:last-child{overflow-wrap:anywhere}\
-th{color:var(--dim);font-weight:600;font-size:.85rem}td:first-child{font-weight:600}\
-.fine{color:var(--good)}.busy{color:var(--dim)}.failing,.due,.unknown{color:var(--warn)}\
-.missing,.down,.degraded{color:var(--bad);font-weight:600}.left{color:var(--dim)}\
-@media (max-width:40rem){body{padding:.6rem}thead{display:none}table,tbody,tr,td{display:block;border:0}\
-table{background:none}tr{background:var(--surface);border:1px solid var(--line);border-radius:.4rem;\
-margin:.5rem 0;padding:.3rem 0}td{padding:.12rem .7rem}\
-td[data-is]::before{content:attr(data-is) \" \";color:var(--dim);font-weight:400;font-size:.85rem}}";
-
-/// The style that the page has, and that its policy allows.
-pub fn style() -> String {
-    [timeline::COLOURS, timeline::STYLE, PAGE].concat()
-}
-
-/// The whole page. `happenings`: the newest last.
+/// The overview. `happenings`: the newest last.
 pub fn render<'h>(
     status: &Status,
     inventory: &Inventory,
+    place: Place<'_>,
     happenings: impl DoubleEndedIterator<Item = &'h Happening>,
 ) -> String {
     let mut out = String::with_capacity(64 << 10);
-    let at = words::moment(status.at);
-    // Writing to a String cannot fail, here and below.
-    let _ = write!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}: patrold</title>\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <meta http-equiv=\"refresh\" content=\"{REFRESH}\"><meta name=\"robots\" content=\"noindex\">\
-         <link rel=\"icon\" href=\"data:,\"><style>{}</style></head>\n<body><header><h1>patrold</h1>",
-        escape(&status.summary()),
-        style()
-    );
-    if let Some(daemon) = &status.daemon {
-        let up = words::span(status.at - daemon.started);
-        let version = escape(&daemon.version);
-        let _ = write!(out, "<p class=\"dim\">version {version}, up {up}; as of {at}, refreshed every {REFRESH} s</p>");
-    }
-    out.push_str("</header>\n<main>");
+    head(&mut out, status, place, &escape(&status.summary()), None, false);
     troubles(&mut out, status);
     counts(&mut out, &status.tokens);
-    let mut tokens: Vec<&TokenStatus> = status.tokens.iter().collect();
-    tokens.sort_by_key(|token| (Reverse(token.condition.urgency()), token.next.at.unwrap_or(Time::MAX_UTC)));
+    let tokens = by_urgency(status.tokens.iter());
     let picture = timeline::present(status, inventory, &tokens, LANES);
-    if !picture.lanes.is_empty() {
-        let _ = writeln!(out, "<h2>Timeline</h2><div class=\"picture\">{}</div>", timeline::svg(&picture));
+    let timeline = |out: &mut String| {
+        if !picture.lanes.is_empty() {
+            out.push_str("<h2>Timeline</h2>");
+            show(out, &picture);
+        }
+    };
+    // Who comes because something is wrong looks for that first.
+    let wrong = status.tokens.iter().any(|token| token.condition.urgency() > 1);
+    if !wrong {
+        timeline(&mut out);
     }
-    self::tokens(&mut out, &tokens, status.at);
+    self::tokens(&mut out, "Tokens", &tokens, TOKENS, status.at);
+    if wrong {
+        timeline(&mut out);
+    }
     accounts(&mut out, &status.accounts, status.at);
-    recent(&mut out, happenings.rev(), status.at);
+    recent(&mut out, happenings.rev(), "token/", status.at);
     orphans(&mut out, &status.accounts);
-    out.push_str("</main></body></html>\n");
+    foot(&mut out);
     out
+}
+
+/// The tokens that `filter` asks for. It does not refresh itself while somebody may be typing a name.
+pub fn render_found(status: &Status, place: Place<'_>, filter: &Filter) -> String {
+    let mut out = String::with_capacity(64 << 10);
+    let found = by_urgency(status.tokens.iter().filter(|token| filter.shows(token)));
+    let title = words::count(found.len(), "token");
+    head(&mut out, status, place, &title, Some("./"), filter.name.is_some());
+    let _ = write!(
+        out,
+        "<form method=\"get\" action=\"./\"><label for=\"name\">Name</label>\
+         <input id=\"name\" name=\"name\" type=\"search\" value=\"{}\">",
+        escape(filter.name.as_deref().unwrap_or_default())
+    );
+    for (key, value) in [("state", &filter.state), ("account", &filter.account)] {
+        if let Some(value) = value {
+            let _ = write!(out, "<input type=\"hidden\" name=\"{key}\" value=\"{}\">", escape(value));
+        }
+    }
+    out.push_str("<button>Find</button></form>");
+    tokens(&mut out, &filter.heading(), &found, FOUND, status.at);
+    if found.is_empty() {
+        out.push_str("<p>No token is like that. <a href=\"./\">All tokens</a></p>");
+    }
+    foot(&mut out);
+    out
+}
+
+fn by_urgency<'s>(tokens: impl Iterator<Item = &'s TokenStatus>) -> Vec<&'s TokenStatus> {
+    let mut tokens: Vec<_> = tokens.collect();
+    tokens.sort_by_key(|token| (Reverse(token.condition.urgency()), token.next.at.unwrap_or(Time::MAX_UTC)));
+    tokens
+}
+
+/// A picture that scrolls where it is too wide, also by the keyboard.
+fn show(out: &mut String, picture: &timeline::Timeline) {
+    let svg = timeline::svg(picture);
+    let _ = writeln!(out, "<div class=\"picture\" role=\"region\" aria-label=\"Timeline\" tabindex=\"0\">{svg}</div>");
 }
 
 fn troubles(out: &mut String, status: &Status) {
@@ -110,46 +127,25 @@ fn counts(out: &mut String, tokens: &[TokenStatus]) {
         let count = tokens.iter().filter(|token| token.condition == condition).count();
         let word = condition.word();
         if count > 0 {
-            let _ = write!(out, "<li><b>{count}</b> <span class=\"{word}\">{} {word}</span></li>", condition.glyph());
+            let glyph = condition.glyph();
+            let _ = write!(
+                out,
+                "<li><a href=\"./?state={word}\"><b>{count}</b> <span class=\"{word}\">{glyph} {word}</span></a></li>"
+            );
         }
     }
-    out.push_str("</ul>\n");
+    out.push_str("<li><a href=\"./?name=\">Find a token</a></li></ul>\n");
 }
 
-fn begin(out: &mut String, heading: &str, columns: &[&str]) {
-    let _ = write!(out, "<h2>{heading}</h2><table><thead><tr>");
-    for column in columns {
-        let _ = write!(out, "<th>{column}</th>");
-    }
-    out.push_str("</tr></thead><tbody>");
-}
-
-/// A cell with the name of its column for screens on which a row is a card.
-fn cell(out: &mut String, column: &str, text: &str) {
-    if text.is_empty() {
-        out.push_str("<td></td>");
-    } else {
-        let _ = write!(out, "<td data-is=\"{column}\">{}</td>", escape(text));
-    }
-}
-
-fn end(out: &mut String, left_out: usize, what: &str) {
-    out.push_str("</tbody></table>\n");
-    if left_out > 0 {
-        let more = words::count(left_out, what);
-        let _ = write!(out, "<p class=\"dim\">and {more} more, less urgent; /status.json has them all</p>");
-    }
-}
-
-fn tokens(out: &mut String, tokens: &[&TokenStatus], now: Time) {
-    begin(out, "Tokens", &["Token", "State", "Account", "Generation", "Next", "Last error"]);
-    for token in tokens.iter().take(TOKENS) {
-        let word = token.condition.word();
+fn tokens(out: &mut String, heading: &str, tokens: &[&TokenStatus], most: usize, now: Time) {
+    begin(out, heading, &["Token", "State", "Account", "Generation", "Next", "Last error"]);
+    for token in tokens.iter().take(most) {
+        let (word, name) = (token.condition.word(), escape(token.name.as_str()));
         let paused = if token.paused { ", paused" } else { "" };
         let _ = write!(
             out,
-            "<tr><td>{}</td><td><span class=\"{word}\">{} {word}</span> <span class=\"dim\">{}{paused}</span></td>",
-            escape(token.name.as_str()),
+            "<tr><td><a href=\"token/{name}\">{name}</a></td>\
+             <td><span class=\"{word}\">{} {word}</span> <span class=\"dim\">{}{paused}</span></td>",
             token.condition.glyph(),
             escape(&token.phase)
         );
@@ -166,7 +162,7 @@ fn tokens(out: &mut String, tokens: &[&TokenStatus], now: Time) {
         cell(out, "error", &error.unwrap_or_default());
         out.push_str("</tr>\n");
     }
-    end(out, tokens.len().saturating_sub(TOKENS), "token");
+    end(out, tokens.len().saturating_sub(most), "token");
 }
 
 fn accounts(out: &mut String, accounts: &[AccountStatus], now: Time) {
@@ -176,7 +172,10 @@ fn accounts(out: &mut String, accounts: &[AccountStatus], now: Time) {
     for account in sorted.iter().take(OTHERS) {
         let word = account.condition.word();
         let name = escape(account.name.as_str());
-        let _ = write!(out, "<tr><td>{name}</td><td><span class=\"{word}\">{word}</span></td>");
+        let _ = write!(
+            out,
+            "<tr><td><a href=\"./?account={name}\">{name}</a></td><td><span class=\"{word}\">{word}</span></td>"
+        );
         cell(out, "provider", account.provider.as_str());
         cell(out, "tokens", &account.tokens.to_string());
         cell(out, "clock", &skew(account));
@@ -210,10 +209,12 @@ fn quota(account: &AccountStatus, now: Time) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-fn recent<'h>(out: &mut String, happenings: impl Iterator<Item = &'h Happening>, now: Time) {
+/// `way`: from this page to those of tokens.
+fn recent<'h>(out: &mut String, happenings: impl Iterator<Item = &'h Happening>, way: &str, now: Time) {
     begin(out, "Recent events", &["Token", "When", "What"]);
     for happening in happenings {
-        let _ = write!(out, "<tr><td>{}</td>", escape(happening.token.as_str()));
+        let name = escape(happening.token.as_str());
+        let _ = write!(out, "<tr><td><a href=\"{way}{name}\">{name}</a></td>");
         cell(out, "", &words::relative(happening.at, now));
         let class = if happening.good { "fine" } else { "failing" };
         let _ = writeln!(out, "<td><span class=\"{class}\">{}</span></td></tr>", escape(&happening.what));
@@ -240,6 +241,8 @@ fn orphans(out: &mut String, accounts: &[AccountStatus]) {
 mod tests {
     use super::*;
 
+    const PLACE: Place<'static> = Place { host: "build-7" };
+
     fn page(change: impl FnOnce(&mut Status)) -> String {
         let mut status: Status = serde_json::from_str(include_str!("metrics/tests/status.json")).unwrap();
         change(&mut status);
@@ -250,7 +253,7 @@ mod tests {
         );
         let what = "not minted: <img src=x onerror=alert(1)>".to_owned();
         let happening = Happening { at: status.at, token: "gps-ingest".parse().unwrap(), good: false, what };
-        render(&status, &loaded.inventory.unwrap(), [happening].iter())
+        render(&status, &loaded.inventory.unwrap(), PLACE, [happening].iter())
     }
 
     #[test]
@@ -269,11 +272,53 @@ mod tests {
         ] {
             assert!(page.contains(told), "{told} is not in\n{page}");
         }
-        for never in
-            ["<script", "<img", "onerror=alert(1)>\"", " style=", "http://www.example", "src=\"", "<form", "<a "]
-        {
+        for never in [
+            "<script",
+            "<img",
+            "onerror=alert(1)>\"",
+            " style=",
+            "http://www.example",
+            "src=\"",
+            "href=\"http",
+            "href=\"/",
+        ] {
             assert!(!page.contains(never), "{never} is in\n{page}");
         }
+    }
+
+    #[test]
+    fn who_comes_for_a_trouble_sees_the_table_first() {
+        let place = |page: &str, what: &str| page.find(what).unwrap();
+        let wrong = page(|_| {});
+        assert!(place(&wrong, "<h2>Tokens") < place(&wrong, "<h2>Timeline"));
+        assert!(wrong.contains("patrold on build-7</title>") && wrong.contains("fill='%23cf222e'"), "{wrong}");
+        let fine = page(|status| status.tokens.iter_mut().for_each(|token| token.condition = Condition::Fine));
+        assert!(place(&fine, "<h2>Timeline") < place(&fine, "<h2>Tokens") && fine.contains("fill='%231a7f37'"));
+    }
+
+    #[test]
+    fn a_query_finds_tokens_by_state_account_and_name() {
+        let status: Status = serde_json::from_str(include_str!("metrics/tests/status.json")).unwrap();
+        let found = |query: &str| {
+            let filter = Filter::parse(query);
+            let found: Vec<_> = status.tokens.iter().filter(|token| filter.shows(token)).collect();
+            (found.len(), render_found(&status, PLACE, &filter))
+        };
+        let all = status.tokens.len();
+        for (query, expected) in [
+            ("", all),
+            ("unknown=1", all),
+            ("name=GPS-", status.tokens.iter().filter(|it| it.name.as_str().contains("gps-")).count()),
+            ("state=down", status.tokens.iter().filter(|it| it.condition == Condition::Down).count()),
+            ("state=nonsense", 0),
+            ("account=gps&name=%3Cscript%3E", 0),
+        ] {
+            let (count, page) = found(query);
+            assert_eq!(count, expected, "{query}");
+            assert!(!page.contains("<script") && page.matches("<tr><td>").count() == expected, "{query}: {page}");
+        }
+        assert!(found("name=").1.contains("type=\"search\"") && !found("name=").1.contains("http-equiv"));
+        assert!(found("state=down").1.contains("http-equiv"), "nobody types there");
     }
 
     #[test]
@@ -286,8 +331,8 @@ mod tests {
                 status.tokens.insert(0, fine.clone());
             }
         });
-        assert!(page.len() < 400_000, "{} bytes", page.len());
-        assert!(page.contains("and 19802 tokens more, less urgent"), "they are counted");
-        assert!(page.contains("<td>gps-ingest</td>") && page.contains("<td>new</td>"), "the urgent ones are there");
+        assert!(page.len() < 150_000, "{} bytes", page.len());
+        assert!(page.contains("and 19902 tokens more, less urgent"), "they are counted");
+        assert!(page.contains("\">gps-ingest</a>") && page.contains("\">new</a>"), "the urgent ones are there");
     }
 }

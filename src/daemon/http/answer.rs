@@ -1,5 +1,6 @@
 //! The answers: what a request asks for, rendered from the daemon's status.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -19,8 +20,9 @@ use crate::clock::Clock;
 use crate::daemon::Running;
 use crate::daemon::shared::Shared;
 use crate::event;
+use crate::rotation::steps::Happening;
 use crate::view::metrics;
-use crate::view::page;
+use crate::view::page::{self, Place};
 use crate::view::readiness::Readiness;
 
 use super::access::Guard;
@@ -51,6 +53,9 @@ pub struct Responder<C> {
     metrics: Shared,
     status: Shared,
     page: Shared,
+    found: Shared,
+    /// The machine's name.
+    host: String,
 }
 
 impl<C> fmt::Debug for Responder<C> {
@@ -68,6 +73,8 @@ impl<C: Clock> Responder<C> {
             metrics: Shared::default(),
             status: Shared::default(),
             page: Shared::default(),
+            found: Shared::default(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         }
     }
 
@@ -127,30 +134,57 @@ impl<C: Clock> Responder<C> {
                 let make = move || serde_json::to_string_pretty(&running.status()).unwrap_or_default() + "\n";
                 made(self.status.get(make).await, JSON)
             }
-            Asked::Page => {
+            Asked::Page(filter) if filter.is_empty() => {
+                let host = self.host.clone();
                 let make = move || {
-                    let tally =
-                        running.core.machine.effects.observers.tally.lock().unwrap_or_else(PoisonError::into_inner);
-                    let happenings = tally.happenings.clone();
-                    drop(tally);
-                    page::render(&running.status(), &running.core.inventory(), happenings.iter())
+                    let place = Place { host: &host };
+                    page::render(&running.status(), &running.core.inventory(), place, happenings(&running).iter())
                 };
-                let mut answer = made(self.page.get(make).await, HTML);
-                answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy());
-                answer
+                shown(made(self.page.get(make).await, HTML))
+            }
+            Asked::Page(filter) => {
+                let (host, key) = (self.host.clone(), format!("{filter:?}"));
+                let make = move || page::render_found(&running.status(), Place { host: &host }, &filter);
+                shown(made(self.found.get_as(&key, make).await, HTML))
+            }
+            Asked::Token(name) => {
+                let (host, key) = (self.host.clone(), name.to_string());
+                if running.core.tokens.get(&name).is_none() {
+                    let text = "there is no such token, or its state cannot be read; / shows all\n";
+                    return respond(StatusCode::NOT_FOUND, TEXT, text);
+                }
+                let make = move || {
+                    let Some(explanation) = running.explain(&name) else { return String::new() };
+                    let (status, inventory) = (running.status(), running.core.inventory());
+                    let happenings = happenings(&running);
+                    page::render_token(&status, &inventory, &explanation, Place { host: &host }, happenings.iter())
+                };
+                shown(made(self.found.get_as(&key, make).await, HTML))
             }
         }
     }
 }
 
-/// What a browser may do with the page: show it, in its own style.
+/// The newest events.
+fn happenings<C>(running: &Running<C>) -> VecDeque<Happening> {
+    let tally = &running.core.machine.effects.observers.tally;
+    tally.lock().unwrap_or_else(PoisonError::into_inner).happenings.clone()
+}
+
+/// A page with the policy that a browser is to keep.
+fn shown(mut page: Response<Body>) -> Response<Body> {
+    page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy());
+    page
+}
+
+/// What a browser may do with a page: show it, in its own style, and ask for another one.
 fn policy() -> HeaderValue {
     static POLICY: OnceLock<HeaderValue> = OnceLock::new();
     POLICY
         .get_or_init(|| {
             let hash = STANDARD.encode(digest(&SHA256, page::style().as_bytes()));
             let policy = format!(
-                "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'none'; \
+                "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'self'; \
                  frame-ancestors 'none'"
             );
             HeaderValue::try_from(policy).expect("base64 and the words around it are visible ASCII")

@@ -3,11 +3,14 @@
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 
+use crate::names::TokenName;
+use crate::view::page::Filter;
+
 use super::access::Guard;
 use super::refusals::Refused;
 
 /// What there is to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     Live,
     /// `strict`: warnings count, too. `known`: the caller may see the reasons.
@@ -17,7 +20,9 @@ pub enum Asked {
     },
     Metrics,
     Status,
-    Page,
+    /// The tokens that a query asks for; nothing asked for: the overview.
+    Page(Filter),
+    Token(TokenName),
 }
 
 /// A request that is not answered as meant.
@@ -61,8 +66,8 @@ pub fn route(
         "/readyz" => return Ok(Asked::Ready { strict: uri.query() == Some("strict"), known }),
         "/metrics" => Some(Asked::Metrics),
         "/status.json" => Some(Asked::Status),
-        "/" => Some(Asked::Page),
-        _ => None,
+        "/" => Some(Asked::Page(Filter::parse(uri.query().unwrap_or_default()))),
+        path => path.strip_prefix("/token/").and_then(|name| name.parse().ok()).map(Asked::Token),
     };
     // A stranger does not learn what there is.
     if !known {
@@ -72,7 +77,7 @@ pub fn route(
     asked.ok_or(Denied {
         status: StatusCode::NOT_FOUND,
         why: Refused::NotFound,
-        text: "there are /, /livez, /readyz, /metrics and /status.json",
+        text: "there are /, /token/NAME, /livez, /readyz, /metrics and /status.json",
     })
 }
 
@@ -107,7 +112,12 @@ mod tests {
     #[test]
     fn only_what_is_there_is_answered() {
         check("metrics", "GET /metrics", None, Ok(Asked::Metrics));
-        check("the page", "GET /", None, Ok(Asked::Page));
+        check("the page", "GET /", None, Ok(Asked::Page(Filter::default())));
+        let failing = Filter { state: Some("failing".to_owned()), ..Filter::default() };
+        check("a part of it", "GET /?state=failing", None, Ok(Asked::Page(failing)));
+        check("a token", "GET /token/ci", None, Ok(Asked::Token("ci".parse().unwrap())));
+        check("no name", "GET /token/a/b", None, Err(404));
+        check("nothing", "GET /token/", None, Err(404));
         check("their head", "HEAD /metrics", None, Ok(Asked::Metrics));
         check("a query is ignored", "GET /status.json?x=1", None, Ok(Asked::Status));
         check("ready", "GET /readyz", None, Ok(Asked::Ready { strict: false, known: true }));

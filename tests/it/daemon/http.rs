@@ -288,3 +288,42 @@ async fn a_reload_moves_the_server_and_a_taken_port_does_not_lose_it() {
     assert!(TcpStream::connect(next).await.is_err(), "off is off");
     site.stop().await;
 }
+
+#[tokio::test]
+async fn each_token_has_a_page_and_tokens_are_found_by_state_account_and_name() {
+    let world = World::new().await;
+    let more = "rotate-every = \"30d\"";
+    let parts = [world.account(Service::Awx, ""), token("ci", Service::Awx, more), token("deploy", Service::Awx, more)];
+    let site = Site::start(&world, LOOPBACK, &parts).await;
+    let address = site.address().await;
+    for name in ["ci", "deploy"] {
+        site.daemon.steady(name, 1).await;
+    }
+    let of = |name: &str| format!(">{name}</a></td>");
+    for (path, told, untold) in [
+        ("/", vec![of("ci"), of("deploy"), "<h2>Accounts</h2>".to_owned()], Vec::new()),
+        ("/?state=fine&account=awx", vec![of("ci"), of("deploy")], vec!["<h2>Accounts</h2>".to_owned()]),
+        ("/?name=EPL", vec![of("deploy")], vec![of("ci"), "http-equiv".to_owned()]),
+        ("/?state=down", vec!["No token is like that".to_owned()], vec![of("ci")]),
+        (
+            "/token/ci",
+            vec!["When it is due".to_owned(), world.path("stores/ci").display().to_string()],
+            vec![of("deploy")],
+        ),
+    ] {
+        let page = get(address, path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.head.contains("form-action 'self'") && !page.body.contains("<script"), "{path}: {}", page.head);
+        for told in told {
+            assert!(page.body.contains(&told), "{path} lacks {told}:\n{}", page.body);
+        }
+        for untold in untold {
+            assert!(!page.body.contains(&untold), "{path} has {untold}:\n{}", page.body);
+        }
+        for secret in [world.stored("ci"), world.read("awx")] {
+            assert!(!page.body.contains(secret.trim()), "{path} shows a secret");
+        }
+    }
+    assert_eq!(get(address, "/token/nobody").await.status, 404);
+    site.stop().await;
+}
