@@ -145,6 +145,7 @@ fn policy(url: &str, definition: &str, directory: &Path) -> AccountPolicy {
         provider: loaded.get("test").unwrap(),
         endpoint: EndpointPolicy {
             url: url.parse().unwrap(),
+            connect_to: None,
             credential: Credential::Secret(SecretSource::File(directory.join("credential"))),
             rate_limit: None,
             tls: TlsPolicy::default(),

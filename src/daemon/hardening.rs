@@ -1,7 +1,9 @@
 //! Keeps the secrets in this process's memory out of files: a crash leaves no core dump, and no other process of the same
-//! user may attach to it.
+//! user may attach to it. Keeps the capabilities that a unit gives the daemon from the programs that it starts.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+
+use rustix::thread::clear_ambient_capability_set;
 
 use crate::event;
 
@@ -18,6 +20,15 @@ pub fn apply() {
     }
 }
 
+/// Programs that this thread starts, and threads that it makes, get no capabilities.
+///
+/// Law: a unit that lets the daemon write to files of others does not let its hooks do so. The service manager gives
+/// capabilities to a service that is not root by the ambient set, which every program that it starts inherits.
+pub fn keep_capabilities() {
+    // Where the kernel has no such set, nothing is inherited.
+    let _ = clear_ambient_capability_set();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +38,23 @@ mod tests {
         apply();
         assert_eq!(getrlimit(Resource::Core).current, Some(0));
         assert_eq!(rustix::process::dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+    }
+
+    #[test]
+    fn programs_inherit_no_capability() {
+        use rustix::thread::{CapabilitySet, capabilities, capability_is_in_ambient_set};
+        use rustix::thread::{configure_capability_in_ambient_set, set_capabilities};
+        let chown = CapabilitySet::CHOWN;
+        let mut sets = capabilities(None).unwrap();
+        sets.inheritable |= chown;
+        // Who is not root has nothing to give away.
+        if !sets.permitted.contains(chown) || set_capabilities(None, sets).is_err() {
+            return;
+        }
+        configure_capability_in_ambient_set(chown, true).unwrap();
+        assert_eq!(capability_is_in_ambient_set(chown), Ok(true));
+        keep_capabilities();
+        assert_eq!(capability_is_in_ambient_set(chown), Ok(false));
+        assert!(capabilities(None).unwrap().effective.contains(chown), "the daemon keeps what it was given");
     }
 }

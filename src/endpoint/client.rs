@@ -5,17 +5,19 @@ mod cause;
 
 use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::redirect;
 use rustls::ClientConfig;
+use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::endpoint::proxy::Proxy;
-use crate::inventory::{EndpointPolicy, Timeouts, is_loopback};
+use crate::inventory::{ConnectTo, EndpointPolicy, ProxyPolicy, Timeouts, is_name_of_loopback};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Request, Response};
 use crate::secret::{Fingerprint, Secret};
@@ -26,6 +28,10 @@ const USER_AGENT: &str = concat!("patrold/", env!("CARGO_PKG_VERSION"));
 /// Idle connections are closed before common servers close them (five seconds): a request that crosses with the
 /// server's close may or may not have been taken, and a mint in such doubt costs a search for its token.
 const IDLE: Duration = Duration::from_secs(4);
+
+/// A connection that is never idle would live for ever: names, certificates and routes change meanwhile. What is under way on
+/// an older one is finished.
+const OLDEST: Duration = Duration::from_secs(5 * 60);
 
 /// This machine. The port is the URL's.
 const LOOPBACK: [SocketAddr; 2] =
@@ -46,15 +52,25 @@ pub(super) enum Exchange {
 pub(super) struct HttpClient {
     /// Nothing is sent where there is none.
     settings: Result<Settings, Failure>,
-    /// The newest connections, and the password that the proxy got for them.
-    client: Mutex<Option<(Option<Fingerprint>, reqwest::Client)>>,
+    /// The newest connections.
+    client: Mutex<Option<Connections>>,
+    /// Connections that are older are replaced.
+    oldest: Duration,
     timeouts: Timeouts,
     max_response: usize,
 }
 
+/// The connections that requests share.
+struct Connections {
+    client: reqwest::Client,
+    /// Of the password that the proxy got for them.
+    login: Option<Fingerprint>,
+    since: Instant,
+}
+
 /// What connections are made with.
 struct Settings {
-    url: Url,
+    to: Option<ConnectTo>,
     tls: ClientConfig,
     proxy: Option<Proxy>,
     connect: Duration,
@@ -77,11 +93,20 @@ impl HttpClient {
             Some(Ok(roots)) => Ok(roots.config()),
             None => Ok(trust::nobody()),
         };
-        let proxy = Proxy::choose(&policy.proxy, &policy.url, |name| std::env::var(name).ok());
+        // Where connections go is told: no proxy of the environment finds another way.
+        let chosen = if policy.connect_to.is_some() { &ProxyPolicy::Never } else { &policy.proxy };
+        let proxy = Proxy::choose(chosen, &policy.url, |name| std::env::var(name).ok());
         let proxy = proxy.map_err(|error| Failure::new(FailureCode::Proxy, error.to_string()));
         let (connect, idle) = (policy.timeouts.connect, policy.max_in_flight);
-        let settings = tls.and_then(|tls| Ok(Settings { url: policy.url.clone(), tls, proxy: proxy?, connect, idle }));
-        Self { settings, client: Mutex::default(), timeouts: policy.timeouts, max_response: policy.max_response }
+        let to = policy.connect_to.clone();
+        let settings = tls.and_then(|tls| Ok(Settings { to, tls, proxy: proxy?, connect, idle }));
+        Self {
+            settings,
+            client: Mutex::default(),
+            oldest: OLDEST,
+            timeouts: policy.timeouts,
+            max_response: policy.max_response,
+        }
     }
 
     /// The proxy that requests go through.
@@ -97,15 +122,16 @@ impl HttpClient {
     ) -> Result<reqwest::Client, Failure> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         let fingerprint = login.as_ref().map(|(.., fingerprint)| fingerprint.clone());
-        if let Some((known, client)) = client.as_ref()
-            && *known == fingerprint
+        if let Some(Connections { client, login, since }) = client.as_ref()
+            && *login == fingerprint
+            && since.elapsed() < self.oldest
         {
             return Ok(client.clone());
         }
         let login = login.map(|(user, password, _)| (user, password));
         let login = login.or_else(|| settings.proxy.as_ref().and_then(|proxy| proxy.login.clone()));
         let made = self::client(settings, login.as_ref())?;
-        *client = Some((fingerprint, made.clone()));
+        *client = Some(Connections { client: made.clone(), login: fingerprint, since: Instant::now() });
         Ok(made)
     }
 
@@ -185,7 +211,7 @@ impl HttpClient {
 
 /// Connections by these settings; `login` is for the proxy.
 fn client(settings: &Settings, login: Option<&(String, Secret)>) -> Result<reqwest::Client, Failure> {
-    let Settings { url, tls, proxy, connect, idle } = settings;
+    let Settings { to, tls, proxy, connect, idle } = settings;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
         .user_agent(USER_AGENT)
@@ -200,12 +226,12 @@ fn client(settings: &Settings, login: Option<&(String, Secret)>) -> Result<reqwe
         .no_proxy()
         .pool_max_idle_per_host(*idle)
         .pool_idle_timeout(IDLE);
-    if is_loopback(url)
-        && let Some(name) = url.domain()
-    {
-        // By the standard such a name means this machine. Nobody is asked, who could say that it is elsewhere.
-        builder = builder.resolve_to_addrs(name, &LOOPBACK);
-    }
+    builder = match to {
+        Some(ConnectTo::Socket(path)) => builder.unix_socket(path.as_path()),
+        Some(ConnectTo::Host { host, port }) => builder
+            .dns_resolver(Arc::new(Names { to: Some((host.clone(), port.unwrap_or(0))), limit: of_names(*connect) })),
+        None => builder.dns_resolver(Arc::new(Names { to: None, limit: of_names(*connect) })),
+    };
     let refused = |error: reqwest::Error| Failure::new(FailureCode::Request, reason(&error));
     if let Some(proxy) = proxy {
         let mut through = reqwest::Proxy::all(proxy.url.clone()).map_err(refused)?;
@@ -215,6 +241,38 @@ fn client(settings: &Settings, login: Option<&(String, Secret)>) -> Result<reqwe
         builder = builder.proxy(through);
     }
     builder.build().map_err(refused)
+}
+
+/// Finds the addresses of names, within a time of their own: a name server that does not answer is not blamed on the
+/// service.
+#[derive(Debug)]
+struct Names {
+    /// The host that every name leads to. Port 0: the URL's.
+    to: Option<(String, u16)>,
+    limit: Duration,
+}
+
+/// The part of the time for a connection that a name may take.
+fn of_names(connect: Duration) -> Duration {
+    connect.mul_f32(0.8)
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (host, port) = self.to.clone().unwrap_or_else(|| (name.as_str().to_owned(), 0));
+        let limit = self.limit;
+        Box::pin(async move {
+            // By the standard such a name means this machine. Nobody is asked, who could say that it is elsewhere.
+            if is_name_of_loopback(&host) {
+                let here = LOOPBACK.map(|address| SocketAddr::new(address.ip(), port));
+                return Ok(Box::new(here.into_iter()) as Addrs);
+            }
+            let slow = |_| format!("no name server answered for {host} within {}", humantime::format_duration(limit));
+            let found = tokio::time::timeout(limit, tokio::net::lookup_host((host.as_str(), port))).await;
+            let found: Vec<_> = found.map_err(slow)??.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
 }
 
 /// Host and port: what of a URL is never secret.

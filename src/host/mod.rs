@@ -71,8 +71,14 @@ fn hook_units() -> Option<String> {
 /// needs leave to reload units; whoever runs patrold by hand has neither problem.
 pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
     let service = inventory.daemon.state_dir.starts_with("/var/lib");
-    let mut found: Vec<Obstacle> =
-        facts.unit.iter().flat_map(|unit| service::obstacles(&Needs::of(inventory), unit)).collect();
+    let hidden = |directory: &Path| {
+        let temporary = service && ["/tmp", "/var/tmp"].iter().any(|tmp| directory.starts_with(tmp));
+        let hidden = mount::of_path(&facts.mounts, directory);
+        hidden.or(temporary.then_some(mount::Hidden::PrivateTmp)).map(mount::Hidden::sentence)
+    };
+    // What nobody sees need not be writable: it is told once.
+    let needs = Needs::of(inventory).without(|directory| hidden(directory).is_some());
+    let mut found: Vec<Obstacle> = facts.unit.iter().flat_map(|unit| service::obstacles(&needs, unit)).collect();
     for token in inventory.tokens.values() {
         let about = format!("token {}", token.name);
         for store in &token.stores {
@@ -83,9 +89,7 @@ pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
                 help: problem.help.clone(),
             }));
             let Some(directory) = store.directory() else { continue };
-            let hidden = mount::of_path(&facts.mounts, directory).map(mount::Hidden::sentence);
-            let temporary = service && ["/tmp", "/var/tmp"].iter().any(|tmp| directory.starts_with(tmp));
-            let Some(why) = hidden.or(temporary.then_some(mount::Hidden::PrivateTmp.sentence())) else { continue };
+            let Some(why) = hidden(directory) else { continue };
             found.push(Obstacle {
                 about: about.clone(),
                 message: format!("no consumer sees {}: {why}", store.key),

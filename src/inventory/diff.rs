@@ -149,10 +149,21 @@ fn account(old: &AccountPolicy, new: &AccountPolicy) -> Vec<&'static str> {
 }
 
 fn endpoint(old: &EndpointPolicy, new: &EndpointPolicy) -> Vec<&'static str> {
-    let EndpointPolicy { url, credential, rate_limit, tls, proxy, headers, timeouts, max_response, max_in_flight } =
-        old;
+    let EndpointPolicy {
+        url,
+        connect_to,
+        credential,
+        rate_limit,
+        tls,
+        proxy,
+        headers,
+        timeouts,
+        max_response,
+        max_in_flight,
+    } = old;
     differing([
         ("url", *url == new.url),
+        ("connect-to", *connect_to == new.connect_to),
         ("credential", *credential == new.credential),
         ("rate-limit", *rate_limit == new.rate_limit),
         ("tls", *tls == new.tls),

@@ -2,10 +2,14 @@
 //! for.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+use crate::inventory::values::{is_loopback, is_name_of_loopback};
 use crate::names::TokenName;
 use crate::secret::SecretSource;
 use crate::trust::TlsPolicy;
@@ -15,6 +19,8 @@ use crate::trust::TlsPolicy;
 pub struct EndpointPolicy {
     /// The address that templates call `base_url`, without a slash at its end.
     pub url: Url,
+    /// Where connections go, where that is not where `url` says.
+    pub connect_to: Option<ConnectTo>,
     pub credential: Credential,
     pub rate_limit: Option<RateLimit>,
     /// How both sides of an encrypted connection prove themselves.
@@ -30,6 +36,11 @@ pub struct EndpointPolicy {
 }
 
 impl EndpointPolicy {
+    /// Whether requests reach this machine itself, and nothing on a network.
+    pub fn is_local(&self) -> bool {
+        self.connect_to.as_ref().map_or_else(|| is_loopback(&self.url), ConnectTo::is_local)
+    }
+
     /// How both sides prove themselves. None: the connection is not encrypted.
     pub fn tls(&self) -> Option<&TlsPolicy> {
         (self.url.scheme() == "https").then_some(&self.tls)
@@ -42,6 +53,38 @@ impl EndpointPolicy {
             Credential::Token(_) | Credential::Nothing => None,
         };
         credential.into_iter().chain(self.proxy.login()).chain(self.headers.values())
+    }
+}
+
+/// Where connections go in place of the host of a URL, whose name the server still proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectTo {
+    /// This name or address; the port is the URL's unless it is given.
+    Host { host: String, port: Option<u16> },
+    /// A socket of this machine.
+    Socket(PathBuf),
+}
+
+impl ConnectTo {
+    /// Whether nobody else can listen there or on the way.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Host { host, .. } => {
+                host.parse::<IpAddr>().map_or_else(|_| is_name_of_loopback(host), |address| address.is_loopback())
+            }
+            Self::Socket(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for ConnectTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host { host, port: None } => f.write_str(host),
+            Self::Host { host, port: Some(port) } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host { host, port: Some(port) } => write!(f, "{host}:{port}"),
+            Self::Socket(path) => path.display().fmt(f),
+        }
     }
 }
 

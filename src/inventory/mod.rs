@@ -32,19 +32,19 @@ use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
 use crate::timing::window::Window;
 
-pub use endpoint::{Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts};
+pub use endpoint::{ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts};
 pub use environment::Environment;
 pub use fleet::{EtcdSettings, FleetSettings};
 pub use hook::{CheckPolicy, HookKind, HookPolicy, OnFailure, RunPolicy, UnitAction, UnitPolicy, full_unit_name};
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
-pub use load::{Loaded, load, load_text};
+pub use load::{Loaded, load, load_edited, load_text};
 pub use notify::{ChannelPolicy, MailPolicy, NoticeCommand, Via, WebPolicy, When};
 pub use store::{
     CommandPolicy, Dialect, Existing, FilePolicy, Format, OnDrift, Pointer, StoreKind, StorePolicy, Syntax,
 };
-pub use values::is_loopback;
+pub use values::{is_loopback, is_name_of_loopback};
 
 /// Everything that the files ask for.
 #[derive(Clone, Debug, PartialEq)]

@@ -155,6 +155,7 @@ impl<C: Clock> Sender<C> {
         let origin = url.join("/").map_err(|error| failed(error.to_string()))?;
         let policy = EndpointPolicy {
             url: origin,
+            connect_to: None,
             credential: Credential::Nothing,
             rate_limit: None,
             tls: web.tls.clone(),

@@ -142,7 +142,8 @@ fn account(policy: &AccountPolicy, origins: &Origins) -> Section {
     let mut keys = Keys::new(origins, Part::Account, name);
     keys.plain("provider", json!(policy.provider.name.as_str()));
     keys.add(&["url"], Some(json!(endpoint.url.as_str())), "definition");
-    let plaintext = endpoint.url.scheme() == "http" && !is_loopback(&endpoint.url);
+    keys.plain("connect-to", endpoint.connect_to.as_ref().map(|to| json!(to.to_string())));
+    let plaintext = endpoint.url.scheme() == "http" && !endpoint.is_local();
     keys.plain("allow-plaintext", plaintext.then_some(Value::Bool(true)));
     let credential = match &endpoint.credential {
         Credential::Secret(secret) => Some(source(secret)),

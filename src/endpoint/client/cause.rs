@@ -16,6 +16,10 @@ pub(super) fn of_connection(error: Cause<'_>, place: &str, proxy: Option<&Proxy>
     }
     let all: Vec<String> = chain(error).map(ToString::to_string).collect();
     let says = |text: &str| all.iter().any(|cause| cause.contains(text));
+    if says("Too many open files") {
+        let what = "this process has as many open files as it may: raise LimitNOFILE= of the unit, or `ulimit -n`";
+        return Failure::new(FailureCode::Connect, format!("{place}: {what}"));
+    }
     match proxy {
         Some(proxy) if says("proxy authorization required") => {
             let known = if proxy.login.is_some() {

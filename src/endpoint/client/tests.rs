@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::inventory::ProxyPolicy;
+use crate::inventory::{ProxyPolicy, is_loopback};
 use crate::trust::{ClientCertificate, TlsPolicy};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -22,27 +22,31 @@ const LIMIT: usize = 64 * 1024;
 
 /// Sends one request to `url`, with these times.
 async fn send_within(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> Exchange {
-    http_client(url, timeouts, ca_file).send(request(url), Dress::default()).await
+    http_client(timeouts, ca_file).send(request(url), Dress::default()).await
 }
 
 async fn send(url: &str) -> Exchange {
     send_within(url, PATIENT, None).await
 }
 
-fn http_client(url: &str, timeouts: Timeouts, ca_file: Option<&Path>) -> HttpClient {
+fn http_client(timeouts: Timeouts, ca_file: Option<&Path>) -> HttpClient {
     let tls = TlsPolicy { ca_file: ca_file.map(Path::to_owned), ..TlsPolicy::default() };
-    with_tls(url, timeouts, &tls)
+    with_tls(timeouts, &tls)
 }
 
-fn with_tls(url: &str, timeouts: Timeouts, tls: &TlsPolicy) -> HttpClient {
+fn with_tls(timeouts: Timeouts, tls: &TlsPolicy) -> HttpClient {
     let roots = tls.ca_file.as_ref().map(|_| TrustRoots::read(tls).unwrap());
     let tls = roots.map_or_else(trust::nobody, |roots| roots.config());
-    through(url, timeouts, tls, None)
+    through(timeouts, tls, None)
 }
 
-fn through(url: &str, timeouts: Timeouts, tls: ClientConfig, proxy: Option<Proxy>) -> HttpClient {
-    let settings = Settings { url: url.parse().unwrap(), tls, proxy, connect: timeouts.connect, idle: 2 };
-    HttpClient { settings: Ok(settings), client: Mutex::default(), timeouts, max_response: LIMIT }
+fn through(timeouts: Timeouts, tls: ClientConfig, proxy: Option<Proxy>) -> HttpClient {
+    let settings = Settings { to: None, tls, proxy, connect: timeouts.connect, idle: 2 };
+    with(settings, timeouts)
+}
+
+fn with(settings: Settings, timeouts: Timeouts) -> HttpClient {
+    HttpClient { settings: Ok(settings), client: Mutex::default(), oldest: OLDEST, timeouts, max_response: LIMIT }
 }
 
 fn request(url: &str) -> Request {
@@ -250,7 +254,7 @@ async fn a_request_on_a_connection_that_breaks_is_never_sent_twice() {
     })
     .await;
     let url = format!("http://{address}");
-    let client = http_client(&url, PATIENT, None);
+    let client = http_client(PATIENT, None);
     answered(client.send(request(&url), Dress::default()).await);
     assert_eq!(told(&client.send(request(&url), Dress::default()).await), ("unclear", FailureCode::Reset));
     assert_eq!(requests.load(Ordering::SeqCst), 2);
@@ -323,14 +327,14 @@ async fn what_is_wrong_with_a_certificate_is_told_by_its_cause() {
         ),
     ] {
         let url = format!("https://localhost:{port}");
-        let sent = with_tls(&url, PATIENT, &policy).send(request(&url), Dress::default()).await;
+        let sent = with_tls(PATIENT, &policy).send(request(&url), Dress::default()).await;
         assert_eq!(told(&sent), ("not sent", code), "{sentence}: {sent:?}");
         assert!(format!("{sent:?}").contains(told_as), "{sentence}: {sent:?}");
     }
     let client = ClientCertificate { certificate: file("client.pem"), key: file("client.key") };
     let policy = TlsPolicy { client: Some(client), ..trusting(&demanding_root) };
     let url = format!("https://localhost:{demanding}");
-    let sent = with_tls(&url, PATIENT, &policy).send(request(&url), Dress::default()).await;
+    let sent = with_tls(PATIENT, &policy).send(request(&url), Dress::default()).await;
     assert_eq!(answered(sent).status, 204, "with the client certificate");
 }
 
@@ -394,7 +398,7 @@ async fn a_proxy_is_blamed_for_what_the_proxy_does() {
     ] {
         let variables = |name: &str| (name == "HTTPS_PROXY").then(|| format!("http://{proxy}"));
         let proxy = Proxy::choose(&ProxyPolicy::Environment, &"https://api.test".parse().unwrap(), variables);
-        let client = through(&url, PATIENT, tls.clone(), proxy.unwrap());
+        let client = through(PATIENT, tls.clone(), proxy.unwrap());
         let sent = client.send(request(&url), Dress::default()).await;
         assert!(!format!("{sent:?}").contains("sesame"), "{sentence}: {sent:?}");
         match failure {
@@ -424,7 +428,7 @@ async fn what_the_inventory_adds_goes_with_every_request() {
     })
     .await;
     let url = format!("http://{address}");
-    let client = http_client(&url, PATIENT, None);
+    let client = http_client(PATIENT, None);
     let header = ("cf-access-client-secret".parse().unwrap(), HeaderValue::from_static("sesame"));
     let dressed = Dress { headers: vec![header], proxy: None };
     assert_eq!(answered(client.send(request(&url), dressed).await).status, 204);
@@ -562,4 +566,147 @@ fn serve_tls(config: Arc<rustls::ServerConfig>) -> u16 {
         }
     });
     port
+}
+
+#[tokio::test]
+async fn connections_go_where_they_are_told_to_and_the_name_stays() {
+    let echo = |mut stream: TcpStream| async move {
+        let Some(request) = read_request(&mut stream).await else { return };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{request}", request.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let address: SocketAddr = serve(echo).await.parse().unwrap();
+    let (ip, port) = (address.ip().to_string(), Some(address.port()));
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("service.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut text = Vec::new();
+            while !text.ends_with(b"{\"a\":1}") {
+                text.push(stream.read_u8().await.unwrap());
+            }
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
+            stream.write_all(&[head.as_bytes(), &text].concat()).await.unwrap();
+        }
+    });
+    for (sentence, url, to) in [
+        ("an address", "http://awx.example.com/x", ConnectTo::Host { host: ip, port }),
+        ("a name of this machine", "http://awx.example.com/x", ConnectTo::Host { host: "x.localhost".into(), port }),
+        ("a socket", "http://awx.example.com/x", ConnectTo::Socket(socket)),
+    ] {
+        let settings = Settings { to: Some(to), tls: trust::nobody(), proxy: None, connect: LONG, idle: 2 };
+        let client = with(settings, PATIENT);
+        let response = answered(client.send(request(url), Dress::default()).await);
+        let echo = String::from_utf8(response.body.to_vec()).unwrap().to_ascii_lowercase();
+        assert!(echo.contains("host: awx.example.com\r\n"), "{sentence}: {echo}");
+    }
+}
+
+#[tokio::test]
+async fn a_busy_connection_does_not_live_for_ever() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let address = serve(move |mut stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            while read_request(&mut stream).await.is_some() {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let url = format!("http://{address}/");
+    for (sentence, oldest, expected) in [("a young one is kept", OLDEST, 1), ("an old one is not", Duration::ZERO, 3)] {
+        let before = connections.load(Ordering::SeqCst);
+        let client = HttpClient { oldest, ..http_client(PATIENT, None) };
+        for _ in 0..3 {
+            answered(client.send(request(&url), Dress::default()).await);
+        }
+        assert_eq!(connections.load(Ordering::SeqCst) - before, expected, "{sentence}");
+    }
+}
+
+/// A server whose authority is below a root that is in a file of `directory`; `whole`: it sends the certificate between.
+fn below(directory: &Path, whole: bool) -> (std::path::PathBuf, Arc<rustls::ServerConfig>) {
+    let authority = |name: &str| {
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (parameters, rcgen::KeyPair::generate().unwrap())
+    };
+    let (root_parameters, root_key) = authority("the root");
+    let (middle_parameters, middle_key) = authority("the authority between");
+    let root = root_parameters.self_signed(&root_key).unwrap();
+    let above = rcgen::Issuer::new(root_parameters, root_key);
+    let middle = middle_parameters.signed_by(&middle_key, &above).unwrap();
+    let issuer = rcgen::Issuer::new(middle_parameters, middle_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let path = directory.join("root.pem");
+    std::fs::write(&path, root.pem()).unwrap();
+    let mut chain = vec![leaf.der().clone()];
+    chain.extend(whole.then(|| middle.der().clone()));
+    let config = versions(rustls::ALL_VERSIONS)
+        .with_no_client_auth()
+        .with_single_cert(chain, key.serialize_der().try_into().unwrap());
+    (path, Arc::new(config.unwrap()))
+}
+
+fn versions(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ConfigBuilder<rustls::ServerConfig, rustls::WantsVerifier> {
+    let algorithms = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ServerConfig::builder_with_provider(algorithms).with_protocol_versions(versions).unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_out_the_certificate_between_is_told_as_such() {
+    let directory = tempfile::tempdir().unwrap();
+    for (whole, expected) in [(true, None), (false, Some("the authority between"))] {
+        let (root, config) = below(directory.path(), whole);
+        let sent = send_within(&format!("https://localhost:{}", serve_tls(config)), PATIENT, Some(&root)).await;
+        match expected {
+            None => assert_eq!(answered(sent).status, 204),
+            Some(issuer) => {
+                assert_eq!(told(&sent), ("not sent", FailureCode::UnknownIssuer));
+                assert!(format!("{sent:?}").contains(issuer), "{sent:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_least_version_of_tls_and_servers_of_http_2_alone_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, new) = authority(directory.path(), "new.pem");
+    let settings = |config: &rustls::ServerConfig, old: bool| {
+        let mut config = config.clone();
+        if old {
+            let resolver = Arc::clone(&config.cert_resolver);
+            config = versions(&[&rustls::version::TLS12]).with_no_client_auth().with_cert_resolver(resolver);
+        }
+        config
+    };
+    let only_old = serve_tls(Arc::new(settings(&new, true)));
+    let mut two = settings(&new, false);
+    two.alpn_protocols = vec![b"h2".to_vec()];
+    let only_two = serve_tls(Arc::new(two));
+    let trusting = TlsPolicy { ca_file: Some(root), ..TlsPolicy::default() };
+    let strict = TlsPolicy { only_1_3: true, ..trusting.clone() };
+    for (sentence, port, policy, expected) in [
+        ("TLS 1.2 is enough", only_old, &trusting, None),
+        ("TLS 1.3 is wanted", only_old, &strict, Some("no version or cipher")),
+        ("HTTP/2 alone", only_two, &trusting, Some("HTTP/2 only")),
+    ] {
+        let url = format!("https://localhost:{port}");
+        let sent = with_tls(PATIENT, policy).send(request(&url), Dress::default()).await;
+        match expected {
+            None => assert_eq!(answered(sent).status, 204, "{sentence}"),
+            Some(text) => {
+                assert_eq!(told(&sent).0, "not sent", "{sentence}: {sent:?}");
+                assert!(format!("{sent:?}").contains(text), "{sentence}: {sent:?}");
+            }
+        }
+    }
 }

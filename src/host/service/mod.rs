@@ -54,6 +54,12 @@ struct Directory {
 }
 
 impl Needs {
+    /// The same without directories that no unit can make useful.
+    pub fn without(mut self, useless: impl Fn(&Path) -> bool) -> Self {
+        self.directories.retain(|directory, _| !useless(directory));
+        self
+    }
+
     /// What `inventory` needs.
     pub fn of(inventory: &Inventory) -> Self {
         let mut needs = Self::default();

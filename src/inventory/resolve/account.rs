@@ -9,9 +9,11 @@ use url::Url;
 
 use crate::definition;
 use crate::document::{Located, NoPath, Reader, Spot};
-use crate::inventory::spec::{AccountSpec, CredentialSpec, RateLimitSpec, TlsSpec, TokenSpec};
+use crate::inventory::spec::{AccountSpec, ConnectToSpec, CredentialSpec, RateLimitSpec, TlsSpec, TokenSpec};
 use crate::inventory::values::is_loopback;
-use crate::inventory::{AccountPolicy, Credential, EndpointPolicy, RateLimit, Timeouts, defaults};
+use crate::inventory::{
+    AccountPolicy, ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts, defaults,
+};
 use crate::names::AccountName;
 use crate::provider::Provider;
 use crate::secret::SecretSource;
@@ -59,7 +61,9 @@ fn account(
     context: &Context<'_>,
 ) -> Option<AccountPolicy> {
     let what = format!("account \"{}\"", spec.name.value);
-    let url = spec.url.as_ref().map(|text| url(text, spec.allow_plaintext, &what, context));
+    let connect_to = spec.connect_to.as_ref().map(|to| connect_to(to, &spec, &what, context));
+    let safe = connect_to.as_ref().map(|to| to.as_ref().is_none_or(ConnectTo::is_local));
+    let url = spec.url.as_ref().map(|text| url(text, (spec.allow_plaintext, safe), &what, context));
     let credential = spec.credential.as_ref().map(|credential| self::credential(credential, tokens, &what, context));
     let tls = tls(&spec.tls, &what, context);
     let operations = spec.operations.take();
@@ -80,11 +84,16 @@ fn account(
         Some(url) => url?,
         None => default_url(&provider, &what, spec.spot, context)?,
     };
+    let connect_to = match connect_to {
+        Some(to) => Some(fitting(to?, &url, &spec, &what, context)?),
+        None => None,
+    };
     Some(AccountPolicy {
         name: spec.name.value,
         settle: spec.settle.unwrap_or(provider.mint_settle()),
         provider,
         endpoint: EndpointPolicy {
+            connect_to,
             url: without_slash(url),
             credential: credential?,
             rate_limit: spec.rate_limit.map(|RateLimitSpec { requests, per }| RateLimit { requests, per }),
@@ -192,8 +201,54 @@ fn default_url(provider: &Provider, what: &str, spot: Spot, context: &Context<'_
     url
 }
 
-/// The address of an account: HTTPS, or HTTP where nobody else can listen.
-pub(super) fn url(text: &Located<String>, allow_plaintext: bool, what: &str, context: &Context<'_>) -> Option<Url> {
+/// `connect-to`. A proxy would decide itself where connections go.
+fn connect_to(
+    to: &Located<ConnectToSpec>,
+    spec: &AccountSpec<'_>,
+    what: &str,
+    context: &Context<'_>,
+) -> Option<ConnectTo> {
+    if let Some(ProxyPolicy::Through { .. }) = spec.proxy {
+        let message = format!("{what} has `connect-to` and `proxy`");
+        context.report.error_with_help(to.spot, message, "remove one: a proxy finds the host itself");
+        return None;
+    }
+    Some(match &to.value {
+        ConnectToSpec::Host { host, port } => ConnectTo::Host { host: host.clone(), port: *port },
+        ConnectToSpec::Socket(path) => {
+            let text = Located { value: path.clone(), spot: to.spot };
+            ConnectTo::Socket(absolute(&text, format_args!("`connect-to` of {what}"), context)?)
+        }
+    })
+}
+
+/// `to`, where it can be had with `url`.
+fn fitting(to: ConnectTo, url: &Url, spec: &AccountSpec<'_>, what: &str, context: &Context<'_>) -> Option<ConnectTo> {
+    let refuse = |message: String, help: &str| {
+        let spot = spec.connect_to.as_ref().map_or(spec.spot, |to| to.spot);
+        context.report.error_with_help(spot, message, help);
+        None
+    };
+    match &to {
+        ConnectTo::Host { .. } if url.domain().is_none() => refuse(
+            format!("{what} has `connect-to`, and its `url` has an address"),
+            "write the name that the server proves into `url`",
+        ),
+        ConnectTo::Host { port: Some(_), .. } if url.port().is_some() => {
+            refuse(format!("`connect-to` and `url` of {what} both name a port"), "leave the port out of one of them")
+        }
+        _ => Some(to),
+    }
+}
+
+/// The address of an account: HTTPS, or HTTP where nobody else can listen. `plaintext`: whether HTTP is allowed in any case,
+/// and whether what connections go to instead is this machine itself.
+pub(super) fn url(
+    text: &Located<String>,
+    (allow_plaintext, local): (bool, Option<bool>),
+    what: &str,
+    context: &Context<'_>,
+) -> Option<Url> {
     let refuse = |message: &str, help: &str| {
         context.report.error_with_help(text.spot, format!("`url` of {what} {message}"), help);
         None
@@ -210,7 +265,7 @@ pub(super) fn url(text: &Located<String>, allow_plaintext: bool, what: &str, con
     }
     match url.scheme() {
         "https" => Some(url),
-        "http" if allow_plaintext || is_loopback(&url) => Some(url),
+        "http" if allow_plaintext || local.unwrap_or_else(|| is_loopback(&url)) => Some(url),
         "http" => refuse(
             "is plain http: credentials would cross the network unencrypted",
             "use https, or write allow-plaintext = true",

@@ -143,7 +143,7 @@ fn web(spec: WebSpec, what: &str, context: &Context<'_>) -> Option<WebPolicy> {
             context.report.error_with_help(given.spot, message, help);
             return None;
         }
-        (Some(given), _) => Some(url(given, spec.allow_plaintext, what, context)?),
+        (Some(given), _) => Some(url(given, (spec.allow_plaintext, None), what, context)?),
         (None, Some(usual)) => Some(usual.clone()),
         (None, None) if form.address_is_secret => None,
         (None, None) => {

@@ -9,7 +9,7 @@ use crate::inventory::{ProxyPolicy, values};
 use crate::names::AccountName;
 use crate::secret::SecretSource;
 
-use super::reach::{self, TlsSpec};
+use super::reach::{self, ConnectToSpec, TlsSpec};
 use super::source::{self, CredentialSpec};
 use super::{ParamsSpec, params};
 
@@ -21,6 +21,7 @@ pub struct AccountSpec<'d> {
     pub spot: Spot,
     pub provider: Option<Located<String>>,
     pub url: Option<Located<String>>,
+    pub connect_to: Option<Located<ConnectToSpec>>,
     pub allow_plaintext: bool,
     pub credential: Option<Located<CredentialSpec>>,
     /// There is one, be it understood or not.
@@ -64,6 +65,7 @@ impl<'d> AccountSpec<'d> {
             spot: reader.spot(),
             provider: reader.required_string("provider"),
             url: reader.string("url"),
+            connect_to: reach::connect_to(&reader),
             allow_plaintext: reader.bool("allow-plaintext").is_some_and(|allow| allow.value),
             has_credential: ["credential", "username", "password"].iter().any(|key| reader.has(key)),
             credential: source::credential(&reader, kept.as_deref()),

@@ -21,7 +21,7 @@ pub use fleet::{EngineSpec, FleetSpec};
 pub use listen::ListenSpec;
 pub use notify::{ChannelSpec, ViaSpec, WebSpec, WhenSpec};
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
-pub use reach::TlsSpec;
+pub use reach::{ConnectToSpec, TlsSpec};
 pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
 pub use token::{

@@ -1,6 +1,8 @@
 //! How an account reaches its provider: `tls`, `proxy` and `headers`.
 
-use url::Url;
+use std::net::{IpAddr, SocketAddr};
+
+use url::{Host, Url};
 
 use super::source;
 use crate::document::{Located, Reader};
@@ -65,6 +67,42 @@ fn pins(table: &Reader<'_>) -> Vec<Pin> {
         }
     };
     texts.iter().filter_map(pin).collect()
+}
+
+/// `connect-to` of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectToSpec {
+    Host {
+        host: String,
+        port: Option<u16>,
+    },
+    /// The path of a socket, as it is written.
+    Socket(String),
+}
+
+/// Takes `connect-to`: a name or an address with or without a port, or the path of a socket.
+pub fn connect_to(reader: &Reader<'_>) -> Option<Located<ConnectToSpec>> {
+    reader.parsed("connect-to", |text| {
+        if text.contains('/') {
+            return Ok(ConnectToSpec::Socket(text.to_owned()));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(ConnectToSpec::Host { host: address.to_string(), port: None });
+        }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(ConnectToSpec::Host { host: address.ip().to_string(), port: Some(address.port()) });
+        }
+        let (name, port) = match text.split_once(':') {
+            Some((name, port)) => (name, Some(port.parse::<u16>().ok().filter(|port| *port > 0))),
+            None => (text, None),
+        };
+        let is_name = matches!(Host::parse(name), Ok(Host::Domain(_)));
+        match port {
+            Some(None) => Err(format!("{text:?} has no port from 1 to 65535")),
+            _ if !is_name => Err(format!("{text:?} is neither HOST, HOST:PORT nor the path of a socket")),
+            port => Ok(ConnectToSpec::Host { host: name.to_ascii_lowercase(), port: port.flatten() }),
+        }
+    })
 }
 
 /// Takes `proxy`: `"none"`, `"environment"`, an address, or a table with an address and a login.
