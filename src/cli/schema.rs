@@ -11,8 +11,8 @@ use crate::exit::Exit;
 
 use super::{Complaint, Console};
 
-const INVENTORY: &str = include_str!("../../config/schema/inventory.schema.json");
-const PROVIDER: &str = include_str!("../../config/schema/provider.schema.json");
+pub(super) const INVENTORY: &str = include_str!("../../config/schema/inventory.schema.json");
+pub(super) const PROVIDER: &str = include_str!("../../config/schema/provider.schema.json");
 
 /// Arguments of `patrold schema`.
 #[derive(Clone, Debug, Args)]
