@@ -26,7 +26,7 @@ pub fn expect(name: &str, world: &World, args: &[&str], exit: i32) {
 
 /// `text` with times, spans and the path of `directory` replaced, and with columns no wider than two blanks: their
 /// width depends on what was replaced.
-fn redact(text: &str, directory: &Path) -> String {
+pub(super) fn redact(text: &str, directory: &Path) -> String {
     let text = text.replace(directory.to_str().unwrap(), "DIR");
     text.lines().map(|line| redact_line(line) + "\n").collect()
 }

@@ -14,27 +14,28 @@ use patrold::clock::{Clock as _, SystemClock};
 use patrold::demo::{LedgerEntry, Loopback, Options, Service};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::runtime::Runtime;
 
 /// The providers of the demo, and a plain user with an empty home.
-struct Newcomer {
-    home: tempfile::TempDir,
-    loopback: Loopback,
+pub(super) struct Newcomer {
+    pub home: tempfile::TempDir,
+    pub loopback: Loopback,
     runtime: Runtime,
 }
 
 impl Newcomer {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let loopback = runtime.block_on(Loopback::start(SystemClock, Options::default())).unwrap();
         Self { home: tempfile::tempdir().unwrap(), loopback, runtime }
     }
 
-    fn url(&self, service: Service) -> String {
+    pub fn url(&self, service: Service) -> String {
         self.loopback.url(service).as_str().trim_end_matches('/').to_owned()
     }
 
-    fn command(&self, folder: &str, args: &[&str]) -> Command {
+    pub fn command(&self, folder: &str, args: &[&str]) -> Command {
         let home = self.home.path();
         let folder = home.join(folder);
         fs::create_dir_all(&folder).unwrap();
@@ -48,12 +49,14 @@ impl Newcomer {
         self.command(folder, args).stdin(Stdio::null()).output().unwrap()
     }
 
-    /// Types a command in a terminal and answers its questions, each of which ends with the text before its answer.
+    /// Types a command in a terminal of 80 columns and answers its questions, each of which ends with the text before its answer.
     /// Gives what the terminal shows, and the exit status.
-    fn type_in(&self, folder: &str, args: &[&str], answers: &[(&str, &str)]) -> (String, Option<i32>) {
+    pub fn type_in(&self, folder: &str, args: &[&str], answers: &[(&str, &str)]) -> (String, Option<i32>) {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&controller, size).unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap();
         let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
         let mut command = self.command(folder, args);
@@ -82,7 +85,7 @@ impl Newcomer {
     }
 
     /// Waits until so many tokens were minted at `service`.
-    fn wait_for_mints(&self, service: Service, count: usize) {
+    pub fn wait_for_mints(&self, service: Service, count: usize) {
         let mut follow = self.loopback.follow_requests();
         let minted =
             || self.loopback.ledger().all().iter().filter(|it| it.service == service && it.is_marked()).count();
@@ -105,10 +108,10 @@ impl Newcomer {
 }
 
 /// A daemon that a test started; it ends with it.
-struct Running(Child);
+pub(super) struct Running(pub Child);
 
 impl Running {
-    fn stop(mut self) -> Option<i32> {
+    pub fn stop(mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
         self.0.wait().unwrap().code()
     }
