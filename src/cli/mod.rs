@@ -17,6 +17,7 @@ mod disk;
 mod draft;
 mod explain;
 mod fleet;
+mod found;
 mod history;
 mod identity;
 mod init;
@@ -30,6 +31,8 @@ mod progress;
 mod provider;
 mod reading;
 mod reload;
+mod removal;
+mod retire;
 mod rollback;
 mod rotate;
 mod run;
@@ -153,12 +156,20 @@ enum Command {
     /// --compromised it does not: it is revoked as soon as stores and hooks are done, and what is left to do is told.
     #[command(after_help = ROTATE_EXAMPLES, visible_alias = "renew")]
     Rotate(rotate::RotateArgs),
-    /// Withdraw a request for a rotation that has not begun
+    /// Withdraw a request for a rotation or a revocation that has not begun
     ///
     /// Such a request waits for the grace of the old token, for the provider's rate limit, or for another
     /// try. `patrold status` shows it. A rotation that has begun is taken back by `patrold rollback`.
+    /// A token that was retired stays alive, as long as it is not revoked yet.
     #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(cancel::CancelArgs),
+    /// Take a token out of the inventory, and have it revoked
+    ///
+    /// Shows what happens to its stores and hooks. The entry leaves its file; every other line stays. With --revoke, the
+    /// token is revoked at the provider after its grace, and not while the provider sees it in use; with --keep, it stays
+    /// alive. On a terminal, the command asks. A token that left the inventory before is revoked all the same.
+    #[command(after_help = RETIRE_EXAMPLES)]
+    Retire(retire::RetireArgs),
     /// Put the previous token back
     ///
     /// While the old generation is still valid, it goes back into every store, hooks run, and the newer one is revoked
@@ -220,7 +231,7 @@ enum Command {
     /// Print the completions of a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(shell::CompletionsArgs),
-    /// Print the manual page
+    /// Print a manual page, or write all of them
     #[command(after_help = MAN_EXAMPLES)]
     Man(shell::ManArgs),
 }
@@ -325,7 +336,8 @@ Exit status: 0 shown or written, 1 it cannot be written, 2 the inventory is inva
 const MAN_EXAMPLES: &str = "\
 Examples:
   patrold man | man -l -                             read it
-  patrold man --directory /usr/local/share/man/man1  a page for each command";
+  patrold man inventory | man -l -               patrold.toml(5)
+  patrold man --directory /usr/local/share/man   all pages, in man1, man5 and man8";
 
 const NOTIFY_EXAMPLES: &str = "\
 Examples:
@@ -352,6 +364,18 @@ Examples:
 
 Exit status: 0 it is withdrawn, 1 there was none or it has begun.";
 
+const RETIRE_EXAMPLES: &str = "\
+Examples:
+  patrold retire ci-runner                       shows what happens, and asks
+  patrold retire ci-runner --dry-run             shows what would happen
+  patrold retire ci-runner --revoke              after its grace, once it is not used any more
+  patrold retire ci-runner --revoke --after 7d   not before a week has passed
+  patrold retire ci-runner --revoke --now        at once, whoever uses it
+  patrold cancel ci-runner                       it is still needed: it stays alive
+
+Exit status: 0 it is revoked, or will be; 1 it is not, or nothing was changed; 3 its revocation is under way, or the
+provider has no way to revoke it.";
+
 const ROLLBACK_EXAMPLES: &str = "\
 Examples:
   patrold rollback gps-ingest
@@ -362,6 +386,7 @@ const AUDIT_EXAMPLES: &str = "\
 Examples:
   patrold audit --account gps
   patrold audit --reap                   shows the orphans, and asks before it revokes them
+  patrold audit --unmanaged --write tokens.d/found.toml   entries for tokens that nobody manages
   patrold audit --json | jq '.accounts[].findings[] | select(.\"never-expires\")'
 
 Exit status: 0 all accounts were listed, 3 some, or an orphan is left after --reap, 1 none.";
@@ -400,6 +425,7 @@ fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
         Command::Audit(audit) => audit::run(audit, named, console),
         Command::Adopt(adopt) => adopt::run(adopt, named, console),
         Command::Cancel(cancel) => cancel::run(cancel, named, console),
+        Command::Retire(retire) => retire::run(retire, named, console),
         Command::Rollback(rollback) => rollback::run(rollback, named, console),
         Command::Explain(explain) => explain::run(explain, named, console),
         Command::History(history) => history::run(history, named, console),
@@ -419,6 +445,8 @@ fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
 
 /// What the daemon, its demo and rotations without a daemon run on.
 fn runtime() -> Result<tokio::runtime::Runtime, Complaint> {
+    // Before the threads that start programs are made: they inherit it.
+    crate::daemon::hardening::keep_capabilities();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Complaint::failed(format!("cannot start the threads that do the work: {error}")))
 }

@@ -129,7 +129,8 @@ fn frame(text: &str, rows: usize) -> String {
     format!("{HOME}{lines}{BELOW}")
 }
 
-fn gather(named: Option<&Path>, console: &mut Console) -> Result<Status, Complaint> {
+/// The status of the running daemon; where none runs, what the journal says.
+pub(super) fn gather(named: Option<&Path>, console: &mut Console) -> Result<Status, Complaint> {
     let now = SystemClock.now();
     let disk = Disk::read(named, now, console);
     if let Some(status) = disk.ask(console, Client::status)? {

@@ -2,6 +2,7 @@
 
 mod account_news;
 pub mod audit;
+pub mod checkup;
 mod condition_line;
 mod config_watch;
 pub mod control;
@@ -23,6 +24,7 @@ pub mod registry;
 pub mod rekey;
 pub mod reload;
 mod report;
+pub mod retire;
 pub mod rotate;
 pub mod scheduler;
 pub mod serve;

@@ -33,7 +33,7 @@ impl<C: Clock> Running<C> {
         let mut journal_failure = None;
         for (name, token) in self.core.tokens.all() {
             let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
-            if self.is_elsewhere(&policy) {
+            if self.is_elsewhere(&policy) || !wanted && view.state.is_over() {
                 continue;
             }
             if wanted {

@@ -38,7 +38,7 @@ pub(crate) enum Form {
         service: Template,
         region: Template,
     },
-    /// Headers that may name a JSON web token, which the secret, an RSA key, signs for each request.
+    /// Headers that may name a JSON web token, which the secret, a private key, signs for each request.
     Signed {
         claims: Claims,
         headers: Vec<(HeaderName, Template)>,

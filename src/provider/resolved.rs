@@ -273,6 +273,16 @@ impl Provider {
         &self.source
     }
 
+    /// Whether an account may have a user name besides its secret: a form of authentication sends one, or a request names it.
+    pub fn takes_username(&self) -> bool {
+        let named = |template: &Template| template.names().any(|name| *name == Name::Username);
+        let sends = |form: &Form| {
+            matches!(form, Form::Basic | Form::AwsV4 { .. }) || form.headers().iter().any(|(_, value)| named(value))
+        };
+        let calls = self.rules.calls.values().chain(&self.rules.login);
+        self.rules.auth.forms.values().any(sends) || calls.flat_map(|call| call.request_templates()).any(named)
+    }
+
     /// Whether the account itself makes any request.
     pub fn needs_credential(&self) -> bool {
         self.logs_in() || self.rules.calls.values().any(|call| call.role == Role::Account)

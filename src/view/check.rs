@@ -193,12 +193,15 @@ impl Check {
         out
     }
 
-    /// The advice, for standard error.
-    pub fn render_advice(&self, paint: Paint) -> String {
+    /// The advice, for standard error; on a terminal with so many columns, in lines of whole words.
+    pub fn render_advice(&self, paint: Paint, width: Option<usize>) -> String {
         self.advice.iter().fold(String::new(), |mut out, advice| {
             let kind = paint.yellow("warning");
             let help = paint.cyan("help");
-            let _ = writeln!(out, "{kind}: {}: {}\n  = {help}: {}\n", advice.about, advice.message, advice.help);
+            let fold =
+                |text: &str, indent: usize| words::wrapped(text, width, indent).join(&format!("\n{:indent$}", ""));
+            let message = fold(&format!("{}: {}", advice.about, advice.message), 9);
+            let _ = writeln!(out, "{kind}: {message}\n  = {help}: {}\n", fold(&advice.help, 10));
             out
         })
     }

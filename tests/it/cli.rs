@@ -6,6 +6,7 @@
 
 mod abuse;
 mod daemon;
+mod getting_started;
 mod golden;
 mod minutes;
 mod online;
@@ -40,6 +41,7 @@ fn help_is_as_documented() {
         ("help-journal-rekey", &["journal", "rekey", "--help"]),
         ("help-adopt", &["adopt", "--help"]),
         ("help-cancel", &["cancel", "--help"]),
+        ("help-retire", &["retire", "--help"]),
         ("help-rollback", &["rollback", "--help"]),
         ("help-history", &["history", "--help"]),
         ("help-schema", &["schema", "--help"]),
@@ -255,9 +257,19 @@ fn shells_and_man_know_every_command() {
     assert!(world.run(&["man", "--directory", pages.to_str().unwrap()]).status.success());
     for command in commands {
         assert!(page.contains(&format!("patrold\\-{command}(1)")), "{command}: {page}");
-        assert!(pages.join(format!("patrold-{command}.1")).exists(), "{command}");
+        assert!(pages.join(format!("man1/patrold-{command}.1")).exists(), "{command}");
     }
-    assert!(pages.join("patrold-journal-export.1").exists());
+    assert!(pages.join("man1/patrold-journal-export.1").exists());
+    for (page, told) in [
+        ("man5/patrold.toml.5", [".SH TOKEN", "\\fBrenew\\-before\\fR", "\\fBconnect\\-to\\fR"]),
+        ("man5/patrold-provider.5", [".SH MINT", "\\fBclassify\\fR", "SEE ALSO"]),
+        ("man8/patrold.8", [".SH SIGNALS", ".SH ENVIRONMENT", ".SH FILES"]),
+    ] {
+        let text = std::fs::read_to_string(pages.join(page)).unwrap();
+        for told in told {
+            assert!(text.contains(told), "{told} is not in {page}");
+        }
+    }
 }
 
 #[test]

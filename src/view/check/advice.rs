@@ -9,6 +9,7 @@ use crate::inventory::{AccountPolicy, Inventory};
 use crate::journal::key::KeySource;
 use crate::names::TokenName;
 use crate::provider::Abilities;
+use crate::provider::lint::Finding;
 use crate::text::words;
 
 use super::NAMED;
@@ -43,12 +44,32 @@ pub(super) fn advice(inventory: &Inventory, key: Option<&KeySource>, facts: &Fac
     for token in inventory.tokens.values() {
         users.entry(token.account.name.as_str()).or_default().push(&token.name);
     }
+    advice.extend(lint(inventory));
     for account in inventory.accounts.values() {
         if let Some(tokens) = users.get(account.name.as_str()) {
             advice.extend(of_account(account, tokens));
         }
     }
     advice
+}
+
+/// Definitions that leave questions open that rotations go wrong by. Those that are built in leave none.
+fn lint(inventory: &Inventory) -> Vec<Advice> {
+    let providers: BTreeMap<_, _> =
+        inventory.accounts.values().map(|account| (account.provider.name.as_str(), &account.provider)).collect();
+    let open = providers.into_iter().filter_map(|(name, provider)| {
+        // A reason that an operation of the inventory makes needless is nobody's trouble.
+        let findings = provider.lint().iter().filter(|finding| matches!(finding, Finding::Open(_))).count();
+        (findings > 0).then(|| Advice {
+            about: format!("provider {name}"),
+            message: format!(
+                "its definition leaves {} open that rotations go wrong by",
+                words::count(findings, "question")
+            ),
+            help: format!("`patrold provider lint {name}` asks them; [lint] of the definition takes reasons"),
+        })
+    });
+    open.collect()
 }
 
 /// What follows for `tokens` from what the provider of their account cannot do.
