@@ -17,7 +17,7 @@ use super::core::Core;
 use super::deadlines::Key;
 use super::registry::View;
 use super::scheduler::Waker;
-use super::{StartError, open};
+use super::{Errand, StartError, open};
 
 impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// Has a token revoked that left the inventory, through a running scheduler where there is one, and waits until it is
@@ -111,7 +111,7 @@ pub async fn retire_without_daemon<C: Clock>(
     grace: Option<Span>,
     patience: Duration,
 ) -> Result<RetireAnswer, StartError> {
-    let opening = open(inventory, clock).await?;
+    let opening = open(inventory, clock, Errand::Once).await?;
     let answer = opening.core.retire(None, name, grace, patience).await;
     opening.core.accounts.write_limits().await;
     Ok(answer)
