@@ -17,7 +17,7 @@ use crate::report::status::{ElsewhereStatus, UnownedStatus};
 use crate::text::words;
 
 use super::identity::act_as_owner;
-use super::reading::{inventory, of_fleet, open_fleet, open_journal, seal_key};
+use super::reading::{Journaled, inventory, of_fleet, open_fleet, open_journal, seal_key};
 use super::{Complaint, Console, discovery, runtime};
 
 /// Arguments of `patrold fleet`.
@@ -51,6 +51,16 @@ enum FleetCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Believe what the engine tells, although its data ran back, as after a restored backup
+    ///
+    /// Replicas notice that and let the accounts be that it concerns, because an older journal may take a token that
+    /// consumers hold for one that was left behind, and revoke it. Restore a newer backup if there is one. This says that
+    /// there is none; tokens in the middle of a rotation are named first.
+    Recover {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Let a replica hand over everything that it owns, and take nothing more
     ///
     /// Before its host is shut down, or its program replaced. A stop does the same by itself; a drained replica stays so
@@ -78,6 +88,7 @@ pub(super) fn run(args: &FleetArgs, named: Option<&Path>, console: &mut Console)
         FleetCommand::Init => init(&inventory, &fleet, console),
         FleetCommand::Import { json } => take_over(&inventory, &fleet, *json, console),
         FleetCommand::Status { json } => show(&inventory, &fleet, *json, console),
+        FleetCommand::Recover { yes } => recover(&inventory, &fleet, *yes, console),
         FleetCommand::Drain { host, undo } => drain(&inventory, &fleet, host.as_ref(), *undo, console),
     }
 }
@@ -153,6 +164,33 @@ fn show(inventory: &Inventory, fleet: &FleetSettings, json: bool, console: &mut 
         }
     }
     Ok(if status.unowned.is_empty() { Exit::Fine } else { Exit::Partly })
+}
+
+fn recover(inventory: &Inventory, fleet: &FleetSettings, yes: bool, console: &mut Console) -> Result<Exit, Complaint> {
+    let journaled = Journaled::read(inventory)?;
+    let midway = journaled.states.iter().filter(|(_, state)| state.phase.intent().is_some());
+    let midway: Vec<_> = midway.map(|(name, _)| name).collect();
+    if !midway.is_empty() {
+        console.warn(format_args!(
+            "by this journal these tokens were being minted, and what was minted is looked for and revoked, also where \
+             consumers have it by now; let their consumers have another secret first: {}",
+            words::some(&midway, 20)
+        ))?;
+    }
+    if !yes {
+        return Err(Complaint::failed("nothing was changed").with_help(
+            "restore a newer backup of the engine; if there is none, --yes says that what it tells is to be believed",
+        ));
+    }
+    runtime()?.block_on(async {
+        let journal = open_fleet(inventory, fleet).await?;
+        journal.recover().await.map_err(refused)
+    })?;
+    writeln!(
+        console.out,
+        "every replica believes what the engine tells from now on; `patrold audit` shows what is left"
+    )?;
+    Ok(Exit::Fine)
 }
 
 fn drain(

@@ -217,7 +217,7 @@ async fn open_fleet(
         return Err(StartError::Alone(inventory.daemon.state_dir.clone()));
     }
     let lock = Some(lock.map_err(StartError::Journal)?);
-    let journal = fleet::open(fleet, key).await?;
+    let journal = fleet::open(fleet, key, &inventory.daemon.state_dir).await?;
     let (instance, fingerprinter) = match &journal {
         AnyJournal::Fleet(journal) => (journal.instance(), journal.fingerprinter().clone()),
         AnyJournal::Local(_) => return Err(StartError::OnlyReplicas),

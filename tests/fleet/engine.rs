@@ -24,7 +24,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Whether `program` can be started.
-fn is_there(program: &str) -> bool {
+pub fn is_there(program: &str) -> bool {
     let question = if program == "etcdctl" { "version" } else { "--version" };
     std::process::Command::new(program)
         .arg(question)

@@ -8,6 +8,7 @@
 mod engine;
 mod inputs;
 mod moves;
+mod restored;
 mod rounds;
 mod secured;
 mod stage;

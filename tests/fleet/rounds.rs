@@ -50,9 +50,14 @@ fn all_with(presence: &Presence, names: &[&str]) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_keeps_its_promise_through_kills_pauses_and_stops() {
     let directory = tempfile::Builder::new().prefix("patrold-fleet-").tempdir().unwrap();
-    let Some(stage) = Stage::set(directory.path()).await else { return };
     // For whoever wants to read the logs of a run.
-    let _kept = std::env::var_os("PATROLD_FLEET_KEEP").map(|_| print(&directory.keep().display().to_string()));
+    let kept = std::env::var_os("PATROLD_FLEET_KEEP").is_some();
+    let (root, _directory) =
+        if kept { (directory.keep(), None) } else { (directory.path().to_owned(), Some(directory)) };
+    let Some(stage) = Stage::set(&root).await else { return };
+    if kept {
+        print(&root.display().to_string());
+    }
     let (dismissed, watch) = gather(stage.consumers());
 
     let r1 = stage.start("r1", "");

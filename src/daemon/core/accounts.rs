@@ -10,9 +10,9 @@ use crate::clock::Clock;
 use crate::daemon::ownership::Manner;
 use crate::daemon::unreadable_state;
 use crate::event;
-use crate::journal::{Fence, Head, Journal, Stored};
+use crate::journal::{Fence, Journal, Stored};
 use crate::names::{AccountName, TokenName};
-use crate::outcome::{Failure, FailureCode};
+use crate::outcome::Failure;
 use crate::rotation::decide::Rest;
 use crate::rotation::reason::Reason;
 use crate::rotation::run::restore;
@@ -63,15 +63,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             self.machine.effects.ownership.own(fence);
             return Ok(());
         };
-        let mut unseen: std::collections::BTreeMap<_, _> = self.of_account(&account).into_iter().collect();
         for (name, stored) in &stored {
-            unseen.remove(name);
-            self.recall(&account, name, stored).await?;
-        }
-        for (name, token) in &unseen {
-            if token.held.lock().await.head() != Head::default() {
-                return Err(run_back(name));
-            }
+            self.recall(&account, name, stored).await;
         }
         self.machine.effects.ownership.own(fence);
         self.machine.effects.observers.credentials.supply().await;
@@ -99,29 +92,26 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     }
 
     /// Takes up one token of an account that was just claimed.
-    async fn recall(&self, account: &AccountName, name: &TokenName, stored: &Stored) -> Result<(), Failure> {
+    async fn recall(&self, account: &AccountName, name: &TokenName, stored: &Stored) {
         let restored = match restore(stored) {
             Ok(restored) => restored,
             Err(error) => {
                 let why = unreadable_state(name, &error);
                 tracing::error!(event = event::STATE_UNREADABLE, token = %name, "{why}");
                 self.tokens.set_aside(name.clone(), why);
-                return Ok(());
+                return;
             }
         };
         if let Some(token) = self.tokens.get(name) {
             // One that the inventory gives to another account by now is that one's, which cannot take it: its first commit
             // is refused, and says so.
             if token.policy().account.name != *account {
-                return Ok(());
+                return;
             }
             let mut held = token.held.lock().await;
-            if restored.head < held.head() {
-                return Err(run_back(name));
-            }
             held.take_up(restored);
             token.show_state(held.state());
-            return Ok(());
+            return;
         }
         let inventory = self.inventory();
         let policy = leftover_policy(&inventory, name, &restored.state).or_else(|| {
@@ -131,7 +121,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         if let Some(policy) = policy {
             self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::new(policy), false, restored)));
         }
-        Ok(())
     }
 
     /// Gives an account up: what is under way for its tokens is brought to its next record, and nothing is begun. Their
@@ -187,14 +176,4 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             None => "its account is not in the inventory".to_owned(),
         }
     }
-}
-
-/// The engine tells less of a token than it told before.
-fn run_back(name: &TokenName) -> Failure {
-    let what = format!(
-        "the journal of {name} is older than what this replica has seen: the engine's data ran back, as after a restored \
-         backup; nothing is done with its account. Restore a newer backup; if there is none, restart the replicas: what the \
-         engine tells is believed then, and `patrold audit` shows tokens that are left from the time between"
-    );
-    Failure::new(FailureCode::Journal, what)
 }

@@ -117,6 +117,7 @@ impl Fleet {
         if let Some(journal) = self.journal.fleet() {
             // Where the engine does not hear of it, the lease ends by itself.
             let _ = timeout(Duration::from_secs(2), journal.leave()).await;
+            journal.write_marks().await;
         }
     }
 }
@@ -396,7 +397,11 @@ impl<C: Clock> Replica<C> {
             if let Err(failure) = self.core.take_up(fence.clone()).await {
                 self.core.drop_account(&account);
                 let _ = journal.release(&fence).await;
-                return Err(failure);
+                // Where the data of the engine ran back, an operator may have said meanwhile that they are believed.
+                return match journal.recovered().await {
+                    Ok(true) => Ok(Some(boot())),
+                    _ => Err(failure),
+                };
             }
             // Without it the next owner does not know which inventory is the newest that it was owned under.
             let _ = journal.note_owned(&fence, &owned).await;
@@ -490,6 +495,7 @@ async fn keep(journal: &FleetJournal) -> bool {
     let mut warned = false;
     loop {
         sleep(third).await;
+        journal.write_marks().await;
         loop {
             match journal.keep_alive(third.min(Duration::from_millis(1500))).await {
                 Ok(true) => {
@@ -520,10 +526,11 @@ async fn keep(journal: &FleetJournal) -> bool {
 pub(super) async fn open(
     settings: &FleetSettings,
     key: &crate::journal::key::KeySource,
+    state_dir: &std::path::Path,
 ) -> Result<AnyJournal, crate::journal::fleet::FleetError> {
     let mut told = false;
     loop {
-        match FleetJournal::open(settings, key).await {
+        match FleetJournal::open_replica(settings, key, state_dir).await {
             Ok(journal) => return Ok(AnyJournal::Fleet(Box::new(journal))),
             Err(error) if error.passes() => {
                 if !told {

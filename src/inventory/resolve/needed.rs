@@ -11,7 +11,7 @@ use super::Context;
 use super::store::Needed;
 
 /// What lies in the state directory.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 10] = [
     "journal.db",
     "journal.db-wal",
     "journal.db-shm",
@@ -19,6 +19,7 @@ const KEPT: [&str; 9] = [
     "lock",
     "journal.mark",
     "journal.imported",
+    "fleet-heads.json",
     "limits.json",
     "store-paths.json",
 ];

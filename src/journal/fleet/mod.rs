@@ -8,9 +8,11 @@
 mod etcd;
 mod layout;
 mod lease;
+mod marks;
 pub mod presence;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ pub use self::etcd::{EngineError, Health};
 use self::layout::{FORMAT, HeadValue, Layout, RecordValue};
 pub use self::layout::{Member, Meta, Owned};
 pub use self::lease::{Lease, boot};
+use self::marks::Marks;
 use super::key::{KeyError, KeySource};
 use super::record::{Chain, Record};
 use super::seal::Sealer;
@@ -113,6 +116,7 @@ pub struct FleetJournal {
     replica: ReplicaName,
     lease: Arc<Lease>,
     ends: Mutex<HashMap<TokenName, End>>,
+    marks: Marks,
     /// The names of all tokens, and when they were read.
     tokens: tokio::sync::Mutex<Option<(Duration, Vec<(TokenName, AccountName)>)>>,
 }
@@ -122,7 +126,7 @@ fn sealer(key: &KeySource) -> Result<Sealer, FleetError> {
     if *key == KeySource::StateDirectory {
         return Err(FleetError::NoKey);
     }
-    Ok(key.existing(std::path::Path::new("/"))?)
+    Ok(key.existing(Path::new("/"))?)
 }
 
 impl FleetJournal {
@@ -149,8 +153,42 @@ impl FleetJournal {
             replica: settings.host.clone(),
             lease: Arc::new(Lease::new(settings.lease)),
             ends: Mutex::default(),
+            marks: Marks::new(meta.incarnation),
             tokens: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The same, for a replica whose state directory tells how far it has seen the journals come.
+    pub async fn open_replica(settings: &FleetSettings, key: &KeySource, state_dir: &Path) -> Result<Self, FleetError> {
+        let mut journal = Self::open(settings, key).await?;
+        journal.marks = Marks::open(journal.marks.incarnation(), state_dir).await;
+        Ok(journal)
+    }
+
+    /// Writes down how far the journals have come. To be called every few seconds.
+    pub async fn write_marks(&self) {
+        self.marks.write().await;
+    }
+
+    /// Whether an operator has said since that what the engine tells is to be believed, although it ran back.
+    pub async fn recovered(&self) -> Result<bool, EngineError> {
+        let meta = self.engine.get(&self.layout.meta()).await?.as_ref().and_then(Pair::read::<Meta>);
+        Ok(meta.is_some_and(|meta| self.marks.begin_anew(&meta.incarnation)))
+    }
+
+    /// From now on every replica believes what the engine tells, although it ran back.
+    pub async fn recover(&self) -> Result<(), EngineError> {
+        let key = self.layout.meta();
+        let damaged = || EngineError::Refused(failure(format!("{key} in the engine holds what patrold did not write")));
+        let pair = self.engine.get(&key).await?.ok_or_else(damaged)?;
+        let meta: Meta = pair.read().ok_or_else(damaged)?;
+        let meta = Meta { incarnation: hex(&random::bytes::<8>()), ..meta };
+        let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };
+        let done = self.engine.transact(&[Compare::Modified(key, pair.modified)], &[put], &[]).await?;
+        if done.held {
+            return Ok(());
+        }
+        Err(EngineError::Refused(failure("somebody else has recovered the fleet at the same time")))
     }
 
     /// Makes the fleet that `settings` name. `instance`: what its markers carry, where it goes on from another journal.
@@ -254,6 +292,7 @@ impl FleetJournal {
         let damaged = |pair: &Pair| failure(format!("{} in the engine holds what patrold did not write", pair.key));
         let value: HeadValue = head.read().ok_or_else(|| damaged(head))?;
         let hash = unhex(&value.hash).and_then(|hash| hash.try_into().ok()).ok_or_else(|| damaged(head))?;
+        self.marks.see(account, token, value.seq, &value.hash)?;
         let mut stored = Stored {
             state: String::from_utf8(state.value.clone()).map_err(|_| damaged(state))?,
             since: Vec::new(),
@@ -325,6 +364,7 @@ impl FleetJournal {
             };
             all.extend(stored.map(|stored| (token, stored)));
         }
+        self.marks.see_all(account, all.iter().map(|(token, _)| token))?;
         Ok(all)
     }
 
@@ -477,6 +517,8 @@ impl Journal for FleetJournal {
         match self.engine.transact(&conditions, &steps, &otherwise).await {
             Ok(Done { held: true, revision, .. }) => {
                 next.head = Head(revision);
+                // It goes on from what was seen.
+                let _ = self.marks.see(&fence.account, &change.token, next.chain.seq, &hex(&next.chain.hash));
                 self.ends().insert(change.token, next);
                 Ok(Head(revision))
             }
