@@ -11,7 +11,7 @@ use crate::daemon::fleet::import::{ImportError, Imported, import};
 use crate::daemon::fleet::status;
 use crate::exit::Exit;
 use crate::inventory::{FleetSettings, Inventory, TokenPolicy};
-use crate::journal::fleet::{EngineError, FleetJournal};
+use crate::journal::fleet::{EngineError, FleetError, FleetJournal};
 use crate::names::ReplicaName;
 use crate::report::status::{ElsewhereStatus, UnownedStatus};
 use crate::text::words;
@@ -33,7 +33,11 @@ enum FleetCommand {
     ///
     /// Notes the fleet's id, which the names of its tokens carry at their providers, and which key seals its secrets.
     /// Replicas join by themselves when they start.
-    Init,
+    Init {
+        /// Succeed where it exists already, with this seal key
+        #[arg(long)]
+        if_missing: bool,
+    },
     /// Move the journal of this host into the fleet, which is made with it
     ///
     /// For a daemon that was alone, while it is stopped. Its tokens keep their names at their providers, and none is
@@ -85,7 +89,7 @@ pub(super) fn run(args: &FleetArgs, named: Option<&Path>, console: &mut Console)
         );
     };
     match &args.command {
-        FleetCommand::Init => init(&inventory, &fleet, console),
+        FleetCommand::Init { if_missing } => init(&inventory, &fleet, *if_missing, console),
         FleetCommand::Import { json } => take_over(&inventory, &fleet, *json, console),
         FleetCommand::Status { json } => show(&inventory, &fleet, *json, console),
         FleetCommand::Recover { yes } => recover(&inventory, &fleet, *yes, console),
@@ -93,9 +97,24 @@ pub(super) fn run(args: &FleetArgs, named: Option<&Path>, console: &mut Console)
     }
 }
 
-fn init(inventory: &Inventory, fleet: &FleetSettings, console: &mut Console) -> Result<Exit, Complaint> {
+fn init(
+    inventory: &Inventory,
+    fleet: &FleetSettings,
+    if_missing: bool,
+    console: &mut Console,
+) -> Result<Exit, Complaint> {
     let key = seal_key(inventory)?;
-    let made = runtime()?.block_on(FleetJournal::found(fleet, &key, None)).map_err(|error| of_fleet(&error))?;
+    let runtime = runtime()?;
+    let made = match runtime.block_on(FleetJournal::found(fleet, &key, None)) {
+        Ok(made) => made,
+        Err(FleetError::Exists(_)) if if_missing => {
+            // Which also tells whether this host has the fleet's key.
+            runtime.block_on(open_fleet(inventory, fleet))?;
+            console.note(format_args!("fleet {} is there already", fleet.name))?;
+            return Ok(Exit::Fine);
+        }
+        Err(error) => return Err(of_fleet(&error)),
+    };
     writeln!(console.out, "fleet {} is made; its tokens are marked with {}", fleet.name, made.instance)?;
     console.note(format_args!("start `patrold run` on each host, with the same seal key and another `host`"))?;
     Ok(Exit::Fine)

@@ -352,7 +352,7 @@ pub async fn start<C: Clock>(config: &Path, clock: C) -> Result<Running<C>, Star
         tracing::warn!(event = event::INVENTORY_NOTE, "{}", report.line(&problem));
     }
     tell_exposure(&inventory, &files).await;
-    let Opening { core, stopping, sender, lock } = open(Arc::new(inventory), clock, Errand::Serve).await?;
+    let Opening { core, stopping, sender, lock } = Box::pin(open(Arc::new(inventory), clock, Errand::Serve)).await?;
     let notifier = Notifier::open(sender, &core.inventory().daemon.state_dir).await;
     let scheduler = Scheduler::new(Arc::clone(&core));
     let waker = scheduler.waker();

@@ -97,7 +97,7 @@ pub async fn show(replicas: usize, duration: Option<Duration>, out: &mut impl Wr
         KILL_EVERY.as_secs(),
         root.display()
     )?;
-    let held = cast.play(duration, out).await?;
+    let held = Box::pin(cast.play(duration, out)).await?;
     // The directory goes with it.
     engine.start_kill()?;
     engine.wait().await?;

@@ -29,6 +29,9 @@ async fn a_replica_that_does_not_fit_is_told_what_to_do() {
     let again = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(again.contains("exists already"), "{again}");
 
+    let again = patrold(&stage.root, "watcher", &["fleet", "init", "--if-missing"]).await;
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+
     let told = refused(&stage, "r1", |text| text.replace("name   = \"test\"", "name   = \"other\"")).await;
     assert!(told.contains("does not exist") && told.contains("patrold fleet init"), "{told}");
 

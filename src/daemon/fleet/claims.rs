@@ -205,7 +205,9 @@ mod tests {
     fn an_account_is_handed_over_when_the_replicas_have_been_the_same_for_a_while() {
         let (mut presence, groups) = (presence(&[("a", 1), ("b", 1)]), groups(20));
         let all: BTreeSet<AccountName> = groups.iter().map(|group| group.accounts[0].clone()).collect();
-        all.iter().for_each(|account| claimed(&mut presence, account, "a"));
+        for account in &all {
+            claimed(&mut presence, account, "a");
+        }
         assert_eq!(decide(&presence, "a", &all, 9, &groups), []);
         let handed = decide(&presence, "a", &all, 10, &groups);
         assert!((3..17).contains(&handed.len()) && handed.iter().all(|duty| matches!(duty, Duty::HandOver(_))));
@@ -218,7 +220,9 @@ mod tests {
         presence.drained.insert(replica("a"));
         assert_eq!(decide(&presence, "a", &BTreeSet::new(), 100, &groups), []);
         let all: BTreeSet<AccountName> = groups.iter().map(|group| group.accounts[0].clone()).collect();
-        all.iter().for_each(|account| claimed(&mut presence, account, "a"));
+        for account in &all {
+            claimed(&mut presence, account, "a");
+        }
         assert_eq!(decide(&presence, "a", &all, 0, &groups).len(), 20);
     }
 
@@ -228,7 +232,9 @@ mod tests {
         assert_eq!(decide(&presence, "a", &BTreeSet::new(), 1000, &groups), [], "the newer one takes what is free");
         assert_eq!(decide(&presence, "b", &BTreeSet::new(), 0, &groups).len(), 4);
         let all: BTreeSet<AccountName> = groups.iter().map(|group| group.accounts[0].clone()).collect();
-        all.iter().for_each(|account| claimed(&mut presence, account, "a"));
+        for account in &all {
+            claimed(&mut presence, account, "a");
+        }
         assert_eq!(decide(&presence, "a", &all, 899, &groups), [], "an owner goes on with what it has");
         assert_eq!(decide(&presence, "a", &all, 900, &groups).len(), 4);
         presence.members.remove(&replica("b"));

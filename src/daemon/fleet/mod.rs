@@ -89,7 +89,7 @@ impl Fleet {
             not_before: Arc::default(),
             leaving: Arc::default(),
         };
-        let task = tokio::spawn(async move { replica.run().await });
+        let task = tokio::spawn(async move { Box::pin(replica.run()).await });
         Self { journal, view, task: Mutex::new(Some(task)), settings: settings.clone() }
     }
 

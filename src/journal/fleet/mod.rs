@@ -96,6 +96,9 @@ impl FleetError {
     }
 }
 
+/// Tokens, each with the account that its journal is kept under.
+type Names = Vec<(TokenName, AccountName)>;
+
 /// Where the journal of a token ends, so far as this process knows.
 #[derive(Clone, Debug)]
 struct End {
@@ -118,7 +121,7 @@ pub struct FleetJournal {
     ends: Mutex<HashMap<TokenName, End>>,
     marks: Marks,
     /// The names of all tokens, and when they were read.
-    tokens: tokio::sync::Mutex<Option<(Duration, Vec<(TokenName, AccountName)>)>>,
+    tokens: tokio::sync::Mutex<Option<(Duration, Names)>>,
 }
 
 /// The seal key of a fleet. None is ever made: each replica would make its own.
@@ -552,7 +555,7 @@ impl Journal for FleetJournal {
         self.load_account(account).await.map(Some)
     }
 
-    async fn shared_tokens(&self) -> Result<Vec<(TokenName, AccountName)>, Failure> {
+    async fn shared_tokens(&self) -> Result<Names, Failure> {
         let mut known = self.tokens.lock().await;
         if let Some((at, tokens)) = known.as_ref()
             && boot().saturating_sub(*at) < NAMES_KEPT

@@ -60,6 +60,9 @@ enum Control {
 /// The longest time that a request is on its way.
 const LATEST: Span = Span::minutes(20);
 
+/// What happens when a message arrives.
+type Arrival = Box<dyn FnOnce(&mut Inner, &Engine, Time) + Send>;
+
 /// A request or a commit on its way.
 struct Message {
     /// The process that sent it, and the token.
@@ -69,7 +72,7 @@ struct Message {
     /// It has no answer any more: whoever sent it was told that nobody knows, or is gone.
     late: bool,
     /// It happens.
-    arrive: Box<dyn FnOnce(&mut Inner, &Engine, Time) + Send>,
+    arrive: Arrival,
     /// Whoever waits for the answer is told that there is none.
     lose: Box<dyn FnOnce() + Send>,
 }
@@ -368,6 +371,11 @@ impl Journal for Port {
     }
 }
 
+/// What the journal tells. One that cannot be replayed is a violation, and was told when it was written.
+fn restored(stored: &Stored) -> Restored {
+    restore(stored).unwrap_or_else(|_| Restored { head: stored.head, ..Restored::default() })
+}
+
 /// What one process holds of one token.
 struct Seat {
     held: Arc<tokio::sync::Mutex<Held>>,
@@ -375,7 +383,7 @@ struct Seat {
     machine: Arc<Machine<Port, Port, ManualClock>>,
     run: Option<BoxFuture<'static, Rest>>,
     /// When it looks again; `None`: now.
-    until: Option<Option<Time>>,
+    until: Option<Time>,
     /// It believes that it owns the account.
     owns: bool,
     known: bool,
@@ -488,12 +496,7 @@ impl Fleet {
 
     fn state(&self, token: usize) -> TokenState {
         let stored = self.wire.engine.stored(&self.policies[token].name).unwrap_or_default();
-        if stored.state.is_empty() { TokenState::default() } else { self.restored(&stored).state }
-    }
-
-    /// What the journal tells. One that cannot be replayed is a violation, and was told when it was written.
-    fn restored(&self, stored: &Stored) -> Restored {
-        restore(stored).unwrap_or_else(|_| Restored { head: stored.head, ..Restored::default() })
+        if stored.state.is_empty() { TokenState::default() } else { restored(&stored).state }
     }
 
     /// The process takes the account of a token, whoever had it. Whoever had it is not told.
@@ -501,7 +504,7 @@ impl Fleet {
         let name = self.policies[token].name.clone();
         let fence = self.wire.engine.claim(&self.policies[token].account.name);
         self.owners[token] = process;
-        let stored = self.wire.engine.stored(&name).map(|stored| self.restored(&stored)).unwrap_or_default();
+        let stored = self.wire.engine.stored(&name).map(|stored| restored(&stored)).unwrap_or_default();
         let seat = &mut self.seats[process][token];
         seat.context.fence = fence;
         let mut held = seat.held.try_lock().unwrap();
@@ -525,7 +528,7 @@ impl Fleet {
         if seat.run.is_some() {
             return !self.inner().net.iter().any(|message| message.from == (process, token) && !message.late);
         }
-        seat.owns && seat.until.is_none_or(|until| until.is_some_and(|until| until <= self.now()))
+        seat.owns && seat.until.is_none_or(|until| until <= self.now())
     }
 
     /// Goes on until the process waits for an answer, or rests.
@@ -555,7 +558,8 @@ impl Fleet {
             Some(Denied::Fenced) => seat.owns = false,
             Some(Denied::Overtaken) | None => {}
         }
-        seat.until = Some(rest.until.map(|until| until.min(now + Span::hours(1))).or(Some(now + Span::hours(1))));
+        let latest = now + Span::hours(1);
+        seat.until = Some(rest.until.map_or(latest, |until| until.min(latest)));
     }
 
     fn crash(&mut self, process: usize) {
@@ -582,7 +586,7 @@ impl Fleet {
     /// When somebody has something to do next. `None`: never.
     fn next(&self) -> Option<Time> {
         let rests = self.seats.iter().flatten().filter(|seat| seat.owns && seat.run.is_none());
-        rests.filter_map(|seat| seat.until.flatten()).min()
+        rests.filter_map(|seat| seat.until).min()
     }
 
     fn make(&mut self, step: Move) {
@@ -803,7 +807,9 @@ fn explore(bound: Bound, control: Control, enough: usize) -> Explored {
     while let Some(path) = open.pop() {
         let mut story = Story::begin(bound, control);
         let mut path: Vec<Move> = path;
-        path.iter().for_each(|step| story.make(*step));
+        for step in &path {
+            story.make(*step);
+        }
         loop {
             if !seen.states.insert(story.hash()) {
                 break;
