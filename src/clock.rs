@@ -58,6 +58,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// The wall clock as file times are told by.
+pub fn system_now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 /// A kernel timer that fires at the absolute wall-clock time `deadline`.
 fn arm(deadline: Time) -> std::io::Result<OwnedFd> {
     let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;

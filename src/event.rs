@@ -46,6 +46,13 @@ lines! {
     STOPPED = "stopped", "The daemon has ended; `drained` says whether every step under way was brought to its record", "";
     ONCE_DONE = "once-done", "`run --once` has done what was due",
         "look at the lines before it: each failure has its own";
+    EXEC_WAITS = "exec-waits", "`patrold exec` waits for values that are not there yet", "";
+    EXEC_CHANGED = "exec-changed", "Values of `patrold exec` have changed; its program is restarted, told or stopped", "";
+    EXEC_UNREADABLE = "exec-unreadable", "Values of `patrold exec` have changed and cannot be read; its program goes on with those from before",
+        "let the user that it runs as read the files that the line names";
+    EXEC_CRASHED = "exec-crashed", "The program of `patrold exec` ended right after it got new values; it is started again",
+        "find out why it does not work with the new values: its own output tells";
+    EXEC_FAILED = "exec-failed", "The program of `patrold exec` cannot be started", "check that the program exists and may be run";
     CORE_DUMP_POSSIBLE = "core-dump-possible", "A crash could write secrets to a core dump",
         "set LimitCORE=0 in the unit, or `ulimit -c 0`";
     JOURNAL_NOTE = "journal-note", "Something about the state directory or its key is not as it should be",

@@ -13,6 +13,8 @@ pub enum Exit {
     Invalid,
     /// 3: some of what was asked for was done.
     Partly,
+    /// What the program ended with that `patrold exec` ran.
+    Program(u8),
 }
 
 impl Exit {
@@ -23,6 +25,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Invalid => 2,
             Self::Partly => 3,
+            Self::Program(status) => status,
         }
     }
 }

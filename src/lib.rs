@@ -48,6 +48,7 @@
 //! | [`cli`] | commands: parse, ask the daemon or do it in this process, print |
 //! | [`exit`] | what the process tells its caller when it ends |
 //! | [`demo`] | a provider on loopback, with a ledger of its own, for the demo and for tests |
+//! | [`exec`] | a program that runs with secrets from stores, and is told of new ones |
 //! | [`trial`] | the test of a definition at a live account, with a journal of its own |
 //! | [`daemon`] | the running process: start, scheduler, reloads, control socket, HTTP |
 //! | [`control`] | what the command line and a running daemon say to each other; the client; who may ask |
@@ -147,6 +148,7 @@ pub mod cli;
 pub mod control;
 pub mod daemon;
 pub mod demo;
+pub mod exec;
 pub mod exit;
 pub mod notify;
 pub mod report;

@@ -15,6 +15,7 @@ mod demo;
 mod discovery;
 mod disk;
 mod draft;
+mod exec;
 mod explain;
 mod fleet;
 mod found;
@@ -118,6 +119,12 @@ enum Command {
     /// waited for: grace and retries are left to the next run.
     #[command(after_help = RUN_EXAMPLES)]
     Run(run::RunArgs),
+    /// Run a program with secrets from stores, and again with new ones
+    ///
+    /// Reads stores on disk, as any consumer does, and asks no daemon. The program starts once every value is there, and is
+    /// restarted, told or ended when one has changed. Its end is the end of this command, with its status.
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(exec::ExecArgs),
     /// Apply the changed inventory in the running daemon now
     ///
     /// The daemon notices a change by itself, and at SIGHUP. This command also tells what changed, or why the inventory is
@@ -257,6 +264,15 @@ Examples:
   patrold --config dev.toml run --once             what is due now, from a timer
 
 Exit status with --once: 0 what was due is done, 3 some of it, 1 nothing.";
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  patrold exec --token ci-runner=AWX_TOKEN -- ci-runner serve
+  patrold exec --file /run/secrets/token=API_TOKEN -- app
+  patrold exec --watch /etc/app/token --on-change signal:HUP -- app
+
+Exit status: that of the program, or 128 and the number of the signal that ended it; 75 a value changed (--on-change exit),
+126 it cannot be started, 127 there is none, 1 a value is missing.";
 
 const RELOAD_EXAMPLES: &str = "\
 Examples:
@@ -419,6 +435,7 @@ fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
         Command::Add(add) => add::run(add, &config()?, console),
         Command::Check(check) => check::run(check, named, console),
         Command::Run(run) => run::run(run, &config()?, console),
+        Command::Exec(exec) => exec::run(exec, named, console),
         Command::Reload(reload) => reload::run(reload, named, console),
         Command::Config(args) => config::run(args, &config()?, console),
         Command::Plan(plan) => plan::run(plan, &config()?, console),

@@ -10,6 +10,7 @@ use crate::control::{NotifyAnswer, NotifyRequest};
 use crate::daemon::notifier;
 use crate::document::nearest;
 use crate::endpoint::Workshop;
+use crate::endpoint::single::Caller;
 use crate::exit::Exit;
 use crate::host;
 use crate::inventory::Inventory;
@@ -88,9 +89,11 @@ fn here(inventory: &Inventory, name: &ChannelName) -> Result<NotifyAnswer, Compl
     let instance = archive.map_or(InstanceId::new([0; 4]), |journal| journal.instance());
     let sender = Sender {
         clock: SystemClock,
-        workshop: Workshop::forgetful().map_err(|error| failed(&error))?,
-        fingerprinter: Fingerprinter::new(&random::bytes::<32>()),
-        keyring: Arc::default(),
+        caller: Caller {
+            workshop: Workshop::forgetful().map_err(|error| failed(&error))?,
+            fingerprinter: Fingerprinter::new(&random::bytes::<32>()),
+            keyring: Arc::default(),
+        },
         source: Source { instance, host: host::name() },
     };
     Ok(notifier::answer(runtime()?.block_on(notifier::test(&sender, channel))))

@@ -19,7 +19,7 @@ pub mod once;
 pub mod orphans;
 pub mod ownership;
 pub mod real;
-mod reaper;
+pub mod reaper;
 pub mod registry;
 pub mod rekey;
 pub mod reload;
@@ -48,6 +48,7 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, Time};
 use crate::endpoint::Workshop;
 use crate::endpoint::limits::Limits;
+use crate::endpoint::single::Caller;
 use crate::event;
 use crate::hook::HookRunner;
 use crate::host;
@@ -267,20 +268,17 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C, errand: Errand)
     let workshop = Workshop::new(fingerprinter.clone(), limits);
     let accounts = Arc::new(Accounts::new(clock.clone(), workshop.clone()));
     accounts.keyring().open_with(Arc::new(Vault::new(Arc::clone(&tokens), Arc::clone(&journal))));
-    let sender = Sender {
-        clock: clock.clone(),
-        workshop,
-        fingerprinter: fingerprinter.clone(),
-        keyring: Arc::clone(accounts.keyring()),
-        source: Source { instance, host: host::name() },
-    };
+    let keyring = Arc::clone(accounts.keyring());
+    let caller = Caller { workshop, fingerprinter: fingerprinter.clone(), keyring };
+    let sender =
+        Sender { clock: clock.clone(), caller: caller.clone(), source: Source { instance, host: host::name() } };
     let stopping = Arc::new(AtomicBool::new(false));
     let observers = Observers::new(Arc::clone(&accounts), Arc::clone(&tokens), Arc::clone(&journal));
     let effects = Real {
         accounts,
         tokens,
         ownership: Ownership::new(Arc::clone(&journal), manner),
-        hooks: HookRunner::default(),
+        hooks: HookRunner::new(caller),
         fingerprinter,
         observers,
         stopping: Arc::clone(&stopping),

@@ -267,6 +267,7 @@ pub async fn run<C: Clock>(running: Arc<Running<C>>) {
     loop {
         let begun = Instant::now();
         let next = look(&running, &mut sending, &mut under_way).await;
+        let pause = PAUSE.max((begun.elapsed() * SHARE).min(LONGEST_PAUSE));
         let clock = running.core.clock.clone();
         let latest = clock.now() + LOOK;
         tokio::select! {
@@ -276,7 +277,6 @@ pub async fn run<C: Clock>(running: Arc<Running<C>>) {
             () = clock.wait_until(next.map_or(latest, |next| next.min(latest))) => {}
             () = running.core.stirred.notified() => {}
         }
-        let pause = PAUSE.max((begun.elapsed() * SHARE).min(LONGEST_PAUSE));
         tokio::select! {
             () = turned_true(&mut closed) => break,
             () = tokio::time::sleep(pause) => {}

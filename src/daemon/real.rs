@@ -198,7 +198,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     fn draw(&self) -> f64 {
-        f64::from(u32::from_be_bytes(random::bytes())) / (f64::from(u32::MAX) + 1.0)
+        random::fraction()
     }
 
     fn stopping(&self, account: &AccountName) -> bool {

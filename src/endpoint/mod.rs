@@ -13,6 +13,7 @@ pub mod limit;
 pub mod limits;
 pub mod proxy;
 pub mod shared;
+pub mod single;
 pub mod skew;
 pub mod traffic;
 pub mod urgency;

@@ -7,7 +7,9 @@
 //! Law: runs of one command never overlap and are spaced ([`SPACING`]); runs of different commands wait for each other
 //! only within one account, the nearest deadline first; commands that were killed at their timeout wait among their like.
 
+mod call;
 mod command;
+mod signal;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -23,11 +25,13 @@ use tokio::time::Instant;
 
 use self::command::{Invocation, Unsuccessful};
 use crate::clock::Time;
+use crate::endpoint::single::Caller;
 use crate::host::remedy_of_denied;
-use crate::inventory::{CheckPolicy, HookKind, HookPolicy, RunPolicy};
+use crate::inventory::{CheckPolicy, HookKind, HookPolicy, Pace, RunPolicy};
 use crate::names::{AccountName, HookKey, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
 use crate::places::{Place, Places};
+use crate::secret::random;
 use crate::secret::redact::Secrets;
 
 /// How long a run waits for others that want the same one.
@@ -91,6 +95,8 @@ struct Shared {
     places: Places,
     /// For commands that were killed at their timeout last time: what hangs does not hold up what works.
     slow: Places,
+    /// Sends requests.
+    caller: Caller,
     state: Mutex<State>,
     /// True: nothing new is begun.
     closed: watch::Sender<bool>,
@@ -105,8 +111,8 @@ struct State {
     closed: bool,
     /// Those who wait for the next run of a command. A command that is being driven has an entry.
     waiting: HashMap<HookKey, Waiting>,
-    /// When the last run of a command began, where that is not longer ago than the spacing.
-    began: HashMap<HookKey, Instant>,
+    /// Before when the next run of a command does not begin.
+    spaced: HashMap<HookKey, Instant>,
     /// Commands that were killed at their timeout last time.
     hung: HashSet<HookKey>,
 }
@@ -139,16 +145,16 @@ struct Request {
     answer: oneshot::Sender<Outcome<()>>,
 }
 
-impl Default for HookRunner {
-    fn default() -> Self {
-        Self::new(COALESCE, SPACING)
-    }
-}
-
 impl HookRunner {
+    /// A runner whose requests leave through `caller`.
+    pub fn new(caller: Caller) -> Self {
+        Self::paced(caller, COALESCE, SPACING)
+    }
+
     /// A runner whose runs wait `coalesce` for others that want the same one, and `spacing` after the one before.
-    pub fn new(coalesce: Duration, spacing: Duration) -> Self {
+    pub fn paced(caller: Caller, coalesce: Duration, spacing: Duration) -> Self {
         Self(Arc::new(Shared {
+            caller,
             coalesce,
             spacing,
             places: Places::new(AT_ONCE),
@@ -233,12 +239,21 @@ impl Shared {
 
     /// Waits until the command may run: for others that want it, for the spacing, and for a place of any account that asks.
     async fn turn(&self, key: &HookKey) -> Place {
-        if !self.coalesce.is_zero() {
-            tokio::time::sleep(self.coalesce).await;
+        let (coalesce, splay) = {
+            let state = self.state();
+            let requests = state.waiting.get(key).map(|waiting| waiting.requests.as_slice()).unwrap_or_default();
+            let longest = |span: fn(&Pace) -> Option<Duration>| {
+                requests.iter().filter_map(|request| span(&request.hook.pace)).max()
+            };
+            (longest(|pace| pace.coalesce).unwrap_or(self.coalesce), longest(|pace| pace.splay).unwrap_or_default())
+        };
+        let wait = coalesce + splay.mul_f64(random::fraction());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
-        let began = self.state().began.get(key).copied();
-        if let Some(began) = began {
-            tokio::time::sleep_until(began + self.spacing).await;
+        let spaced = self.state().spaced.get(key).copied();
+        if let Some(spaced) = spaced {
+            tokio::time::sleep_until(spaced).await;
         }
         loop {
             let (asking, changed, slow) = {
@@ -279,28 +294,29 @@ impl Shared {
     }
 
     /// A run of the command begins.
-    fn begins(&self, key: &HookKey) {
+    fn begins(&self, key: &HookKey, batch: &[Request]) {
+        let once_per = batch.iter().filter_map(|request| request.hook.pace.once_per).max().unwrap_or_default();
         let (mut state, now) = (self.state(), Instant::now());
-        state.began.retain(|_, began| now < *began + self.spacing);
-        state.began.insert(key.clone(), now);
+        state.spaced.retain(|_, spaced| now < *spaced);
+        state.spaced.insert(key.clone(), now + self.spacing.max(once_per));
     }
 
     async fn serve(&self, key: &HookKey, batch: Vec<Request>) {
         let Some(first) = batch.first() else { return };
-        self.begins(key);
+        self.begins(key, &batch);
+        let timeout = batch.iter().map(|request| request.hook.timeout).max().unwrap_or_default();
         let result = match &first.hook.kind {
             HookKind::Run(run) => {
                 let invocation = invocation(run, &batch, |name| std::env::var_os(name));
                 command::run(&invocation, self.stop.subscribe()).await
             }
-            HookKind::Systemd(unit) => {
-                let timeout = batch.iter().map(|request| request.hook.timeout).max().unwrap_or_default();
-                unit::run(unit, timeout, self.stop.subscribe()).await
-            }
+            HookKind::Systemd(unit) => unit::run(unit, timeout, self.stop.subscribe()).await,
             HookKind::Check(check) => {
                 let invocation = invocation(&check.run, &batch, |name| std::env::var_os(name));
                 passes(check, &invocation, self.stop.subscribe()).await
             }
+            HookKind::Signal(policy) => signal::send(policy, timeout, self.stop.subscribe()).await,
+            HookKind::Http(policy) => call::send(policy, &self.caller, &batch, self.stop.subscribe()).await,
         };
         let hung = matches!(&result, Err(Unsuccessful { failure, .. }) if failure.code == FailureCode::HookTimeout);
         if hung {
@@ -352,7 +368,7 @@ fn invocation(run: &RunPolicy, batch: &[Request], variable: impl Fn(&str) -> Opt
     ];
     let lets_see = |request: &'_ Request| match &request.hook.kind {
         HookKind::Run(run) | HookKind::Check(CheckPolicy { run, .. }) => run.pass_env.clone(),
-        HookKind::Systemd(_) => Vec::new(),
+        HookKind::Systemd(_) | HookKind::Signal(_) | HookKind::Http(_) => Vec::new(),
     };
     let passed: BTreeSet<_> = batch.iter().flat_map(lets_see).collect();
     let passed = passed.into_iter().filter_map(|name| variable(&name).map(|value| (name.into(), value)));

@@ -26,7 +26,7 @@ struct State {
 
 /// Reloads or restarts the unit; done once it is up `policy.steady` later, or was not running before.
 pub async fn run(policy: &UnitPolicy, timeout: Duration, stop: watch::Receiver<bool>) -> Result<(), Unsuccessful> {
-    let job = Invocation { run: policy.argv.clone(), timeout, variables: variables(policy) };
+    let job = Invocation { run: policy.argv.clone(), timeout, variables: manager(policy.user) };
     command::run(&job, stop.clone()).await?;
     let before = look(policy, stop.clone()).await?;
     if before.active == "inactive" {
@@ -56,8 +56,8 @@ fn unsteady(before: &State, after: &State) -> Option<String> {
 }
 
 /// Where the manager of a user is found.
-fn variables(policy: &UnitPolicy) -> Vec<(OsString, OsString)> {
-    let names: &[&str] = if policy.user { &["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"] } else { &[] };
+pub fn manager(user: bool) -> Vec<(OsString, OsString)> {
+    let names: &[&str] = if user { &["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"] } else { &[] };
     names.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect()
 }
 
@@ -70,7 +70,7 @@ async fn look(policy: &UnitPolicy, mut stop: watch::Receiver<bool>) -> Result<St
         .chain(["show", "--property=ActiveState,NRestarts", policy.unit.as_str()].map(str::to_owned))
         .collect();
     let Some(mut command) = process::command(&argv) else { return Err(failed(policy, "no program")) };
-    command.envs(variables(policy));
+    command.envs(manager(policy.user));
     let (out, err) = (Output::whole(4096), Output::end(4096));
     match process::run(&mut command, LOOK, stopped(&mut stop), (&out, &err)).await {
         Ok(End::Exited(status)) if status.success() => Ok(parse(&out.text())),

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::clock::Span;
 
 use crate::notice::Severity;
@@ -94,6 +96,9 @@ pub const STEADY: Duration = Duration::from_secs(5);
 
 /// The one that does nothing to a unit that is not running.
 pub const UNIT_ACTION: UnitAction = UnitAction::TryReloadOrRestart;
+
+/// What programs that can read their configuration again do so at.
+pub const HOOK_SIGNAL: Signal = Signal::HUP;
 
 /// Long enough for a service to come up, and for its load balancer to notice.
 pub const CHECK_WITHIN: Duration = Duration::from_secs(120);

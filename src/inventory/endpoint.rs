@@ -88,6 +88,17 @@ impl fmt::Display for ConnectTo {
     }
 }
 
+/// How a single request reaches an address that is no account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SitePolicy {
+    pub tls: TlsPolicy,
+    pub proxy: ProxyPolicy,
+    /// Headers that it carries besides, by name, with the source of their value.
+    pub headers: BTreeMap<String, SecretSource>,
+    /// How long each of connection, answer's head and body may take.
+    pub timeout: Duration,
+}
+
 /// Which proxy requests go through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ProxyPolicy {
@@ -98,6 +109,13 @@ pub enum ProxyPolicy {
     Never,
     /// This one, which may want a user name and a password.
     Through { url: Url, login: Option<(String, SecretSource)> },
+}
+
+impl SitePolicy {
+    /// Every source of a secret that it needs.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
+        self.proxy.login().into_iter().chain(self.headers.values())
+    }
 }
 
 impl ProxyPolicy {

@@ -1,8 +1,17 @@
 //! How the consumers of a token are told of a new secret.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::Method;
+use rustix::process::Signal;
+use url::Url;
+
 use crate::names::{HookKey, hex};
+use crate::process::signal::word;
+use crate::secret::SecretSource;
+
+use super::SitePolicy;
 
 /// One hook of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +21,26 @@ pub struct HookPolicy {
     pub kind: HookKind,
     pub timeout: Duration,
     pub on_failure: OnFailure,
+    pub pace: Pace,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Hooks of a wave run once all of the waves before have succeeded.
+    pub wave: u32,
+    /// How long a run waits for other tokens that want the same one.
+    pub coalesce: Option<Duration>,
+    /// It runs up to so much later, drawn anew each time.
+    pub splay: Option<Duration>,
+    /// One run begins at most in this time, whoever asks.
+    pub once_per: Option<Duration>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { wave: 1, coalesce: None, splay: None, once_per: None }
+    }
 }
 
 impl HookPolicy {
@@ -20,14 +49,25 @@ impl HookPolicy {
         match &self.kind {
             HookKind::Run(run) | HookKind::Check(CheckPolicy { run, .. }) => Some(&run.argv),
             HookKind::Systemd(unit) => Some(&unit.argv),
+            HookKind::Signal(SignalPolicy { target: SignalTarget::Unit { argv, .. }, .. }) => Some(argv),
+            HookKind::Signal(_) | HookKind::Http(_) => None,
         }
+    }
+
+    /// Everything secret that it refers to.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
+        let call = match &self.kind {
+            HookKind::Http(call) => Some(call),
+            HookKind::Run(_) | HookKind::Systemd(_) | HookKind::Check(_) | HookKind::Signal(_) => None,
+        };
+        call.into_iter().flat_map(|call| call.credential.iter().chain(&call.sign).chain(call.site.secrets()))
     }
 
     /// Whether it proves that consumers have the new secret, instead of telling them of it: it runs after those that tell.
     pub fn proves(&self) -> bool {
         match self.kind {
             HookKind::Check(_) => true,
-            HookKind::Run(_) | HookKind::Systemd(_) => false,
+            HookKind::Run(_) | HookKind::Systemd(_) | HookKind::Signal(_) | HookKind::Http(_) => false,
         }
     }
 }
@@ -41,6 +81,59 @@ pub enum HookKind {
     Systemd(UnitPolicy),
     /// A program proves that the consumers work with the new secret.
     Check(CheckPolicy),
+    /// A process gets a signal.
+    Signal(SignalPolicy),
+    /// An address is called.
+    Http(Box<CallPolicy>),
+}
+
+/// A signal, and who gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalPolicy {
+    pub signal: Signal,
+    pub target: SignalTarget,
+    /// Where no such process runs, there is nobody to tell: it reads the stores when it starts.
+    pub may_be_absent: bool,
+}
+
+/// Who gets a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignalTarget {
+    /// The main process of a unit of systemd, which sends it.
+    Unit { unit: String, user: bool, argv: Vec<String> },
+    /// The process whose number a file holds; with `exe`, only if that is its program.
+    PidFile { pid_file: PathBuf, exe: Option<PathBuf> },
+    /// Every process of a program; with `of`, only those of this user.
+    Program { exe: PathBuf, of: Option<u32> },
+}
+
+impl SignalTarget {
+    /// The main process of a unit.
+    pub fn unit(name: &str, user: bool, signal: Signal) -> Self {
+        let unit = full_unit_name(name);
+        let signal = format!("--signal={}", word(signal));
+        let user_flag = user.then_some("--user");
+        let words = ["systemctl", "--no-ask-password"].into_iter().chain(user_flag);
+        let words = words.chain(["kill", "--kill-who=main", &signal, &unit]);
+        let argv = words.map(str::to_owned).collect();
+        Self::Unit { unit, user, argv }
+    }
+}
+
+/// A request that tells a consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallPolicy {
+    pub url: Url,
+    pub method: Method,
+    /// The body; `None`: what happened to which tokens.
+    pub json: Option<serde_json::Value>,
+    /// Sent as `Authorization: Bearer`.
+    pub credential: Option<SecretSource>,
+    /// The key that the body is signed with.
+    pub sign: Option<SecretSource>,
+    /// The statuses that mean success; empty: any 2xx.
+    pub ok: Vec<u16>,
+    pub site: SitePolicy,
 }
 
 /// What is asked of systemd for a unit.
@@ -140,6 +233,24 @@ impl HookKind {
                 format!("systemd{}: {} {unit}", if *user { " --user" } else { "" }, action.verb())
             }
             Self::Check(check) => format!("check: {}", typed(&check.run.argv)),
+            Self::Signal(SignalPolicy { signal, target, .. }) => {
+                let signal = word(*signal);
+                match target {
+                    SignalTarget::Unit { unit, user: false, .. } => format!("signal {signal}: {unit}"),
+                    SignalTarget::Unit { unit, user: true, .. } => format!("signal {signal} --user: {unit}"),
+                    SignalTarget::PidFile { pid_file, .. } => format!("signal {signal}: {:?}", pid_file.display()),
+                    SignalTarget::Program { exe, of: None } => {
+                        format!("signal {signal}: processes of {:?}", exe.display())
+                    }
+                    SignalTarget::Program { exe, of: Some(user) } => {
+                        format!("signal {signal}: processes of {:?} of user {user}", exe.display())
+                    }
+                }
+            }
+            Self::Http(call) => {
+                let body = call.json.as_ref().map(|json| format!(" {json}")).unwrap_or_default();
+                format!("http {} {}{body}", call.method, call.url)
+            }
         };
         shortened(text).parse().expect("not empty, at most 1000 bytes, and Debug escapes control characters")
     }

@@ -32,17 +32,21 @@ use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
 use crate::timing::window::Window;
 
-pub use endpoint::{ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts};
+pub use endpoint::{ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, SitePolicy, Timeouts};
 pub use environment::Environment;
 pub use fleet::{EtcdSettings, FleetSettings};
-pub use hook::{CheckPolicy, HookKind, HookPolicy, OnFailure, RunPolicy, UnitAction, UnitPolicy, full_unit_name};
+pub use hook::{
+    CallPolicy, CheckPolicy, HookKind, HookPolicy, OnFailure, Pace, RunPolicy, SignalPolicy, SignalTarget, UnitAction,
+    UnitPolicy, full_unit_name,
+};
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
 pub use load::{Loaded, load, load_edited, load_text};
 pub use notify::{ChannelPolicy, MailPolicy, NoticeCommand, Via, WebPolicy, When};
 pub use store::{
-    CommandPolicy, Dialect, Existing, FilePolicy, Format, OnDrift, Pointer, StoreKind, StorePolicy, Syntax,
+    CommandPolicy, CredentialAddress, Dialect, Existing, FilePolicy, Format, IniReader, OnDrift, Pointer, StoreKind,
+    StorePolicy, Syntax, Wrap, XmlPath, XmlStep,
 };
 pub use values::{is_loopback, is_name_of_loopback};
 
@@ -75,7 +79,8 @@ impl Inventory {
         let initial = self.tokens.values().filter_map(|token| token.initial.as_ref());
         let initial = initial.flat_map(|initial| initial.source.iter().chain(initial.parts.values()));
         let channels = self.channels.values().flat_map(|channel| channel.secrets());
-        listen.chain(accounts).chain(initial).chain(channels)
+        let hooks = self.tokens.values().flat_map(|token| &token.hooks).flat_map(HookPolicy::secrets);
+        listen.chain(accounts).chain(initial).chain(channels).chain(hooks)
     }
 }
 

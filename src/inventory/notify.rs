@@ -10,9 +10,8 @@ use crate::clock::Span;
 use crate::names::{AccountName, ChannelName, TokenName};
 use crate::notice::{Condition, ConditionKey, Each, Form, Kind, Severity};
 use crate::secret::SecretSource;
-use crate::trust::TlsPolicy;
 
-use super::{ProxyPolicy, RateLimit};
+use super::{RateLimit, SitePolicy};
 
 /// One `[[notify]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,10 +58,7 @@ pub struct WebPolicy {
     pub credential: Option<SecretSource>,
     /// What the form's templates call `params`.
     pub params: BTreeMap<String, String>,
-    pub tls: TlsPolicy,
-    pub proxy: ProxyPolicy,
-    pub headers: BTreeMap<String, SecretSource>,
-    pub timeout: Duration,
+    pub site: SitePolicy,
 }
 
 /// Mail, handed to a program that takes it as `sendmail -t` does.
@@ -114,7 +110,7 @@ impl ChannelPolicy {
             Via::Http(web) => Some(web),
             Via::Mail(_) | Via::Command(_) => None,
         };
-        web.into_iter().flat_map(|web| web.credential.iter().chain(web.proxy.login()).chain(web.headers.values()))
+        web.into_iter().flat_map(|web| web.credential.iter().chain(web.site.secrets()))
     }
 
     /// How its messages leave, in a few words.

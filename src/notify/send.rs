@@ -2,8 +2,6 @@
 
 use std::ffi::OsString;
 use std::future::pending;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,24 +9,14 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::clock::{Clock, Span, Time};
-use crate::endpoint::shared::Bounds;
-use crate::endpoint::{Effect, Endpoint, Errand, Exchange, Manner, Setup, Workshop};
-use crate::files;
-use crate::inventory::{
-    ChannelPolicy, Credential, EndpointPolicy, MailPolicy, NoticeCommand, Timeouts, Via, WebPolicy, is_loopback,
-};
+use crate::clock::{Clock, Time};
+use crate::endpoint::single::Caller;
+use crate::inventory::{ChannelPolicy, MailPolicy, NoticeCommand, Via, WebPolicy, is_loopback};
 use crate::notice::{Filling, Message, Source};
 use crate::outcome::{Failure, FailureCode, one_line};
 use crate::process::{self, End, Output};
-use crate::provider::{Response, retry_after};
-use crate::secret::keyring::Keyring;
+use crate::secret::Secret;
 use crate::secret::redact::Secrets as _;
-use crate::secret::{Fingerprinter, Secret, SecretParts, SecretSource, source};
-use crate::trust::TrustRoots;
-
-/// Answers say little: whether it was taken, and why not.
-const LARGEST_ANSWER: usize = 64 << 10;
 
 /// How much of what a service or a program said goes into a failure, in characters.
 const SAID: usize = 200;
@@ -48,10 +36,8 @@ pub struct Sent {
 #[derive(Debug)]
 pub struct Sender<C> {
     pub clock: C,
-    pub workshop: Workshop,
-    pub fingerprinter: Fingerprinter,
-    /// Whose secrets are struck out of everything.
-    pub keyring: Arc<Keyring>,
+    /// Sends requests; its secrets are struck out of everything.
+    pub caller: Caller,
     pub source: Source,
 }
 
@@ -75,14 +61,14 @@ impl<C: Clock> Sender<C> {
             Via::Command(command) => to_program(channel, command, &message).await,
         };
         if let Some((failure, _)) = &mut sent.failure {
-            *failure = self.keyring.clean_failure(failure.clone()).await;
+            *failure = self.caller.keyring.clean_failure(failure.clone()).await;
         }
         sent
     }
 
     /// The message without any secret that this process has or could open: what failed may have quoted one.
     async fn clean(&self, message: &Message) -> Message {
-        let redactor = self.keyring.redactor().await;
+        let redactor = self.caller.keyring.redactor().await;
         let mut message = message.clone();
         for entry in &mut message.entries {
             entry.why = redactor.clean(&entry.why);
@@ -93,7 +79,7 @@ impl<C: Clock> Sender<C> {
 
     async fn over_http(&self, channel: &ChannelPolicy, web: &WebPolicy, message: &Message) -> Sent {
         let credential = match &web.credential {
-            Some(source) => match self.read(channel, source).await {
+            Some(source) => match self.caller.read(&owner(channel), source).await {
                 Ok(secret) => Some(secret),
                 Err(failure) => return Sent::failed(failure.detail),
             },
@@ -112,73 +98,24 @@ impl<C: Clock> Sender<C> {
             Ok(requests) => requests,
             Err(why) => return Sent::failed(format!("the form cannot be filled in: {why}")),
         };
-        let endpoint = match self.endpoint(channel, web, &url).await {
+        let endpoint = match self.caller.endpoint(self.clock.clone(), &owner(channel), &web.site, &url).await {
             Ok(endpoint) => endpoint,
-            Err(failure) => return Sent::failed(failure.detail),
+            Err(why) => return Sent::failed(why),
         };
         let mut sent = Sent::default();
         for (request, conditions) in requests {
-            let now = self.clock.now();
-            let latest = now + Span::from_std(web.timeout).unwrap_or(Span::minutes(1));
-            let errand = Errand { word: "notify", effect: Effect::Repeatable, presented: None, latest };
-            let failure = match endpoint.send(|_| Ok(request), errand).await {
-                Exchange::Answered(answer) => match refusal(&answer.response) {
-                    None => {
-                        sent.told += conditions;
-                        sent.messages += 1;
-                        continue;
-                    }
-                    Some(why) => (why, retry_after(&answer.response.headers, answer.received)),
-                },
-                Exchange::Held { not_before, failure } => (failure.detail, not_before),
-                Exchange::Unbuilt(failure) | Exchange::NotSent(failure) | Exchange::Unknown(failure) => {
-                    (failure.detail, None)
+            match endpoint.deliver(request, "notify", &[], web.site.timeout).await {
+                Ok(()) => {
+                    sent.told += conditions;
+                    sent.messages += 1;
                 }
-            };
-            sent.failure = Some((Failure::new(FailureCode::ChannelFailed, failure.0), failure.1));
-            break;
+                Err((why, not_before)) => {
+                    sent.failure = Some((Failure::new(FailureCode::ChannelFailed, why), not_before));
+                    break;
+                }
+            }
         }
         sent
-    }
-
-    /// Reads a secret, and has it struck out of everything from now on.
-    async fn read(&self, channel: &ChannelPolicy, source: &SecretSource) -> Result<Secret, Failure> {
-        let secret = source::read(source).await?;
-        let parts = SecretParts::new(secret.clone());
-        self.keyring.note(&owner(channel), &self.fingerprinter.of(&secret), &parts);
-        Ok(secret)
-    }
-
-    async fn endpoint(&self, channel: &ChannelPolicy, web: &WebPolicy, url: &Url) -> Result<Endpoint<C>, Failure> {
-        let failed = |why: String| Failure::new(FailureCode::ChannelFailed, why);
-        // The path may be secret, and nobody needs it here.
-        let origin = url.join("/").map_err(|error| failed(error.to_string()))?;
-        let policy = EndpointPolicy {
-            url: origin,
-            connect_to: None,
-            credential: Credential::Nothing,
-            rate_limit: None,
-            tls: web.tls.clone(),
-            proxy: web.proxy.clone(),
-            headers: web.headers.clone(),
-            timeouts: Timeouts { connect: web.timeout, headers: web.timeout, body: web.timeout },
-            max_response: LARGEST_ANSWER,
-            max_in_flight: 1,
-        };
-        let roots = match policy.tls().cloned() {
-            Some(tls) => {
-                // By the path that is read where one is, so that a file system that hangs holds up nobody else's.
-                let place = tls.ca_file.clone().unwrap_or_else(|| Path::new("/etc/ssl").to_owned());
-                let read = files::off_runtime(&place, move |_| Ok(TrustRoots::read(&tls))).await;
-                Some(read.map_err(|error| failed(format!("trust roots: it {error}")))?)
-            }
-            None => None,
-        };
-        let shared = self.workshop.shared(&policy, Bounds::of(&policy), None, self.clock.now());
-        let shared = shared.map_err(|error| failed(error.to_string()))?;
-        let keyring = Arc::clone(&self.keyring);
-        let setup = Setup { owner: owner(channel), policy, manner: Manner::default(), keyring };
-        Ok(Endpoint::new(setup, self.clock.clone(), shared, roots.as_ref()))
     }
 }
 
@@ -195,16 +132,6 @@ fn secret_address(secret: &Secret) -> Result<Url, &'static str> {
         "http" if is_loopback(&url) => Ok(url),
         _ => Err("its credential is an address without https"),
     }
-}
-
-/// Why a service did not take a message.
-fn refusal(response: &Response) -> Option<String> {
-    if (200..300).contains(&response.status) {
-        return None;
-    }
-    let said = one_line(&String::from_utf8_lossy(&response.body), SAID);
-    let colon = if said.is_empty() { "" } else { ": " };
-    Some(format!("it answers HTTP {}{colon}{said}", response.status))
 }
 
 async fn by_mail(mail: &MailPolicy, message: &Message) -> Sent {

@@ -6,6 +6,7 @@
 //! patrold that was killed is ended by the next one: [`abandoned`].
 
 pub mod abandoned;
+pub mod signal;
 pub mod table;
 
 use std::convert::Infallible;

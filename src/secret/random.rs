@@ -21,3 +21,8 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     fill(&mut bytes).expect("the kernel has random numbers: the journal was opened with some");
     bytes
 }
+
+/// A number in `[0, 1)`, for waits that are drawn.
+pub fn fraction() -> f64 {
+    f64::from(u32::from_be_bytes(bytes())) / (f64::from(u32::MAX) + 1.0)
+}

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use crate::clock::Span;
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
-    AccountPolicy, ChannelPolicy, Credential, DaemonSettings, Dialect, Existing, FilePolicy, Format, HookKind,
-    HookPolicy, Inventory, ListenAuth, LogFormat, OnDrift, OnFailure, ProxyPolicy, RenewBefore, RunPolicy, StoreKind,
-    StorePolicy, Syntax, TokenPolicy, Via, When, is_loopback,
+    AccountPolicy, ChannelPolicy, Credential, CredentialAddress, DaemonSettings, Dialect, Existing, FilePolicy, Format,
+    HookKind, HookPolicy, IniReader, Inventory, ListenAuth, LogFormat, OnDrift, OnFailure, ProxyPolicy, RenewBefore,
+    RunPolicy, SignalTarget, SitePolicy, StoreKind, StorePolicy, Syntax, TokenPolicy, Via, When, Wrap, is_loopback,
 };
 use crate::secret::SecretSource;
 use crate::text::Paint;
@@ -205,10 +205,7 @@ fn via(via: &Via) -> Map<String, Value> {
             put("allow-plaintext", plaintext.then_some(Value::Bool(true)));
             put("credential", web.credential.as_ref().map(source));
             put("params", (!web.params.is_empty()).then(|| json!(web.params)));
-            put("tls", some(tls(&web.tls)));
-            put("proxy", proxy(&web.proxy));
-            put("headers", headers(&web.headers));
-            put("timeout", Some(std_span(web.timeout)));
+            put_site(&web.site, &mut put);
         }
         Via::Mail(mail) => {
             put("mail", Some(json!(mail.to)));
@@ -223,6 +220,14 @@ fn via(via: &Via) -> Map<String, Value> {
         }
     }
     keys
+}
+
+/// How single requests reach an address.
+fn put_site(site: &SitePolicy, put: &mut impl FnMut(&str, Option<Value>)) {
+    put("tls", some(tls(&site.tls)));
+    put("proxy", proxy(&site.proxy));
+    put("headers", headers(&site.headers));
+    put("timeout", Some(std_span(site.timeout)));
 }
 
 fn proxy(policy: &ProxyPolicy) -> Option<Value> {
@@ -339,7 +344,7 @@ fn store(policy: &StorePolicy) -> Value {
 }
 
 fn file(file: &FilePolicy) -> Vec<(&'static str, Option<Value>)> {
-    let (kind, own) = match &file.format {
+    let (kind, mut own) = match file.format.bare() {
         Format::Whole { newline } => ("file", vec![("newline", json!(newline))]),
         Format::Env { key, dialect } => {
             let dialect = match dialect {
@@ -359,7 +364,31 @@ fn file(file: &FilePolicy) -> Vec<(&'static str, Option<Value>)> {
             (kind, vec![("pointer", json!(pointer.to_string()))])
         }
         Format::Properties { key } => ("properties", vec![("key", json!(key))]),
+        Format::Ini { section, key, reader } => {
+            let reader = match reader {
+                IniReader::Python => "python",
+                IniReader::Npm => "npm",
+            };
+            ("ini", vec![("section", json!(section)), ("key", json!(key)), ("reader", json!(reader))])
+        }
+        Format::Netrc { machine, login } => ("netrc", vec![("machine", json!(machine)), ("login", json!(login))]),
+        Format::GitCredentials { address: CredentialAddress { protocol, username, host, path } } => {
+            let url = format!("{protocol}://{host}{path}");
+            ("git-credentials", vec![("url", json!(url)), ("username", json!(username))])
+        }
+        Format::Xml { path } => ("xml", vec![("pointer", json!(path.to_string()))]),
+        // What is bare is not wrapped.
+        Format::Wrapped { .. } => ("", Vec::new()),
     };
+    if let Format::Wrapped { wrap, .. } = &file.format {
+        own.push(match wrap {
+            Wrap::Prefix(prefix) => ("prefix", json!(prefix)),
+            Wrap::Basic { username } => ("basic", json!(username)),
+            Wrap::Address { before, after } => {
+                ("address", json!(format!("{}{after}", before.strip_suffix(':').unwrap_or(before))))
+            }
+        });
+    }
     let mut keys = vec![
         ("kind", Some(json!(kind))),
         ("path", Some(path(&file.path))),
@@ -393,8 +422,46 @@ fn hook(policy: &HookPolicy) -> Value {
             let times = [("within", json!(std_span(check.within))), ("every", json!(std_span(check.every)))];
             program("check", &check.run).into_iter().chain(times).collect()
         }
+        HookKind::Signal(policy) => {
+            let target = match &policy.target {
+                SignalTarget::Unit { unit, user, .. } => vec![("unit", json!(unit)), ("user", json!(user))],
+                SignalTarget::PidFile { pid_file, exe } => vec![("pid-file", path(pid_file)), ("exe", json!(exe))],
+                SignalTarget::Program { exe, of } => {
+                    vec![("exe", path(exe)), ("of", json!(of.map(|user| user.to_string())))]
+                }
+            };
+            let own = [("kind", json!("signal")), ("signal", json!(crate::process::signal::word(policy.signal)))];
+            own.into_iter()
+                .chain(target)
+                .chain([("absent", json!(if policy.may_be_absent { "ok" } else { "fail" }))])
+                .collect()
+        }
+        HookKind::Http(call) => {
+            let mut keys = vec![("kind", json!("http")), ("url", json!(call.url.as_str()))];
+            let plaintext = call.url.scheme() == "http" && !is_loopback(&call.url);
+            keys.push(("allow-plaintext", json!(plaintext)));
+            keys.push(("method", json!(call.method.as_str())));
+            let optional = [
+                ("json", call.json.clone()),
+                ("credential", call.credential.as_ref().map(source)),
+                ("sign", call.sign.as_ref().map(source)),
+            ];
+            keys.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
+            if !call.ok.is_empty() {
+                keys.push(("ok", json!(call.ok)));
+            }
+            let mut put = |key: &str, value: Option<Value>| {
+                let known = ["tls", "proxy", "headers"].into_iter().find(|known| *known == key);
+                keys.extend(known.zip(value));
+            };
+            put_site(&call.site, &mut put);
+            keys
+        }
     };
     keys.extend([("timeout", json!(std_span(policy.timeout))), ("on-failure", json!(on_failure))]);
+    keys.push(("wave", json!(policy.pace.wave)));
+    let spans = [("coalesce", policy.pace.coalesce), ("splay", policy.pace.splay), ("once-per", policy.pace.once_per)];
+    keys.extend(spans.into_iter().filter_map(|(key, span)| Some((key, json!(std_span(span?))))));
     Value::Object(keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 

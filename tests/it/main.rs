@@ -5,12 +5,14 @@
 mod cli;
 mod daemon;
 mod events;
+mod exec;
 mod kill;
 mod metrics;
 mod packaging;
 mod pages;
 mod providers;
 mod purity;
+mod readers;
 mod schema;
 mod structure;
 mod upgrade;

@@ -23,6 +23,9 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "endpoint/client",
             "endpoint/dress",
             "journal/fleet/etcd",
+            "exec/child",
+            "hook/call",
+            "exec/values",
             "journal/seal",
             "notice/form",
             "notify/send",
@@ -78,8 +81,8 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ),
     (
         "tracing::",
-        &["cli/run", "control/guard", "daemon/", "daemon", "telemetry/"],
-        "what happened is returned, and logged once, in `daemon`",
+        &["cli/run", "control/guard", "daemon/", "daemon", "exec", "exec/", "telemetry/"],
+        "what happened is returned, and logged once, in `daemon` and in `exec`",
     ),
 ];
 

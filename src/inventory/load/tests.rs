@@ -395,8 +395,8 @@ stores       = [
   { kind = "env-file", path = "@HERE@/ci:.env", key = "AWX_TOKEN" },
 ]
 hooks        = [
-  { run = ["systemctl", "try-restart", "ci.service"] },
-  { run = ["systemctl", "try-reload-or-restart", "web.service"] },
+  { kind = "systemd", unit = "ci.service", action = "try-restart" },
+  { kind = "systemd", unit = "web.service" },
 ]
 
 [[token]]
@@ -422,9 +422,9 @@ fn services_of_people_are_told_through_their_own_manager() {
     let loaded = load_text(&path, &text, &environment, now());
     let inventory = loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
     let hook = &inventory.tokens[&"ci".parse().unwrap()].hooks[0];
-    assert_eq!(hook.command().unwrap(), ["systemctl", "--user", "try-restart", "ci.service"]);
-    let HookKind::Run(run) = &hook.kind else { panic!("{hook:?}") };
-    assert_eq!(run.pass_env, ["XDG_RUNTIME_DIR"]);
+    assert_eq!(hook.command().unwrap(), ["systemctl", "--no-ask-password", "--user", "try-restart", "ci.service"]);
+    let HookKind::Systemd(unit) = &hook.kind else { panic!("{hook:?}") };
+    assert!(unit.user);
 }
 
 #[test]

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
 use crate::definition;
 use crate::document::{Located, NoPath, Reader, Spot};
-use crate::inventory::spec::{AccountSpec, ConnectToSpec, CredentialSpec, RateLimitSpec, TlsSpec, TokenSpec};
+use crate::inventory::spec::{AccountSpec, ConnectToSpec, CredentialSpec, RateLimitSpec, SiteSpec, TlsSpec, TokenSpec};
 use crate::inventory::values::is_loopback;
 use crate::inventory::{
-    AccountPolicy, ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, Timeouts, defaults,
+    AccountPolicy, ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, SitePolicy, Timeouts, defaults,
 };
 use crate::names::AccountName;
 use crate::provider::Provider;
@@ -113,8 +114,18 @@ fn account(
     })
 }
 
+/// How a single request reaches an address.
+pub(super) fn site(spec: &SiteSpec, timeout: Duration, what: &str, context: &Context<'_>) -> SitePolicy {
+    SitePolicy {
+        tls: tls(&spec.tls, what, context),
+        proxy: spec.proxy.clone().unwrap_or_default(),
+        headers: spec.dress.iter().cloned().collect(),
+        timeout,
+    }
+}
+
 /// `tls`, whose files are read once to see that they can be used. What is wrong with one is told, and leaves it out.
-pub(super) fn tls(spec: &TlsSpec, what: &str, context: &Context<'_>) -> TlsPolicy {
+pub fn tls(spec: &TlsSpec, what: &str, context: &Context<'_>) -> TlsPolicy {
     let path = |text: &Option<Located<String>>, key: &str| {
         text.as_ref().and_then(|text| absolute(text, format_args!("`{key}` of {what}"), context))
     };

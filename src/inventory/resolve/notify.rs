@@ -11,7 +11,7 @@ use crate::inventory::{
 use crate::names::{ChannelName, TokenName};
 use crate::notice::Each;
 
-use super::account::{tls, url};
+use super::account::{site, url};
 use super::program::cannot_start;
 use super::{Accounts, Context};
 
@@ -143,7 +143,7 @@ fn web(spec: WebSpec, what: &str, context: &Context<'_>) -> Option<WebPolicy> {
             context.report.error_with_help(given.spot, message, help);
             return None;
         }
-        (Some(given), _) => Some(url(given, (spec.allow_plaintext, None), what, context)?),
+        (Some(given), _) => Some(url(given, (spec.site.allow_plaintext, None), what, context)?),
         (None, Some(usual)) => Some(usual.clone()),
         (None, None) if form.address_is_secret => None,
         (None, None) => {
@@ -167,13 +167,10 @@ fn web(spec: WebSpec, what: &str, context: &Context<'_>) -> Option<WebPolicy> {
         context.report.error_with_help(spec.spot, message, format!("write params = {{ {name} = \"…\" }}"));
     }
     Some(WebPolicy {
-        tls: tls(&spec.tls, what, context),
+        site: site(&spec.site, spec.timeout.unwrap_or(defaults::NOTICE_TIMEOUT), what, context),
         form: spec.form,
         url,
         credential: spec.credential.map(|found| found.value),
         params,
-        proxy: spec.proxy.unwrap_or_default(),
-        headers: spec.dress.into_iter().collect(),
-        timeout: spec.timeout.unwrap_or(defaults::NOTICE_TIMEOUT),
     })
 }

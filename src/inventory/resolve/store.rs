@@ -162,38 +162,42 @@ impl<'c> Targets<'c> {
                 return None;
             }
         };
-        match &spec.format {
+        let (slot, spot, kind) = match spec.format.bare() {
             FormatSpec::Whole { .. } => {
                 self.claim(normal.display(), target, writer)?;
-                Some((text, file))
+                return Some((text, file));
             }
             FormatSpec::Env { key, .. } => {
                 self.check_key(key, what)?;
-                let writer = Writer { spot: key.spot, ..writer };
-                self.claim_slot(&normal, target, &key.value, &file, writer)?;
-                Some((format!("env-{text}#{}", key.value), file))
+                (key.value.clone(), key.spot, "env-file")
             }
             FormatSpec::Document { syntax, pointer } => {
-                let writer = Writer { spot: pointer.spot, ..writer };
-                let slot = pointer.value.to_string();
-                self.claim_slot(&normal, target, &slot, &file, writer)?;
                 let kind = match syntax {
                     Syntax::Json => "json",
                     Syntax::Yaml => "yaml",
                     Syntax::Toml => "toml",
                 };
-                Some((format!("{kind}:{}#{slot}", normal.display()), file))
+                (pointer.value.to_string(), pointer.spot, kind)
             }
             FormatSpec::Properties { key } => {
                 if key.value.is_empty() {
                     self.context.report.error(key.spot, format!("`key` of a store of {what} is empty"));
                     return None;
                 }
-                let writer = Writer { spot: key.spot, ..writer };
-                self.claim_slot(&normal, target, &key.value, &file, writer)?;
-                Some((format!("properties:{}#{}", normal.display(), key.value), file))
+                (key.value.clone(), key.spot, "properties")
             }
-        }
+            FormatSpec::Ini { section, key, .. } => {
+                let section = section.as_ref().map(|section| format!("[{section}]")).unwrap_or_default();
+                (format!("{section}{}", key.value), key.spot, "ini")
+            }
+            FormatSpec::Netrc { machine, login } => (format!("{login}@{}", machine.value), machine.spot, "netrc"),
+            FormatSpec::GitCredentials { address } => (address.value.to_string(), address.spot, "git-credentials"),
+            FormatSpec::Xml { path } => (path.value.to_string(), path.spot, "xml"),
+            // What is bare is not wrapped.
+            FormatSpec::Wrapped { .. } => return None,
+        };
+        self.claim_slot(&normal, target, &slot, &file, Writer { spot, ..writer })?;
+        Some((format!("{kind}:{}#{slot}", normal.display()), file))
     }
 
     fn part(&self, spec: Option<&Located<String>>, parts: Option<&[&str]>, what: &str) -> String {
@@ -231,17 +235,7 @@ impl<'c> Targets<'c> {
             report.error_with_help(spec.path.spot, message, "name a file in it");
             return None;
         }
-        let format = match &spec.format {
-            FormatSpec::Whole { newline } => Format::Whole { newline: newline.unwrap_or(defaults::NEWLINE) },
-            FormatSpec::Env { key, dialect } => Format::Env {
-                key: key.value.clone(),
-                dialect: dialect.as_ref().map_or(defaults::DIALECT, |dialect| dialect.value),
-            },
-            FormatSpec::Document { syntax, pointer } => {
-                Format::Document { syntax: *syntax, pointer: pointer.value.clone() }
-            }
-            FormatSpec::Properties { key } => Format::Properties { key: key.value.clone() },
-        };
+        let format = format(&spec.format);
         let mode = spec.mode.as_ref().map(|mode| mode.value);
         Some(FilePolicy { path, mode, owner: user, group, format })
     }
@@ -310,7 +304,7 @@ impl<'c> Targets<'c> {
             return None;
         };
         // Of a document, a value and what it is within are one.
-        let within = |known: &String| match (&file.format, known.parse::<Pointer>()) {
+        let within = |known: &String| match (file.format.bare(), known.parse::<Pointer>()) {
             (Format::Document { pointer, .. }, Ok(known)) => pointer.overlaps(&known),
             _ => false,
         };
@@ -333,6 +327,40 @@ impl<'c> Targets<'c> {
         }
         slots.insert(slot.to_owned(), writer);
         Some(())
+    }
+}
+
+/// What a file holds.
+fn format(spec: &FormatSpec) -> Format {
+    match spec {
+        FormatSpec::Whole { newline } => Format::Whole { newline: newline.unwrap_or(defaults::NEWLINE) },
+        FormatSpec::Env { key, dialect } => Format::Env {
+            key: key.value.clone(),
+            dialect: dialect.as_ref().map_or(defaults::DIALECT, |dialect| dialect.value),
+        },
+        FormatSpec::Document { syntax, pointer } => {
+            Format::Document { syntax: *syntax, pointer: pointer.value.clone() }
+        }
+        FormatSpec::Properties { key } => Format::Properties { key: key.value.clone() },
+        FormatSpec::Ini { section, key, reader } => {
+            Format::Ini { section: section.clone(), key: key.value.clone(), reader: *reader }
+        }
+        FormatSpec::Netrc { machine, login } => Format::Netrc { machine: machine.value.clone(), login: login.clone() },
+        FormatSpec::GitCredentials { address } => Format::GitCredentials { address: address.value.clone() },
+        FormatSpec::Xml { path } => Format::Xml { path: path.value.clone() },
+        FormatSpec::Wrapped { within, wrap } => {
+            Format::Wrapped { within: Box::new(format(within)), wrap: wrap.clone() }
+        }
+    }
+}
+
+impl FormatSpec {
+    /// The format without what it says besides the secret.
+    fn bare(&self) -> &Self {
+        match self {
+            Self::Wrapped { within, .. } => within.bare(),
+            other => other,
+        }
     }
 }
 

@@ -2,17 +2,23 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Method;
 
 use crate::clock::Span;
 use crate::document::{Located, Spot};
-use crate::inventory::spec::{HookKindSpec, HookSpec, PolicySpec, RunSpec, TokenSpec, UnitSpec, UnitVerb};
+use crate::inventory::spec::{
+    HookKindSpec, HookSpec, PaceSpec, PolicySpec, RunSpec, SignalSpec, TokenSpec, UnitSpec, UnitVerb,
+};
 use crate::inventory::{
-    AccountPolicy, CheckPolicy, HookKind, HookPolicy, Initial, RenewBefore, RunPolicy, TokenPolicy, UnitPolicy,
-    defaults, values,
+    AccountPolicy, CallPolicy, CheckPolicy, HookKind, HookPolicy, Initial, Pace, RenewBefore, RunPolicy, SignalPolicy,
+    SignalTarget, TokenPolicy, UnitAction, UnitPolicy, defaults, values,
 };
 use crate::names::TokenName;
 use crate::provider::Params;
 
+use super::account;
 use super::program::cannot_start;
 use super::store::{Needed, Targets};
 use super::timing::{Crons, Life, check_fits};
@@ -309,10 +315,11 @@ impl<'c> Resolver<'c> {
         let units: Vec<_> = token.units.iter().map(|unit| self.unit_hook(unit)).collect();
         let mut seen = HashSet::with_capacity(units.len() + token.hooks.len());
         let mut hooks = Vec::with_capacity(units.len() + token.hooks.len());
-        for (number, spec) in units.iter().chain(&token.hooks).enumerate() {
-            let (kind, spot) = self.hook_kind(&spec.kind, what);
-            if self.context.fleet.is_some() {
-                let unit = number < units.len() || matches!(kind, HookKind::Systemd(_));
+        for spec in units.iter().chain(&token.hooks) {
+            let timeout = spec.timeout.unwrap_or(defaults::HOOK_TIMEOUT);
+            let Some((kind, spot)) = self.hook_kind(&spec.kind, timeout, what) else { continue };
+            if self.context.fleet.is_some() && !matches!(kind, HookKind::Http(_)) {
+                let unit = matches!(kind, HookKind::Systemd(_) | HookKind::Signal(_));
                 self.check_reach(unit, spot, what);
             }
             let key = kind.key();
@@ -324,8 +331,14 @@ impl<'c> Resolver<'c> {
             hooks.push(HookPolicy {
                 key,
                 kind,
-                timeout: spec.timeout.unwrap_or(defaults::HOOK_TIMEOUT),
+                timeout,
                 on_failure: spec.on_failure.unwrap_or(defaults::ON_FAILURE),
+                pace: Pace {
+                    wave: spec.pace.wave.unwrap_or(Pace::default().wave),
+                    coalesce: spec.pace.coalesce,
+                    splay: spec.pace.splay,
+                    once_per: spec.pace.once_per,
+                },
             });
         }
         hooks
@@ -335,7 +348,7 @@ impl<'c> Resolver<'c> {
     fn check_reach(&self, unit: bool, spot: Spot, what: &str) {
         let report = self.context.report;
         if unit {
-            let message = format!("a hook of {what} restarts a unit of whichever replica owns its account");
+            let message = format!("a hook of {what} reaches what runs on whichever replica owns its account");
             let help = "tell the consumers through something that all replicas reach (run = [\"ssh\", …]), or let \
                         them watch their file";
             report.error_with_help(spot, message, help);
@@ -345,8 +358,8 @@ impl<'c> Resolver<'c> {
         }
     }
 
-    fn hook_kind(&self, spec: &HookKindSpec, what: &str) -> (HookKind, Spot) {
-        match spec {
+    fn hook_kind(&self, spec: &HookKindSpec, timeout: Duration, what: &str) -> Option<(HookKind, Spot)> {
+        Some(match spec {
             HookKindSpec::Run(run) => (HookKind::Run(self.program(run, what)), run.argv.spot),
             HookKindSpec::Systemd { unit, action, user, steady } => {
                 let action = action.unwrap_or(defaults::UNIT_ACTION);
@@ -361,7 +374,54 @@ impl<'c> Resolver<'c> {
                 };
                 (HookKind::Check(check), run.argv.spot)
             }
-        }
+            HookKindSpec::Signal(spec) => (HookKind::Signal(self.signal(spec, what)?), spec.spot),
+            HookKindSpec::Http(spec) => {
+                let about = format!("a hook of {what}");
+                let site = account::site(&spec.site, timeout, &about, self.context);
+                let call = CallPolicy {
+                    url: account::url(&spec.url, (spec.site.allow_plaintext, None), &about, self.context)?,
+                    method: spec.method.and_then(|word| word.parse().ok()).unwrap_or(Method::POST),
+                    json: spec.json.clone(),
+                    credential: spec.credential.clone(),
+                    sign: spec.sign.clone(),
+                    ok: spec.ok.clone(),
+                    site,
+                };
+                (HookKind::Http(Box::new(call)), spec.url.spot)
+            }
+        })
+    }
+
+    fn signal(&self, spec: &SignalSpec, what: &str) -> Option<SignalPolicy> {
+        let context = self.context;
+        let path = |text: &Located<String>, key: &str| {
+            account::absolute(text, format_args!("`{key}` of a hook of {what}"), context)
+        };
+        let of = match &spec.of {
+            Some(name) => {
+                let number = name.value.parse().ok().or_else(|| (context.around.user)(&name.value));
+                if number.is_none() {
+                    let message = format!("`of` of a hook of {what}: there is no user \"{}\"", name.value);
+                    context.report.error_with_help(name.spot, message, "name a user of this machine");
+                    return None;
+                }
+                number
+            }
+            None => None,
+        };
+        let signal = spec.signal.unwrap_or(defaults::HOOK_SIGNAL);
+        let target = match (&spec.unit, &spec.pid_file, &spec.exe) {
+            (Some(unit), ..) => SignalTarget::unit(&unit.value, spec.user, signal),
+            (None, Some(pid_file), exe) => SignalTarget::PidFile {
+                pid_file: path(pid_file, "pid-file")?,
+                exe: match exe {
+                    Some(exe) => Some(path(exe, "exe")?),
+                    None => None,
+                },
+            },
+            (None, None, exe) => SignalTarget::Program { exe: path(exe.as_ref()?, "exe")?, of },
+        };
+        Some(SignalPolicy { signal, target, may_be_absent: spec.may_be_absent })
     }
 
     fn program(&self, spec: &RunSpec, what: &str) -> RunPolicy {
@@ -376,18 +436,13 @@ impl<'c> Resolver<'c> {
 impl Resolver<'_> {
     /// What tells the service manager of a new secret; a unit that does not run is left alone.
     fn unit_hook(&self, spec: &UnitSpec) -> HookSpec {
-        let verb = match spec.verb {
-            UnitVerb::Restart => "try-restart",
-            UnitVerb::Reload => "try-reload-or-restart",
+        let action = match spec.verb {
+            UnitVerb::Restart => UnitAction::TryRestart,
+            UnitVerb::Reload => UnitAction::TryReloadOrRestart,
         };
         let user = self.context.around.user_services;
-        let mut argv = vec!["systemctl".to_owned()];
-        argv.extend(user.then(|| "--user".to_owned()));
-        argv.extend([verb.to_owned(), spec.name.value.clone()]);
-        // Where the user's own service manager listens.
-        let pass_env = user.then(|| "XDG_RUNTIME_DIR".to_owned()).into_iter().collect();
-        let argv = Located { value: argv, spot: spec.name.spot };
-        HookSpec { timeout: None, on_failure: None, kind: HookKindSpec::Run(RunSpec { argv, pass_env }) }
+        let kind = HookKindSpec::Systemd { unit: spec.name.clone(), action: Some(action), user, steady: None };
+        HookSpec { timeout: None, on_failure: None, kind, pace: PaceSpec::default() }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod fleet;
+mod format;
 mod listen;
 mod notify;
 mod policy;
@@ -18,14 +19,15 @@ use crate::names::{AccountName, TokenName};
 
 pub use account::{AccountSpec, RateLimitSpec};
 pub use fleet::{EngineSpec, FleetSpec};
+pub use format::FormatSpec;
 pub use listen::ListenSpec;
 pub use notify::{ChannelSpec, ViaSpec, WebSpec, WhenSpec};
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
-pub use reach::{ConnectToSpec, TlsSpec};
+pub use reach::{ConnectToSpec, SiteSpec, TlsSpec};
 pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
 pub use token::{
-    CommandSpec, FileSpec, FormatSpec, HookKindSpec, HookSpec, RunSpec, StoreKindSpec, StoreSpec, TokenSpec,
+    CommandSpec, FileSpec, HookKindSpec, HookSpec, PaceSpec, RunSpec, SignalSpec, StoreKindSpec, StoreSpec, TokenSpec,
 };
 
 use super::{LogFormat, NewJournal, values};

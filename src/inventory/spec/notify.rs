@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use crate::clock::Span;
 use crate::document::{Found, Located, Reader, Spot};
-use crate::inventory::{ProxyPolicy, values};
+use crate::inventory::values;
 use crate::names::ChannelName;
 use crate::notice::{self, Form, Kind, Severity, read_own};
 use crate::secret::SecretSource;
 
 use super::RateLimitSpec;
-use super::reach::{self, TlsSpec};
+use super::reach::SiteSpec;
 use super::source;
 use super::source::argv;
 use super::token::pass_env;
@@ -54,14 +54,11 @@ pub struct WebSpec {
     pub spot: Spot,
     pub form: Arc<Form>,
     pub url: Option<Located<String>>,
-    pub allow_plaintext: bool,
     pub credential: Option<Located<SecretSource>>,
     /// There is one, be it understood or not.
     pub has_credential: bool,
     pub params: Vec<(Located<String>, String)>,
-    pub tls: TlsSpec,
-    pub proxy: Option<ProxyPolicy>,
-    pub dress: Vec<(String, SecretSource)>,
+    pub site: SiteSpec,
     pub timeout: Option<Duration>,
 }
 
@@ -225,13 +222,10 @@ fn web(table: &Reader<'_>, way: &str, timeout: Option<Duration>) -> Option<WebSp
     let spec = WebSpec {
         spot: table.spot(),
         url: table.string("url"),
-        allow_plaintext: table.bool("allow-plaintext").is_some_and(|allow| allow.value),
         has_credential: table.has("credential"),
         credential: source::secret(table, "credential", &source::SOURCES),
         params: params.unwrap_or_default(),
-        tls: TlsSpec::decode(table),
-        proxy: reach::proxy(table),
-        dress: reach::headers(table),
+        site: SiteSpec::decode(table),
         timeout,
         form: form?,
     };

@@ -105,6 +105,28 @@ pub fn connect_to(reader: &Reader<'_>) -> Option<Located<ConnectToSpec>> {
     })
 }
 
+/// How a single request reaches an address.
+#[derive(Debug)]
+pub struct SiteSpec {
+    pub allow_plaintext: bool,
+    pub tls: TlsSpec,
+    pub proxy: Option<ProxyPolicy>,
+    /// Headers with the sources of their values.
+    pub dress: Vec<(String, SecretSource)>,
+}
+
+impl SiteSpec {
+    /// Takes `allow-plaintext`, `tls`, `proxy` and `headers`.
+    pub fn decode(reader: &Reader<'_>) -> Self {
+        Self {
+            allow_plaintext: reader.bool("allow-plaintext").is_some_and(|allow| allow.value),
+            tls: TlsSpec::decode(reader),
+            proxy: proxy(reader),
+            dress: headers(reader),
+        }
+    }
+}
+
 /// Takes `proxy`: `"none"`, `"environment"`, an address, or a table with an address and a login.
 pub fn proxy(reader: &Reader<'_>) -> Option<ProxyPolicy> {
     const KEY: &str = "proxy";

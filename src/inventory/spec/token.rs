@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use chrono::DateTime;
+use rustix::process::Signal;
 
 use crate::clock::Time;
 use crate::document::{Found, Located, Reader, Spot};
-use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, Pointer, Syntax, UnitAction, values};
+use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, UnitAction, values};
 use crate::names::{RemoteId, TokenName};
+use crate::process;
 use crate::secret::SecretSource;
 
+use super::format::FormatSpec;
+use super::reach::SiteSpec;
 use super::short::{self, UnitSpec};
 use super::source::{SOURCES, argv, place_table, source};
 use super::{AccountSpec, ParamsSpec, PolicySpec, params};
@@ -88,21 +92,22 @@ pub struct OwnerSpec {
     pub group: Option<String>,
 }
 
-/// What only one format of a file has.
-#[derive(Debug)]
-pub enum FormatSpec {
-    Whole { newline: Option<bool> },
-    Env { key: Located<String>, dialect: Option<Located<Dialect>> },
-    Document { syntax: Syntax, pointer: Located<Pointer> },
-    Properties { key: Located<String> },
-}
-
 /// One of `hooks`.
 #[derive(Debug)]
 pub struct HookSpec {
     pub timeout: Option<Duration>,
     pub on_failure: Option<OnFailure>,
     pub kind: HookKindSpec,
+    pub pace: PaceSpec,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PaceSpec {
+    pub wave: Option<u32>,
+    pub coalesce: Option<Duration>,
+    pub splay: Option<Duration>,
+    pub once_per: Option<Duration>,
 }
 
 /// What only one kind of hook has.
@@ -111,6 +116,34 @@ pub enum HookKindSpec {
     Run(RunSpec),
     Systemd { unit: Located<String>, action: Option<UnitAction>, user: bool, steady: Option<Duration> },
     Check { run: RunSpec, within: Option<Duration>, every: Option<Duration> },
+    Signal(SignalSpec),
+    Http(Box<CallSpec>),
+}
+
+/// A signal, and who gets it.
+#[derive(Debug)]
+pub struct SignalSpec {
+    pub spot: Spot,
+    pub signal: Option<Signal>,
+    pub unit: Option<Located<String>>,
+    pub user: bool,
+    pub pid_file: Option<Located<String>>,
+    pub exe: Option<Located<String>>,
+    /// A user.
+    pub of: Option<Located<String>>,
+    pub may_be_absent: bool,
+}
+
+/// A request.
+#[derive(Debug)]
+pub struct CallSpec {
+    pub url: Located<String>,
+    pub method: Option<&'static str>,
+    pub json: Option<serde_json::Value>,
+    pub credential: Option<SecretSource>,
+    pub sign: Option<SecretSource>,
+    pub ok: Vec<u16>,
+    pub site: SiteSpec,
 }
 
 /// A program.
@@ -223,24 +256,17 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     enum Kind {
         File,
         EnvFile,
-        Document(Syntax),
-        Properties,
         Command,
+        Format(super::format::Kind),
     }
-    const KINDS: [(&str, Kind); 7] = [
-        ("file", Kind::File),
-        ("env-file", Kind::EnvFile),
-        ("json", Kind::Document(Syntax::Json)),
-        ("yaml", Kind::Document(Syntax::Yaml)),
-        ("toml", Kind::Document(Syntax::Toml)),
-        ("properties", Kind::Properties),
-        ("command", Kind::Command),
-    ];
+    const KINDS: [(&str, Kind); 3] = [("file", Kind::File), ("env-file", Kind::EnvFile), ("command", Kind::Command)];
     const EXISTING: [(&str, Existing); 2] = [("refuse", Existing::Refuse), ("replace", Existing::Replace)];
     const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("report", OnDrift::Report)];
     reader.required("kind");
+    let formats = super::format::KINDS.iter().map(|(word, kind)| (*word, Kind::Format(*kind)));
+    let kinds: Vec<_> = KINDS.into_iter().chain(formats).collect();
     // Without a kind there is no telling which further keys belong here; the missing kind is the one problem to report.
-    let kind = reader.choice("kind", &KINDS)?.value;
+    let kind = reader.choice("kind", &kinds)?.value;
     let part = reader.string("part");
     let existing = reader.choice("existing", &EXISTING).map(|existing| existing.value);
     let on_drift = reader.choice("on-drift", &ON_DRIFT).map(|on_drift| on_drift.value);
@@ -250,19 +276,8 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
             file(&reader, |reader| Some(FormatSpec::Whole { newline: newline(reader) })).map(StoreKindSpec::File)
         }
         Kind::EnvFile => file(&reader, variable).map(StoreKindSpec::File),
-        Kind::Document(syntax) => {
-            let value = |reader: &Reader<'_>| {
-                reader.required("pointer");
-                let pointer = reader.parsed("pointer", str::parse);
-                pointer.map(|pointer| FormatSpec::Document { syntax, pointer })
-            };
-            file(&reader, value).map(StoreKindSpec::File)
-        }
-        Kind::Properties => {
-            let entry = |reader: &Reader<'_>| reader.required_string("key").map(|key| FormatSpec::Properties { key });
-            file(&reader, entry).map(StoreKindSpec::File)
-        }
         Kind::Command => program(&reader).map(StoreKindSpec::Command),
+        Kind::Format(kind) => file(&reader, |reader| super::format::decode(reader, kind)).map(StoreKindSpec::File),
     };
     reader.finish();
     Some(StoreSpec { part, existing, on_drift, kind: kind? })
@@ -340,10 +355,18 @@ fn hook(reader: Reader<'_>) -> Option<HookSpec> {
         Run,
         Systemd,
         Check,
+        Signal,
+        Http,
     }
     const ANSWERS: [(&str, OnFailure); 3] =
         [("retry", OnFailure::Retry), ("rollback", OnFailure::Rollback), ("continue", OnFailure::Continue)];
-    const KINDS: [(&str, Kind); 3] = [("run", Kind::Run), ("systemd", Kind::Systemd), ("check", Kind::Check)];
+    const KINDS: [(&str, Kind); 5] = [
+        ("run", Kind::Run),
+        ("systemd", Kind::Systemd),
+        ("check", Kind::Check),
+        ("signal", Kind::Signal),
+        ("http", Kind::Http),
+    ];
     const ACTIONS: [(&str, UnitAction); 5] = [
         ("reload", UnitAction::Reload),
         ("restart", UnitAction::Restart),
@@ -376,7 +399,71 @@ fn hook(reader: Reader<'_>) -> Option<HookSpec> {
             let (within, every) = (span("within"), span("every"));
             run.map(|run| HookKindSpec::Check { run, within, every })
         }
+        Kind::Signal => signal(&reader).map(HookKindSpec::Signal),
+        Kind::Http => call(&reader).map(|call| HookKindSpec::Http(Box::new(call))),
+    };
+    let pace = PaceSpec {
+        wave: reader.integer("wave").and_then(|found| {
+            let wave = u32::try_from(found.value).ok().filter(|wave| *wave > 0);
+            if wave.is_none() {
+                let message = format!("`wave` of {} must be a whole number from 1 on", reader.what());
+                reader.report().error(found.spot, message);
+            }
+            wave
+        }),
+        coalesce: span("coalesce"),
+        splay: span("splay"),
+        once_per: span("once-per"),
     };
     reader.finish();
-    Some(HookSpec { timeout, on_failure, kind: kind? })
+    Some(HookSpec { timeout, on_failure, kind: kind?, pace })
+}
+
+/// Who gets a signal: exactly one of `unit`, `pid-file` and `exe` alone.
+fn signal(reader: &Reader<'_>) -> Option<SignalSpec> {
+    const ABSENT: [(&str, bool); 2] = [("fail", false), ("ok", true)];
+    let spec = SignalSpec {
+        spot: reader.spot(),
+        signal: reader.parsed("signal", process::signal::parse).map(|signal| signal.value),
+        unit: reader.parsed("unit", values::unit),
+        user: reader.bool("user").is_some_and(|user| user.value),
+        pid_file: reader.string("pid-file"),
+        exe: reader.string("exe"),
+        of: reader.string("of"),
+        may_be_absent: reader.choice("absent", &ABSENT).is_some_and(|absent| absent.value),
+    };
+    let given = [("unit", spec.unit.is_some()), ("pid-file", spec.pid_file.is_some()), ("exe", spec.exe.is_some())];
+    let given: Vec<_> = given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect();
+    match given[..] {
+        [_] | ["pid-file", "exe"] => Some(spec),
+        [] if ["unit", "pid-file", "exe"].iter().any(|key| reader.has(key)) => None,
+        [] => {
+            let help = "write unit = \"app.service\", pid-file = \"/run/app.pid\" or exe = \"/usr/bin/app\"";
+            reader.report().error_with_help(reader.spot(), format!("{} names no process", reader.what()), help);
+            None
+        }
+        [first, second, ..] => {
+            let message = format!("{} has both `{first}` and `{second}`", reader.what());
+            reader.report().error_with_help(reader.key_spot(second), message, "remove one of the two");
+            None
+        }
+    }
+}
+
+/// A request.
+fn call(reader: &Reader<'_>) -> Option<CallSpec> {
+    let url = reader.required_string("url");
+    let methods = ["POST", "PUT", "PATCH"].map(|word| (word, word));
+    let method = reader.choice("method", &methods).map(|method| method.value);
+    let json = reader.take("json").map(|found| found.to_json());
+    let mut ok = Vec::new();
+    for found in reader.array("ok").unwrap_or_default() {
+        match found.to_json().as_u64().and_then(|status| u16::try_from(status).ok()) {
+            Some(status) if (200..600).contains(&status) => ok.push(status),
+            _ => reader.report().error(found.spot(), "`ok` is a list of HTTP statuses"),
+        }
+    }
+    let secret = |key| super::source::secret(reader, key, &SOURCES).map(|found| found.value);
+    let (credential, sign) = (secret("credential"), secret("sign"));
+    Some(CallSpec { url: url?, method, json, credential, sign, ok, site: SiteSpec::decode(reader) })
 }

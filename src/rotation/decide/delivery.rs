@@ -1,5 +1,7 @@
 //! Stores and hooks: which are owed to consumers, and when they are tried.
 
+use std::collections::BTreeSet;
+
 use crate::clock::Time;
 use crate::inventory::HookPolicy;
 use crate::rotation::event::Event;
@@ -51,17 +53,22 @@ pub(super) fn stores(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
     owed(s, rows, Action::Write)
 }
 
-/// The hooks: those that tell consumers, and then those that prove that they heard.
+/// The hooks, wave by wave: of each, those that tell consumers, and then those that prove that they heard.
 pub(super) fn hooks(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
-    match told(s, delivery) {
-        Delivering::Done => hooks_that(s, delivery, HookPolicy::proves),
-        owed => owed,
-    }
+    in_turn(s, delivery, |_| true)
 }
 
-/// The hooks that tell consumers.
+/// The hooks that tell consumers, wave by wave.
 pub(super) fn told(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
-    hooks_that(s, delivery, |hook| !hook.proves())
+    in_turn(s, delivery, |hook| !hook.proves())
+}
+
+/// The first group of hooks that is not done. Nothing of a later one begins before.
+fn in_turn(s: &Situation<'_>, delivery: &Delivery, belongs: impl Fn(&HookPolicy) -> bool) -> Delivering {
+    let group = |hook: &HookPolicy| (hook.pace.wave, hook.proves());
+    let groups: BTreeSet<_> = s.policy.hooks.iter().filter(|hook| belongs(hook)).map(group).collect();
+    let turns = groups.into_iter().map(|turn| hooks_that(s, delivery, |hook| belongs(hook) && group(hook) == turn));
+    turns.into_iter().find(|owed| !matches!(owed, Delivering::Done)).unwrap_or(Delivering::Done)
 }
 
 fn hooks_that(s: &Situation<'_>, delivery: &Delivery, belongs: impl Fn(&HookPolicy) -> bool) -> Delivering {

@@ -8,7 +8,8 @@ use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
     AccountPolicy, CheckPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy,
-    Initial, OnDrift, OnFailure, ProxyPolicy, RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts, TokenPolicy,
+    Initial, OnDrift, OnFailure, Pace, ProxyPolicy, RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts,
+    TokenPolicy,
 };
 use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
@@ -94,6 +95,7 @@ pub(crate) fn hook(name: &str, on_failure: OnFailure) -> HookPolicy {
         kind: HookKind::Run(RunPolicy { argv: vec![name.into()], pass_env: Vec::new() }),
         timeout: Duration::from_secs(1),
         on_failure,
+        pace: Pace::default(),
     }
 }
 

@@ -95,7 +95,14 @@ fn find<'d, 'p>(document: &'d str, pointer: &'p Pointer) -> Result<Place<'d, 'p>
         let line = line_of(document.as_bytes(), span(document, raw).start);
         if raw.get().starts_with('[') {
             let items: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
-            let item = token.parse().ok().and_then(|at: usize| items.get(at).copied());
+            let item = match token.split_once('=') {
+                Some((key, wanted)) => items.iter().copied().find(|item| {
+                    let members = serde_json::from_str::<Members<'_>>(item.get()).map(|it| it.0).unwrap_or_default();
+                    let mut named = members.into_iter().filter(|(name, _)| name == key);
+                    named.any(|(_, value)| serde_json::from_str::<String>(value.get()).is_ok_and(|it| it == wanted))
+                }),
+                None => token.parse().ok().and_then(|at: usize| items.get(at).copied()),
+            };
             raw = item.ok_or_else(|| Problem::new(line, format!("{pointer}: the list has no item {token}")))?;
             continue;
         }

@@ -5,11 +5,15 @@
 //!
 //! Pure: bytes in, bytes out.
 
+mod credentials;
+mod ini;
 mod json;
+mod netrc;
 mod properties;
 #[cfg(test)]
 mod tests;
 mod toml;
+mod xml;
 mod yaml;
 
 use std::fmt::Write as _;
@@ -18,7 +22,7 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::env_file::{Problem, Read, Text};
-use crate::inventory::{Pointer, Syntax};
+use crate::inventory::{CredentialAddress, IniReader, Pointer, Syntax, XmlPath};
 
 /// One replacement.
 #[derive(Debug)]
@@ -81,6 +85,84 @@ pub fn set_property(document: &[u8], key: &str, value: &str) -> Result<Text, Pro
     }
     let edited = properties::edit(document, key, value)?.apply(document);
     confirmed(edited, |edited| get_property(edited, key), value)
+}
+
+/// What `key` of a section of an INI file holds.
+pub fn get_ini(document: &[u8], section: Option<&str>, key: &str, reader: IniReader) -> Result<Read, Problem> {
+    ini::get(text(document)?, section, key, reader)
+}
+
+/// The INI file with `key` of a section set to `value`.
+pub fn set_ini(
+    document: &[u8],
+    section: Option<&str>,
+    key: &str,
+    value: &str,
+    reader: IniReader,
+) -> Result<Text, Problem> {
+    let read = |document: &[u8]| get_ini(document, section, key, reader);
+    edited(document, read, value, |text| ini::edit(text, section, key, value, reader))
+}
+
+/// Whether an INI file can hold the value.
+pub fn check_ini_value(value: &str, reader: IniReader) -> Result<(), String> {
+    ini::check_value(value, reader)
+}
+
+/// The password of a machine and a user in a netrc file.
+pub fn get_netrc(document: &[u8], machine: &str, login: &str) -> Result<Read, Problem> {
+    netrc::get(text(document)?, machine, login)
+}
+
+/// The netrc file with another password.
+pub fn set_netrc(document: &[u8], machine: &str, login: &str, value: &str) -> Result<Text, Problem> {
+    let read = |document: &[u8]| get_netrc(document, machine, login);
+    edited(document, read, value, |text| netrc::edit(text, machine, login, value))
+}
+
+/// Whether netrc can hold the value.
+pub fn check_netrc_value(value: &str) -> Result<(), String> {
+    netrc::check_value(value)
+}
+
+/// The secret of an address in git's credential store.
+pub fn get_credential(document: &[u8], address: &CredentialAddress) -> Result<Read, Problem> {
+    credentials::get(text(document)?, address)
+}
+
+/// The credential store with another secret.
+pub fn set_credential(document: &[u8], address: &CredentialAddress, value: &str) -> Result<Text, Problem> {
+    let read = |document: &[u8]| get_credential(document, address);
+    edited(document, read, value, |text| credentials::edit(text, address, value))
+}
+
+/// The text of an element of an XML document.
+pub fn get_xml(document: &[u8], path: &XmlPath) -> Result<Read, Problem> {
+    xml::get(text(document)?, path)
+}
+
+/// The XML document with another text in an element.
+pub fn set_xml(document: &[u8], path: &XmlPath, value: &str) -> Result<Text, Problem> {
+    edited(document, |document| get_xml(document, path), value, |text| xml::edit(text, path, value))
+}
+
+/// Whether XML can hold the value.
+pub fn check_xml_value(value: &str) -> Result<(), String> {
+    xml::check_value(value)
+}
+
+/// The document after one edit, unless it holds the value already.
+fn edited(
+    document: &[u8],
+    read: impl Fn(&[u8]) -> Result<Read, Problem>,
+    value: &str,
+    edit: impl FnOnce(&str) -> Result<Edit, Problem>,
+) -> Result<Text, Problem> {
+    if matches!(read(document)?, Read::Value(found) if *found == *value.as_bytes()) {
+        return Ok(Zeroizing::new(document.to_vec()));
+    }
+    let edited = edit(text(document)?)?.apply(document);
+    confirmed(edited, read, value)
 }
 
 /// The reader has the last word: what it would not read back is not written.

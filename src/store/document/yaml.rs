@@ -175,9 +175,11 @@ impl<'d> Document<'d> {
                 }
                 Event::SequenceStart(..) => {
                     let wanted: Option<usize> = token.parse().ok();
+                    let named = token.split_once('=');
                     let mut next = at + 1;
                     for _ in 0..wanted.unwrap_or(usize::MAX) {
-                        if self.events.get(next).is_none_or(|(event, _)| *event == Event::SequenceEnd) {
+                        let ends = self.events.get(next).is_none_or(|(event, _)| *event == Event::SequenceEnd);
+                        if ends || named.is_some_and(|(key, value)| self.has(next, key, value)) {
                             break;
                         }
                         next = self.after(next);
@@ -192,6 +194,24 @@ impl<'d> Document<'d> {
             }
         }
         Ok(Place::Value { at, key })
+    }
+
+    /// Whether the node that begins with `at` is a table that has `value` under `key`.
+    fn has(&self, at: usize, key: &str, value: &str) -> bool {
+        let is =
+            |at: usize, text: &str| matches!(self.events.get(at), Some((Event::Scalar(it, ..), _)) if **it == *text);
+        if !matches!(self.events.get(at), Some((Event::MappingStart(..), _))) {
+            return false;
+        }
+        let mut next = at + 1;
+        while self.events.get(next).is_some_and(|(event, _)| *event != Event::MappingEnd) {
+            let entry = self.after(next);
+            if is(next, key) && is(entry, value) {
+                return true;
+            }
+            next = self.after(entry);
+        }
+        false
     }
 
     /// The event after the node that begins with `at`.

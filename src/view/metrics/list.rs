@@ -79,6 +79,10 @@ metrics! {
     FLEET_BEHIND = Gauge "patrold_fleet_behind" [], "1 while another replica has a newer inventory, else 0";
     ENGINE_SIZE = Gauge "patrold_engine_size_bytes" [], "How large the database of the engine is";
     ENGINE_ALARMS = Gauge "patrold_engine_alarms" [], "Alarms that the engine has raised, such as NOSPACE";
+    CHANNEL_FAILING = Gauge "patrold_channel_failing" ["channel"],
+        "1 while a channel of [[notify]] does not take messages, else 0";
+    CHANNEL_TOLD = Gauge "patrold_channel_open_conditions" ["channel"],
+        "Conditions that a channel was told of, and that are not told to be over";
 
     LOG_DROPPED = Counter "patrold_log_lines_dropped_total" [],
         "Log lines that standard error did not take in time";

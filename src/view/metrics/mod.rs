@@ -14,7 +14,8 @@ use crate::names::AccountName;
 use crate::rotation::steps::Steps;
 
 use crate::report::status::{
-    AccountCondition, AccountStatus, Condition, FleetStatus, OwedKind, ReplicaStatus, Status, TokenStatus,
+    AccountCondition, AccountStatus, ChannelStatus, Condition, FleetStatus, OwedKind, ReplicaStatus, Status,
+    TokenStatus,
 };
 
 pub use list::METRICS;
@@ -49,6 +50,7 @@ pub fn render(status: &Status, measures: &Measures) -> String {
     accounts(&mut text, &status.accounts);
     traffic(&mut text, &measures.traffic);
     fleet(&mut text, status.fleet.as_ref());
+    channels(&mut text, &status.channels);
     text.family(&list::LOG_DROPPED).sample(&[], measures.log_dropped);
     let mut family = text.family(&list::REFUSED);
     for (reason, count) in &measures.refused {
@@ -190,6 +192,17 @@ fn fleet(text: &mut Text, fleet: Option<&FleetStatus>) {
     number(&list::FLEET_BEHIND, |_, me| Some(u64::from(me.is_some_and(|me| me.behind))));
     number(&list::ENGINE_SIZE, |fleet, _| fleet.engine.as_ref().map(|engine| engine.size_bytes));
     number(&list::ENGINE_ALARMS, |fleet, _| u64::try_from(fleet.engine.as_ref()?.alarms.len()).ok());
+}
+
+fn channels(text: &mut Text, channels: &[ChannelStatus]) {
+    let mut family = text.family(&list::CHANNEL_FAILING);
+    for channel in channels {
+        family.sample(&[channel.name.as_str()], u8::from(channel.failing.is_some()));
+    }
+    let mut family = text.family(&list::CHANNEL_TOLD);
+    for channel in channels {
+        family.sample(&[channel.name.as_str()], channel.told);
+    }
 }
 
 fn traffic(text: &mut Text, traffic: &BTreeMap<AccountName, Traffic>) {

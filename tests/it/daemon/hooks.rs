@@ -9,6 +9,7 @@ use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
 use patrold::rotation::Phase;
 
+use super::notify::Receiver;
 use super::world::{Daemon, World, now, sit_out, token};
 
 /// A daemon with one token, whose hook fails while the file `broken` exists.
@@ -99,4 +100,49 @@ async fn a_hook_that_several_tokens_share_runs_once_for_all_of_them() {
     }
     let runs = world.read("hooks").lines().count();
     assert!(runs < 8, "it ran {runs} times for 8 tokens");
+}
+
+#[tokio::test]
+async fn consumers_are_told_by_signal_and_request_in_waves_and_nothing_is_revoked_before_the_last() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let script = "trap 'cat stores/ci >> told' HUP; echo $$ > pid.new; mv pid.new pid; while :; do sleep 0.01; done";
+    let consumer = std::process::Command::new("sh").args(["-c", script]).current_dir(world.directory.path()).spawn();
+    let mut consumer = Guarded(consumer.unwrap());
+    while !world.path("pid").exists() {
+        tokio::task::yield_now().await;
+    }
+    let hooks = format!(
+        "rotate-every = \"30d\"\nhooks = [\
+         {{ kind = \"http\", url = \"http://{}/reload\", wave = 2, json = {{ reload = true }} }},\
+         {{ kind = \"signal\", pid-file = \"$DIR/pid\" }},\
+         {{ kind = \"check\", run = [\"sh\", \"-c\", \"test -e $DIR/proven\"], within = \"1ms\", every = \"10ms\" }}]",
+        receiver.address
+    );
+    let daemon = world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, &hooks)]).await;
+    daemon.until("ci", "the check failed", |view| view.state.last_failure.is_some()).await;
+    while !world.path("told").exists() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(receiver.all().len(), 0, "the second wave waits for the check of the first");
+    fs::write(world.path("proven"), "").unwrap();
+    daemon.steady("ci", 1).await;
+    let got = receiver.all();
+    assert_eq!((got[0].path.as_str(), &got[0].body), ("/reload", &serde_json::json!({ "reload": true })));
+    let old = world.stored("ci");
+    daemon.request("ci").await;
+    daemon.steady("ci", 2).await;
+    assert!(!world.is_live(&old));
+    assert_eq!(receiver.all().len(), 2);
+    consumer.0.kill().unwrap();
+}
+
+/// A process that ends with the test.
+struct Guarded(std::process::Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

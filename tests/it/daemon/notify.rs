@@ -19,15 +19,15 @@ use super::world::{Daemon, PATIENCE, World, now, sit_out, token};
 
 /// One request that a receiver got.
 #[derive(Clone, Debug)]
-struct Got {
-    path: String,
-    authorization: Option<String>,
-    body: Value,
+pub struct Got {
+    pub path: String,
+    pub authorization: Option<String>,
+    pub body: Value,
 }
 
 /// A service on loopback that keeps what it is told.
-struct Receiver {
-    address: SocketAddr,
+pub struct Receiver {
+    pub address: SocketAddr,
     got: watch::Receiver<Vec<Got>>,
     answers: watch::Sender<StatusCode>,
 }
@@ -45,7 +45,7 @@ async fn take(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body: 
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ((sender, got), (answers, answer)) = (watch::channel(Vec::new()), watch::channel(StatusCode::ACCEPTED));
@@ -54,11 +54,11 @@ impl Receiver {
         Self { address, got, answers }
     }
 
-    fn all(&self) -> Vec<Got> {
+    pub fn all(&self) -> Vec<Got> {
         self.got.borrow().clone()
     }
 
-    async fn until(&self, what: &str, is: impl Fn(&[Got]) -> bool) -> Vec<Got> {
+    pub async fn until(&self, what: &str, is: impl Fn(&[Got]) -> bool) -> Vec<Got> {
         let mut got = self.got.clone();
         let ended = tokio::time::timeout(PATIENCE, got.wait_for(|all| is(all))).await.map(|all| all.unwrap().clone());
         ended.unwrap_or_else(|_| panic!("it never came to this: {what}; it got {:#?}", self.all()))

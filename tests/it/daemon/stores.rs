@@ -147,3 +147,52 @@ async fn a_store_that_others_may_read_is_refused_with_the_reason() {
     assert!(failure.detail.contains("every user"), "{failure}");
     assert_eq!(world.minted(Service::Awx), 0);
 }
+
+#[tokio::test]
+async fn files_of_tools_get_each_new_secret_and_keep_everything_else() {
+    let world = World::new().await;
+    let files = [
+        ("netrc", "kind = \"netrc\", machine = \"h\", login = \"ci\"", "# mine\nmachine h login ci password SECRET\n"),
+        (
+            "docker.json",
+            "kind = \"docker-config\", registry = \"r.example.com\", username = \"ci\"",
+            "{\n\t\"auths\": {\"r.example.com\": {\"auth\": \"BASIC\"}},\n\t\"x\": 1\n}\n",
+        ),
+        (
+            "npmrc",
+            "kind = \"npmrc\", registry = \"https://npm.example.com\"",
+            "a=1\n//npm.example.com/:_authToken=SECRET\n",
+        ),
+        (
+            "settings.xml",
+            "kind = \"maven-settings\", server = \"ci\"",
+            "<settings><!-- mine --><servers><server><id>ci</id><password>SECRET</password></server></servers></settings>\n",
+        ),
+        (
+            "kubeconfig",
+            "kind = \"kubeconfig\", user = \"ci\"",
+            "users:\n- name: other\n  user: {token: x}\n- name: ci # mine\n  user:\n    token: \"SECRET\"\n",
+        ),
+    ];
+    let with = |text: &str, secret: &str| {
+        use base64::Engine as _;
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("ci:{secret}"));
+        text.replace("SECRET", secret).replace("BASIC", &basic)
+    };
+    let mut stores = vec!["{ kind = \"file\", path = \"$DIR/stores/ci\" }".to_owned()];
+    for (name, keys, text) in files {
+        let path = world.path(name);
+        fs::write(&path, with(text, "old")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        stores.push(format!("{{ path = \"$DIR/{name}\", existing = \"replace\", {keys} }}"));
+    }
+    let more = format!("rotate-every = \"30d\"\nstores = [{}]", stores.join(", "));
+    let daemon = world.start(&[world.account(Service::Awx, ""), bare("ci", Service::Awx, &more)]).await;
+    for number in [1, 2] {
+        daemon.steady("ci", number).await;
+        for (name, _, text) in files {
+            assert_eq!(world.read(name), with(text, &world.stored("ci")), "{name}");
+        }
+        daemon.request("ci").await;
+    }
+}

@@ -229,3 +229,25 @@ fn a_check_runs_after_the_hooks_that_tell_and_gates_the_handover() {
     case.candidate().delivery.hooks.insert("proof".parse().unwrap(), Progress::Done { at: at(480) });
     assert_eq!(case.decides(), "note activated");
 }
+
+#[test]
+fn a_wave_begins_once_all_of_the_one_before_has_succeeded_its_checks_too() {
+    let mut case = Case::delivered();
+    case.candidate().delivery.hooks.clear();
+    case.policy.hooks.push(policy::proof("proof"));
+    let mut late = policy::hook("late", OnFailure::Retry);
+    late.pace.wave = 2;
+    // The order of the inventory does not count.
+    case.policy.hooks.insert(0, late);
+    for expected in ["reload", "proof", "late"] {
+        case.with_situation(|s| match decide(s) {
+            Step::Act(Action::Notify(hooks)) => assert_eq!(hooks, [expected.parse().unwrap()]),
+            step => panic!("{expected}: {step:?}"),
+        });
+        let failed = Progress::Failed(retry(1, at(481)));
+        case.candidate().delivery.hooks.insert(expected.parse().unwrap(), failed);
+        assert_eq!(case.decides(), "rest until 481:00: delivering", "{expected} failed: nothing later begins");
+        case.candidate().delivery.hooks.insert(expected.parse().unwrap(), Progress::Done { at: at(480) });
+    }
+    assert_eq!(case.decides(), "note activated");
+}
