@@ -27,6 +27,7 @@
 //! | --- | --- |
 //! | What happens when the outcome of a mint is unknown? | [`rotation::orphan`] tells the whole story |
 //! | When is a token due? | [`rotation::due`]: every rule, and the one that decides |
+//! | Where would I add a service that secrets are written to? | a definition in `config/stores`; [`provider::slots`] says what it can say, [`store`] runs it |
 //! | Where would I add a kind of store? | [`inventory::StoreKind`] names the kinds, [`store`] dispatches on them |
 //! | Where would I add a kind of hook? | [`inventory::HookKind`] names the kinds, [`hook`] runs them |
 //! | Where would I add a kind of condition, or a way to tell people? | [`notice::Kind`] names the kinds, [`notify::of_token`] and its like find them; a service is a file of `config/notices` |
@@ -58,8 +59,8 @@
 //! | [`report`] | data that leaves the process: status, explanation, audit, results |
 //! | [`rotation`] | the life of a token: decide, act, journal, apply |
 //! | [`journal`] | what happened, durably: records, states, sealed secrets |
-//! | [`account`] | a provider at an endpoint: its operations, its listings; the pool of all accounts |
-//! | [`store`] | where secrets go: files, documents, programs of the operator |
+//! | [`store`] | where secrets go: files, documents, programs of the operator, services |
+//! | [`account`] | a provider or a store at an endpoint: its operations, its listings; the pool of all accounts |
 //! | [`hook`] | telling consumers of a new secret: programs, units of systemd, checks |
 //! | [`endpoint`] | one address with one credential: when a request may leave, TLS, sessions, health |
 //! | [`host`] | what the machine around the daemon lets it do |

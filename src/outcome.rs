@@ -231,7 +231,7 @@ failure_codes! {
         "correct the account's credential where it is wrong, and have the user unlocked at the provider or wait for the lock to end";
     /// 403, or what the definition says means the same.
     Forbidden = "forbidden", "the provider does not permit this",
-        "give the account's credential the permission at the provider; `patrold provider show` says what a definition needs";
+        "give the account's credential the permission at the provider; `patrold provider show`, or `patrold store show`, says what a definition needs";
     /// 404 or 410.
     NotFound = "not-found", "the provider does not know it",
         "check `url` of the account and `params` of the token";
@@ -277,6 +277,15 @@ failure_codes! {
     /// What was read back is not what was written.
     StoreMismatch = "store-mismatch", "the store does not hold what was written",
         "find out what else writes to that place";
+    /// The place is another one than the inventory means.
+    StoreWrongPlace = "store-wrong-place", "the store is not where the inventory says",
+        "check the keys that name the place in the store (mount, namespace, project, …), and `url` of its account; patrold writes nowhere else";
+    /// The name is taken by something that was deleted and can be recovered.
+    StoreSoftDeleted = "store-soft-deleted", "the store holds something deleted under that name",
+        "recover it or purge it in the store; patrold does neither by itself";
+    /// The write waits for somebody's approval.
+    StorePending = "store-pending", "the write waits for approval",
+        "approve the change in the store, or exempt patrold's identity from the approval";
     /// Somebody else writes to the same place at the same time.
     StoreConflict = "store-conflict", "somebody else wrote to the store at the same time",
         "nothing, unless it goes on: then find out who else writes there";
@@ -355,6 +364,9 @@ impl FailureCode {
             | Code::StoreRefused
             | Code::StoreMismatch
             | Code::StoreConflict
+            | Code::StoreWrongPlace
+            | Code::StoreSoftDeleted
+            | Code::StorePending
             | Code::StoreForeign
             | Code::HookFailed
             | Code::HookTimeout => Some("a-store-or-a-hook-fails"),

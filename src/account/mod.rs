@@ -4,6 +4,7 @@ mod observe;
 mod operations;
 pub mod pool;
 mod probe;
+mod slots;
 
 use std::sync::Arc;
 

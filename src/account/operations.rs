@@ -4,6 +4,7 @@ use super::Account;
 use crate::clock::{Clock, Span, Time};
 use crate::endpoint::{Effect, Errand, Presented, refuses_credential};
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
+use crate::provider::slots::Putting;
 use crate::provider::{
     Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Received, Response, Role,
     Subject, Values, Verdict,
@@ -21,6 +22,8 @@ pub(super) struct Job<'a> {
     pub mint_request: Option<&'a MintRequest>,
     pub subject: Option<&'a Subject>,
     pub page: Option<&'a Cursor>,
+    /// What is written to a store.
+    pub putting: Option<&'a Putting<'a>>,
     /// A definition with another request for the operation than the account's.
     pub step: Option<&'a Provider>,
     /// The latest time at which it may leave.
@@ -35,8 +38,9 @@ impl<'a> Job<'a> {
         identity: Option<&'a Identity>,
         secrets: Option<&'a Redactor>,
     ) -> Values<'a> {
-        let Self { params, mint_request, subject, page, .. } = *self;
-        Values { now, base_url: &account.policy.endpoint.url, params, identity, mint_request, subject, page, secrets }
+        let Self { params, mint_request, subject, page, putting, .. } = *self;
+        let base_url = &account.policy.endpoint.url;
+        Values { now, base_url, params, identity, mint_request, subject, page, putting, secrets }
     }
 }
 
@@ -126,7 +130,7 @@ impl<C: Clock> Account<C> {
 
     pub(super) fn job<'a>(&self, operation: Operation, params: &'a Params) -> Job<'a> {
         let latest = self.endpoint.now() + PATIENCE;
-        Job { operation, params, mint_request: None, subject: None, page: None, step: None, latest }
+        Job { operation, params, mint_request: None, subject: None, page: None, putting: None, step: None, latest }
     }
 
     /// Sends the request of `job` and reads the answer with `read`.
@@ -172,7 +176,7 @@ impl<C: Clock> Account<C> {
     pub(super) async fn log_in<T>(&self, job: Job<'_>, root: &Presented) -> Result<Presented, Outcome<T>> {
         let provider = &self.policy.provider;
         let moment = self.endpoint.moment();
-        let job = Job { mint_request: None, subject: None, page: None, ..job };
+        let job = Job { mint_request: None, subject: None, page: None, putting: None, ..job };
         let values = |secrets| job.values(self, moment, Some(&root.identity), secrets);
         let request = provider.render_login(&values(None)).map_err(|failure| self.endpoint.failed(failure))?;
         let read = |response: &Response, received, secrets: Option<&Redactor>| {
@@ -185,7 +189,9 @@ impl<C: Clock> Account<C> {
 fn effect(operation: Operation) -> Effect {
     match operation {
         Operation::Mint | Operation::Renew => Effect::Makes,
-        Operation::Revoke => Effect::Repeatable,
-        Operation::List | Operation::Verify => Effect::Nothing,
+        Operation::Revoke | Operation::Create | Operation::Write => Effect::Repeatable,
+        Operation::List | Operation::Verify | Operation::Probe | Operation::Read | Operation::Prepare => {
+            Effect::Nothing
+        }
     }
 }

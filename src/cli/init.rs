@@ -27,7 +27,7 @@ use crate::view::check::render_report;
 use super::ask::Ask;
 use super::draft::{self, AccountDraft, Given};
 use super::params::{self, Finder};
-use super::{Complaint, Console, credentials, provider, runtime};
+use super::{Complaint, Console, credentials, definitions, runtime};
 
 /// Where credentials are kept, beside the inventory.
 const FOLDER: &str = "credentials";
@@ -106,7 +106,7 @@ impl Place {
             return Err(Complaint::invalid(format!("{} is there already", main.display()))
                 .with_help("`patrold add TOKEN` adds a token to it; `--config FILE` makes another one"));
         }
-        let provider = provider::find(&Definitions::builtin(), &args.provider)?;
+        let provider = definitions::find(&Definitions::builtin(), &args.provider, definitions::Kind::Provider)?;
         let account = match &args.account {
             Some(account) => account.clone(),
             None => provider.name.as_str().parse().map_err(|_| {
@@ -295,7 +295,7 @@ mod tests {
             assert_eq!(definitions.get(name).unwrap().takes_username(), expected, "{name}");
         }
         // An example that uses one is right.
-        for provider in definitions.iter().filter(|provider| provider.example.contains("username =")) {
+        for provider in definitions.providers().filter(|provider| provider.example.contains("username =")) {
             assert!(provider.takes_username(), "{}", provider.name);
         }
     }

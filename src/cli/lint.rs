@@ -1,8 +1,7 @@
-//! `patrold provider lint`.
+//! `patrold provider lint` and `patrold store lint`.
 
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -14,9 +13,10 @@ use crate::text::words;
 use crate::view::check::render_report;
 use crate::view::lint::Linted;
 
+use super::definitions::{Kind, find};
 use super::{Complaint, Console};
 
-/// Arguments of `patrold provider lint`.
+/// Arguments of `patrold provider lint` and `patrold store lint`.
 #[derive(Clone, Debug, Args)]
 pub struct LintArgs {
     /// Files of definitions (`*.toml`), or names of definitions
@@ -38,18 +38,20 @@ Examples:
 
 Exit status: 0 every question is answered or has a reason; 1 a question is open; 2 a definition cannot be read.";
 
-/// Asks definitions the questions that rotations go wrong by.
-///
-/// `find` knows the definition of a name.
+/// Asks definitions of one kind the questions that rotations, or deliveries, go wrong by.
 pub(super) fn run(
     args: &LintArgs,
     definitions: &Definitions,
-    find: impl Fn(&Definitions, &str) -> Result<Arc<Provider>, Complaint>,
+    kind: Kind,
     console: &mut Console,
 ) -> Result<Exit, Complaint> {
     let mut linted = Vec::new();
     if args.all {
-        for provider in definitions.iter() {
+        let all: Vec<_> = match kind {
+            Kind::Provider => definitions.providers().collect(),
+            Kind::Store => definitions.stores().collect(),
+        };
+        for provider in all {
             linted.push(named(provider, args.json, console)?);
         }
     }
@@ -59,7 +61,7 @@ pub(super) fn run(
             let read = definition::read_file(Path::new(what), &mut report);
             lint(what, read.as_ref().map(|(provider, source)| (provider, *source)), &report, args.json, console)?
         } else {
-            named(&*find(definitions, what)?, args.json, console)?
+            named(&*find(definitions, what, kind)?, args.json, console)?
         });
     }
     let invalid = linted.iter().filter(|linted| !linted.valid).count();

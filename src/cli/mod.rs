@@ -11,6 +11,7 @@ mod complaint;
 mod config;
 mod console;
 mod credentials;
+mod definitions;
 mod demo;
 mod discovery;
 mod disk;
@@ -40,6 +41,7 @@ mod run;
 mod schema;
 mod shell;
 mod status;
+mod store;
 mod systemd;
 mod trial;
 mod waiting;
@@ -217,6 +219,8 @@ enum Command {
     Notify(notify::NotifyArgs),
     /// Show provider definitions, or test one at a live account
     Provider(provider::ProviderArgs),
+    /// Show definitions of stores, or test one at a live account
+    Store(store::StoreArgs),
     /// Watch the daemon at work, on loopback, without any account
     ///
     /// Starts a provider on loopback that speaks three token APIs, the daemon, and a consumer for each file that it
@@ -456,6 +460,7 @@ fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
         Command::Rotate(rotate) => rotate::run(rotate, named, console),
         Command::Notify(notify) => notify::run(notify, named, console),
         Command::Provider(provider) => provider::run(provider, named, console),
+        Command::Store(store) => store::run(store, named, console),
         Command::Demo(demo) => demo::run(demo),
     }
 }

@@ -6,14 +6,10 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use crate::clock::{Clock as _, SystemClock};
-use crate::definition::Definitions;
-use crate::document::nearest;
 use crate::exit::Exit;
-use crate::inventory::{self, Environment};
-use crate::provider::Provider;
 use crate::view::provider::{ProviderView, render, write_list};
 
+use super::definitions::{Kind, definitions, find};
 use super::discovery;
 use super::lint::{self, LintArgs};
 use super::trial::{self, TestArgs};
@@ -78,17 +74,17 @@ pub(super) fn run(args: &ProviderArgs, named: Option<&Path>, console: &mut Conso
     let definitions = definitions(discovery::find(named).ok().as_deref());
     match &args.command {
         ProviderCommand::Test(test) => return trial::run(test, &discovery::find(named)?, console),
-        ProviderCommand::Lint(args) => return lint::run(args, &definitions, find, console),
+        ProviderCommand::Lint(args) => return lint::run(args, &definitions, Kind::Provider, console),
         ProviderCommand::List { json: true } => {
-            let views: Vec<_> = definitions.iter().map(|provider| ProviderView::new(provider)).collect();
+            let views: Vec<_> = definitions.providers().map(|provider| ProviderView::new(provider)).collect();
             console.json(&views)?;
         }
         ProviderCommand::List { json: false } => {
             let (paint, width) = (console.out_paint, console.width(false));
-            write_list(definitions.iter().map(Arc::as_ref), paint, width, &mut console.out)?;
+            write_list(definitions.providers().map(Arc::as_ref), paint, width, &mut console.out)?;
         }
         ProviderCommand::Show { name, source, example, json } => {
-            let provider = find(&definitions, name)?;
+            let provider = find(&definitions, name, Kind::Provider)?;
             if *json {
                 console.json(&ProviderView::new(&provider))?;
             } else if *source {
@@ -104,21 +100,4 @@ pub(super) fn run(args: &ProviderArgs, named: Option<&Path>, console: &mut Conso
         }
     }
     Ok(Exit::Fine)
-}
-
-fn definitions(config: Option<&Path>) -> Definitions {
-    // Whether the inventory is valid is the business of `check`; its definitions count as far as they can be read.
-    let read = |config| inventory::load(config, &Environment::of_process(config), SystemClock.now()).definitions;
-    config.map_or_else(Definitions::builtin, read)
-}
-
-/// The definition of this name.
-pub(super) fn find(definitions: &Definitions, name: &str) -> Result<Arc<Provider>, Complaint> {
-    definitions.get(name).ok_or_else(|| {
-        let complaint = Complaint::invalid(format!("there is no provider \"{name}\""));
-        match nearest(name, definitions.names()) {
-            Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
-            None => complaint.with_help("`patrold provider list` lists all of them"),
-        }
-    })
 }

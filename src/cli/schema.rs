@@ -1,4 +1,4 @@
-//! `patrold schema`: what editors know of inventories and provider definitions.
+//! `patrold schema`: what editors know of inventories and definitions.
 //!
 //! The schemas are files of their own. Tests hold them against the readers: an editor must neither refuse what the daemon
 //! takes, nor offer a key that it does not know.
@@ -13,6 +13,7 @@ use super::{Complaint, Console};
 
 pub(super) const INVENTORY: &str = include_str!("../../config/schema/inventory.schema.json");
 pub(super) const PROVIDER: &str = include_str!("../../config/schema/provider.schema.json");
+const STORE: &str = include_str!("../../config/schema/store.schema.json");
 
 /// Arguments of `patrold schema`.
 #[derive(Clone, Debug, Args)]
@@ -29,6 +30,8 @@ enum File {
     Inventory,
     /// A provider definition
     Provider,
+    /// A store definition
+    Store,
 }
 
 /// Prints the schema of one kind of file.
@@ -36,6 +39,7 @@ pub(super) fn run(args: &SchemaArgs, console: &mut Console) -> Result<Exit, Comp
     let schema = match args.file {
         File::Inventory => INVENTORY,
         File::Provider => PROVIDER,
+        File::Store => STORE,
     };
     console.out.write_all(schema.as_bytes())?;
     Ok(Exit::Fine)

@@ -54,7 +54,7 @@ pub struct TestArgs {
     json: bool,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.to_owned()));
     pair.ok_or_else(|| "write it as NAME=VALUE".to_owned())
 }
@@ -176,32 +176,43 @@ impl Signals {
     }
 }
 
-fn account(inventory: &Inventory, args: &TestArgs) -> Result<Arc<AccountPolicy>, Complaint> {
-    let Some(account) = inventory.accounts.get(&args.account) else {
-        let complaint = Complaint::invalid(format!("the inventory has no account \"{}\"", args.account));
+/// The account of this name.
+pub(super) fn account_of(inventory: &Inventory, name: &AccountName) -> Result<Arc<AccountPolicy>, Complaint> {
+    let Some(account) = inventory.accounts.get(name) else {
+        let complaint = Complaint::invalid(format!("the inventory has no account \"{name}\""));
         let known = inventory.accounts.keys().map(AccountName::as_str);
-        return Err(match nearest(args.account.as_str(), known) {
+        return Err(match nearest(name.as_str(), known) {
             Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
             None => complaint,
         });
     };
+    Ok(Arc::clone(account))
+}
+
+fn account(inventory: &Inventory, args: &TestArgs) -> Result<Arc<AccountPolicy>, Complaint> {
+    let account = account_of(inventory, &args.account)?;
     if account.provider.name != args.name {
         let uses = &account.provider.name;
         let complaint = Complaint::invalid(format!("the account {} uses provider \"{uses}\"", account.name));
         return Err(complaint.with_help(format!("patrold provider test {uses} --account {}", account.name)));
     }
-    Ok(Arc::clone(account))
+    Ok(account)
 }
 
 /// The account's parameters overlaid with `given`. Everything that the definition needs is there.
-fn params(account: &AccountPolicy, provider: &Provider, given: &[(String, String)]) -> Result<Params, Complaint> {
+pub(super) fn params(
+    account: &AccountPolicy,
+    provider: &Provider,
+    given: &[(String, String)],
+) -> Result<Params, Complaint> {
+    let kind = super::definitions::Kind::of(provider).word();
     let mut params = account.params.clone();
     for (name, text) in given {
         let Some(declared) = provider.params.get(name) else {
-            let complaint = Complaint::invalid(format!("provider \"{}\" has no parameter \"{name}\"", provider.name));
+            let complaint = Complaint::invalid(format!("{kind} \"{}\" has no parameter \"{name}\"", provider.name));
             return Err(match nearest(name, provider.params.keys().map(String::as_str)) {
                 Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
-                None => complaint.with_help(format!("`patrold provider show {}` lists them", provider.name)),
+                None => complaint.with_help(format!("`patrold {kind} show {}` lists them", provider.name)),
             });
         };
         let value =
@@ -212,7 +223,7 @@ fn params(account: &AccountPolicy, provider: &Provider, given: &[(String, String
         if declared.default.is_none() && !declared.optional && !params.contains_key(name) {
             let example = declared.example.as_ref().map_or_else(|| "…".to_owned(), ToString::to_string);
             let about = if declared.about.is_empty() { String::new() } else { format!(": {}", declared.about) };
-            return Err(Complaint::invalid(format!("provider \"{}\" needs parameter \"{name}\"", provider.name))
+            return Err(Complaint::invalid(format!("{kind} \"{}\" needs parameter \"{name}\"", provider.name))
                 .with_help(format!("--param {name}={}{about}", example.trim_matches('"'))));
         }
     }

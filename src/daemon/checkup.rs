@@ -63,8 +63,8 @@ pub async fn check<C: Clock>(
     found.hooks = unstartable
         .map(|(program, problem)| HookResult { program, works: Working::No, evidence: problem.why })
         .collect();
-    let stores = inventory.tokens.values().flat_map(|token| token.stores.iter().map(move |store| test(token, store)));
-    let stores: Vec<_> = stores.collect();
+    let stores = inventory.tokens.values().flat_map(|token| token.stores.iter().map(move |store| (token, store)));
+    let stores: Vec<_> = stores.map(|(token, store)| test(token, store, accounts)).collect();
     let all = stores.len();
     let mut tested = stream::iter(stores).buffered(AT_ONCE);
     while let Some(result) = tested.next().await {
@@ -121,8 +121,8 @@ pub fn told(proof: Proof) -> (Working, String) {
     (works, evidence.to_owned())
 }
 
-async fn test(token: &TokenPolicy, store: &StorePolicy) -> StoreResult {
-    let tested: Result<(), Failure> = store::preflight(store, None).await;
+async fn test<C: Clock>(token: &TokenPolicy, store: &StorePolicy, accounts: &Accounts<C>) -> StoreResult {
+    let tested: Result<(), Failure> = store::preflight(store, None, accounts).await;
     StoreResult {
         store: store.key.clone(),
         token: token.name.clone(),

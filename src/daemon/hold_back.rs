@@ -28,7 +28,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             let mut found = bereft.then(|| "the key of a journal that is not there".to_owned());
             for store in &policy.stores {
                 // A store that cannot be read now is not written either.
-                let Ok(look) = store::look(store).await else { continue };
+                let Ok(look) = store::look(store, &self.accounts).await else { continue };
                 let empty = match look.found {
                     Found::Value(secret) => self.machine.effects.fingerprinter.of(&secret) == nothing,
                     Found::Absent | Found::Blind => true,

@@ -91,7 +91,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
 
     async fn preflight(&self, store: &StorePolicy, known: &Known) -> Result<(), Failure> {
         let judge = Judge::of(store, None, known, &self.fingerprinter);
-        match aside(Box::pin(store::preflight(store, Some(judge)))).await {
+        match aside(Box::pin(store::preflight(store, Some(judge), &self.accounts))).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
             fine => fine,
         }
@@ -140,12 +140,13 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
 
     async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, known: &Known) -> Outcome<Option<Receipt>> {
         guard!(self);
-        let written = aside(Box::pin(store::write(store, delivery, known, &self.fingerprinter))).await;
+        let work = store::write(store, delivery, known, &self.fingerprinter, &self.accounts);
+        let written = aside(Box::pin(work)).await;
         self.accounts.keyring().clean(written).await
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {
-        match aside(Box::pin(store::look(store))).await {
+        match aside(Box::pin(store::look(store, &self.accounts))).await {
             Ok(look) => {
                 let drift = drift::compare(delivered, &look, known, &self.fingerprinter);
                 match drift.sentence() {
@@ -159,7 +160,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {
-        Ok(match store::look(store).await?.found {
+        Ok(match store::look(store, &self.accounts).await?.found {
             Found::Value(secret) => Some(secret),
             Found::Absent | Found::Other | Found::Hidden(_) | Found::Blind => None,
         })

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use crate::clock::{Clock, Time};
-use crate::inventory::Credential;
+use crate::inventory::{Credential, StorePolicy};
 use crate::journal::Journal;
 use crate::names::{AccountName, TokenName};
 use crate::rotation::Phase;
@@ -34,7 +34,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let tokens = self.tokens.all().into_iter().filter(|(_, token)| {
             let state = token.view().state;
             let waits = matches!(state.phase, Phase::Vacant) || state.lacked_credential();
-            waits && token.policy().account.endpoint.credential == managed
+            let policy = token.policy();
+            let through = |account: &AccountName| {
+                inventory.accounts.get(account).is_some_and(|account| account.endpoint.credential == managed)
+            };
+            waits
+                && (policy.account.endpoint.credential == managed
+                    || policy.stores.iter().filter_map(StorePolicy::account).any(through))
         });
         polls.into_iter().chain(tokens.map(|(name, _)| Key::Token(name))).collect()
     }

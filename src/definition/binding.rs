@@ -7,9 +7,10 @@ use minijinja::value::{Serde, Value as Dynamic};
 use serde_json::Value;
 
 use crate::document::{Found, Located, Reader, nearest};
+use crate::outcome::FailureCode;
 use crate::provider::Operation;
 use crate::provider::filters::dynamic_time;
-use crate::provider::model::Tree;
+use crate::provider::model::{Document, Slots, Tree};
 use crate::provider::params::{ParamKind, ParamSpec};
 use crate::provider::template::{Name, Scope, Template};
 use crate::secret::TOKEN_PART;
@@ -29,6 +30,8 @@ pub(super) enum Stage {
     Request(Operation),
     /// A request of a mint that follows another one, whose answer told of something new.
     Then,
+    /// Of parameters alone.
+    Params,
     /// Compared with an answer, of any operation where none is named.
     Answer(Option<Operation>),
 }
@@ -39,25 +42,32 @@ pub(super) struct Binder<'a> {
     pub(super) params: &'a BTreeMap<String, ParamSpec>,
     pub(super) parts: &'a BTreeSet<String>,
     pub(super) facts: &'a BTreeSet<String>,
+    /// Facts of the request that goes before a write.
+    pub(super) prepared: &'a BTreeSet<String>,
+    /// The failures that an answer can be said to mean.
+    pub(super) codes: &'static [(&'static str, FailureCode)],
 }
 
 impl Binder<'_> {
     /// What `text` stands for at `stage`.
     fn bind(&self, text: &str, stage: Stage) -> Result<Name, String> {
-        use Operation::{List, Mint, Renew, Revoke, Verify};
+        use Operation::{List, Mint, Read, Renew, Revoke, Verify};
         let (root, rest) = text.split_once('.').unwrap_or((text, ""));
         let operation = match stage {
             Stage::Request(operation) | Stage::Answer(Some(operation)) => Some(operation),
             Stage::Then => Some(Mint),
-            Stage::Auth | Stage::Signed | Stage::Login | Stage::Answer(None) => None,
+            Stage::Auth | Stage::Signed | Stage::Login | Stage::Params | Stage::Answer(None) => None,
         };
+        let puts = matches!(stage, Stage::Request(operation) if operation.puts());
         let allowed = match root {
             "want" => matches!(operation, Some(Mint | Renew)),
             "old" => matches!(operation, Some(Verify | Renew | Revoke)),
-            "page" => operation == Some(List),
+            "page" => matches!(operation, Some(List | Read)),
             "new" => stage == Stage::Then,
             "jwt" => stage == Stage::Signed,
-            "cred" => !matches!(stage, Stage::Answer(_)),
+            "cred" => !matches!(stage, Stage::Answer(_) | Stage::Params),
+            "value" | "read" | "prepare" | "delivery" | "mark" => puts,
+            "base_url" | "now" => stage != Stage::Params,
             _ => true,
         };
         if !allowed {
@@ -84,6 +94,13 @@ impl Binder<'_> {
             }
             ("old", name) if part(name) => Name::OldPart(name.to_owned()),
             ("old" | "new", name) if self.facts.contains(name) => Name::OldFact(name.to_owned()),
+            ("value", "") => Name::SlotValue,
+            ("mark", "") => Name::Mark,
+            ("delivery", "id") => Name::DeliveryId,
+            ("read", "value") => Name::ReadValue,
+            ("read", "version") => Name::ReadVersion,
+            ("read", name) if self.facts.contains(name) => Name::ReadFact(name.to_owned()),
+            ("prepare", name) if self.prepared.contains(name) => Name::Prepared(name.to_owned()),
             ("page", "number") => Name::PageNumber,
             ("page", "offset") => Name::PageOffset,
             ("page", "cursor") => Name::PageCursor,
@@ -111,6 +128,9 @@ impl Binder<'_> {
         known.extend(["page.number", "page.offset", "page.cursor"].map(String::from));
         known.extend(self.parts.iter().chain(self.facts).map(|name| format!("old.{name}")));
         known.extend(self.facts.iter().map(|name| format!("new.{name}")).chain(["new.id".to_owned()]));
+        known.extend(["value", "mark", "delivery.id", "read.value", "read.version"].map(String::from));
+        known.extend(self.facts.iter().map(|name| format!("read.{name}")));
+        known.extend(self.prepared.iter().map(|name| format!("prepare.{name}")));
         let help = nearest(text, known.iter().map(String::as_str));
         let help = help.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
         format!("there is no value `{text}`{help}")
@@ -126,6 +146,8 @@ impl Scope for Sample<'_> {
             Name::BaseUrl => Dynamic::from_safe_string("https://example.com".to_owned()),
             Name::Now | Name::WantExpires => dynamic_time(chrono::DateTime::UNIX_EPOCH),
             Name::WantTtl | Name::PageNumber | Name::PageOffset => Dynamic::from(86_400),
+            // 32 bytes in base64, for what seals to a key.
+            Name::Prepared(_) => Dynamic::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
             Name::Param(name) => self.0.params.get(name).map_or_else(|| Dynamic::from(()), sample_parameter),
             _ => Dynamic::from("sample"),
         }
@@ -204,8 +226,12 @@ pub(super) fn read_headers(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage
 }
 
 pub(super) fn read_tree(table: &Reader<'_>, found: Found<'_>, binder: &Binder<'_>, stage: Stage) -> Option<Tree> {
-    if found.value().as_table().is_some() {
+    if let Some(entries) = found.value().as_table() {
         let reader = Reader::from_value(table.report(), found, "a table")?;
+        let puts = matches!(stage, Stage::Request(operation) if operation.puts());
+        if puts && ["merged", "changed"].iter().any(|key| entries.contains_key(*key)) {
+            return read_document(reader).map(Tree::Document);
+        }
         let read = |(name, found): (Located<&str>, Found<'_>)| {
             read_tree(&reader, found, binder, stage).map(|tree| (name.value.to_owned(), tree))
         };
@@ -219,4 +245,22 @@ pub(super) fn read_tree(table: &Reader<'_>, found: Found<'_>, binder: &Binder<'_
         }
         fixed => Some(Tree::Fixed(fixed)),
     }
+}
+
+/// `{ merged = "map" }` or `{ changed = "map" }`: the slots of a target.
+fn read_document(reader: Reader<'_>) -> Option<Document> {
+    let map = [("map", ())];
+    let slots = match (reader.choice("merged", &map), reader.choice("changed", &map)) {
+        (Some(_), None) => Some(Slots::Merged),
+        (None, Some(_)) => Some(Slots::Changed),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            reader.report().error(reader.spot(), "slots are either `merged` or `changed`");
+            None
+        }
+    };
+    let base64 = reader.choice("encode", &[("base64", true)]).is_some();
+    let text = reader.choice("write", &[("json", true)]).is_some();
+    reader.finish();
+    slots.map(|slots| Document { slots, base64, text })
 }

@@ -13,15 +13,19 @@ use crate::provider::Provider;
 /// Most bytes of one definition: twenty times the largest that there is.
 const LARGEST: usize = 1 << 20;
 
-/// The files of `config/providers`, each with the name of its definition.
+/// The files of `config/providers` and of `config/stores`, each with the name of its definition.
 macro_rules! files {
-    ($($name:literal,)*) => {
-        &[$(($name, include_str!(concat!("../../config/providers/", $name, ".toml"))),)*]
+    (providers: $($provider:literal,)* stores: $($store:literal,)*) => {
+        &[
+            $(($provider, include_str!(concat!("../../config/providers/", $provider, ".toml"))),)*
+            $(($store, include_str!(concat!("../../config/stores/", $store, ".toml"))),)*
+        ]
     };
 }
 
 /// Compiled in, so that a daemon without any file of definitions works.
 const BUILTIN: &[(&str, &str)] = files![
+    providers:
     "aap-gateway",
     "anthropic-api-key",
     "argocd-token",
@@ -128,9 +132,38 @@ const BUILTIN: &[(&str, &str)] = files![
     "verdaccio-token",
     "watch-only",
     "zabbix-token",
+    stores:
+    "aws-secrets-manager",
+    "aws-ssm",
+    "azure-key-vault",
+    "bitbucket-variable",
+    "buildkite-secret",
+    "circleci-variable",
+    "cloudflare-workers-secret",
+    "consul-kv",
+    "doppler",
+    "etcd",
+    "etcd-password",
+    "gcp-secret-manager",
+    "gitea-secret",
+    "github-environment-secret",
+    "github-organization-secret",
+    "github-secret",
+    "github-variable",
+    "gitlab-group-variable",
+    "gitlab-variable",
+    "hcp-terraform-variable",
+    "heroku",
+    "infisical",
+    "kubernetes-secret",
+    "netlify",
+    "onepassword-connect",
+    "vault-kv1",
+    "vault-kv2",
+    "vercel-variable",
 ];
 
-/// Every provider definition that an inventory may name.
+/// Every definition that an inventory may name, of providers and of stores.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions(BTreeMap<ProviderName, Provenance>);
 
@@ -150,7 +183,7 @@ impl Provenance {
         match self {
             Self::BuiltIn { name, text, compiled } => compiled.get_or_init(|| {
                 let provider = parse(&source_name(name), text, &mut Report::new());
-                Arc::new(provider.expect("tests read every built-in definition"))
+                Arc::new(provider.unwrap_or_else(|| panic!("tests read every built-in definition, {name} as well")))
             }),
             Self::Own(provider) => provider,
         }
@@ -203,9 +236,23 @@ impl Definitions {
         self.0.keys().map(ProviderName::as_str)
     }
 
-    /// Every definition, in the order of names.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
-        self.0.values().map(Provenance::provider)
+    /// The names of definitions of stores, or of providers, in alphabetical order.
+    pub fn names_of(&self, stores: bool) -> impl Iterator<Item = &str> {
+        self.of(stores).map(|definition| definition.name.as_str())
+    }
+
+    /// Every definition of a provider of tokens, in the order of names.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.of(false)
+    }
+
+    /// Every definition of a store, in the order of names.
+    pub fn stores(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.of(true)
+    }
+
+    fn of(&self, stores: bool) -> impl Iterator<Item = &Arc<Provider>> {
+        self.0.values().map(Provenance::provider).filter(move |definition| definition.store().is_some() == stores)
     }
 }
 

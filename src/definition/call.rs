@@ -110,6 +110,7 @@ fn read_call_at(
             call.before = before.filter_map(|step| read_call(step, operation, binder, auth).map(Arc::new)).collect();
         }
         Operation::List => call.listing = Some(read_listing(&table, binder, answer)?),
+        Operation::Probe | Operation::Read | Operation::Prepare | Operation::Create | Operation::Write => {}
     }
     call.on_timeout = read_on_timeout(&table, operation);
     if operation == Operation::Renew && call.overlap && call.on_timeout == OnTimeout::ListFirst {
@@ -181,10 +182,13 @@ pub(super) fn read_body(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -
         graphql.finish();
         Body::Graphql { query, variables: variables.unwrap_or(Tree::Table(Vec::new())) }
     });
-    if ["json", "form", "graphql"].iter().filter(|key| table.has(key)).count() > 1 {
-        table.report().error(table.spot(), format!("{} has more than one of `json`, `form`, `graphql`", table.what()));
+    let puts = matches!(stage, Stage::Request(operation) if operation.puts());
+    let text = if puts { table.take("text") } else { None };
+    let text = text.and_then(|found| read_template(table, found, binder, stage));
+    if ["json", "form", "graphql", "text"].iter().filter(|key| table.has(key)).count() > 1 {
+        table.report().error(table.spot(), format!("{} has more than one body", table.what()));
     }
-    json.map(Body::Json).or(form.map(Body::Form)).or(graphql).unwrap_or(Body::None)
+    json.map(Body::Json).or(form.map(Body::Form)).or(graphql).or(text.map(Body::Text)).unwrap_or(Body::None)
 }
 
 pub(super) fn read_statuses(table: &Reader<'_>, key: &'static str) -> Vec<u16> {
@@ -223,7 +227,7 @@ fn read_on_timeout(table: &Reader<'_>, operation: Operation) -> OnTimeout {
     let (usual, words) = match operation {
         Operation::Mint => (OnTimeout::ListFirst, &words[..1]),
         Operation::Renew => (OnTimeout::NeverRetry, &words[..]),
-        Operation::List | Operation::Verify | Operation::Revoke => return OnTimeout::Retry,
+        _ => return OnTimeout::Retry,
     };
     table.choice("on-timeout", words).map_or(usual, |word| word.value)
 }
@@ -240,7 +244,7 @@ fn read_listing(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Option
     Some(Listing { items: items?, null_is_empty, absent_is_empty, keep, dead, leaves_out, style: style? })
 }
 
-fn read_style(table: Reader<'_>) -> Option<Style> {
+pub(super) fn read_style(table: Reader<'_>) -> Option<Style> {
     #[derive(Clone, Copy)]
     enum Word {
         None,

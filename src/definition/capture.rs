@@ -24,6 +24,23 @@ pub(crate) const CODES: &[(&str, FailureCode)] = &[
     ("not-understood", FailureCode::NotUnderstood),
 ];
 
+/// The same in definitions of stores.
+pub(crate) const STORE_CODES: &[(&str, FailureCode)] = &[
+    ("unauthorized", FailureCode::Unauthorized),
+    ("locked", FailureCode::AccountLocked),
+    ("forbidden", FailureCode::Forbidden),
+    ("not-found", FailureCode::NotFound),
+    ("no-room", FailureCode::NoRoom),
+    ("rejected", FailureCode::Rejected),
+    ("rate-limited", FailureCode::RateLimited),
+    ("server-error", FailureCode::ServerError),
+    ("not-understood", FailureCode::NotUnderstood),
+    ("wrong-place", FailureCode::StoreWrongPlace),
+    ("soft-deleted", FailureCode::StoreSoftDeleted),
+    ("pending", FailureCode::StorePending),
+    ("refused", FailureCode::StoreRefused),
+];
+
 type MakeTest = fn(Tree) -> Test;
 type MakeSource = fn() -> ExpirySource;
 
@@ -36,7 +53,7 @@ pub(super) fn read_predicate(
 ) -> Option<Predicate> {
     let at = read_pointer(&table, "at");
     let or_absent = table.bool("or-absent").is_some_and(|flag| flag.value);
-    let otherwise = table.choice("otherwise", CODES).map_or(otherwise, |code| code.value);
+    let otherwise = table.choice("otherwise", binder.codes).map_or(otherwise, |code| code.value);
     let mut tests: Vec<Option<Test>> = Vec::new();
     let comparisons: [(&'static str, MakeTest); 5] = [
         ("equals", Test::Equals),
@@ -80,7 +97,7 @@ pub(super) fn read_classify(table: &Reader<'_>, binder: &Binder<'_>, stage: Stag
     let mut classify = Vec::new();
     for reader in table.tables("classify", "an item of `classify`") {
         reader.required("as");
-        let code = reader.choice("as", CODES).map(|code| code.value);
+        let code = reader.choice("as", binder.codes).map(|code| code.value);
         let status = reader.integer("status").and_then(|status| u16::try_from(status.value).ok());
         let has_predicate = reader.has("at");
         let predicate = if has_predicate {
@@ -178,7 +195,7 @@ pub(super) fn read_moment(table: &Reader<'_>, found: Found<'_>) -> Option<Moment
     Some(Moment { place: place?, format: format?.value, never, unset })
 }
 
-fn read_places(table: &Reader<'_>, key: &'static str) -> Vec<(String, Place)> {
+pub(super) fn read_places(table: &Reader<'_>, key: &'static str) -> Vec<(String, Place)> {
     let Some(named) = table.table(key, format!("`{key}`")) else { return Vec::new() };
     let read = |(name, found): (Located<&str>, Found<'_>)| {
         place_from(&named, name.value, found).map(|place| (name.value.to_owned(), place))
@@ -191,7 +208,7 @@ fn read_place(table: &Reader<'_>, key: &'static str) -> Option<Place> {
 }
 
 /// A place is a JSON pointer, or a table that says more.
-fn place_from(table: &Reader<'_>, key: &str, found: Found<'_>) -> Option<Place> {
+pub(super) fn place_from(table: &Reader<'_>, key: &str, found: Found<'_>) -> Option<Place> {
     let Some(text) = found.value().as_str() else {
         let reader = Reader::from_value(table.report(), found, format!("`{key}`"))?;
         let place = place_of(&reader);
@@ -207,7 +224,7 @@ fn place_from(table: &Reader<'_>, key: &str, found: Found<'_>) -> Option<Place> 
     }
 }
 
-fn place_of(reader: &Reader<'_>) -> Option<Place> {
+pub(super) fn place_of(reader: &Reader<'_>) -> Option<Place> {
     let optional = reader.bool("optional").is_some_and(|flag| flag.value);
     let base64 = reader.choice("decode", &[("base64", true)]).is_some();
     let header = reader.parsed("header", str::parse::<HeaderName>);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::resolve::read_definition;
 use crate::document::{Located, Reader, Report, Severity, SourceId, Spot, nearest};
@@ -43,10 +43,15 @@ pub(super) fn called(text: &str) -> Option<String> {
     said(text, "name")
 }
 
-/// What `key` of `[provider]` says.
+/// The table in which a file says what it is.
+fn head<'t, 'd>(table: &'t DeTable<'d>) -> Option<&'t Spanned<DeValue<'d>>> {
+    table.get("provider").or_else(|| table.get("store"))
+}
+
+/// What `key` of `[provider]` or `[store]` says.
 fn said(text: &str, key: &str) -> Option<String> {
     let (table, _) = DeTable::parse_recoverable(text);
-    let value = table.get_ref().get("provider")?.get_ref().get(key)?;
+    let value = head(table.get_ref())?.get_ref().get(key)?;
     value.get_ref().as_str().map(str::to_owned)
 }
 
@@ -65,7 +70,7 @@ pub(super) fn read(report: &Report, own: &[SourceId], builtin: &[SourceId], name
             continue;
         };
         if let Some(first) = places.insert(&name.value, file.source) {
-            let message = format!("the provider `{}` is defined in {} already", name.value, report.name(first));
+            let message = format!("the definition `{}` is in {} already", name.value, report.name(first));
             report.error(name.spot, message);
         }
     }
@@ -117,7 +122,7 @@ impl<'d> Files<'d> {
                     Some(name) => format!("did you mean \"{name}\"?"),
                     None => "`patrold provider list` lists all of them".to_owned(),
                 };
-                let message = format!("`extends` names an unknown provider \"{}\"", extends.value);
+                let message = format!("`extends` names an unknown definition \"{}\"", extends.value);
                 return Err(if at_fault { Broken::Here(extends.spot, message, Some(help)) } else { Broken::Beneath });
             };
             if !seen.insert(base.source) {
@@ -181,7 +186,7 @@ fn parse(report: &Report, source: SourceId, builtin: bool) -> Option<File<'_>> {
     }
     // Types are checked when the definition is read.
     let text = |key: &str| {
-        let value = table.get_ref().get("provider")?.get_ref().as_table()?.get(key)?;
+        let value = head(table.get_ref())?.get_ref().as_table()?.get(key)?;
         Some(Located { value: value.get_ref().as_str()?.to_owned(), spot: Spot::new(source, value.span()) })
     };
     let (name, extends) = (text("name"), text("extends"));

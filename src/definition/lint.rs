@@ -9,13 +9,14 @@ use crate::provider::Provider;
 use crate::provider::lint::{Finding, Open};
 use crate::provider::question::Question;
 
-/// Reads `[lint]`: why a question is left open, by its code.
-pub(super) fn read_reasons(table: &Reader<'_>) -> BTreeMap<Question, String> {
+/// Reads `[lint]`: why a question is left open, by its code. `stores`: of a store.
+pub(super) fn read_reasons(table: &Reader<'_>, stores: bool) -> BTreeMap<Question, String> {
+    let asked = || Question::ALL.iter().filter(move |(_, question)| question.is_of(stores));
     let mut reasons = BTreeMap::new();
     for (code, found) in table.entries() {
-        let known = Question::ALL.iter().find(|(known, _)| *known == code.value);
+        let known = asked().find(|(known, _)| *known == code.value);
         let Some((_, question)) = known else {
-            let codes = || Question::ALL.iter().map(|(code, _)| *code);
+            let codes = || asked().map(|(code, _)| *code);
             let help = nearest(code.value, codes()).map_or_else(
                 || format!("valid keys: {}", codes().collect::<Vec<_>>().join(", ")),
                 |near| format!("did you mean `{near}`?"),

@@ -11,6 +11,7 @@ mod lineage;
 mod lint;
 mod login;
 mod resolve;
+mod store;
 mod supplement;
 
 #[cfg(test)]

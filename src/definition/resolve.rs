@@ -9,11 +9,12 @@ use url::Url;
 
 use super::binding::{Binder, Stage, read_headers, read_template, read_templates};
 use super::call::{OPERATIONS, operations_of, parse_span, read_call, read_statuses};
-use super::capture::{read_classify, read_predicate};
+use super::capture::{CODES, STORE_CODES, read_classify, read_predicate};
 use super::contract::read_contract;
 use super::discover::{read_default_policy, read_discoveries};
 use super::lint::read_reasons;
 use super::login::read_login;
+use super::store;
 use crate::clock::Span;
 use crate::document::{Found, Reader};
 use crate::names::ProviderName;
@@ -34,21 +35,32 @@ const WHOLE: Option<&str> = Some("url");
 /// `file` stands over the files that it extends; `sources` are the texts of all of them, its own first.
 pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Provider> {
     let errors = file.report().errors();
-    let head = file.merged("provider", "[provider]", None);
-    if head.is_none() && !file.has("provider") {
-        file.required("provider");
+    let stores = file.has("store");
+    if stores && file.has("provider") {
+        let message = "a definition is either of a [provider] of tokens or of a [store], and so is what it extends";
+        file.report().error(file.key_spot("store"), message);
+        return None;
     }
+    let head = if stores {
+        file.merged("store", "[store]", None)
+    } else {
+        let head = file.merged("provider", "[provider]", None);
+        if head.is_none() && !file.has("provider") {
+            file.required("provider");
+        }
+        head
+    };
     let head = head?;
     // What the file says of itself. The name, and how far it was checked, are not those of what it extends.
     let own = |key: &str| head.peek(key).is_some_and(|found| found.spot().source() == head.spot().source());
     if !own("name") {
-        file.report().error(head.spot(), "[provider] lacks `name`");
+        file.report().error(head.spot(), format!("{} lacks `name`", head.what()));
     }
     let name = head.string("name").filter(|_| own("name"));
     let name = name.and_then(|name| match name.value.parse::<ProviderName>() {
         Ok(parsed) => Some(parsed),
         Err(error) => {
-            file.report().error(name.spot, format!("\"{}\" is no name for a provider: {error}", name.value));
+            file.report().error(name.spot, format!("\"{}\" is no name for a definition: {error}", name.value));
             None
         }
     });
@@ -64,35 +76,46 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
     let checked = head.choice("checked", &checked).filter(|_| own("checked"));
     let checked = checked.map_or(Checked::Docs, |checked| checked.value);
     let extends = head.string("extends").filter(|_| own("extends")).map(|base| base.value);
-    let without = operations_of(&head, "without");
-    let (credential, old_token, notes) = (text("credential"), text("old-token"), list("notes"));
+    let without = if stores { Vec::new() } else { operations_of(&head, "without") };
+    let (credential, notes) = (text("credential"), list("notes"));
+    let old_token = if stores { String::new() } else { text("old-token") };
     let example = head.string("example").filter(|_| own("example")).map(|text| text.value).unwrap_or_default();
     let default_url = head.parsed("url", parse_url).map(|url| url.value);
-    let unique_name = head.bool("unique-name").is_some_and(|flag| flag.value);
-    let overlap = head.bool("overlap").is_none_or(|flag| flag.value);
-    let max_live = read_max_live(&head);
+    let unique_name = !stores && head.bool("unique-name").is_some_and(|flag| flag.value);
+    let overlap = stores || head.bool("overlap").is_none_or(|flag| flag.value);
+    let max_live = if stores { None } else { read_max_live(&head) };
+    let of_store = stores.then(|| store::read_head(&head));
     head.finish();
 
     let params = file.merged("params", "[params]", None).map(|table| read_params(&table)).unwrap_or_default();
-    let lifetime = file.merged("lifetime", "[lifetime]", None).map(read_lifetime).unwrap_or_default();
-    let policy = file.merged("default-policy", "[default-policy]", None);
+    let of_tokens = |key, what: &str| if stores { None } else { file.merged(key, what, None) };
+    let lifetime = of_tokens("lifetime", "[lifetime]").map(read_lifetime).unwrap_or_default();
+    let policy = of_tokens("default-policy", "[default-policy]");
     let default_policy = policy.map(read_default_policy).unwrap_or_default();
     // Of what this file changes nothing is said by a description that what it extends was held against.
     let contract = file.peek("contract").filter(|found| found.spot().source() == file.spot().source());
     let held = contract.is_some();
-    let contract = file.merged("contract", "[contract]", None).and_then(read_contract).filter(|_| held);
-    let reasons = file.merged("lint", "[lint]", None).map(|table| read_reasons(&table)).unwrap_or_default();
-    let mut tables = operation_tables(file);
+    let contract = of_tokens("contract", "[contract]").and_then(read_contract).filter(|_| held);
+    let reasons = file.merged("lint", "[lint]", None).map(|table| read_reasons(&table, stores)).unwrap_or_default();
+    let mut tables = if stores { store::operation_tables(file) } else { operation_tables(file) };
     tables.retain(|(operation, _)| !without.contains(operation));
     let parts = captured_names(&tables, "parts");
-    let facts = captured_names(&tables, "facts");
-    let binder = Binder { params: &params, parts: &parts, facts: &facts };
-    check_names(file, &parts, &facts);
+    let prepared = store::captured(&tables, Operation::Prepare);
+    let facts = if stores { store::captured(&tables, Operation::Read) } else { captured_names(&tables, "facts") };
+    let codes = if stores { STORE_CODES } else { CODES };
+    let binder = Binder { params: &params, parts: &parts, facts: &facts, prepared: &prepared, codes };
+    if stores {
+        store::check_names(file, facts.iter().chain(&prepared));
+    } else {
+        check_names(file, &parts, &facts);
+    }
     let auth = file.merged("auth", "[auth]", None).map(|table| read_auth(&table, &binder)).unwrap_or_default();
     let answers = file.merged("answer", "[answer]", None).map(|table| read_answers(table, &binder)).unwrap_or_default();
     let login = file.merged("login", "[login]", WHOLE).and_then(|table| read_login(table, &binder)).map(Arc::new);
-    let calls = read_calls(tables, &binder, &auth);
-    let found = file.merged("discover", "[discover]", None);
+    let calls =
+        if stores { store::read_calls(file, tables, &binder, &auth) } else { read_calls(tables, &binder, &auth) };
+    let store = of_store.map(|head| Arc::new(store::read_rules(file, head, &binder)));
+    let found = of_tokens("discover", "[discover]");
     let discoveries = found.map(|table| read_discoveries(&table, &binder, &auth)).unwrap_or_default();
     for (operation, call) in &calls {
         check_expiry_sources(file, *operation, call, &calls);
@@ -116,6 +139,7 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
         reasons,
         contract,
         params,
+        store,
         default_url,
         rules: Rules {
             lifetime,

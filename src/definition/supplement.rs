@@ -1,8 +1,10 @@
 //! Operations that an inventory adds to a provider whose definition lacks them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::binding::Binder;
+use super::capture::CODES;
 use super::resolve::{captured_names, check_expiry_sources, check_names, operation_tables, read_calls};
 use crate::document::Reader;
 use crate::names::hex;
@@ -31,7 +33,8 @@ fn rules(provider: &Provider, table: &Reader<'_>) -> Option<Rules> {
     parts.extend(captured_names(&tables, "parts"));
     facts.extend(captured_names(&tables, "facts"));
     check_names(table, &parts, &facts);
-    let binder = Binder { params: &provider.params, parts: &parts, facts: &facts };
+    let prepared = BTreeSet::new();
+    let binder = Binder { params: &provider.params, parts: &parts, facts: &facts, prepared: &prepared, codes: CODES };
     let supplied = read_calls(tables, &binder, &own.auth);
     let mut calls = own.calls.clone();
     calls.extend(supplied.iter().map(|(operation, call)| (*operation, Arc::clone(call))));

@@ -148,6 +148,11 @@ impl<C: Clock> Endpoint<C> {
         self.0.clock.now()
     }
 
+    /// Returns once our clock has reached `deadline`, or earlier.
+    pub async fn wait_until(&self, deadline: Time) {
+        self.0.clock.wait_until(deadline).await;
+    }
+
     /// The service's clock, as its answers show it.
     pub fn clock(&self) -> ProviderClock {
         let state = self.0.shared.state();

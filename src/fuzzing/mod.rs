@@ -37,8 +37,18 @@ const SLOWEST: Duration = Duration::from_secs(20);
 /// Bytes that a report may have for each byte of the file that it is about: the shortest problem takes two bytes.
 const REPORT_RATIO: usize = 1024;
 
-const OPERATIONS: [Operation; 5] =
-    [Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
+const OPERATIONS: [Operation; 10] = [
+    Operation::Mint,
+    Operation::List,
+    Operation::Verify,
+    Operation::Renew,
+    Operation::Revoke,
+    Operation::Probe,
+    Operation::Read,
+    Operation::Prepare,
+    Operation::Create,
+    Operation::Write,
+];
 
 /// What no text for people may hold.
 const SECRETS: [&str; 3] = [CREDENTIAL, SUBJECT, REFRESH];
@@ -225,6 +235,12 @@ fn answer(input: &[u8]) {
                 Some(Verdict::Alive { .. }) | None => {}
             },
             Operation::Revoke => drop(done(provider.read_revoke(&values, &response, now()), &text)),
+            Operation::Probe => drop(done(provider.read_probe(&values, &response, now()), &text)),
+            Operation::Read => drop(done(provider.read_target(true, &values, &response, now()), &text)),
+            Operation::Prepare => drop(done(provider.read_prepared(&values, &response, now()), &text)),
+            Operation::Create | Operation::Write => {
+                drop(done(provider.read_put(operation, &values, &response, now()), &text));
+            }
             Operation::List => {
                 let Some(page) = done(provider.read_page(&values, &response, now()), &text) else { continue };
                 assert!(page.entries.len() <= response.body.len(), "more entries than bytes");

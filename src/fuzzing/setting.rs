@@ -65,6 +65,7 @@ impl Setting {
             mint_request: Some(&self.mint_request),
             subject: Some(&self.subject),
             page: self.page.as_ref(),
+            putting: None,
             secrets: None,
         }
     }

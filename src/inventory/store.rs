@@ -6,12 +6,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::names::{AccountName, StoreKey, TargetKey};
+use super::AccountPolicy;
+use crate::names::{AccountName, NameError, StoreKey, TargetKey};
+use crate::provider::{Params, Provider};
 
 /// One store of a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StorePolicy {
     /// Names the slot; unique among all stores of the inventory.
     pub key: StoreKey,
@@ -30,7 +33,7 @@ impl StorePolicy {
     pub fn replaces(&self) -> Option<&Path> {
         match &self.kind {
             StoreKind::File(file) => Some(&file.path),
-            StoreKind::Command(_) => None,
+            StoreKind::Command(_) | StoreKind::Remote(_) => None,
         }
     }
 
@@ -38,7 +41,15 @@ impl StorePolicy {
     pub fn given_to(&self) -> (Option<u32>, Option<u32>) {
         match &self.kind {
             StoreKind::File(file) => (file.owner, file.group),
-            StoreKind::Command(_) => (None, None),
+            StoreKind::Command(_) | StoreKind::Remote(_) => (None, None),
+        }
+    }
+
+    /// The account that reaches it, where one does.
+    pub fn account(&self) -> Option<&AccountName> {
+        match &self.kind {
+            StoreKind::Remote(remote) => Some(&remote.account),
+            StoreKind::File(_) | StoreKind::Command(_) => None,
         }
     }
 
@@ -51,7 +62,7 @@ impl StorePolicy {
     pub fn programs(&self) -> impl Iterator<Item = &str> {
         let commands = match &self.kind {
             StoreKind::Command(command) => Some(std::iter::once(&command.write).chain(&command.read)),
-            StoreKind::File(_) => None,
+            StoreKind::File(_) | StoreKind::Remote(_) => None,
         };
         commands.into_iter().flatten().filter_map(|argv| argv.first()).map(String::as_str)
     }
@@ -77,12 +88,50 @@ pub enum OnDrift {
 
 /// The kinds of stores, each with all that it needs to reach its target. Closed, so that an unhandled kind does not
 /// compile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StoreKind {
     /// A file of this machine.
     File(FilePolicy),
     /// Whatever a program of the operator's reads and writes.
     Command(CommandPolicy),
+    /// A slot of a store that is described by a definition and reached through an account.
+    Remote(RemotePolicy),
+}
+
+/// A slot of a store that has an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemotePolicy {
+    pub account: AccountName,
+    /// The account's definition.
+    pub definition: Arc<Provider>,
+    /// Those of the account overlaid with those of the store.
+    pub params: Params,
+    /// Writes of one target take turns, and go in one request where they meet.
+    pub target: TargetKey,
+    /// Which entry of the target it is; `None`: all of it.
+    pub slot: Option<String>,
+}
+
+impl RemotePolicy {
+    /// The slot that `params`, the account's and the store's, name; and a text that names it in one line. All that the
+    /// definition needs is among them. Fails where a value cannot be part of a name.
+    pub fn new(account: &AccountPolicy, params: Params) -> Result<(String, Self), NameError> {
+        let definition = &account.provider;
+        let value = |name: &str| {
+            let value = params.get(name).or(definition.params.get(name)?.default.as_ref())?;
+            Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        };
+        let rules = definition.store();
+        let slot = rules.and_then(|rules| rules.slot.as_deref()).and_then(value);
+        let names = rules.into_iter().flat_map(|rules| &rules.target);
+        let values: Vec<_> = names.filter_map(|name| Some((name, value(name)?))).collect();
+        let url = account.endpoint.url.as_str().trim_end_matches('/');
+        let shown = values.iter().fold(url.to_owned(), |shown, (_, value)| format!("{shown}/{value}"));
+        let target = values.iter().fold(url.to_owned(), |target, (name, value)| format!("{target} {name}={value}"));
+        let key = slot.as_ref().map_or_else(|| shown.clone(), |slot| format!("{shown}#{slot}"));
+        let target = target.parse()?;
+        Ok((key, Self { account: account.name.clone(), definition: Arc::clone(definition), params, target, slot }))
+    }
 }
 
 /// Programs that read and write a slot.

@@ -41,11 +41,17 @@ impl Setback {
     pub(crate) fn outcome<T>(self, operation: Operation) -> Outcome<T> {
         use FailureCode::{AccountLocked, Forbidden, NoOperation, NoRoom, NotFound, Rejected, Request, Unauthorized};
         use FailureCode::{RateLimited, Redirect};
-        let makes = matches!(operation, Operation::Mint | Operation::Renew);
+        let makes = matches!(operation, Operation::Mint | Operation::Renew) || operation.puts();
         match self.failure.code {
-            Unauthorized | AccountLocked | Forbidden | NotFound | NoRoom | Rejected | NoOperation | Request => {
-                Outcome::Refused(self.failure)
-            }
+            FailureCode::StoreRefused
+            | Unauthorized
+            | AccountLocked
+            | Forbidden
+            | NotFound
+            | NoRoom
+            | Rejected
+            | NoOperation
+            | Request => Outcome::Refused(self.failure),
             RateLimited | Redirect => Outcome::Later { not_before: self.not_before, failure: self.failure },
             _ if makes => Outcome::Unknown(self.failure),
             _ => Outcome::Later { not_before: self.not_before, failure: self.failure },
@@ -110,11 +116,15 @@ impl Response {
         if text.is_empty() {
             return Substance::Empty;
         }
-        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if text.first() == Some(&b'<') || declared.starts_with("text/html") {
+        if text.first() == Some(&b'<') {
             return Substance::Html;
         }
-        tree(text).map_or(Substance::Other, |value| Substance::Json(Wiped(value)))
+        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match tree(text) {
+            Some(value) => Substance::Json(Wiped(value)),
+            None if declared.starts_with("text/html") => Substance::Html,
+            None => Substance::Other,
+        }
     }
 }
 
@@ -181,9 +191,9 @@ impl Provider {
         };
         let success = (200..300).contains(&response.status);
         let wanted = if call.ok.is_empty() { success } else { call.ok.contains(&response.status) };
-        let makes = matches!(operation, Operation::Mint | Operation::Renew);
+        let discreet = operation.shows_secrets();
         let explain = |code: FailureCode, hint: &str| {
-            let detail = self.explain(call, values, response, content, hint, makes);
+            let detail = self.explain(call, values, response, content, hint, discreet);
             Setback::new(code, detail)
         };
         if !wanted {
@@ -196,8 +206,8 @@ impl Provider {
             let not_before = limited.map_or_else(|| retry_after(&response.headers, received), |limited| limited.until);
             return Err(Setback { not_before, ..explain(code, "") });
         }
-        // No Content has no body, and a revocation that succeeded has nothing to say.
-        let may_be_empty = response.status == 204 || operation == Operation::Revoke;
+        // No Content has no body, and a revocation or a write that succeeded has nothing to say.
+        let may_be_empty = response.status == 204 || operation == Operation::Revoke || operation.puts();
         let body = match content {
             Substance::Json(body) => &**body,
             Substance::Empty if may_be_empty => &Value::Null,
@@ -219,7 +229,13 @@ impl Provider {
     }
 
     /// What a failure means by the definition's exceptions.
-    fn exception(&self, call: &Call, body: Option<&Value>, status: u16, scope: &Scoped<'_>) -> Option<FailureCode> {
+    pub(super) fn exception(
+        &self,
+        call: &Call,
+        body: Option<&Value>,
+        status: u16,
+        scope: &Scoped<'_>,
+    ) -> Option<FailureCode> {
         let fits = call.classify.iter().chain(&self.rules.answers.classify).find(|exception| {
             exception.status.is_none_or(|wanted| wanted == status)
                 && exception
@@ -230,7 +246,7 @@ impl Provider {
         fits.map(|exception| exception.code)
     }
 
-    /// One line for people: the status, and what the provider says. `makes`: the body may hold a new secret, which nobody
+    /// One line for people: the status, and what the provider says. `discreet`: the body may hold a secret, which nobody
     /// knows yet, at a place that nobody foresaw. Plain words are quoted then, and of a success only those meant for people.
     fn explain(
         &self,
@@ -239,9 +255,9 @@ impl Provider {
         response: &Response,
         content: &Substance,
         hint: &str,
-        makes: bool,
+        discreet: bool,
     ) -> String {
-        let quiet = makes && (200..300).contains(&response.status);
+        let quiet = discreet && (200..300).contains(&response.status);
         let mut redactor = redactor(values);
         if let Some(signed) = self.signed(call, values) {
             redactor.add(&signed);
@@ -264,7 +280,7 @@ impl Provider {
         };
         let said = values.secrets.map_or_else(|| said.clone(), |known| known.clean(&said));
         let said = redactor.clean(&said);
-        let said = if makes { plain_words(&said, &sent(values)) } else { said };
+        let said = if discreet { plain_words(&said, &sent(values)) } else { said };
         let said = one_line(&said, QUOTED);
         let parts = [format!("HTTP {}", response.status), hint.to_owned(), said];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")

@@ -74,6 +74,20 @@ impl Content<'_> {
         String::from_utf8(bytes).ok().map(Value::from)
     }
 
+    /// Whether there is anything at `place` but null.
+    pub(super) fn has(&self, place: &Place) -> bool {
+        match &place.source {
+            Source::Body(pointer) => self.body.pointer(pointer).is_some_and(|found| !found.is_null()),
+            Source::Header(name) => self.headers.contains_key(name),
+            Source::Joined(_) => false,
+        }
+    }
+
+    /// What is at `place`, of whatever kind; null counts as nothing.
+    pub(super) fn value(&self, place: &Place) -> Option<Value> {
+        self.find(place).filter(|found| !found.is_null())
+    }
+
     /// The text at `place`; numbers count as text.
     pub(crate) fn text(&self, place: &Place) -> Option<String> {
         match self.find(place)? {

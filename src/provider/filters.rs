@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use minijinja::value::Value as Dynamic;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
+use super::sealed_box::seal;
 use super::time::to_rfc3339;
 use crate::clock::{Span, Time};
 
@@ -36,6 +37,10 @@ pub(crate) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine.add_filter("last_segment", |value: Dynamic| {
         text(&value, |text| text.rsplit('/').next().unwrap_or_default().to_owned())
     });
+    // Each segment of a path encoded, its slashes kept. Nothing of it may lead upwards.
+    engine.add_filter("path", |value: Dynamic| path(&value));
+    // For services that take secrets sealed to a key of theirs.
+    engine.add_filter("sealed_box", |value: Dynamic, key: String| sealed_box(&value, &key));
     // As SQL wants them: the quote is doubled within.
     engine.add_filter("sql_ident", |value: Dynamic| text(&value, |text| format!("\"{}\"", text.replace('"', "\"\""))));
     engine.add_filter("sql_string", |value: Dynamic| text(&value, |text| format!("'{}'", text.replace('\'', "''"))));
@@ -64,6 +69,8 @@ pub(crate) const FILTERS: &[&str] = &[
     "json",
     "line",
     "last_segment",
+    "path",
+    "sealed_box",
     "sql_ident",
     "sql_string",
     "angles",
@@ -129,8 +136,47 @@ fn line(value: &Dynamic, number: usize) -> Result<Dynamic, Error> {
     line.map(|line| Dynamic::from(line.trim())).ok_or_else(|| wrong(format!("has no line {number}")))
 }
 
+/// The text sealed to a public key in base64 (X25519), so that only the holder of its secret half can read it, as base64.
+fn sealed_box(value: &Dynamic, key: &str) -> Result<Dynamic, Error> {
+    let Some(text) = value.as_str() else { return Ok(value.clone()) };
+    seal(text.as_bytes(), key).map(|sealed| Dynamic::from(encode_bytes(&sealed))).map_err(wrong)
+}
+
+/// A path with its slashes; every other character that is not unreserved is encoded.
+fn path(value: &Dynamic) -> Result<Dynamic, Error> {
+    let Some(text) = value.as_str() else { return Ok(value.clone()) };
+    if text.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err(wrong("is no path: its segments are separated by single slashes, and none is `.` or `..`"));
+    }
+    let mut encoded = String::with_capacity(text.len());
+    for (number, segment) in text.split('/').enumerate() {
+        encoded.extend((number > 0).then_some('/'));
+        percent_encode(&mut encoded, segment);
+    }
+    Ok(Dynamic::from_safe_string(encoded))
+}
+
+fn encode_bytes(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 fn encode(text: &str, url: bool) -> String {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     if url { URL_SAFE_NO_PAD.encode(text) } else { STANDARD.encode(text) }
+}
+
+/// Everything but the unreserved characters of RFC 3986 section 2.3.
+pub(super) fn percent_encode(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(byte.into());
+        } else {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            out.push('%');
+            out.push(DIGITS[usize::from(byte >> 4)].into());
+            out.push(DIGITS[usize::from(byte & 15)].into());
+        }
+    }
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::lifetime::Lifetime;
-use super::model::{Body, Call, Predicate, Test};
+use super::model::{Body, Call, Predicate, StoreRules, Test};
 use super::params::ParamSpec;
 use super::question::Question;
 use super::resolved::Provider;
+use super::slots::Proof;
 use super::template::{Name, Template};
 use super::{Operation, Role};
 use crate::outcome::FailureCode;
@@ -67,13 +68,13 @@ impl Provider {
         let mut ask = |question, answered: bool| {
             open.extend((!answered).then_some(Open { question, param: None }));
         };
-        ask(
-            Question::Told,
-            ![&self.title, &self.credential, &self.old_token].iter().any(|text| text.is_empty())
-                && !self.docs.is_empty(),
-        );
+        let told = [&self.title, &self.credential].iter().all(|text| !text.is_empty()) && !self.docs.is_empty();
+        ask(Question::Told, told && (self.store().is_some() || !self.old_token.is_empty()));
         ask(Question::Example, !self.example.is_empty());
         self.ask_of_mint(&mut ask);
+        if let Some(store) = self.store() {
+            self.ask_of_store(store, &mut ask);
+        }
         if let Ok(verify) = self.call(Operation::Verify) {
             ask(Question::Dead, verify.role == Role::Subject || self.tells_death(verify));
         }
@@ -107,6 +108,15 @@ impl Provider {
         ask(Question::Settle, evident || mint.settle.is_some());
         let aged = self.default_policy.rotate_every.is_some();
         ask(Question::Age, can.expiry_known || can.chooses_lifetime || aged);
+    }
+
+    fn ask_of_store(&self, store: &StoreRules, ask: &mut impl FnMut(Question, bool)) {
+        let read = self.call(Operation::Read).ok();
+        let says_what = |read: &Call| read.slots.absent.iter().all(|condition| condition.predicate.is_some());
+        ask(Question::Place, self.has(Operation::Probe) || read.is_some_and(says_what));
+        ask(Question::ReadBack, self.proof() != Proof::Nothing);
+        ask(Question::Race, self.notices_conflicts());
+        ask(Question::Size, store.values.bounds());
     }
 
     /// Whether an answer to `verify` can come to the failure that proves a token dead.

@@ -22,7 +22,9 @@ pub(crate) mod params;
 pub mod question;
 pub(crate) mod request;
 pub(crate) mod resolved;
+mod sealed_box;
 mod sigv4;
+pub mod slots;
 mod steps;
 pub(crate) mod template;
 pub(crate) mod time;
@@ -34,7 +36,7 @@ pub use abilities::Abilities;
 pub use classify::{Limited, retry_after};
 pub use discovery::Candidate;
 pub use login::Session;
-pub use model::Limit;
+pub use model::{Limit, StoreRules};
 pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};
 pub use params::{ParamKind, ParamSpec, Params};
 pub use request::redactor;
@@ -92,7 +94,7 @@ impl Expiry {
     }
 }
 
-/// What a definition can do.
+/// What a definition can do: the first five with tokens, the others with the slots of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     Mint,
@@ -100,6 +102,16 @@ pub enum Operation {
     Verify,
     Renew,
     Revoke,
+    /// Tells whether a target is where it is meant to be, and changes nothing.
+    Probe,
+    /// Shows what a target holds.
+    Read,
+    /// Fetches what a write needs besides the value.
+    Prepare,
+    /// Makes a target that is not there yet.
+    Create,
+    /// Writes slots of a target.
+    Write,
 }
 
 impl Operation {
@@ -111,7 +123,22 @@ impl Operation {
             Self::Verify => "verify",
             Self::Renew => "renew",
             Self::Revoke => "revoke",
+            Self::Probe => "probe",
+            Self::Read => "read",
+            Self::Prepare => "prepare",
+            Self::Create => "create",
+            Self::Write => "write",
         }
+    }
+
+    /// Whether it writes to a store.
+    pub fn puts(self) -> bool {
+        matches!(self, Self::Create | Self::Write)
+    }
+
+    /// Whether what it shows, or is answered with, may hold secrets that nobody knows yet.
+    pub(crate) fn shows_secrets(self) -> bool {
+        matches!(self, Self::Mint | Self::Renew | Self::Read | Self::Create | Self::Write)
     }
 }
 
@@ -179,6 +206,8 @@ pub struct Values<'a> {
     pub subject: Option<&'a Subject>,
     /// Where a listing goes on.
     pub page: Option<&'a Cursor>,
+    /// What is written to a store.
+    pub putting: Option<&'a slots::Putting<'a>>,
     /// Every secret that could be in an answer, besides those of the request; where an answer has words to show.
     pub secrets: Option<&'a Redactor>,
 }

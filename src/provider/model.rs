@@ -1,6 +1,7 @@
 //! The elements of a definition: what its tables say, with names bound and templates compiled.
 
 mod captures;
+mod slots;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +10,13 @@ use reqwest::Method;
 use reqwest::header::HeaderName;
 use serde_json::Value;
 
+pub use slots::StoreRules;
+pub(crate) use slots::{Condition, Refused, Shows, SlotCall, TablePlace, ValueRule, ValueRules, Version};
+
 pub(crate) use captures::{Captures, ExpirySource, Listing, Moment, Never, Piece, Place, Source, Style};
 
 use super::naming::Naming;
+pub(crate) use super::template::{Document, Slots};
 use super::template::{Name, Scope, Template};
 use super::{OnTimeout, Role};
 use crate::clock::Span;
@@ -153,6 +158,8 @@ pub(crate) struct Call {
     pub(crate) before: Vec<Arc<Call>>,
     /// Mint: what is to be asked for afterwards, in this order; the last one tells the secret.
     pub(crate) then: Vec<Arc<Call>>,
+    /// Operations of stores: how a target is told from its answer.
+    pub(crate) slots: SlotCall,
 }
 
 impl Call {
@@ -182,6 +189,7 @@ impl Call {
             overlap: false,
             before: Vec::new(),
             then: Vec::new(),
+            slots: SlotCall::default(),
         }
     }
 
@@ -195,6 +203,7 @@ impl Call {
             Body::None => {}
             Body::Json(tree) | Body::Graphql { variables: tree, .. } => tree.templates(&mut all),
             Body::Form(fields) => all.extend(fields.iter().map(|(_, template)| template)),
+            Body::Text(template) => all.push(template),
         }
         all
     }
@@ -203,6 +212,7 @@ impl Call {
     pub(crate) fn answer_templates(&self) -> Vec<&Template> {
         let listing = self.listing.iter().flat_map(|listing| listing.keep.iter().chain(&listing.dead));
         let predicates = self.expect.iter().chain(&self.matches).chain(&self.gone_expect).chain(listing);
+        let predicates = predicates.chain(self.slots.predicates());
         predicates.flat_map(Predicate::templates).collect()
     }
 
@@ -249,6 +259,8 @@ pub(crate) enum Body {
         query: String,
         variables: Tree,
     },
+    /// The text alone.
+    Text(Template),
 }
 
 /// A JSON value whose texts are templates.
@@ -258,6 +270,8 @@ pub(crate) enum Tree {
     Template(Template),
     List(Vec<Tree>),
     Table(Vec<(String, Tree)>),
+    /// What a target is to hold.
+    Document(Document),
 }
 
 impl Tree {
@@ -277,12 +291,13 @@ impl Tree {
                 }
                 Some(Value::Object(table))
             }
+            Self::Document(document) => Some(scope.document(*document)?),
         })
     }
 
     pub(crate) fn templates<'a>(&'a self, all: &mut Vec<&'a Template>) {
         match self {
-            Self::Fixed(_) => {}
+            Self::Fixed(_) | Self::Document(_) => {}
             Self::Template(template) => all.push(template),
             Self::List(items) => items.iter().for_each(|item| item.templates(all)),
             Self::Table(entries) => entries.iter().for_each(|(_, value)| value.templates(all)),

@@ -86,7 +86,7 @@ impl Provider {
         Some(Ok(Entry { remote, name, dead, created, last_used }))
     }
 
-    fn next(
+    pub(super) fn next(
         &self,
         call: &Call,
         listing: &Listing,

@@ -35,11 +35,19 @@ pub enum Question {
     Age,
     /// How does an answer tell an error whose status is 200?
     Errors,
+    /// Of a store: is a wrong place told from an empty one?
+    Place,
+    /// Of a store: is what was written read back?
+    ReadBack,
+    /// Of a store: is a write of somebody else at the same time noticed?
+    Race,
+    /// Of a store: how long may a value be?
+    Size,
 }
 
 impl Question {
     /// Every question under its code, which is also its key in `[lint]`. Stable.
-    pub const ALL: [(&'static str, Self); 16] = [
+    pub const ALL: [(&'static str, Self); 20] = [
         ("told", Self::Told),
         ("example", Self::Example),
         ("marker", Self::Marker),
@@ -56,7 +64,20 @@ impl Question {
         ("settle", Self::Settle),
         ("age", Self::Age),
         ("errors", Self::Errors),
+        ("place", Self::Place),
+        ("read-back", Self::ReadBack),
+        ("race", Self::Race),
+        ("size", Self::Size),
     ];
+
+    /// Whether definitions of stores are asked it, or those of providers.
+    pub fn is_of(self, stores: bool) -> bool {
+        match self {
+            Self::Told | Self::Example | Self::Errors => true,
+            Self::Place | Self::ReadBack | Self::Race | Self::Size => stores,
+            _ => !stores,
+        }
+    }
 
     /// Its code.
     pub fn code(self) -> &'static str {
@@ -90,6 +111,14 @@ impl Question {
             }
             Self::Age => "no answer tells when a token ends, and nothing says how old it may become",
             Self::Errors => "GraphQL answers errors with status 200, and no `expect` looks for them",
+            Self::Place => {
+                "a wrong place looks like one that holds nothing yet: any 404 counts as that, and there is no [probe]"
+            }
+            Self::ReadBack => {
+                "what was written is not read back: there is no [read] that shows a value, or that it changed"
+            }
+            Self::Race => "a write of somebody else between the look and the write is lost: [write] has no `conflict`",
+            Self::Size => "nothing says how long a value may be: one that is too long is refused after its mint",
         }
     }
 
@@ -114,13 +143,23 @@ impl Question {
             Self::Settle => "add `settle` to [mint], or `absence = \"unknown\"` to [list]",
             Self::Age => "add `rotate-every` to [default-policy], or capture `expires`",
             Self::Errors => "add `expect = [{ at = \"/errors\", empty = true }]` to [answer]",
+            Self::Place => "add [probe], or words of the body to `absent` of [read]",
+            Self::ReadBack => "add [read] with `value`, `map`, `changed` or `version` in its capture",
+            Self::Race => {
+                "write under the compare-and-set of the service, and say in `conflict` how a lost one is answered"
+            }
+            Self::Size => "add `max-bytes` to [value]",
         }
     }
 
     /// Where in a file the answer would stand: the first of these tables or keys that is there.
     pub fn places(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::Told | Self::Example => &[&["provider"]],
+            Self::Told | Self::Example => &[&["provider"], &["store"]],
+            Self::Place => &[&["read", "absent"], &["read"], &["write"]],
+            Self::ReadBack => &[&["read"], &["write"]],
+            Self::Race => &[&["write"]],
+            Self::Size => &[&["value"], &["write"]],
             Self::Marker => &[&["list", "item"], &["list"], &["mint"]],
             Self::Filter => &[&["list", "query"], &["list"]],
             Self::Proof | Self::End => &[&["mint"]],
@@ -132,7 +171,7 @@ impl Question {
             Self::ShortestLife | Self::LongestLife => &[&["lifetime"], &["mint"]],
             Self::Settle => &[&["mint", "settle"], &["mint"]],
             Self::Age => &[&["default-policy"], &["mint"]],
-            Self::Errors => &[&["answer"], &["mint", "graphql"], &["provider"]],
+            Self::Errors => &[&["answer"], &["mint", "graphql"], &["provider"], &["store"]],
         }
     }
 }

@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 
 use super::extract::Wiped;
 use super::filters::dynamic_time;
-use super::model::{Body, Call, Form, Style};
+use super::model::{Body, Call, Document, Form, Style};
 use super::params::ParamKind;
 use super::resolved::Provider;
 use super::template::{Name, Scope, Template};
-use super::{Cursor, Operation, Request, Role, Values, jwt, sigv4};
+use super::{Cursor, Operation, Params, Request, Role, Values, jwt, sigv4};
 use crate::names::RemoteId;
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::{Redactor, Secret, SecretParts};
@@ -63,12 +63,7 @@ impl<'a> Scoped<'a> {
     }
 
     fn parameter(&self, name: &str) -> Dynamic {
-        let Some(spec) = self.provider.params.get(name) else { return Dynamic::from(()) };
-        match (self.values.params.get(name).or(spec.default.as_ref()), spec.kind) {
-            (Some(Value::String(text)), ParamKind::Url) => Dynamic::from_safe_string(text.clone()),
-            (Some(value), _) => Dynamic::from(Serde(value)),
-            (None, _) => Dynamic::from(()),
-        }
+        parameter(self.provider, self.values.params, name)
     }
 
     /// Where a listing begins that was not told where to go on.
@@ -116,7 +111,15 @@ impl Scope for Scoped<'_> {
                 Some(Cursor::Token(cursor)) => Dynamic::from(cursor.as_str()),
                 _ => Dynamic::from(()),
             },
-            Name::CredentialPart(_) | Name::OldPart(_) | Name::Jwt | Name::Told(_) => Dynamic::from(()),
+            Name::ReadVersion | Name::ReadFact(_) | Name::Prepared(_) | Name::DeliveryId | Name::Mark => {
+                self.values.putting.map_or_else(|| Dynamic::from(()), |putting| putting.value(name))
+            }
+            Name::CredentialPart(_)
+            | Name::OldPart(_)
+            | Name::Jwt
+            | Name::SlotValue
+            | Name::ReadValue
+            | Name::Told(_) => Dynamic::from(()),
         }
     }
 
@@ -125,9 +128,24 @@ impl Scope for Scoped<'_> {
             Name::CredentialPart(part) => (self.credential()?.1, part),
             Name::OldPart(part) => (self.subject_secret()?, part),
             Name::Jwt => return self.jwt.as_ref().map(Secret::expose),
+            Name::SlotValue | Name::ReadValue => return self.values.putting?.secret(name),
             _ => return None,
         };
         secret.part(part).map(Secret::expose)
+    }
+
+    fn document(&self, document: Document) -> Result<Value, String> {
+        self.values.putting.ok_or("there is no target to write to")?.document(document)
+    }
+}
+
+/// The value of a parameter: as it is given, or its default.
+pub(super) fn parameter(provider: &Provider, params: &Params, name: &str) -> Dynamic {
+    let Some(spec) = provider.params.get(name) else { return Dynamic::from(()) };
+    match (params.get(name).or(spec.default.as_ref()), spec.kind) {
+        (Some(Value::String(text)), ParamKind::Url) => Dynamic::from_safe_string(text.clone()),
+        (Some(value), _) => Dynamic::from(Serde(value)),
+        (None, _) => Dynamic::from(()),
     }
 }
 
@@ -208,9 +226,11 @@ impl Provider {
         let key_id =
             username.or_else(|| secret.part(KEY_ID).map(Secret::expose)).ok_or("the id of the key is not known")?;
         let (service, region) = (service.text(scope)?, region.text(scope)?);
-        let content_type = headers.iter().find(|(name, _)| *name == CONTENT_TYPE).and_then(|(_, it)| it.to_str().ok());
+        let header =
+            |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).and_then(|(_, it)| it.to_str().ok());
+        let (content_type, target) = (header(CONTENT_TYPE.as_str()), header("x-amz-target"));
         let body = body.map(|body| body.as_slice()).unwrap_or_default();
-        let request = sigv4::Signed { method: &call.method, url, content_type, body };
+        let request = sigv4::Signed { method: &call.method, url, content_type, target, body };
         let signer = sigv4::Signer { key_id, key: secret.token(), region: &region, service: &service };
         let (date, authorization) = signer.sign(&request, scope.values.now)?;
         headers.push((HeaderName::from_static("x-amz-date"), header_value(&date, false)?));
@@ -316,6 +336,7 @@ fn content_type(body: &Body) -> Option<&'static str> {
     match body {
         Body::None => None,
         Body::Json(_) | Body::Graphql { .. } => Some("application/json"),
+        Body::Text(_) => Some("text/plain; charset=utf-8"),
         Body::Form(_) => Some("application/x-www-form-urlencoded"),
     }
 }
@@ -332,6 +353,7 @@ fn body(body: &Body, scope: &Scoped<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, S
             }
             return Ok(Some(Zeroizing::new(form.finish().into_bytes())));
         }
+        Body::Text(text) => return Ok(Some(Zeroizing::new(text.text(scope)?.as_bytes().to_vec()))),
         Body::Json(tree) => Wiped(tree.value(scope)?.unwrap_or_default()),
         Body::Graphql { query, variables } => {
             let variables = variables.value(scope)?.unwrap_or_default();
@@ -352,6 +374,9 @@ pub fn redactor(values: &Values<'_>) -> Redactor {
     let subject = values.subject.and_then(|subject| subject.secret.as_ref());
     for (_, secret) in [identity, subject].into_iter().flatten().flat_map(SecretParts::iter) {
         redactor.add(secret);
+    }
+    if let Some(putting) = values.putting {
+        putting.strike_out(&mut redactor);
     }
     if let Some(identity) = values.identity {
         let username = identity.username.as_deref().unwrap_or_default();

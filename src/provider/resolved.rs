@@ -6,7 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::lifetime::Lifetime;
-use super::model::{Answers, Auth, Call, Discovery, ExpirySource, Form};
+use super::model::{Answers, Auth, Call, Discovery, ExpirySource, Form, StoreRules};
 use super::naming::Naming;
 use super::params::ParamSpec;
 use super::question::Question;
@@ -83,7 +83,7 @@ pub struct Capabilities {
     pub max_live: Option<usize>,
 }
 
-/// A definition after its names were bound and its templates compiled.
+/// A definition after its names were bound and its templates compiled: of a provider of tokens, or of a store.
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub name: ProviderName,
@@ -107,6 +107,8 @@ pub struct Provider {
     /// The definition that this one extends; empty where it stands alone.
     pub extends: String,
     pub params: BTreeMap<String, ParamSpec>,
+    /// Of a store; `None`: it makes tokens.
+    pub(crate) store: Option<Arc<StoreRules>>,
     pub(crate) default_url: Option<Url>,
     pub(crate) rules: Rules,
     pub(crate) source: Arc<str>,

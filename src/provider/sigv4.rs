@@ -24,11 +24,14 @@ pub(crate) struct Signer<'a> {
     pub(crate) service: &'a str,
 }
 
-/// The request that is signed, with the headers that the signature covers besides `host` and `x-amz-date`.
+/// The request that is signed, with the headers that the signature covers besides `host` and `x-amz-date`: of those of AWS
+/// every one has to be covered.
 pub(crate) struct Signed<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
     pub(crate) content_type: Option<&'a str>,
+    /// `x-amz-target`: the operation, in protocols that have no path for it.
+    pub(crate) target: Option<&'a str>,
     pub(crate) body: &'a [u8],
 }
 
@@ -43,6 +46,7 @@ impl Signer<'_> {
             ("content-type", request.content_type),
             ("host", Some(host.as_str())),
             ("x-amz-date", Some(date.as_str())),
+            ("x-amz-target", request.target),
         ];
         let covered: Vec<_> = covered.into_iter().filter_map(|(name, value)| Some((name, value?.trim()))).collect();
         let names = covered.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
@@ -113,7 +117,7 @@ mod tests {
         let now = chrono::DateTime::parse_from_rfc3339("2015-08-30T12:36:00Z").unwrap().to_utc();
         let url = "https://iam.amazonaws.com/?Version=2010-05-08&Action=ListUsers".parse().unwrap();
         let content_type = Some("application/x-www-form-urlencoded; charset=utf-8");
-        let request = Signed { method: &Method::GET, url: &url, content_type, body: b"" };
+        let request = Signed { method: &Method::GET, url: &url, content_type, target: None, body: b"" };
         let (date, header) = signer.sign(&request, now).unwrap();
         assert_eq!(date, "20150830T123600Z");
         assert_eq!(
@@ -126,6 +130,7 @@ mod tests {
             ("another body", Signed { body: b"x", ..request }),
             ("another method", Signed { method: &Method::POST, ..request }),
             ("another type", Signed { content_type: None, ..request }),
+            ("another operation", Signed { target: Some("ssm.Put"), ..request }),
         ] {
             assert_ne!(signer.sign(&other, now).unwrap().1, header, "{what}");
         }

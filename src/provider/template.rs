@@ -15,7 +15,7 @@ use minijinja::{Error, Expression};
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::filters::ENGINE;
+use super::filters::{ENGINE, percent_encode};
 use super::params::{ParamKind, ParamSpec};
 use bounds::{check_product, check_size, check_words};
 
@@ -47,13 +47,44 @@ pub(crate) enum Name {
     PageCursor,
     /// A fact of what is told: `message.title`, `condition.since`.
     Told(String),
+    /// The value that a slot gets.
+    SlotValue,
+    /// The value that a slot had when it was read.
+    ReadValue,
+    /// What the service calls the state of the target that was read.
+    ReadVersion,
+    ReadFact(String),
+    Prepared(String),
+    /// The same for every attempt at a delivery, as a UUID.
+    DeliveryId,
+    /// Says in words who writes.
+    Mark,
 }
 
 impl Name {
     /// Whether its value must not be seen.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self, Self::CredentialPart(_) | Self::OldPart(_) | Self::Jwt)
+        matches!(self, Self::CredentialPart(_) | Self::OldPart(_) | Self::Jwt | Self::SlotValue | Self::ReadValue)
     }
+}
+
+/// The slots of a target, in the body of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Document {
+    pub(crate) slots: Slots,
+    /// Values are written in base64.
+    pub(crate) base64: bool,
+    /// The table is written as a text of JSON.
+    pub(crate) text: bool,
+}
+
+/// Which slots are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slots {
+    /// Those that are written. The service keeps the others.
+    Changed,
+    /// All that were read, and among them those that are written.
+    Merged,
 }
 
 /// Where names get their values when a request is built. A value of null drops the key whose template is just that name.
@@ -62,6 +93,10 @@ pub(crate) trait Scope {
     fn value(&self, name: &Name) -> Dynamic;
     /// The value of a secret name.
     fn secret(&self, name: &Name) -> Option<&str>;
+    /// What a target is to hold.
+    fn document(&self, _document: Document) -> Result<Value, String> {
+        Err("there is no target to write to".to_owned())
+    }
 }
 
 enum Part {
@@ -234,20 +269,6 @@ fn grow(text: &mut Zeroizing<String>, more: usize) -> &mut String {
         **text = larger;
     }
     text
-}
-
-/// Everything but the unreserved characters of RFC 3986 section 2.3.
-fn percent_encode(out: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(byte.into());
-        } else {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            out.push('%');
-            out.push(DIGITS[usize::from(byte >> 4)].into());
-            out.push(DIGITS[usize::from(byte & 15)].into());
-        }
-    }
 }
 
 impl fmt::Debug for Part {

@@ -6,9 +6,8 @@
 //! Slots of one target take turns. A write is preceded by a look, so that one whose acknowledgement was lost is not
 //! repeated, and followed by another, so that what the program says is not just believed.
 
-use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::LazyLock;
 
 use zeroize::Zeroizing;
 
@@ -24,6 +23,10 @@ use crate::secret::{Secret, redact::Redactor};
 
 use super::judge::{Found, Judge, Move};
 use super::receipt::{Delivery, Receipt};
+use super::turn::Turns;
+
+/// Writes of one target take turns.
+static TURNS: Turns<TargetKey, tokio::sync::Mutex<()>> = Turns::new();
 
 /// What the program says by its exit status, besides 0 for success.
 pub mod exit {
@@ -120,7 +123,7 @@ impl Slot {
         if let Err(failure) = self.check_value(secret) {
             return Outcome::Refused(failure);
         }
-        let turn = turn(&self.command.target);
+        let turn = TURNS.of(&self.command.target);
         let _turn = turn.lock().await;
         for _ in 0..LOOKS {
             let before = match self.look().await {
@@ -234,20 +237,6 @@ impl Slot {
         let detail = format!("{}: `{what}` {status}{said}", one_line(self.key.as_str(), 100));
         Failure::new(FailureCode::StoreUnwritable, detail)
     }
-}
-
-/// The lock of one target.
-fn turn(target: &TargetKey) -> Arc<tokio::sync::Mutex<()>> {
-    type Turns = HashMap<TargetKey, Weak<tokio::sync::Mutex<()>>>;
-    static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.retain(|_, turn| turn.strong_count() > 0);
-    if let Some(turn) = turns.get(target).and_then(Weak::upgrade) {
-        return turn;
-    }
-    let turn = Arc::default();
-    turns.insert(target.clone(), Arc::downgrade(&turn));
-    turn
 }
 
 #[cfg(test)]

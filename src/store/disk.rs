@@ -6,9 +6,8 @@
 //!
 //! Everything here blocks.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError};
 
 use crate::durable::{Attributes, Cause, Content, DurableError, Identity, Phase, Target};
 use crate::inventory::{FilePolicy, defaults};
@@ -19,6 +18,10 @@ use crate::secret::Secret;
 use super::Look;
 use super::format::{self, Problem, Read};
 use super::judge::{Found, Judge, Move};
+use super::turn::Turns;
+
+/// Writes of the same file take turns, whatever path leads to it.
+static TURNS: Turns<Identity, Mutex<()>> = Turns::new();
 
 /// Larger files are refused.
 const MAX_FILE: usize = 1024 * 1024;
@@ -127,7 +130,7 @@ impl Slot {
 
     fn write_checked(&self, secret: &Secret, judge: Option<&Judge>) -> Result<Outcome<()>, Failure> {
         let target = self.open_shared()?;
-        let turn = turn(target.identity());
+        let turn = TURNS.of(&target.identity());
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..EDITS {
             let existing = self.read_existing(&target)?;
@@ -294,19 +297,6 @@ impl From<String> for Why {
     fn from(why: String) -> Self {
         Self::Other(why)
     }
-}
-
-/// The lock of one file: writes of the same file take turns, whatever path leads to it.
-fn turn(identity: Identity) -> Arc<Mutex<()>> {
-    static TURNS: LazyLock<Mutex<HashMap<Identity, Weak<Mutex<()>>>>> = LazyLock::new(Mutex::default);
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.retain(|_, turn| turn.strong_count() > 0);
-    if let Some(turn) = turns.get(&identity).and_then(Weak::upgrade) {
-        return turn;
-    }
-    let turn = Arc::default();
-    turns.insert(identity, Arc::downgrade(&turn));
-    turn
 }
 
 #[cfg(test)]

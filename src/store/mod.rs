@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`disk`] | files of this machine, in the formats that [`mod@format`] knows |
 //! | [`command`] | whatever a program of the operator's reads and writes |
+//! | [`remote`] | slots of services that a definition describes, through an account |
 //!
 //! A backend answers the same questions: whether it can hold a value, whether it could be written, what it holds, and it
 //! writes. Writing what is there already changes nothing.
@@ -17,6 +18,9 @@ pub mod env_file;
 pub mod format;
 pub mod judge;
 mod receipt;
+mod remote;
+pub mod trial;
+mod turn;
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -24,6 +28,8 @@ use std::time::Duration;
 
 pub use self::judge::{Found, Judge};
 pub use self::receipt::{Delivery, Known, Receipt};
+use crate::account::pool::Accounts;
+use crate::clock::Clock;
 use crate::inventory::{StoreKind, StorePolicy};
 use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -42,6 +48,7 @@ pub struct Look {
 enum Backend {
     Disk(disk::Slot),
     Command(command::Slot),
+    Remote(remote::Slot),
 }
 
 impl Backend {
@@ -51,6 +58,7 @@ impl Backend {
             StoreKind::Command(command) => {
                 Self::Command(command::Slot { key: policy.key.clone(), command: command.clone() })
             }
+            StoreKind::Remote(remote) => Self::Remote(remote::Slot { key: policy.key.clone(), remote: remote.clone() }),
         }
     }
 }
@@ -60,11 +68,16 @@ pub fn check_value(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure>
     match Backend::of(policy) {
         Backend::Disk(slot) => slot.check_value(secret),
         Backend::Command(slot) => slot.check_value(secret),
+        Backend::Remote(slot) => slot.check_value(secret),
     }
 }
 
 /// Tests that the store can be written, and leaves it as it is. `judge`: what is there may be replaced, too.
-pub async fn preflight(policy: &StorePolicy, judge: Option<Judge>) -> Result<(), Failure> {
+pub async fn preflight<C: Clock>(
+    policy: &StorePolicy,
+    judge: Option<Judge>,
+    accounts: &Accounts<C>,
+) -> Result<(), Failure> {
     match Backend::of(policy) {
         Backend::Disk(slot) => {
             let judge = judge.filter(Judge::is_strict);
@@ -76,6 +89,7 @@ pub async fn preflight(policy: &StorePolicy, judge: Option<Judge>) -> Result<(),
             bounded(key, move || programs.check_programs()).await.and_then(|checked| checked)?;
             slot.preflight(judge.as_ref()).await
         }
+        Backend::Remote(slot) => slot.preflight(judge.as_ref(), accounts).await,
     }
 }
 
@@ -83,11 +97,12 @@ pub async fn preflight(policy: &StorePolicy, judge: Option<Judge>) -> Result<(),
 ///
 /// Done: it is there. Later: it cannot be written now. Refused: the store cannot hold this value. Unknown: it may be
 /// there, but that could not be confirmed; write again. The receipt is there where the next look depends on it.
-pub async fn write(
+pub async fn write<C: Clock>(
     policy: &StorePolicy,
     delivery: &Delivery<'_>,
     known: &Known,
     fingerprints: &Fingerprinter,
+    accounts: &Accounts<C>,
 ) -> Outcome<Option<Receipt>> {
     let Some(secret) = delivery.parts.part(&policy.part) else {
         let detail = format!("the secret has no part `{}`", policy.part);
@@ -106,14 +121,16 @@ pub async fn write(
             written.unwrap_or_else(Outcome::Unknown).map(|()| receipt)
         }
         Backend::Command(slot) => slot.write(secret, delivery, &judge).await.map(Some),
+        Backend::Remote(slot) => slot.write(secret, delivery, judge, accounts).await.map(Some),
     }
 }
 
 /// What the store holds.
-pub async fn look(policy: &StorePolicy) -> Result<Look, Failure> {
+pub async fn look<C: Clock>(policy: &StorePolicy, accounts: &Accounts<C>) -> Result<Look, Failure> {
     match Backend::of(policy) {
         Backend::Disk(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
         Backend::Command(slot) => slot.look().await.map(|found| Look { found, attributes_ok: true }),
+        Backend::Remote(slot) => slot.look(accounts).await.map(|found| Look { found, attributes_ok: true }),
     }
 }
 
@@ -122,7 +139,7 @@ pub fn is_missing(policy: &StorePolicy) -> bool {
     match Backend::of(policy) {
         Backend::Disk(slot) => slot.is_missing(),
         // Only a look would tell.
-        Backend::Command(_) => false,
+        Backend::Command(_) | Backend::Remote(_) => false,
     }
 }
 

@@ -324,6 +324,12 @@ fn store(policy: &StorePolicy) -> Value {
     let common = [("part", json!(policy.part)), ("existing", json!(existing)), ("on-drift", json!(on_drift))];
     let own = match &policy.kind {
         StoreKind::File(policy) => file(policy),
+        StoreKind::Remote(remote) => {
+            let params = remote.params.iter().map(|(name, value)| (name.clone(), value.clone()));
+            let own = [("account".to_owned(), json!(remote.account))];
+            let common = common.map(|(key, value)| (key.to_owned(), value));
+            return Value::Object(own.into_iter().chain(params).chain(common).collect());
+        }
         StoreKind::Command(command) => {
             // Its key is the text that the inventory has, after the word for the kind.
             let target = command.target.as_str().trim_start_matches("command:");

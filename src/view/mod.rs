@@ -21,6 +21,7 @@ pub mod readiness;
 pub mod retirement;
 pub mod rotated;
 pub mod status;
+pub mod store;
 pub mod table;
 pub mod timeline;
 pub mod trial;

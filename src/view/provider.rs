@@ -106,7 +106,7 @@ impl ProviderView {
 }
 
 impl ParamView {
-    fn new(spec: &ParamSpec, discoverable: bool) -> Self {
+    pub(super) fn new(spec: &ParamSpec, discoverable: bool) -> Self {
         Self {
             kind: kind(spec.kind),
             required: spec.default.is_none() && !spec.optional,
@@ -210,11 +210,11 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     out
 }
 
-fn heading(out: &mut String, paint: Paint, heading: &str) {
+pub(super) fn heading(out: &mut String, paint: Paint, heading: &str) {
     let _ = writeln!(out, "\n{}", paint.bold(heading));
 }
 
-fn list(out: &mut String, paint: Paint, title: &str, lines: &[String]) {
+pub(super) fn list(out: &mut String, paint: Paint, title: &str, lines: &[String]) {
     if lines.is_empty() {
         return;
     }
@@ -225,7 +225,7 @@ fn list(out: &mut String, paint: Paint, title: &str, lines: &[String]) {
 }
 
 /// `integer, required: the id of the user. For example 7`.
-fn param(spec: &ParamSpec) -> String {
+pub(super) fn param(spec: &ParamSpec) -> String {
     let mut parts = vec![kind(spec.kind).to_owned()];
     parts.push(match &spec.default {
         Some(default) => format!(", default {default}"),
@@ -254,7 +254,7 @@ fn kind(kind: ParamKind) -> &'static str {
 }
 
 /// The word of `checked` and what it means.
-fn checked(checked: Checked) -> (&'static str, &'static str) {
+pub(super) fn checked(checked: Checked) -> (&'static str, &'static str) {
     match checked {
         Checked::Docs => ("docs", "docs: written from the vendor's documents"),
         Checked::Contract => ("contract", "contract: held against the vendor's own description of the API"),

@@ -5,8 +5,10 @@
 mod cli;
 mod daemon;
 mod events;
+mod examples;
 mod exec;
 mod kill;
+mod lookalike;
 mod metrics;
 mod packaging;
 mod pages;
@@ -14,6 +16,7 @@ mod providers;
 mod purity;
 mod readers;
 mod schema;
+mod stores;
 mod structure;
 mod upgrade;
 

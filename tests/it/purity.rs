@@ -44,6 +44,7 @@ const SHELL: &[(&str, &str)] = &[
     ("inventory/load.rs", "reads the files of the inventory"),
     ("inventory/owners.rs", "reads who owns what by name"),
     ("provider/jwt.rs", "signatures draw random values"),
+    ("provider/sealed_box.rs", "each box draws a key of its own"),
     ("rotation/act", "does what was decided, and asks the clock when it was done"),
     ("rotation/run.rs", "drives decisions and effects, and asks the clock between them"),
 ];
@@ -64,6 +65,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("eprintln!", "returns what is worth telling"),
     ("reqwest::Client", "describes requests, does not send them"),
     ("SystemRandom", "takes random values"),
+    ("OsRng", "takes random values"),
 ];
 
 #[test]

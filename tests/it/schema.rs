@@ -68,6 +68,10 @@ impl Schema {
         Self::new("provider", read_definition)
     }
 
+    fn store() -> Self {
+        Self::new("store", read_definition)
+    }
+
     fn new(name: &str, read: fn(&str) -> Vec<Problem>) -> Self {
         let json: Json = serde_json::from_slice(&printed(&["schema", name])).unwrap();
         let (mut compiled, mut compiler) = (Schemas::new(), Compiler::new());
@@ -101,8 +105,8 @@ impl Schema {
         };
         match value {
             Value::Table(table) => {
-                let Some(schema) = self.described(schema, "object") else { return };
-                let keys = table.keys().cloned().collect();
+                let keys: Vec<String> = table.keys().cloned().collect();
+                let Some(schema) = self.described(schema, "object", &keys) else { return };
                 for (key, value) in table {
                     let known = format!("{schema}/properties/{key}");
                     let known = self.json.pointer(&known).map(|_| known);
@@ -112,7 +116,7 @@ impl Schema {
                 places.push(Place { path: path.clone(), schema, keys });
             }
             Value::Array(items) => {
-                let Some(schema) = self.described(schema, "array") else { return };
+                let Some(schema) = self.described(schema, "array", &[]) else { return };
                 for (number, item) in items.iter().enumerate() {
                     descend(number.to_string(), &format!("{schema}/items"), item, places);
                 }
@@ -121,14 +125,20 @@ impl Schema {
         }
     }
 
-    /// Where values of `kind` are described that stand where `schema` points to.
-    fn described(&self, schema: &str, kind: &str) -> Option<String> {
+    /// Where values of `kind` are described that stand where `schema` points to. Of several descriptions of a table, the
+    /// first whose required keys are among `keys`.
+    fn described(&self, schema: &str, kind: &str, keys: &[String]) -> Option<String> {
         let node = self.json.pointer(schema)?;
         if let Some(reference) = node["$ref"].as_str() {
-            return self.described(&reference[1..], kind);
+            return self.described(&reference[1..], kind, keys);
         }
         if let Some(any) = node["anyOf"].as_array() {
-            return (0..any.len()).find_map(|number| self.described(&format!("{schema}/anyOf/{number}"), kind));
+            let has_all = |number: &usize| {
+                let required = any[*number]["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+                required.iter().all(|key| keys.iter().any(|known| *key == known.as_str()))
+            };
+            let place = |number| self.described(&format!("{schema}/anyOf/{number}"), kind, keys);
+            return (0..any.len()).filter(has_all).find_map(place).or_else(|| (0..any.len()).find_map(place));
         }
         (node["type"] == kind).then(|| schema.to_owned())
     }
@@ -367,6 +377,10 @@ fn whatever_is_valid_for_the_daemon_is_valid_for_editors() {
         assert_eq!(read_definition(&file.to_string()).first().map(|problem| &problem.message), None, "{name}");
         assert_eq!(provider.validate(&file), Ok(()), "{name}");
     }
+    let store = Schema::store();
+    for (name, file) in files("config/stores") {
+        assert_eq!(store.validate(&file), Ok(()), "{name}");
+    }
 }
 
 #[test]
@@ -390,6 +404,34 @@ fn the_schema_of_definitions_has_the_keys_that_the_reader_asks_for() {
     for (place, keys) in provider.sealed() {
         assert_eq!(known.get(&place), Some(&keys), "{place}: left is the reader, right is the schema");
     }
+}
+
+#[test]
+fn the_schema_of_stores_has_the_keys_that_the_reader_asks_for() {
+    let (store, provider) = (Schema::store(), Schema::provider());
+    let sealed = store.sealed();
+    // What definitions of providers have as well is compared with the reader there: stores do not use all of it.
+    let shared = |place: &str| {
+        let name = place.strip_prefix("/$defs/").and_then(|rest| rest.split('/').next());
+        name.is_some_and(|name| provider.json["$defs"].get(name).is_some())
+    };
+    let known = store.probe(&files("config/stores"));
+    assert!(known.len() > 20, "{:?}", known.keys());
+    for (place, mut keys) in known {
+        // Of a file that does not say what it is, the reader asks for that as well.
+        keys.retain(|key| !place.is_empty() || key != "provider");
+        if shared(&place) {
+            assert!(keys.is_subset(&sealed[&place]), "{place}: {keys:?}");
+        } else {
+            assert_eq!(Some(&keys), sealed.get(&place), "{place}: left is the reader, right is the schema");
+        }
+    }
+}
+
+#[test]
+fn stores_that_were_spoilt_are_refused_by_both() {
+    let refused = Schema::store().spoil(&files("config/stores"));
+    assert!(refused > 100, "{refused}");
 }
 
 #[test]

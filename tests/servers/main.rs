@@ -16,6 +16,7 @@ mod openbao;
 mod proxy;
 mod refresh;
 mod service;
+mod stores;
 mod synapse;
 mod unleash;
 mod verdaccio;

@@ -1,4 +1,5 @@
-//! The page for authors, `config/providers/README.md`, against what the interpreter really takes.
+//! The pages for authors, `config/providers/README.md` and `config/stores/README.md`, against what the interpreter really
+//! takes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +10,12 @@ use crate::document::Report;
 use crate::provider::{filters, time};
 
 fn page() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers/README.md")).unwrap()
+    page_of("providers")
+}
+
+fn page_of(folder: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(folder).join("README.md");
+    std::fs::read_to_string(path).unwrap()
 }
 
 /// What stands in backticks in `text`, without what filters are given in parentheses.
@@ -32,6 +38,9 @@ fn every_filter_and_every_format_is_explained_and_no_other() {
     assert_eq!(column(&page, "format"), time::Format::WORDS.iter().map(|(word, _)| *word).collect());
     let codes: BTreeSet<&str> = capture::CODES.iter().map(|(word, _)| *word).collect();
     assert!(codes.is_subset(&marked(&page)), "{codes:?}");
+    let codes: BTreeSet<&str> = capture::STORE_CODES.iter().map(|(word, _)| *word).collect();
+    let stores = page_of("stores");
+    assert!(codes.iter().all(|code| marked(&page).contains(code) || marked(&stores).contains(code)), "{codes:?}");
 }
 
 /// Adds the keys of `table` that are the vocabulary's own; what is below those of `free` are names of the author's.
@@ -50,9 +59,13 @@ fn keys(table: &toml::Table, found: &mut BTreeSet<String>) {
 
 #[test]
 fn every_key_that_a_shipped_definition_has_is_explained() {
-    let page = page();
-    let marked = marked(&page);
-    for provider in Definitions::builtin().iter() {
+    let (providers, stores) = (page(), page_of("stores"));
+    let builtin = Definitions::builtin();
+    for provider in builtin.providers().chain(builtin.stores()) {
+        let mut marked = marked(&providers);
+        if provider.store().is_some() {
+            marked.extend(self::marked(&stores));
+        }
         let mut table: toml::Table = toml::from_str(provider.source()).unwrap();
         let mut found = BTreeSet::new();
         // The names of parameters and of forms are the author's.

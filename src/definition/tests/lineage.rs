@@ -184,13 +184,13 @@ fn faults_are_told_where_they_stand() {
         (
             "an unknown name",
             vec![("x.toml", &unknown)],
-            vec!["x.toml:3:11: `extends` names an unknown provider \"awxx\" (did you mean \"awx\"?)"],
+            vec!["x.toml:3:11: `extends` names an unknown definition \"awxx\" (did you mean \"awx\"?)"],
         ),
         (
             "itself",
             vec![("own.toml", &itself)],
             vec![
-                "own.toml:3:11: `extends` names an unknown provider \"own\" (it can extend a built-in definition of its own name, and there is none)",
+                "own.toml:3:11: `extends` names an unknown definition \"own\" (it can extend a built-in definition of its own name, and there is none)",
             ],
         ),
         (

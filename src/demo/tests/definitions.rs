@@ -63,6 +63,7 @@ impl Account {
             mint_request,
             subject,
             page: None,
+            putting: None,
             secrets: None,
         };
         let request = self.provider.render(operation, &values).unwrap();

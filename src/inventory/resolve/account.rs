@@ -161,11 +161,18 @@ fn provider(
 ) -> Option<Arc<Provider>> {
     let name = spec.provider.as_ref()?;
     let Some(provider) = context.around.definitions.get(&name.value) else {
-        let names: Vec<&str> = context.around.definitions.names().collect();
-        let message = format!("{what} names an unknown provider \"{}\"", name.value);
+        let names: Vec<&str> = context.around.definitions.names_of(spec.stores).collect();
+        let word = if spec.stores { "store" } else { "provider" };
+        let message = format!("{what} names an unknown {word} \"{}\"", name.value);
         context.report.error_with_help(name.spot, message, context.hint(&name.value, names.into_iter()));
         return None;
     };
+    if provider.store().is_some() != spec.stores {
+        let (found, key) = if spec.stores { ("a provider of tokens", "provider") } else { ("a store", "store") };
+        let message = format!("{what}: \"{}\" is {found}", name.value);
+        context.report.error_with_help(name.spot, message, format!("write {key} = \"{}\"", name.value));
+        return None;
+    }
     let Some(table) = operations else { return Some(provider) };
     let supplied = definition::with_operations(&provider, &table).map(Arc::new);
     table.finish();

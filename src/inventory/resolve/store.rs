@@ -6,20 +6,22 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::document::{Located, Spot};
-use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, StoreKindSpec, StoreSpec};
+use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, RemoteSpec, StoreKindSpec, StoreSpec};
 use crate::inventory::{
-    AccountPolicy, CommandPolicy, FilePolicy, Format, Pointer, StoreKind, StorePolicy, Syntax, defaults, values,
+    AccountPolicy, CommandPolicy, FilePolicy, Format, Pointer, RemotePolicy, StoreKind, StorePolicy, Syntax, defaults,
+    values,
 };
 use crate::names::{AccountName, TargetKey};
 use crate::secret::TOKEN_PART;
 
-use super::Context;
 use super::account::absolute;
 use super::program::cannot_start;
+use super::{Accounts, Context, params};
 
 /// Every target that some store writes.
 pub(super) struct Targets<'c> {
     context: &'c Context<'c>,
+    accounts: &'c Accounts,
     taken: HashMap<TargetKey, Claim>,
 }
 
@@ -31,6 +33,8 @@ enum Claim {
     Needed(Needed),
     /// One store has all of it.
     Whole(Writer),
+    /// Stores have a slot of it each.
+    Slots { first: Writer, slots: HashMap<String, Writer> },
     /// Stores have a slot of it each, and agree about the rest.
     Shared { first: Writer, agreed: FilePolicy, slots: HashMap<String, Writer> },
 }
@@ -53,12 +57,12 @@ pub(super) struct Needed {
 
 impl<'c> Targets<'c> {
     /// Law: no store writes over a file that this program reads or keeps for another purpose.
-    pub(super) fn new(context: &'c Context<'c>, needed: Vec<Needed>) -> Self {
+    pub(super) fn new(context: &'c Context<'c>, accounts: &'c Accounts, needed: Vec<Needed>) -> Self {
         // A path that names no target cannot be a store's either.
         let target = |path: &Path| target(&normalised(path)).parse().ok();
         let needed = needed.into_iter().filter_map(|file| Some((target(&file.path)?, Claim::Needed(file))));
         let files = context.around.files.iter().filter_map(|path| Some((target(path)?, Claim::Inventory)));
-        Self { context, taken: needed.chain(files).collect() }
+        Self { context, accounts, taken: needed.chain(files).collect() }
     }
 
     /// Makes room for about so many stores.
@@ -83,6 +87,10 @@ impl<'c> Targets<'c> {
             StoreKindSpec::Command(command) => {
                 let (key, policy) = self.command(command, &account?.name, what)?;
                 (key, command.name.spot, defaults::EXISTING_REMOTE, StoreKind::Command(policy))
+            }
+            StoreKindSpec::Remote(remote) => {
+                let (key, policy) = self.remote(remote, what)?;
+                (key, remote.account.spot, defaults::EXISTING_REMOTE, StoreKind::Remote(policy))
             }
         };
         match key.parse() {
@@ -133,6 +141,48 @@ impl<'c> Targets<'c> {
         };
         self.claim(format_args!("the store \"{}\"", spec.name.value), slot, writer)?;
         Some((text, policy))
+    }
+
+    /// A slot of a store that has an account, claimed, and the text that names it.
+    fn remote(&mut self, spec: &RemoteSpec, what: &str) -> Option<(String, RemotePolicy)> {
+        let context = self.context;
+        let what = format!("a store of {what}");
+        let known = spec.account.value.parse().ok().and_then(|name: AccountName| self.accounts.get(&name));
+        let Some(account) = known else {
+            let names = self.accounts.keys().map(AccountName::as_str);
+            let message = format!("{what} names an unknown account \"{}\"", spec.account.value);
+            context.report.error_with_help(spec.account.spot, message, context.hint(&spec.account.value, names));
+            return None;
+        };
+        // One that is not sound was told.
+        let account = account.as_ref()?;
+        let definition = &account.provider;
+        if definition.store().is_none() {
+            let message = format!("{what} names account \"{}\", which is no account of a store", account.name);
+            let help = "an account of a store has `store` in place of `provider`; `patrold store list` lists them";
+            context.report.error_with_help(spec.account.spot, message, help);
+            return None;
+        }
+        params::check(&spec.params, definition, &what, context);
+        let mut merged = account.params.clone();
+        merged.extend(spec.params.iter().map(|(name, value)| (name.value.clone(), value.value.clone())));
+        let errors = context.report.errors();
+        params::complete(&merged, definition, &what, spec.spot, context);
+        if context.report.errors() > errors {
+            return None;
+        }
+        let (key, policy) = match RemotePolicy::new(account, merged) {
+            Ok(named) => named,
+            Err(error) => {
+                context.report.error(spec.account.spot, format!("the place of {what} has no name: {error}"));
+                return None;
+            }
+        };
+        let place = spec.params.first().map_or(spec.account.spot, |(_, value)| value.spot);
+        let writer = Writer { what, spot: place };
+        let whole = key.split('#').next().unwrap_or(&key);
+        self.claim_entry(whole, policy.target.clone(), policy.slot.as_deref(), writer)?;
+        Some((key, policy))
     }
 
     /// A file with its slot, claimed, and the text that names the slot.
@@ -281,6 +331,31 @@ impl<'c> Targets<'c> {
         }
     }
 
+    /// Claims one entry of a target, or all of it where there is no `slot`.
+    fn claim_entry(&mut self, shown: &str, target: TargetKey, slot: Option<&str>, writer: Writer) -> Option<()> {
+        let Some(slot) = slot else { return self.claim(shown, target, writer) };
+        match self.taken.entry(target) {
+            Entry::Vacant(free) => {
+                let slots = HashMap::from([(slot.to_owned(), writer.clone())]);
+                free.insert(Claim::Slots { first: writer, slots });
+                Some(())
+            }
+            Entry::Occupied(mut taken) => {
+                let Claim::Slots { slots, .. } = taken.get_mut() else {
+                    self.context.collision(shown, taken.get(), &writer);
+                    return None;
+                };
+                if let Some(other) = slots.get(slot) {
+                    let message = twice(&writer, &format!("{slot} of {shown}"), other);
+                    self.context.clash(writer.spot, message, other.spot);
+                    return None;
+                }
+                slots.insert(slot.to_owned(), writer);
+                Some(())
+            }
+        }
+    }
+
     /// Claims one slot of a target that others may have slots of, too.
     fn claim_slot(
         &mut self,
@@ -383,7 +458,7 @@ impl Context<'_> {
                 self.clash(writer.spot, message, *spot);
                 return;
             }
-            Claim::Whole(first) | Claim::Shared { first, .. } => first,
+            Claim::Whole(first) | Claim::Shared { first, .. } | Claim::Slots { first, .. } => first,
         };
         let message = twice(writer, &shown.to_string(), first);
         self.clash(writer.spot, message, first.spot);

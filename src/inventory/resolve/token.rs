@@ -12,8 +12,8 @@ use crate::inventory::spec::{
     HookKindSpec, HookSpec, PaceSpec, PolicySpec, RunSpec, SignalSpec, TokenSpec, UnitSpec, UnitVerb,
 };
 use crate::inventory::{
-    AccountPolicy, CallPolicy, CheckPolicy, HookKind, HookPolicy, Initial, Pace, RenewBefore, RunPolicy, SignalPolicy,
-    SignalTarget, TokenPolicy, UnitAction, UnitPolicy, defaults, values,
+    AccountPolicy, CallPolicy, CheckPolicy, Credential, HookKind, HookPolicy, Initial, Pace, RenewBefore, RunPolicy,
+    SignalPolicy, SignalTarget, StorePolicy, TokenPolicy, UnitAction, UnitPolicy, defaults, values,
 };
 use crate::names::TokenName;
 use crate::provider::Params;
@@ -43,7 +43,14 @@ impl<'c> Resolver<'c> {
         used: &'c HashSet<String>,
         needed: Vec<Needed>,
     ) -> Self {
-        Self { context, defaults, accounts, used, crons: Crons::new(context), targets: Targets::new(context, needed) }
+        Self {
+            context,
+            defaults,
+            accounts,
+            used,
+            crons: Crons::new(context),
+            targets: Targets::new(context, accounts, needed),
+        }
     }
 
     pub(super) fn resolve(mut self, specs: &[TokenSpec]) -> BTreeMap<TokenName, Arc<TokenPolicy>> {
@@ -111,6 +118,7 @@ impl<'c> Resolver<'c> {
         if let Some(account) = &account {
             self.check_initial(spec, account, &what);
             self.check_name(spec, account, &what);
+            self.check_own_store(spec, account, &stores, &what);
         }
 
         Some(TokenPolicy {
@@ -151,6 +159,25 @@ impl<'c> Resolver<'c> {
         let Some(name) = &spec.name else { return };
         if let Some((why, help)) = account.provider.rejection_of_name(&name.value) {
             let message = format!("{what} has a name that provider \"{}\" refuses: {why}", account.provider.name);
+            self.context.report.error_with_help(name.spot, message, help);
+        }
+    }
+
+    /// A token that opens the store that it goes to has to live until it is there.
+    fn check_own_store(&self, spec: &TokenSpec, account: &AccountPolicy, stores: &[StorePolicy], what: &str) {
+        let (Some(name), can) = (&spec.name, account.provider.capabilities()) else { return };
+        let overlaps = if can.mints { can.overlap } else { !can.renews || can.renewal_overlaps };
+        let own = stores.iter().filter_map(StorePolicy::account).find(|account| {
+            let account = self.accounts.get(*account).and_then(Option::as_ref);
+            account.is_some_and(|it| it.endpoint.credential == Credential::Token(name.value.clone()))
+        });
+        if let Some(own) = own.filter(|_| !overlaps) {
+            let message = format!("{what} is delivered through account \"{own}\", which authenticates with it");
+            let provider = &account.provider.name;
+            let help = format!(
+                "the old one of provider \"{provider}\" dies with the new one, so that nobody could write it: give the \
+                 account another credential, or the token another store"
+            );
             self.context.report.error_with_help(name.spot, message, help);
         }
     }

@@ -19,7 +19,10 @@ pub struct AccountSpec<'d> {
     pub name: Located<AccountName>,
     /// The table, for problems of all of it.
     pub spot: Spot,
+    /// The definition, of a provider or of a store.
     pub provider: Option<Located<String>>,
+    /// It is one of a store.
+    pub stores: bool,
     pub url: Option<Located<String>>,
     pub connect_to: Option<Located<ConnectToSpec>>,
     pub allow_plaintext: bool,
@@ -60,10 +63,12 @@ impl<'d> AccountSpec<'d> {
         let (connect, headers, body) = (timeout("connect"), timeout("headers"), timeout("body"));
         let directory = reader.report().directory(reader.spot().source());
         let kept = directory.map(|directory| directory.join("credentials").join(name.value.as_str()));
+        let (provider, stores) = definition(&reader);
         let spec = Self {
             name,
             spot: reader.spot(),
-            provider: reader.required_string("provider"),
+            provider,
+            stores,
             url: reader.string("url"),
             connect_to: reach::connect_to(&reader),
             allow_plaintext: reader.bool("allow-plaintext").is_some_and(|allow| allow.value),
@@ -88,6 +93,21 @@ impl<'d> AccountSpec<'d> {
         reader.finish();
         spec
     }
+}
+
+/// The definition that the account names, and whether it is one of a store.
+fn definition(reader: &Reader<'_>) -> (Option<Located<String>>, bool) {
+    let store = reader.string("store");
+    if !reader.has("store") {
+        return (reader.required_string("provider"), false);
+    }
+    if reader.has("provider") {
+        let message = format!("{} has both `provider` and `store`", reader.what());
+        let help = "give each an account of its own; both may have the same credential";
+        reader.report().error_with_help(reader.key_spot("store"), message, help);
+        reader.take("provider");
+    }
+    (store, true)
 }
 
 fn rate_limit(reader: &Reader<'_>) -> Option<RateLimitSpec> {

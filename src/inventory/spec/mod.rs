@@ -27,7 +27,8 @@ pub use reach::{ConnectToSpec, SiteSpec, TlsSpec};
 pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
 pub use token::{
-    CommandSpec, FileSpec, HookKindSpec, HookSpec, PaceSpec, RunSpec, SignalSpec, StoreKindSpec, StoreSpec, TokenSpec,
+    CommandSpec, FileSpec, HookKindSpec, HookSpec, PaceSpec, RemoteSpec, RunSpec, SignalSpec, StoreKindSpec, StoreSpec,
+    TokenSpec,
 };
 
 use super::{LogFormat, NewJournal, values};

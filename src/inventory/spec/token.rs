@@ -62,6 +62,16 @@ pub struct StoreSpec {
 pub enum StoreKindSpec {
     File(FileSpec),
     Command(CommandSpec),
+    Remote(RemoteSpec),
+}
+
+/// A slot of a store that has an account.
+#[derive(Debug)]
+pub struct RemoteSpec {
+    /// The table, for what it lacks.
+    pub spot: Spot,
+    pub account: Located<String>,
+    pub params: ParamsSpec,
 }
 
 /// Programs that read and write a slot.
@@ -262,6 +272,9 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     const KINDS: [(&str, Kind); 3] = [("file", Kind::File), ("env-file", Kind::EnvFile), ("command", Kind::Command)];
     const EXISTING: [(&str, Existing); 2] = [("refuse", Existing::Refuse), ("replace", Existing::Replace)];
     const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("report", OnDrift::Report)];
+    if reader.has("account") && !reader.has("kind") {
+        return remote(&reader, EXISTING, ON_DRIFT);
+    }
     reader.required("kind");
     let formats = super::format::KINDS.iter().map(|(word, kind)| (*word, Kind::Format(*kind)));
     let kinds: Vec<_> = KINDS.into_iter().chain(formats).collect();
@@ -281,6 +294,23 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     };
     reader.finish();
     Some(StoreSpec { part, existing, on_drift, kind: kind? })
+}
+
+/// A slot of a store that has an account: what else the table says are parameters of its definition.
+fn remote(reader: &Reader<'_>, existing: [(&str, Existing); 2], on_drift: [(&str, OnDrift); 2]) -> Option<StoreSpec> {
+    let account = reader.string("account");
+    let part = reader.string("part");
+    let existing = reader.choice("existing", &existing).map(|existing| existing.value);
+    let on_drift = reader.choice("on-drift", &on_drift).map(|on_drift| on_drift.value);
+    let common = ["account", "part", "existing", "on-drift"];
+    let own = reader.entries().filter(|(name, _)| !common.contains(&name.value));
+    let params = own.map(|(name, found)| {
+        // A file has dashes in its keys, a template has none in its names.
+        let name = name.map(|name| name.replace('-', "_"));
+        (name, Located { value: found.to_json(), spot: found.spot() })
+    });
+    let remote = RemoteSpec { spot: reader.spot(), account: account?, params: params.collect() };
+    Some(StoreSpec { part, existing, on_drift, kind: StoreKindSpec::Remote(remote) })
 }
 
 /// A file; `format` reads the keys of what it holds.

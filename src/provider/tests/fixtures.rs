@@ -96,7 +96,7 @@ fn shipped() -> Vec<Arc<Provider>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
     let definitions = Definitions::load(Some(&directory), &mut report);
     assert_eq!(report.render(), "");
-    definitions.iter().map(Arc::clone).collect()
+    definitions.providers().map(Arc::clone).collect()
 }
 
 pub(super) fn fixtures() -> Vec<Fixture> {
@@ -272,9 +272,12 @@ fn every_file_of_a_definition_is_shipped_and_has_a_folder_of_fixtures() {
         let same = builtin.get(provider.name.as_str()).is_some_and(|builtin| *builtin == *provider);
         assert!(same, "{} is not among the built-in definitions", provider.name);
     }
-    let shipped: BTreeSet<String> = builtin.names().map(str::to_owned).collect();
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
-    assert_eq!(names(&directory, ".toml"), shipped, "files in config/providers and the list of built-in definitions");
+    let shipped: BTreeSet<String> = builtin.names_of(false).map(str::to_owned).collect();
+    let stores: BTreeSet<String> = builtin.names_of(true).map(str::to_owned).collect();
+    for (folder, listed) in [("config/providers", &shipped), ("config/stores", &stores)] {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        assert_eq!(names(&directory, ".toml"), *listed, "files in {folder} and the list of built-in definitions");
+    }
     let mut folders = names(&root(), "");
     folders.remove("README.md");
     assert_eq!(folders, shipped, "folders of fixtures and definitions");

@@ -8,6 +8,7 @@ mod lint;
 mod memory;
 mod pages;
 mod requests;
+mod stores;
 mod templates;
 pub(crate) mod told;
 
@@ -97,6 +98,7 @@ impl Given {
             mint_request: Some(&self.mint_request),
             subject: Some(&self.subject),
             page: self.page.as_ref(),
+            putting: None,
             secrets: None,
         }
     }

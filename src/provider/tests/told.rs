@@ -44,6 +44,9 @@ pub(crate) fn answer(provider: &Provider, operation: Operation, given: &Given, r
         Operation::Revoke => {
             told(provider.read_revoke(&values, response, now()), |gone| (format!("{gone:?}").to_lowercase(), true))
         }
+        Operation::Probe | Operation::Read | Operation::Prepare | Operation::Create | Operation::Write => {
+            panic!("stores have tests of their own")
+        }
     }
 }
 

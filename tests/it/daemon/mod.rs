@@ -18,6 +18,7 @@ mod once;
 mod operator;
 mod ownership;
 mod reload;
+mod remote;
 mod renewing;
 mod retire;
 mod room;

@@ -1,0 +1,496 @@
+//! Stores as a definition describes them: which answer shows what a target holds, what is written to it, and which
+//! values it can hold.
+//!
+//! A target is read as a whole and written as a whole; a slot is the target itself, or one entry of the table that it
+//! holds. What is read of the other entries goes back as it came: nothing of it is interpreted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::value::{Serde, Value as Dynamic};
+use serde_json::{Map, Value};
+
+use super::extract::{Content, Wiped};
+use super::model::{Call, Document, Listing, Shows, SlotCall, Slots, StoreRules, TablePlace};
+use super::request::{Scoped, parameter};
+use super::resolved::Provider;
+use super::template::{Name, Scope};
+use super::{Cursor, Operation, Params, Received, Response, Values};
+use crate::names::Evidence;
+use crate::outcome::{Failure, FailureCode, Outcome, Told};
+use crate::secret::{Redactor, Secret};
+
+/// What a write can be compared with afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The value itself.
+    Value,
+    /// What the service says of its state.
+    Evidence,
+    /// Nothing: the acknowledgement counts.
+    Nothing,
+}
+
+/// What a target holds.
+pub struct Seen {
+    shown: Shown,
+    /// What the service says of its state.
+    pub evidence: Option<Evidence>,
+    version: Value,
+    facts: BTreeMap<String, Value>,
+    tail: Option<String>,
+}
+
+enum Shown {
+    Absent,
+    Hidden,
+    Value(Secret),
+    Table { slots: Wiped, place: TablePlace },
+    Other,
+}
+
+/// What one slot of a target holds.
+#[derive(Clone, Debug)]
+pub enum Slot {
+    Absent,
+    Hidden,
+    Value(Secret),
+    /// No text.
+    Other,
+}
+
+/// One page of what may be the target.
+#[derive(Debug)]
+pub enum Look {
+    Found(Seen),
+    /// It may be on a later page.
+    Next(Cursor),
+}
+
+/// What became of a write that was answered.
+#[derive(Debug)]
+pub enum Put {
+    /// It was acknowledged, with what the service says of its state.
+    Written(Option<Evidence>),
+    /// Somebody else wrote first; nothing was written.
+    Conflict,
+}
+
+/// What a write needs besides the value, by the name of its capture.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared(BTreeMap<String, Value>);
+
+impl Told for Look {}
+impl Told for Put {}
+impl Told for Prepared {}
+
+/// What is written to a target.
+pub struct Putting<'a> {
+    /// What was there.
+    pub seen: &'a Seen,
+    pub prepared: &'a Prepared,
+    /// Slots and their values; without a name the target is the slot, and the only one.
+    pub slots: Vec<(Option<String>, &'a Secret)>,
+    /// 32 hexadecimal digits: the same for every attempt to write the same.
+    pub delivery: String,
+    /// Says in words who writes; no secret.
+    pub mark: String,
+}
+
+/// Secrets of others are among what was seen.
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = match &self.shown {
+            Shown::Absent => "nothing",
+            Shown::Hidden => "something hidden",
+            Shown::Value(_) => "a value",
+            Shown::Table { .. } => "a table",
+            Shown::Other => "something else",
+        };
+        write!(f, "{shown}, {:?}", self.evidence)
+    }
+}
+
+impl fmt::Debug for Putting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} slots, delivery {}", self.slots.len(), self.delivery)
+    }
+}
+
+#[cfg(test)]
+impl Prepared {
+    pub(super) fn of(facts: &[(&str, &str)]) -> Self {
+        Self(facts.iter().map(|(name, fact)| ((*name).to_owned(), Value::from(*fact))).collect())
+    }
+}
+
+impl Seen {
+    /// Of a target that shows nothing.
+    pub fn blind() -> Self {
+        Self { shown: Shown::Hidden, evidence: None, version: Value::Null, facts: BTreeMap::new(), tail: None }
+    }
+
+    /// Whether there is no such target.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.shown, Shown::Absent)
+    }
+
+    /// Whether what it shows of a hidden value is the end of this one; `None`: it shows nothing of it.
+    pub fn ends(&self, secret: &Secret) -> Option<bool> {
+        self.tail.as_ref().map(|tail| secret.expose().ends_with(tail.as_str()))
+    }
+
+    /// What the slot called `name` holds; `None`: the target is the slot.
+    pub fn slot(&self, name: Option<&str>) -> Slot {
+        match (&self.shown, name) {
+            (Shown::Absent, _) => Slot::Absent,
+            (Shown::Hidden, _) => Slot::Hidden,
+            (Shown::Value(secret), None) => Slot::Value(secret.clone()),
+            (Shown::Table { slots, place }, Some(name)) => {
+                match slots.get(name).and_then(|it| it.pointer(&place.value)) {
+                    None | Some(Value::Null) => Slot::Absent,
+                    Some(Value::String(text)) => {
+                        let text = if place.base64 { decoded(text) } else { Some(text.clone()) };
+                        text.map_or(Slot::Other, |text| Slot::Value(Secret::new(text)))
+                    }
+                    Some(_) => Slot::Other,
+                }
+            }
+            (Shown::Value(_) | Shown::Table { .. } | Shown::Other, _) => Slot::Other,
+        }
+    }
+}
+
+fn decoded(text: &str) -> Option<String> {
+    STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+}
+
+impl Putting<'_> {
+    /// The value of a name that is no secret.
+    pub(crate) fn value(&self, name: &Name) -> Dynamic {
+        let fact = |fact: Option<&Value>| fact.map_or_else(|| Dynamic::from(()), |fact| Dynamic::from(Serde(fact)));
+        match name {
+            Name::ReadVersion => Dynamic::from(Serde(&self.seen.version)),
+            Name::ReadFact(name) => fact(self.seen.facts.get(name)),
+            Name::Prepared(name) => fact(self.prepared.0.get(name)),
+            Name::DeliveryId => Dynamic::from(uuid(&self.delivery)),
+            Name::Mark => Dynamic::from(self.mark.as_str()),
+            _ => Dynamic::from(()),
+        }
+    }
+
+    /// The value of a secret name.
+    pub(crate) fn secret(&self, name: &Name) -> Option<&str> {
+        match (name, &self.seen.shown) {
+            (Name::SlotValue, _) => self.slots.first().map(|(_, secret)| secret.expose()),
+            (Name::ReadValue, Shown::Value(secret)) => Some(secret.expose()),
+            _ => None,
+        }
+    }
+
+    /// What the target is to hold.
+    pub(crate) fn document(&self, document: Document) -> Result<Value, String> {
+        let written = |secret: &Secret| {
+            let text = secret.expose();
+            Value::from(if document.base64 { STANDARD.encode(text) } else { text.to_owned() })
+        };
+        if let [(None, secret)] = self.slots.as_slice() {
+            return Ok(written(secret));
+        }
+        let mut table = Wiped(Value::Object(match (document.slots, &self.seen.shown) {
+            (Slots::Merged, Shown::Table { slots, .. }) => slots.as_object().cloned().unwrap_or_default(),
+            (Slots::Changed, _) | (Slots::Merged, Shown::Absent) => Map::new(),
+            // What is not shown cannot be written back: it would be lost.
+            (Slots::Merged, _) => return Err("what the target holds besides is not known".to_owned()),
+        }));
+        let entries = table.0.as_object_mut().ok_or("the target holds no table")?;
+        for (name, secret) in &self.slots {
+            entries.insert(name.clone().ok_or("a slot has no name")?, written(secret));
+        }
+        Ok(if document.text { Value::from(table.to_string()) } else { std::mem::take(&mut table.0) })
+    }
+
+    /// Every secret of it is struck out of messages.
+    pub(crate) fn strike_out(&self, redactor: &mut Redactor) {
+        self.slots.iter().for_each(|(_, secret)| redactor.add(secret));
+        match &self.seen.shown {
+            Shown::Value(secret) => redactor.add(secret),
+            Shown::Table { slots, place } => {
+                let values = slots.as_object().into_iter().flat_map(Map::values);
+                let texts = values.filter_map(|it| it.pointer(&place.value)).filter_map(Value::as_str);
+                texts.for_each(|text| redactor.add(&Secret::new(text)));
+            }
+            Shown::Absent | Shown::Hidden | Shown::Other => {}
+        }
+    }
+}
+
+/// 32 hexadecimal digits in the form of RFC 9562.
+fn uuid(digits: &str) -> String {
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+impl Provider {
+    /// What it says of its store; `None`: it is a provider of tokens.
+    pub fn store(&self) -> Option<&StoreRules> {
+        self.store.as_deref()
+    }
+
+    /// What a write can be compared with afterwards.
+    pub fn proof(&self) -> Proof {
+        let Ok(read) = self.call(Operation::Read) else { return Proof::Nothing };
+        match read.slots {
+            SlotCall { shows: Some(_), .. } => Proof::Value,
+            SlotCall { changed: Some(_), .. } | SlotCall { version: Some(_), .. } | SlotCall { tail: Some(_), .. } => {
+                Proof::Evidence
+            }
+            _ => Proof::Nothing,
+        }
+    }
+
+    /// Whether a write of somebody else between the look and the write is noticed.
+    pub fn notices_conflicts(&self) -> bool {
+        self.call(Operation::Write).is_ok_and(|write| !write.slots.conflict.is_empty())
+    }
+
+    /// Whether slots of one target can be written at once.
+    pub fn gathers(&self) -> bool {
+        self.store().is_some_and(|store| store.slot.is_some())
+    }
+
+    /// Whether the store can hold the value; nothing is asked.
+    pub fn check_value(&self, params: &Params, secret: &Secret) -> Result<(), Failure> {
+        let Some(store) = self.store() else { return Ok(()) };
+        let refused = |why: String| Err(Failure::new(FailureCode::StoreRefused, why));
+        let value = secret.expose();
+        if secret.is_blank() {
+            return refused("the value is empty".to_owned());
+        }
+        if let Some(most) = store.values.max_bytes.filter(|most| value.len() > *most) {
+            return refused(format!("the value has {} bytes, and {most} is the most that it holds", value.len()));
+        }
+        for rule in &store.values.rules {
+            let applies = rule.when.as_ref().is_none_or(|when| {
+                when.value(&Parameters { provider: self, params }).is_ok_and(|it| it == Value::Bool(true))
+            });
+            if !applies {
+                continue;
+            }
+            if let Some(most) = rule.max_bytes.filter(|most| value.len() > *most) {
+                return refused(format!("{}: the value has {} bytes, and {most} is the most", rule.why, value.len()));
+            }
+            let characters = value.chars().count();
+            if let Some(least) = rule.min_chars.filter(|least| characters < *least) {
+                return refused(format!("{}: the value has {characters} of {least}", rule.why));
+            }
+            if let Some(found) = rule.refuse.iter().find(|refused| refused.is_in(value)) {
+                return refused(format!("{}: {}", rule.why, found.sentence()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the answer to a probe says: the target is where it is meant to be, or why not.
+    pub fn read_probe(&self, values: &Values<'_>, response: &Response, received: impl Into<Received>) -> Outcome<()> {
+        let content = response.content();
+        match self.judge(Operation::Probe, values, response, &content, received.into()) {
+            Ok(()) => Outcome::Done(()),
+            Err(setback) => setback.outcome(Operation::Probe),
+        }
+    }
+
+    /// What the answer to a read says of the target. `slot`: one entry of it is wanted.
+    pub fn read_target(
+        &self,
+        slot: bool,
+        values: &Values<'_>,
+        response: &Response,
+        received: impl Into<Received>,
+    ) -> Outcome<Look> {
+        let call = match self.call(Operation::Read) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        let content = response.content();
+        let scope = Scoped::new(self, call, values);
+        let body = content.json();
+        let absent = call.slots.absent.iter().any(|condition| condition.holds(response.status, body, &scope));
+        // What is no answer of this service at all says nothing of what is there.
+        let success = (200..300).contains(&response.status);
+        let ok = if call.ok.is_empty() { success } else { call.ok.contains(&response.status) };
+        if (ok || !absent)
+            && let Err(setback) = self.judge(Operation::Read, values, response, &content, received.into())
+        {
+            return setback.outcome(Operation::Read);
+        }
+        let seen = match &call.slots.finds {
+            Some(listing) if !absent => self.find(call, listing, slot, values, response, body, &scope),
+            _ => seen(call, absent, slot, Content { body, headers: &response.headers }).map(Look::Found),
+        };
+        match seen {
+            Ok(look) => Outcome::Done(look),
+            Err(why) => Outcome::later(Failure::new(FailureCode::NotUnderstood, why)),
+        }
+    }
+
+    /// The item of a listing that is the target.
+    #[expect(clippy::too_many_arguments, reason = "each is another part of one answer")]
+    fn find(
+        &self,
+        call: &Call,
+        listing: &Listing,
+        slot: bool,
+        values: &Values<'_>,
+        response: &Response,
+        body: &Value,
+        scope: &dyn Scope,
+    ) -> Result<Look, String> {
+        let items = match body.pointer(&listing.items) {
+            Some(Value::Array(items)) => items.as_slice(),
+            Some(Value::Null) if listing.null_is_empty => &[],
+            None if listing.absent_is_empty && body.is_object() => &[],
+            _ => return Err(format!("there is no list at \"{}\"", listing.items)),
+        };
+        let fits = |item: &&Value| listing.keep.iter().all(|predicate| predicate.holds(item, scope));
+        if let Some(item) = items.iter().find(fits) {
+            return seen(call, false, slot, Content { body: item, headers: &response.headers }).map(Look::Found);
+        }
+        match self.next(call, listing, values, response, body, items.len())? {
+            Some(next) => Ok(Look::Next(next)),
+            None => seen(call, true, slot, Content { body: &Value::Null, headers: &response.headers }).map(Look::Found),
+        }
+    }
+
+    /// What the answer to the request before a write says.
+    pub fn read_prepared(
+        &self,
+        values: &Values<'_>,
+        response: &Response,
+        received: impl Into<Received>,
+    ) -> Outcome<Prepared> {
+        let call = match self.call(Operation::Prepare) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        let content = response.content();
+        if let Err(setback) = self.judge(Operation::Prepare, values, response, &content, received.into()) {
+            return setback.outcome(Operation::Prepare);
+        }
+        let content = Content { body: content.json(), headers: &response.headers };
+        match facts(call, content) {
+            Ok(facts) => Outcome::Done(Prepared(facts)),
+            Err(why) => Outcome::later(Failure::new(FailureCode::NotUnderstood, why)),
+        }
+    }
+
+    /// What the answer to a write says: `operation` is [`Operation::Create`] or [`Operation::Write`].
+    pub fn read_put(
+        &self,
+        operation: Operation,
+        values: &Values<'_>,
+        response: &Response,
+        received: impl Into<Received>,
+    ) -> Outcome<Put> {
+        let call = match self.call(operation) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        let content = response.content();
+        let scope = Scoped::new(self, call, values);
+        let body = content.json();
+        if call.slots.conflict.iter().any(|condition| condition.holds(response.status, body, &scope)) {
+            return Outcome::Done(Put::Conflict);
+        }
+        if let Err(setback) = self.judge(operation, values, response, &content, received.into()) {
+            return setback.outcome(operation);
+        }
+        let content = Content { body, headers: &response.headers };
+        Outcome::Done(Put::Written(evidence(call, content)))
+    }
+}
+
+/// What is there, of an answer or of one item of it.
+fn seen(call: &Call, absent: bool, slot: bool, content: Content<'_>) -> Result<Seen, String> {
+    let shown = match &call.slots.shows {
+        _ if absent => Shown::Absent,
+        None => Shown::Hidden,
+        Some(Shows::Value { place, hidden }) => match content.text(place) {
+            Some(text) => Shown::Value(Secret::new(text)),
+            None if *hidden => Shown::Hidden,
+            // A value that is no text: bytes that decode to none, a number, a table.
+            None if content.has(place) => Shown::Other,
+            None => return Err(format!("there is no value at {}", place.source)),
+        },
+        Some(Shows::Table(place)) => match (content.body.pointer(&place.at), slot) {
+            (Some(Value::String(whole)), false) if place.text => Shown::Value(Secret::new(whole.clone())),
+            (Some(Value::String(whole)), true) if place.text => match serde_json::from_str::<Value>(whole).map(Wiped) {
+                Ok(slots) if slots.is_object() => Shown::Table { slots, place: place.clone() },
+                _ => Shown::Other,
+            },
+            (Some(slots @ Value::Object(_)), _) if !place.text => {
+                Shown::Table { slots: Wiped(slots.clone()), place: place.clone() }
+            }
+            // A target whose table has no entry yet.
+            (None | Some(Value::Null), _) if !place.text => {
+                Shown::Table { slots: Wiped(Value::Object(Map::new())), place: place.clone() }
+            }
+            _ => Shown::Other,
+        },
+    };
+    let version = call.slots.version.as_ref().map_or(Value::Null, |version| {
+        let found = content.body.pointer(&version.at).filter(|found| !found.is_null());
+        found.unwrap_or(&version.absent).clone()
+    });
+    let facts = if absent { BTreeMap::new() } else { facts(call, content)? };
+    let tail = call.slots.tail.as_ref().filter(|_| !absent).and_then(|(place, shown)| {
+        let text = content.text(place)?;
+        let from = text.char_indices().rev().nth(shown.checked_sub(1)?).map_or(0, |(at, _)| at);
+        Some(text[from..].to_owned())
+    });
+    let evidence = evidence(call, content).or_else(|| tail.as_ref()?.parse().ok()).filter(|_| !absent);
+    Ok(Seen { shown, evidence, version, facts, tail })
+}
+
+fn facts(call: &Call, content: Content<'_>) -> Result<BTreeMap<String, Value>, String> {
+    let mut facts = BTreeMap::new();
+    for (name, place) in &call.capture.facts {
+        match content.value(place) {
+            Some(fact) => drop(facts.insert(name.clone(), fact)),
+            None if place.optional => {}
+            None => return Err(format!("{name}: nothing usable at {}", place.source)),
+        }
+    }
+    Ok(facts)
+}
+
+fn evidence(call: &Call, content: Content<'_>) -> Option<Evidence> {
+    let changed = call.slots.changed.as_ref().and_then(|place| content.text(place));
+    let version = || match content.body.pointer(&call.slots.version.as_ref()?.at)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    changed.or_else(version)?.parse().ok()
+}
+
+/// Templates of parameters alone.
+struct Parameters<'a> {
+    provider: &'a Provider,
+    params: &'a Params,
+}
+
+impl Scope for Parameters<'_> {
+    fn value(&self, name: &Name) -> Dynamic {
+        match name {
+            Name::Param(name) => parameter(self.provider, self.params, name),
+            _ => Dynamic::from(()),
+        }
+    }
+
+    fn secret(&self, _name: &Name) -> Option<&str> {
+        None
+    }
+}

@@ -1,0 +1,246 @@
+//! Variables and secrets of CI systems.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crypto_box::SecretKey;
+use crypto_box::aead::OsRng;
+use serde_json::{Value, json};
+
+use super::{Answer, Api, Asked};
+
+/// GitLab: the variables of one project.
+pub struct Gitlab {
+    project: String,
+    key: String,
+    /// By key and scope; `None` is one that nobody sees again.
+    variables: BTreeMap<(String, String), Value>,
+}
+
+impl Gitlab {
+    pub fn new(project: &str, key: &str) -> Self {
+        Self { project: project.to_owned(), key: key.to_owned(), variables: BTreeMap::new() }
+    }
+
+    fn slot(&self) -> (String, String) {
+        (self.key.clone(), "*".to_owned())
+    }
+}
+
+impl Api for Gitlab {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        let inside = asked.path.strip_prefix(&format!("/api/v4/projects/{}", self.project));
+        let Some(inside) = inside else { return (404, json!({ "message": "404 Project Not Found" })) };
+        let mut variable = asked.body.clone();
+        let scope = asked.query.get("filter[environment_scope]").cloned().unwrap_or_else(|| "*".to_owned());
+        let named = inside.strip_prefix("/variables/").map(|key| (key.to_owned(), scope));
+        match (asked.method.as_str(), named) {
+            ("GET", None) if inside.is_empty() => (200, json!({ "id": 7, "path_with_namespace": self.project })),
+            ("GET", Some(slot)) => match self.variables.get(&slot) {
+                Some(found) => (200, found.clone()),
+                None => (404, json!({ "message": "404 Variable Not Found" })),
+            },
+            ("POST", None) => {
+                let text = |name: &str| variable[name].as_str().unwrap_or_default().to_owned();
+                let slot = (text("key"), text("environment_scope"));
+                if self.variables.contains_key(&slot) {
+                    let message = format!("({}) has already been taken", slot.0);
+                    return (400, json!({ "message": { "key": [message] } }));
+                }
+                self.variables.insert(slot, variable.clone());
+                (201, variable)
+            }
+            ("PUT", Some(slot)) => match self.variables.get_mut(&slot) {
+                Some(found) => {
+                    let changes = variable.as_object_mut().unwrap();
+                    found.as_object_mut().unwrap().append(changes);
+                    (200, found.clone())
+                }
+                None => (404, json!({ "message": "404 Variable Not Found" })),
+            },
+            _ => (405, json!({ "error": "405 Not Allowed" })),
+        }
+    }
+
+    fn value(&self) -> Option<String> {
+        Some(self.variables.get(&self.slot())?["value"].as_str()?.to_owned())
+    }
+
+    fn intrude(&mut self, value: &str) {
+        let (slot, key) = (self.slot(), self.key.clone());
+        let variable = self.variables.entry(slot).or_insert_with(|| json!({ "key": key }));
+        variable["value"] = Value::from(value);
+    }
+
+    fn misplace(&mut self) -> bool {
+        self.project = "group/renamed".to_owned();
+        true
+    }
+}
+
+/// GitHub: the secrets of one repository, which it opens with a key of its own.
+pub struct Github {
+    repository: String,
+    name: String,
+    key: SecretKey,
+    /// Value, and how often it was written.
+    secrets: BTreeMap<String, (String, u32)>,
+    writes: u32,
+}
+
+impl Github {
+    pub fn new(repository: &str, name: &str) -> Self {
+        let key = SecretKey::generate(&mut OsRng);
+        Self { repository: repository.to_owned(), name: name.to_owned(), key, secrets: BTreeMap::new(), writes: 0 }
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.writes += 1;
+        self.secrets.insert(name.to_owned(), (value.to_owned(), self.writes));
+    }
+}
+
+impl Api for Github {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        let inside = asked.path.strip_prefix(&format!("/repos/{}/actions/secrets/", self.repository));
+        let missing = (404, json!({ "message": "Not Found" }));
+        match (asked.method.as_str(), inside) {
+            ("GET", Some("public-key")) => {
+                (200, json!({ "key_id": "568250167242549743", "key": STANDARD.encode(self.key.public_key().as_bytes()) }))
+            }
+            ("GET", Some(name)) => self.secrets.get(name).map_or(missing, |(_, times)| {
+                (200, json!({ "name": name, "created_at": "2026-01-01T00:00:00Z", "updated_at": format!("2026-01-01T00:00:{times:02}Z") }))
+            }),
+            ("PUT", Some(name)) => {
+                if asked.body["key_id"] != "568250167242549743" {
+                    return (422, json!({ "message": "key_id" }));
+                }
+                let sealed = STANDARD.decode(asked.body["encrypted_value"].as_str().unwrap_or_default()).unwrap_or_default();
+                let Ok(value) = self.key.unseal(&sealed) else { return (422, json!({ "message": "Bad request" })) };
+                let known = self.secrets.contains_key(name);
+                self.set(&name.to_owned(), &String::from_utf8(value).unwrap());
+                (if known { 204 } else { 201 }, Value::Null)
+            }
+            _ => missing,
+        }
+    }
+
+    fn value(&self) -> Option<String> {
+        self.secrets.get(&self.name).map(|(value, _)| value.clone())
+    }
+
+    fn intrude(&mut self, value: &str) {
+        let name = self.name.clone();
+        self.set(&name, value);
+    }
+
+    fn misplace(&mut self) -> bool {
+        self.repository = "example/renamed".to_owned();
+        true
+    }
+}
+
+/// Gitea: the secrets of one repository, of which it shows nothing.
+pub struct Gitea {
+    repository: String,
+    name: String,
+    secrets: BTreeMap<String, String>,
+}
+
+impl Gitea {
+    pub fn new(repository: &str, name: &str) -> Self {
+        Self { repository: repository.to_owned(), name: name.to_owned(), secrets: BTreeMap::new() }
+    }
+}
+
+impl Api for Gitea {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        let Some(inside) = asked.path.strip_prefix(&format!("/api/v1/repos/{}", self.repository)) else {
+            return (404, json!({ "message": "The target couldn't be found." }));
+        };
+        match (asked.method.as_str(), inside.strip_prefix("/actions/secrets/")) {
+            ("GET", None) => (200, json!({ "id": 1, "full_name": self.repository })),
+            ("PUT", Some(name)) => {
+                let value = asked.body["data"].as_str().unwrap_or_default().to_owned();
+                let known = self.secrets.insert(name.to_owned(), value).is_some();
+                (if known { 204 } else { 201 }, Value::Null)
+            }
+            _ => (404, json!({ "message": "The target couldn't be found." })),
+        }
+    }
+
+    fn value(&self) -> Option<String> {
+        self.secrets.get(&self.name).cloned()
+    }
+
+    fn intrude(&mut self, value: &str) {
+        self.secrets.insert(self.name.clone(), value.to_owned());
+    }
+
+    fn misplace(&mut self) -> bool {
+        self.repository = "example/renamed".to_owned();
+        true
+    }
+}
+
+/// Doppler: the secrets of one config.
+pub struct Doppler {
+    config: String,
+    name: String,
+    secrets: BTreeMap<String, String>,
+}
+
+impl Doppler {
+    pub fn new(config: &str, name: &str) -> Self {
+        let secrets = BTreeMap::from([("OTHER".to_owned(), "kept".to_owned())]);
+        Self { config: config.to_owned(), name: name.to_owned(), secrets }
+    }
+}
+
+impl Api for Doppler {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        let config = asked.query.get("config").map_or_else(|| asked.body["config"].as_str(), |it| Some(it.as_str()));
+        if config != Some(&self.config) {
+            return (404, json!({ "success": false, "messages": ["Could not find requested config"] }));
+        }
+        let shown = |secrets: &BTreeMap<String, String>| {
+            let entry = |(name, value): (&String, &String)| (name.clone(), json!({ "raw": value, "computed": value }));
+            json!({ "secrets": secrets.iter().map(entry).collect::<serde_json::Map<_, _>>(), "success": true })
+        };
+        match (asked.method.as_str(), asked.path.as_str()) {
+            ("GET", "/v3/configs/config") => (200, json!({ "config": { "name": self.config } })),
+            ("GET", "/v3/configs/config/secrets") => (200, shown(&self.secrets)),
+            ("POST", "/v3/configs/config/secrets") => {
+                for (name, value) in asked.body["secrets"].as_object().into_iter().flatten() {
+                    self.secrets.insert(name.clone(), value.as_str().unwrap_or_default().to_owned());
+                }
+                (200, shown(&self.secrets))
+            }
+            _ => (404, json!({ "messages": ["not found"] })),
+        }
+    }
+
+    fn value(&self) -> Option<String> {
+        self.secrets.get(&self.name).cloned()
+    }
+
+    fn intrude(&mut self, value: &str) {
+        self.secrets.insert(self.name.clone(), value.to_owned());
+    }
+
+    fn neighbours(&self) -> Option<String> {
+        let others = self.secrets.iter().filter(|(name, _)| **name != self.name);
+        Some(format!("{:?}", others.collect::<Vec<_>>()))
+    }
+
+    fn race(&mut self) -> bool {
+        self.secrets.insert("THEIRS".to_owned(), "written at the last moment".to_owned());
+        true
+    }
+
+    fn misplace(&mut self) -> bool {
+        self.config = "renamed".to_owned();
+        true
+    }
+}
