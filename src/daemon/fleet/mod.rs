@@ -216,6 +216,9 @@ impl<C: Clock> Replica<C> {
     async fn take_part(&self, journal: &FleetJournal, mut member: Member) {
         let mut quiet = (BTreeSet::new(), boot());
         let mut behind_since = None;
+        // Of a large inventory, they take their time.
+        let mut inventory = self.core.inventory();
+        let mut groups = groups(&inventory);
         let mut checked: Option<Duration> = None;
         loop {
             let begun = async {
@@ -232,8 +235,11 @@ impl<C: Clock> Replica<C> {
             };
             let fresh_until = boot() + FOLLOWED;
             while boot() < fresh_until {
-                let inventory = self.core.inventory();
-                let groups = groups(&inventory);
+                let now_in_force = self.core.inventory();
+                if !Arc::ptr_eq(&inventory, &now_in_force) {
+                    groups = groups::groups(&now_in_force);
+                    inventory = now_in_force;
+                }
                 let digest = digest_of(&groups);
                 if digest != member.inventory
                     && let Ok(rank) = journal.rank(&digest).await
