@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use ring::digest::{SHA256, digest};
 
-use crate::inventory::{Credential, Inventory};
+use crate::inventory::{Credential, Inventory, StorePolicy};
 use crate::names::{AccountName, hex};
 
 /// Accounts that are owned together: one authenticates with a token of another.
@@ -28,11 +28,20 @@ impl Group {
 pub(super) fn groups(inventory: &Inventory) -> Vec<Group> {
     let mut leader: BTreeMap<&AccountName, &AccountName> =
         inventory.accounts.keys().map(|account| (account, account)).collect();
-    for account in inventory.accounts.values() {
-        let Credential::Token(token) = &account.endpoint.credential else { continue };
-        let Some(of) = inventory.tokens.get(token).map(|token| &token.account.name) else { continue };
-        let (one, other) = (leader.get(&account.name).copied(), leader.get(of).copied());
-        let (Some(one), Some(other)) = (one, other) else { continue };
+    // The account of the token that this one authenticates with.
+    let behind = |account: &AccountName| match &inventory.accounts.get(account)?.endpoint.credential {
+        Credential::Token(token) => Some(&inventory.tokens.get(token)?.account.name),
+        _ => None,
+    };
+    let of_accounts = inventory.accounts.keys().filter_map(|account| Some((account, behind(account)?)));
+    // Whoever writes a store needs what the store's account authenticates with.
+    let of_stores = inventory.tokens.values().flat_map(|token| {
+        let accounts = token.stores.iter().filter_map(StorePolicy::account);
+        accounts.filter_map(|account| Some((&token.account.name, behind(account)?)))
+    });
+    let pairs: Vec<_> = of_accounts.chain(of_stores).collect();
+    for (account, of) in pairs {
+        let (Some(one), Some(other)) = (leader.get(account).copied(), leader.get(of).copied()) else { continue };
         let (first, second) = (one.min(other), one.max(other));
         leader.values_mut().filter(|it| **it == second).for_each(|it| *it = first);
     }
