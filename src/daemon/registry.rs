@@ -120,6 +120,9 @@ pub struct Registry {
 
 impl Registry {
     /// Nothing is done with the token called `name`, because of `why`.
+    ///
+    /// Law: a state that cannot be read is set aside. Nothing of its token is minted, written or revoked; status, plan, explain
+    /// and rotate tell it alike; no other token is stopped by it.
     pub fn set_aside(&self, name: TokenName, why: String) {
         self.aside.write().unwrap_or_else(PoisonError::into_inner).insert(name, why);
     }

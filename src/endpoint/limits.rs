@@ -1,5 +1,8 @@
 //! Limits that outlive the process: what a provider asked for, and which credential it refused, in a file of the state
-//! directory. A daemon that is started again and again must not try a wrong password each time.
+//! directory.
+//!
+//! Law: what a provider asked for, and what it refused, belongs to address and credential. It outlives edits of the inventory
+//! and restarts: a daemon that is started again and again must not try a wrong password each time.
 //!
 //! The file is beside the journal and not in it: it is a help, and may be lost. Without it a provider says once more what
 //! it said before. It is written whole at each refusal and each call for patience, which are rare, and now and then while

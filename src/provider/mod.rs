@@ -37,6 +37,8 @@ pub use classify::{Limited, retry_after};
 pub use discovery::Candidate;
 pub use login::Session;
 pub use model::{Limit, StoreRules};
+#[cfg(test)]
+pub(crate) use moment::shown_ahead;
 pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};
 pub use params::{ParamKind, ParamSpec, Params};
 pub use request::redactor;

@@ -26,7 +26,7 @@ use super::step::StepResult::{Drifted, Failed, Ok as Went, Unknown};
 use crate::clock::Time;
 use crate::event::EventRow;
 use crate::names::{GenerationNo, HookKey, RemoteId, RotationId, StoreKey};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Expiry, Remote};
 use crate::secret::Fingerprint;
 use crate::store::Receipt;
@@ -370,6 +370,12 @@ impl Event {
             added: true,
             quiet: false,
         }
+    }
+
+    /// Whether a stop, or an edit of the inventory, withdrew a request before it was sent.
+    pub fn is_withdrawn(&self) -> bool {
+        let (Self::MintRefused { failure, .. } | Self::RenewalRefused { failure, .. }) = self else { return false };
+        failure.code == FailureCode::Withdrawn
     }
 
     /// Why something did not go well, where the event tells.

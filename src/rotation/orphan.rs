@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, GenerationNo, Marker, RemoteId};
-use crate::provider::{Params, ProviderTime};
+use crate::provider::{Params, ProviderClock, ProviderTime};
 
 use super::generation::{Generation, Retry};
 
@@ -114,9 +114,15 @@ impl Orphan {
     }
 }
 
-/// When it can neither be used nor renewed any more, as its provider tells it.
+/// When it can neither be used nor renewed any more, as its provider tells it. None: nobody knows, or what was told was over
+/// when it was told.
+///
+/// Law: what a provider says to have ended before it gave it has not ended.
 fn last_end(generation: &Generation) -> Option<ProviderTime> {
-    let expires = generation.remote.expires.moment()?;
+    // Of a secret that was adopted nobody knows when it was issued.
+    let issued = (generation.params.is_some() || generation.revision > 0).then_some(generation.issued_at);
+    let lasts = |end: &ProviderTime| issued.is_none_or(|issued| ProviderClock::Unseen.latest(*end) > issued);
+    let expires = generation.remote.expires.moment().filter(lasts)?;
     let refresh = generation.remote.refresh_expires.filter(|refresh| refresh.as_told() > expires.as_told());
     Some(refresh.unwrap_or(expires).later(generation.may_outlive()))
 }

@@ -25,19 +25,29 @@ pub(super) fn is_ahead(state: &TokenState, now: Time) -> bool {
         _ => None,
     };
     let intent = phase.intent().map(|intent| intent.at);
+    let orphans = state.orphans.iter().filter_map(|orphan| match orphan {
+        Orphan::UnknownMint { at, .. } => Some(*at),
+        Orphan::Deferred { .. } | Orphan::Unrevocable { .. } => None,
+    });
+    // A wait that began in the future would be as long as the clock was ahead.
+    let renewal = phase.current().and_then(|current| current.renewal_retry.as_ref());
+    let retries = state.retry.iter().chain(state.orphans.iter().filter_map(Orphan::retry)).chain(renewal);
+    let retries = retries.map(|retry| retry.at.unwrap_or(retry.since));
     let asked = state.retirement.map(|retirement| retirement.asked);
     let single = [asked, state.requested, state.last_success, rows, search, intent, deliveries.flatten()];
     let times = generations.chain(single.into_iter().flatten()).chain(current.into_iter().flatten().flatten());
-    times.into_iter().any(|time| time > limit)
+    times.chain(orphans).chain(retries).any(|time| time > limit)
 }
 
 /// Puts everything that is noted to have happened after `at` to `at`. No old generation is kept beyond `revoke_at` then.
 pub(super) fn put_right(state: &mut TokenState, at: Time, revoke_at: Time) {
     let past = |time: &mut Time| *time = (*time).min(at);
     let retry = |retry: &mut Retry| {
-        if retry.since > at {
-            (retry.since, retry.next) = (at, retry.next.min(at));
+        if retry.at.unwrap_or(retry.since) > at {
+            retry.next = retry.next.min(at);
         }
+        past(&mut retry.since);
+        retry.at.iter_mut().for_each(past);
     };
     state.requested.iter_mut().for_each(past);
     state.last_success.iter_mut().for_each(past);

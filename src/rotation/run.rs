@@ -88,6 +88,8 @@ struct Sent {
     /// How many of the noted events it holds, and of the secrets.
     events: usize,
     secrets: usize,
+    /// An attempt at it had no answer, and may still take effect: that another one is refused says nothing of that one.
+    open: bool,
 }
 
 impl Held {
@@ -343,13 +345,14 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             state: Arc::clone(&held.state),
             events: held.pending.len(),
             secrets: held.secrets.len(),
+            open: false,
         };
         self.send(held, sent).await
     }
 
     /// Commits. Where the answer is lost, what became of it is read at once; what cannot be read is read by the next run,
     /// before anything else.
-    async fn send(&self, held: &mut Held, sent: Sent) -> Result<(), Rest> {
+    async fn send(&self, held: &mut Held, mut sent: Sent) -> Result<(), Rest> {
         match self.journal.commit(sent.commit.clone()).await {
             Ok(head) => {
                 self.durable(held, sent, head).await;
@@ -357,8 +360,12 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             }
             Err(CommitError::Fenced) => Err(self.denied(held, Denied::Fenced)),
             Err(CommitError::Overtaken(stored)) => self.moved(held, sent, &stored).await,
-            Err(CommitError::Refused(failure)) => Err(self.stuck(held, failure)),
+            Err(CommitError::Refused(failure)) => {
+                held.sent = Some(sent).filter(|sent| sent.open);
+                Err(self.stuck(held, failure))
+            }
             Err(CommitError::Unknown(failure)) => {
+                sent.open = true;
                 let change = &sent.commit.change;
                 match self.journal.settle(&change.token, change.follows).await {
                     Ok(Settled::Moved(stored)) => self.moved(held, sent, &stored).await,

@@ -17,6 +17,7 @@ const KEPT: usize = 40;
 /// The step that `event` ends, and how; `None` where it ends none. `state`: what it led to.
 pub fn step(event: &Event, state: &TokenState) -> Option<(StepName, StepResult)> {
     match event.told().ended {
+        _ if event.is_withdrawn() => None,
         Ended::Nothing => None,
         Ended::Step(name, result) => Some((name, result)),
         Ended::Next => Some((postponed(&state.phase), StepResult::Failed)),
@@ -52,6 +53,9 @@ pub struct Happening {
 /// What is worth telling people of `event`: ends of rotations, and what kept one from ending.
 pub fn happening(token: &TokenName, at: Time, event: &Event, state: &TokenState) -> Option<Happening> {
     let told = event.told();
+    if event.is_withdrawn() {
+        return None;
+    }
     let what = match event {
         Event::Activated { .. } | Event::ActivatedEarly { .. } | Event::RenewalVerified { .. } => {
             of_generation(told.sentence, state.phase.current()?)

@@ -119,6 +119,11 @@ impl SqliteJournal {
         schema::prepare_reader(&connection).map_err(database)?;
         let version = schema::check(&connection, &path)?;
         let has_journal = version > 0;
+        if !has_journal {
+            // Before its key: a kill between the two must not leave a key without a journal, which tells of one that is gone.
+            schema::prepare_writer(&connection).map_err(database)?;
+            schema::migrate(&mut connection, version).map_err(database)?;
+        }
         // Before a key is made that opens none of them.
         let secrets = if has_journal { count_secrets(&connection).map_err(database)? } else { 0 };
         let lost = |secrets| OpenError::KeyLost { path: path.clone(), secrets };
@@ -126,8 +131,10 @@ impl SqliteJournal {
             return Err(lost(secrets));
         }
         let (sealer, origin) = key.load(&state_dir, has_journal)?;
-        schema::prepare_writer(&connection).map_err(database)?;
-        schema::migrate(&mut connection, version).map_err(database)?;
+        if has_journal {
+            schema::prepare_writer(&connection).map_err(database)?;
+            schema::migrate(&mut connection, version).map_err(database)?;
+        }
         let lease = lock.begin(&connection).map_err(database)?;
         let instance = schema::instance(&connection, &path)?;
         let sealer = match interrupted(&connection, &path, &state_dir, key, origin)? {

@@ -594,3 +594,13 @@ fn the_writing_connection_syncs_every_commit_and_overwrites_what_it_deletes() {
     let settings: Vec<_> = settings.iter().collect();
     assert_eq!(settings, ["journal_mode Text(\"wal\")", "synchronous Integer(2)", "secure_delete Integer(1)"]);
 }
+
+#[test]
+fn a_first_start_that_ends_before_its_key_is_made_leaves_nothing_that_looks_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = KeySource::File(dir.path().join("nobody-made-it"));
+    assert!(SqliteJournal::open(dir.path(), &nowhere, NOW).is_err());
+    assert!(fs::metadata(dir.path().join(DATABASE)).unwrap().len() > 0, "the journal is there before its key");
+    let (_, opened) = open(dir.path());
+    assert!(!opened.bereft && opened.notes.is_empty(), "{:?}", opened.notes);
+}

@@ -33,7 +33,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     pub(super) async fn begin(&self, held: &mut Held, context: &Context, reason: Reason) {
         let policy = &context.policy;
-        if reason != Reason::Requested
+        // Who asks for a rotation may be answered by a rule that is older than the request.
+        if held.state.requested.is_none()
             && let Some((failure, next)) = self.living_store(held, context).await
         {
             return self.note(held, context, Event::Postponed { failure, next });
@@ -186,7 +187,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// When the next mint begins after the search for one whose outcome is unknown `since` then. An operator who asked for a rotation since waits
     /// for that, and not for a backoff.
     fn after_search(&self, held: &Held, context: &Context, since: Time) -> Time {
-        let asked = held.state.requested.is_some_and(|at| at >= since);
+        let asked = held.state.requested.is_some_and(|at| at > since);
         if asked { self.clock.now() } else { self.next_rotation(held, context, None) }
     }
 
@@ -213,6 +214,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Searching { intent, search, .. } = &held.state.phase else { return };
         let (intent, search) = (intent.clone(), search.clone());
         let address = Address { account: &intent.account, params: &intent.params };
+        if let Some((failure, next)) = self.stranger(held, context, address).await {
+            return self.note(held, context, Event::Postponed { failure, next });
+        }
         match self.end(held, context, address, &named(&intent.marker, remote), None).await {
             Outcome::Done(_) => {
                 let next = self.after_search(held, context, search.since);

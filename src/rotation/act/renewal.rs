@@ -25,6 +25,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let number = current.generation.number;
         let situation = self.situation(held, context);
         let (unusable, pressing) = (situation.reckoning().unusable(current), situation.pressing(current));
+        if let Some((failure, next)) = self.newer_store(held, context).await {
+            return self.postpone_renewal(held, context, Some(next), failure);
+        }
         let (failing, failure) = self.preflight(held, &context.policy).await;
         if let Some(failure) = failure {
             // A renewal may take the old secret from its consumers at once. While that one works, all of them must get

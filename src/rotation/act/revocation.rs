@@ -153,6 +153,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let taken = match &orphan {
             Orphan::Unrevocable { .. } => return,
             Orphan::UnknownMint { marker, account, params, .. } => {
+                if let Some((failure, next)) = self.stranger(held, context, Address { account, params }).await {
+                    return self.note(held, context, Event::ReapFailed { orphan, failure, next });
+                }
                 self.end(held, context, Address { account, params }, &named(marker, remote), None).await.into()
             }
             Orphan::Deferred { generation, .. } => {
@@ -246,6 +249,15 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
     }
 
+    /// Whether a secret that is not accepted proves that its token is gone: one whose time is over proves nothing where another
+    /// part of it could still renew the token.
+    fn dies_with_secret(&self, held: &Held, context: &Context, generation: &Generation) -> bool {
+        let situation = self.situation(held, context);
+        let reckoning = situation.reckoning();
+        let whole = generation.fingerprints.len() <= 1;
+        generation.secret_tells() && (whole || !reckoning.expired(generation) || reckoning.over(generation))
+    }
+
     /// Whether a token that cannot be revoked is gone: first with its secret, then by listings.
     async fn is_gone(
         &self,
@@ -261,8 +273,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         {
             let subject = Subject { secret: Some(secret), ..subject.clone() };
             match self.effects.verify(at, &subject).await {
-                Outcome::Done(Verdict::Dead(_)) if generation.secret_tells() => return Look::Gone,
-                // Its secret is dead, and the token may have another one: only a listing can tell.
+                Outcome::Done(Verdict::Dead(_)) if self.dies_with_secret(held, context, generation) => {
+                    return Look::Gone;
+                }
+                // Its secret is dead, and the token may have another one, or be renewed: only a listing can tell.
                 Outcome::Done(Verdict::Dead(_)) => {}
                 Outcome::Done(Verdict::Alive { .. }) => return Look::Lives,
                 Outcome::Refused(failure) if failure.code == FailureCode::NoOperation => {}

@@ -8,10 +8,10 @@ use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Subject, Verdict};
 use crate::rotation::decide::reached_consumers;
-use crate::rotation::effects::Effects;
+use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::Generation;
+use crate::rotation::state::{Current, Generation};
 use crate::secret::{Fingerprint, Secret, SecretParts, TOKEN_PART};
 
 use super::{address, subject};
@@ -128,7 +128,37 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// nothing is written over it before an operator says so.
     pub(super) async fn living_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
         let current = held.state.phase.current().filter(|current| current.dead.is_some())?;
-        if !context.abilities.can.verifies || current.generation.compromised.is_some() {
+        self.living_beside(held, context, current).await
+    }
+
+    /// The same before a renewal, where this process did not prove the current secret. What renews the current secret may be spent: a journal
+    /// that is older than its stores does not know of the renewals since.
+    ///
+    /// Law: no part of a secret is presented for a renewal while a store holds a living secret that the journal does not
+    /// know. A provider to which a spent part is presented ends all that came of it.
+    pub(super) async fn newer_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
+        let current = held.state.phase.current()?;
+        let trusted = held.memo.trusted == Some((current.generation.number, current.generation.revision));
+        if trusted && current.dead.is_none() {
+            return None;
+        }
+        self.living_beside(held, context, current).await
+    }
+
+    /// A secret beside `current` that a store holds and that works.
+    async fn living_beside(&self, held: &Held, context: &Context, current: &Current) -> Option<(Failure, Time)> {
+        if current.generation.compromised.is_some() {
+            return None;
+        }
+        self.stranger(held, context, address(context, &current.generation)).await
+    }
+
+    /// A secret that a store holds, that the journal does not know, and that the provider accepts.
+    ///
+    /// Law: an orphan is not revoked while consumers may use it. An older journal knows nothing but the intent of what was
+    /// minted, and delivered, after it was copied.
+    pub(super) async fn stranger(&self, held: &Held, context: &Context, at: Address<'_>) -> Option<(Failure, Time)> {
+        if !context.abilities.can.verifies {
             return None;
         }
         for store in context.policy.stores.iter().filter(|store| store.part == TOKEN_PART) {
@@ -139,7 +169,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 continue;
             }
             let presented = Subject { secret: Some(SecretParts::new(secret)), ..Subject::default() };
-            let verdict = self.effects.verify(address(context, &current.generation), &presented).await;
+            let verdict = self.effects.verify(at, &presented).await;
             if let Outcome::Done(Verdict::Alive { .. }) = verdict {
                 let detail = format!("store {} of token {}", store.key, context.policy.name);
                 let next = self.clock.now().checked_add_signed(WATCH.min(context.policy.account.poll_every));

@@ -6,8 +6,11 @@ use crate::rotation::event::Event;
 use crate::rotation::state::{Noted, Orphan, Phase, Retry, TokenState};
 
 /// Takes note of what `event` says of failures, or of their end.
+///
+/// Law: what a stop, or an edit of the inventory, withdrew before anything was asked is no failure.
 pub(super) fn note(state: &mut TokenState, at: Time, event: &Event) {
     match event {
+        event if event.is_withdrawn() => {}
         Event::Postponed { failure, next } | Event::FoundAlive { failure, next } => {
             state.retry = Some(again(state.retry.take(), at, failure, *next));
             failed(state, at, failure);
@@ -25,7 +28,11 @@ pub(super) fn note(state: &mut TokenState, at: Time, event: &Event) {
         Event::Undone { next, .. } => {
             if let Phase::Undoing { undo, .. } = &state.phase {
                 let failure = undo.why.clone();
-                rotation_failed(state, at, &failure, *next);
+                if failure.code == FailureCode::Withdrawn {
+                    state.retry = None;
+                } else {
+                    rotation_failed(state, at, &failure, *next);
+                }
             }
         }
         Event::MintUnknown { failure }

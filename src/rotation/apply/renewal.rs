@@ -37,7 +37,9 @@ pub(super) fn refused(
         answered(state, &intent, &current);
     }
     current.renewal_spent |= spent;
-    postponed(&mut current, at, failure, next);
+    if failure.code != FailureCode::Withdrawn {
+        postponed(&mut current, at, failure, next);
+    }
     Some(ended(current, retiring))
 }
 

@@ -1,7 +1,7 @@
 //! A new generation is current and the old one goes out of use: when its time ends, and when it gives way early.
 
 use crate::clock::Time;
-use crate::rotation::due::{self, RuleKind};
+use crate::rotation::due::{self, Due, RuleKind};
 use crate::rotation::event::Event;
 use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
@@ -50,12 +50,14 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         if over {
             return due::start(s.policy, &due, s.now).at;
         }
-        // A request by hand waits for the grace, but not for a provider that does not revoke.
-        match due.reason {
+        // A request by hand waits for the grace, but not for a provider that does not revoke. What presses besides waits for
+        // neither.
+        let begin = |due: &Due| match due.reason {
             Reason::Requested if s.hurries() => s.now,
             Reason::Requested => retiring.revoke_at,
             _ => due.deadline.unwrap_or(Time::MAX_UTC),
-        }
+        };
+        rotations.iter().map(begin).min().unwrap_or(Time::MAX_UTC)
     });
     let served = current.delivery.settled.is_some();
     let mut room = None;

@@ -43,7 +43,7 @@ pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
 pub(super) fn searching(s: &Situation<'_>, current: Option<&Current>, intent: &Intent, search: &Search) -> Step {
     let starves = s.wanted && current.is_none_or(|current| s.pressing(current));
     // An operator who asked for a rotation meanwhile waits for that, and not for a backoff.
-    let asked = s.state.requested.is_some_and(|at| at >= search.since);
+    let asked = s.state.requested.is_some_and(|at| at > search.since);
     let at_once = asked || starves && s.state.failed_rotations == 0;
     let next = if at_once { s.now } else { s.next_rotation() };
     let ended = |orphan| Step::Note(Event::SearchEnded { orphan, next });

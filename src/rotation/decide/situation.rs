@@ -64,6 +64,8 @@ impl Situation<'_> {
         let recovered = retry.failure.code.is_outage() && self.ended(retry, self.memo.recovered);
         let bounded = retry.at.map_or(retry.next, |failed| {
             let life = match life(self.state, &self.reckoning()) {
+                // Consumers have what their store holds, and the journal does not know.
+                _ if retry.failure.code == FailureCode::StoreNewer => return retry.next,
                 Life::For(left) => Life::of(left + (self.now - failed)),
                 life => life,
             };

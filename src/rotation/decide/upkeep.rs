@@ -192,8 +192,12 @@ pub(super) fn is_over(s: &Situation<'_>, orphan: &Orphan) -> bool {
     if !can_look {
         return until.is_some();
     }
+    // What cannot be revoked when it is seen may have been seen, and is known for its whole life: one listing that lacks it
+    // proves nothing.
+    let forgets = s.abilities.can.revokes || orphan.until().is_none();
     let forgotten = later(at, s.abilities.settle + MEMORY);
-    let late = |listing: &&Listing| until.is_some_and(|until| until <= listing.at()) || listing.at() >= forgotten;
+    let late =
+        |listing: &&Listing| until.is_some_and(|until| until <= listing.at()) || forgets && listing.at() >= forgotten;
     let looked = s.listing.filter(|listing| listing.tells_absence() && listing.at() <= s.now).filter(late);
     let harmless = |entry: &Entry| entry.dead || s.state.has_id(account, entry.remote.id.as_ref());
     looked.is_some_and(|listing| listing.named(marker.as_str()).all(harmless))

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 
 use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::inventory::TokenPolicy;
-use crate::journal::memory::{Fault, MemoryJournal};
+use crate::journal::memory::{Fault, MemoryJournal, Snapshot};
 use crate::journal::{Commit, CommitError, Fence, Head, Journal, SecretSlot, Settled, Stored};
 use crate::names::{AccountName, GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -19,19 +19,22 @@ use crate::rotation::apply;
 use crate::rotation::decide::{Rest, Step, decide};
 use crate::rotation::effects::Effects as _;
 use crate::rotation::event::Event;
+use crate::rotation::life::life;
+use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Denied, Held, Line, Machine, Restored, restore};
 use crate::rotation::state::{Generation, Origin, Orphan, Phase, TokenState};
 use crate::secret::{Secret, SecretParts, TOKEN_PART};
+use crate::timing::backoff::{self, Life};
 
 use super::diagram::Arrow;
-use super::ledger::{Consumer, Issued, Ledger};
+use super::ledger::{Consumer, Issued, Ledger, Revoked};
 use super::policy;
 use super::world::{Fate, Kind, World, fingerprinter};
 
 /// A journal in memory that fails and stops as the world decides, and that checks what it is given.
 #[derive(Debug)]
 pub(super) struct Watched {
-    memory: MemoryJournal,
+    memory: Mutex<MemoryJournal>,
     world: Arc<World>,
     /// What replaying all records gives.
     folded: Mutex<TokenState>,
@@ -60,7 +63,7 @@ struct Seen {
 
 impl Journal for Watched {
     async fn claim(&self, account: &AccountName) -> Result<Fence, Failure> {
-        self.memory.claim(account).await
+        self.memory().claim(account).now_or_never().unwrap()
     }
 
     async fn commit(&self, commit: Commit) -> Result<Head, CommitError> {
@@ -79,11 +82,11 @@ impl Journal for Watched {
                     Fate::Fenced => Some(Fault::Fenced),
                 };
                 if let Some(fault) = fault {
-                    self.memory.fail(1, fault);
+                    self.memory().fail(1, fault);
                 }
                 let follows = commit.change.follows;
-                let answer = self.memory.commit(commit).now_or_never().unwrap();
-                for written in self.memory.commits(self.looked.load(Ordering::Relaxed)) {
+                let answer = self.memory().commit(commit).now_or_never().unwrap();
+                for written in self.memory().commits(self.looked.load(Ordering::Relaxed)) {
                     self.looked.fetch_add(1, Ordering::Relaxed);
                     self.check(ledger, now, &written);
                 }
@@ -99,26 +102,30 @@ impl Journal for Watched {
     async fn settle(&self, token: &TokenName, after: Head) -> Result<Settled, Failure> {
         self.world
             .effect(Kind::Settle, |_, fate, _| match fate {
-                Fate::Fine => self.memory.settle(token, after).now_or_never().unwrap(),
+                Fate::Fine => self.memory().settle(token, after).now_or_never().unwrap(),
                 _ => Err(Failure::new(FailureCode::Journal, "nobody can tell")),
             })
             .await
     }
 
     fn reachable(&self) -> Result<(), Failure> {
-        self.memory.reachable()
+        self.memory().reachable()
     }
 
     async fn stored(&self, token: &TokenName) -> Result<Option<Stored>, Failure> {
-        self.memory.stored(token).await
+        self.memory().stored(token).now_or_never().unwrap()
     }
 
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
-        self.memory.secret(slot).await
+        self.memory().secret(slot).now_or_never().unwrap()
     }
 }
 
 impl Watched {
+    fn memory(&self) -> MutexGuard<'_, MemoryJournal> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn check(&self, ledger: &mut Ledger, now: Time, commit: &Commit) {
         let commit = &commit.change;
         let mut folded = self.folded.lock().unwrap();
@@ -145,10 +152,13 @@ impl Watched {
                 ledger.violations.push(format!("replaying the records gives {folded:?} and not {stored:?}"));
             }
         }
-        let forgotten: Vec<_> =
-            ledger.tokens.iter().filter(|it| it.lives(now) && !it.operators && !accounts_for(&folded, it)).collect();
-        let forgotten: Vec<_> = forgotten.into_iter().map(|it| format!("nobody knows of {} at {now}", it.id)).collect();
+        let managed = |it: &&Issued| it.lives(now) && !it.operators && !it.astray;
+        let alive = ledger.tokens.iter().filter(managed).count();
+        let forgotten = ledger.tokens.iter().filter(managed).filter(|it| !accounts_for(&folded, it));
+        let forgotten = forgotten.filter(|it| !ledger.is_disowned(it, now));
+        let forgotten: Vec<_> = forgotten.map(|it| format!("nobody knows of {} at {now}", it.id)).collect();
         ledger.violations.extend(forgotten);
+        ledger.most_alive = ledger.most_alive.max(alive);
     }
 }
 
@@ -171,8 +181,13 @@ pub(super) fn accounts_for(state: &TokenState, issued: &Issued) -> bool {
         state.phase.candidate().map(|it| &it.generation),
         state.phase.retiring().map(|it| &it.generation),
     ];
+    let called = |it: &Generation| it.remote.id.as_ref().is_some_and(|id| issued.is_called(id.as_str()));
     match &issued.marker {
-        Some(marker) => state.markers().any(|known| known == marker),
+        // A provider that gives the token that exists may give it another name.
+        Some(marker) => {
+            state.markers().any(|known| known == marker)
+                || state.generations().any(|it| called(it) || has_secret(it, issued))
+        }
         // An adopted secret has no marker.
         None => {
             state.phase == Phase::Vacant
@@ -220,7 +235,7 @@ impl Sim {
         }
         let world = World::new(clock.clone(), ledger);
         let journal = Arc::new(Watched {
-            memory: MemoryJournal::new(),
+            memory: Mutex::default(),
             world: Arc::clone(&world),
             folded: Mutex::new(TokenState::default()),
             seen: Mutex::default(),
@@ -271,7 +286,14 @@ impl Sim {
 
     /// The providers' clock is off.
     pub fn skew(&mut self, skew: Span) {
-        self.world.ledger(|ledger| ledger.skew = skew);
+        let before = self.provider_now();
+        let now = self.now() + skew;
+        self.world.ledger(|ledger| {
+            ledger.skew = skew;
+            // What exists goes on to exist where that clock is set back.
+            let born = ledger.tokens.iter_mut().filter(|token| token.born <= before);
+            born.for_each(|token| token.born = token.born.min(now));
+        });
     }
 
     pub fn policy(&mut self) -> &mut TokenPolicy {
@@ -288,11 +310,60 @@ impl Sim {
 
     /// Takes the account, and reads what the journal tells.
     fn take_over(&mut self) {
-        let journal = &self.machine.journal;
-        self.context.fence = journal.claim(&self.context.policy.account.name).now_or_never().unwrap().unwrap();
-        let snapshot = journal.memory.snapshot();
-        let stored = snapshot.states.get(&self.context.policy.name);
-        self.held = Held::new(stored.map(|stored| restore(stored).unwrap()).unwrap_or_default());
+        let claimed = self.machine.journal.memory().claim(&self.context.policy.account.name).now_or_never();
+        self.context.fence = claimed.unwrap().unwrap();
+        self.world.forget_clock();
+        self.context.listing = None;
+        self.held = Held::new(self.durable(&self.snapshot()));
+    }
+
+    /// What a restart would find now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.machine.journal.memory().snapshot()
+    }
+
+    fn durable(&self, snapshot: &Snapshot) -> Restored {
+        let state = snapshot.states.get(&self.context.policy.name);
+        state.map(|stored| restore(stored).unwrap()).unwrap_or_default()
+    }
+
+    /// Another process on an older journal. What only the newer one knew is an orphan.
+    pub fn restore(&mut self, snapshot: Snapshot) {
+        let state = self.durable(&snapshot).state;
+        let now = self.provider_now();
+        self.world.ledger(|ledger| {
+            ledger.restored = true;
+            let known = |it: &Issued| {
+                let has = state.generations().any(|generation| has_secret(generation, it));
+                if it.marker.is_some() { accounts_for(&state, it) } else { has }
+            };
+            // Also what is still to come of a mint that takes effect late.
+            let unknown = |it: &&mut Issued| (it.lives(now) || it.born > now) && !it.operators && !known(it);
+            ledger.tokens.iter_mut().filter(unknown).for_each(|token| token.astray = true);
+        });
+        *self.machine.journal.folded.lock().unwrap() = state;
+        *self.machine.journal.memory() = MemoryJournal::restored(snapshot);
+        self.machine.journal.looked.store(0, Ordering::Relaxed);
+        self.restart();
+    }
+
+    /// Another process without a journal. As a start does, it holds back what its stores show to exist.
+    pub fn remove_journal(&mut self) {
+        self.restore(Snapshot::default());
+        if self.world.ledger(|ledger| !ledger.stores.is_empty()) {
+            self.note(Event::HeldBack { found: "a store holds a secret".into() });
+        }
+    }
+
+    /// Runs until nothing is to be done or the process is stopped, after so many points. It is started again, and does
+    /// nothing yet.
+    pub fn run_until_stopped(&mut self, points: usize) {
+        self.world.stop_at(self.world.points() + points);
+        let stopped = self.machine.run(&mut self.held, &self.context).now_or_never().is_none();
+        if stopped {
+            self.restart();
+        }
+        self.world.stop_nowhere();
     }
 
     /// Takes the account again, and what this process still holds of the token.
@@ -310,7 +381,7 @@ impl Sim {
 
     /// The bodies of all records so far, oldest first.
     pub fn records(&self) -> Vec<String> {
-        let commits = self.machine.journal.memory.commits(0);
+        let commits = self.machine.journal.memory().commits(0);
         commits.into_iter().flat_map(|commit| commit.change.records).map(|record| record.body).collect()
     }
 
@@ -345,6 +416,7 @@ impl Sim {
             assert!(points < 200, "{points} points in one run: {:?}", self.state());
             if !self.held.torn() {
                 self.check_rest();
+                self.check_wait(rest);
             }
             self.rests += 1;
             return rest;
@@ -366,6 +438,38 @@ impl Sim {
                 assert!(rest.until.is_none_or(|until| until > self.now()), "{rest:?} at {}", self.now());
             }
             step => panic!("{step:?} after a rest, at {}", self.now()),
+        }
+    }
+
+    /// Nobody waits beyond the law: a minute while consumers have nothing that works, nine tenths of the life that is left
+    /// while they have something, an hour at most. What two looks have to prove takes as long as the provider settles in.
+    fn check_wait(&self, rest: Rest) {
+        use Reason::{BackingOff, Delivering, Examining, Revoking, Searching, Undoing, Verifying};
+        let waits =
+            matches!(rest.reason, BackingOff | Delivering | Examining | Revoking | Searching | Undoing | Verifying);
+        if !waits || !self.context.wanted || self.context.policy.paused || self.held.stuck().is_some() {
+            return;
+        }
+        // Consumers have what their store holds, which the journal does not know.
+        if self.state().retry.as_ref().is_some_and(|retry| retry.failure.code == FailureCode::StoreNewer) {
+            return;
+        }
+        // Nobody can write a secret that the journal cannot open: its replacement is what is waited for.
+        let lost = self.state().phase.current().is_some_and(|current| current.secret_lost);
+        if rest.reason == Delivering && lost {
+            return;
+        }
+        let clock = self.world.clock(&self.context.policy.account.name);
+        let situation = self.context.situation(self.state(), &self.held.memo, clock, self.now());
+        let bound = match life(self.state(), &situation.reckoning()) {
+            Life::Over => backoff::LONGEST_OVER,
+            Life::For(left) => (left - left / 10).clamp(Span::seconds(1), backoff::LONGEST),
+            Life::Endless => backoff::LONGEST,
+        };
+        let bound = bound.max(self.context.abilities.settle);
+        if rest.until.is_none_or(|until| until - self.now() > bound) {
+            let text = format!("{rest:?} at {} is longer than {bound}: {:?}", self.now(), self.state());
+            self.world.ledger(|ledger| ledger.violations.push(text));
         }
     }
 
@@ -421,7 +525,17 @@ impl Sim {
         self.machine.request(&mut self.held, &self.context, compromised)
     }
 
-    /// An operator wants no longer what they asked for.
+    /// The same without waiting for the grace of the generation before, or for anything else.
+    pub fn hurry(&mut self) -> Result<(), Rejection> {
+        let now = self.now();
+        let requested = self.request(false);
+        if requested.is_ok() {
+            (self.held.memo.pressed, self.held.memo.hurried) = (Some(now), Some(now));
+        }
+        requested
+    }
+
+    /// An operator takes a request back.
     pub fn withdraw(&mut self) -> Result<(), Rejection> {
         self.machine.withdraw(&mut self.held, &self.context)
     }
@@ -450,7 +564,11 @@ impl Sim {
             return;
         }
         let (provider_now, account) = (self.provider_now(), self.context.policy.account.name.clone());
-        self.context.listing = Some(Arc::new(self.world.ledger(|ledger| ledger.listing(&account, provider_now))));
+        self.world.show_clock();
+        // What cannot be listed stays as it was listed last.
+        if let Some(listing) = self.world.ledger(|ledger| ledger.listing(&account, provider_now)) {
+            self.context.listing = Some(Arc::new(listing));
+        }
     }
 
     /// What the journal was given so far.
@@ -492,7 +610,7 @@ impl Sim {
             ledger
                 .tokens
                 .iter()
-                .filter(|it| it.lives(now) && !it.operators)
+                .filter(|it| it.lives(now) && !it.operators && !it.astray && !ledger.is_disowned(it, now))
                 .map(|it| (it.id.clone(), accounts_for(state, it)))
                 .collect()
         });
@@ -506,7 +624,7 @@ impl Sim {
             let late = live.len() > 1 && state.orphans.is_empty();
             complain(!late, format!("more than one lives: {live:?} {state:?}"));
         }
-        let secrets: Vec<_> = self.machine.journal.memory.snapshot().secrets.into_keys().collect();
+        let secrets: Vec<_> = self.snapshot().secrets.into_keys().collect();
         let (number, revision) = (current.generation.number, current.generation.revision);
         let only_current = secrets.iter().all(|slot| (slot.generation, slot.revision) == (number, revision));
         complain(only_current && secrets.len() == 1, format!("the journal keeps {secrets:?}"));
@@ -543,6 +661,6 @@ fn a_check_fails_for_a_consumer_that_loses_its_token() {
     let id = sim.state().phase.current().unwrap().generation.remote.id.clone();
     let subject = crate::provider::Subject { id, ..crate::provider::Subject::default() };
     let now = sim.now();
-    assert!(sim.world.ledger(|ledger| ledger.revoke(&account, &subject, now)));
+    assert_eq!(sim.world.ledger(|ledger| ledger.revoke(&account, &subject, now)), Revoked::Now);
     check(&sim, "somebody revoked it");
 }

@@ -6,12 +6,21 @@ use crate::account::Listing;
 use crate::clock::{Span, Time};
 use crate::names::{AccountName, Evidence, HookKey, RemoteId, StoreKey};
 use crate::provider::Abilities;
-use crate::provider::{Entry, Expiry, MintRequest, Minted, ProviderTime, Remote, Subject};
+use crate::provider::{Entry, Expiry, MintRequest, Minted, ProviderTime, Received, Remote, Subject, shown_ahead};
+use crate::rotation::orphan::MEMORY;
 use crate::secret::{Secret, SecretParts};
 use crate::store::Receipt;
 
+use super::lies::{Lie, Lies};
+
+/// Nobody mints more often within an hour, whatever its provider says: each wait after a failure is twice the one before,
+/// so that a dozen fill an hour. While consumers have nothing that works, as far as anybody can tell, a minute bounds the
+/// wait; half of it is drawn here.
+const MOST_MINTS: usize = 130;
+
 /// One token at its provider.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another thing that may have become of it")]
 pub(super) struct Issued {
     pub account: AccountName,
     pub id: String,
@@ -23,6 +32,20 @@ pub(super) struct Issued {
     pub expires: Expiry,
     pub refresh_expires: Option<Time>,
     pub revoked: bool,
+    /// When it was revoked, where patrold did that.
+    revoked_at: Option<Time>,
+    /// A provider that gives the same secret twice gives it another id.
+    aliases: Vec<String>,
+    /// Nobody got the answer that had its secret.
+    pub lost: bool,
+    /// The journal that knew of it is gone: what is left of it is an orphan for `audit`.
+    pub astray: bool,
+    /// Since when every listing that should contain it lacks it.
+    omitted: Option<Time>,
+    /// A revocation was answered "not found", and it lives.
+    denied: bool,
+    /// A listing said that it had expired, and it lives.
+    called_over: bool,
     /// It was made current once.
     pub handed_over: bool,
     /// An operator has it, and patrold does not answer for it.
@@ -42,14 +65,9 @@ impl Issued {
         self.works(now) || self.born <= now && !self.revoked && self.refresh_expires.is_some_and(|end| now < end)
     }
 
-    fn remote(&self, with_id: bool) -> Remote {
-        Remote {
-            id: with_id.then(|| self.id.parse().unwrap()),
-            expires: self.expires,
-            refresh_expires: self.refresh_expires.map(ProviderTime::told),
-            renewable_until: None,
-            facts: BTreeMap::new(),
-        }
+    /// Whether a provider calls it by `id`.
+    pub fn is_called(&self, id: &str) -> bool {
+        self.id == id || self.aliases.iter().any(|alias| alias == id)
     }
 
     fn parts(&self) -> SecretParts {
@@ -70,6 +88,26 @@ pub(super) struct Consumer {
     pub holds: Option<String>,
 }
 
+/// How a provider answers when it is asked to revoke what is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repetition {
+    /// With words that name the token.
+    Named,
+    /// With "not found", which may mean anything.
+    NotFound,
+    /// With an error.
+    Refused,
+}
+
+/// What became of a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revoked {
+    Now,
+    Before,
+    /// It lives, and the provider says that it is not there.
+    Hidden,
+}
+
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub abilities: Abilities,
@@ -82,6 +120,20 @@ pub(super) struct Ledger {
     pub grace: Option<Span>,
     /// The providers' clock minus ours. All times of the ledger are on their clock.
     pub skew: Span,
+    /// What they say wrongly.
+    pub lies: Lies,
+    /// How long a token that is new or revoked does not show in listings as such.
+    pub shows_after: Span,
+    /// Listings call a token by its marker and words of their own.
+    pub decorates: bool,
+    /// How a revocation of what is gone already is answered.
+    pub repetition: Repetition,
+    /// The journal was set back once.
+    pub restored: bool,
+    /// When mints were asked for, on our clock.
+    minted: Vec<Time>,
+    /// The most tokens that lived at once.
+    pub most_alive: usize,
     pub tokens: Vec<Issued>,
     /// What an operator put where `initial` says.
     pub initial: Option<SecretParts>,
@@ -109,6 +161,13 @@ impl Ledger {
             verify_lag: Span::zero(),
             grace: None,
             skew: Span::zero(),
+            lies: Lies::default(),
+            shows_after: Span::zero(),
+            decorates: false,
+            repetition: Repetition::Named,
+            restored: false,
+            minted: Vec::new(),
+            most_alive: 0,
             tokens: Vec::new(),
             initial: None,
             stores: BTreeMap::new(),
@@ -141,18 +200,67 @@ impl Ledger {
             expires: self.lifetime.map_or(Expiry::Never, |lifetime| Expiry::told(now + lifetime)),
             refresh_expires: renews.then(|| now + self.refresh_lifetime),
             revoked: false,
+            revoked_at: None,
+            aliases: Vec::new(),
+            lost: false,
+            astray: false,
+            omitted: None,
+            denied: false,
+            called_over: false,
             handed_over: false,
             operators: false,
             released: None,
         };
-        let minted = self.minted(&issued);
+        let minted = self.answer(&issued, now, None);
         self.tokens.push(issued);
         minted
     }
 
-    fn minted(&self, issued: &Issued) -> Minted {
-        let remote = issued.remote(self.abilities.can.has_id);
+    /// The answer that has the secret of `issued`. `asked`: the lifetime that was asked for.
+    fn answer(&self, issued: &Issued, now: Time, asked: Option<Span>) -> Minted {
+        let id = issued.aliases.last().unwrap_or(&issued.id);
+        let id = self.abilities.can.has_id.then(|| id.parse().unwrap());
+        let mut remote = self.remote(issued, id, now, asked);
+        if self.lies.tells(now, |lie| matches!(lie, Lie::Past)).is_some() {
+            remote.expires = Expiry::At(self.told(Time::UNIX_EPOCH, now, None));
+        }
         Minted { secret: issued.parts(), remote, unread: Vec::new(), rejection: None }
+    }
+
+    /// What an answer at `now` says of a token.
+    fn remote(&self, issued: &Issued, id: Option<RemoteId>, now: Time, asked: Option<Span>) -> Remote {
+        let told = |moment: Time| self.told(moment, now, asked);
+        Remote {
+            id,
+            expires: match issued.expires {
+                Expiry::At(moment) => Expiry::At(told(moment.as_told())),
+                other => other,
+            },
+            refresh_expires: issued.refresh_expires.map(told),
+            renewable_until: None,
+            facts: BTreeMap::new(),
+        }
+    }
+
+    /// A moment of the providers' clock as an answer at `now` tells it, with what the same answer shows of the clocks.
+    fn told(&self, moment: Time, now: Time, asked: Option<Span>) -> ProviderTime {
+        let written = moment + self.lies.zone(now);
+        let received = Received { at: now - self.skew, header: Some(self.header(now)) };
+        ProviderTime::new(written, received.header, shown_ahead(received, None, Some(written), asked))
+    }
+
+    /// The `Date` of an answer minus our clock.
+    pub fn header(&self, now: Time) -> Span {
+        self.skew + self.lies.header(now)
+    }
+
+    /// What an answer that accepts `issued` says of its end.
+    pub fn expiry(&self, issued: &Issued, now: Time) -> Expiry {
+        let just = self.lies.tells(now, |lie| matches!(lie, Lie::Expired)).map(|_| now - Span::seconds(1));
+        match issued.expires {
+            Expiry::At(moment) => Expiry::At(self.told(just.unwrap_or(moment.as_told()), now, None)),
+            other => other,
+        }
     }
 
     /// Whether another token is one too many.
@@ -172,7 +280,41 @@ impl Ledger {
         if let Some(looks) = self.doubt.filter(|looks| can_look && comfortable && *looks < 3) {
             self.violations.push(format!("a mint at {now} although one is in doubt that was looked for {looks} times"));
         }
-        self.issue(account, Some(mint_request.marker.as_str()), now, born)
+        let at = now - self.skew;
+        self.minted.retain(|minted| *minted <= at && at - *minted < Span::hours(1));
+        self.minted.push(at);
+        if self.minted.len() > MOST_MINTS {
+            self.violations.push(format!("{} mints within the hour before {now}", self.minted.len()));
+        }
+        if let Some(minted) = self.given_again(account, mint_request, now) {
+            return minted;
+        }
+        let mut minted = self.issue(account, Some(mint_request.marker.as_str()), now, born);
+        if let Some(issued) = self.tokens.last() {
+            let asked = mint_request.lifetime.or(self.lifetime);
+            minted = self.answer(issued, now, asked);
+        }
+        minted
+    }
+
+    /// A provider that answers a mint with a token that exists.
+    fn given_again(&mut self, account: &AccountName, mint_request: &MintRequest, now: Time) -> Option<Minted> {
+        let lie = self.lies.tells(now, |lie| matches!(lie, Lie::Again { .. } | Lie::Alias | Lie::Regenerated))?;
+        // The same secret under two ids, one of which nobody was ever told: no listing shows that they are one.
+        let told = |it: &Issued| lie != Lie::Alias || !it.lost;
+        let ours = |it: &Issued| it.account == *account && it.marker.is_some() && !it.operators && it.works(now);
+        let ours = |it: &Issued| ours(it) && told(it);
+        let position = self.tokens.iter().rposition(ours)?;
+        let (alias, secret) = (self.fresh("id"), self.fresh("secret"));
+        let issued = &mut self.tokens[position];
+        match lie {
+            Lie::Again { renamed } if renamed => issued.marker = Some(mint_request.marker.as_str().to_owned()),
+            Lie::Alias => issued.aliases.push(alias),
+            Lie::Regenerated => issued.secret = secret,
+            _ => {}
+        }
+        let issued = issued.clone();
+        Some(self.answer(&issued, now, mint_request.lifetime.or(self.lifetime)))
     }
 
     fn near_end(&self, token: &Issued, now: Time) -> bool {
@@ -185,8 +327,13 @@ impl Ledger {
         let (secret, refresh) = (self.fresh("secret"), self.fresh("refresh"));
         let lifetime = self.lifetime.unwrap_or(Span::days(1));
         if let Some(reused) = self.tokens.iter_mut().find(|token| token.spent.contains(&presented)) {
+            let worked = reused.works(now);
             reused.revoked = true;
-            self.violations.push(format!("{presented} was presented twice"));
+            let held = |consumer: &Consumer| consumer.holds.as_ref() == Some(&reused.secret);
+            // An older journal cannot know what is spent: it may lose nobody a secret that works.
+            if !self.restored || worked && self.consumers.iter().any(held) {
+                self.violations.push(format!("{presented} was presented twice, at {now}"));
+            }
             return None;
         }
         let found = self.tokens.iter_mut().find(|token| token.refresh.as_ref() == Some(&presented))?;
@@ -199,29 +346,40 @@ impl Ledger {
         found.expires = Expiry::told(now + lifetime);
         found.refresh_expires = Some(now + self.refresh_lifetime);
         let found = found.clone();
-        Some(self.minted(&found))
+        Some(self.answer(&found, now, self.lifetime))
     }
 
+    /// The token whose secret is accepted.
     pub fn accepts(&self, subject: &Subject, now: Time) -> Option<&Issued> {
         let secret = subject.secret.as_ref()?.token().expose();
-        self.tokens
-            .iter()
-            .find(|token| token.secret == secret && token.works(now) && now >= token.born + self.verify_lag)
+        let known = self.tokens.iter().find(|token| token.secret == secret && token.born <= now)?;
+        if self.lies.tells(now, |lie| matches!(lie, Lie::Accepts)).is_some() {
+            return Some(known);
+        }
+        // Two lies about the end of one token would leave nobody who could know of it.
+        let refused = !known.denied && self.lies.tells(now, |lie| matches!(lie, Lie::Refuses)).is_some();
+        Some(known).filter(|token| token.works(now) && now >= token.born + self.verify_lag && !refused)
     }
 
-    /// Revokes what `subject` names; true where there was something to revoke.
-    pub fn revoke(&mut self, account: &AccountName, subject: &Subject, now: Time) -> bool {
+    /// Revokes what `subject` names.
+    pub fn revoke(&mut self, account: &AccountName, subject: &Subject, now: Time) -> Revoked {
+        let hidden = self.lies.tells(now, |lie| matches!(lie, Lie::Hidden)).is_some();
         let id = subject.id.as_ref().map(RemoteId::as_str);
         let secret = subject.secret.as_ref().map(|secret| secret.token().expose());
         // What ends itself is the token that presents itself.
         let itself = self.abilities.revokes_self && secret.is_some();
         let found = self.tokens.iter_mut().find(|token| {
             let named = token.marker.is_some() && token.marker.as_deref() == subject.name.as_deref();
-            let named = (named || Some(token.id.as_str()) == id) && !itself;
+            let named = (named || id.is_some_and(|id| token.is_called(id))) && !itself;
             token.account == *account && (named || Some(token.secret.as_str()) == secret)
         });
-        let Some(token) = found.filter(|token| token.born <= now && !token.revoked) else { return false };
+        let Some(token) = found.filter(|token| token.born <= now && !token.revoked) else { return Revoked::Before };
+        if hidden {
+            token.denied = token.lives(now);
+            return if token.denied { Revoked::Hidden } else { Revoked::Before };
+        }
         token.revoked = true;
+        token.revoked_at = Some(now);
         let token = token.clone();
         if token.expires.as_told().is_none_or(|expires| now < expires) {
             for consumer in self.consumers.iter().filter(|consumer| consumer.holds.as_ref() == Some(&token.secret)) {
@@ -233,24 +391,77 @@ impl Ledger {
                 self.violations.push(format!("{} was revoked at {now}, its grace began at {at}", token.id));
             }
         }
-        true
+        Revoked::Now
     }
 
-    /// A whole listing.
-    pub fn listing(&self, account: &AccountName, now: Time) -> Listing {
-        Listing::new(now - self.skew, self.entries(account, now), Some(self.skew), true)
+    /// A listing that its provider calls whole. None: it is refused.
+    pub fn listing(&mut self, account: &AccountName, now: Time) -> Option<Listing> {
+        if self.lies.tells(now, |lie| matches!(lie, Lie::Forbidden)).is_some() {
+            return None;
+        }
+        let shown: Vec<bool> =
+            self.tokens.iter().map(|token| token.account == *account && self.shows(token, now)).collect();
+        let entries = self.tokens.iter().zip(&shown).filter(|(_, shown)| **shown).map(|(it, _)| self.entry(it, now));
+        let entries = entries.collect();
+        let over = self.lies.tells(now, |lie| matches!(lie, Lie::Expired)).is_some();
+        for (token, shown) in self.tokens.iter_mut().zip(shown) {
+            token.called_over |= shown && over;
+            if shown || !token.lives(now) {
+                token.omitted = None;
+            } else if token.account == *account && token.born + self.shows_after <= now {
+                token.omitted.get_or_insert(now);
+            }
+        }
+        Some(Listing::new(now - self.skew, entries, Some(self.header(now)), true))
     }
 
-    fn entries(&self, account: &AccountName, now: Time) -> Vec<Entry> {
-        let of_account = self.tokens.iter().filter(|token| token.account == *account && token.lives(now));
-        let entry = |token: &Issued| Entry {
-            remote: token.remote(true),
-            name: token.marker.clone().filter(|_| self.abilities.can.marks),
-            dead: false,
-            created: Some(ProviderTime::told(token.born)),
-            last_used: None,
+    /// Whether a listing at `now` contains `token`.
+    fn shows(&self, token: &Issued, now: Time) -> bool {
+        let lied = |lie: fn(&Lie) -> bool| self.lies.tells(now, lie);
+        let stale = match lied(|lie| matches!(lie, Lie::Stale(_))) {
+            Some(Lie::Stale(age)) => age,
+            _ => Span::zero(),
         };
-        of_account.map(entry).collect()
+        if lied(|lie| matches!(lie, Lie::Filtered)).is_some() {
+            return false;
+        }
+        if lied(|lie| matches!(lie, Lie::Partial)).is_some() && (token.secret.len() + self.serial) & 1 == 0 {
+            return false;
+        }
+        let then = now - stale - self.shows_after;
+        let ghost = lied(|lie| matches!(lie, Lie::Ghosts)).is_some() && token.born <= now;
+        let was_there = match token.revoked_at {
+            Some(revoked_at) => then < revoked_at,
+            None => !token.revoked,
+        };
+        let over = |end: Time| end <= now - stale;
+        let ended = token.expires.as_told().is_some_and(over) && token.refresh_expires.is_none_or(over);
+        token.born <= then && was_there && !ended || ghost
+    }
+
+    fn entry(&self, token: &Issued, now: Time) -> Entry {
+        let name = token.marker.as_ref().filter(|_| self.abilities.can.marks);
+        let mut remote = self.remote(token, Some(token.id.parse().unwrap()), now, None);
+        remote.expires = self.expiry(token, now);
+        Entry {
+            remote,
+            name: name.map(|marker| if self.decorates { format!("robot$library+{marker}") } else { marker.clone() }),
+            dead: false,
+            created: Some(self.told(token.born, now, None)),
+            last_used: None,
+        }
+    }
+
+    /// Whether a provider denied so much of a live token that nobody can be expected to know of it: every listing lacked it
+    /// for as long as it is remembered; or for longer than its provider needs to show it, where nothing but listings could
+    /// tell that it lives; or a listing said that it had expired, and it can neither be asked nor revoked.
+    pub fn is_disowned(&self, token: &Issued, now: Time) -> bool {
+        if token.called_over && !self.abilities.can.verifies && !self.abilities.can.revokes {
+            return true;
+        }
+        let blind = !self.abilities.can.verifies || token.lost && token.denied;
+        let enough = if blind { self.abilities.settle } else { MEMORY };
+        token.omitted.is_some_and(|since| now - since >= enough)
     }
 
     pub fn refuses(&self, store: &StoreKey, secret: &str) -> bool {
@@ -258,6 +469,19 @@ impl Ledger {
     }
 
     pub fn write(&mut self, store: &StoreKey, secret: &str, now: Time) -> Option<Receipt> {
+        let works = |secret: &str| self.tokens.iter().any(|token| token.secret == secret && token.works(now));
+        let lost = self.stores.get(store).filter(|held| works(held) && !works(secret));
+        // Who cannot be asked, or says yes to everything, cannot tell.
+        let tells = self.abilities.can.verifies && self.lies.tells(now, |lie| matches!(lie, Lie::Accepts)).is_none();
+        if let Some(lost) = lost.filter(|_| tells) {
+            self.violations
+                .push(format!("{store} held {lost}, which works, and got {secret} at {now}, which does not"));
+        }
+        self.overwrite(store, secret, now)
+    }
+
+    /// Somebody writes to a store.
+    pub fn overwrite(&mut self, store: &StoreKey, secret: &str, now: Time) -> Option<Receipt> {
         self.stores.insert(store.clone(), secret.to_owned());
         self.read(|consumer| consumer.store == *store && consumer.hook.is_none(), now);
         *self.writes.as_mut()?.entry(store.clone()).or_default() += 1;

@@ -11,6 +11,7 @@ use crate::rotation::reason::Reason;
 use crate::rotation::state::{Orphan, Phase};
 
 use super::driver::{Sim, check};
+use super::ledger::Revoked;
 use super::policy::{abilities, hook, initial, renewing, store, token};
 use super::world::{Fate, Kind};
 
@@ -117,7 +118,7 @@ fn a_place_full_of_others_tokens_holds_a_rotation_until_one_of_them_is_gone() {
     assert_eq!((sim.state().last_number.0, sim.world.ledger(|ledger| ledger.crowded)), (1, 0));
     let subject = Subject { id, ..Subject::default() };
     let now = sim.provider_now();
-    assert!(sim.world.ledger(|ledger| ledger.revoke(&account, &subject, now)));
+    assert_eq!(sim.world.ledger(|ledger| ledger.revoke(&account, &subject, now)), Revoked::Now);
     sim.run_for(Span::hours(6));
     assert_eq!(sim.state().last_number.0, 2);
     check(&sim, "there is room again");

@@ -2,16 +2,19 @@
 //! lists, and a process that is stopped anywhere.
 
 mod answers;
+mod controls;
 mod crash;
 mod diagram;
 mod driver;
 mod exhaustive;
 mod fleet;
 mod forgiveness;
+mod found;
+mod histories;
 mod ledger;
+mod lies;
 mod lives;
 pub(crate) mod policy;
-mod properties;
 mod reissue;
 mod releases;
 pub(crate) mod samples;

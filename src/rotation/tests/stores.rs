@@ -42,7 +42,7 @@ fn a_store_that_cannot_be_read_is_written_again_once_its_evidence_changed() {
     let (mut sim, store) = silent();
     sim.run_for(Span::days(1));
     let now = sim.provider_now();
-    sim.world.ledger(|ledger| ledger.write(&store, "stranger", now));
+    sim.world.ledger(|ledger| ledger.overwrite(&store, "stranger", now));
     sim.run_for(Span::hours(5));
     check(&sim, "repaired");
     assert_eq!(writes(&sim, &store), 3);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::account::Listing;
 use crate::clock::{Clock, ManualClock, Span, Time};
+use crate::endpoint::skew::Skew;
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -17,7 +18,7 @@ use crate::rotation::state::TokenState;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
 use crate::store::{Delivery, Known, Receipt};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Repetition, Revoked};
 
 /// What can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,13 @@ pub(super) enum Kind {
     Hook,
     Commit,
     Settle,
+}
+
+impl Kind {
+    /// Whether the provider answers.
+    fn is_asked(self) -> bool {
+        matches!(self, Self::Mint | Self::List | Self::Verify | Self::Revoke | Self::Renew)
+    }
 }
 
 /// How it fails.
@@ -55,6 +63,28 @@ pub(super) enum Fate {
     StopAfter,
 }
 
+/// A law that does not hold in a world: a control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Off {
+    /// A store acknowledges what it does not keep.
+    Stores,
+    /// A hook succeeds without having told anybody.
+    Hooks,
+    /// "Not found" proves that a token is gone.
+    ProofOfEnd,
+    /// Every secret counts as proven.
+    ProofOfLife,
+    /// Nobody can see that two tokens are one.
+    Kinship,
+    /// Waits are as short as can be.
+    Backoff,
+}
+
+impl Off {
+    /// Those that random histories miss. The others have a story of their own, in `controls`.
+    pub const MISSED: [Self; 5] = [Self::Stores, Self::Hooks, Self::ProofOfEnd, Self::ProofOfLife, Self::Kinship];
+}
+
 /// Decides over the fate of the next effect; the number counts effects of its kind from 1.
 pub(super) type Script = Box<dyn FnMut(Kind, usize) -> Fate + Send>;
 
@@ -71,6 +101,11 @@ struct Inner {
     points: usize,
     stop_at: Option<usize>,
     rotations: u64,
+    /// What the process has seen of the providers' clock.
+    skew: Skew,
+    off: Option<Off>,
+    /// Where nobody can see that two tokens are one: the secrets behind fingerprints.
+    prints: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for World {
@@ -88,6 +123,9 @@ impl World {
             points: 0,
             stop_at: None,
             rotations: 0,
+            skew: Skew::default(),
+            off: None,
+            prints: BTreeMap::new(),
         };
         Arc::new(Self { clock, inner: Mutex::new(inner) })
     }
@@ -108,6 +146,32 @@ impl World {
     /// How many effects of each kind there were.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         self.inner().counts.clone()
+    }
+
+    /// Nothing stops the process any more.
+    pub fn stop_nowhere(&self) {
+        self.inner().stop_at = None;
+    }
+
+    /// `off` does not hold from now on.
+    pub fn switch_off(&self, off: Off) {
+        self.inner().off = Some(off);
+    }
+
+    fn is_off(&self, law: Off) -> bool {
+        self.inner().off == Some(law)
+    }
+
+    /// A new process has seen nothing of the providers' clock.
+    pub fn forget_clock(&self) {
+        self.inner().skew = Skew::default();
+    }
+
+    /// An answer shows the providers' clock.
+    pub fn show_clock(&self) {
+        let Inner { ledger, skew, .. } = &mut *self.inner();
+        let now = self.clock.now();
+        *skew = skew.with(ledger.header(now + ledger.skew), now);
     }
 
     pub fn points(&self) -> usize {
@@ -141,8 +205,11 @@ impl World {
         }
         let seen = if fate == Fate::StopAfter { Fate::Fine } else { fate };
         let result = {
-            let ledger = &mut self.inner().ledger;
+            let Inner { ledger, skew, .. } = &mut *self.inner();
             let now = self.clock.now() + ledger.skew;
+            if kind.is_asked() && matches!(seen, Fate::Fine | Fate::Later | Fate::Refused) {
+                *skew = skew.with(ledger.header(now), self.clock.now());
+            }
             act(ledger, seen, now)
         };
         if fate == Fate::StopAfter || self.point() {
@@ -164,6 +231,17 @@ fn outcome<T>(fate: Fate, act: impl FnOnce() -> T) -> Outcome<T> {
             Outcome::Unknown(failure(FailureCode::Timeout))
         }
         Fate::Fine | Fate::StopBefore | Fate::StopAfter => Outcome::Done(act()),
+    }
+}
+
+/// The same where the provider may refuse.
+fn granted<T>(outcome: Outcome<Option<T>>, refused: impl FnOnce() -> Failure) -> Outcome<T> {
+    match outcome {
+        Outcome::Done(Some(value)) => Outcome::Done(value),
+        Outcome::Done(None) => Outcome::Refused(refused()),
+        Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
+        Outcome::Refused(failure) => Outcome::Refused(failure),
+        Outcome::Unknown(failure) => Outcome::Unknown(failure),
     }
 }
 
@@ -192,34 +270,56 @@ impl Effects for Arc<World> {
                     return Outcome::Refused(Failure::new(FailureCode::NoRoom, "there are enough"));
                 }
                 let born = if let Fate::DoneLate(span) = fate { now + span } else { now };
+                let before = ledger.tokens.len();
                 let outcome = outcome(fate, || ledger.mint(at.account, mint_request, now, born));
                 ledger.doubt = Some(0);
+                // Until somebody has its answer.
+                ledger.tokens[before..].iter_mut().for_each(|token| token.lost = true);
                 outcome
             })
             .await;
+        if let Outcome::Done(minted) = &minted {
+            let told = minted.secret.token().expose();
+            self.ledger(|ledger| {
+                ledger.tokens.iter_mut().filter(|token| token.secret == told).for_each(|token| token.lost = false);
+            });
+        }
         if !matches!(minted, Outcome::Unknown(_)) {
             self.ledger(|ledger| ledger.doubt = None);
         }
-        minted
+        let unknown = self.is_off(Off::Kinship);
+        minted.map(|mut minted| {
+            minted.remote.id = minted.remote.id.filter(|_| !unknown);
+            minted
+        })
     }
 
     async fn list(&self, at: Address<'_>, _since: Time) -> Outcome<Arc<Listing>> {
         let listed = self
-            .effect(Kind::List, |ledger, fate, now| match ledger.abilities.can.lists {
-                true => outcome(fate, || Arc::new(ledger.listing(at.account, now))),
-                false => Outcome::Refused(Failure::new(FailureCode::NoOperation, "list")),
+            .effect(Kind::List, |ledger, fate, now| {
+                if !ledger.abilities.can.lists {
+                    return Outcome::Refused(Failure::new(FailureCode::NoOperation, "list"));
+                }
+                let listed = outcome(fate, || ledger.listing(at.account, now).map(Arc::new));
+                granted(listed, || Failure::new(FailureCode::Forbidden, "403"))
             })
             .await;
-        if let Outcome::Done(_) = listed {
-            self.ledger(|ledger| ledger.doubt = None);
-        }
+        self.ledger(|ledger| match listed {
+            Outcome::Done(_) => ledger.doubt = None,
+            _ => ledger.doubt = ledger.doubt.map(|looks| looks + 1),
+        });
         listed
     }
 
     async fn verify(&self, _at: Address<'_>, subject: &Subject) -> Outcome<Verdict> {
+        let believed = self.is_off(Off::ProofOfLife);
         self.effect(Kind::Verify, |ledger, fate, now| {
             let verdict = || match ledger.accepts(subject, now) {
-                Some(issued) => Verdict::Alive { id: Some(issued.id.parse().unwrap()), expires: Some(issued.expires) },
+                None if believed => Verdict::Alive { id: None, expires: None },
+                Some(issued) => {
+                    let expires = Some(ledger.expiry(issued, now));
+                    Verdict::Alive { id: Some(issued.id.parse().unwrap()), expires }
+                }
                 None => Verdict::Dead(Failure::new(FailureCode::Unauthorized, "401")),
             };
             match ledger.abilities.can.verifies {
@@ -231,27 +331,32 @@ impl Effects for Arc<World> {
     }
 
     async fn revoke(&self, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
+        let believed = self.is_off(Off::ProofOfEnd);
         self.effect(Kind::Revoke, |ledger, fate, now| {
-            let revoke = || if ledger.revoke(at.account, subject, now) { Gone::Revoked } else { Gone::Already };
-            outcome(fate, revoke)
+            let revoke = || match (ledger.revoke(at.account, subject, now), ledger.repetition) {
+                (Revoked::Now, _) => Some(Gone::Revoked),
+                (_, Repetition::NotFound) | (Revoked::Hidden, _) if believed => Some(Gone::Already),
+                (Revoked::Hidden, _) | (Revoked::Before, Repetition::NotFound) => Some(Gone::Unproven),
+                (Revoked::Before, Repetition::Named) => Some(Gone::Already),
+                (Revoked::Before, Repetition::Refused) => None,
+            };
+            granted(outcome(fate, revoke), || Failure::new(FailureCode::Rejected, "no such token"))
         })
         .await
     }
 
     async fn renew(&self, _at: Address<'_>, _want: &MintRequest, subject: &Subject) -> Outcome<Minted> {
         self.effect(Kind::Renew, |ledger, fate, now| {
-            let refused = || Outcome::Refused(Failure::new(FailureCode::Unauthorized, "the refresh token is spent"));
-            match outcome(fate, || ledger.renew(subject, now)) {
-                Outcome::Done(renewed) => renewed.map_or_else(refused, Outcome::Done),
-                Outcome::Later { not_before, failure } => Outcome::Later { not_before, failure },
-                Outcome::Refused(failure) => Outcome::Refused(failure),
-                Outcome::Unknown(failure) => Outcome::Unknown(failure),
-            }
+            let refused = || Failure::new(FailureCode::Unauthorized, "the refresh token is spent");
+            granted(outcome(fate, || ledger.renew(subject, now)), refused)
         })
         .await
     }
 
     async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, _known: &Known) -> Outcome<Option<Receipt>> {
+        if self.is_off(Off::Stores) {
+            return Outcome::Done(None);
+        }
         let secret = delivery.parts.part(&store.part).unwrap().expose();
         self.effect(Kind::Write, |ledger, fate, now| {
             let refused = || Outcome::Refused(Failure::new(FailureCode::StoreRefused, "it cannot hold this value"));
@@ -267,6 +372,7 @@ impl Effects for Arc<World> {
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {
+        let behind = self.inner().prints.get(delivered.as_str()).cloned();
         self.effect(Kind::Inspect, |ledger, fate, _| {
             if ledger.writes.is_some() {
                 let evidence = ledger.evidence(&store.key);
@@ -274,13 +380,13 @@ impl Effects for Arc<World> {
                 let found = "was written by somebody else".into();
                 return if same { Condition::Hidden } else { Condition::Drifted { found, value: true } };
             }
+            let same = |held: &String| match &behind {
+                Some(behind) => held == behind,
+                None => fingerprinter().of(&Secret::new(held.clone())) == *delivered,
+            };
             let held = ledger.stores.get(&store.key);
             match outcome(fate, || ()) {
-                Outcome::Done(())
-                    if held.is_some_and(|it| fingerprinter().of(&Secret::new(it.clone())) == *delivered) =>
-                {
-                    Condition::Same
-                }
+                Outcome::Done(()) if held.is_some_and(same) => Condition::Same,
                 Outcome::Done(()) => Condition::Drifted { found: "holds something else".into(), value: true },
                 Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                     Condition::Unreadable(failure)
@@ -299,11 +405,24 @@ impl Effects for Arc<World> {
     }
 
     async fn run_hook(&self, hook: &HookPolicy, _occasion: &Occasion) -> Outcome<()> {
+        if self.is_off(Off::Hooks) {
+            return Outcome::Done(());
+        }
         self.effect(Kind::Hook, |ledger, fate, now| outcome(fate, || ledger.run_hook(&hook.key, now))).await
     }
 
     fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint> {
-        secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret))).collect()
+        let prints = secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret)));
+        if !self.is_off(Off::Kinship) {
+            return prints.collect();
+        }
+        let mut inner = self.inner();
+        let salted = secret.iter().map(|(part, secret)| {
+            let print = fingerprinter().of(&Secret::new(format!("{} {}", inner.prints.len(), secret.expose())));
+            inner.prints.insert(print.as_str().to_owned(), secret.expose().to_owned());
+            (part.to_owned(), print)
+        });
+        salted.collect()
     }
 
     fn rotation_id(&self) -> RotationId {
@@ -315,11 +434,11 @@ impl Effects for Arc<World> {
     }
 
     fn clock(&self, _account: &AccountName) -> ProviderClock {
-        ProviderClock::seen(self.inner().ledger.skew)
+        self.inner().skew.span().map_or(ProviderClock::Unseen, ProviderClock::seen)
     }
 
     fn draw(&self) -> f64 {
-        0.5
+        if self.is_off(Off::Backoff) { 0.0 } else { 0.5 }
     }
 
     fn set_credential(&self, _token: &TokenName, _secret: &SecretParts) {}

@@ -1,0 +1,160 @@
+//! What the random histories found, each told alone.
+
+use crate::clock::Span;
+use crate::inventory::TokenPolicy;
+use crate::outcome::FailureCode;
+use crate::provider::Abilities;
+use crate::rotation::state::Orphan;
+
+use super::driver::{Sim, check};
+use super::lies::Lie;
+use super::policy::{abilities, initial, renewing, store, token};
+use super::world::{Fate, Kind};
+
+fn sim(change: impl FnOnce(&mut TokenPolicy, &mut Abilities)) -> Sim {
+    let (mut policy, mut abilities) = (token(), abilities());
+    policy.stores = vec![store("a")];
+    change(&mut policy, &mut abilities);
+    Sim::new(policy, abilities)
+}
+
+/// The code of what the token waits for.
+fn waits_for(sim: &Sim) -> Option<FailureCode> {
+    sim.state().retry.as_ref().map(|retry| retry.failure.code)
+}
+
+#[test]
+fn a_wait_that_began_before_the_clock_was_set_back_ends() {
+    let mut sim = sim(|_, _| {});
+    sim.world.script(|kind, count| if kind == Kind::Mint && count == 1 { Fate::Later } else { Fate::Fine });
+    sim.run();
+    assert_eq!(waits_for(&sim), Some(FailureCode::RateLimited));
+    sim.clock.set(sim.now() - Span::hours(4));
+    sim.run_for(Span::minutes(2));
+    assert!(sim.state().phase.current().is_some(), "{:?}", sim.state());
+}
+
+#[test]
+fn an_older_journal_presents_no_spent_part_while_a_store_holds_what_works() {
+    let mut sim = sim(|policy, abilities| {
+        policy.initial = Some(initial());
+        *abilities = renewing();
+        abilities.can.mints = false;
+    });
+    sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
+    sim.log_in();
+    sim.run();
+    let older = sim.snapshot();
+    sim.run_for(Span::hours(9));
+    sim.restore(older);
+    sim.run_for(Span::hours(1));
+    assert_eq!(sim.violations(), Vec::<String>::new());
+    let retry = sim.state().phase.current().and_then(|current| current.renewal_retry.as_ref());
+    assert_eq!(retry.map(|retry| retry.failure.code), Some(FailureCode::StoreNewer), "{:?}", sim.state());
+    let now = sim.provider_now();
+    assert_eq!(sim.world.ledger(|ledger| ledger.unserved(now).len()), 0, "consumers have what the store holds");
+}
+
+#[test]
+fn a_rotation_that_an_operator_asks_for_replaces_what_an_older_journal_does_not_know() {
+    let mut sim = sim(|_, _| {});
+    sim.run();
+    let older = sim.snapshot();
+    sim.request(true).unwrap();
+    sim.run_for(Span::hours(3));
+    sim.restore(older);
+    sim.run_for(Span::hours(1));
+    assert_eq!(waits_for(&sim), Some(FailureCode::StoreNewer), "{:?}", sim.state());
+    sim.hurry().unwrap();
+    sim.run_for(Span::hours(3));
+    assert!(sim.state().phase.current().is_some_and(|current| current.dead.is_none()), "{:?}", sim.state());
+    check(&sim, "it was replaced");
+}
+
+#[test]
+fn what_is_told_to_have_ended_before_it_was_given_stays_known() {
+    let mut sim = sim(|_, abilities| (abilities.can.revokes, abilities.can.verifies) = (false, false));
+    let end = sim.provider_now() + Span::days(1);
+    sim.world.ledger(|ledger| ledger.lies.tell(Lie::Past, end));
+    sim.run();
+    sim.request(false).unwrap();
+    sim.run_for(Span::hours(3));
+    assert_eq!(sim.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn a_request_that_waits_for_a_grace_does_not_keep_a_dead_token_in_use() {
+    let mut sim = sim(|policy, abilities| {
+        policy.grace = Span::hours(30);
+        abilities.can.lists = false;
+    });
+    sim.run_for(Span::hours(1));
+    sim.request(false).unwrap();
+    sim.run();
+    assert_eq!(sim.state().phase.name(), "active");
+    sim.request(false).unwrap();
+    sim.run();
+    assert_eq!(sim.state().phase.name(), "active", "it waits for the grace");
+    sim.world.ledger(|ledger| ledger.tokens.last_mut().unwrap().revoked = true);
+    sim.run_for(Span::hours(4));
+    let now = sim.provider_now();
+    assert_eq!(sim.world.ledger(|ledger| ledger.unserved(now).len()), 0, "{:?}", sim.state());
+}
+
+#[test]
+fn an_older_journal_does_not_end_what_it_knows_as_a_lost_mint_while_consumers_use_it() {
+    let mut sim = sim(|_, _| {});
+    // Stopped after the intent, before the answer to the mint.
+    sim.run_until_stopped(4);
+    let older = sim.snapshot();
+    assert_eq!(sim.state().phase.name(), "intended", "{:?}", sim.state());
+    sim.world.script(|_, _| Fate::Fine);
+    sim.run();
+    sim.restore(older);
+    // The store cannot be written, so that no other token can take its place.
+    sim.world.script(|kind, _| if kind == Kind::Preflight { Fate::Later } else { Fate::Fine });
+    sim.run_for(Span::hours(1));
+    assert_eq!(sim.violations(), Vec::<String>::new());
+    sim.world.script(|_, _| Fate::Fine);
+    sim.run_for(Span::hours(6));
+    check(&sim, "another one took its place");
+}
+
+#[test]
+fn a_commit_whose_repetition_is_refused_may_still_be_written() {
+    let mut sim = sim(|_, _| {});
+    sim.world.script(|kind, count| match (kind, count) {
+        (Kind::Commit, 1) => Fate::DoneLate(Span::zero()),
+        (Kind::Commit, 2) => Fate::Refused,
+        _ => Fate::Fine,
+    });
+    sim.run();
+    let _ = sim.request(false);
+    sim.run_for(Span::hours(3));
+    check(&sim, "nobody else writes to this journal");
+}
+
+#[test]
+fn an_access_token_that_has_expired_is_no_proof_that_its_pair_is_gone() {
+    let mut sim = sim(|_, abilities| *abilities = renewing());
+    sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
+    sim.run_for(Span::hours(4));
+    sim.request(false).unwrap();
+    // Until the access token of the old pair is over, and not its refresh token.
+    let end = sim.provider_now() + Span::hours(6);
+    sim.world.ledger(|ledger| ledger.lies.tell(Lie::Hidden, end));
+    sim.run_for(Span::hours(12));
+    check(&sim, "it is revoked once the provider finds it again");
+}
+
+#[test]
+fn what_cannot_be_revoked_is_not_forgotten_over_one_listing() {
+    let mut sim = sim(|_, abilities| (abilities.can.revokes, abilities.can.verifies) = (false, false));
+    sim.world.script(|kind, count| if kind == Kind::Mint && count == 1 { Fate::DoneUnknown } else { Fate::Fine });
+    sim.run_for(Span::hours(26));
+    let end = sim.provider_now() + Span::minutes(61);
+    sim.world.ledger(|ledger| ledger.lies.tell(Lie::Filtered, end));
+    sim.run_for(Span::hours(3));
+    let known = |orphan: &Orphan| matches!(orphan, Orphan::UnknownMint { .. });
+    assert!(sim.state().orphans.iter().any(known), "{:?}", sim.state());
+}
