@@ -40,7 +40,7 @@ use crate::secret::{Fingerprint, Secret, SecretParts};
 use crate::store::{Delivery, Known, Receipt};
 
 use super::driver::accounts_for;
-use super::ledger::{Consumer, Ledger};
+use super::ledger::{Consumer, Ledger, Revoked};
 use super::policy::{abilities, hook, renewing, start, store, token};
 use super::world::fingerprinter;
 
@@ -226,7 +226,7 @@ impl Effects for Port {
     }
 
     async fn list(&self, at: Address<'_>, _since: Time) -> Outcome<Arc<Listing>> {
-        self.look(|ledger, now| Outcome::Done(Arc::new(ledger.listing(at.account, now))))
+        self.look(|ledger, now| Outcome::Done(Arc::new(ledger.listing(at.account, now).unwrap())))
     }
 
     async fn verify(&self, _at: Address<'_>, subject: &Subject) -> Outcome<Verdict> {
@@ -242,7 +242,8 @@ impl Effects for Port {
         let (account, subject) = (at.account.clone(), subject.clone());
         let what = format!("revoke {:?} {:?}", subject.id, subject.name);
         let revoke = move |inner: &mut Inner, _: &Engine, now: Time| {
-            Outcome::Done(if inner.ledger.revoke(&account, &subject, now) { Gone::Revoked } else { Gone::Already })
+            let revoked = inner.ledger.revoke(&account, &subject, now) == Revoked::Now;
+            Outcome::Done(if revoked { Gone::Revoked } else { Gone::Already })
         };
         self.send(what, revoke, || Outcome::Unknown(nobody_knows())).await
     }
@@ -260,7 +261,7 @@ impl Effects for Port {
         let (key, secret) = (store.key.clone(), delivery.parts.part(&store.part).unwrap().expose().to_owned());
         let what = format!("write {key} {secret}");
         let write =
-            move |inner: &mut Inner, _: &Engine, now: Time| Outcome::Done(inner.ledger.write(&key, &secret, now));
+            move |inner: &mut Inner, _: &Engine, now: Time| Outcome::Done(inner.ledger.overwrite(&key, &secret, now));
         self.send(what, write, || Outcome::Unknown(nobody_knows())).await
     }
 
@@ -536,7 +537,8 @@ impl Fleet {
         let now = self.now();
         let account = self.policies[token].account.name.clone();
         if self.idle(process, token) {
-            let listing = self.abilities.can.lists.then(|| Arc::new(self.inner().ledger.listing(&account, now)));
+            let listed = || self.inner().ledger.listing(&account, now).map(Arc::new);
+            let listing = self.abilities.can.lists.then(listed).flatten();
             self.inner().heard.remove(&(process, token));
             let seat = &mut self.seats[process][token];
             seat.context.listing = listing;

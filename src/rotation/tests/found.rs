@@ -4,7 +4,6 @@ use crate::clock::Span;
 use crate::inventory::TokenPolicy;
 use crate::outcome::FailureCode;
 use crate::provider::Abilities;
-use crate::rotation::state::Orphan;
 
 use super::driver::{Sim, check};
 use super::lies::Lie;
@@ -145,16 +144,4 @@ fn an_access_token_that_has_expired_is_no_proof_that_its_pair_is_gone() {
     sim.world.ledger(|ledger| ledger.lies.tell(Lie::Hidden, end));
     sim.run_for(Span::hours(12));
     check(&sim, "it is revoked once the provider finds it again");
-}
-
-#[test]
-fn what_cannot_be_revoked_is_not_forgotten_over_one_listing() {
-    let mut sim = sim(|_, abilities| (abilities.can.revokes, abilities.can.verifies) = (false, false));
-    sim.world.script(|kind, count| if kind == Kind::Mint && count == 1 { Fate::DoneUnknown } else { Fate::Fine });
-    sim.run_for(Span::hours(26));
-    let end = sim.provider_now() + Span::minutes(61);
-    sim.world.ledger(|ledger| ledger.lies.tell(Lie::Filtered, end));
-    sim.run_for(Span::hours(3));
-    let known = |orphan: &Orphan| matches!(orphan, Orphan::UnknownMint { .. });
-    assert!(sim.state().orphans.iter().any(known), "{:?}", sim.state());
 }

@@ -456,7 +456,12 @@ impl Ledger {
     /// for as long as it is remembered; or for longer than its provider needs to show it, where nothing but listings could
     /// tell that it lives; or a listing said that it had expired, and it can neither be asked nor revoked.
     pub fn is_disowned(&self, token: &Issued, now: Time) -> bool {
-        if token.called_over && !self.abilities.can.verifies && !self.abilities.can.revokes {
+        let can = self.abilities.can;
+        if token.called_over && !can.verifies && !can.revokes {
+            return true;
+        }
+        // Its lifetime is not known, either: a day after it was asked for, one listing decides.
+        if token.lost && !can.revokes && token.omitted.is_some() {
             return true;
         }
         let blind = !self.abilities.can.verifies || token.lost && token.denied;

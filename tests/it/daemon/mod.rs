@@ -16,6 +16,7 @@ mod night;
 mod notify;
 mod once;
 mod operator;
+mod outage;
 mod ownership;
 mod reload;
 mod remote;
