@@ -189,10 +189,11 @@ async fn files_of_tools_get_each_new_secret_and_keep_everything_else() {
     let more = format!("rotate-every = \"30d\"\nstores = [{}]", stores.join(", "));
     let daemon = world.start(&[world.account(Service::Awx, ""), bare("ci", Service::Awx, &more)]).await;
     for number in [1, 2] {
+        // The first one is held back without it: the journal is new, and the files hold something.
+        daemon.request("ci").await;
         daemon.steady("ci", number).await;
         for (name, _, text) in files {
             assert_eq!(world.read(name), with(text, &world.stored("ci")), "{name}");
         }
-        daemon.request("ci").await;
     }
 }
