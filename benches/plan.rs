@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use patrold::clock::{Span, SystemClock};
 use patrold::daemon;
 use patrold::demo::{Loopback, Options};
+use patrold::few::Few;
 use patrold::inventory::diff::diff;
 use patrold::inventory::{Inventory, TokenPolicy};
 use patrold::journal::key::KeySource;
@@ -90,7 +91,7 @@ fn settled(token: &TokenPolicy, fingerprint: &Fingerprint) -> TokenState {
         },
         minted_at: at,
         issued_at: at,
-        fingerprints: BTreeMap::from([("token".to_owned(), fingerprint.clone())]),
+        fingerprints: Few::from([("token".to_owned(), fingerprint.clone())]),
         compromised: None,
         reissue_unknown: None,
     };

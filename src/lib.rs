@@ -80,6 +80,7 @@
 //! | [`event`] | the names of the log lines of the process, its accounts and its inventory |
 //! | [`outcome`] | whether something happened: done, later, refused, unknown |
 //! | [`names`] | identifiers with their rules |
+//! | [`few`] | maps of a handful of entries, in little room |
 //! | [`clock`] | the only place that reads the time |
 //!
 //! # Words
@@ -114,6 +115,7 @@
 // What everybody speaks of.
 pub mod clock;
 pub mod event;
+pub mod few;
 pub mod files;
 pub mod names;
 pub mod outcome;

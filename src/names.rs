@@ -4,6 +4,7 @@ mod marker;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,7 +21,8 @@ macro_rules! text_newtype {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        // Clones share the text: a name is a key of the inventory, the registry, the deadlines and the journal at once.
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The text itself.
@@ -46,7 +48,7 @@ macro_rules! text_newtype {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0.into_string()
+                name.0.as_ref().to_owned()
             }
         }
 

@@ -4,6 +4,7 @@
 //! another. A run gives its place up while it waits for hooks and stores ([`aside`]), and asks for one again afterwards.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -24,7 +25,16 @@ struct Line {
     taken: usize,
     asked: u64,
     /// Waiting runs, by deadline and then in the order of asking.
-    waiting: BTreeMap<(Time, u64), oneshot::Sender<Place>>,
+    waiting: BTreeMap<(Time, u64), Waiter>,
+}
+
+/// Takes the place that it waited for; gives it back where nobody wants it any more.
+struct Waiter(Box<dyn FnOnce(Place) -> Option<Place> + Send>);
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waiter")
+    }
 }
 
 /// A place, until it is dropped.
@@ -42,20 +52,31 @@ impl Places {
 
     /// Waits for a place of `account`. Dropping the future withdraws from the line.
     pub async fn enter(&self, account: &AccountName, deadline: Time) -> Place {
-        let handed = {
-            let mut accounts = self.accounts();
-            let line = accounts.entry(account.clone()).or_default();
-            if line.taken < self.each {
-                line.taken += 1;
-                return self.place(account);
-            }
-            let (sender, handed) = oneshot::channel();
-            line.asked += 1;
-            line.waiting.insert((deadline, line.asked), sender);
-            handed
-        };
-        // A line with somebody in it stays, and is served by those who leave.
-        handed.await.expect("a line keeps its senders until they are served")
+        let (sender, handed) = oneshot::channel();
+        match self.admit(account, deadline, move |place| sender.send(place).err()) {
+            Some(place) => place,
+            // A line with somebody in it stays, and is served by those who leave.
+            None => handed.await.expect("a line keeps who waits in it until they are served"),
+        }
+    }
+
+    /// Gives a place of `account`, where there is one; otherwise `waiter` gets one when its turn comes. It gives the place
+    /// back where nobody wants it any more. Who waits so takes no more memory than a line does.
+    pub fn admit(
+        &self,
+        account: &AccountName,
+        deadline: Time,
+        waiter: impl FnOnce(Place) -> Option<Place> + Send + 'static,
+    ) -> Option<Place> {
+        let mut accounts = self.accounts();
+        let line = accounts.entry(account.clone()).or_default();
+        if line.taken < self.each {
+            line.taken += 1;
+            return Some(self.place(account));
+        }
+        line.asked += 1;
+        line.waiting.insert((deadline, line.asked), Waiter(Box::new(waiter)));
+        None
     }
 
     fn place(&self, account: &AccountName) -> Place {
@@ -67,7 +88,7 @@ impl Places {
     }
 
     /// Gives the place to the next run in the line of `account`, or frees it where no run waits.
-    fn next(&self, account: &AccountName) -> Option<oneshot::Sender<Place>> {
+    fn next(&self, account: &AccountName) -> Option<Waiter> {
         let mut accounts = self.accounts();
         let line = accounts.get_mut(account)?;
         if let Some((_, next)) = line.waiting.pop_first() {
@@ -85,10 +106,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Some((places, account)) = self.of.take() else { return };
         while let Some(next) = places.next(&account) {
-            match next.send(places.place(&account)) {
-                Ok(()) => return,
+            match (next.0)(places.place(&account)) {
+                None => return,
                 // The waiting run is gone: the one after it is next.
-                Err(mut place) => place.of = None,
+                Some(mut place) => place.of = None,
             }
         }
     }
@@ -119,18 +140,11 @@ impl Run {
     }
 }
 
-/// Does `work` once there is a place for it.
-pub async fn seated<T, F: Future<Output = T> + Send>(
-    places: &Places,
-    account: &AccountName,
-    deadline: Time,
-    work: impl FnOnce() -> F,
-) -> T {
-    let place = places.enter(account, deadline).await;
+/// Does `work` in a `place`, with the `deadline` that it was got for.
+pub async fn seated<T>(place: Place, deadline: Time, work: impl Future<Output = T> + Send) -> T {
+    let Some((places, account)) = place.of.clone() else { return work.await };
     let seat = Mutex::new(Seat { place: Some(place), away: 0 });
-    let run = Run { places: places.clone(), account: account.clone(), deadline, seat };
-    // Boxed: who waits in line takes no more memory than the line does.
-    RUN.scope(run, Box::pin(work())).await
+    RUN.scope(Run { places, account, deadline, seat }, work).await
 }
 
 /// Waits for something that others do (a hook, a disk), without a place meanwhile. Outside of [`seated`] it just waits.

@@ -1,12 +1,13 @@
 //! The rotation machine's effects on the real world.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::account::Listing;
 use crate::clock::{Clock, Time};
 use crate::event;
+use crate::few::Few;
+
 use crate::hook::{self, HookEvent, HookRunner};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy, initial};
 use crate::journal::Journal;
@@ -186,7 +187,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         aside(self.hooks.run(hook, occasion)).await
     }
 
-    fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint> {
+    fn fingerprints(&self, secret: &SecretParts) -> Few<String, Fingerprint> {
         secret.iter().map(|(part, secret)| (part.to_owned(), self.fingerprinter.of(secret))).collect()
     }
 

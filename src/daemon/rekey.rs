@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Time;
+use crate::few::Few;
 use crate::journal::archive::{Archive, OpenError, OpenJournal, Opened};
 use crate::journal::key::{self, IfLost, KeyError, KeySource, NewKey};
 use crate::journal::{Change, Journal as _, SecretChange, SecretSlot};
@@ -47,21 +48,25 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
     if prepared.sealer().key_id() == journal.key_id() {
         return Err(RekeyError::Same);
     }
-    let mut secrets: BTreeMap<SecretSlot, SecretParts> = BTreeMap::new();
+    // By token: each looks at its own.
+    let mut secrets: BTreeMap<TokenName, BTreeMap<SecretSlot, SecretParts>> = BTreeMap::new();
+    let mut count = 0;
     for slot in journal.slots()? {
-        let parts = journal.secret(&slot).await.map_err(RekeyError::Failed)?;
-        secrets.extend(parts.map(|parts| (slot, parts)));
+        if let Some(parts) = journal.secret(&slot).await.map_err(RekeyError::Failed)? {
+            secrets.entry(slot.token.clone()).or_default().insert(slot, parts);
+            count += 1;
+        }
     }
-    let count = secrets.len();
     let mut changes = Vec::with_capacity(states.len());
     for (token, stored) in states {
+        let secrets = secrets.remove(&token).unwrap_or_default();
         let restored = restore(&stored).map_err(|error| RekeyError::State(token.clone(), error))?;
         let Restored { mut state, head: follows } = restored;
-        let fingerprint = |parts: &SecretParts| -> BTreeMap<String, Fingerprint> {
+        let fingerprint = |parts: &SecretParts| -> Few<String, Fingerprint> {
             let of = |(part, secret): (&str, _)| (part.to_owned(), prepared.sealer().fingerprinter().of(secret));
             parts.iter().map(of).collect()
         };
-        let mut fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> = BTreeMap::new();
+        let mut fingerprints: BTreeMap<GenerationNo, Few<String, Fingerprint>> = BTreeMap::new();
         for generation in state.generations() {
             let parts = secrets.get(&generation.slot(&token));
             fingerprints.extend(parts.map(|parts| (generation.number, fingerprint(parts))));
@@ -69,15 +74,13 @@ pub async fn rekey(state_dir: &Path, old: &KeySource, new: &NewKey, now: Time) -
         let event = Event::Resealed { fingerprints };
         state = apply(state, now, &event).map_err(|misfit| RekeyError::State(token.clone(), misfit.into()))?;
         let unwritable = |error: serde_json::Error| RekeyError::State(token.clone(), error.into());
-        let kept = secrets.iter().filter(|(slot, _)| slot.token == token);
+        let kept = secrets.into_iter().map(|(slot, parts)| SecretChange::Keep { slot, parts });
         changes.push(Change {
             follows,
             at: now,
             records: vec![draft(now, &event).map_err(unwritable)?],
             state: Some(serde_json::to_string(&state).map_err(unwritable)?),
-            secrets: kept
-                .map(|(slot, parts)| SecretChange::Keep { slot: slot.clone(), parts: parts.clone() })
-                .collect(),
+            secrets: kept.collect(),
             token,
         });
     }

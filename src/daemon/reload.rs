@@ -138,7 +138,7 @@ impl<C: Clock> Reloader<C> {
     /// What has something new to look at, or owes something; nothing else is touched.
     fn affected(&self, changes: &[Change]) -> Vec<Key> {
         // An operator who mended a store or a hook often reloads then.
-        let owing = self.core.tokens.all().into_iter().filter(|(_, token)| token.view().state.owes());
+        let owing = self.core.tokens.all().into_iter().filter(|(_, token)| token.state().owes());
         let mut keys: Vec<_> = owing.map(|(name, _)| Key::Token(name)).collect();
         for change in changes {
             match change {
@@ -150,9 +150,7 @@ impl<C: Clock> Reloader<C> {
                 Change::AccountAdded(name) => keys.push(Key::Poll(name.clone())),
                 Change::AccountChanged(name, _) => {
                     keys.push(Key::Poll(name.clone()));
-                    let tokens = self.core.tokens.all().into_iter();
-                    let members = tokens.filter(|(_, token)| token.policy().account.name == *name);
-                    keys.extend(members.map(|(token, _)| Key::Token(token)));
+                    keys.extend(self.core.tokens.of(name).into_iter().map(|(token, _)| Key::Token(token)));
                 }
                 Change::TokenAdded(name) | Change::TokenChanged(name, _) | Change::TokenRemoved(name) => {
                     keys.push(Key::Token(name.clone()));

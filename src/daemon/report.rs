@@ -106,8 +106,7 @@ impl<C: Clock> Running<C> {
         let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
         let subject = subject(name, &policy, wanted, &view, self.core.machine.effects.clock(&policy.account.name));
         let member = self.core.accounts.get(&policy.account.name);
-        let tokens = self.core.tokens.all().into_iter();
-        let tokens = tokens.filter(|(_, it)| it.wanted() && it.policy().account.name == policy.account.name).count();
+        let tokens = self.core.tokens.of(&policy.account.name).iter().filter(|(_, it)| it.wanted()).count();
         let account = self.account(&policy.account, self.core.polls().get(&policy.account.name), tokens, now);
         let abilities = member.as_ref().map(|member| member.abilities.as_ref());
         Some(Explanation::new(&subject, abilities, Some(account), now))

@@ -2,7 +2,8 @@
 //! events. Nothing polls.
 //!
 //! A key runs once at a time; one that falls due while it runs is run again afterwards. Tokens of one account beyond a
-//! bound wait in line for each other, and for nobody else: see [`crate::places`].
+//! bound wait in line for each other, and for nobody else: see [`crate::places`]. One in line is a name and a deadline, no
+//! task: ten thousand that fall due at once take the memory of a list.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::clock::{Clock, Span, Time};
 use crate::event;
 use crate::journal::Journal;
 use crate::names::TokenName;
-use crate::places::{Places, seated};
+use crate::places::{Place, Places, seated};
 
 use super::core::Core;
 use super::deadlines::{Deadlines, Key};
@@ -64,6 +65,12 @@ pub struct Scheduler<C, J> {
     beat: watch::Sender<Time>,
     woken: mpsc::UnboundedReceiver<Vec<Key>>,
     deadlines: Deadlines<Key>,
+    /// What a start looks at first, in this order.
+    fresh: Vec<Key>,
+    /// Tokens in the line of their account. What is new by then is seen when their turn comes.
+    in_line: HashSet<TokenName>,
+    turns: mpsc::UnboundedReceiver<Turn>,
+    turn: mpsc::UnboundedSender<Turn>,
     running: HashSet<Key>,
     /// Fell due again while it ran.
     again: HashSet<Key>,
@@ -72,6 +79,14 @@ pub struct Scheduler<C, J> {
     tasks: JoinSet<Done>,
     /// What a task that did not return its key was doing.
     keys: HashMap<tokio::task::Id, Key>,
+}
+
+/// A token that has a place of its account.
+#[derive(Debug)]
+struct Turn {
+    name: TokenName,
+    deadline: Time,
+    place: Place,
 }
 
 /// A run that ended.
@@ -84,24 +99,28 @@ struct Done {
 }
 
 impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
-    /// A scheduler in which every token and every account is due.
+    /// A scheduler in which every token and every account is due, the token first whose consumers are the first without a
+    /// secret that works.
     pub fn new(core: Arc<Core<C, J>>) -> Self {
         let (sender, woken) = mpsc::unbounded_channel();
-        let mut deadlines = Deadlines::default();
-        let now = core.clock.now();
-        let (beat, beaten) = watch::channel(now);
-        for (name, _) in core.tokens.all() {
-            deadlines.set(Key::Token(name), now);
-        }
-        for name in core.inventory().accounts.keys() {
-            deadlines.set(Key::Poll(name.clone()), now);
-        }
+        let (turn, turns) = mpsc::unbounded_channel();
+        let (beat, beaten) = watch::channel(core.clock.now());
+        let mut tokens: Vec<_> =
+            core.tokens.all().into_iter().map(|(name, token)| (core.end(&token), Key::Token(name))).collect();
+        tokens.sort_unstable();
+        let accounts = core.inventory();
+        let accounts = accounts.accounts.keys().cloned().map(Key::Poll);
+        let fresh = tokens.into_iter().map(|(_, key)| key).chain(accounts).collect();
         Self {
             core,
             waker: Waker { keys: sender, beat: beaten },
             beat,
             woken,
-            deadlines,
+            deadlines: Deadlines::default(),
+            fresh,
+            in_line: HashSet::new(),
+            turns,
+            turn,
             running: HashSet::new(),
             again: HashSet::new(),
             places: Places::new(RUNS_PER_ACCOUNT),
@@ -121,6 +140,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         let clock = self.core.clock.clone();
         let mut alarm = std::pin::pin!(wait(&clock, None));
         let mut armed = None;
+        std::mem::take(&mut self.fresh).into_iter().for_each(|key| self.start(key));
         loop {
             let now = clock.now();
             // What was put off by a clock that has been set back since would wait for as long as that was ahead.
@@ -140,9 +160,12 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
                 () = &mut stop => break,
                 Some(keys) = self.woken.recv() => keys.into_iter().for_each(|key| self.start(key)),
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.ended(ended),
+                Some(turn) = self.turns.recv() => self.begin(turn),
                 () = &mut alarm, if armed.is_some() => armed = None,
             }
         }
+        // Who is still in line gives its place to the next one: of what runs, some wait for one again.
+        drop(self.turns);
         while let Some(ended) = self.tasks.join_next_with_id().await {
             if let Err(error) = ended {
                 tracing::error!(event = event::TASK_DIED, %error, "a task ended abnormally");
@@ -156,29 +179,51 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
             self.again.insert(key);
             return;
         }
-        if matches!(&key, Key::Token(name) if self.core.tokens.get(name).is_none()) {
+        match key {
+            Key::Token(name) => self.line_up(name),
+            Key::Poll(ref name) => {
+                let (core, name) = (Arc::clone(&self.core), name.clone());
+                self.spawn(key, async move {
+                    let (tokens, next) = core.poll(&name).await;
+                    let wake = tokens.into_iter().map(Key::Token).chain(core.relieved(&name)).collect();
+                    Done { next, wake, key: Key::Poll(name) }
+                });
+            }
+        }
+    }
+
+    /// Deals with a token once its account has a place for it.
+    fn line_up(&mut self, name: TokenName) {
+        let Some(token) = self.core.tokens.get(&name) else { return };
+        if !self.in_line.insert(name.clone()) {
             return;
         }
-        self.running.insert(key.clone());
-        let (core, places) = (Arc::clone(&self.core), self.places.clone());
-        let task = key.clone();
-        let handle = self.tasks.spawn(async move {
-            match &task {
-                Key::Token(name) => {
-                    let next = run_token(&core, &places, name).await;
-                    let mut wake = core.dependents(name);
-                    if let Some(token) = core.tokens.get(name) {
-                        wake.extend(core.relieved(&token.policy().account.name));
-                    }
-                    Done { next, wake, key: task }
-                }
-                Key::Poll(name) => {
-                    let (tokens, next) = core.poll(name).await;
-                    let wake = tokens.into_iter().map(Key::Token).chain(core.relieved(name)).collect();
-                    Done { next, wake, key: task }
-                }
+        let deadline = self.core.deadline(&token);
+        let (turn, waits) = (self.turn.clone(), name.clone());
+        // A scheduler that has ended begins nothing.
+        let hand = move |place| turn.send(Turn { name: waits, deadline, place }).err().map(|unsent| unsent.0.place);
+        if let Some(place) = self.places.admit(&token.policy().account.name, deadline, hand) {
+            self.begin(Turn { name, deadline, place });
+        }
+    }
+
+    fn begin(&mut self, turn: Turn) {
+        let Turn { name, deadline, place } = turn;
+        self.in_line.remove(&name);
+        let core = Arc::clone(&self.core);
+        self.spawn(Key::Token(name.clone()), async move {
+            let rest = seated(place, deadline, core.run_token(&name)).await;
+            let mut wake = core.dependents(&name);
+            if let Some(token) = core.tokens.get(&name) {
+                wake.extend(core.relieved(&token.policy().account.name));
             }
+            Done { next: rest.and_then(|rest| rest.until), wake, key: Key::Token(name) }
         });
+    }
+
+    fn spawn(&mut self, key: Key, work: impl Future<Output = Done> + Send + 'static) {
+        self.running.insert(key.clone());
+        let handle = self.tasks.spawn(work);
         self.keys.insert(handle.id(), key);
     }
 
@@ -211,14 +256,6 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
             self.start(key);
         }
     }
-}
-
-/// Deals with a token once its account has a place for it; tells when to come back.
-async fn run_token<C: Clock, J: Journal + Clone>(core: &Core<C, J>, places: &Places, name: &TokenName) -> Option<Time> {
-    let token = core.tokens.get(name)?;
-    let account = token.policy().account.name.clone();
-    let rest = seated(places, &account, core.deadline(&token), || core.run_token(name)).await;
-    rest.and_then(|rest| rest.until)
 }
 
 /// Waits for a deadline, where there is one.

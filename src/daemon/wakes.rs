@@ -7,7 +7,7 @@ use crate::inventory::{Credential, StorePolicy};
 use crate::journal::Journal;
 use crate::names::{AccountName, TokenName};
 use crate::rotation::Phase;
-use crate::rotation::life::deadline;
+use crate::rotation::life::{deadline, end};
 use crate::store;
 
 use super::core::Core;
@@ -18,7 +18,13 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     /// When the consumers of a token would hold nothing that works, who is served first.
     pub fn deadline(&self, token: &Token) -> Time {
         let policy = token.policy();
-        deadline(&token.view().state, &self.machine.effects.reckoning(&policy.account.name))
+        deadline(&token.state(), &self.machine.effects.reckoning(&policy.account.name))
+    }
+
+    /// The same, however far away.
+    pub fn end(&self, token: &Token) -> Time {
+        let policy = token.policy();
+        end(&token.state(), &self.machine.effects.reckoning(&policy.account.name))
     }
 
     /// What may have waited for the first secret of `name`, or for a better one.
@@ -29,10 +35,10 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let inventory = self.inventory();
         let managed = Credential::Token(name.clone());
         let accounts = inventory.accounts.values().filter(|account| account.endpoint.credential == managed);
-        let unpolled = accounts.filter(|account| !self.polls().contains_key(&account.name));
+        let unpolled = accounts.filter(|account| !self.is_polled(&account.name));
         let polls: Vec<_> = unpolled.map(|account| Key::Poll(account.name.clone())).collect();
         let tokens = self.tokens.all().into_iter().filter(|(_, token)| {
-            let state = token.view().state;
+            let state = token.state();
             let waits = matches!(state.phase, Phase::Vacant) || state.lacked_credential();
             let policy = token.policy();
             let through = |account: &AccountName| {
@@ -52,7 +58,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let tokens: Vec<_> = tokens.collect();
         let lost = tokio::task::spawn_blocking(move || {
             let lost = |token: &Token| {
-                let state = token.view().state;
+                let state = token.state();
                 let delivered = state.phase.current().is_some();
                 state.owes_store() || delivered && token.policy().stores.iter().any(store::is_missing)
             };
@@ -77,10 +83,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         }
         let failing = self.polls().get(account).is_some_and(|poll| poll.failure.is_some());
         let poll = failing.then(|| Key::Poll(account.clone()));
-        let tokens =
-            self.tokens.all().into_iter().filter(|(_, token)| {
-                token.policy().account.name == *account && token.view().state.waits_for_provider()
-            });
+        let tokens = self.tokens.of(account).into_iter().filter(|(_, token)| token.state().waits_for_provider());
         poll.into_iter().chain(tokens.map(|(name, _)| Key::Token(name))).collect()
     }
 }

@@ -179,7 +179,7 @@ pub struct TokenPolicy {
     /// No rotation is begun while this holds; one that is under way is finished.
     pub paused: bool,
     /// A secret to adopt as generation 0.
-    pub initial: Option<Initial>,
+    pub initial: Option<Box<Initial>>,
     pub stores: Vec<StorePolicy>,
     pub hooks: Vec<HookPolicy>,
 }

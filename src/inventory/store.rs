@@ -93,7 +93,7 @@ pub enum StoreKind {
     /// A file of this machine.
     File(FilePolicy),
     /// Whatever a program of the operator's reads and writes.
-    Command(CommandPolicy),
+    Command(Box<CommandPolicy>),
     /// A slot of a store that is described by a definition and reached through an account.
     Remote(RemotePolicy),
 }

@@ -61,6 +61,13 @@ impl Marker {
         Self::within(text).and_then(|marker| marker.strip_prefix(Self::PREFIX)).is_some_and(|it| it.starts_with(&made))
     }
 
+    /// The name of the token that `marker` was made for.
+    pub fn token(marker: &str) -> Option<TokenName> {
+        let (_, named) = marker.strip_prefix(Self::PREFIX)?.split_once('-')?;
+        let (numbered, _) = named.rsplit_once('-')?;
+        numbered.rsplit_once("-g")?.0.parse().ok()
+    }
+
     /// The marker within `text` that another installation than `instance` made for a token called `token`.
     pub fn of_another(instance: InstanceId, token: &TokenName, text: &str) -> Option<Self> {
         let marker = Self::within(text)?;
@@ -103,6 +110,12 @@ mod tests {
         let token = "gps-ingest".parse().unwrap();
         let marker = Marker::new(ours, &token, GenerationNo(12), RotationId::new([1, 2, 3, 4, 5, 6]));
         assert_eq!(marker.as_str(), "patrold-1a2b3c4d-gps-ingest-g12-010203040506");
+        assert_eq!(Marker::token(marker.as_str()).as_ref(), Some(&token));
+        for (text, name) in
+            [("patrold-1a2b3c4d-a-g1-x-g2-010203040506", Some("a-g1-x")), ("patrold-1a2b3c4d-gps", None)]
+        {
+            assert_eq!(Marker::token(text).as_ref().map(TokenName::as_str), name, "{text}");
+        }
         assert!(Marker::is_of(ours, marker.as_str()));
         assert!(!Marker::is_of(InstanceId::new([0; 4]), marker.as_str()));
         assert!(!Marker::is_of(ours, "somebody else's token"));

@@ -72,18 +72,48 @@ async fn while_two_hundred_runs_wait_aside_one_more_is_served_at_once() {
     let ended = AtomicUsize::new(0);
     let waits = (0..200).map(|_| {
         let (places, a, hooks, ended) = (&places, &a, &hooks, &ended);
-        seated(places, a, at(0), move || async move {
-            // Two hooks at once, as a run has them.
-            join_all([aside(hooks.acquire()), aside(hooks.acquire())]).await;
-            ended.fetch_add(1, Ordering::Relaxed);
-        })
+        async move {
+            let place = places.enter(a, at(0)).await;
+            let work = async {
+                // Two hooks at once, as a run has them.
+                join_all([aside(hooks.acquire()), aside(hooks.acquire())]).await;
+                ended.fetch_add(1, Ordering::Relaxed);
+            };
+            seated(place, at(0), work).await;
+        }
     });
     let mut waits = pin!(join_all(waits));
     assert!(waits.as_mut().now_or_never().is_none());
-    assert_eq!(seated(&places, &a, at(9), || async { 7 }).now_or_never(), Some(7), "though its deadline is the latest");
+    let place = places.enter(&a, at(9)).now_or_never().expect("though its deadline is the latest");
+    assert_eq!(seated(place, at(9), async { 7 }).now_or_never(), Some(7));
     hooks.close();
     waits.await;
     assert_eq!(ended.load(Ordering::Relaxed), 200);
+    assert!(places.accounts().is_empty());
+}
+
+#[tokio::test]
+async fn who_is_admitted_later_waits_in_the_same_line_without_a_task() {
+    let places = Places::new(1);
+    let a = account("a");
+    let first = places.admit(&a, at(0), |_| unreachable!("there is room")).unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for (name, deadline, wants) in [("late", 90, true), ("gone", 5, false), ("next", 30, true)] {
+        let order = Arc::clone(&order);
+        let waits = places.admit(&a, at(deadline), move |place| {
+            order.lock().unwrap().push(name);
+            // Who is served at once gives the place to the one after it.
+            if wants {
+                drop(place)
+            } else {
+                return Some(place);
+            }
+            None
+        });
+        assert!(waits.is_none());
+    }
+    drop(first);
+    assert_eq!(*order.lock().unwrap(), ["gone", "next", "late"]);
     assert!(places.accounts().is_empty());
 }
 

@@ -1,10 +1,11 @@
 //! How far a generation is on its way to consumers. Stored state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
+use crate::few::Few;
 use crate::names::{HookKey, StoreKey};
 
 use super::generation::Retry;
@@ -14,9 +15,9 @@ use super::generation::Retry;
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
     /// Stores that were tried.
-    pub stores: BTreeMap<StoreKey, Progress>,
+    pub stores: Few<StoreKey, Progress>,
     /// Hooks that were tried.
-    pub hooks: BTreeMap<HookKey, Progress>,
+    pub hooks: Few<HookKey, Progress>,
     /// When every store and hook was done. Until then, one without a row is owed; afterwards, a hook that the
     /// inventory adds is not run for an old delivery.
     pub settled: Option<Time>,

@@ -2,12 +2,12 @@
 //!
 //! Two implementations: the real one of the daemon, and a simulated world in tests.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use crate::account::Listing;
 use crate::clock::Time;
+use crate::few::Few;
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, Outcome};
@@ -99,7 +99,7 @@ pub trait Effects: Send + Sync + 'static {
     fn run_hook(&self, hook: &HookPolicy, occasion: &Occasion) -> impl Future<Output = Outcome<()>> + Send;
 
     /// Fingerprints of the parts of a secret.
-    fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint>;
+    fn fingerprints(&self, secret: &SecretParts) -> Few<String, Fingerprint>;
 
     /// A new rotation id.
     fn rotation_id(&self) -> RotationId;

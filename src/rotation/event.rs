@@ -25,6 +25,7 @@ use super::step::StepName::{Search, Undo, Verify, Write};
 use super::step::StepResult::{Drifted, Failed, Ok as Went, Unknown};
 use crate::clock::Time;
 use crate::event::EventRow;
+use crate::few::Few;
 use crate::names::{GenerationNo, HookKey, RemoteId, RotationId, StoreKey};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Expiry, Remote};
@@ -352,7 +353,7 @@ events! {
         "Our clock was ahead when some of this happened: it counts as having happened now",
         "see that the clock is synchronised before the daemon starts",
         [{ .. } => Warn "the clock was ahead when some of this happened: it counts as having happened now" Ended::Nothing];
-    Resealed { fingerprints: BTreeMap<GenerationNo, BTreeMap<String, Fingerprint>> } = "resealed", Kept,
+    Resealed { fingerprints: BTreeMap<GenerationNo, Few<String, Fingerprint>> } = "resealed", Kept,
         "The journal's secrets are sealed with a new key", "",
         [{ .. } => Info "the secrets are sealed with a new key" Ended::Nothing];
     SecretLost { number: GenerationNo, failure: Failure } = "secret-lost", Kept,

@@ -1,10 +1,9 @@
 //! One generation of a token, and what failed about it. Stored state.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Span, Time};
+use crate::few::Few;
 use crate::journal::SecretSlot;
 use crate::names::{AccountName, GenerationNo, Marker, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -32,7 +31,7 @@ pub struct Generation {
     /// When the present secret was issued: `minted_at`, or the last renewal.
     pub issued_at: Time,
     /// Keyed hashes of its secret's parts, by part.
-    pub fingerprints: BTreeMap<String, Fingerprint>,
+    pub fingerprints: Few<String, Fingerprint>,
     /// An operator said then that others have its secret: it is replaced, and revoked without grace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compromised: Option<Time>,

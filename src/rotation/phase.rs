@@ -14,6 +14,9 @@ use super::delivery::Delivery;
 use super::generation::{Generation, Noted, Retry};
 
 /// Where a token is in its life. See the diagram in [`crate::rotation`].
+///
+/// What a token at rest does not have is boxed: a hundred thousand of them wait for months, and each takes the room of the
+/// largest variant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "fields are named as their types, which say what they are")]
@@ -25,28 +28,28 @@ pub enum Phase {
     /// One generation, in use.
     Steady { current: Current },
     /// A mint was intended; it is sent next.
-    Intended { current: Option<Current>, intent: Intent },
+    Intended { current: Option<Current>, intent: Box<Intent> },
     /// The outcome of a mint is unknown: its marker is looked for.
-    Searching { current: Option<Current>, intent: Intent, search: Search },
+    Searching { current: Option<Current>, intent: Box<Intent>, search: Box<Search> },
     /// The new secret is journaled and is proven next.
-    Minted { current: Option<Current>, candidate: Candidate },
+    Minted { current: Option<Current>, candidate: Box<Candidate> },
     /// The new secret works; stores get it.
-    Verified { current: Option<Current>, candidate: Candidate },
+    Verified { current: Option<Current>, candidate: Box<Candidate> },
     /// Every store acknowledged; hooks run.
-    Delivered { current: Option<Current>, candidate: Candidate },
+    Delivered { current: Option<Current>, candidate: Box<Candidate> },
     /// The new generation is current; the old one waits for its end.
-    Active { current: Current, retiring: Retiring },
+    Active { current: Current, retiring: Box<Retiring> },
     /// The provider acknowledged the revocation; one request proves it.
-    Revoked { current: Current, retiring: Retiring },
+    Revoked { current: Current, retiring: Box<Retiring> },
     /// The new generation is taken back.
-    Undoing { current: Option<Current>, candidate: Candidate, undo: Undo },
+    Undoing { current: Option<Current>, candidate: Box<Candidate>, undo: Box<Undo> },
     /// A renewal in place was intended; it is sent next. An old generation may still wait for its end meanwhile.
-    Renewing { current: Current, retiring: Option<Retiring>, intent: Intent },
+    Renewing { current: Current, retiring: Option<Box<Retiring>>, intent: Box<Intent> },
     /// The outcome of a renewal is unknown: the secret at hand is examined, the renewal is never repeated.
     #[serde(rename = "doubted")]
-    RenewalUnknown { current: Current, retiring: Option<Retiring>, intent: Intent },
+    RenewalUnknown { current: Current, retiring: Option<Box<Retiring>>, intent: Box<Intent> },
     /// The renewed secret is journaled and is proven next.
-    Renewed { current: Current, retiring: Option<Retiring>, intent: Intent },
+    Renewed { current: Current, retiring: Option<Box<Retiring>>, intent: Box<Intent> },
 }
 
 impl Phase {
@@ -105,7 +108,7 @@ impl Phase {
             Self::Active { retiring, .. } | Self::Revoked { retiring, .. } => Some(retiring),
             Self::Renewing { retiring, .. }
             | Self::RenewalUnknown { retiring, .. }
-            | Self::Renewed { retiring, .. } => retiring.as_ref(),
+            | Self::Renewed { retiring, .. } => retiring.as_deref(),
             _ => None,
         }
     }
@@ -116,7 +119,7 @@ impl Phase {
             Self::Active { retiring, .. } | Self::Revoked { retiring, .. } => Some(retiring),
             Self::Renewing { retiring, .. }
             | Self::RenewalUnknown { retiring, .. }
-            | Self::Renewed { retiring, .. } => retiring.as_mut(),
+            | Self::Renewed { retiring, .. } => retiring.as_deref_mut(),
             _ => None,
         }
     }
@@ -139,14 +142,14 @@ impl Phase {
             Self::Minted { current, candidate }
             | Self::Verified { current, candidate }
             | Self::Delivered { current, candidate }
-            | Self::Undoing { current, candidate, .. } => (current.as_mut(), Some(candidate), None),
+            | Self::Undoing { current, candidate, .. } => (current.as_mut(), Some(candidate.as_mut()), None),
             Self::Steady { current } => (Some(current), None, None),
             Self::Active { current, retiring } | Self::Revoked { current, retiring } => {
-                (Some(current), None, Some(retiring))
+                (Some(current), None, Some(retiring.as_mut()))
             }
             Self::Renewing { current, retiring, .. }
             | Self::RenewalUnknown { current, retiring, .. }
-            | Self::Renewed { current, retiring, .. } => (Some(current), None, retiring.as_mut()),
+            | Self::Renewed { current, retiring, .. } => (Some(current), None, retiring.as_deref_mut()),
         };
         let generations = [
             current.map(|current| &mut current.generation),

@@ -9,7 +9,7 @@
 //! had not committed is nobody's: the next owner knows what the journal knows.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,9 @@ const MOST_REPLAYED: usize = 50;
 /// The shortest rest.
 const SHORTEST_REST: Span = Span::milliseconds(100);
 
+/// A token of which the journal tells nothing: one for all of them.
+static BLANK: LazyLock<Arc<TokenState>> = LazyLock::new(Arc::default);
+
 /// One token as this process holds it: its state, and what is not durable yet.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -59,7 +62,7 @@ pub struct Held {
     /// How many records were committed since the state was; `None`: this process did not commit it yet.
     behind: Option<usize>,
     /// A commit whose outcome is unknown; what it holds is still noted above.
-    sent: Option<Sent>,
+    sent: Option<Box<Sent>>,
     /// The last commit failed.
     stuck: Option<(u32, Failure)>,
     /// The journal has denied a commit: what this process holds of the token is not what the journal knows.
@@ -95,7 +98,9 @@ struct Sent {
 impl Held {
     /// A token as its journal tells of it.
     pub fn new(restored: Restored) -> Self {
-        Self { state: Arc::new(restored.state), head: restored.head, ..Self::default() }
+        let blank = restored.state == **BLANK;
+        let state = if blank { Arc::clone(&BLANK) } else { Arc::new(restored.state) };
+        Self { state, head: restored.head, ..Self::default() }
     }
 
     /// The state, pending notes included.
@@ -312,7 +317,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// follows.
     async fn flush(&self, held: &mut Held, context: &Context, resting: bool) -> Result<(), Rest> {
         if let Some(sent) = held.sent.take() {
-            self.settle(held, context, sent).await?;
+            self.settle(held, context, *sent).await?;
         }
         if held.pending.is_empty() && held.secrets.is_empty() {
             // Nothing is begun whose end could not be noted.
@@ -370,7 +375,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 match self.journal.settle(&change.token, change.follows).await {
                     Ok(Settled::Moved(stored)) => self.moved(held, sent, &stored).await,
                     Ok(Settled::Unwritten) | Err(_) => {
-                        held.sent = Some(sent);
+                        held.sent = Some(Box::new(sent));
                         Err(self.stuck(held, failure))
                     }
                 }
@@ -389,7 +394,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 self.send(held, sent).await
             }
             Err(failure) => {
-                held.sent = Some(sent);
+                held.sent = Some(Box::new(sent));
                 Err(self.stuck(held, failure))
             }
         }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
+use crate::few::Few;
+use crate::inventory::TokenPolicy;
 use crate::names::{GenerationNo, Marker, StoreKey};
 use crate::secret::Fingerprint;
 use crate::store::{Known, Receipt};
@@ -64,11 +66,11 @@ pub struct TokenState {
     pub last_success: Option<Time>,
     /// Keyed hashes of the secret that was adopted last: another one in its place is adopted, too, where the provider
     /// cannot mint.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub adopted: BTreeMap<String, Fingerprint>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub adopted: Few<String, Fingerprint>,
     /// Of the last write to each store that gives receipts.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub receipts: BTreeMap<StoreKey, Receipt>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub receipts: Few<StoreKey, Receipt>,
     /// Live credentials that no variant of `phase` holds: they end by themselves, or are revoked when that is possible.
     #[serde(rename = "remnants")]
     pub orphans: Vec<Orphan>,
@@ -98,6 +100,23 @@ impl TokenState {
     /// Whether nothing of the token is alive, or may be.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Vacant && self.orphans.is_empty()
+    }
+
+    /// Puts what `policy` has already in the place of copies of it.
+    pub fn share(&mut self, policy: &TokenPolicy) {
+        for generation in self.phase.generations_mut() {
+            if let Some(params) = &mut generation.params {
+                params.share(&policy.params);
+            }
+            if generation.account == policy.account.name {
+                generation.account = policy.account.name.clone();
+            }
+        }
+        if let Some(current) = self.phase.current_mut() {
+            current.delivery.stores.share(policy.stores.iter().map(|store| &store.key));
+            current.delivery.hooks.share(policy.hooks.iter().map(|hook| &hook.key));
+        }
+        self.receipts.share(policy.stores.iter().map(|store| &store.key));
     }
 
     /// Whether a secret from outside may still become generation 0.

@@ -111,16 +111,15 @@ impl Tally {
 
     /// What is known of times before: when tokens were last handed over.
     pub fn recall<'t>(&mut self, tokens: impl Iterator<Item = (&'t TokenName, &'t TokenState)>) {
-        let past = tokens.filter_map(|(token, state)| {
-            let at = state.last_success?;
-            let sentence = Event::Activated { revoke_at: at, vain: None }.told().sentence;
-            let what = of_generation(sentence, state.phase.current()?);
-            Some(Happening { at, token: token.clone(), good: true, what })
-        });
+        let past = tokens.filter_map(|(token, state)| Some((state.last_success?, token, state.phase.current()?)));
         let mut past: Vec<_> = past.collect();
-        past.sort_by_key(|happening| happening.at);
+        past.sort_by_key(|(at, ..)| *at);
         let surplus = past.len().saturating_sub(KEPT);
-        self.happenings = past.into_iter().skip(surplus).collect();
+        let newest = past.into_iter().skip(surplus).map(|(at, token, current)| {
+            let sentence = Event::Activated { revoke_at: at, vain: None }.told().sentence;
+            Happening { at, token: token.clone(), good: true, what: of_generation(sentence, current) }
+        });
+        self.happenings = newest.collect();
     }
 }
 

@@ -30,7 +30,7 @@ pub use self::judge::{Found, Judge};
 pub use self::receipt::{Delivery, Known, Receipt};
 use crate::account::pool::Accounts;
 use crate::clock::Clock;
-use crate::inventory::{StoreKind, StorePolicy};
+use crate::inventory::{CommandPolicy, StoreKind, StorePolicy};
 use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::{Fingerprinter, Secret};
@@ -56,7 +56,7 @@ impl Backend {
         match &policy.kind {
             StoreKind::File(file) => Self::Disk(disk::Slot { key: policy.key.clone(), file: file.clone() }),
             StoreKind::Command(command) => {
-                Self::Command(command::Slot { key: policy.key.clone(), command: command.clone() })
+                Self::Command(command::Slot { key: policy.key.clone(), command: CommandPolicy::clone(command) })
             }
             StoreKind::Remote(remote) => Self::Remote(remote::Slot { key: policy.key.clone(), remote: remote.clone() }),
         }

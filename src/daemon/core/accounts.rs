@@ -55,7 +55,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     pub async fn take_up(&self, fence: Fence) -> Result<(), Failure> {
         let account = fence.account.clone();
         let Some(stored) = self.machine.journal.load(&account).await? else {
-            for (name, token) in self.of_account(&account) {
+            for (name, token) in self.tokens.of(&account) {
                 // Waits for what was under way when the account was given up.
                 let mut held = token.held.lock().await;
                 self.machine.resume(&mut held, &name).await;
@@ -84,11 +84,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let shared = shared.into_iter().filter(|(_, account)| !ownership.owns(account)).map(|(name, _)| name);
         let here = self.tokens.all().into_iter().filter(|(_, token)| !ownership.owns(&token.policy().account.name));
         Ok(shared.chain(here.map(|(name, _)| name)).collect())
-    }
-
-    fn of_account(&self, account: &AccountName) -> Vec<(TokenName, Arc<Token>)> {
-        let all = self.tokens.all().into_iter();
-        all.filter(|(_, token)| token.policy().account.name == *account).collect()
     }
 
     /// Takes up one token of an account that was just claimed.
@@ -131,7 +126,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
 
     /// Waits until nothing is under way for the tokens of an account that was given up.
     pub async fn settle_account(&self, account: &AccountName) {
-        for (_, token) in self.of_account(account) {
+        for (_, token) in self.tokens.of(account) {
             drop(token.held.lock().await);
             self.rest_elsewhere(&token);
         }

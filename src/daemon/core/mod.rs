@@ -97,9 +97,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let changes = diff(&self.inventory(), &inventory);
         log_roots(&self.accounts.update(&inventory).await);
         for (name, policy) in &inventory.tokens {
-            if let Some(token) = self.tokens.get(name) {
-                token.want(Arc::clone(policy));
-            } else {
+            if !self.tokens.want(policy) {
                 let token = Token::new(Arc::clone(policy), true, Restored::default());
                 self.tokens.insert(name.clone(), Arc::new(token));
             }
@@ -238,7 +236,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
 
     /// The state of every token that the journal knows.
     pub fn states(&self) -> Vec<(TokenName, Arc<TokenState>)> {
-        let tokens = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state));
+        let tokens = self.tokens.all().into_iter().map(|(name, token)| (name, token.state()));
         tokens.chain(self.strays.iter().cloned()).collect()
     }
 }

@@ -5,14 +5,16 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::{StreamExt as _, stream};
 
+use crate::account::Listing;
 use crate::account::pool::Member;
 use crate::clock::{Clock, Span, Time};
 use crate::daemon::account_news::log_roots;
 use crate::daemon::orphans::Count;
 use crate::event;
 use crate::journal::Journal;
-use crate::names::{AccountName, TokenName};
+use crate::names::{AccountName, Marker, TokenName};
 use crate::outcome::{Failure, Outcome};
+use crate::provider::Entry;
 use crate::report::audit::Known;
 use crate::rotation::effects::Effects as _;
 use crate::timing::backoff::{self, Life};
@@ -47,10 +49,9 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         if !owned || !member.abilities.can.lists || self.accounts.lacks(&policy.endpoint.credential) {
             return (Vec::new(), None);
         }
-        let tokens: Vec<_> =
-            self.tokens.all().into_iter().filter(|(_, it)| it.policy().account.name == *name).collect();
+        let tokens = self.tokens.of(name);
         // A token may have had the account listed since the start, before its first mint.
-        let polled = self.polls.read().unwrap_or_else(PoisonError::into_inner).contains_key(name);
+        let polled = self.is_polled(name);
         let begun =
             if polled { self.clock.now() } else { *self.resumed.read().unwrap_or_else(PoisonError::into_inner) };
         let mut asked = HashSet::new();
@@ -123,6 +124,12 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let (settle, accounted) = (member.abilities.settle, &self.machine.effects.observers.accounted);
         let listings = member.listings();
         let old = listings.iter().any(|listing| listing.at() < begun);
+        // Mostly every entry with a marker of ours is of the token that the marker names, which is looked at alone.
+        let strange = |listing: &Listing| listing.entries().iter().any(|entry| !self.is_accounted(entry));
+        if before.is_empty() && !listings.iter().any(|listing| strange(listing)) {
+            accounted.forget(begun.checked_sub_signed(settle).unwrap_or(Time::MIN_UTC));
+            return BTreeSet::new();
+        }
         let states = self.states();
         // Nobody can read what a token that is set aside accounts for.
         let aside = self.tokens.aside();
@@ -140,6 +147,23 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         }
         accounted.forget(begun.checked_sub_signed(settle).unwrap_or(Time::MIN_UTC));
         orphans
+    }
+}
+
+impl<C: Clock, J: Journal + Clone> Core<C, J> {
+    /// Whether `entry` is no orphan at first sight: it has no marker of ours, or the token that its marker names knows it.
+    fn is_accounted(&self, entry: &Entry) -> bool {
+        let Some(marker) = entry.name.as_deref().and_then(Marker::within) else { return true };
+        if !Marker::is_of(self.machine.instance, marker) {
+            return true;
+        }
+        let token = Marker::token(marker).and_then(|name| self.tokens.get(&name));
+        token.is_some_and(|token| token.state().markers().any(|known| known == marker))
+    }
+
+    /// Whether an account was polled.
+    pub(in crate::daemon) fn is_polled(&self, account: &AccountName) -> bool {
+        self.polls.read().unwrap_or_else(PoisonError::into_inner).contains_key(account)
     }
 }
 

@@ -25,9 +25,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         let inventory = self.inventory();
         for (name, policy) in &inventory.tokens {
             let mut restored = states.remove(name).unwrap_or_default();
-            let params = restored.state.phase.generations_mut().filter_map(|generation| generation.params.as_mut());
-            params.for_each(|params| params.share(&policy.params));
-            self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::clone(policy), true, restored)));
+            restored.state.share(policy);
+            self.tokens.insert(policy.name.clone(), Arc::new(Token::new(Arc::clone(policy), true, restored)));
         }
         let mut strays = Vec::new();
         for (name, restored) in states {
@@ -36,20 +35,18 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 None => strays.push((name, Arc::new(restored.state))),
             }
         }
-        for (name, token) in self.tokens.all() {
+        for slot in unreadable {
+            let Some(token) = self.tokens.get(&slot.token) else { continue };
             let mut held = token.held.lock().await;
-            let Some(generation) = held.state().phase.current().map(|current| current.generation.clone()) else {
-                continue;
-            };
-            let slot = generation.slot(&name);
-            if unreadable.contains(&slot) {
+            let current = held.state().phase.current().map(|current| current.generation.slot(&slot.token));
+            if current.as_ref() == Some(slot) {
                 let failure = Failure::new(FailureCode::SecretUnreadable, "it was sealed with another key");
-                let number = generation.number;
+                let number = slot.generation;
                 held.note(&token.policy(), self.clock.now(), Event::SecretLost { number, failure });
             }
         }
         self.machine.effects.observers.credentials.supply().await;
-        let views: Vec<_> = self.tokens.all().into_iter().map(|(name, token)| (name, token.view().state)).collect();
+        let views: Vec<_> = self.tokens.all().into_iter().map(|(name, token)| (name, token.state())).collect();
         let mut tally = self.machine.effects.observers.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.recall(views.iter().map(|(name, state)| (name, &**state)));
         drop(tally);

@@ -51,7 +51,7 @@ impl<C: Clock, J: Journal> Credentials<C, J> {
             if !self.accounts.authenticate_with(&name) {
                 continue;
             }
-            let state = token.view().state;
+            let state = token.state();
             let Some(current) = state.phase.current() else { continue };
             if self.awaits_renewal(&token.policy(), current) {
                 continue;

@@ -86,7 +86,7 @@ impl<'c> Targets<'c> {
             }
             StoreKindSpec::Command(command) => {
                 let (key, policy) = self.command(command, &account?.name, what)?;
-                (key, command.name.spot, defaults::EXISTING_REMOTE, StoreKind::Command(policy))
+                (key, command.name.spot, defaults::EXISTING_REMOTE, StoreKind::Command(Box::new(policy)))
             }
             StoreKindSpec::Remote(remote) => {
                 let (key, policy) = self.remote(remote, what)?;

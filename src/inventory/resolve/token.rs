@@ -140,12 +140,14 @@ impl<'c> Resolver<'c> {
             drift_every: either(own.drift_every.as_ref(), shared.drift_every.as_ref(), defaults::DRIFT_EVERY),
             params: merged,
             paused: spec.paused,
-            initial: spec.initial.as_ref().map(|initial| Initial {
-                source: initial.source.clone(),
-                parts: initial.parts.iter().map(|(name, source)| (name.value.clone(), source.clone())).collect(),
-                id: initial.id.as_ref().map(|id| id.value.clone()),
-                name: initial.name.as_ref().map(|name| name.value.clone()),
-                expires: initial.expires.as_ref().map(|expires| expires.value),
+            initial: spec.initial.as_ref().map(|initial| {
+                Box::new(Initial {
+                    source: initial.source.clone(),
+                    parts: initial.parts.iter().map(|(name, source)| (name.value.clone(), source.clone())).collect(),
+                    id: initial.id.as_ref().map(|id| id.value.clone()),
+                    name: initial.name.as_ref().map(|name| name.value.clone()),
+                    expires: initial.expires.as_ref().map(|expires| expires.value),
+                })
             }),
             stores,
             hooks,

@@ -1,4 +1,5 @@
 use crate::clock::Span;
+use crate::few::Few;
 use crate::names::{GenerationNo, RotationId};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{ProviderClock, Remote};
@@ -30,7 +31,7 @@ fn generation(number: u32, age: Span) -> Generation {
         },
         minted_at,
         issued_at: minted_at,
-        fingerprints: std::collections::BTreeMap::new(),
+        fingerprints: Few::default(),
         compromised: None,
         reissue_unknown: None,
     }
@@ -159,12 +160,12 @@ fn the_rule_that_decides_and_what_is_in_its_way_are_named() {
         None,
         |_, state| {
             let Phase::Steady { current } = std::mem::take(&mut state.phase) else { return };
-            let retiring = Retiring {
+            let retiring = Box::new(Retiring {
                 generation: generation(0, Span::days(20)),
                 rotation: RotationId::new([1; 6]),
                 handed_over: sample::start(),
                 revoke_at: sample::start() + Span::hours(1),
-            };
+            });
             state.phase = Phase::Active { current, retiring };
         },
         "renew-before",

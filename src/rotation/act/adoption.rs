@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::{Clock, Time};
+use crate::few::Few;
 use crate::inventory::Credential;
 use crate::journal::Journal;
 use crate::names::GenerationNo;
@@ -131,13 +132,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     /// Does not let a secret take the place of the current one, and says so once.
-    fn turn_down(
-        &self,
-        held: &mut Held,
-        context: &Context,
-        fingerprints: BTreeMap<String, Fingerprint>,
-        failure: Failure,
-    ) {
+    fn turn_down(&self, held: &mut Held, context: &Context, fingerprints: Few<String, Fingerprint>, failure: Failure) {
         if held.memo.refused.as_ref() != Some(&fingerprints) {
             held.memo.refused = Some(fingerprints);
             self.note(held, context, Event::ReplacementRefused { failure });
@@ -263,8 +258,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 /// pair was replaced. It is not adopted: presenting a stale refresh token can revoke the whole pair.
 fn outdated<'a>(
     current: &Current,
-    adopted: &BTreeMap<String, Fingerprint>,
-    found: &'a BTreeMap<String, Fingerprint>,
+    adopted: &Few<String, Fingerprint>,
+    found: &'a Few<String, Fingerprint>,
 ) -> Option<&'a str> {
     let known = &current.generation.fingerprints;
     let renewed = current.generation.revision > 0;

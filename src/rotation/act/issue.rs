@@ -104,7 +104,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let address = Address { account: &intent.account, params: &intent.params };
         let mint_request = MintRequest { marker: intent.marker.clone(), lifetime: context.policy.lifetime };
         match self.effects.mint(address, &mint_request).await {
-            Outcome::Done(minted) => self.minted(held, context, intent, minted),
+            Outcome::Done(minted) => self.minted(held, context, *intent, minted),
             Outcome::Later { not_before, failure } => {
                 let next = self.next_rotation(held, context, not_before);
                 self.note(held, context, Event::MintRefused { failure, next });

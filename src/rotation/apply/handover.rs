@@ -24,10 +24,8 @@ pub(super) fn replaced(
     state.last_number = state.last_number.max(generation.number);
     state.adopted.clone_from(&generation.fingerprints);
     let current = Current::new(generation.clone(), Delivery::default());
-    Some(Phase::Active {
-        current,
-        retiring: Retiring { generation: old.generation, rotation, handed_over: at, revoke_at },
-    })
+    let retiring = Retiring { generation: old.generation, rotation, handed_over: at, revoke_at };
+    Some(Phase::Active { current, retiring: Box::new(retiring) })
 }
 
 pub(super) fn verified(phase: Phase, id: Option<&RemoteId>, expires: Option<Expiry>) -> Option<Phase> {
@@ -47,14 +45,14 @@ pub(super) fn activated(state: &mut TokenState, phase: Phase, at: Time, revoke_a
     // What was not delivered to is no store of the token any more.
     state.receipts.retain(|store, _| candidate.delivery.stores.contains_key(store));
     release(&mut state.orphans, revoke_at);
-    Some(activate(state, current, candidate, at, revoke_at))
+    Some(activate(state, current, *candidate, at, revoke_at))
 }
 
 pub(super) fn activated_early(state: &mut TokenState, phase: Phase, at: Time, revoke_at: Time) -> Option<Phase> {
     let (Phase::Verified { current, candidate } | Phase::Delivered { current, candidate }) = phase else {
         return None;
     };
-    Some(activate(state, current, candidate, at, revoke_at))
+    Some(activate(state, current, *candidate, at, revoke_at))
 }
 
 pub(super) fn undo_begun(state: &mut TokenState, phase: Phase, why: &Failure, restore: bool) -> Option<Phase> {
@@ -68,7 +66,7 @@ pub(super) fn undo_begun(state: &mut TokenState, phase: Phase, why: &Failure, re
         // The operator who asked for a rotation before has changed their mind.
         state.requested = None;
     }
-    let undo = Undo { why: why.clone(), restore, restored: Delivery::default() };
+    let undo = Box::new(Undo { why: why.clone(), restore, restored: Delivery::default() });
     Some(Phase::Undoing { current, candidate, undo })
 }
 
@@ -90,14 +88,15 @@ pub(super) fn undone(
             current.preferred = Some(at);
         }
     }
-    Some(match (candidate, current, orphan) {
+    Some(match (*candidate, current, orphan) {
         (
             Candidate { generation, rotation, origin: Origin::Recalled { handed_over, revoke_at: before }, .. },
             Some(current),
             None,
         ) => {
             let revoke_at = revoke_at.unwrap_or(before);
-            Phase::Active { current, retiring: Retiring { generation, rotation, handed_over, revoke_at } }
+            let retiring = Retiring { generation, rotation, handed_over, revoke_at };
+            Phase::Active { current, retiring: Box::new(retiring) }
         }
         (_, current, _) => settled(current),
     })
@@ -154,7 +153,7 @@ fn activate(
     match current {
         Some(old) => {
             let retiring = Retiring { generation: old.generation, rotation, handed_over: at, revoke_at };
-            Phase::Active { current: new, retiring }
+            Phase::Active { current: new, retiring: Box::new(retiring) }
         }
         None => Phase::Steady { current: new },
     }

@@ -17,7 +17,7 @@ pub(super) fn adopted(state: &mut TokenState, phase: &Phase, generation: &Genera
 pub(super) fn intended(state: &mut TokenState, phase: Phase, intent: &Intent) -> Option<Phase> {
     let current = at_rest(phase)?;
     state.last_number = state.last_number.max(intent.number);
-    Some(Phase::Intended { current, intent: intent.clone() })
+    Some(Phase::Intended { current, intent: Box::new(intent.clone()) })
 }
 
 pub(super) fn refused(phase: Phase) -> Option<Phase> {
@@ -27,16 +27,18 @@ pub(super) fn refused(phase: Phase) -> Option<Phase> {
 
 pub(super) fn unknown(phase: Phase, at: Time, failure: &Failure) -> Option<Phase> {
     let Phase::Intended { current, intent } = phase else { return None };
-    Some(Phase::Searching { current, intent, search: Search { since: at, failure: failure.clone(), found: None } })
+    let search = Box::new(Search { since: at, failure: failure.clone(), found: None });
+    Some(Phase::Searching { current, intent, search })
 }
 
 pub(super) fn orphan_found(phase: Phase, at: Time, remote: &Remote) -> Option<Phase> {
-    let Phase::Searching { mut current, intent, search } = phase else { return None };
+    let Phase::Searching { mut current, intent, mut search } = phase else { return None };
     let given_again = |it: &&mut Generation| it.is_known_as(&intent.account, remote.id.as_ref());
     if let Some(generation) = current.as_mut().map(|current| &mut current.generation).filter(given_again) {
         generation.reissue_unknown = Some(at);
     }
-    Some(Phase::Searching { current, intent, search: Search { found: Some(remote.clone()), ..search } })
+    search.found = Some(remote.clone());
+    Some(Phase::Searching { current, intent, search })
 }
 
 pub(super) fn orphan_revoked(phase: Phase) -> Option<Phase> {
@@ -52,13 +54,13 @@ pub(super) fn search_ended(state: &mut TokenState, phase: Phase, orphan: &Orphan
 
 pub(super) fn minted(phase: Phase, candidate: &Candidate) -> Option<Phase> {
     let Phase::Intended { current, .. } = phase else { return None };
-    Some(Phase::Minted { current, candidate: candidate.clone() })
+    Some(Phase::Minted { current, candidate: Box::new(candidate.clone()) })
 }
 
 pub(super) fn offered(state: &mut TokenState, phase: Phase, candidate: &Candidate) -> Option<Phase> {
     let current = at_rest(phase)?;
     state.last_number = state.last_number.max(candidate.generation.number);
-    Some(Phase::Minted { current, candidate: candidate.clone() })
+    Some(Phase::Minted { current, candidate: Box::new(candidate.clone()) })
 }
 
 pub(super) fn recalled(
@@ -69,7 +71,7 @@ pub(super) fn recalled(
 ) -> Option<Phase> {
     let (Phase::Active { current, .. } | Phase::Steady { current }) = phase else { return None };
     state.orphans.retain(|known| Some(known) != orphan);
-    Some(Phase::Minted { current: Some(current), candidate: candidate.clone() })
+    Some(Phase::Minted { current: Some(current), candidate: Box::new(candidate.clone()) })
 }
 
 /// What is current of a token between rotations.

@@ -171,7 +171,7 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         Event::StoreOwed { store, revoke_at, quiet, added, .. } => {
             if !added {
                 // It was delivered to: what it holds now was written since.
-                state.receipts.entry(store.clone()).or_default();
+                state.receipts.get_or_insert(store.clone(), crate::store::Receipt::default());
             }
             delivery::store_owed(&mut state.phase, store, *revoke_at, *quiet)?;
             turn(state, |_, phase| Some(delivery::write_again(phase)))

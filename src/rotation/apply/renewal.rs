@@ -13,7 +13,7 @@ pub(super) fn intended(phase: Phase, intent: &Intent) -> Option<Phase> {
         Phase::Active { current, retiring } => (current, Some(retiring)),
         _ => return None,
     };
-    Some(Phase::Renewing { current, retiring, intent: intent.clone() })
+    Some(Phase::Renewing { current, retiring, intent: Box::new(intent.clone()) })
 }
 
 pub(super) fn postponed(current: &mut Current, at: Time, failure: &Failure, next: Time) {
@@ -102,7 +102,7 @@ fn answered(state: &mut TokenState, intent: &Intent, current: &Current) {
 }
 
 /// Where a renewal ends.
-fn ended(current: Current, retiring: Option<Retiring>) -> Phase {
+fn ended(current: Current, retiring: Option<Box<Retiring>>) -> Phase {
     match retiring {
         Some(retiring) => Phase::Active { current, retiring },
         None => Phase::Steady { current },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::{Span, Time};
+use crate::few::Few;
 use crate::names::{GenerationNo, Marker, RotationId, StoreKey};
 use crate::rotation::reckoning::Proof;
 use crate::rotation::state::Generation;
@@ -41,7 +42,7 @@ pub struct Memo {
     /// When it was last looked whether an operator brought another secret.
     pub sought: Option<Time>,
     /// What came of it, where the provider did not accept it.
-    pub refused: Option<BTreeMap<String, Fingerprint>>,
+    pub refused: Option<Few<String, Fingerprint>>,
     /// Repairs of stores whose value somebody changed.
     pub repairs: BTreeMap<StoreKey, Repairs>,
     /// When one of its generations was last revoked: an older listing still shows that one.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 
 use super::*;
+use crate::few::Few;
 use crate::names::GenerationNo;
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Params, ProviderClock, ProviderTime, Remote};
@@ -39,7 +40,7 @@ impl Case {
             },
             minted_at: minted,
             issued_at: minted,
-            fingerprints: BTreeMap::new(),
+            fingerprints: Few::default(),
             compromised: None,
             reissue_unknown: None,
         };

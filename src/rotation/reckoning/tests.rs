@@ -1,4 +1,5 @@
 use super::*;
+use crate::few::Few;
 use crate::provider::{Expiry, Params, Remote};
 use crate::rotation::state::{Current, Delivery};
 use crate::rotation::tests::policy;
@@ -24,7 +25,7 @@ fn generation(expires: i64) -> Generation {
         },
         minted_at: at(0),
         issued_at: at(0),
-        fingerprints: std::collections::BTreeMap::new(),
+        fingerprints: Few::default(),
         compromised: None,
         reissue_unknown: None,
     }

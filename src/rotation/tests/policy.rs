@@ -84,9 +84,9 @@ pub(crate) fn store(name: &str) -> StorePolicy {
 }
 
 /// A secret that somebody brings.
-pub(crate) fn initial() -> Initial {
+pub(crate) fn initial() -> Box<Initial> {
     let source = Some(SecretSource::Env("PAIR".into()));
-    Initial { source, parts: BTreeMap::new(), id: None, name: None, expires: None }
+    Box::new(Initial { source, parts: BTreeMap::new(), id: None, name: None, expires: None })
 }
 
 pub(crate) fn hook(name: &str, on_failure: OnFailure) -> HookPolicy {

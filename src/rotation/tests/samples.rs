@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::{Span, Time};
+use crate::few::Few;
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Expiry, Params, Remote};
@@ -55,7 +56,7 @@ pub(crate) fn generation(number: u32) -> Generation {
         remote: remote(),
         minted_at: time(),
         issued_at: time(),
-        fingerprints: BTreeMap::from([("token".to_owned(), fingerprint)]),
+        fingerprints: Few::from([("token".to_owned(), fingerprint)]),
         compromised: None,
         reissue_unknown: None,
     }
@@ -63,8 +64,8 @@ pub(crate) fn generation(number: u32) -> Generation {
 
 fn delivery() -> Delivery {
     Delivery {
-        stores: BTreeMap::from([("file:/run/gps".parse().unwrap(), Progress::Done { at: time() })]),
-        hooks: BTreeMap::from([("reload".parse().unwrap(), Progress::Failed(retry()))]),
+        stores: Few::from([("file:/run/gps".parse().unwrap(), Progress::Done { at: time() })]),
+        hooks: Few::from([("reload".parse().unwrap(), Progress::Failed(retry()))]),
         settled: None,
         ..Delivery::default()
     }
@@ -135,8 +136,9 @@ fn orphan() -> Orphan {
 
 /// Every phase; those that may be without a current generation with and without it.
 pub(crate) fn phases() -> Vec<Phase> {
-    let (current, candidate, retiring, intent) = (current(), candidate(), retiring(), intent());
-    let search = Search { since: time(), failure: failure(), found: Some(remote()) };
+    let current = current();
+    let (candidate, retiring, intent) = (Box::new(candidate()), Box::new(retiring()), Box::new(intent()));
+    let search = Box::new(Search { since: time(), failure: failure(), found: Some(remote()) });
     let mut phases = vec![Phase::Vacant, Phase::Steady { current: current.clone() }];
     for current in [None, Some(current.clone())] {
         phases.push(Phase::Intended { current: current.clone(), intent: intent.clone() });
@@ -144,9 +146,9 @@ pub(crate) fn phases() -> Vec<Phase> {
         phases.push(Phase::Minted { current: current.clone(), candidate: candidate.clone() });
         phases.push(Phase::Verified { current: current.clone(), candidate: candidate.clone() });
         phases.push(Phase::Delivered { current: current.clone(), candidate: candidate.clone() });
-        phases.push(Phase::Undoing { current: current.clone(), candidate: candidate.clone(), undo: undo() });
+        phases.push(Phase::Undoing { current: current.clone(), candidate: candidate.clone(), undo: undo().into() });
     }
-    phases.push(Phase::Undoing { current: Some(current.clone()), candidate: recalled(), undo: undo() });
+    phases.push(Phase::Undoing { current: Some(current.clone()), candidate: recalled().into(), undo: undo().into() });
     phases.push(Phase::Active { current: current.clone(), retiring: retiring.clone() });
     phases.push(Phase::Revoked { current: current.clone(), retiring: retiring.clone() });
     for retiring in [None, Some(retiring)] {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::account::Listing;
 use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::endpoint::skew::Skew;
+use crate::few::Few;
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
 use crate::names::{AccountName, RotationId, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -411,7 +412,7 @@ impl Effects for Arc<World> {
         self.effect(Kind::Hook, |ledger, fate, now| outcome(fate, || ledger.run_hook(&hook.key, now))).await
     }
 
-    fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint> {
+    fn fingerprints(&self, secret: &SecretParts) -> Few<String, Fingerprint> {
         let prints = secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret)));
         if !self.is_off(Off::Kinship) {
             return prints.collect();

@@ -28,7 +28,8 @@ metrics! {
     TOKENS = Gauge "patrold_tokens" ["state"], "Tokens by state";
     TOKEN_INFO = Gauge "patrold_token_info" ["token", "account", "provider"],
         "Always 1; joins a token with its account and provider";
-    TOKEN_STATE = Gauge "patrold_token_state" ["token", "state"], "1 for the state that the token is in, 0 for the others";
+    TOKEN_STATE = Gauge "patrold_token_state" ["token", "state"],
+        "Always 1; the state that the token is in is in its label";
     TOKEN_EXPIRY = Gauge "patrold_token_expiry_timestamp_seconds" ["token"],
         "When the secret that consumers use expires; absent where it never does or its expiry is unknown";
     TOKEN_DUE = Gauge "patrold_token_due_timestamp_seconds" ["token"],
@@ -43,9 +44,9 @@ metrics! {
     TOKEN_GENERATIONS = Gauge "patrold_token_live_generations" ["token"],
         "Generations that are or may be alive: current, new, old, and remnants";
     TOKEN_OWED = Gauge "patrold_token_owed" ["token", "kind"],
-        "Stores and hooks that were tried in vain and are tried again";
+        "Stores and hooks that were tried in vain and are tried again; absent where there are none";
     TOKEN_HELD_BACK = Gauge "patrold_token_held_back" ["token"],
-        "1 while the token is not minted because the journal is new and something of it exists already, else 0";
+        "1 while the token is not minted because the journal is new and something of it exists already, else absent";
     STEPS = Counter "patrold_steps_total" ["account", "step", "result"],
         "Steps of rotations, renewals and upkeep since the start, by how they ended";
 

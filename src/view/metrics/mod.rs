@@ -86,9 +86,10 @@ fn tokens(text: &mut Text, tokens: &[TokenStatus]) {
         let provider = token.provider.as_ref().map_or("", |provider| provider.as_str());
         family.sample(&[token.name.as_str(), account, provider], 1);
     }
+    // One series of a token where seven would say the same: a hundred thousand tokens are scraped every minute.
     let mut family = text.family(&list::TOKEN_STATE);
     for token in tokens {
-        family.one_of(token.name.as_str(), Condition::ALL.map(Condition::word), token.condition.word());
+        family.sample(&[token.name.as_str(), token.condition.word()], 1);
     }
     let mut times = |metric, time: fn(&TokenStatus) -> Option<Time>| {
         let mut family = text.family(metric);
@@ -115,15 +116,17 @@ fn tokens(text: &mut Text, tokens: &[TokenStatus]) {
     for token in tokens {
         for (kind, word) in [(OwedKind::Store, "store"), (OwedKind::Hook, "hook")] {
             let owed = token.owed.iter().filter(|owed| owed.kind == kind).count();
-            family.sample(&[token.name.as_str(), word], owed);
+            if owed > 0 {
+                family.sample(&[token.name.as_str(), word], owed);
+            }
         }
     }
 }
 
 fn held_back(text: &mut Text, tokens: &[TokenStatus]) {
     let mut family = text.family(&list::TOKEN_HELD_BACK);
-    for token in tokens {
-        family.sample(&[token.name.as_str()], u8::from(token.is_held_back()));
+    for token in tokens.iter().filter(|token| token.is_held_back()) {
+        family.sample(&[token.name.as_str()], 1);
     }
 }
 

@@ -65,14 +65,12 @@ fn a_status_becomes_numbers() {
         "patrold_tokens{state=\"missing\"} 1",
         "patrold_token_info{token=\"gps-ingest\",account=\"gps\",provider=\"pointone\"} 1",
         "patrold_token_state{token=\"gps-ingest\",state=\"failing\"} 1",
-        "patrold_token_state{token=\"gps-ingest\",state=\"fine\"} 0",
         "patrold_token_expiry_timestamp_seconds{token=\"gps-ingest\"} 1773748800",
         "patrold_token_due_timestamp_seconds{token=\"gps-ingest\"} 1773144000.5",
         "patrold_token_last_attempt_timestamp_seconds{token=\"gps-ingest\"} 1773143940",
         "patrold_token_consecutive_failures{token=\"gps-ingest\"} 3",
         "patrold_token_live_generations{token=\"gps-ingest\"} 3",
         "patrold_token_owed{token=\"gps-ingest\",kind=\"hook\"} 1",
-        "patrold_token_held_back{token=\"gps-ingest\"} 0",
         "patrold_steps_total{account=\"gps\",step=\"mint\",result=\"failed\"} 3",
         "patrold_account_state{account=\"gps\",state=\"degraded\"} 1",
         "patrold_account_orphans{account=\"gps\"} 1",
@@ -84,7 +82,14 @@ fn a_status_becomes_numbers() {
     ] {
         assert!(text.lines().any(|had| had == line), "{line} is not in\n{text}");
     }
-    for never in ["patrold_token_expiry_timestamp_seconds{token=\"new\"}", "wire-7", "070707", "id-1"] {
+    for never in [
+        "patrold_token_state{token=\"gps-ingest\",state=\"fine\"}",
+        "patrold_token_owed{token=\"gps-ingest\",kind=\"store\"}",
+        "patrold_token_held_back{",
+        "patrold_token_expiry_timestamp_seconds{token=\"new\"}", "wire-7",
+        "070707",
+        "id-1",
+    ] {
         assert!(!text.contains(never), "{never} is in\n{text}");
     }
     let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::clock::{Span, Time};
 use crate::endpoint::{EndpointHealth, EndpointState, FailureAt};
+use crate::few::Few;
 use crate::inventory::{self, Environment, Inventory, TokenPolicy};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -103,7 +104,7 @@ fn candidate(policy: &TokenPolicy, number: u32, at: Time) -> Box<Candidate> {
             },
             minted_at: at,
             issued_at: at,
-            fingerprints: BTreeMap::new(),
+            fingerprints: Few::default(),
             compromised: None,
             reissue_unknown: None,
         },

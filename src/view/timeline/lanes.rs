@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::{Span, Time};
+use crate::few::Few;
 use crate::inventory::{Inventory, TokenPolicy};
 use crate::names::{GenerationNo, TokenName};
 use crate::provider::{Expiry, ProviderClock, Remote};
@@ -190,7 +191,7 @@ fn minted(policy: &TokenPolicy, at: Time) -> Current {
         remote,
         minted_at: at,
         issued_at: at,
-        fingerprints: BTreeMap::new(),
+        fingerprints: Few::default(),
         compromised: None,
         reissue_unknown: None,
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use patrold::clock::{Clock as _, Span, SystemClock, Time};
+use patrold::few::Few;
 use patrold::inventory::{self, Environment, TokenPolicy};
 use patrold::journal::key::KeySource;
 use patrold::journal::sqlite::SqliteJournal;
@@ -156,7 +157,7 @@ fn rotation(policy: &TokenPolicy, number: u32, at: Time) -> Vec<Event> {
         },
         minted_at: at,
         issued_at: at,
-        fingerprints: BTreeMap::new(),
+        fingerprints: Few::default(),
         compromised: None,
         reissue_unknown: None,
     };

@@ -143,7 +143,7 @@ fn a_candidate() {
             |c| {
                 c.fail_hook(481);
                 c.hook().on_failure = OnFailure::Rollback;
-                let candidate = c.candidate().clone();
+                let candidate = Box::new(c.candidate().clone());
                 c.state.phase = Phase::Delivered { current: None, candidate };
             },
             "rest until 481:00: delivering",

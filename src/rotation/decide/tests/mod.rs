@@ -11,6 +11,7 @@ mod watching;
 
 use super::*;
 use crate::account::Listing;
+use crate::few::Few;
 use crate::inventory::{HookPolicy, Initial, OnFailure, TokenPolicy};
 use crate::names::{GenerationNo, Marker, RemoteId, RotationId, StoreKey};
 use crate::outcome::{Failure, FailureCode};
@@ -74,7 +75,7 @@ fn generation(number: u32, hours: i64) -> Generation {
         remote,
         minted_at: at(hours),
         issued_at: at(hours),
-        fingerprints: BTreeMap::new(),
+        fingerprints: Few::default(),
         compromised: None,
         reissue_unknown: None,
     }
@@ -83,8 +84,8 @@ fn generation(number: u32, hours: i64) -> Generation {
 fn delivered(settled: bool) -> Delivery {
     let done = Progress::Done { at: at(0) };
     Delivery {
-        stores: BTreeMap::from([("a".parse().unwrap(), done.clone())]),
-        hooks: BTreeMap::from([("reload".parse().unwrap(), done)]),
+        stores: Few::from([("a".parse().unwrap(), done.clone())]),
+        hooks: Few::from([("reload".parse().unwrap(), done)]),
         settled: settled.then(|| at(0)),
         ..Delivery::default()
     }
@@ -94,19 +95,19 @@ fn first() -> Current {
     Current::new(generation(1, 0), delivered(true))
 }
 
-fn candidate(hours: i64) -> Candidate {
+fn candidate(hours: i64) -> Box<Candidate> {
     let rotation = RotationId::new([2; 6]);
-    Candidate {
+    Box::new(Candidate {
         generation: generation(2, hours),
         rotation,
         delivery: Delivery::default(),
         rejection: None,
         origin: Origin::Minted,
-    }
+    })
 }
 
-fn intent() -> Intent {
-    Intent {
+fn intent() -> Box<Intent> {
+    Box::new(Intent {
         rotation: RotationId::new([2; 6]),
         number: GenerationNo(2),
         marker: marker(2),
@@ -114,12 +115,12 @@ fn intent() -> Intent {
         params: Params::new(),
         at: at(480),
         reason: "renew-before".into(),
-    }
+    })
 }
 
-fn retiring() -> Retiring {
+fn retiring() -> Box<Retiring> {
     let rotation = RotationId::new([2; 6]);
-    Retiring { generation: generation(1, 0), rotation, handed_over: at(480), revoke_at: at(481) }
+    Box::new(Retiring { generation: generation(1, 0), rotation, handed_over: at(480), revoke_at: at(481) })
 }
 
 fn second() -> Current {
@@ -164,7 +165,7 @@ impl Case {
     }
 
     fn searching() -> Self {
-        let search = Search { since: at(480), failure: failure(), found: None };
+        let search = Box::new(Search { since: at(480), failure: failure(), found: None });
         Self::new(Phase::Searching { current: Some(first()), intent: intent(), search }, 480)
     }
 
@@ -177,7 +178,7 @@ impl Case {
     }
 
     fn delivered() -> Self {
-        let candidate = Candidate { delivery: delivered(false), ..candidate(480) };
+        let candidate = Box::new(Candidate { delivery: delivered(false), ..*candidate(480) });
         Self::new(Phase::Delivered { current: Some(first()), candidate }, 480)
     }
 
@@ -189,13 +190,13 @@ impl Case {
     }
 
     fn undoing() -> Self {
-        let undo = Undo { why: failure(), restore: true, restored: delivered(false) };
-        let candidate = Candidate { delivery: delivered(false), ..candidate(480) };
+        let undo = Box::new(Undo { why: failure(), restore: true, restored: delivered(false) });
+        let candidate = Box::new(Candidate { delivery: delivered(false), ..*candidate(480) });
         Self::new(Phase::Undoing { current: Some(first()), candidate, undo }, 481)
     }
 
     fn renewing() -> Self {
-        let intent = Intent { at: at(10), ..intent() };
+        let intent = Box::new(Intent { at: at(10), ..*intent() });
         let mut case = Self::new(Phase::Renewing { current: first(), retiring: None, intent }, 10);
         case.abilities = policy::renewing();
         case

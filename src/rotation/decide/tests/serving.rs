@@ -29,8 +29,8 @@ fn a_vacant_token() {
     rows.into_iter().for_each(check);
 }
 
-fn initial() -> Initial {
-    Initial { source: Some(SecretSource::Env("X".into())), parts: BTreeMap::new(), id: None, name: None, expires: None }
+fn initial() -> Box<Initial> {
+    Box::new(Initial { source: Some(SecretSource::Env("X".into())), ..*policy::initial() })
 }
 
 #[test]

@@ -11,13 +11,8 @@ use crate::secret::{Fingerprinter, Secret};
 fn watched() -> Case {
     let mut case = Case::steady();
     case.abilities.can.mints = false;
-    case.policy.initial = Some(Initial {
-        source: Some(SecretSource::Env("X".into())),
-        parts: BTreeMap::new(),
-        id: None,
-        name: None,
-        expires: None,
-    });
+    let source = Some(SecretSource::Env("X".into()));
+    case.policy.initial = Some(Box::new(Initial { source, ..*policy::initial() }));
     case.current().generation.params = None;
     case.current().generation.marker = None;
     let fingerprint = Fingerprinter::new(&[0; 32]).of(&Secret::new("by hand"));
@@ -234,7 +229,8 @@ fn a_token_that_only_renews() {
             || {
                 let mut case = pair();
                 let Phase::Steady { current } = case.state.phase else { unreachable!() };
-                case.state.phase = Phase::Active { current, retiring: Retiring { handed_over: at(0), ..retiring() } };
+                case.state.phase =
+                    Phase::Active { current, retiring: Box::new(Retiring { handed_over: at(0), ..*retiring() }) };
                 case
             },
             |c| c.state.requested = Some(at(1)),
