@@ -2,32 +2,23 @@
 
 mod measure;
 
-use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use patrold::clock::{Span, SystemClock};
+use patrold::clock::SystemClock;
 use patrold::daemon;
 use patrold::demo::{Loopback, Options};
-use patrold::few::Few;
+use patrold::inventory::Inventory;
 use patrold::inventory::diff::diff;
-use patrold::inventory::{Inventory, TokenPolicy};
-use patrold::journal::key::KeySource;
-use patrold::journal::sqlite::SqliteJournal;
-use patrold::journal::{Change, Head};
-use patrold::names::{GenerationNo, TokenName};
-use patrold::provider::{Expiry, Remote};
+use patrold::names::InstanceId;
 use patrold::rotation::reason::Reason;
-use patrold::rotation::run::{Held, Restored};
-use patrold::rotation::state::Generation;
-use patrold::rotation::{Event, TokenState};
-use patrold::secret::{Fingerprint, Fingerprinter, Secret};
+use patrold::secret::{Fingerprinter, Secret};
 use patrold::text::Paint;
 use patrold::view::plan::Plan;
 
-use measure::{Site, heading, inventory, median, millis, now, ratio};
+use measure::{Site, fill, heading, inventory, median, millis, now, ratio, settled};
 
 const SMALL: usize = 10_000;
 const LARGE: usize = 100_000;
@@ -55,7 +46,11 @@ fn sizes(loopback: &Loopback, tokens: usize) -> Vec<(&'static str, Duration)> {
     let loaded = inventory(&config);
     assert_eq!(loaded.tokens.len(), tokens);
     let fingerprint = Fingerprinter::new(&[7; 32]).of(&Secret::new("secret"));
-    let states = loaded.tokens.values().map(|token| (token.name.clone(), settled(token, &fingerprint))).collect();
+    let instance = InstanceId::new([7; 4]);
+    let state = |(number, token): (usize, &std::sync::Arc<patrold::inventory::TokenPolicy>)| {
+        settled(token, number, instance, &fingerprint)
+    };
+    let states = loaded.tokens.values().enumerate().map(|it| (it.1.name.clone(), state(it))).collect();
     let at = now();
     let plan = Plan::new(&loaded, &states, at);
     vec![
@@ -72,48 +67,13 @@ fn compare(config: &Path, loaded: &Inventory) -> Duration {
     median(RUNS, || assert!(diff(black_box(loaded), black_box(&again)).is_empty()))
 }
 
-/// The state of a token whose one generation has been delivered, with an expiry that is weeks away.
-fn settled(token: &TokenPolicy, fingerprint: &Fingerprint) -> TokenState {
-    let at = now();
-    let spread = Span::minutes(i64::try_from(token.name.as_str().len()).unwrap_or(0));
-    let generation = Generation {
-        number: GenerationNo::ADOPTED,
-        account: token.account.name.clone(),
-        params: Some(token.params.clone()),
-        revision: 0,
-        marker: None,
-        remote: Remote {
-            id: "1".parse().ok(),
-            expires: Expiry::told(at + Span::days(40) + spread),
-            refresh_expires: None,
-            renewable_until: None,
-            facts: BTreeMap::new(),
-        },
-        minted_at: at,
-        issued_at: at,
-        fingerprints: Few::from([("token".to_owned(), fingerprint.clone())]),
-        compromised: None,
-        reissue_unknown: None,
-    };
-    let mut held = Held::new(Restored::default());
-    held.note(token, at, Event::Adopted { generation });
-    for store in &token.stores {
-        held.note(token, at, Event::StoreWritten { store: store.key.clone(), receipt: None });
-    }
-    for hook in &token.hooks {
-        held.note(token, at, Event::HookSucceeded { hook: hook.key.clone() });
-    }
-    held.note(token, at, Event::Redelivered {});
-    TokenState::clone(held.state())
-}
-
 /// Lets a running daemon of a hundred thousand tokens reload an inventory in which one token differs.
 async fn reload(loopback: &Loopback) {
     let directory = tempfile::tempdir().expect("there is a temporary directory");
     let site =
         Site { directory: directory.path(), loopback, accounts: ACCOUNTS, tokens: LARGE, in_flight: 4, plain: true };
     let config = site.write();
-    fill(&config).await;
+    fill(&config, LARGE).await;
     let begun = Instant::now();
     let running = daemon::start(&config, SystemClock).await.expect("the daemon starts");
     let tokens = running.core.tokens.all();
@@ -166,39 +126,4 @@ async fn reload(loopback: &Loopback) {
         println!("{what:<46} {value}");
     }
     running.stop(Duration::from_secs(10)).await;
-}
-
-/// Fills the journal and the stores as if every token had been delivered before.
-async fn fill(config: &Path) {
-    let loaded = inventory(config);
-    let (journal, opened) =
-        SqliteJournal::open(&loaded.daemon.state_dir, &KeySource::StateDirectory, now()).expect("a journal");
-    let secret = Secret::new("a secret of about forty characters or so");
-    let fingerprint = opened.fingerprinter.of(&secret);
-    let mut names: HashSet<TokenName> = HashSet::new();
-    let tokens: Vec<_> = loaded.tokens.values().collect();
-    for group in tokens.chunks(512) {
-        let changes = group.iter().map(|token| {
-            let path = token.stores[0].replaces().expect("a file store");
-            write_private(path, secret.expose());
-            let state = Some(serde_json::to_string(&settled(token, &fingerprint)).expect("states are JSON"));
-            names.insert(token.name.clone());
-            Change {
-                token: token.name.clone(),
-                follows: Head::default(),
-                at: now(),
-                records: Vec::new(),
-                state,
-                secrets: Vec::new(),
-            }
-        });
-        journal.revise(changes.collect()).await.expect("the journal can be written");
-    }
-    assert_eq!(names.len(), LARGE);
-}
-
-fn write_private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::write(path, text).expect("the directory is ours");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o640)).expect("the file is ours");
 }

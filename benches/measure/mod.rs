@@ -4,12 +4,25 @@
 
 #![allow(dead_code, reason = "each benchmark is a program of its own and uses its part")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use patrold::clock::Span;
 use patrold::demo::{Loopback, Service};
-use patrold::inventory::{Environment, Inventory, load};
+use patrold::few::Few;
+use patrold::inventory::{Environment, Inventory, TokenPolicy, load};
+use patrold::journal::key::KeySource;
+use patrold::journal::sqlite::SqliteJournal;
+use patrold::journal::{Change, Head};
+use patrold::names::{GenerationNo, InstanceId, Marker, RotationId};
+use patrold::provider::{Expiry, Remote};
+use patrold::rotation::run::{Held, Restored};
+use patrold::rotation::state::Generation;
+use patrold::rotation::{Event, TokenState};
+use patrold::secret::{Fingerprint, Secret};
 
 /// An inventory of the loopback provider's AWX.
 pub struct Site<'a> {
@@ -110,6 +123,147 @@ pub fn inventory(config: &Path) -> Inventory {
     loaded.inventory.unwrap_or_else(|| panic!("the generated inventory is invalid:\n{report}"))
 }
 
+/// The state of a token whose one generation has been delivered, with an expiry that is weeks away.
+pub fn settled(token: &TokenPolicy, number: usize, instance: InstanceId, fingerprint: &Fingerprint) -> TokenState {
+    let at = now();
+    let spread = Span::minutes(i64::try_from(token.name.as_str().len()).unwrap_or(0));
+    let generation = Generation {
+        number: GenerationNo(1),
+        account: token.account.name.clone(),
+        params: Some(token.params.clone()),
+        revision: 0,
+        marker: Some(Marker::new(instance, &token.name, GenerationNo(1), RotationId::new([7; 6]))),
+        remote: Remote {
+            id: number.to_string().parse().ok(),
+            expires: Expiry::told(at + Span::days(40) + spread),
+            refresh_expires: None,
+            renewable_until: None,
+            facts: BTreeMap::new(),
+        },
+        minted_at: at,
+        issued_at: at,
+        fingerprints: Few::from([("token".to_owned(), fingerprint.clone())]),
+        compromised: None,
+        reissue_unknown: None,
+    };
+    let mut held = Held::new(Restored::default());
+    held.note(token, at, Event::Adopted { generation });
+    for store in &token.stores {
+        held.note(token, at, Event::StoreWritten { store: store.key.clone(), receipt: None });
+    }
+    for hook in &token.hooks {
+        held.note(token, at, Event::HookSucceeded { hook: hook.key.clone() });
+    }
+    held.note(token, at, Event::Redelivered {});
+    TokenState::clone(held.state())
+}
+
+/// Fills the journal and the stores as if the first `delivered` tokens had been delivered before.
+pub async fn fill(config: &Path, delivered: usize) {
+    let loaded = inventory(config);
+    let (journal, opened) =
+        SqliteJournal::open(&loaded.daemon.state_dir, &KeySource::StateDirectory, now()).expect("a journal");
+    let secret = Secret::new("a secret of about forty characters or so");
+    let fingerprint = opened.fingerprinter.of(&secret);
+    let tokens: Vec<_> = loaded.tokens.values().take(delivered).collect();
+    let numbered: Vec<_> = tokens.into_iter().enumerate().collect();
+    for group in numbered.chunks(512) {
+        let changes = group.iter().map(|(number, token)| {
+            let path = token.stores[0].replaces().expect("a file store");
+            write_private(path, secret.expose());
+            let state = Some(
+                serde_json::to_string(&settled(token, *number, opened.instance, &fingerprint))
+                    .expect("states are JSON"),
+            );
+            Change {
+                token: token.name.clone(),
+                follows: Head::default(),
+                at: now(),
+                records: Vec::new(),
+                state,
+                secrets: Vec::new(),
+            }
+        });
+        journal.revise(changes.collect()).await.expect("the journal can be written");
+    }
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).expect("the directory is ours");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).expect("the file is ours");
+}
+
+/// The shipped binary in a process of its own, with the environment that the shipped unit gives it.
+pub struct Daemon(Child);
+
+impl Daemon {
+    const UNIT: &str = include_str!("../../systemd/patrold.service");
+
+    pub fn start(config: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patrold"));
+        let environment = Self::UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+        let command = command.envs(environment).arg("--config").arg(config).arg("run");
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.0.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
+    /// How often all of its threads together have gone to sleep so far.
+    pub fn wake_ups(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("the daemon runs");
+        // A thread that ends meanwhile has nothing more to tell.
+        let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+        statuses.map(|status| field(&status, "voluntary_ctxt_switches:")).sum()
+    }
+
+    /// A number of its status: sizes in kB.
+    pub fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("the daemon runs");
+        field(&status, name)
+    }
+
+    /// The processor time that it has used.
+    pub fn used(&self) -> Duration {
+        processor_time_of(&self.0.id().to_string())
+    }
+
+    /// Waits until it has used no processor time for `quiet`.
+    pub fn settle(&mut self, quiet: Duration) {
+        let (mut last, mut since) = (self.used(), Instant::now());
+        while since.elapsed() < quiet {
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(self.runs(), "the daemon runs");
+            let used = self.used();
+            if used != last {
+                (last, since) = (used, Instant::now());
+            }
+        }
+    }
+
+    /// As a power cut does it.
+    pub fn kill(mut self) {
+        self.0.kill().expect("it is our child");
+        self.0.wait().expect("it is our child");
+    }
+
+    /// As a service manager does it.
+    pub fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is our child");
+        self.0.wait().expect("it is our child");
+    }
+}
+
+/// The first number behind `name`, at the beginning of a line.
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+}
+
 /// The wall clock.
 pub fn now() -> patrold::clock::Time {
     use patrold::clock::Clock as _;
@@ -139,8 +293,12 @@ pub fn ratio(whole: Duration, part: Duration) -> f64 {
 
 /// The processor time that this process has used so far, to a hundredth of a second.
 pub fn processor_time() -> Duration {
+    processor_time_of("self")
+}
+
+fn processor_time_of(process: &str) -> Duration {
     const TICKS: u64 = 100;
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("this is Linux, and it runs");
     // Behind the name, which may hold anything: state and ten numbers, then user and system time.
     let numbers = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     Duration::from_millis(numbers.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 1000 / TICKS)
@@ -149,6 +307,12 @@ pub fn processor_time() -> Duration {
 /// Milliseconds, for tables.
 pub fn millis(span: Duration) -> String {
     format!("{:.1} ms", span.as_secs_f64() * 1000.0)
+}
+
+/// Kilobytes of `/proc` as MiB.
+#[expect(clippy::cast_precision_loss, reason = "less than the memory of any machine")]
+pub fn mib(kilobytes: u64) -> f64 {
+    kilobytes as f64 / 1024.0
 }
 
 /// What the figures below it come from.

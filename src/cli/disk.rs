@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::clock::Time;
 use crate::control::ClientError;
 use crate::control::client::Client;
+use crate::document::Report;
 use crate::inventory::environment::usual_runtime_dirs;
+use crate::inventory::origin::Origins;
 use crate::inventory::{self, DaemonSettings, Environment, Inventory, defaults};
 use crate::names::TokenName;
 use crate::view::check::render_report;
@@ -23,6 +25,8 @@ pub(super) struct Disk {
     /// The main file, be it there or not; `None` where none was found.
     main: Option<PathBuf>,
     inventory: Result<Inventory, Complaint>,
+    /// The files, and what is wrong with them.
+    report: Report,
     /// Of the daemon, as far as the files can be read.
     settings: Option<DaemonSettings>,
 }
@@ -33,7 +37,7 @@ impl Disk {
         let main = discovery::place(named);
         let Some(path) = &main else {
             let missing = discovery::find(named).err().unwrap_or_else(|| Complaint::invalid("no inventory found"));
-            return Self { main, inventory: Err(missing), settings: None };
+            return Self { main, inventory: Err(missing), report: Report::new(), settings: None };
         };
         let loaded = inventory::load(path, &Environment::of_process(path), now);
         let inventory = match (loaded.inventory, discovery::find(named)) {
@@ -44,7 +48,7 @@ impl Disk {
                 Err(Complaint::invalid(format!("the inventory is invalid\n{}", report.trim_end())))
             }
         };
-        Self { main, inventory, settings: loaded.settings }
+        Self { main, inventory, report: loaded.report, settings: loaded.settings }
     }
 
     /// The answer of the daemon; `None` where none runs.
@@ -91,6 +95,12 @@ impl Disk {
     /// The inventory, where it is valid.
     pub(super) fn inventory(&self) -> Option<&Inventory> {
         self.inventory.as_ref().ok()
+    }
+
+    /// Where the token called `name` was written, and for which name of a list.
+    pub(super) fn origin(&self, name: &TokenName) -> Option<String> {
+        self.inventory()?.tokens.get(name)?;
+        Origins::of(&self.report).token(name.as_str())
     }
 
     /// The inventory, for a command that works without a daemon.

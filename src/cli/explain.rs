@@ -43,6 +43,7 @@ pub(super) fn run(args: &ExplainArgs, named: Option<&Path>, console: &mut Consol
     };
     let known = disk.inventory().into_iter().flat_map(|inventory| inventory.tokens.keys());
     let Some(explanation) = explanation else { return Err(unknown_token(&args.name, known)) };
+    let explanation = Explanation { written: disk.origin(&args.name), ..explanation };
     if args.json {
         console.json(&explanation)?;
     } else {

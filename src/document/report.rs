@@ -14,11 +14,11 @@ const BEFORE: usize = 120;
 const AFTER: usize = 160;
 
 /// A file of a [`Report`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(u32);
 
 /// A place in a file of a [`Report`]: twelve bytes, so that an inventory of 100,000 tokens can keep one for each value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Spot {
     source: SourceId,
     start: u32,
@@ -108,6 +108,9 @@ pub struct Report {
     problems: RefCell<Vec<Problem>>,
     concealed: RefCell<Vec<Spot>>,
     errors: Cell<usize>,
+    warnings: Cell<usize>,
+    /// Warnings are not noted now.
+    mute: Cell<bool>,
     /// What `~` stands for.
     home: Option<PathBuf>,
 }
@@ -217,7 +220,18 @@ impl Report {
 
     /// Notes something that will work, but probably not as meant.
     pub fn warning(&self, spot: Spot, message: impl Into<String>, help: impl Into<String>) {
-        self.note(Severity::Warning, spot, &message.into(), Some(&help.into()));
+        if !self.mute.get() {
+            self.warnings.set(self.warnings.get() + 1);
+            self.note(Severity::Warning, spot, &message.into(), Some(&help.into()));
+        }
+    }
+
+    /// Does `work`, whose warnings are not noted where they are told already.
+    pub fn without_warnings<T>(&self, told: bool, work: impl FnOnce() -> T) -> T {
+        let before = self.mute.replace(told);
+        let result = work();
+        self.mute.set(before);
+        result
     }
 
     fn note(&self, severity: Severity, spot: Spot, message: &str, help: Option<&str>) {
@@ -237,6 +251,11 @@ impl Report {
     /// How many errors there are.
     pub fn errors(&self) -> usize {
         self.errors.get()
+    }
+
+    /// How many warnings there are.
+    pub fn warnings(&self) -> usize {
+        self.warnings.get()
     }
 
     /// `file:line:column` of a place.

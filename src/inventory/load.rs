@@ -19,7 +19,7 @@ use crate::trust::{TlsPolicy, TrustError, TrustRoots};
 use super::environment::Environment;
 use super::owners::Owners;
 use super::resolve::{Surroundings, resolve, resolve_settings};
-use super::spec::{DaemonSpec, Spec};
+use super::spec::{DaemonSpec, Spec, each};
 use super::{DaemonSettings, Inventory};
 
 /// What was read.
@@ -155,7 +155,10 @@ fn interpret(report: &Report, sources: &[SourceId], complete: bool, around: &Sur
     let tables: Vec<_> = sources
         .iter()
         .map(|source| {
-            let (table, errors) = DeTable::parse_recoverable(report.text(*source));
+            let (mut table, errors) = DeTable::parse_recoverable(report.text(*source));
+            if errors.is_empty() {
+                each::spread(table.get_mut(), *source, report);
+            }
             for error in &errors {
                 let spot = error.span().map_or(Spot::top(*source), |span| Spot::new(*source, span));
                 report.error(spot, format!("not TOML: {}", error.message()));

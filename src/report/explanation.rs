@@ -23,6 +23,10 @@ pub struct Explanation {
     pub at: Time,
     /// Whether a running daemon says so. Otherwise it is what the journal says.
     pub daemon: bool,
+    /// Where the inventory on disk has it, as `file:line:column`, and for which name of a `for-each`; `None`: nobody
+    /// looked, or it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
     /// Its status.
     pub token: TokenStatus,
     /// Its account's status, where it is known.
@@ -116,7 +120,7 @@ impl Explanation {
         of_token(subject, &token, policy, decides.as_ref(), now, &mut obstacles);
         obstacles.extend(account.as_ref().into_iter().flat_map(of_account));
         let daemon = !matches!(subject.activity, status::Activity::Asleep(_));
-        Self { at: now, daemon, token, account, rules, window, obstacles }
+        Self { at: now, daemon, written: None, token, account, rules, window, obstacles }
     }
 }
 

@@ -64,11 +64,11 @@ pub struct Held {
     /// A commit whose outcome is unknown; what it holds is still noted above.
     sent: Option<Box<Sent>>,
     /// The last commit failed.
-    stuck: Option<(u32, Failure)>,
+    stuck: Option<Box<(u32, Failure)>>,
     /// The journal has denied a commit: what this process holds of the token is not what the journal knows.
     denied: Option<Denied>,
     /// An event did not fit: nothing that this process holds of the token is believed any more.
-    misfit: Option<Misfit>,
+    misfit: Option<Box<Misfit>>,
     /// A run is under way; where none is, the last one did not come to its end.
     running: bool,
 }
@@ -110,12 +110,12 @@ impl Held {
 
     /// Why the journal cannot be written, where it cannot.
     pub fn stuck(&self) -> Option<&Failure> {
-        self.stuck.as_ref().map(|(_, failure)| failure)
+        self.stuck.as_deref().map(|(_, failure)| failure)
     }
 
     /// The event that did not fit, where one did not.
     pub fn misfit(&self) -> Option<Misfit> {
-        self.misfit
+        self.misfit.as_deref().copied()
     }
 
     /// Where its journal ends, as far as this process knows.
@@ -155,7 +155,7 @@ impl Held {
         let next = match apply(TokenState::clone(&self.state), at, &event) {
             Ok(next) => Arc::new(next),
             Err(misfit) => {
-                self.misfit = Some(misfit);
+                self.misfit = Some(Box::new(misfit));
                 return;
             }
         };
@@ -169,7 +169,7 @@ impl Held {
 
     /// How many commits in a row failed, with the one that fails now.
     fn attempts(&self) -> u32 {
-        self.stuck.as_ref().map_or(0, |(attempts, _)| *attempts).saturating_add(1)
+        self.stuck.as_deref().map_or(0, |(attempts, _)| *attempts).saturating_add(1)
     }
 
     pub(super) fn keep(&mut self, slot: SecretSlot, parts: SecretParts) {
@@ -237,7 +237,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         if held.torn()
             && let Err(failure) = self.recover(held, &context.policy.name).await
         {
-            held.stuck = Some((held.attempts(), failure));
+            held.stuck = Some(Box::new((held.attempts(), failure)));
             return self.halted(held);
         }
         if held.denied.is_some() {
@@ -426,7 +426,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     }
 
     fn stuck(&self, held: &mut Held, failure: Failure) -> Rest {
-        held.stuck = Some((held.attempts(), failure));
+        held.stuck = Some(Box::new((held.attempts(), failure)));
         self.halted(held)
     }
 
@@ -441,7 +441,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Some(Denied::Fenced) => Rest { until: None, reason: Reason::NotOwner, next: None },
             Some(Denied::Overtaken) => self.later(),
             None => {
-                let attempts = held.stuck.as_ref().map_or(1, |(attempts, _)| *attempts);
+                let attempts = held.stuck.as_deref().map_or(1, |(attempts, _)| *attempts);
                 let wait = backoff::next(attempts, Life::For(Span::minutes(5)), self.effects.draw());
                 Rest { until: Some(self.clock.now() + wait), reason: Reason::JournalUnwritable, next: None }
             }

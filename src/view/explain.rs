@@ -33,6 +33,9 @@ impl Explanation {
         write_line("next", &format!("{next}: {}", token.next.why), width, out)?;
         let current = token.current.as_ref().map(|current| format!(", generation {}", current.number));
         writeln!(out, "  phase   {}{}", token.phase, current.unwrap_or_default())?;
+        if let Some(written) = &self.written {
+            write_line("written", &format!("at {written}"), width, out)?;
+        }
         if let Some(Cause { what, advice }) = token.cause() {
             write_line("state", &format!("{}: {what}", token.condition.word()), width, out)?;
             if let Some(advice) = advice {

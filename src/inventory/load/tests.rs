@@ -416,6 +416,93 @@ stores       = [{ kind = "file", path = "/run/own" }]
 }
 
 #[test]
+fn a_table_for_each_name_of_a_list_means_the_same_as_all_of_them() {
+    const SHORT: &str = r#"
+[[token]]
+name         = "ci-{each}"
+for-each     = ["web", "db"]
+account      = "a"
+rotate-every = "30d"
+file         = "/run/{each}/token"
+hooks        = [{ run = ["notify", "${each}", "{each"] }]
+"#;
+    const TABLES: &str = r#"
+[token."{each.stage}-{each}"]
+for-each     = { web = { stage = "live", user = 8, every = "1d" }, db = { stage = "test", user = 9, every = "2d" } }
+account      = "a"
+rotate-every = "{each.every}"
+params       = { user_id = "{each.user}", scope = "read {each.user}" }
+file         = "/run/{each.stage}/{each}"
+
+[token.alone]
+account      = "a"
+rotate-every = "30d"
+file         = "/run/alone"
+"#;
+    const LONG: &str = r#"
+[[token]]
+name         = "ci-web"
+account      = "a"
+rotate-every = "30d"
+file         = "/run/web/token"
+hooks        = [{ run = ["notify", "$web", "{each"] }]
+
+[[token]]
+name         = "ci-db"
+account      = "a"
+rotate-every = "30d"
+file         = "/run/db/token"
+hooks        = [{ run = ["notify", "$db", "{each"] }]
+
+[[token]]
+name         = "live-web"
+account      = "a"
+rotate-every = "1d"
+params       = { user_id = 8, scope = "read 8" }
+file         = "/run/live/web"
+
+[[token]]
+name         = "test-db"
+account      = "a"
+rotate-every = "2d"
+params       = { user_id = 9, scope = "read 9" }
+file         = "/run/test/db"
+
+[[token]]
+name         = "alone"
+account      = "a"
+rotate-every = "30d"
+file         = "/run/alone"
+"#;
+    let main = format!("include = [\"listed.toml\", \"tables.toml\"]\n{ACCOUNT}");
+    let (dir, short) = loaded_from(&[
+        ("main.toml", &main),
+        ("listed.toml", SHORT),
+        ("tables.toml", TABLES),
+        ("long.toml", &format!("{ACCOUNT}{LONG}")),
+    ]);
+    let origins = crate::inventory::origin::Origins::of(&short.report);
+    let place = |name| origins.token(name).unwrap().replace(dir.path().to_str().unwrap(), "");
+    assert_eq!(place("ci-db"), "/listed.toml:2:1, for \"db\" of its `for-each`");
+    assert!(place("alone").ends_with("/tables.toml:9:1"), "{}", place("alone"));
+    let long = loaded(dir.path().join("long.toml"));
+    let meaning = |loaded: Loaded| loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
+    assert_eq!(meaning(short).tokens, meaning(long).tokens);
+}
+
+#[test]
+fn a_thousand_alike_tokens_are_ten_lines() {
+    let names: Vec<_> = (0..1000).map(|number| format!("\"{number}\"")).collect();
+    let text = format!(
+        "{ACCOUNT}\n[[token]]\nname = \"t{{each}}\"\nfor-each = [{}]\naccount = \"a\"\nrotate-every = \"30d\"\n",
+        names.join(", ")
+    );
+    let (_dir, loaded) = loaded_from(&[("patrold.toml", &text)]);
+    assert_eq!(token_names(&loaded).len(), 1000);
+    assert_eq!(loaded.report.problems().len(), 1, "that it has no store is told once: {}", loaded.report.render());
+}
+
+#[test]
 fn services_of_people_are_told_through_their_own_manager() {
     let text = ACCOUNT.to_owned() + &token("ci", "rotate-every = \"30d\"\nrestart = \"ci.service\"");
     let dir = tempfile::tempdir().unwrap();

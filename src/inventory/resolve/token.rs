@@ -35,6 +35,13 @@ pub(super) struct Resolver<'c> {
     targets: Targets<'c>,
 }
 
+/// Places of tokens of which something was told. Of several that were made of one, it is told of the first.
+#[derive(Default)]
+struct Told {
+    wrong: HashSet<Spot>,
+    warned: HashSet<Spot>,
+}
+
 impl<'c> Resolver<'c> {
     pub(super) fn new(
         context: &'c Context<'c>,
@@ -56,7 +63,22 @@ impl<'c> Resolver<'c> {
     pub(super) fn resolve(mut self, specs: &[TokenSpec]) -> BTreeMap<TokenName, Arc<TokenPolicy>> {
         // Most have one.
         self.targets.reserve(specs.len());
-        specs.iter().filter_map(|spec| self.token(spec)).map(|token| (token.name.clone(), Arc::new(token))).collect()
+        let mut told = Told::default();
+        let report = self.context.report;
+        let mut resolved = BTreeMap::new();
+        for spec in specs.iter() {
+            if told.wrong.contains(&spec.spot) {
+                continue;
+            }
+            let (errors, warnings) = (report.errors(), report.warnings());
+            report.without_warnings(told.warned.contains(&spec.spot), || {
+                let token = self.token(spec);
+                resolved.extend(token.map(|token| (token.name.clone(), Arc::new(token))));
+            });
+            told.wrong.extend((report.errors() > errors).then_some(spec.spot));
+            told.warned.extend((report.warnings() > warnings).then_some(spec.spot));
+        }
+        resolved
     }
 
     fn token(&mut self, spec: &TokenSpec) -> Option<TokenPolicy> {

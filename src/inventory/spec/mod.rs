@@ -4,6 +4,7 @@
 //! reports whatever is wrong and goes on; a value that could not be understood is absent.
 
 mod account;
+pub(super) mod each;
 mod fleet;
 mod format;
 mod listen;
@@ -13,6 +14,8 @@ mod reach;
 mod short;
 mod source;
 mod token;
+
+use std::collections::BTreeSet;
 
 use crate::document::{Found, Located, Reader, Spot};
 use crate::names::{AccountName, TokenName};
@@ -49,6 +52,8 @@ pub struct Spec<'d> {
     pub tokens: Vec<TokenSpec>,
     /// Likewise.
     pub channels: Vec<ChannelSpec>,
+    /// Places of tokens that were misunderstood. Of several that were made of one, what is wrong is told of the first.
+    broken: BTreeSet<Spot>,
 }
 
 /// `[daemon]`.
@@ -134,7 +139,11 @@ impl<'d> Spec<'d> {
     }
 
     fn add_token(&mut self, name: Option<Located<TokenName>>, reader: Reader<'d>) {
+        if self.broken.contains(&reader.spot()) {
+            return;
+        }
         let (token, account) = TokenSpec::decode(name, reader);
+        self.broken.extend((!token.sound).then_some(token.spot));
         self.tokens.push(token);
         self.accounts.extend(account);
     }

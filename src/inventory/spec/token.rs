@@ -14,6 +14,7 @@ use crate::secret::SecretSource;
 
 use super::format::FormatSpec;
 use super::reach::SiteSpec;
+use super::each;
 use super::short::{self, UnitSpec};
 use super::source::{SOURCES, argv, place_table, source};
 use super::{AccountSpec, ParamsSpec, PolicySpec, params};
@@ -171,6 +172,8 @@ impl TokenSpec {
             Some(name) => reader.named(format!("token \"{}\"", name.value)),
             None => reader,
         };
+        // What it says was done before: each of its names has a table of its own.
+        reader.take(each::KEY);
         let (account, own) = short::account(&reader, name.as_ref());
         let mut stores = short_stores(&reader);
         stores.extend(

@@ -86,7 +86,8 @@ fn a_status_becomes_numbers() {
         "patrold_token_state{token=\"gps-ingest\",state=\"fine\"}",
         "patrold_token_owed{token=\"gps-ingest\",kind=\"store\"}",
         "patrold_token_held_back{",
-        "patrold_token_expiry_timestamp_seconds{token=\"new\"}", "wire-7",
+        "patrold_token_expiry_timestamp_seconds{token=\"new\"}",
+        "wire-7",
         "070707",
         "id-1",
     ] {
