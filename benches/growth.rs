@@ -1,7 +1,7 @@
 //! How everything grows with the number of tokens: each step is ten times as many, and its ratio should stay near ten.
 //!
-//! Half of the tokens have an env file beside their file, hooks, windows and schedules, as people have them. All of them have
-//! a generation, delivered and weeks from its end. Times are of this process; memory is of the shipped binary in a process
+//! Loaded are tokens as people have them: a third has an env file beside its file, others have hooks, windows, parameters. Run
+//! are tokens with a file each, which have a generation, delivered and weeks from its end. Times are of this process; memory is of the shipped binary in a process
 //! of its own, which is measured as packages are built with `cargo bench --profile dist --bench growth`. Sizes may be named:
 //! `cargo bench --bench growth -- 1000 10000 100000 1000000`. A size named `vacant` lets six of ten tokens have no generation.
 
@@ -17,7 +17,7 @@ use patrold::demo::{Loopback, Options};
 use patrold::view::{metrics, page};
 use tokio::runtime::Runtime;
 
-use measure::{Daemon, Site, fill, heading, inventory, median, mib, now, processor_time};
+use measure::{Daemon, Life, Site, fill, heading, inventory, median, mib, now, processor_time};
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 const RUNS: usize = 3;
@@ -70,11 +70,14 @@ fn measure_all(loopback: &Loopback, tokens: usize, vacant: bool) -> Vec<Figure> 
         ("load and validate", millis(load), "ms"),
         ("of that, for each of the parse", load.as_secs_f64() / parse.as_secs_f64(), "times"),
     ];
-    drop(text);
-    // The first start makes the files of the stores and the journal.
+    drop((text, directory));
+    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    let site = Site { directory: directory.path(), loopback, accounts, tokens, in_flight: 4, plain: true };
+    let config = site.write();
+    let load = median(RUNS, || drop(black_box(inventory(&config))));
     let runtime = Runtime::new().expect("threads can be started");
     let delivered = if vacant { tokens * 4 / 10 } else { tokens };
-    runtime.block_on(fill(&config, delivered));
+    runtime.block_on(fill(&config, delivered, Life::fresh));
     if !vacant {
         figures.extend(runtime.block_on(run(&config, load)));
     }

@@ -18,7 +18,7 @@ use patrold::secret::{Fingerprinter, Secret};
 use patrold::text::Paint;
 use patrold::view::plan::Plan;
 
-use measure::{Site, fill, heading, inventory, median, millis, now, ratio, settled};
+use measure::{Life, Site, fill, heading, inventory, median, millis, now, ratio, settled};
 
 const SMALL: usize = 10_000;
 const LARGE: usize = 100_000;
@@ -48,7 +48,7 @@ fn sizes(loopback: &Loopback, tokens: usize) -> Vec<(&'static str, Duration)> {
     let fingerprint = Fingerprinter::new(&[7; 32]).of(&Secret::new("secret"));
     let instance = InstanceId::new([7; 4]);
     let state = |(number, token): (usize, &std::sync::Arc<patrold::inventory::TokenPolicy>)| {
-        settled(token, number, instance, &fingerprint)
+        settled(token, number, instance, &fingerprint, Life::fresh(number))
     };
     let states = loaded.tokens.values().enumerate().map(|it| (it.1.name.clone(), state(it))).collect();
     let at = now();
@@ -73,7 +73,7 @@ async fn reload(loopback: &Loopback) {
     let site =
         Site { directory: directory.path(), loopback, accounts: ACCOUNTS, tokens: LARGE, in_flight: 4, plain: true };
     let config = site.write();
-    fill(&config, LARGE).await;
+    fill(&config, LARGE, Life::fresh).await;
     let begun = Instant::now();
     let running = daemon::start(&config, SystemClock).await.expect("the daemon starts");
     let tokens = running.core.tokens.all();

@@ -10,19 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use patrold::clock::Span;
+use patrold::clock::{Span, Time};
 use patrold::demo::{Loopback, Service};
 use patrold::few::Few;
 use patrold::inventory::{Environment, Inventory, TokenPolicy, load};
 use patrold::journal::key::KeySource;
 use patrold::journal::sqlite::SqliteJournal;
-use patrold::journal::{Change, Head};
+use patrold::journal::{Change, Head, SecretChange, SecretSlot};
 use patrold::names::{GenerationNo, InstanceId, Marker, RotationId};
 use patrold::provider::{Expiry, Remote};
 use patrold::rotation::run::{Held, Restored};
 use patrold::rotation::state::Generation;
 use patrold::rotation::{Event, TokenState};
-use patrold::secret::{Fingerprint, Secret};
+use patrold::secret::{Fingerprint, Secret, SecretParts};
 
 /// An inventory of the loopback provider's AWX.
 pub struct Site<'a> {
@@ -123,10 +123,31 @@ pub fn inventory(config: &Path) -> Inventory {
     loaded.inventory.unwrap_or_else(|| panic!("the generated inventory is invalid:\n{report}"))
 }
 
+/// When a generation began, and when it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    pub minted: Time,
+    pub expires: Time,
+}
+
+impl Life {
+    /// Minted now, and weeks from its end.
+    pub fn fresh(number: usize) -> Self {
+        let minted = now();
+        let spread = Span::minutes(i64::try_from(number % 10_000).unwrap_or(0));
+        Self { minted, expires: minted + Span::days(40) + spread }
+    }
+}
+
 /// The state of a token whose one generation has been delivered, with an expiry that is weeks away.
-pub fn settled(token: &TokenPolicy, number: usize, instance: InstanceId, fingerprint: &Fingerprint) -> TokenState {
-    let at = now();
-    let spread = Span::minutes(i64::try_from(token.name.as_str().len()).unwrap_or(0));
+pub fn settled(
+    token: &TokenPolicy,
+    number: usize,
+    instance: InstanceId,
+    fingerprint: &Fingerprint,
+    life: Life,
+) -> TokenState {
+    let at = life.minted;
     let generation = Generation {
         number: GenerationNo(1),
         account: token.account.name.clone(),
@@ -135,7 +156,7 @@ pub fn settled(token: &TokenPolicy, number: usize, instance: InstanceId, fingerp
         marker: Some(Marker::new(instance, &token.name, GenerationNo(1), RotationId::new([7; 6]))),
         remote: Remote {
             id: number.to_string().parse().ok(),
-            expires: Expiry::told(at + Span::days(40) + spread),
+            expires: Expiry::told(life.expires),
             refresh_expires: None,
             renewable_until: None,
             facts: BTreeMap::new(),
@@ -159,7 +180,7 @@ pub fn settled(token: &TokenPolicy, number: usize, instance: InstanceId, fingerp
 }
 
 /// Fills the journal and the stores as if the first `delivered` tokens had been delivered before.
-pub async fn fill(config: &Path, delivered: usize) {
+pub async fn fill(config: &Path, delivered: usize, life: impl Fn(usize) -> Life) {
     let loaded = inventory(config);
     let (journal, opened) =
         SqliteJournal::open(&loaded.daemon.state_dir, &KeySource::StateDirectory, now()).expect("a journal");
@@ -171,8 +192,9 @@ pub async fn fill(config: &Path, delivered: usize) {
         let changes = group.iter().map(|(number, token)| {
             let path = token.stores[0].replaces().expect("a file store");
             write_private(path, secret.expose());
+            let slot = SecretSlot { token: token.name.clone(), generation: GenerationNo(1), revision: 0 };
             let state = Some(
-                serde_json::to_string(&settled(token, *number, opened.instance, &fingerprint))
+                serde_json::to_string(&settled(token, *number, opened.instance, &fingerprint, life(*number)))
                     .expect("states are JSON"),
             );
             Change {
@@ -181,7 +203,7 @@ pub async fn fill(config: &Path, delivered: usize) {
                 at: now(),
                 records: Vec::new(),
                 state,
-                secrets: Vec::new(),
+                secrets: vec![SecretChange::Keep { slot, parts: SecretParts::new(secret.clone()) }],
             }
         });
         journal.revise(changes.collect()).await.expect("the journal can be written");
@@ -231,15 +253,16 @@ impl Daemon {
         processor_time_of(&self.0.id().to_string())
     }
 
-    /// Waits until it has used no processor time for `quiet`.
+    /// Waits until it uses next to no processor time for `quiet`; gives up after two minutes.
     pub fn settle(&mut self, quiet: Duration) {
-        let (mut last, mut since) = (self.used(), Instant::now());
-        while since.elapsed() < quiet {
-            std::thread::sleep(Duration::from_millis(100));
+        let begun = Instant::now();
+        loop {
+            let before = self.used();
+            std::thread::sleep(quiet);
             assert!(self.runs(), "the daemon runs");
-            let used = self.used();
-            if used != last {
-                (last, since) = (used, Instant::now());
+            let used = self.used().saturating_sub(before);
+            if used < quiet / 100 || begun.elapsed() > Duration::from_secs(120) {
+                return;
             }
         }
     }

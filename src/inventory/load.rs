@@ -7,7 +7,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::clock::Time;
@@ -152,10 +155,11 @@ pub fn interpret_text(text: &str, definitions: &Definitions, now: Time) -> (Opti
 /// Parses the sources of `report` and resolves what they say.
 fn interpret(report: &Report, sources: &[SourceId], complete: bool, around: &Surroundings<'_>) -> Option<Inventory> {
     let mut sound = complete;
+    let texts: Vec<&str> = sources.iter().map(|source| report.text(*source)).collect();
     let tables: Vec<_> = sources
         .iter()
-        .map(|source| {
-            let (mut table, errors) = DeTable::parse_recoverable(report.text(*source));
+        .zip(parse_all(&texts))
+        .map(|(source, (mut table, errors))| {
             if errors.is_empty() {
                 each::spread(table.get_mut(), *source, report);
             }
@@ -176,6 +180,38 @@ fn interpret(report: &Report, sources: &[SourceId], complete: bool, around: &Sur
         }
     }
     if sound { resolve(spec, around, report) } else { None }
+}
+
+/// What the parser makes of one file.
+type Parsed<'t> = (Spanned<DeTable<'t>>, Vec<toml::de::Error>);
+
+/// Parses files, several at once where there is much to parse.
+fn parse_all<'t>(texts: &[&'t str]) -> Vec<Parsed<'t>> {
+    /// Less is parsed before a thread has started.
+    const MUCH: usize = 256 * 1024;
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(texts.len());
+    if threads < 2 || texts.iter().map(|text| text.len()).sum::<usize>() < MUCH {
+        return texts.iter().map(|text| DeTable::parse_recoverable(text)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mine = std::iter::from_fn(|| {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            Some((at, DeTable::parse_recoverable(texts.get(at)?)))
+        });
+        mine.collect::<Vec<_>>()
+    };
+    let mut parsed: Vec<_> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut parsed = work();
+        for other in others {
+            // A parser that panics does so here as well.
+            parsed.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        parsed
+    });
+    parsed.sort_unstable_by_key(|(at, _)| *at);
+    parsed.into_iter().map(|(_, parsed)| parsed).collect()
 }
 
 /// The files of an inventory, read but not interpreted.

@@ -428,10 +428,10 @@ hooks        = [{ run = ["notify", "${each}", "{each"] }]
 "#;
     const TABLES: &str = r#"
 [token."{each.stage}-{each}"]
-for-each     = { web = { stage = "live", user = 8, every = "1d" }, db = { stage = "test", user = 9, every = "2d" } }
+for-each     = { web = { stage = "live", user = 8, every = "1d", scope = "read" }, db = { stage = "test", user = 9, every = "2d", scope = "read" } }
 account      = "a"
 rotate-every = "{each.every}"
-params       = { user_id = "{each.user}", scope = "read {each.user}" }
+params       = { user_id = "{each.user}", scope = "{each.scope} write" }
 file         = "/run/{each.stage}/{each}"
 
 [token.alone]
@@ -458,14 +458,14 @@ hooks        = [{ run = ["notify", "$db", "{each"] }]
 name         = "live-web"
 account      = "a"
 rotate-every = "1d"
-params       = { user_id = 8, scope = "read 8" }
+params       = { user_id = 8, scope = "read write" }
 file         = "/run/live/web"
 
 [[token]]
 name         = "test-db"
 account      = "a"
 rotate-every = "2d"
-params       = { user_id = 9, scope = "read 9" }
+params       = { user_id = 9, scope = "read write" }
 file         = "/run/test/db"
 
 [[token]]
@@ -488,6 +488,23 @@ file         = "/run/alone"
     let long = loaded(dir.path().join("long.toml"));
     let meaning = |loaded: Loaded| loaded.inventory.unwrap_or_else(|| panic!("{}", loaded.report.render()));
     assert_eq!(meaning(short).tokens, meaning(long).tokens);
+}
+
+#[test]
+fn files_that_are_parsed_at_once_are_told_of_in_their_order() {
+    let names: Vec<_> = (0..8).map(|number| format!("t{number}.toml")).collect();
+    let tokens = |name: &str| {
+        let padding = "# Much to parse.\n".repeat(4000);
+        format!("{padding}{}", token(name.trim_end_matches(".toml"), "rotate-every = \"30d\"\nnobody = 1"))
+    };
+    let main = format!("include = [\"t*.toml\"]\n{ACCOUNT}");
+    let texts: Vec<_> = names.iter().map(|name| tokens(name)).collect();
+    let parts = names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str()));
+    let files: Vec<_> = std::iter::once(("main.toml", main.as_str())).chain(parts).collect();
+    let (_dir, loaded) = loaded_from(&files);
+    let told: Vec<_> = loaded.report.problems().iter().map(|problem| problem.message.clone()).collect();
+    let wanted: Vec<_> = (0..8).map(|number| format!("unknown key `nobody` in token \"t{number}\"")).collect();
+    assert_eq!(told, wanted);
 }
 
 #[test]

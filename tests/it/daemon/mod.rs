@@ -26,6 +26,7 @@ mod room;
 mod secrets;
 mod small_hours;
 mod stores;
+mod storm;
 mod trust;
 mod waiting;
 mod watchdog;
