@@ -26,6 +26,7 @@ use futures_util::future::BoxFuture;
 use crate::account::Listing;
 use crate::clock::{Clock as _, ManualClock, Span, Time};
 use crate::inventory::{HookPolicy, OnFailure, StorePolicy, TokenPolicy};
+use crate::few::Few;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{Commit, CommitError, Fence, Head, Journal, SecretSlot, Settled, Stored};
 use crate::names::{AccountName, InstanceId, RotationId, TokenName};
@@ -285,7 +286,7 @@ impl Effects for Port {
         self.send(format!("hook {}", hook.key), run, || Outcome::Unknown(nobody_knows())).await
     }
 
-    fn fingerprints(&self, secret: &SecretParts) -> BTreeMap<String, Fingerprint> {
+    fn fingerprints(&self, secret: &SecretParts) -> Few<String, Fingerprint> {
         secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret))).collect()
     }
 
