@@ -366,7 +366,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Err(CommitError::Fenced) => Err(self.denied(held, Denied::Fenced)),
             Err(CommitError::Overtaken(stored)) => self.moved(held, sent, &stored).await,
             Err(CommitError::Refused(failure)) => {
-                held.sent = Some(sent).filter(|sent| sent.open);
+                held.sent = sent.open.then(|| Box::new(sent));
                 Err(self.stuck(held, failure))
             }
             Err(CommitError::Unknown(failure)) => {

@@ -12,9 +12,9 @@ use crate::names::{RemoteId, TokenName};
 use crate::process;
 use crate::secret::SecretSource;
 
+use super::each;
 use super::format::FormatSpec;
 use super::reach::SiteSpec;
-use super::each;
 use super::short::{self, UnitSpec};
 use super::source::{SOURCES, argv, place_table, source};
 use super::{AccountSpec, ParamsSpec, PolicySpec, params};

@@ -25,8 +25,8 @@ use futures_util::future::BoxFuture;
 
 use crate::account::Listing;
 use crate::clock::{Clock as _, ManualClock, Span, Time};
-use crate::inventory::{HookPolicy, OnFailure, StorePolicy, TokenPolicy};
 use crate::few::Few;
+use crate::inventory::{HookPolicy, OnFailure, StorePolicy, TokenPolicy};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{Commit, CommitError, Fence, Head, Journal, SecretSlot, Settled, Stored};
 use crate::names::{AccountName, InstanceId, RotationId, TokenName};
