@@ -323,9 +323,10 @@ impl Effects for Arc<World> {
                 }
                 None => Verdict::Dead(Failure::new(FailureCode::Unauthorized, "401")),
             };
-            match ledger.abilities.can.verifies {
-                true => outcome(fate, verdict),
-                false => Outcome::Refused(Failure::new(FailureCode::NoOperation, "verify")),
+            if ledger.abilities.can.verifies {
+                outcome(fate, verdict)
+            } else {
+                Outcome::Refused(Failure::new(FailureCode::NoOperation, "verify"))
             }
         })
         .await
