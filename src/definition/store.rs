@@ -169,7 +169,9 @@ fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder<'_>, auth:
     }
     if operation != Operation::Probe {
         let captures = table.table("capture", format_args!("[{}.capture]", operation.word()));
-        captures.into_iter().for_each(|captures| read_captures(captures, operation, &mut call));
+        if let Some(captures) = captures {
+            read_captures(captures, operation, &mut call);
+        }
     }
     table.finish();
     Some(call)

@@ -157,12 +157,11 @@ impl Slot {
                 return;
             }
             let unseen;
-            let before = match &seen {
-                Some(seen) => seen,
-                None => {
-                    unseen = Seen::blind();
-                    &unseen
-                }
+            let before = if let Some(seen) = &seen {
+                seen
+            } else {
+                unseen = Seen::blind();
+                &unseen
             };
             match self.put(client, before, &owed).await {
                 Outcome::Done(Put::Conflict) => {}

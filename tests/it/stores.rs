@@ -240,6 +240,10 @@ impl<A: Api> Rig<A> {
 
 /// A row of the table.
 async fn row<A: Api>(setup: Setup, api: impl Fn() -> A) -> String {
+    Box::pin(cells(setup, api)).await
+}
+
+async fn cells<A: Api>(setup: Setup, api: impl Fn() -> A) -> String {
     let mut cells = vec![format!("`{}`", setup.definition)];
     for fault in FAULTS {
         let mut rig = Rig::new(&setup, api()).await;

@@ -1,4 +1,4 @@
-//! The key-value engine of Vault and OpenBao: answers as OpenBao 2.7.2 gave them.
+//! The key-value engine of Vault and `OpenBao`: answers as `OpenBao` 2.7.2 gave them.
 
 use std::collections::BTreeMap;
 
