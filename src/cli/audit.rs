@@ -23,6 +23,7 @@ use super::{Complaint, Console, discovery, found, runtime};
 
 /// Arguments of `patrold audit`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct AuditArgs {
     /// Only this account
     #[arg(long, value_name = "ACCOUNT")]

@@ -82,7 +82,7 @@ fn hand_on(document: &mut DocumentMut, comments: &str, position: Option<isize>) 
 /// The table with the next position after `after`.
 fn following(table: &mut Table, after: Option<isize>) -> Option<&mut Table> {
     fn least(table: &Table, after: isize, found: &mut Option<isize>) {
-        for (_, item) in table.iter() {
+        for (_, item) in table {
             let tables: Vec<&Table> = match item {
                 Item::Table(table) => vec![table],
                 Item::ArrayOfTables(listed) => listed.iter().collect(),

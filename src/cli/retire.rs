@@ -31,6 +31,7 @@ use super::{Complaint, Console, discovery, removal, runtime, status};
 
 /// Arguments of `patrold retire`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RetireArgs {
     /// The token
     #[arg(value_name = "NAME")]

@@ -65,7 +65,7 @@ impl<'a> Manual<'a> {
     fn keys(&self, page: &mut Roff, value: &'a Value, path: &mut Vec<&'a str>, depth: usize) {
         for (name, key) in self.properties(value, path) {
             page.control("TP", []);
-            let kind = self.kind(key);
+            let kind = Self::kind(key);
             let mut label = vec![bold(name)];
             if !kind.is_empty() {
                 label.push(roman(" "));
@@ -113,7 +113,7 @@ impl<'a> Manual<'a> {
     }
 
     /// What kind of value a key takes, in few words.
-    fn kind(&self, value: &Value) -> String {
+    fn kind(value: &Value) -> String {
         if let Some(name) = value["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
             return name.to_owned();
         }
@@ -122,7 +122,7 @@ impl<'a> Manual<'a> {
             return words.join("|");
         }
         match value["type"].as_str() {
-            Some("array") => match self.kind(&value["items"]) {
+            Some("array") => match Self::kind(&value["items"]) {
                 kind if kind.is_empty() => "list".to_owned(),
                 kind => format!("list of {kind}"),
             },
@@ -130,7 +130,7 @@ impl<'a> Manual<'a> {
             Some(kind) => kind.to_owned(),
             None => {
                 let kinds = ["anyOf", "oneOf"].into_iter().filter_map(|key| value[key].as_array()).flatten();
-                let mut kinds: Vec<_> = kinds.map(|kind| self.kind(kind)).filter(|kind| !kind.is_empty()).collect();
+                let mut kinds: Vec<_> = kinds.map(|kind| Self::kind(kind)).filter(|kind| !kind.is_empty()).collect();
                 kinds.dedup();
                 kinds.join(" or ")
             }
@@ -145,7 +145,7 @@ fn text_of(value: &Value) -> String {
 /// The description of a key with its examples.
 fn told(value: &Value) -> String {
     let examples = value["examples"].as_array().into_iter().flatten().take(3);
-    let examples: Vec<_> = examples.map(|example| example.to_string()).collect();
+    let examples: Vec<_> = examples.map(ToString::to_string).collect();
     let examples = if examples.is_empty() { String::new() } else { format!(" Example: {}", examples.join(", ")) };
     format!("{}{examples}", text_of(value)).trim_start().to_owned()
 }

@@ -55,6 +55,7 @@ struct Directory {
 
 impl Needs {
     /// The same without directories that no unit can make useful.
+    #[must_use]
     pub fn without(mut self, useless: impl Fn(&Path) -> bool) -> Self {
         self.directories.retain(|directory, _| !useless(directory));
         self
