@@ -107,7 +107,7 @@ async fn reload(loopback: &Loopback) {
     let after = inventory(&config);
     let comparing = median(RUNS, || assert_eq!(diff(&before, black_box(&after)).len(), 1));
     let begun = Instant::now();
-    let reload = running.reloader.reload().await;
+    let reload = Box::pin(running.reloader.reload()).await;
     let whole = begun.elapsed();
     // Long enough for whatever the reload has set going.
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -68,7 +68,7 @@ pub async fn once(
     }
     super::tell_exposure(&inventory, &files).await;
     let drain = inventory.daemon.drain_timeout;
-    let Opening { core, stopping, .. } = open(Arc::new(inventory), SystemClock, Errand::Once).await?;
+    let Opening { core, stopping, .. } = Box::pin(open(Arc::new(inventory), SystemClock, Errand::Once)).await?;
     let (stop, stopped) = watch::channel(false);
     let mut work = std::pin::pin!(core.run_due(patience, stopped));
     let tally = tokio::select! {

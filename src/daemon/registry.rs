@@ -183,14 +183,14 @@ impl Registry {
     }
 
     /// Adds a token, or replaces one. One that is set aside stays so.
-    pub fn insert(&self, name: TokenName, token: Arc<Token>) {
-        if self.aside.read().unwrap_or_else(PoisonError::into_inner).contains_key(&name) {
+    pub fn insert(&self, name: &TokenName, token: Arc<Token>) {
+        if self.aside.read().unwrap_or_else(PoisonError::into_inner).contains_key(name) {
             return;
         }
         let account = token.policy().account.name.clone();
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         let before = tokens.by_name.insert(name.clone(), token).map(|before| before.policy().account.name.clone());
-        tokens.move_to(&name, before.as_ref(), &account);
+        tokens.move_to(name, before.as_ref(), &account);
     }
 
     /// The inventory says `policy` of a token from now on; a run under way goes on with what it began with. False: there is
@@ -238,7 +238,7 @@ mod tests {
         for (name, account) in [("one", "a"), ("two", "a"), ("three", "b")] {
             let policy = token(name, account);
             assert!(!registry.want(&policy), "it is new");
-            registry.insert(policy.name.clone(), Arc::new(Token::new(policy, true, Restored::default())));
+            registry.insert(&policy.name.clone(), Arc::new(Token::new(policy, true, Restored::default())));
         }
         let names = |account| registry.of(account).iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
         assert_eq!((names(&a), names(&b)), (vec!["one".into(), "two".into()], vec!["three".into()]));

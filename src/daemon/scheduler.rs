@@ -140,7 +140,9 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
         let clock = self.core.clock.clone();
         let mut alarm = std::pin::pin!(wait(&clock, None));
         let mut armed = None;
-        std::mem::take(&mut self.fresh).into_iter().for_each(|key| self.start(key));
+        for key in std::mem::take(&mut self.fresh) {
+            self.start(key);
+        }
         loop {
             let now = clock.now();
             // What was put off by a clock that has been set back since would wait for as long as that was ahead.

@@ -174,7 +174,7 @@ mod tests {
                 true,
                 Restored { state, head: Head::default() },
             );
-            tokens.insert(name.parse().unwrap(), Arc::new(token));
+            tokens.insert(&name.parse().unwrap(), Arc::new(token));
         };
         (0..TOKENS).for_each(|n| insert(&format!("t{n}"), steady(1)));
         let vault = Vault::new(Arc::clone(&tokens), Arc::clone(&journal));

@@ -33,6 +33,7 @@ const WHOLE: Option<&str> = Some("url");
 /// Reads a whole definition. `None` where it cannot be used; the report then says why.
 ///
 /// `file` stands over the files that it extends; `sources` are the texts of all of them, its own first.
+#[expect(clippy::too_many_lines, reason = "one step for each table of the file")]
 pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Provider> {
     let errors = file.report().errors();
     let stores = file.has("store");

@@ -22,7 +22,7 @@ const OWN: &str = "PATROLD_";
 /// A program that runs.
 #[derive(Debug)]
 pub struct Child {
-    child: tokio::process::Child,
+    process: tokio::process::Child,
     pid: Option<Pid>,
     /// It leads a process group of its own.
     leads: bool,
@@ -77,12 +77,12 @@ impl Child {
         let child = command.spawn()?;
         drop(held);
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Self { child, pid, leads, asked: false })
+        Ok(Self { process: child, pid, leads, asked: false })
     }
 
     /// Waits for its end.
     pub async fn wait(&mut self) -> Finished {
-        let status = self.child.wait().await.unwrap_or_else(|_| ExitStatus::from_raw(1 << 8));
+        let status = self.process.wait().await.unwrap_or_else(|_| ExitStatus::from_raw(1 << 8));
         let byte = |number: Option<i32>| number.and_then(|number| u8::try_from(number).ok());
         Finished { code: byte(status.code()), signal: byte(status.signal()), was_asked: self.asked }
     }

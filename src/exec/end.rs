@@ -34,7 +34,7 @@ pub enum Next {
 }
 
 /// What follows the end of a program that ran for `ran`. `has_previous`: there are values from before the change.
-pub fn after(plan: &Plan, life: &Life, finished: Finished, ran: Duration, has_previous: bool) -> Next {
+pub fn after(plan: &Plan, life: Life, finished: Finished, ran: Duration, has_previous: bool) -> Next {
     let crashed = life.changed && ran < plan.steady && !finished.was_asked;
     if !crashed || life.ends >= TRIES {
         return Next::End(finished.status());
@@ -91,8 +91,8 @@ mod tests {
                 Next::End(0),
             ),
         ] {
-            assert_eq!(after(&plan(fallback), &life, finished, ran, true), expected, "{sentence}");
+            assert_eq!(after(&plan(fallback), life, finished, ran, true), expected, "{sentence}");
         }
-        assert_eq!(after(&plan(true), &changed(1), exited(1), soon, false), again(2, false), "it had its way back");
+        assert_eq!(after(&plan(true), changed(1), exited(1), soon, false), again(2, false), "it had its way back");
     }
 }

@@ -122,7 +122,7 @@ pub async fn run(plan: Plan) -> Result<u8, ExecError> {
                 }
                 life = Life::after_change();
             }
-            Done::Ended(finished) => match after(&plan, &life, finished, started.elapsed(), values.before.is_some()) {
+            Done::Ended(finished) => match after(&plan, life, finished, started.elapsed(), values.before.is_some()) {
                 Next::End(status) => return Ok(status),
                 Next::Again { wait, previous } => {
                     life.ends += 1;
@@ -209,16 +209,14 @@ async fn accompany(
                 child.signal(signal);
                 continue;
             }
-            came = changed.recv(), if watching => match came {
+            came = changed.recv(), if watching => {
                 // A file that only is watched has no value to compare.
-                Some(()) => {
+                if came.is_some() {
                     due.get_or_insert_with(|| Instant::now() + plan.coalesce + drawn(plan.splay));
-                    continue;
-                }
-                None => {
+                } else {
                     watching = false;
-                    continue;
                 }
+                continue;
             },
             () = sleep_until(due.unwrap_or(look)) => {}
         }
@@ -241,7 +239,7 @@ async fn accompany(
         told = false;
         let names = new.differing(&values.seen, &plan.values);
         // Without values of its own, whatever is watched counts.
-        if names.is_empty() && !(by_event && !plan.watched.is_empty()) {
+        if names.is_empty() && (!by_event || plan.watched.is_empty()) {
             continue;
         }
         let how = match plan.on_change {

@@ -55,7 +55,7 @@ impl Origins {
                     }
                     ("token" | "notify", DeValue::Array(listed)) => {
                         let part = if key.get_ref() == "token" { Part::Token } else { Part::Channel };
-                        for item in listed.iter() {
+                        for item in listed {
                             let name = item.get_ref().as_table().and_then(|table| table.get("name"));
                             add(part, name.and_then(|name| name.get_ref().as_str()).unwrap_or_default(), item);
                         }

@@ -295,8 +295,13 @@ impl Format {
     pub fn is_shared(&self) -> bool {
         match self {
             Self::Whole { .. } => false,
-            Self::Env { .. } | Self::Document { .. } | Self::Properties { .. } => true,
-            Self::Ini { .. } | Self::Netrc { .. } | Self::GitCredentials { .. } | Self::Xml { .. } => true,
+            Self::Env { .. }
+            | Self::Document { .. }
+            | Self::Properties { .. }
+            | Self::Ini { .. }
+            | Self::Netrc { .. }
+            | Self::GitCredentials { .. }
+            | Self::Xml { .. } => true,
             Self::Wrapped { within, .. } => within.is_shared(),
         }
     }

@@ -90,13 +90,13 @@ impl Form {
             Ok(self.json.value(&self.scope(filling, entry))?.unwrap_or_default())
         };
         match self.each {
-            Each::Message => Ok(vec![(self.request(filling, None, json(None)?)?, entries.len())]),
+            Each::Message => Ok(vec![(self.request(filling, None, &json(None)?)?, entries.len())]),
             Each::Condition => {
-                entries.iter().map(|entry| Ok((self.request(filling, Some(entry), json(Some(entry))?)?, 1))).collect()
+                entries.iter().map(|entry| Ok((self.request(filling, Some(entry), &json(Some(entry))?)?, 1))).collect()
             }
             Each::List => {
                 let items: Result<Vec<_>, _> = entries.iter().map(|entry| json(Some(entry))).collect();
-                Ok(vec![(self.request(filling, None, Value::Array(items?))?, entries.len())])
+                Ok(vec![(self.request(filling, None, &Value::Array(items?))?, entries.len())])
             }
         }
     }
@@ -105,7 +105,7 @@ impl Form {
         Told { form: self, filling, entry }
     }
 
-    fn request(&self, filling: &Filling<'_>, entry: Option<&Entry>, json: Value) -> Result<Request, String> {
+    fn request(&self, filling: &Filling<'_>, entry: Option<&Entry>, json: &Value) -> Result<Request, String> {
         let scope = self.scope(filling, entry);
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         for (name, template) in &self.headers {
@@ -123,7 +123,7 @@ impl Form {
         }
         // An address that is secret is told by its host.
         let log_url = url.host_str().unwrap_or_default().to_owned();
-        let body = serde_json::to_vec(&json).map_err(|error| error.to_string())?;
+        let body = serde_json::to_vec(json).map_err(|error| error.to_string())?;
         Ok(Request { method: Method::POST, url, log_url, headers, body: Some(Zeroizing::new(body)) })
     }
 }

@@ -72,7 +72,7 @@ fn changes(policy: &ChannelPolicy, book: &Book, channel: &Channel, conditions: &
         let Some(state) = book.open.get(key).filter(|_| policy.tells(key, condition)) else { continue };
         match channel.told.get(key) {
             None => {
-                changes.extend(open(key, Turn::Opened, state.since).map(|it| (state.since + policy.when.lasting, it)))
+                changes.extend(open(key, Turn::Opened, state.since).map(|it| (state.since + policy.when.lasting, it)));
             }
             Some(told) if told.severity < state.severity => {
                 changes.extend(open(key, Turn::Worsened, state.since).map(|entry| (state.worsened, entry)));

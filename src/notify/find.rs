@@ -140,6 +140,7 @@ pub fn of_channel(name: &ChannelName, why: &str, found: &mut Conditions) {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "a row says what it is")]
     fn token(json: serde_json::Value) -> TokenStatus {
         let mut base = serde_json::json!({
             "name": "gps", "account": "a", "provider": "pointone", "condition": "fine", "phase": "steady", "paused": false,

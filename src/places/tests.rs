@@ -104,7 +104,7 @@ async fn who_is_admitted_later_waits_in_the_same_line_without_a_task() {
             order.lock().unwrap().push(name);
             // Who is served at once gives the place to the one after it.
             if wants {
-                drop(place)
+                drop(place);
             } else {
                 return Some(place);
             }

@@ -16,8 +16,14 @@ pub fn check_slot(format: &Format) -> Result<(), String> {
             Err(format!("\"{key}\" is no name of an environment variable"))
         }
         Format::Wrapped { within, .. } => check_slot(within),
-        Format::Whole { .. } | Format::Env { .. } | Format::Document { .. } | Format::Properties { .. } => Ok(()),
-        Format::Ini { .. } | Format::Netrc { .. } | Format::GitCredentials { .. } | Format::Xml { .. } => Ok(()),
+        Format::Whole { .. }
+        | Format::Env { .. }
+        | Format::Document { .. }
+        | Format::Properties { .. }
+        | Format::Ini { .. }
+        | Format::Netrc { .. }
+        | Format::GitCredentials { .. }
+        | Format::Xml { .. } => Ok(()),
     }
 }
 
@@ -25,14 +31,15 @@ pub fn check_slot(format: &Format) -> Result<(), String> {
 pub fn check_value(value: &str, format: &Format) -> Result<(), String> {
     check_slot(format)?;
     match format {
-        Format::Whole { .. } | Format::Document { .. } | Format::Properties { .. } => Ok(()),
         Format::Env { dialect, .. } => env_file::encode(value, *dialect).map(drop),
         Format::Ini { reader, .. } => document::check_ini_value(value, *reader),
         Format::Netrc { .. } => document::check_netrc_value(value),
         Format::GitCredentials { .. } if value.contains(['\n', '\0']) => {
             Err("the value has a line end, which git's credentials cannot hold".to_owned())
         }
-        Format::GitCredentials { .. } => Ok(()),
+        Format::Whole { .. } | Format::Document { .. } | Format::Properties { .. } | Format::GitCredentials { .. } => {
+            Ok(())
+        }
         Format::Xml { path, .. } => {
             // Maven replaces `${…}`, and takes what is wholly in braces for something that it encrypted.
             let maven = path.steps().first().is_some_and(|step| step.name == "settings");

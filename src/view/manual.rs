@@ -130,7 +130,7 @@ impl<'a> Manual<'a> {
             Some(kind) => kind.to_owned(),
             None => {
                 let kinds = ["anyOf", "oneOf"].into_iter().filter_map(|key| value[key].as_array()).flatten();
-                let mut kinds: Vec<_> = kinds.map(|kind| Self::kind(kind)).filter(|kind| !kind.is_empty()).collect();
+                let mut kinds: Vec<_> = kinds.map(Self::kind).filter(|kind| !kind.is_empty()).collect();
                 kinds.dedup();
                 kinds.join(" or ")
             }

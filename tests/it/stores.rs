@@ -1,6 +1,7 @@
 //! Every store that has a definition goes through the same list of faults, against a look-alike that keeps what is written
 //! to it. What became of it is the table in `docs/stores.md`.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -149,7 +150,7 @@ impl<A: Api> Rig<A> {
                 let theirs =
                     self.neighbours().is_some_and(|others| others.contains("theirs") || others.contains("THEIRS"));
                 let noticed = self.store.writes() - writes > 1;
-                match (theirs, noticed, self.store.api(|api| api.race())) {
+                match (theirs, noticed, self.store.api(super::lookalike::Api::race)) {
                     (true, ..) => "both are kept".to_owned(),
                     (false, true, _) => "noticed".to_owned(),
                     (false, false, true) => "theirs is lost".to_owned(),
@@ -159,12 +160,12 @@ impl<A: Api> Rig<A> {
             "acknowledgement lost" => {
                 self.store.next(Fault::LostAnswer);
                 assert_eq!(self.put_at_last(NEW).await, 1);
-                self.times(writes, before)
+                self.times(writes, before.as_deref())
             }
             "killed between write and record" => {
                 self.put_at_last(NEW).await;
                 self.put_at_last(NEW).await;
-                self.times(writes, before)
+                self.times(writes, before.as_deref())
             }
             "changed by a stranger" => {
                 self.store.api(|api| api.intrude("a stranger's"));
@@ -178,7 +179,7 @@ impl<A: Api> Rig<A> {
                 "noticed, repaired".to_owned()
             }
             "soft-deleted" => {
-                if !self.store.api(|api| api.soften()) {
+                if !self.store.api(super::lookalike::Api::soften) {
                     return "-".to_owned();
                 }
                 match self.put(NEW).await {
@@ -187,7 +188,7 @@ impl<A: Api> Rig<A> {
                 }
             }
             "wrong place" => {
-                if !self.store.api(|api| api.misplace()) {
+                if !self.store.api(super::lookalike::Api::misplace) {
                     return "-".to_owned();
                 }
                 let judge = Judge::of(&self.policy, None, &self.known, &self.fingerprints);
@@ -202,7 +203,7 @@ impl<A: Api> Rig<A> {
             "stale read" => {
                 self.store.next(Fault::Stale);
                 self.put_at_last(NEW).await;
-                self.times(writes, before)
+                self.times(writes, before.as_deref())
             }
             "value rule" => {
                 let Some(value) = refused else { return "-".to_owned() };
@@ -228,8 +229,8 @@ impl<A: Api> Rig<A> {
     }
 
     /// How often it was written.
-    fn times(&self, before: usize, neighbours: Option<String>) -> String {
-        assert_eq!(self.neighbours(), neighbours);
+    fn times(&self, before: usize, neighbours: Option<&str>) -> String {
+        assert_eq!(self.neighbours().as_deref(), neighbours);
         match self.store.writes() - before {
             1 => "written once".to_owned(),
             2 => "written twice".to_owned(),
@@ -323,7 +324,7 @@ async fn slots_of_one_document_that_are_owed_at_once_go_in_one_request() {
                 [[token.stores]]\naccount = \"store\"\npath = \"apps/ingest\"\nkey = \"second\"\n\
                 [[token.stores]]\naccount = \"store\"\npath = \"apps/ingest\"\nkey = \"third\"\nexisting = \"refuse\"";
     let setup = Setup { definition: "vault-kv2", account: TOKEN, keys, refused: None };
-    let rig = Rig::new(&setup, Vault::new(2, "apps/ingest", "token")).await;
+    let rig = Box::pin(Rig::new(&setup, Vault::new(2, "apps/ingest", "token"))).await;
     // Somebody's value is in the way of the third: it holds up nobody.
     rig.store.api(|api| api.edit("third", "somebody's".into()));
     let writes = rig.store.writes();
@@ -346,14 +347,20 @@ async fn slots_of_one_document_that_are_owed_at_once_go_in_one_request() {
     assert_eq!(serde_json::json!(document), expected);
 }
 
+/// Stores of one document, which differ in their keys.
+fn twenty_keys() -> &'static str {
+    let mut keys = "path = \"apps/ingest\"\nkey = \"token\"".to_owned();
+    for n in 1..20 {
+        let _ = write!(keys, "\n[[token.stores]]\naccount = \"store\"\npath = \"apps/ingest\"\nkey = \"key-{n}\"");
+    }
+    Box::leak(keys.into_boxed_str())
+}
+
 #[tokio::test]
 async fn many_writers_of_one_document_lose_nothing() {
-    let keys = (1..20)
-        .map(|n| format!("\n[[token.stores]]\naccount = \"store\"\npath = \"apps/ingest\"\nkey = \"key-{n}\""))
-        .collect::<String>();
-    let keys: &'static str = Box::leak(format!("path = \"apps/ingest\"\nkey = \"token\"{keys}").into_boxed_str());
+    let keys = twenty_keys();
     let setup = Setup { definition: "vault-kv2", account: TOKEN, keys, refused: None };
-    let rig = Rig::new(&setup, Vault::new(2, "apps/ingest", "token")).await;
+    let rig = Box::pin(Rig::new(&setup, Vault::new(2, "apps/ingest", "token"))).await;
     // Each meets another fault; all of them are tried again until they are done.
     for fault in [Fault::Race, Fault::LostAnswer, Fault::Status(503), Fault::Race, Fault::Stale] {
         rig.store.next(fault);
@@ -386,12 +393,9 @@ async fn many_writers_of_one_document_lose_nothing() {
 
 #[tokio::test]
 async fn slots_of_one_document_are_looked_at_together() {
-    let keys = (1..20)
-        .map(|n| format!("\n[[token.stores]]\naccount = \"store\"\npath = \"apps/ingest\"\nkey = \"key-{n}\""))
-        .collect::<String>();
-    let keys: &'static str = Box::leak(format!("path = \"apps/ingest\"\nkey = \"token\"{keys}").into_boxed_str());
+    let keys = twenty_keys();
     let setup = Setup { definition: "vault-kv2", account: TOKEN, keys, refused: None };
-    let rig = Rig::new(&setup, Vault::new(2, "apps/ingest", "token")).await;
+    let rig = Box::pin(Rig::new(&setup, Vault::new(2, "apps/ingest", "token"))).await;
     let asked = rig.store.requests().len();
     let looks = rig.policies.iter().map(|policy| store::look(policy, &rig.accounts));
     let looks = futures_util::future::join_all(looks).await;

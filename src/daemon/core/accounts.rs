@@ -114,7 +114,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             Some(TokenPolicy::leftover(name.clone(), Arc::clone(policy), crate::provider::Params::new()))
         });
         if let Some(policy) = policy {
-            self.tokens.insert(name.clone(), Arc::new(Token::new(Arc::new(policy), false, restored)));
+            self.tokens.insert(name, Arc::new(Token::new(Arc::new(policy), false, restored)));
         }
     }
 

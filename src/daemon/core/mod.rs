@@ -99,7 +99,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         for (name, policy) in &inventory.tokens {
             if !self.tokens.want(policy) {
                 let token = Token::new(Arc::clone(policy), true, Restored::default());
-                self.tokens.insert(name.clone(), Arc::new(token));
+                self.tokens.insert(name, Arc::new(token));
             }
         }
         for (name, token) in self.tokens.all() {

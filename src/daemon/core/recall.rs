@@ -26,12 +26,12 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         for (name, policy) in &inventory.tokens {
             let mut restored = states.remove(name).unwrap_or_default();
             restored.state.share(policy);
-            self.tokens.insert(policy.name.clone(), Arc::new(Token::new(Arc::clone(policy), true, restored)));
+            self.tokens.insert(&policy.name, Arc::new(Token::new(Arc::clone(policy), true, restored)));
         }
         let mut strays = Vec::new();
         for (name, restored) in states {
             match leftover_policy(&inventory, &name, &restored.state) {
-                Some(policy) => self.tokens.insert(name, Arc::new(Token::new(Arc::new(policy), false, restored))),
+                Some(policy) => self.tokens.insert(&name, Arc::new(Token::new(Arc::new(policy), false, restored))),
                 None => strays.push((name, Arc::new(restored.state))),
             }
         }

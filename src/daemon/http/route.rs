@@ -97,6 +97,7 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
 
+    #[expect(clippy::needless_pass_by_value, reason = "a row says what is expected")]
     fn check(sentence: &str, request: &str, guard: Option<&Guard>, expected: Result<Asked, u16>) {
         let mut lines = request.lines();
         let (method, uri) = lines.next().unwrap().split_once(' ').unwrap();

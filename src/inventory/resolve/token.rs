@@ -66,7 +66,7 @@ impl<'c> Resolver<'c> {
         let mut told = Told::default();
         let report = self.context.report;
         let mut resolved = BTreeMap::new();
-        for spec in specs.iter() {
+        for spec in specs {
             if told.wrong.contains(&spec.spot) {
                 continue;
             }

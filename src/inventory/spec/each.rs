@@ -35,7 +35,7 @@ pub(in crate::inventory) fn spread(file: &mut DeTable<'_>, source: SourceId, rep
     let Some(tokens) = file.get_mut("token") else { return };
     let spot = |span| Spot::new(source, span);
     match tokens.get_mut() {
-        DeValue::Array(listed) if listed.iter().any(|token| is_spread(token)) => {
+        DeValue::Array(listed) if listed.iter().any(is_spread) => {
             for token in std::mem::replace(listed, DeArray::new()) {
                 if !is_spread(&token) {
                     listed.push(token);
@@ -49,7 +49,9 @@ pub(in crate::inventory) fn spread(file: &mut DeTable<'_>, source: SourceId, rep
                 };
                 if varies(name, spot(at), report) {
                     let copies = copies(token, source, report);
-                    copies.into_iter().for_each(|(_, token)| listed.push(token));
+                    for (_, token) in copies {
+                        listed.push(token);
+                    }
                 }
             }
         }
@@ -215,8 +217,8 @@ impl<'t> Each<'t> {
             };
             match self.values.get(key).map(Spanned::get_ref) {
                 Some(DeValue::String(value)) => filled.push_str(value),
-                Some(DeValue::Integer(number)) => filled.push_str(&number.as_str()),
-                Some(DeValue::Float(number)) => filled.push_str(&number.as_str()),
+                Some(DeValue::Integer(number)) => filled.push_str(number.as_str()),
+                Some(DeValue::Float(number)) => filled.push_str(number.as_str()),
                 Some(DeValue::Boolean(flag)) => filled.push_str(&flag.to_string()),
                 Some(DeValue::Datetime(time)) => filled.push_str(&time.to_string()),
                 Some(DeValue::Array(_) | DeValue::Table(_)) => {

@@ -84,6 +84,7 @@ pub(crate) fn store(name: &str) -> StorePolicy {
 }
 
 /// A secret that somebody brings.
+#[expect(clippy::unnecessary_box_returns, reason = "it is held in a box wherever it goes")]
 pub(crate) fn initial() -> Box<Initial> {
     let source = Some(SecretSource::Env("PAIR".into()));
     Box::new(Initial { source, parts: BTreeMap::new(), id: None, name: None, expires: None })

@@ -106,8 +106,7 @@ fn words(text: &str) -> Vec<Range<usize>> {
         for word in line.split(char::is_whitespace) {
             let span = start + offset..start + offset + word.len();
             offset += word.len() + 1;
-            if word.starts_with('#')
-                && !words.last().is_some_and(|last: &Range<usize>| &text[last.clone()] == "password")
+            if word.starts_with('#') && words.last().is_none_or(|last: &Range<usize>| &text[last.clone()] != "password")
             {
                 break;
             }

@@ -321,7 +321,7 @@ impl Daemon {
     }
 
     pub async fn reload(&self) -> Reload {
-        self.running.reloader.reload().await
+        Box::pin(self.running.reloader.reload()).await
     }
 }
 

@@ -74,7 +74,7 @@ impl Api for Gitlab {
     }
 
     fn misplace(&mut self) -> bool {
-        self.project = "group/renamed".to_owned();
+        "group/renamed".clone_into(&mut self.project);
         true
     }
 }
@@ -119,7 +119,7 @@ impl Api for Github {
                 let sealed = STANDARD.decode(asked.body["encrypted_value"].as_str().unwrap_or_default()).unwrap_or_default();
                 let Ok(value) = self.key.unseal(&sealed) else { return (422, json!({ "message": "Bad request" })) };
                 let known = self.secrets.contains_key(name);
-                self.set(&name.to_owned(), &String::from_utf8(value).unwrap());
+                self.set(name, &String::from_utf8(value).unwrap());
                 (if known { 204 } else { 201 }, Value::Null)
             }
             _ => missing,
@@ -136,7 +136,7 @@ impl Api for Github {
     }
 
     fn misplace(&mut self) -> bool {
-        self.repository = "example/renamed".to_owned();
+        "example/renamed".clone_into(&mut self.repository);
         true
     }
 }
@@ -179,7 +179,7 @@ impl Api for Gitea {
     }
 
     fn misplace(&mut self) -> bool {
-        self.repository = "example/renamed".to_owned();
+        "example/renamed".clone_into(&mut self.repository);
         true
     }
 }
@@ -240,7 +240,7 @@ impl Api for Doppler {
     }
 
     fn misplace(&mut self) -> bool {
-        self.config = "renamed".to_owned();
+        "renamed".clone_into(&mut self.config);
         true
     }
 }

@@ -217,7 +217,7 @@ impl Api for Gcp {
     }
 
     fn misplace(&mut self) -> bool {
-        self.secret = "renamed".to_owned();
+        "renamed".clone_into(&mut self.secret);
         true
     }
 }

@@ -168,18 +168,17 @@ async fn serve<A: Api>(mut stream: TcpStream, shared: &Mutex<Shared<A>>) -> Opti
         let place = format!("{} {:?} {}", asked.path, asked.query, asked.text);
         if shared.api.is_write(&asked) {
             let fault = shared.faults.pop_front();
-            let answer = match fault {
-                Some(Fault::Status(status)) => (status, json!({ "errors": ["on order"] })),
-                _ => {
-                    if fault == Some(Fault::Race) && !shared.api.race() {
-                        shared.api.intrude("theirs");
-                    }
-                    shared.writes += 1;
-                    if fault == Some(Fault::Stale) {
-                        shared.stale = Some(shared.last_reads.clone());
-                    }
-                    shared.api.answer(&asked)
+            let answer = if let Some(Fault::Status(status)) = fault {
+                (status, json!({ "errors": ["on order"] }))
+            } else {
+                if fault == Some(Fault::Race) && !shared.api.race() {
+                    shared.api.intrude("theirs");
                 }
+                shared.writes += 1;
+                if fault == Some(Fault::Stale) {
+                    shared.stale = Some(shared.last_reads.clone());
+                }
+                shared.api.answer(&asked)
             };
             (fault, answer)
         } else {

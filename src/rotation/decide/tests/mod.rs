@@ -106,6 +106,7 @@ fn candidate(hours: i64) -> Box<Candidate> {
     })
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "it is held in a box wherever it goes")]
 fn intent() -> Box<Intent> {
     Box::new(Intent {
         rotation: RotationId::new([2; 6]),

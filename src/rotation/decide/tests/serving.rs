@@ -29,6 +29,7 @@ fn a_vacant_token() {
     rows.into_iter().for_each(check);
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "it is held in a box wherever it goes")]
 fn initial() -> Box<Initial> {
     Box::new(Initial { source: Some(SecretSource::Env("X".into())), ..*policy::initial() })
 }
