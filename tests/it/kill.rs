@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Write as _, stderr};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -292,7 +293,9 @@ fn start(places: &Places) -> Child {
 async fn come_to_rest(places: &Places, daemon: &mut Child, report: &mut Report) -> States {
     let (begun, mut rested) = (Instant::now(), BTreeSet::new());
     loop {
-        let states = judge::states(&places.state);
+        // What lies there before it answers was left by the daemons before it.
+        let answers = UnixStream::connect(places.root.join("control.sock")).is_ok();
+        let states = if answers { judge::states(&places.state) } else { States::default() };
         rested.extend(states.iter().filter(|(_, state)| judge::owed(state).is_none()).map(|(name, _)| name.clone()));
         let owed: Vec<_> = states.iter().filter(|(name, _)| !rested.contains(*name)).collect();
         let owed: Vec<_> = owed.into_iter().filter_map(|(name, state)| Some((name, judge::owed(state)?))).collect();
@@ -302,6 +305,9 @@ async fn come_to_rest(places: &Places, daemon: &mut Child, report: &mut Report) 
         }
         if begun.elapsed() > CALM {
             report.breaches.extend(owed.iter().map(|(name, owed)| format!("{name} did not come to rest: {owed}")));
+            if states.is_empty() {
+                report.breaches.push(format!("the last daemon did not answer for {CALM:?}"));
+            }
             return states;
         }
         if let Some(status) = daemon.try_wait().unwrap() {
