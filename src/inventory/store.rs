@@ -1,7 +1,7 @@
 //! Where the secrets of a token go.
 //!
 //! A **target** is what is read and written as one thing: a file, whatever it holds. A **slot** is the place of one secret
-//! in it: the whole file, or a key of it. A [`StoreKey`] names a slot, a [`TargetKey`](crate::names::TargetKey) a target.
+//! in it: the whole file, or a key of it. A [`StoreKey`] names a slot, a [`TargetKey`] a target.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`disk`] | files of this machine, in the formats that [`mod@format`] knows |
 //! | [`command`] | whatever a program of the operator's reads and writes |
-//! | [`remote`] | slots of services that a definition describes, through an account |
+//! | `remote` | slots of services that a definition describes, through an account |
 //!
 //! A backend answers the same questions: whether it can hold a value, whether it could be written, what it holds, and it
 //! writes. Writing what is there already changes nothing.

@@ -3,7 +3,7 @@
 //! Law: every commit carries its claim and its head in the transaction that writes it. Neither a lease nor a clock is the
 //! reason why something is safe: they only decide who tries.
 //!
-//! What a key is called and what it holds is said in [`layout`]; how the engine is spoken to, in [`etcd`].
+//! What a key is called and what it holds is said in `layout`; how the engine is spoken to, in `etcd`.
 
 mod etcd;
 mod layout;
