@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::document::percent::{percent_decoded, percent_encoded};
 pub use super::env_file::{Problem, Read, Text};
 use super::{document, env_file};
 use crate::inventory::{Format, Wrap};
-use crate::names::hex;
 
 /// Whether the format can have a slot of this name.
 pub fn check_slot(format: &Format) -> Result<(), String> {
@@ -128,36 +128,4 @@ fn unwrapped(text: &str, wrap: &Wrap) -> Option<Text> {
         }
         Wrap::Address { before, after } => percent_decoded(text.strip_prefix(before.as_str())?.strip_suffix(after)?),
     }
-}
-
-/// Everything but the unreserved characters of RFC 3986 section 2.3, with the lower-case digits that git writes.
-pub(in crate::store) fn percent_encoded(text: &str) -> Zeroizing<String> {
-    let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(byte.into());
-        } else {
-            encoded.push('%');
-            encoded.push_str(&hex(&[byte]));
-        }
-    }
-    encoded
-}
-
-/// `None`: a broken escape.
-pub(in crate::store) fn percent_decoded(text: &str) -> Option<Text> {
-    let bytes = text.as_bytes();
-    let mut decoded = Zeroizing::new(Vec::with_capacity(bytes.len()));
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        if *byte == b'%' {
-            let digits = str::from_utf8(bytes.get(at + 1..at + 3)?).ok()?;
-            decoded.push(u8::from_str_radix(digits, 16).ok()?);
-            at += 3;
-        } else {
-            decoded.push(*byte);
-            at += 1;
-        }
-    }
-    Some(decoded)
 }

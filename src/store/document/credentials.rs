@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::percent::{percent_decoded, percent_encoded};
 use super::{Edit, Problem, Read, line_of};
 use crate::inventory::CredentialAddress;
-use crate::store::format::{percent_decoded, percent_encoded};
 
 pub(super) fn get(text: &str, address: &CredentialAddress) -> Result<Read, Problem> {
     Ok(match find(text, address)? {

@@ -9,6 +9,7 @@ mod credentials;
 mod ini;
 mod json;
 mod netrc;
+pub(in crate::store) mod percent;
 mod properties;
 #[cfg(test)]
 mod tests;
