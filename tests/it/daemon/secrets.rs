@@ -147,7 +147,13 @@ async fn secrets_are_nowhere_but_in_their_stores() {
         for name in ["ci", "gps", "backup"] {
             let view = daemon.until(name, "it is issued", |view| view.state.phase.current().is_some()).await;
             let GenerationNo(number) = view.state.phase.current().unwrap().generation.number;
-            let answer = daemon.rotate(name).await;
+            let mut answer = daemon.rotate(name).await;
+            // One of the hook's three failures may be met here.
+            for _ in 0..3 {
+                if matches!(answer, Answer::Failed(_)) {
+                    answer = daemon.rotate(name).await;
+                }
+            }
             assert!(matches!(answer, Answer::Rotated(_)), "{name} {number}: {answer:?}");
         }
         let renewed = daemon.until("backup", "the pair was replaced after a renewal in doubt", |view| {
