@@ -64,6 +64,7 @@
 //! | [`hook`] | telling consumers of a new secret: programs, units of systemd, checks |
 //! | [`endpoint`] | one address with one credential: when a request may leave, TLS, sessions, health |
 //! | [`host`] | what the machine around the daemon lets it do |
+//! | [`beside`] | files beside the journal: helps that may be lost |
 //! | [`durable`] | safe replacement of files |
 //! | [`inventory`] | what should exist: accounts and tokens, resolved from the configuration |
 //! | [`notice`] | what people are told: conditions, messages, the forms that services take them in |
@@ -140,6 +141,7 @@ pub mod rotation;
 pub mod trial;
 
 // Where secrets go.
+pub mod beside;
 pub mod durable;
 pub mod hook;
 pub mod host;

@@ -13,11 +13,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::beside;
 use crate::clock::{Clock, Span, Time};
 use crate::control::NotifyAnswer;
-use crate::durable::{self, Attributes};
 use crate::event;
-use crate::files::{self, ReadError};
 use crate::inventory::{ChannelPolicy, Inventory};
 use crate::names::{AccountName, ChannelName};
 use crate::notice::{ConditionKey, Conditions, Each, Entry, Kind, Message, Severity, Turn};
@@ -28,9 +27,6 @@ use super::Running;
 
 /// The book in the state directory.
 const FILE: &str = "notifications.json";
-
-/// Where a book goes that cannot be read.
-const ASIDE: &str = "notifications.json.unreadable";
 
 /// Far more than the conditions of a hundred thousand tokens take.
 const LARGEST: usize = 128 << 20;
@@ -69,26 +65,10 @@ impl<C: Clock> Notifier<C> {
     /// With the book in `state_dir`. One that cannot be read is set aside, and told.
     pub async fn open(sender: Sender<C>, state_dir: &Path) -> Self {
         let path = state_dir.join(FILE);
-        let aside = state_dir.join(ASIDE);
-        let read = files::off_runtime(&path, move |path| match files::regular(path, LARGEST) {
-            Err(ReadError::Missing) => Ok(Ok(Book::default())),
-            Err(error) => Ok(Err(error.to_string())),
-            Ok(text) => Ok(Book::parse(&text).inspect_err(|_| {
-                // Kept for whoever wants to see it. Where that fails, too, it is overwritten: nothing depends on it.
-                let _ = std::fs::copy(path, &aside);
-            })),
-        });
-        let mut book = match read.await.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(book) => book,
-            Err(reason) => {
-                tracing::warn!(
-                    event = event::NOTIFICATIONS_UNREADABLE,
-                    "{}: {reason}: what is open is told once more",
-                    path.display()
-                );
-                Book::default()
-            }
-        };
+        let (mut book, problem) = beside::read(&path, LARGEST, Book::parse).await;
+        if let Some(problem) = problem {
+            tracing::warn!(event = event::NOTIFICATIONS_UNREADABLE, "{problem}: what is open is told once more");
+        }
         book.retry();
         Self { sender, book: Mutex::new(book), path, closed: watch::Sender::new(false) }
     }
@@ -187,11 +167,7 @@ impl<C: Clock> Notifier<C> {
     }
 
     async fn write(&self, text: Vec<u8>) {
-        let write = move |path: &Path| {
-            let written = durable::replace(path, &text, Attributes::PRIVATE);
-            written.map_err(|error| ReadError::Io(std::io::Error::other(error.to_string())))
-        };
-        if let Err(error) = files::off_runtime(&self.path, write).await {
+        if let Err(error) = beside::write(&self.path, text).await {
             tracing::warn!(
                 event = event::NOTIFICATIONS_UNSAVED,
                 "{}: it {error}: after a restart people are told again of what is open",

@@ -16,16 +16,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::limit::Memory;
+use crate::beside;
 use crate::clock::{Span, Time};
-use crate::durable::{self, Attributes};
-use crate::files::{self, ReadError};
 use crate::secret::Fingerprint;
 
 /// The file's name in the state directory.
 pub const FILE: &str = "limits.json";
-
-/// A file that this version cannot read is kept under this name.
-const ASIDE: &str = "limits.json.unreadable";
 
 /// The form that this version writes.
 const VERSION: u32 = 1;
@@ -72,19 +68,7 @@ impl Limits {
     /// begin anew.
     pub async fn open(state_dir: &Path) -> (Arc<Self>, Option<String>) {
         let path = state_dir.join(FILE);
-        let aside = state_dir.join(ASIDE);
-        let read = files::off_runtime(&path, move |path| match files::regular(path, LARGEST) {
-            Err(ReadError::Missing) => Ok(Ok(BTreeMap::new())),
-            Err(error) => Ok(Err(error.to_string())),
-            Ok(text) => Ok(parse(&text).inspect_err(|_| {
-                // Kept for whoever wants to see it. Where that fails, too, it is overwritten: nothing depends on it.
-                let _ = std::fs::copy(path, &aside);
-            })),
-        });
-        let (known, problem) = match read.await.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(known) => (known, None),
-            Err(reason) => (BTreeMap::new(), Some(format!("{}: {reason}", path.display()))),
-        };
+        let (known, problem) = beside::read(&path, LARGEST, parse).await;
         (Arc::new(Self { path: Some(path), known: Mutex::new(known), ..Self::default() }), problem)
     }
 
@@ -115,13 +99,7 @@ impl Limits {
         let _writing = self.writing.lock().await;
         let form = Form { version: VERSION, endpoints: self.known().clone() };
         let saved = match serde_json::to_vec(&form) {
-            Ok(text) => {
-                let write = move |path: &Path| {
-                    let written = durable::replace(path, &text, Attributes::PRIVATE);
-                    written.map_err(|error| ReadError::Io(std::io::Error::other(error.to_string())))
-                };
-                files::off_runtime(path, write).await.map(drop).map_err(|error| error.to_string())
-            }
+            Ok(text) => beside::write(path, text).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let trouble = saved.err().map(|reason| format!("{}: {reason}", path.display()));
@@ -138,15 +116,7 @@ impl Limits {
 }
 
 fn parse(text: &[u8]) -> Result<BTreeMap<String, Noted>, String> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: u32,
-    }
-    let Version { version } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    if version != VERSION {
-        return Err(format!("it is of version {version}, which this version of patrold does not know"));
-    }
-    serde_json::from_slice::<Form>(text).map(|form| form.endpoints).map_err(|error| error.to_string())
+    beside::parse::<Form>(text, VERSION).map(|form| form.endpoints)
 }
 
 #[cfg(test)]
@@ -193,7 +163,11 @@ mod tests {
             let (limits, problem) = Limits::open(directory.path()).await;
             assert!(problem.unwrap().contains(told), "{sentence}");
             limits.save().await;
-            assert_eq!(std::fs::read_to_string(directory.path().join(ASIDE)).unwrap(), text, "{sentence}");
+            assert_eq!(
+                std::fs::read_to_string(directory.path().join("limits.json.unreadable")).unwrap(),
+                text,
+                "{sentence}"
+            );
             assert_eq!(Limits::open(directory.path()).await.1, None, "{sentence}: it is replaced");
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::beside;
 use crate::clock::{Span, Time};
 use crate::inventory::ChannelPolicy;
 use crate::names::{AccountName, ChannelName, TokenName};
@@ -80,15 +81,7 @@ impl Default for Book {
 impl Book {
     /// Reads what [`Book::to_text`] wrote.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        let Version { version } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        if version != VERSION {
-            return Err(format!("it is of version {version}, which this version of patrold does not know"));
-        }
-        serde_json::from_slice(text).map_err(|error| error.to_string())
+        beside::parse(text, VERSION)
     }
 
     /// The text of the file.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{self, Attributes};
+use crate::beside;
 use crate::files;
 use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -124,9 +124,7 @@ impl Marks {
             // Names and numbers are always JSON.
             serde_json::to_vec(&noted.0).unwrap_or_default()
         };
-        let written =
-            files::off_runtime(path, move |path| Ok(durable::replace(path, &text, Attributes::PRIVATE))).await;
-        if !matches!(written, Ok(Ok(()))) {
+        if beside::write(path, text).await.is_err() {
             self.noted().1 = true;
         }
     }
