@@ -176,14 +176,7 @@ pub(super) fn read_template(
     binder: &Binder<'_>,
     stage: Stage,
 ) -> Option<Template> {
-    let text = match found.to_json() {
-        Value::String(text) => text,
-        Value::Array(_) | Value::Object(_) => {
-            table.report().error(found.spot(), "text, a number, or true or false is wanted here");
-            return None;
-        }
-        other => other.to_string(),
-    };
+    let text = table.scalar(found)?;
     let template = Template::new(&text, &|name| binder.bind(name, stage));
     match template.and_then(|template| try_sample(&template, binder).map(|()| template)) {
         Ok(template) => Some(template),

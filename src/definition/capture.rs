@@ -11,20 +11,7 @@ use crate::provider::model::{
 };
 use crate::provider::time::Format;
 
-/// The failures that `otherwise` and `as` may name.
-pub(crate) const CODES: &[(&str, FailureCode)] = &[
-    ("unauthorized", FailureCode::Unauthorized),
-    ("locked", FailureCode::AccountLocked),
-    ("forbidden", FailureCode::Forbidden),
-    ("not-found", FailureCode::NotFound),
-    ("no-room", FailureCode::NoRoom),
-    ("rejected", FailureCode::Rejected),
-    ("rate-limited", FailureCode::RateLimited),
-    ("server-error", FailureCode::ServerError),
-    ("not-understood", FailureCode::NotUnderstood),
-];
-
-/// The same in definitions of stores.
+/// The failures that `otherwise` and `as` may name in definitions of stores. The last four are theirs alone.
 pub(crate) const STORE_CODES: &[(&str, FailureCode)] = &[
     ("unauthorized", FailureCode::Unauthorized),
     ("locked", FailureCode::AccountLocked),
@@ -40,6 +27,9 @@ pub(crate) const STORE_CODES: &[(&str, FailureCode)] = &[
     ("pending", FailureCode::StorePending),
     ("refused", FailureCode::StoreRefused),
 ];
+
+/// The same in definitions of providers.
+pub(crate) const CODES: &[(&str, FailureCode)] = STORE_CODES.split_at(STORE_CODES.len() - 4).0;
 
 type MakeTest = fn(Tree) -> Test;
 type MakeSource = fn() -> ExpirySource;

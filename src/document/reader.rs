@@ -286,6 +286,18 @@ impl<'d> Reader<'d> {
         Some(items.iter().map(|value| Found { value, source: self.source }).collect())
     }
 
+    /// A value of this table as the text of a template. A list or a table is reported.
+    pub fn scalar(&self, found: Found<'d>) -> Option<String> {
+        match found.to_json() {
+            serde_json::Value::String(text) => Some(text),
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                self.report.error(found.spot(), "text, a number, or true or false is wanted here");
+                None
+            }
+            other => Some(other.to_string()),
+        }
+    }
+
     /// Reports that `found`, the value of `key`, is not what was `wanted`.
     pub fn wrong_type(&self, key: &str, found: Found<'d>, wanted: &str) {
         let message = format!("`{key}` of {} must be {wanted}, not {}", self.what, kind(found.value()));

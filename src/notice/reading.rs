@@ -123,14 +123,7 @@ fn bind(name: &str, each: Each, params: &[String]) -> Result<Name, String> {
 type Bind<'b> = &'b dyn Fn(&str) -> Result<Name, String>;
 
 fn read_template(table: &Reader<'_>, found: Found<'_>, bind: Bind<'_>) -> Option<Template> {
-    let text = match found.to_json() {
-        Value::String(text) => text,
-        Value::Array(_) | Value::Object(_) => {
-            table.report().error(found.spot(), "text, a number, or true or false is wanted here");
-            return None;
-        }
-        other => other.to_string(),
-    };
+    let text = table.scalar(found)?;
     match Template::new(&text, bind) {
         Ok(template) => Some(template),
         Err(error) => {
