@@ -53,14 +53,7 @@ async fn a_replica_that_does_not_fit_is_told_what_to_do() {
     let path = stage.root.join("twin.toml");
     let text = std::fs::read_to_string(&path).unwrap().replace("host   = \"twin\"", "host   = \"same\"");
     std::fs::write(&path, text).unwrap();
-    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_patrold"))
-        .arg("--config")
-        .arg(&path)
-        .arg("run")
-        .stderr(std::fs::File::create(stage.root.join("twin.log")).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut process = stage.run("twin");
     let begun = std::time::Instant::now();
     while !stage.log("twin").contains("lives already") {
         assert!(begun.elapsed() < PATIENCE, "it is not told: {}", stage.log("twin"));

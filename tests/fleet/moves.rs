@@ -24,14 +24,7 @@ async fn a_daemon_that_was_alone_moves_into_a_fleet() {
     let alone =
         fleet.split("[fleet]").next().unwrap().to_owned() + "[defaults]" + fleet.split("[defaults]").nth(1).unwrap();
     fs::write(&path, alone).unwrap();
-    let mut daemon = tokio::process::Command::new(env!("CARGO_BIN_EXE_patrold"))
-        .arg("--config")
-        .arg(&path)
-        .arg("run")
-        .stderr(fs::File::create(root.join("alone.log")).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut daemon = stage.run("alone");
     let begun = Instant::now();
     let stored = |number: usize| fs::read_to_string(root.join("stores").join(format!("ci-{number}"))).ok();
     while !(0..ACCOUNTS).all(|number| stored(number).is_some()) {
@@ -51,14 +44,7 @@ async fn a_daemon_that_was_alone_moves_into_a_fleet() {
     let told = format!("{}{}", String::from_utf8_lossy(&moved.stdout), String::from_utf8_lossy(&moved.stderr));
     assert!(moved.status.success() && told.contains("moved into fleet moved: 8 tokens, 8 secrets"), "{told}");
 
-    let mut daemon = tokio::process::Command::new(env!("CARGO_BIN_EXE_patrold"))
-        .arg("--config")
-        .arg(&path)
-        .arg("run")
-        .stderr(fs::File::create(root.join("alone.log")).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut daemon = stage.run("alone");
     let begun = Instant::now();
     loop {
         let shown = patrold(root, "alone", &["fleet", "status"]).await;

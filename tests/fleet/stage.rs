@@ -81,8 +81,13 @@ impl Stage {
     /// Starts the replica `name`. `more` goes into its inventory.
     pub fn start(&self, name: &str, more: &str) -> Replica {
         write_inventory(&self.root, name, (&self.engine.url, &self.access), &self.loopback, more);
+        Replica { name: name.to_owned(), process: self.run(name) }
+    }
+
+    /// Runs the daemon of the inventory `name` as it is.
+    pub fn run(&self, name: &str) -> Child {
         let log = File::options().create(true).append(true).open(self.root.join(format!("{name}.log"))).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_patrold"))
+        Command::new(env!("CARGO_BIN_EXE_patrold"))
             .arg("--config")
             .arg(self.root.join(format!("{name}.toml")))
             .arg("run")
@@ -91,8 +96,7 @@ impl Stage {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .unwrap();
-        Replica { name: name.to_owned(), process }
+            .unwrap()
     }
 
     /// What the replica `name` has logged so far.

@@ -275,8 +275,13 @@ async fn wait_for(
 }
 
 fn start(places: &Places) -> Child {
+    launch(&mut Command::new(env!("CARGO_BIN_EXE_patrold")), places)
+}
+
+/// Runs the daemon by `program`, which is patrold or ends with its name.
+fn launch(program: &mut Command, places: &Places) -> Child {
     let log = File::options().create(true).append(true).open(&places.log).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_patrold"))
+    program
         .arg("--config")
         .arg(&places.config)
         .arg("run")

@@ -43,7 +43,7 @@ use crate::store::{Delivery, Known, Receipt};
 use super::driver::accounts_for;
 use super::ledger::{Consumer, Ledger, Revoked};
 use super::policy::{abilities, hook, renewing, start, store, token};
-use super::world::fingerprinter;
+use super::world::{fingerprinter, numbered_rotation};
 
 /// What a process does wrong, so that the searches show that they find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,9 +293,7 @@ impl Effects for Port {
     fn rotation_id(&self) -> RotationId {
         let mut inner = self.inner();
         inner.rotations += 1;
-        let mut id = [0; 6];
-        id.copy_from_slice(&inner.rotations.to_be_bytes()[2..]);
-        RotationId::new(id)
+        numbered_rotation(inner.rotations)
     }
 
     fn clock(&self, _account: &AccountName) -> ProviderClock {

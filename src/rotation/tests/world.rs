@@ -250,6 +250,13 @@ pub(super) fn fingerprinter() -> Fingerprinter {
     Fingerprinter::new(&[7; 32])
 }
 
+/// The id of the rotation of this number.
+pub(super) fn numbered_rotation(number: u64) -> RotationId {
+    let mut id = [0; 6];
+    id.copy_from_slice(&number.to_be_bytes()[2..]);
+    RotationId::new(id)
+}
+
 impl Effects for Arc<World> {
     async fn adopt(&self, _token: &TokenPolicy) -> Result<SecretParts, Failure> {
         let adopted = |ledger: &mut Ledger, fate, _| {
@@ -430,9 +437,7 @@ impl Effects for Arc<World> {
     fn rotation_id(&self) -> RotationId {
         let mut inner = self.inner();
         inner.rotations += 1;
-        let mut id = [0; 6];
-        id.copy_from_slice(&inner.rotations.to_be_bytes()[2..]);
-        RotationId::new(id)
+        numbered_rotation(inner.rotations)
     }
 
     fn clock(&self, _account: &AccountName) -> ProviderClock {

@@ -9,7 +9,7 @@ use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{Mint, Revoke, Verify};
 use serde_json::json;
 
-use super::world::{World, bare};
+use super::world::{Daemon, World, bare};
 use crate::lookalike::{Api as _, Fault, Lookalike, Vault};
 
 const STORES: &str =
@@ -25,14 +25,19 @@ fn account(world: &World, vault: &Lookalike<Vault>) -> String {
     )
 }
 
+/// A daemon that has delivered its first secret into a Vault.
+async fn served(world: &World) -> (Lookalike<Vault>, Daemon) {
+    let vault = Lookalike::start(Vault::new(2, "apps/ingest", "token")).await;
+    let parts = [world.account(Service::Awx, ""), account(world, &vault), bare("ci", Service::Awx, STORES)];
+    let daemon = world.start(&parts).await;
+    daemon.steady("ci", 1).await;
+    (vault, daemon)
+}
+
 #[tokio::test]
 async fn a_secret_reaches_a_vault_and_its_neighbours_stay() {
     let world = World::new().await;
-    let vault = Lookalike::start(Vault::new(2, "apps/ingest", "token")).await;
-    let daemon = world
-        .start(&[world.account(Service::Awx, ""), account(&world, &vault), bare("ci", Service::Awx, STORES)])
-        .await;
-    daemon.steady("ci", 1).await;
+    let (vault, daemon) = served(&world).await;
     let first = vault.api(|api| api.value()).unwrap();
     assert!(world.is_live(&first));
 
@@ -54,11 +59,7 @@ async fn a_secret_reaches_a_vault_and_its_neighbours_stay() {
 #[tokio::test]
 async fn the_old_token_lives_until_the_vault_has_the_new_one() {
     let world = World::new().await;
-    let vault = Lookalike::start(Vault::new(2, "apps/ingest", "token")).await;
-    let daemon = world
-        .start(&[world.account(Service::Awx, ""), account(&world, &vault), bare("ci", Service::Awx, STORES)])
-        .await;
-    daemon.steady("ci", 1).await;
+    let (vault, daemon) = served(&world).await;
     let first = vault.api(|api| api.value()).unwrap();
     let from = world.count();
     // It cannot be written, and then the acknowledgement is lost.

@@ -3,7 +3,7 @@
 //!
 //! `PATROLD_CALL_PASSES` says how often the whole table is gone through.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Write as _, stderr};
 use std::process::{Command as Blocking, Stdio};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use super::report::Report;
 use super::stage::{self, Places};
 use super::witness::Crowd;
-use super::{come_to_rest, judge, judge_round, killed, number, start, stop};
+use super::{come_to_rest, judge, judge_round, killed, launch, number, start, stop};
 use crate::skipped;
 
 /// How the kernel answers, in the words of `strace`.
@@ -146,20 +146,12 @@ async fn life(places: &Places, loopback: &Loopback, injection: Option<&str>, rep
 
 /// The tracer is a child of the program, so that what is killed is the program.
 fn start_injected(places: &Places, injection: &str, trace: &std::path::Path) -> Child {
-    let log = File::options().create(true).append(true).open(&places.log).unwrap();
     let call = injection.split(':').next().unwrap_or_default();
-    Command::new("strace")
+    let mut tracer = Command::new("strace");
+    tracer
         .args(["-D", "-f", "--seccomp-bpf", "-qq", "-o"])
         .arg(trace)
         .args(["-e", &format!("trace={call}"), "-e", &format!("inject={injection}")])
-        .arg(env!("CARGO_BIN_EXE_patrold"))
-        .arg("--config")
-        .arg(&places.config)
-        .arg("run")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+        .arg(env!("CARGO_BIN_EXE_patrold"));
+    launch(&mut tracer, places)
 }
