@@ -220,6 +220,9 @@ failure_codes! {
     /// The connection broke before the answer was complete.
     Reset = "reset", "the connection broke before the answer was complete",
         "nothing, unless it goes on: then look at the provider and what lies between";
+    /// A daemon before this one ended in the midst of a request.
+    Stopped = "stopped", "patrold was stopped between a request and its answer",
+        "nothing: patrold finds out what became of the request; if it goes on, see in the journal of the service why it ends";
     /// HTTP 429, or 503 with Retry-After.
     RateLimited = "rate-limited", "rate limited by the provider",
         "nothing, unless it goes on: then lower `rate-limit` of the account, or raise `poll-every`";
@@ -374,6 +377,7 @@ impl FailureCode {
             Code::SecretUnreadable => Some("the-sealing-key-is-lost"),
             Code::StoreNewer => Some("the-state-directory-is-lost"),
             Code::StillAlive => Some("orphans-were-found"),
+            Code::Stopped => Some("the-daemon-does-not-run"),
             Code::ChannelFailed | Code::Withdrawn | Code::Recalled | Code::Unknown => None,
         }
     }

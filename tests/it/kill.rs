@@ -45,8 +45,12 @@ const FAULTS: u64 = 10;
 /// kill or a fault lost on its way here: the daemon has to come back, to find out, and to rotate, among more kills.
 const LOST_RENEWAL: Span = Span::seconds(30);
 
-/// A round ends after this, whether its moment came or not.
-const ROUND: Duration = Duration::from_millis(350);
+/// A round ends so long after its daemon's first request, whether its moment came or not: a slow machine gives no daemon
+/// less time to act.
+const ROUND: Duration = Duration::from_millis(300);
+
+/// A round ends after this where its daemon asks for nothing.
+const IDLE_ROUND: Duration = Duration::from_secs(2);
 
 /// How long the last daemon may take until nothing is owed.
 const CALM: Duration = Duration::from_secs(60);
@@ -249,13 +253,18 @@ async fn wait_for(
     watch: &mut Watched,
     begun: Instant,
 ) -> (bool, Option<Duration>) {
-    let limit = if let Moment::After(delay) = moment { delay } else { ROUND };
+    let limit = if let Moment::After(delay) = moment { delay } else { IDLE_ROUND };
     let mut over = std::pin::pin!(tokio::time::sleep_until((begun + limit).into()));
     let mut first = None;
     loop {
         tokio::select! {
             Ok(request) = arrivals.recv() => {
-                first.get_or_insert_with(|| begun.elapsed());
+                if first.is_none() {
+                    first = Some(begun.elapsed());
+                    if !matches!(moment, Moment::After(_)) {
+                        over.as_mut().reset((Instant::now() + ROUND).into());
+                    }
+                }
                 if request.operation.is_some_and(|operation| moment == Moment::Request(operation)) {
                     return (true, first);
                 }

@@ -86,7 +86,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// When a rotation that ended without a handover is tried again.
     fn next_rotation(&self, held: &Held, context: &Context, not_before: Option<Time>) -> Time {
-        self.next_try(held, context, held.state.failed_rotations.saturating_add(1), not_before)
+        self.next_try(held, context, self.situation(held, context).attempts(), not_before)
     }
 
     fn intent(&self, context: &Context, rotation: RotationId, number: GenerationNo, reason: Reason) -> Intent {

@@ -28,7 +28,7 @@ const SHORTEST_SEARCH: Span = Span::milliseconds(100);
 
 pub(super) fn intended(s: &Situation<'_>, intent: &Intent) -> Step {
     if s.memo.fresh != Some(intent.rotation) {
-        let failure = Failure::new(FailureCode::Reset, "patrold was stopped between the request and its answer");
+        let failure = Failure::new(FailureCode::Stopped, "");
         return Step::Note(Event::MintUnknown { failure });
     }
     if !s.wanted {
@@ -128,7 +128,7 @@ fn life(s: &Situation<'_>, intent: &Intent) -> Option<Span> {
 
 pub(super) fn renewing(s: &Situation<'_>, intent: &Intent) -> Step {
     if s.memo.fresh != Some(intent.rotation) {
-        let failure = Failure::new(FailureCode::Reset, "patrold was stopped between the request and its answer");
+        let failure = Failure::new(FailureCode::Stopped, "");
         return Step::Note(Event::RenewalUnknown { failure });
     }
     if !s.wanted {

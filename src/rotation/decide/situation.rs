@@ -9,7 +9,7 @@ use crate::provider::{Abilities, ProviderClock};
 use crate::rotation::due::{self, Due, Means};
 use crate::rotation::life::life;
 use crate::rotation::reckoning::Reckoning;
-use crate::rotation::state::{Candidate, Current, Generation, Origin, Retry, TokenState};
+use crate::rotation::state::{Candidate, Current, Generation, Origin, Phase, Retry, TokenState};
 use crate::timing::backoff::{self, Life};
 use crate::timing::jitter;
 
@@ -22,6 +22,9 @@ const LONGEST_WAIT: Span = Span::hours(25);
 
 /// No provider means a token to live so shortly: its clock, or the zone of what it tells, is off.
 pub(in crate::rotation) const SHORTEST_LIFE: Span = Span::seconds(3);
+
+/// Mints that stops of our own broke off count as at most so many failures in a row: a wait of four seconds.
+const STOPPED: u32 = 3;
 
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +174,24 @@ impl Situation<'_> {
     /// When a rotation that ends without a handover is tried again.
     pub(super) fn next_rotation(&self) -> Time {
         let life = life(self.state, &self.reckoning());
-        later(self.now, self.backoff(self.state.failed_rotations.saturating_add(1), life))
+        later(self.now, self.backoff(self.attempts(), life))
+    }
+
+    /// How many rotations in a row failed with the one that ends now, as far as their failures ask for a longer wait.
+    ///
+    /// Law: a stop of our own says nothing of the provider. It does not lengthen the wait where what it left behind can be
+    /// found and taken back; elsewhere each further mint may leave a token behind, whoever is at fault.
+    pub(in crate::rotation) fn attempts(&self) -> u32 {
+        let failed = self.state.failed_rotations.saturating_add(1);
+        let can = &self.abilities.can;
+        match &self.state.phase {
+            Phase::Searching { search, .. }
+                if search.failure.code == FailureCode::Stopped && can.lists && can.marks && can.revokes =>
+            {
+                failed.min(STOPPED)
+            }
+            _ => failed,
+        }
     }
 
     /// Not before this does a rotation follow upon one whose new secret did not live longer than the old one.

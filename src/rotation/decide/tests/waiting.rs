@@ -225,3 +225,28 @@ fn the_life_that_is_left_is_that_of_what_consumers_have() {
         assert_eq!(life(&case.state, &case.reckoning()), expected, "{sentence}");
     }
 }
+
+/// The failures that a rotation counts with whose mint got the answer `code`, after seven that failed before it.
+fn counted(code: FailureCode, spoil: impl Fn(&mut Case)) -> u32 {
+    let mut case = Case::searching();
+    case.state.failed_rotations = 7;
+    let Phase::Searching { search, .. } = &mut case.state.phase else { panic!("it searches") };
+    search.failure = Failure::new(code, "");
+    spoil(&mut case);
+    case.with_situation(|s| s.attempts())
+}
+
+#[test]
+fn a_stop_of_our_own_lengthens_no_wait_where_the_orphan_can_be_taken_back() {
+    let rows: [(&str, FailureCode, fn(&mut Case), u32); 6] = [
+        ("a timeout counts", FailureCode::Timeout, |_| {}, 8),
+        ("a stop does not", FailureCode::Stopped, |_| {}, 3),
+        ("but where nobody lists", FailureCode::Stopped, |c| c.abilities.can.lists = false, 8),
+        ("or lists no names", FailureCode::Stopped, |c| c.abilities.can.marks = false, 8),
+        ("or revokes", FailureCode::Stopped, |c| c.abilities.can.revokes = false, 8),
+        ("the first failure is the first", FailureCode::Stopped, |c| c.state.failed_rotations = 0, 1),
+    ];
+    for (sentence, code, spoil, expected) in rows {
+        assert_eq!(counted(code, spoil), expected, "{sentence}");
+    }
+}
