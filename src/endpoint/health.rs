@@ -121,6 +121,8 @@ const OUTAGE: Span = Span::seconds(2);
 pub(super) struct Outage {
     /// The first failure since the last success.
     since: Option<Time>,
+    /// It answered once since the process began. Nobody knows how long it had not.
+    met: bool,
     pub ended: Option<Time>,
 }
 
@@ -129,8 +131,8 @@ impl Outage {
     pub fn note(&mut self, well: bool, now: Time) {
         if !well {
             self.since.get_or_insert(now);
-        } else if self.since.take().is_some_and(|since| now - since >= OUTAGE) {
-            self.ended = Some(now);
+        } else if self.since.take().is_some_and(|since| now - since >= OUTAGE) || !self.met {
+            (self.met, self.ended) = (true, Some(now));
         }
     }
 
@@ -213,11 +215,13 @@ mod tests {
     fn an_outage_ends_with_the_first_answer_after_a_while_without_one() {
         let at = |seconds| Time::UNIX_EPOCH + Span::seconds(seconds);
         for (sentence, story, expected) in [
-            ("it never failed", &[(0, true), (9, true)][..], None),
-            ("it failed for a moment", &[(0, false), (1, true)], None),
-            ("it failed for a while", &[(0, false), (1, false), (9, true)], Some(9)),
+            ("it never answered", &[][..], None),
+            ("it answers for the first time since the start", &[(0, true), (9, true)], Some(0)),
+            ("its first answers are errors", &[(0, false), (1, true)], Some(1)),
+            ("it fails for a moment", &[(0, true), (1, false), (2, true)], Some(0)),
+            ("it fails for a while", &[(0, true), (1, false), (2, false), (9, true)], Some(9)),
             ("it goes on failing", &[(0, false), (9, false)], None),
-            ("some of its answers are errors", &[(0, false), (1, true), (2, false), (3, true)], None),
+            ("some of its answers are errors", &[(0, true), (1, false), (2, true), (3, false), (4, true)], Some(0)),
         ] {
             let mut outage = Outage::default();
             for (seconds, well) in story {

@@ -24,6 +24,9 @@ pub struct Delivery {
     /// Owed stores whose consumers need not be told once they are written.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub quiet: BTreeSet<StoreKey>,
+    /// When consumers are told of a repair that was kept quiet: they may have read what it took away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<Time>,
 }
 
 impl Delivery {

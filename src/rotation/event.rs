@@ -323,6 +323,9 @@ events! {
         /// Consumers read the right value, or were told of a repair a moment ago: hooks are not owed.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         quiet: bool,
+        /// When hooks are owed after all: consumers may have read the wrong value meanwhile.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tell_at: Option<Time>,
     } = "store-owed", Kept,
         "A store does not hold what was delivered; it is written again",
         "find out what else writes to that place, where it happens again",
@@ -330,6 +333,10 @@ events! {
             { added: true, .. } => Info "a store was added to the inventory; it is written next" Ended::Nothing,
             { added: false, .. } => Warn "the store is written again" Ended::Step(Inspect, Drifted),
         ];
+    ConsumersOwed {} = "consumers-owed", Kept,
+        "Consumers are told of a value that was changed and written again meanwhile",
+        "find out what else writes to that place",
+        [{ .. } => Info "consumers are told of a value that was changed and written again meanwhile" Ended::Nothing];
     Redelivered {} = "redelivered", Kept,
         "Every store and hook is done again", "",
         [{ .. } => Info "every store and hook is done" Ended::Nothing];
@@ -370,6 +377,7 @@ impl Event {
             revoke_at: None,
             added: true,
             quiet: false,
+            tell_at: None,
         }
     }
 

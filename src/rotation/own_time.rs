@@ -76,7 +76,7 @@ pub(super) fn put_right(state: &mut TokenState, at: Time, revoke_at: Time) {
         retiring.revoke_at = retiring.revoke_at.min(revoke_at);
     }
     let delivery = |delivery: &mut Delivery| {
-        delivery.settled.iter_mut().for_each(past);
+        delivery.settled.iter_mut().chain(&mut delivery.untold).for_each(past);
         for progress in delivery.stores.values_mut().chain(delivery.hooks.values_mut()) {
             match progress {
                 Progress::Done { at } => past(at),

@@ -130,7 +130,8 @@ mod tests {
 
     fn drifted() -> Event {
         let store = "file:/a".parse().unwrap();
-        Event::StoreOwed { store, found: "is empty".to_owned(), revoke_at: None, added: false, quiet: false }
+        let found = "is empty".to_owned();
+        Event::StoreOwed { store, found, revoke_at: None, added: false, quiet: false, tell_at: None }
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub const LONGEST_OVER: Span = Span::minutes(1);
 /// No wait is shorter: a token in its last second must not become a flood of requests.
 const SHORTEST: Span = Span::milliseconds(500);
 
+/// Requests that stops of our own broke off count as at most so many failures in a row, which is a ceiling of four seconds:
+/// they say nothing of the provider.
+pub const STOPS: u32 = 3;
+
 /// How long consumers hold something that works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {

@@ -243,6 +243,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::Delivered {}
         | Event::Undone { orphan: None, .. }
         | Event::RenewalExamined { dead: None }
+        | Event::ConsumersOwed {}
         | Event::Redelivered {}
         | Event::Resealed { .. } => (None, String::new()),
     }

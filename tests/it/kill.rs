@@ -52,6 +52,9 @@ const ROUND: Duration = Duration::from_millis(300);
 /// A round ends after this where its daemon asks for nothing.
 const IDLE_ROUND: Duration = Duration::from_secs(2);
 
+/// No daemon is said to need less time for its first request.
+const QUICK: Duration = Duration::from_millis(50);
+
 /// How long the last daemon may take until nothing is owed.
 const CALM: Duration = Duration::from_secs(60);
 
@@ -61,8 +64,8 @@ const STOP: Duration = Duration::from_secs(15);
 /// When a daemon is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Moment {
-    /// So long after its start.
-    After(Duration),
+    /// So many per cent of the time after its start that it needs for its first request.
+    After(u32),
     /// When the provider has got such a request and has not answered yet.
     Request(Operation),
     /// When the temporary file of a store was just made.
@@ -74,7 +77,7 @@ enum Moment {
 impl Moment {
     fn draw(dice: &mut Dice) -> Self {
         match dice.next() % 16 {
-            0..4 => Self::After(Duration::from_micros(10_000 + dice.next() % 240_000)),
+            0..4 => Self::After(u32::try_from(10 + dice.next() % 390).unwrap()),
             4..7 => Self::Request(Operation::Mint),
             7..10 => Self::Request(Operation::Renew),
             10..12 => Self::Request(Operation::Revoke),
@@ -209,9 +212,12 @@ async fn round(places: &Places, loopback: &Loopback, dice: &mut Dice, watch: &mu
     let delay = Duration::from_micros((dice.next() % 2) * (dice.next() % 8_000));
     let arrivals = loopback.arrivals();
     watch.forget();
-    let begun = Instant::now();
     let mut daemon = start(places);
-    let (struck, first) = wait_for(moment, arrivals, watch, begun).await;
+    let limit = match moment {
+        Moment::After(per_cent) => report.readiness().max(QUICK) * per_cent / 100,
+        _ => IDLE_ROUND,
+    };
+    let (struck, first) = wait_for(moment, limit, arrivals, watch).await;
     tokio::time::sleep(delay).await;
     let ended = daemon.try_wait().unwrap();
     daemon.start_kill().unwrap();
@@ -246,14 +252,14 @@ fn killed(status: ExitStatus) -> bool {
     status.signal() == Some(Signal::KILL.as_raw())
 }
 
-/// Waits for `moment`; tells whether it came, and when the provider got the first request.
+/// Waits for `moment`, for `limit` or so; tells whether it came, and when the provider got the first request.
 async fn wait_for(
     moment: Moment,
+    limit: Duration,
     mut arrivals: broadcast::Receiver<RequestRecord>,
     watch: &mut Watched,
-    begun: Instant,
 ) -> (bool, Option<Duration>) {
-    let limit = if let Moment::After(delay) = moment { delay } else { IDLE_ROUND };
+    let begun = Instant::now();
     let mut over = std::pin::pin!(tokio::time::sleep_until((begun + limit).into()));
     let mut first = None;
     loop {

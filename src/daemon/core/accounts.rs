@@ -23,12 +23,13 @@ use crate::daemon::registry::Token;
 use crate::inventory::TokenPolicy;
 
 impl<C: Clock, J: Journal + Clone> Core<C, J> {
-    /// Takes the accounts of the inventory that are not owned. In a fleet others may have them.
-    pub(super) async fn adopt_accounts(&self) {
+    /// Takes accounts that the inventory names for the first time: one that was lost since is somebody else's. In a fleet
+    /// all may be.
+    pub(super) async fn adopt_accounts(&self, named: impl Iterator<Item = &AccountName>) {
         if self.machine.effects.ownership.manner() == Manner::Share {
             return;
         }
-        for account in self.inventory().accounts.keys() {
+        for account in named {
             if let Err(failure) = self.adopt_account(account).await {
                 tracing::error!(
                     event = event::ACCOUNT_LOST,

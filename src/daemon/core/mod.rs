@@ -82,7 +82,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             stirred: Notify::new(),
             relieved: RwLock::default(),
         };
-        core.adopt_accounts().await;
+        core.adopt_accounts(core.inventory().accounts.keys()).await;
         core.strays = core.adopt_states(states, unreadable).await;
         core
     }
@@ -113,7 +113,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 self.drop_account(account);
             }
         }
-        self.adopt_accounts().await;
+        let added = changes.iter().filter_map(|change| match change {
+            Change::AccountAdded(account) => Some(account),
+            _ => None,
+        });
+        self.adopt_accounts(added).await;
         *self.resumed.write().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
         self.stirred.notify_one();
         changes

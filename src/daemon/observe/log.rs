@@ -134,6 +134,7 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         | Event::RenewalExamined { .. }
         | Event::RenewalRejected { .. }
         | Event::FoundDead { .. }
+        | Event::ConsumersOwed {}
         | Event::Redelivered {}
         | Event::Resealed { .. } => Fields::default(),
     }

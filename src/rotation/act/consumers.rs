@@ -188,7 +188,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     ///
     /// Law: delivery hooks run for changed values, never for repaired metadata; for a value that is changed again and again
     /// ever more seldom. A consumer that touches its file is not told of that for ever. The store itself is repaired each
-    /// time.
+    /// time, and what consumers were not told of at once they are told of later: they may have read the wrong value.
     pub(super) async fn inspect(&self, held: &mut Held, context: &Context) -> bool {
         let now = self.clock.now();
         held.memo.inspected = Some(now);
@@ -222,10 +222,11 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             fine = false;
             let reports = context.policy.stores.iter().any(|it| it.key == store && it.on_drift == OnDrift::Report);
             // Nobody is told of a value that stays as it is.
-            let quiet =
-                reports || !(value && held.memo.repairs.entry(store.clone()).or_default().tells(now, drift_every));
-            let revoke_at = revoke_at.filter(|_| value);
-            self.note(held, context, Event::StoreOwed { store, found, revoke_at, added: false, quiet });
+            let told = value && !reports;
+            let tell_at =
+                if told { held.memo.repairs.entry(store.clone()).or_default().tells(now, drift_every) } else { None };
+            let (quiet, revoke_at) = (!told || tell_at.is_some(), revoke_at.filter(|_| value));
+            self.note(held, context, Event::StoreOwed { store, found, revoke_at, added: false, quiet, tell_at });
         }
         held.memo.sound = fine.then_some(now);
         let has_all = |current: &&Current| context.policy.stores.iter().all(|it| current.delivery.has_store(&it.key));

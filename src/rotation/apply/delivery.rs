@@ -13,6 +13,7 @@ pub(super) fn store_written(phase: &mut Phase, at: Time, store: &StoreKey) -> Op
     if !delivery.quiet.remove(store) {
         // Hooks that ran before did not tell the consumers of this store.
         delivery.hooks.retain(|_, hook| matches!(hook, Progress::Failed(_)));
+        delivery.untold = None;
     }
     Some(())
 }
@@ -24,21 +25,46 @@ pub(super) fn store_failed(phase: &mut Phase, at: Time, store: &StoreKey, failur
     Some(())
 }
 
-/// The store is owed again, and so is every hook: consumers must be told once it is written. Not where it is `quiet`.
-pub(super) fn store_owed(phase: &mut Phase, store: &StoreKey, revoke_at: Option<Time>, quiet: bool) -> Option<()> {
+/// How consumers learn of a store that is written again.
+pub(super) enum Telling {
+    /// By every hook, once it is written.
+    Hooks,
+    /// Not at all, or at that moment.
+    Quiet(Option<Time>),
+}
+
+/// The store is owed again, and so is every hook, unless that is kept quiet.
+pub(super) fn store_owed(phase: &mut Phase, store: &StoreKey, revoke_at: Option<Time>, telling: Telling) -> Option<()> {
     if let (Phase::Active { retiring, .. }, Some(revoke_at)) = (&mut *phase, revoke_at) {
         retiring.revoke_at = retiring.revoke_at.max(revoke_at);
     }
     let delivery = rows(phase)?;
     delivery.stores.remove(store);
     delivery.settled = None;
-    if quiet {
-        delivery.quiet.insert(store.clone());
-    } else {
-        delivery.quiet.remove(store);
-        delivery.hooks.clear();
+    match telling {
+        Telling::Quiet(tell_at) => {
+            delivery.quiet.insert(store.clone());
+            delivery.untold = delivery.untold.into_iter().chain(tell_at).min();
+        }
+        Telling::Hooks => {
+            delivery.quiet.remove(store);
+            owe_hooks(delivery);
+        }
     }
     Some(())
+}
+
+/// Every hook is owed again.
+pub(super) fn consumers_owed(phase: &mut Phase) -> Option<()> {
+    let delivery = rows(phase)?;
+    delivery.settled = None;
+    owe_hooks(delivery);
+    Some(())
+}
+
+fn owe_hooks(delivery: &mut Delivery) {
+    delivery.hooks.clear();
+    delivery.untold = None;
 }
 
 /// A store was added to the inventory while the hooks ran: it is written before they run again.

@@ -4,6 +4,7 @@ use crate::clock::Time;
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::event::Event;
 use crate::rotation::state::{Noted, Orphan, Phase, Retry, TokenState};
+use crate::timing::backoff;
 
 /// Takes note of what `event` says of failures, or of their end.
 ///
@@ -115,7 +116,10 @@ fn failed(state: &mut TokenState, at: Time, failure: &Failure) {
 }
 
 fn rotation_failed(state: &mut TokenState, at: Time, failure: &Failure, next: Time) {
-    state.failed_rotations = state.failed_rotations.saturating_add(1);
+    let before = state.failed_rotations;
+    let counted = before.saturating_add(1);
+    let stopped = failure.code == FailureCode::Stopped;
+    state.failed_rotations = if stopped { counted.min(backoff::STOPS).max(before) } else { counted };
     let since = state.retry.as_ref().map_or(at, |retry| retry.since);
     state.retry = Some(Retry { attempts: state.failed_rotations, since, failure: failure.clone(), next, at: Some(at) });
     failed(state, at, failure);

@@ -17,6 +17,8 @@ use super::event::Event;
 use super::own_time;
 use super::state::{Current, Noted, Orphan, Phase, Retirement, TokenState};
 
+use self::delivery::Telling;
+
 /// An event that cannot happen to a token in this phase: the journal was edited, or `decide` has a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{event}` cannot happen to a token that is {phase}")]
@@ -168,18 +170,20 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         Event::StoreFailed { store, failure, next } => {
             delivery::store_failed(&mut state.phase, at, store, failure, *next)
         }
-        Event::StoreOwed { store, revoke_at, quiet, added, .. } => {
+        Event::StoreOwed { store, revoke_at, quiet, added, tell_at, .. } => {
             if !added {
                 // It was delivered to: what it holds now was written since.
                 state.receipts.get_or_insert(store.clone(), crate::store::Receipt::default());
             }
-            delivery::store_owed(&mut state.phase, store, *revoke_at, *quiet)?;
+            let telling = if *quiet { Telling::Quiet(*tell_at) } else { Telling::Hooks };
+            delivery::store_owed(&mut state.phase, store, *revoke_at, telling)?;
             turn(state, |_, phase| Some(delivery::write_again(phase)))
         }
         Event::HookSucceeded { hook } | Event::HookWaived { hook, .. } => {
             delivery::hook_done(&mut state.phase, at, hook)
         }
         Event::HookFailed { hook, failure, next } => delivery::hook_failed(&mut state.phase, at, hook, failure, *next),
+        Event::ConsumersOwed {} => delivery::consumers_owed(&mut state.phase),
         Event::Redelivered {} => delivery::settled(&mut state.phase, at),
 
         // The end of the old generation, and of what was left behind.

@@ -8,7 +8,7 @@ use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan, Retiring};
 
 use super::candidate::set_aside;
-use super::delivery::{Delivering, next_inspection, serve};
+use super::delivery::{Delivering, next_inspection, next_telling, serve};
 use super::retirement::{gives_way, revoke_time};
 use super::room;
 use super::steady::{Begin, begun, renewals};
@@ -81,6 +81,7 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         end,
         next_orphan(s, Some(current)),
         next_inspection(s, current),
+        next_telling(s, current),
         next_examination(s, current),
         second_look(s, current),
     ];

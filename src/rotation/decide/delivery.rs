@@ -113,6 +113,11 @@ pub(super) fn next_inspection(s: &Situation<'_>, current: &Current) -> Option<Ti
     Some(last.map_or(s.now, |inspected| later(inspected, s.policy.drift_every)))
 }
 
+/// When consumers are told of a repair that was kept quiet.
+pub(super) fn next_telling(s: &Situation<'_>, current: &Current) -> Option<Time> {
+    current.delivery.untold.filter(|_| s.wanted && !s.policy.hooks.is_empty())
+}
+
 /// Stores and hooks of the current generation, and their inspection. `delivers`: what is owed is tried.
 pub(super) fn serve(s: &Situation<'_>, current: &Current, delivers: bool) -> Delivering {
     if !delivers || s.forgotten() || s.unusable(current) || current.secret_lost {
@@ -121,6 +126,9 @@ pub(super) fn serve(s: &Situation<'_>, current: &Current, delivers: bool) -> Del
     match deliver(s, &current.delivery) {
         Delivering::Done if next_inspection(s, current).is_some_and(|at| at <= s.now) => {
             Delivering::Now(Step::Act(Action::Inspect))
+        }
+        Delivering::Done if next_telling(s, current).is_some_and(|at| at <= s.now) => {
+            Delivering::Now(Step::Note(Event::ConsumersOwed {}))
         }
         owed => owed,
     }

@@ -73,17 +73,19 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// Whether consumers are told of a repair at `now`. The time until they are told of another grows with each.
-    pub fn tells(&mut self, now: Time, drift_every: Span) -> bool {
+    /// When consumers are told of a repair at `now`, where that is later. The time until they are told of another grows
+    /// with each.
+    pub fn tells(&mut self, now: Time, drift_every: Span) -> Option<Time> {
         let calm = self.quiet_until.is_none_or(|until| now - until >= LONGEST_QUIET);
-        if self.quiet_until.is_some_and(|until| now < until && until - now <= LONGEST_QUIET) {
-            return false;
+        let later_then = self.quiet_until.filter(|until| now < *until && *until - now <= LONGEST_QUIET);
+        if later_then.is_some() {
+            return later_then;
         }
         self.count = if calm { 1 } else { self.count.saturating_add(1) };
         // The first repair is of an accident; a second one soon after it is of a habit.
         let quiet = drift_every.checked_mul(1 << self.count.min(10)).unwrap_or(LONGEST_QUIET).min(LONGEST_QUIET);
         self.quiet_until = Some(later(now, quiet));
-        true
+        None
     }
 }
 

@@ -23,9 +23,6 @@ const LONGEST_WAIT: Span = Span::hours(25);
 /// No provider means a token to live so shortly: its clock, or the zone of what it tells, is off.
 pub(in crate::rotation) const SHORTEST_LIFE: Span = Span::seconds(3);
 
-/// Mints that stops of our own broke off count as at most so many failures in a row: a wait of four seconds.
-const STOPPED: u32 = 3;
-
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
@@ -183,14 +180,15 @@ impl Situation<'_> {
     /// found and taken back; elsewhere each further mint may leave a token behind, whoever is at fault.
     pub(in crate::rotation) fn attempts(&self) -> u32 {
         let failed = self.state.failed_rotations.saturating_add(1);
+        let stopped = match &self.state.phase {
+            Phase::Searching { search, .. } => search.failure.code == FailureCode::Stopped,
+            _ => false,
+        };
         let can = &self.abilities.can;
-        match &self.state.phase {
-            Phase::Searching { search, .. }
-                if search.failure.code == FailureCode::Stopped && can.lists && can.marks && can.revokes =>
-            {
-                failed.min(STOPPED)
-            }
-            _ => failed,
+        match (stopped, can.lists && can.marks && can.revokes) {
+            (false, _) => failed,
+            (true, true) => failed.min(backoff::STOPS),
+            (true, false) => u32::try_from(self.state.orphans.len()).unwrap_or(u32::MAX).saturating_add(1).max(failed),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan};
 
-use super::delivery::{Delivering, next_inspection, serve};
+use super::delivery::{Delivering, next_inspection, next_telling, serve};
 use super::upkeep::{next_examination, next_orphan, second_look, upkeep};
 use super::{Action, Rest, Situation, Step, earliest, rest};
 use super::{retirement, room, watching};
@@ -22,7 +22,14 @@ pub(super) fn steady(s: &Situation<'_>, current: &Current) -> Step {
         Delivering::Done => None,
     };
     let seeks = watching::next_look(s, current);
-    let wake = [owed, next_orphan(s, Some(current)), next_inspection(s, current), next_examination(s, current), seeks];
+    let wake = [
+        owed,
+        next_orphan(s, Some(current)),
+        next_inspection(s, current),
+        next_telling(s, current),
+        next_examination(s, current),
+        seeks,
+    ];
     let wake = earliest(s.now, wake.into_iter().chain([second_look(s, current)]));
     if !s.wanted {
         return retirement::leaving(s, wake);

@@ -67,6 +67,7 @@ fn delivery() -> Delivery {
         stores: Few::from([("file:/run/gps".parse().unwrap(), Progress::Done { at: time() })]),
         hooks: Few::from([("reload".parse().unwrap(), Progress::Failed(retry()))]),
         settled: None,
+        untold: Some(time()),
         ..Delivery::default()
     }
 }
@@ -239,9 +240,11 @@ pub(crate) fn events() -> Vec<Event> {
             found: "is empty".to_owned(),
             revoke_at: Some(revoke_at),
             added: false,
-            quiet: false,
+            quiet: true,
+            tell_at: Some(time()),
         },
         Event::store_added(store()),
+        Event::ConsumersOwed {},
         Event::Redelivered {},
         Event::OrphanEnded { orphan: orphan(), revoked: true },
         Event::OrphanEnded { orphan: orphan(), revoked: false },

@@ -27,12 +27,17 @@ pub struct Report {
 }
 
 impl Report {
-    /// Figures for people.
-    pub fn describe(&self, places: &Places, loopback: &Loopback) -> String {
+    /// From a start to the first request, in the middle of all.
+    pub fn readiness(&self) -> Duration {
         let mut first = self.first_actions.clone();
         first.sort_unstable();
-        let median = first.get(first.len() / 2).copied().unwrap_or_default();
-        let slowest = first.last().copied().unwrap_or_default();
+        first.get(first.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// Figures for people.
+    pub fn describe(&self, places: &Places, loopback: &Loopback) -> String {
+        let median = self.readiness();
+        let slowest = self.first_actions.iter().max().copied().unwrap_or_default();
         let requests = loopback.requests();
         let faults = requests.iter().filter(|request| request.fault.is_some()).count();
         let counters = Service::ALL.map(|service| {

@@ -145,7 +145,7 @@ fn who_asked_meanwhile_does_not_wait_for_the_backoff_of_the_mint_before() {
 fn consumers_are_told_ever_more_seldom_of_a_value_that_is_changed_again_and_again() {
     let mut repairs = Repairs::default();
     let every = Span::minutes(10);
-    let told: Vec<_> = (0..2000).filter(|turn| repairs.tells(at(0) + every * *turn, every)).collect();
+    let told: Vec<_> = (0..2000).filter(|turn| repairs.tells(at(0) + every * *turn, every).is_none()).collect();
     assert_eq!(
         told,
         [
@@ -159,10 +159,16 @@ fn consumers_are_told_ever_more_seldom_of_a_value_that_is_changed_again_and_agai
 #[test]
 fn a_repair_of_what_nobody_reads_differently_owes_no_hooks() {
     let store: StoreKey = policy::store("a").key;
-    for (sentence, quiet) in [("another value", false), ("another mode", true)] {
+    let rows = [
+        ("another value", false, None, "Notify"),
+        ("another mode", true, None, "note redelivered"),
+        ("another value, again", true, Some(at(12)), "note redelivered"),
+    ];
+    for (sentence, quiet, tell_at, next) in rows {
         let mut case = Case::steady();
-        let owed =
-            Event::StoreOwed { store: store.clone(), found: "differs".into(), revoke_at: None, added: false, quiet };
+        case.now = at(10);
+        let found = "differs".into();
+        let owed = Event::StoreOwed { store: store.clone(), found, revoke_at: None, added: false, quiet, tell_at };
         case.state = apply(std::mem::take(&mut case.state), at(10), &owed).unwrap();
         assert_eq!(case.decides(), "Write", "{sentence}");
         case.state = apply(
@@ -171,8 +177,14 @@ fn a_repair_of_what_nobody_reads_differently_owes_no_hooks() {
             &Event::StoreWritten { store: store.clone(), receipt: None },
         )
         .unwrap();
-        let next = if quiet { "note redelivered" } else { "Notify" };
         assert_eq!(case.decides(), next, "{sentence}");
+        if quiet {
+            case.state = apply(std::mem::take(&mut case.state), at(10), &Event::Redelivered {}).unwrap();
+            case.memo.inspected = Some(at(12));
+            case.now = at(12);
+            let told = case.decides() == "note consumers-owed";
+            assert_eq!(told, tell_at.is_some(), "{sentence}: {}", case.decides());
+        }
     }
 }
 
@@ -238,10 +250,27 @@ fn counted(code: FailureCode, spoil: impl Fn(&mut Case)) -> u32 {
 
 #[test]
 fn a_stop_of_our_own_lengthens_no_wait_where_the_orphan_can_be_taken_back() {
-    let rows: [(&str, FailureCode, fn(&mut Case), u32); 6] = [
+    let rows: [(&str, FailureCode, fn(&mut Case), u32); 7] = [
         ("a timeout counts", FailureCode::Timeout, |_| {}, 8),
         ("a stop does not", FailureCode::Stopped, |_| {}, 3),
         ("but where nobody lists", FailureCode::Stopped, |c| c.abilities.can.lists = false, 8),
+        (
+            "where each may have left one behind",
+            FailureCode::Stopped,
+            |c| {
+                c.abilities.can.lists = false;
+                c.state.failed_rotations = 1;
+                for number in 3..6 {
+                    c.state.orphans.push(Orphan::Unrevocable {
+                        number: GenerationNo(number),
+                        marker: None,
+                        id: None,
+                        until: None,
+                    });
+                }
+            },
+            4,
+        ),
         ("or lists no names", FailureCode::Stopped, |c| c.abilities.can.marks = false, 8),
         ("or revokes", FailureCode::Stopped, |c| c.abilities.can.revokes = false, 8),
         ("the first failure is the first", FailureCode::Stopped, |c| c.state.failed_rotations = 0, 1),
