@@ -55,6 +55,29 @@ async fn tokens_that_wait_for_their_hooks_leave_their_places_to_others() {
 }
 
 #[tokio::test]
+async fn no_more_than_64_tokens_of_an_account_are_dealt_with_at_once() {
+    const PLACES: usize = 64;
+    const MINT: Span = Span::seconds(2);
+    let world = World::new().await;
+    let mut parts = vec![world.account(Service::Awx, "max-in-flight = 100")];
+    parts.extend((0..=PLACES).map(|number| token(&format!("a-{number:02}"), Service::Awx, "rotate-every = \"30d\"")));
+    for _ in 0..=PLACES {
+        world.loopback.faults().next(Service::Awx, Operation::Mint, Fault::Slow { by: MINT });
+    }
+    let daemon = world.start(&parts).await;
+    let mut begun = Vec::new();
+    world
+        .until_requests("every token is minted", |all| {
+            let mints = all.iter().filter(|request| request.operation == Some(Operation::Mint));
+            begun = mints.map(|mint| mint.at).collect();
+            begun.len() > PLACES
+        })
+        .await;
+    assert!(begun[PLACES] - begun[0] >= MINT, "the last one began before any other was minted");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_call_for_a_day_of_patience_does_not_outlast_a_token() {
     let world = World::with(Options { awx_lifetime: Span::seconds(10), ..Options::default() }).await;
     let parts = [world.account(Service::Awx, ""), token("gps", Service::Awx, "")];
