@@ -17,8 +17,8 @@ use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprinter, Secret, SecretParts, SecretSource, source};
 use crate::trust::TrustRoots;
 
-/// Answers say little: whether it was taken, and why not.
-const LARGEST_ANSWER: usize = 64 << 10;
+/// Most answers say little: whether it was taken, and why not. An object of Kubernetes says all of itself.
+const LARGEST_ANSWER: usize = 1 << 20;
 
 /// How much of what a service said goes into a failure, in characters.
 const SAID: usize = 200;
@@ -92,11 +92,22 @@ impl<C: Clock> Endpoint<C> {
         ok: &[u16],
         patience: Duration,
     ) -> Result<(), NotTaken> {
+        self.obtain(request, word, ok, patience).await.map(drop)
+    }
+
+    /// The same, with the answer.
+    pub async fn obtain(
+        &self,
+        request: Request,
+        word: &'static str,
+        ok: &[u16],
+        patience: Duration,
+    ) -> Result<Response, NotTaken> {
         let latest = self.now() + Span::from_std(patience).unwrap_or(Span::minutes(1));
         let errand = Errand { word, effect: Effect::Repeatable, presented: None, latest };
         match self.send(|_| Ok(request), errand).await {
             Exchange::Answered(answer) => match refusal(&answer.response, ok) {
-                None => Ok(()),
+                None => Ok(answer.response),
                 Some(why) => Err((why, retry_after(&answer.response.headers, answer.received))),
             },
             Exchange::Held { not_before, failure } => Err((failure.detail, not_before)),

@@ -9,6 +9,7 @@
 
 mod call;
 mod command;
+mod rollout;
 mod signal;
 #[cfg(test)]
 mod tests;
@@ -317,6 +318,7 @@ impl Shared {
             }
             HookKind::Signal(policy) => signal::send(policy, timeout, self.stop.subscribe()).await,
             HookKind::Http(policy) => call::send(policy, &self.caller, &batch, self.stop.subscribe()).await,
+            HookKind::Rollout(policy) => rollout::send(policy, &self.caller, &batch, self.stop.subscribe()).await,
         };
         let hung = matches!(&result, Err(Unsuccessful { failure, .. }) if failure.code == FailureCode::HookTimeout);
         if hung {
@@ -368,7 +370,7 @@ fn invocation(run: &RunPolicy, batch: &[Request], variable: impl Fn(&str) -> Opt
     ];
     let lets_see = |request: &'_ Request| match &request.hook.kind {
         HookKind::Run(run) | HookKind::Check(CheckPolicy { run, .. }) => run.pass_env.clone(),
-        HookKind::Systemd(_) | HookKind::Signal(_) | HookKind::Http(_) => Vec::new(),
+        HookKind::Systemd(_) | HookKind::Signal(_) | HookKind::Http(_) | HookKind::Rollout(_) => Vec::new(),
     };
     let passed: BTreeSet<_> = batch.iter().flat_map(lets_see).collect();
     let passed = passed.into_iter().filter_map(|name| variable(&name).map(|value| (name.into(), value)));

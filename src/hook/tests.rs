@@ -13,7 +13,7 @@ use crate::secret::Secret;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A hook that runs `script` with `$D` replaced by the directory.
-fn hook(directory: &Path, script: &str) -> HookPolicy {
+pub(super) fn hook(directory: &Path, script: &str) -> HookPolicy {
     let script = script.replace("$D", directory.to_str().unwrap());
     HookPolicy {
         key: one_line(&script, 200).parse().unwrap(),
@@ -27,7 +27,7 @@ fn hook(directory: &Path, script: &str) -> HookPolicy {
     }
 }
 
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     Caller {
         workshop: crate::endpoint::Workshop::forgetful().unwrap(),
         fingerprinter: crate::secret::Fingerprinter::new(&[0; 32]),
@@ -35,7 +35,7 @@ fn caller() -> Caller {
     }
 }
 
-fn occasion(token: &str) -> Occasion {
+pub(super) fn occasion(token: &str) -> Occasion {
     let mut redactor = Redactor::default();
     redactor.add(&Secret::new("hunter22"));
     Occasion {
@@ -49,7 +49,7 @@ fn occasion(token: &str) -> Occasion {
     }
 }
 
-fn request(hook: HookPolicy, occasion: Occasion) -> Request {
+pub(super) fn request(hook: HookPolicy, occasion: Occasion) -> Request {
     Request { hook, occasion, answer: oneshot::channel().0 }
 }
 

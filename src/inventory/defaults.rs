@@ -106,6 +106,9 @@ pub const CHECK_WITHIN: Duration = Duration::from_secs(120);
 /// Soon enough to be no delay, seldom enough to be no load.
 pub const CHECK_EVERY: Duration = Duration::from_secs(5);
 
+/// As long as Kubernetes waits for progress of a deployment, where its author says nothing.
+pub const ROLLOUT_WITHIN: Duration = Duration::from_secs(600);
+
 /// The old generation still works, so there is time to try again.
 pub const ON_FAILURE: OnFailure = OnFailure::Retry;
 

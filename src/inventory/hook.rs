@@ -50,24 +50,29 @@ impl HookPolicy {
             HookKind::Run(run) | HookKind::Check(CheckPolicy { run, .. }) => Some(&run.argv),
             HookKind::Systemd(unit) => Some(&unit.argv),
             HookKind::Signal(SignalPolicy { target: SignalTarget::Unit { argv, .. }, .. }) => Some(argv),
-            HookKind::Signal(_) | HookKind::Http(_) => None,
+            HookKind::Signal(_) | HookKind::Http(_) | HookKind::Rollout(_) => None,
         }
     }
 
     /// Everything secret that it refers to.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
-        let call = match &self.kind {
-            HookKind::Http(call) => Some(call),
-            HookKind::Run(_) | HookKind::Systemd(_) | HookKind::Check(_) | HookKind::Signal(_) => None,
+        let (own, site) = match &self.kind {
+            HookKind::Http(call) => ([call.credential.as_ref(), call.sign.as_ref()], Some(&call.site)),
+            HookKind::Rollout(rollout) => ([rollout.credential.as_ref(), None], Some(&rollout.site)),
+            HookKind::Run(_) | HookKind::Systemd(_) | HookKind::Check(_) | HookKind::Signal(_) => ([None, None], None),
         };
-        call.into_iter().flat_map(|call| call.credential.iter().chain(&call.sign).chain(call.site.secrets()))
+        own.into_iter().flatten().chain(site.into_iter().flat_map(SitePolicy::secrets))
     }
 
     /// Whether it proves that consumers have the new secret, instead of telling them of it: it runs after those that tell.
     pub fn proves(&self) -> bool {
         match self.kind {
             HookKind::Check(_) => true,
-            HookKind::Run(_) | HookKind::Systemd(_) | HookKind::Signal(_) | HookKind::Http(_) => false,
+            HookKind::Run(_)
+            | HookKind::Systemd(_)
+            | HookKind::Signal(_)
+            | HookKind::Http(_)
+            | HookKind::Rollout(_) => false,
         }
     }
 }
@@ -85,6 +90,53 @@ pub enum HookKind {
     Signal(SignalPolicy),
     /// An address is called.
     Http(Box<CallPolicy>),
+    /// A workload of Kubernetes starts its pods anew, and all of them must come to work.
+    Rollout(Box<RolloutPolicy>),
+}
+
+/// A workload of Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutPolicy {
+    /// Of the workload, at the API server.
+    pub url: Url,
+    pub workload: Workload,
+    pub namespace: String,
+    pub name: String,
+    /// Sent as `Authorization: Bearer`.
+    pub credential: Option<SecretSource>,
+    /// How long it may take before that counts as a failure of the hook.
+    pub within: Duration,
+    /// How long after a look the next one begins.
+    pub every: Duration,
+    pub site: SitePolicy,
+}
+
+impl RolloutPolicy {
+    /// The workload as `kubectl` names it.
+    pub fn workload_name(&self) -> String {
+        format!("{}/{} in {}", self.workload.word(), self.name, self.namespace)
+    }
+}
+
+/// What starts pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+}
+
+impl Workload {
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet];
+
+    /// As `kubectl` spells it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::StatefulSet => "statefulset",
+            Self::DaemonSet => "daemonset",
+        }
+    }
 }
 
 /// A signal, and who gets it.
@@ -246,6 +298,9 @@ impl HookKind {
                         format!("signal {signal}: processes of {:?} of user {user}", exe.display())
                     }
                 }
+            }
+            Self::Rollout(rollout) => {
+                format!("rollout {} at {}", rollout.workload_name(), rollout.url.host_str().unwrap_or_default())
             }
             Self::Http(call) => {
                 let body = call.json.as_ref().map(|json| format!(" {json}")).unwrap_or_default();

@@ -36,8 +36,8 @@ pub use endpoint::{ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit
 pub use environment::Environment;
 pub use fleet::{EtcdSettings, FleetSettings};
 pub use hook::{
-    CallPolicy, CheckPolicy, HookKind, HookPolicy, OnFailure, Pace, RunPolicy, SignalPolicy, SignalTarget, UnitAction,
-    UnitPolicy, full_unit_name,
+    CallPolicy, CheckPolicy, HookKind, HookPolicy, OnFailure, Pace, RolloutPolicy, RunPolicy, SignalPolicy,
+    SignalTarget, UnitAction, UnitPolicy, Workload, full_unit_name,
 };
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]

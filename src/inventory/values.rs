@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use crate::clock::Span;
 
-use super::RenewBefore;
+use super::{RenewBefore, Workload};
 
 /// The longest duration that is understood: a thousand years. Sums of a few of them with a time stay far from overflow.
 const LONGEST: Span = Span::days(365_000);
@@ -107,6 +107,25 @@ pub fn unit(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     if text.is_empty() || text.starts_with('-') || text.len() > 255 || !text.chars().all(fits) {
         return Err(format!("\"{text}\" is not the name of a unit; write for example \"ci-runner.service\""));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads a workload of Kubernetes as `kubectl` names it: `deployment/app`.
+pub fn workload(text: &str) -> Result<(Workload, String), String> {
+    let wrong = || format!("\"{text}\" is no workload; write for example \"deployment/app\", statefulset or daemonset");
+    let (word, name) = text.split_once('/').ok_or_else(wrong)?;
+    let workload = Workload::ALL.into_iter().find(|it| it.word() == word).ok_or_else(wrong)?;
+    Ok((workload, kubernetes_name(name)?))
+}
+
+/// Reads the name of an object of Kubernetes.
+pub fn kubernetes_name(text: &str) -> Result<String, String> {
+    // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: a DNS subdomain name.
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    if text.len() > 253 || !text.chars().all(fits) || !ends(text.chars().next()) || !ends(text.chars().last()) {
+        return Err(format!("\"{text}\" is not the name of an object of Kubernetes: a-z, 0-9, `-` and `.`"));
     }
     Ok(text.to_owned())
 }

@@ -442,6 +442,25 @@ fn hook(policy: &HookPolicy) -> Value {
                 .chain([("absent", json!(if policy.may_be_absent { "ok" } else { "fail" }))])
                 .collect()
         }
+        HookKind::Rollout(rollout) => {
+            let base = rollout.url.as_str().split("/apis/apps/v1/").next().unwrap_or_default();
+            let mut keys = vec![
+                ("kind", json!("rollout")),
+                ("url", json!(base)),
+                ("allow-plaintext", json!(rollout.url.scheme() == "http" && !is_loopback(&rollout.url))),
+                ("workload", json!(format!("{}/{}", rollout.workload.word(), rollout.name))),
+                ("namespace", json!(rollout.namespace)),
+                ("within", json!(std_span(rollout.within))),
+                ("every", json!(std_span(rollout.every))),
+            ];
+            keys.extend(rollout.credential.as_ref().map(|credential| ("credential", source(credential))));
+            let mut put = |key: &str, value: Option<Value>| {
+                let known = ["tls", "proxy", "headers"].into_iter().find(|known| *known == key);
+                keys.extend(known.zip(value));
+            };
+            put_site(&rollout.site, &mut put);
+            keys
+        }
         HookKind::Http(call) => {
             let mut keys = vec![("kind", json!("http")), ("url", json!(call.url.as_str()))];
             let plaintext = call.url.scheme() == "http" && !is_loopback(&call.url);

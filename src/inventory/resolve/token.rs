@@ -12,8 +12,9 @@ use crate::inventory::spec::{
     HookKindSpec, HookSpec, PaceSpec, PolicySpec, RunSpec, SignalSpec, TokenSpec, UnitSpec, UnitVerb,
 };
 use crate::inventory::{
-    AccountPolicy, CallPolicy, CheckPolicy, Credential, HookKind, HookPolicy, Initial, Pace, RenewBefore, RunPolicy,
-    SignalPolicy, SignalTarget, StorePolicy, TokenPolicy, UnitAction, UnitPolicy, defaults, values,
+    AccountPolicy, CallPolicy, CheckPolicy, Credential, HookKind, HookPolicy, Initial, Pace, RenewBefore,
+    RolloutPolicy, RunPolicy, SignalPolicy, SignalTarget, StorePolicy, TokenPolicy, UnitAction, UnitPolicy, defaults,
+    values,
 };
 use crate::names::TokenName;
 use crate::provider::Params;
@@ -369,7 +370,7 @@ impl<'c> Resolver<'c> {
         for spec in units.iter().chain(&token.hooks) {
             let timeout = spec.timeout.unwrap_or(defaults::HOOK_TIMEOUT);
             let Some((kind, spot)) = self.hook_kind(&spec.kind, timeout, what) else { continue };
-            if self.context.fleet.is_some() && !matches!(kind, HookKind::Http(_)) {
+            if self.context.fleet.is_some() && !matches!(kind, HookKind::Http(_) | HookKind::Rollout(_)) {
                 let unit = matches!(kind, HookKind::Systemd(_) | HookKind::Signal(_));
                 self.check_reach(unit, spot, what);
             }
@@ -426,6 +427,30 @@ impl<'c> Resolver<'c> {
                 (HookKind::Check(check), run.argv.spot)
             }
             HookKindSpec::Signal(spec) => (HookKind::Signal(self.signal(spec, what)?), spec.spot),
+            HookKindSpec::Rollout(spec) => {
+                let about = format!("a hook of {what}");
+                let site = account::site(&spec.site, timeout, &about, self.context);
+                let mut url = account::url(&spec.url, (spec.site.allow_plaintext, None), &about, self.context)?;
+                let (workload, name) = spec.workload.clone();
+                let path = format!(
+                    "{}/apis/apps/v1/namespaces/{}/{}s/{name}",
+                    url.path().trim_end_matches('/'),
+                    spec.namespace,
+                    workload.word()
+                );
+                url.set_path(&path);
+                let rollout = RolloutPolicy {
+                    url,
+                    workload,
+                    namespace: spec.namespace.clone(),
+                    name,
+                    credential: spec.credential.clone(),
+                    within: spec.within.unwrap_or(defaults::ROLLOUT_WITHIN),
+                    every: spec.every.unwrap_or(defaults::CHECK_EVERY),
+                    site,
+                };
+                (HookKind::Rollout(Box::new(rollout)), spec.url.spot)
+            }
             HookKindSpec::Http(spec) => {
                 let about = format!("a hook of {what}");
                 let site = account::site(&spec.site, timeout, &about, self.context);

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::clock::Time;
 use crate::document::{Found, Located, Reader, Spot};
-use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, UnitAction, values};
+use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, UnitAction, Workload, values};
 use crate::names::{RemoteId, TokenName};
 use crate::process;
 use crate::secret::SecretSource;
@@ -129,6 +129,20 @@ pub enum HookKindSpec {
     Check { run: RunSpec, within: Option<Duration>, every: Option<Duration> },
     Signal(SignalSpec),
     Http(Box<CallSpec>),
+    Rollout(Box<RolloutSpec>),
+}
+
+/// A workload of Kubernetes.
+#[derive(Debug)]
+pub struct RolloutSpec {
+    /// Of the API server.
+    pub url: Located<String>,
+    pub workload: (Workload, String),
+    pub namespace: String,
+    pub credential: Option<SecretSource>,
+    pub within: Option<Duration>,
+    pub every: Option<Duration>,
+    pub site: SiteSpec,
 }
 
 /// A signal, and who gets it.
@@ -390,15 +404,17 @@ fn hook(reader: Reader<'_>) -> Option<HookSpec> {
         Check,
         Signal,
         Http,
+        Rollout,
     }
     const ANSWERS: [(&str, OnFailure); 3] =
         [("retry", OnFailure::Retry), ("rollback", OnFailure::Rollback), ("continue", OnFailure::Continue)];
-    const KINDS: [(&str, Kind); 5] = [
+    const KINDS: [(&str, Kind); 6] = [
         ("run", Kind::Run),
         ("systemd", Kind::Systemd),
         ("check", Kind::Check),
         ("signal", Kind::Signal),
         ("http", Kind::Http),
+        ("rollout", Kind::Rollout),
     ];
     const ACTIONS: [(&str, UnitAction); 5] = [
         ("reload", UnitAction::Reload),
@@ -433,6 +449,10 @@ fn hook(reader: Reader<'_>) -> Option<HookSpec> {
             run.map(|run| HookKindSpec::Check { run, within, every })
         }
         Kind::Signal => signal(&reader).map(HookKindSpec::Signal),
+        Kind::Rollout => {
+            let (within, every) = (span("within"), span("every"));
+            rollout(&reader, within, every).map(|rollout| HookKindSpec::Rollout(Box::new(rollout)))
+        }
         Kind::Http => call(&reader).map(|call| HookKindSpec::Http(Box::new(call))),
     };
     let pace = PaceSpec {
@@ -481,6 +501,20 @@ fn signal(reader: &Reader<'_>) -> Option<SignalSpec> {
             None
         }
     }
+}
+
+/// A workload of Kubernetes.
+fn rollout(reader: &Reader<'_>, within: Option<Duration>, every: Option<Duration>) -> Option<RolloutSpec> {
+    let url = reader.required_string("url");
+    for key in ["workload", "namespace"] {
+        reader.required(key);
+    }
+    let workload = reader.parsed("workload", values::workload);
+    let namespace = reader.parsed("namespace", values::kubernetes_name);
+    let credential = super::source::secret(reader, "credential", &SOURCES).map(|found| found.value);
+    let site = SiteSpec::decode(reader);
+    let (workload, namespace) = (workload?.value, namespace?.value);
+    Some(RolloutSpec { url: url?, workload, namespace, credential, within, every, site })
 }
 
 /// A request.
