@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::entry::{State, Why};
 use super::ledger::Ledger;
+use super::vault::Shelf;
 use crate::clock::{Span, Time};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 
@@ -22,12 +23,14 @@ pub const RENEWAL_GAP: Span = Span::seconds(1);
 pub const LOST_RENEWAL_GAP: Span = Span::seconds(10);
 
 /// How a consumer reads its secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Reading {
     /// The whole file, without white space around it.
     Whole,
     /// The value of this key in an env file.
     EnvKey(String),
+    /// This key of the document in a Vault that the path names.
+    Vault(Shelf, String),
 }
 
 /// What one check found.
@@ -90,6 +93,8 @@ pub struct Consumer {
     reading: Reading,
     ledger: Ledger,
     fingerprints: Fingerprinter,
+    /// A file that it touches once it uses another secret.
+    acknowledges: Option<PathBuf>,
     delivered: bool,
     uses: u64,
     secrets_seen: u64,
@@ -113,6 +118,7 @@ impl Consumer {
             reading,
             ledger,
             fingerprints,
+            acknowledges: None,
             delivered: false,
             uses: 0,
             secrets_seen: 0,
@@ -120,6 +126,12 @@ impl Consumer {
             findings: Vec::new(),
             dead: 0,
         }
+    }
+
+    /// Lets it touch `file` whenever it uses another secret than before.
+    #[must_use]
+    pub fn acknowledging(self, file: PathBuf) -> Self {
+        Self { acknowledges: Some(file), ..self }
     }
 
     /// Reads the store once and judges what it holds. `now` must have been read from the clock before the call: a
@@ -133,6 +145,10 @@ impl Consumer {
                 if self.last.as_ref() != Some(&fingerprint) {
                     self.secrets_seen += 1;
                     self.last = Some(fingerprint.clone());
+                    if let Some(file) = &self.acknowledges {
+                        // Where it cannot be written, whoever waits for it waits for ever, which shows.
+                        let _ = std::fs::write(file, "");
+                    }
                 }
                 match self.ledger.state_of(secret.expose(), now) {
                     State::Live => return Verdict::Live,
@@ -220,6 +236,9 @@ impl fmt::Display for Defect {
 
 /// The secret at `path`; `None` where there is none.
 fn read(path: &Path, reading: &Reading) -> Result<Option<Secret>, ErrorKind> {
+    if let Reading::Vault(shelf, key) = reading {
+        return Ok(shelf.entry(&path.display().to_string(), key));
+    }
     let text = match std::fs::read_to_string(path) {
         Ok(text) => Secret::new(text),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -228,6 +247,7 @@ fn read(path: &Path, reading: &Reading) -> Result<Option<Secret>, ErrorKind> {
     let value = match reading {
         Reading::Whole => Some(text.expose().trim()),
         Reading::EnvKey(key) => env_value(text.expose(), key),
+        Reading::Vault(..) => None,
     };
     Ok(value.filter(|value| !value.is_empty()).map(Secret::new))
 }

@@ -27,6 +27,7 @@ pub mod requests;
 pub mod show;
 pub mod site;
 pub mod stage;
+pub mod vault;
 mod wire;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use operations::operations;
 pub use provider::Loopback;
 pub use requests::RequestRecord;
 pub use site::{Options, User};
+pub use vault::Vault;
 
 /// One of the services that the loopback provider stands in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -22,7 +22,7 @@ use crate::secret::Fingerprinter;
 use super::consumer::{LOST_RENEWAL_GAP, RENEWAL_GAP};
 use super::entry::LedgerEntry;
 use super::judge::Summary;
-use super::{Consumer, Fault, Loopback, Service, Verdict, stage};
+use super::{Consumer, Fault, Loopback, Service, Vault, Verdict, stage};
 
 /// How often consumers look at their files.
 const WATCH_EVERY: Duration = Duration::from_millis(5);
@@ -61,7 +61,8 @@ pub enum ShowError {
 pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Result<bool, ShowError> {
     let directory = tempfile::Builder::new().prefix("patrold-demo-").tempdir()?;
     let loopback = Loopback::start(SystemClock, stage::services()).await?;
-    let config = stage::set(directory.path(), &loopback, play.listen)?;
+    let vault = Vault::start(stage::VAULT_TOKEN).await?;
+    let config = stage::set(directory.path(), &loopback, &vault, play.listen)?;
     if play.faults {
         let menu = Fault::menu().into_iter().chain(Fault::lies()).collect();
         loopback.faults().random_of(play.seed, FAULT_RATE, menu);
@@ -71,7 +72,10 @@ pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Res
     let server = tokio::spawn(socket.serve(Arc::clone(&daemon)));
     let front = Front::start(Arc::clone(&daemon));
     let live = out.is_terminal();
-    writeln!(out, "patrold demo: three kinds of provider on loopback, the real daemon, one consumer for each file.")?;
+    writeln!(
+        out,
+        "patrold demo: three kinds of provider and a Vault on loopback, the real daemon, one consumer for each store."
+    )?;
     writeln!(out, "{}", announcement(&play, directory.path()))?;
     if play.listen.is_some() {
         let mut bound = front.handle().bound();
@@ -82,7 +86,7 @@ pub async fn show(play: Play, out: &mut (impl Write + IsTerminal + AsFd)) -> Res
         writeln!(out, "Status page: http://{address}/\n")?;
     }
     let gap = if play.faults { LOST_RENEWAL_GAP } else { RENEWAL_GAP };
-    let mut stage = Stage::new(Arc::clone(&daemon), &loopback, directory.path(), gap);
+    let mut stage = Stage::new(Arc::clone(&daemon), &loopback, &vault, directory.path(), gap);
     let end = play.duration.and_then(|duration| Span::from_std(duration).ok()).map(|span| SystemClock.now() + span);
     stage.watch(out, live, end).await?;
 
@@ -128,9 +132,15 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(daemon: Arc<Running<SystemClock>>, loopback: &'a Loopback, directory: &Path, gap: Span) -> Self {
+    fn new(
+        daemon: Arc<Running<SystemClock>>,
+        loopback: &'a Loopback,
+        vault: &Vault,
+        directory: &Path,
+        gap: Span,
+    ) -> Self {
         let fingerprints = Fingerprinter::new(&[7; 32]);
-        let consumers = stage::consumers(directory, loopback, &fingerprints);
+        let consumers = stage::consumers(directory, loopback, vault.shelf(), &fingerprints);
         let (said, began) = (BTreeMap::new(), SystemClock.now());
         Self { daemon, consumers, loopback, gap, began, said, drawn: 0, checks: 0 }
     }
