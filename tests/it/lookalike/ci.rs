@@ -23,6 +23,14 @@ impl Gitlab {
         Self { project: project.to_owned(), key: key.to_owned(), variables: BTreeMap::new() }
     }
 
+    /// Every value that shows, by the name of its variable.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        let shown = |(slot, variable): (&(String, String), &Value)| {
+            Some((slot.0.clone(), variable["value"].as_str()?.to_owned()))
+        };
+        self.variables.iter().filter_map(shown).collect()
+    }
+
     fn slot(&self) -> (String, String) {
         (self.key.clone(), "*".to_owned())
     }
@@ -37,6 +45,7 @@ impl Api for Gitlab {
         let named = inside.strip_prefix("/variables/").map(|key| (key.to_owned(), scope));
         match (asked.method.as_str(), named) {
             ("GET", None) if inside.is_empty() => (200, json!({ "id": 7, "path_with_namespace": self.project })),
+            ("GET", None) if inside == "/variables" => (200, self.variables.values().cloned().collect()),
             ("GET", Some(slot)) => match self.variables.get(&slot) {
                 Some(found) => (200, found.clone()),
                 None => (404, json!({ "message": "404 Variable Not Found" })),
@@ -103,20 +112,26 @@ impl Github {
 
 impl Api for Github {
     fn answer(&mut self, asked: &Asked) -> Answer {
-        let inside = asked.path.strip_prefix(&format!("/repos/{}/actions/secrets/", self.repository));
+        let inside = asked.path.strip_prefix(&format!("/repos/{}/actions/secrets", self.repository));
+        let inside = inside.map(|inside| inside.strip_prefix('/').unwrap_or(inside));
+        let shown = |name: &str, times: u32| json!({ "name": name, "created_at": "2026-01-01T00:00:00Z", "updated_at": format!("2026-01-01T00:00:{times:02}Z") });
         let missing = (404, json!({ "message": "Not Found" }));
         match (asked.method.as_str(), inside) {
-            ("GET", Some("public-key")) => {
-                (200, json!({ "key_id": "568250167242549743", "key": STANDARD.encode(self.key.public_key().as_bytes()) }))
+            ("GET", Some("public-key")) => (
+                200,
+                json!({ "key_id": "568250167242549743", "key": STANDARD.encode(self.key.public_key().as_bytes()) }),
+            ),
+            ("GET", Some("")) => {
+                let all: Vec<_> = self.secrets.iter().map(|(name, (_, times))| shown(name, *times)).collect();
+                (200, json!({ "total_count": all.len(), "secrets": all }))
             }
-            ("GET", Some(name)) => self.secrets.get(name).map_or(missing, |(_, times)| {
-                (200, json!({ "name": name, "created_at": "2026-01-01T00:00:00Z", "updated_at": format!("2026-01-01T00:00:{times:02}Z") }))
-            }),
+            ("GET", Some(name)) => self.secrets.get(name).map_or(missing, |(_, times)| (200, shown(name, *times))),
             ("PUT", Some(name)) => {
                 if asked.body["key_id"] != "568250167242549743" {
                     return (422, json!({ "message": "key_id" }));
                 }
-                let sealed = STANDARD.decode(asked.body["encrypted_value"].as_str().unwrap_or_default()).unwrap_or_default();
+                let sealed =
+                    STANDARD.decode(asked.body["encrypted_value"].as_str().unwrap_or_default()).unwrap_or_default();
                 let Ok(value) = self.key.unseal(&sealed) else { return (422, json!({ "message": "Bad request" })) };
                 let known = self.secrets.contains_key(name);
                 self.set(name, &String::from_utf8(value).unwrap());
