@@ -18,7 +18,7 @@ use patrold::demo::{Loopback, Options, Service, State};
 use patrold::names::TokenName;
 use tokio::time::sleep;
 
-use lookalike::{Api as _, Gitlab, Lookalike};
+use lookalike::{Gitlab, Lookalike};
 use measure::{heading, token_name};
 
 const SLOTS: usize = 1000;

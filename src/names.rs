@@ -130,8 +130,8 @@ text_newtype! {
     TargetKey, opaque
 }
 text_newtype! {
-    /// What a store says of the state of a slot: a version, a time, an etag. Compared with another one, and never read
-    /// otherwise.
+    /// What a store says of the state of a slot: a version, a time, an etag. Compared with another one; read only where it
+    /// is a time.
     Evidence, opaque
 }
 text_newtype! {

@@ -5,6 +5,7 @@ mod operations;
 pub mod pool;
 mod probe;
 mod slots;
+pub mod survey;
 
 use std::sync::Arc;
 

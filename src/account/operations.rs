@@ -190,8 +190,11 @@ fn effect(operation: Operation) -> Effect {
     match operation {
         Operation::Mint | Operation::Renew => Effect::Makes,
         Operation::Revoke | Operation::Create | Operation::Write => Effect::Repeatable,
-        Operation::List | Operation::Verify | Operation::Probe | Operation::Read | Operation::Prepare => {
-            Effect::Nothing
-        }
+        Operation::List
+        | Operation::Verify
+        | Operation::Probe
+        | Operation::Read
+        | Operation::Survey
+        | Operation::Prepare => Effect::Nothing,
     }
 }

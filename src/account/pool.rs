@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
+use super::survey::{Glimpse, Surveys};
 use crate::account::{Account, Listing};
 use crate::clock::{Clock, Time};
 use crate::endpoint::Workshop;
@@ -14,8 +15,8 @@ use crate::names::{AccountName, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::Abilities;
 use crate::provider::{Params, ProviderClock};
-use crate::secret::SecretParts;
 use crate::secret::keyring::Keyring;
+use crate::secret::{Fingerprinter, SecretParts};
 use crate::trust::{TlsPolicy, TrustError, TrustRoots};
 
 /// The newest secret of a managed token that accounts authenticate with.
@@ -63,6 +64,7 @@ pub struct Member<C> {
     pub policy: Arc<AccountPolicy>,
     pub abilities: Arc<Abilities>,
     listings: Arc<Mutex<HashMap<ListingKey, Arc<Shelf>>>>,
+    surveys: Arc<Surveys>,
 }
 
 /// Tokens with the same key share one listing: the values of the parameters that the list operation uses.
@@ -194,6 +196,7 @@ impl<C: Clock> Accounts<C> {
             abilities: Arc::new(Abilities { settle: policy.settle, ..Abilities::of(&policy.provider) }),
             policy,
             listings: same_lists.map(|stayed| Arc::clone(&stayed.listings)).unwrap_or_default(),
+            surveys: same_lists.map(|stayed| Arc::clone(&stayed.surveys)).unwrap_or_default(),
         }
     }
 
@@ -333,6 +336,16 @@ impl<C: Clock> Member<C> {
     /// The account's client, or why there is none.
     pub fn client(&self) -> Result<&Account<C>, Failure> {
         self.client.as_ref().map_err(Clone::clone)
+    }
+
+    /// What a slot was seen to hold at `since` or later, by a request that showed many; see [`Surveys::glimpse`].
+    pub async fn glimpse(
+        &self,
+        slot: (&Params, Option<&str>),
+        since: Time,
+        fingerprints: &Fingerprinter,
+    ) -> Result<Option<Glimpse>, Failure> {
+        self.surveys.glimpse(self.client()?, slot, since, fingerprints).await
     }
 
     /// The provider's clock, as its answers show it.

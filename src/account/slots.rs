@@ -6,7 +6,10 @@ use super::operations::Job;
 use crate::clock::Clock;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::slots::{Look, Prepared, Put, Putting, Seen};
+use crate::provider::survey::Page;
 use crate::provider::{Cursor, Operation, Params, Provider};
+
+const ENDLESS: &str = "the listing's pages do not end";
 
 impl<C: Clock> Account<C> {
     /// Whether the target is where it is meant to be, as far as the definition has a request that tells.
@@ -37,8 +40,29 @@ impl<C: Clock> Account<C> {
                 Outcome::Unknown(failure) => return Outcome::Unknown(failure),
             }
         }
-        let detail = "the listing's pages do not end";
-        self.endpoint().failed(Failure::new(FailureCode::NotUnderstood, detail))
+        self.endpoint().failed(Failure::new(FailureCode::NotUnderstood, ENDLESS))
+    }
+
+    /// What every target holds that a survey with `params` shows; refused where the definition has none.
+    pub async fn survey(&self, params: &Params) -> Outcome<Vec<(Vec<String>, Seen)>> {
+        let (mut all, mut page): (Vec<_>, Option<Cursor>) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let job = Job { page: page.as_ref(), ..self.job(Operation::Survey, params) };
+            match self.send(job, Provider::read_survey).await {
+                Outcome::Done(Page { items, next }) => {
+                    all.extend(items);
+                    if next.is_none() {
+                        return Outcome::Done(all);
+                    }
+                    if next == page {
+                        break;
+                    }
+                    page = next;
+                }
+                outcome => return outcome.map(|_| Vec::new()),
+            }
+        }
+        self.endpoint().failed(Failure::new(FailureCode::NotUnderstood, ENDLESS))
     }
 
     /// What a write needs besides the value.

@@ -146,7 +146,14 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         self.accounts.keyring().clean(written).await
     }
 
-    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {
+    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known, since: Time) -> Condition {
+        let seen = aside(Box::pin(store::glimpse(store, since, &self.fingerprinter, &self.accounts))).await;
+        match seen.map(|seen| drift::unchanged(delivered, &seen?, known)) {
+            Ok(Some(Drift::Untold)) => return Condition::Hidden,
+            Ok(Some(_)) => return Condition::Same,
+            Ok(None) => {}
+            Err(failure) => return Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
+        }
         match aside(Box::pin(store::look(store, &self.accounts))).await {
             Ok(look) => {
                 let drift = drift::compare(delivered, &look, known, &self.fingerprinter);

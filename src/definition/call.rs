@@ -110,7 +110,12 @@ fn read_call_at(
             call.before = before.filter_map(|step| read_call(step, operation, binder, auth).map(Arc::new)).collect();
         }
         Operation::List => call.listing = Some(read_listing(&table, binder, answer)?),
-        Operation::Probe | Operation::Read | Operation::Prepare | Operation::Create | Operation::Write => {}
+        Operation::Probe
+        | Operation::Read
+        | Operation::Survey
+        | Operation::Prepare
+        | Operation::Create
+        | Operation::Write => {}
     }
     call.on_timeout = read_on_timeout(&table, operation);
     if operation == Operation::Renew && call.overlap && call.on_timeout == OnTimeout::ListFirst {

@@ -19,8 +19,8 @@ use crate::provider::template::is_identifier;
 use crate::provider::{Operation, Role};
 
 /// The operations of a store.
-const OPERATIONS: [Operation; 5] =
-    [Operation::Probe, Operation::Read, Operation::Prepare, Operation::Create, Operation::Write];
+const OPERATIONS: [Operation; 6] =
+    [Operation::Probe, Operation::Read, Operation::Survey, Operation::Prepare, Operation::Create, Operation::Write];
 
 /// Keys that every store of an inventory has: no parameter may be called so.
 const RESERVED: [&str; 6] = ["account", "existing", "kind", "on_drift", "on_leave", "part"];
@@ -159,7 +159,23 @@ fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder<'_>, auth:
         Operation::Read => {
             call.slots.absent = read_conditions(&table, "absent", binder, answer);
             if table.has("items") {
-                call.slots.finds = Some(read_list(&table, binder, answer)?);
+                if !table.has("keep") {
+                    table
+                        .report()
+                        .error(table.key_spot("items"), "without `keep`, any item of the list would be the target");
+                }
+                call.slots.finds = Some(read_list(&table, operation, binder, answer)?);
+            }
+        }
+        Operation::Survey => {
+            table.required("items");
+            table.required("match");
+            call.slots.finds = Some(read_list(&table, operation, binder, answer)?);
+            for (name, place) in read_places(&table, "match") {
+                if !binder.params.contains_key(&name) {
+                    table.report().error(table.key_spot("match"), format!("there is no parameter `{name}`"));
+                }
+                call.slots.names.push((name, place));
             }
         }
         Operation::Create | Operation::Write => {
@@ -177,16 +193,13 @@ fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder<'_>, auth:
     Some(call)
 }
 
-/// The list of which the target is one item.
-fn read_list(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Option<Listing> {
+/// The list of which targets are items.
+fn read_list(table: &Reader<'_>, operation: Operation, binder: &Binder<'_>, stage: Stage) -> Option<Listing> {
     let items = read_pointer(table, "items");
     let null_is_empty = table.bool("null-is-empty").is_some_and(|flag| flag.value);
     let absent_is_empty = table.bool("absent-is-empty").is_some_and(|flag| flag.value);
-    if !table.has("keep") {
-        table.report().error(table.key_spot("items"), "without `keep`, any item of the list would be the target");
-    }
     let keep = read_predicates(table, "keep", binder, stage, FailureCode::NotUnderstood);
-    let style = table.table("page", "[read.page]").map_or(Some(Style::Whole), read_style);
+    let style = table.table("page", format_args!("[{}.page]", operation.word())).map_or(Some(Style::Whole), read_style);
     let (dead, leaves_out) = (Vec::new(), false);
     Some(Listing { items: items?, null_is_empty, absent_is_empty, keep, dead, leaves_out, style: style? })
 }
@@ -211,7 +224,7 @@ fn read_conditions(table: &Reader<'_>, key: &'static str, binder: &Binder<'_>, s
 
 fn read_captures(table: Reader<'_>, operation: Operation, call: &mut Call) {
     let SlotCall { shows, version, changed, tail, .. } = &mut call.slots;
-    if operation == Operation::Read {
+    if matches!(operation, Operation::Read | Operation::Survey) {
         *shows = read_shows(&table);
         *tail = table.table("tail", "`tail`").and_then(|reader| {
             let chars = count(&reader, "chars");

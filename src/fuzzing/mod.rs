@@ -37,7 +37,7 @@ const SLOWEST: Duration = Duration::from_secs(20);
 /// Bytes that a report may have for each byte of the file that it is about: the shortest problem takes two bytes.
 const REPORT_RATIO: usize = 1024;
 
-const OPERATIONS: [Operation; 10] = [
+const OPERATIONS: [Operation; 11] = [
     Operation::Mint,
     Operation::List,
     Operation::Verify,
@@ -45,6 +45,7 @@ const OPERATIONS: [Operation; 10] = [
     Operation::Revoke,
     Operation::Probe,
     Operation::Read,
+    Operation::Survey,
     Operation::Prepare,
     Operation::Create,
     Operation::Write,
@@ -236,6 +237,7 @@ fn answer(input: &[u8]) {
             },
             Operation::Revoke => drop(done(provider.read_revoke(&values, &response, now()), &text)),
             Operation::Probe => drop(done(provider.read_probe(&values, &response, now()), &text)),
+            Operation::Survey => drop(done(provider.read_survey(&values, &response, now()), &text)),
             Operation::Read => drop(done(provider.read_target(true, &values, &response, now()), &text)),
             Operation::Prepare => drop(done(provider.read_prepared(&values, &response, now()), &text)),
             Operation::Create | Operation::Write => {

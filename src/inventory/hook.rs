@@ -11,7 +11,7 @@ use crate::names::{HookKey, hex};
 use crate::process::signal::word;
 use crate::secret::SecretSource;
 
-use super::SitePolicy;
+use super::{SitePolicy, values};
 
 /// One hook of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +128,15 @@ pub enum Workload {
 
 impl Workload {
     pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet];
+
+    /// Reads a workload and its name as `kubectl` writes them: `deployment/app`.
+    pub fn named(text: &str) -> Result<(Self, String), String> {
+        let wrong =
+            || format!("\"{text}\" is no workload; write for example \"deployment/app\", statefulset or daemonset");
+        let (word, name) = text.split_once('/').ok_or_else(wrong)?;
+        let workload = Self::ALL.into_iter().find(|it| it.word() == word).ok_or_else(wrong)?;
+        Ok((workload, values::kubernetes_name(name)?))
+    }
 
     /// As `kubectl` spells it.
     pub fn word(self) -> &'static str {

@@ -53,6 +53,15 @@ impl StorePolicy {
         }
     }
 
+    /// Whether it may hold something that it does not show: whose that is, only what is known of writes can tell.
+    pub fn hides(&self) -> bool {
+        match &self.kind {
+            StoreKind::File(_) => false,
+            StoreKind::Command(command) => command.read.is_some(),
+            StoreKind::Remote(remote) => remote.definition.hides(),
+        }
+    }
+
     /// The directory of that file.
     pub fn directory(&self) -> Option<&Path> {
         self.replaces().map(|path| path.parent().unwrap_or(Path::new("/")))

@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use crate::clock::Span;
 
-use super::{RenewBefore, Workload};
+use super::RenewBefore;
 
 /// The longest duration that is understood: a thousand years. Sums of a few of them with a time stay far from overflow.
 const LONGEST: Span = Span::days(365_000);
@@ -109,14 +109,6 @@ pub fn unit(text: &str) -> Result<String, String> {
         return Err(format!("\"{text}\" is not the name of a unit; write for example \"ci-runner.service\""));
     }
     Ok(text.to_owned())
-}
-
-/// Reads a workload of Kubernetes as `kubectl` names it: `deployment/app`.
-pub fn workload(text: &str) -> Result<(Workload, String), String> {
-    let wrong = || format!("\"{text}\" is no workload; write for example \"deployment/app\", statefulset or daemonset");
-    let (word, name) = text.split_once('/').ok_or_else(wrong)?;
-    let workload = Workload::ALL.into_iter().find(|it| it.word() == word).ok_or_else(wrong)?;
-    Ok((workload, kubernetes_name(name)?))
 }
 
 /// Reads the name of an object of Kubernetes.

@@ -26,8 +26,10 @@ mod sealed_box;
 mod sigv4;
 pub mod slots;
 mod steps;
+pub mod survey;
 pub(crate) mod template;
 pub(crate) mod time;
+mod values;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -108,6 +110,8 @@ pub enum Operation {
     Probe,
     /// Shows what a target holds.
     Read,
+    /// Shows what many targets hold, so that each need not be asked for.
+    Survey,
     /// Fetches what a write needs besides the value.
     Prepare,
     /// Makes a target that is not there yet.
@@ -127,6 +131,7 @@ impl Operation {
             Self::Revoke => "revoke",
             Self::Probe => "probe",
             Self::Read => "read",
+            Self::Survey => "survey",
             Self::Prepare => "prepare",
             Self::Create => "create",
             Self::Write => "write",
@@ -140,7 +145,7 @@ impl Operation {
 
     /// Whether what it shows, or is answered with, may hold secrets that nobody knows yet.
     pub(crate) fn shows_secrets(self) -> bool {
-        matches!(self, Self::Mint | Self::Renew | Self::Read | Self::Create | Self::Write)
+        matches!(self, Self::Mint | Self::Renew | Self::Read | Self::Survey | Self::Create | Self::Write)
     }
 }
 

@@ -230,7 +230,16 @@ impl Provider {
 
     /// The parameters that a listing depends on: tokens that agree in them share one listing.
     pub fn listing_params(&self) -> BTreeSet<String> {
-        let Some(list) = self.rules.calls.get(&Operation::List) else { return BTreeSet::new() };
+        self.params_of(Operation::List)
+    }
+
+    /// The parameters that a survey depends on.
+    pub fn survey_params(&self) -> BTreeSet<String> {
+        self.params_of(Operation::Survey)
+    }
+
+    fn params_of(&self, operation: Operation) -> BTreeSet<String> {
+        let Some(list) = self.rules.calls.get(&operation) else { return BTreeSet::new() };
         let auth = &self.rules.auth;
         let headers = auth.forms.values().flat_map(Form::headers);
         let mut templates = list.request_templates();

@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 
 use super::extract::{Content, Wiped};
 use super::model::{Call, Document, Listing, Shows, SlotCall, Slots, StoreRules, TablePlace};
-use super::request::{Scoped, parameter};
+use super::request::Scoped;
 use super::resolved::Provider;
 use super::template::{Name, Scope};
-use super::{Cursor, Operation, Params, Received, Response, Values};
+use super::{Cursor, Operation, Received, Response, Values};
 use crate::names::Evidence;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::secret::{Redactor, Secret};
@@ -163,6 +163,17 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// Every slot of a table by its name; none where it holds no table.
+    pub fn slots(&self) -> impl Iterator<Item = (&str, Slot)> {
+        let table = match &self.shown {
+            Shown::Table { slots, .. } => slots.as_object(),
+            _ => None,
+        };
+        table.into_iter().flat_map(Map::keys).map(|name| (name.as_str(), self.slot(Some(name))))
+    }
+}
+
 fn decoded(text: &str) -> Option<String> {
     STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok())
 }
@@ -251,6 +262,12 @@ impl Provider {
         }
     }
 
+    /// Whether a target can hold what it does not show.
+    pub fn hides(&self) -> bool {
+        let Ok(read) = self.call(Operation::Read) else { return false };
+        matches!(read.slots.shows, None | Some(Shows::Value { hidden: true, .. }))
+    }
+
     /// Whether a write of somebody else between the look and the write is noticed.
     pub fn notices_conflicts(&self) -> bool {
         self.call(Operation::Write).is_ok_and(|write| !write.slots.conflict.is_empty())
@@ -259,38 +276,6 @@ impl Provider {
     /// Whether slots of one target can be written at once.
     pub fn gathers(&self) -> bool {
         self.store().is_some_and(|store| store.slot.is_some())
-    }
-
-    /// Whether the store can hold the value; nothing is asked.
-    pub fn check_value(&self, params: &Params, secret: &Secret) -> Result<(), Failure> {
-        let Some(store) = self.store() else { return Ok(()) };
-        let refused = |why: String| Err(Failure::new(FailureCode::StoreRefused, why));
-        let value = secret.expose();
-        if secret.is_blank() {
-            return refused("the value is empty".to_owned());
-        }
-        if let Some(most) = store.values.max_bytes.filter(|most| value.len() > *most) {
-            return refused(format!("the value has {} bytes, and {most} is the most that it holds", value.len()));
-        }
-        for rule in &store.values.rules {
-            let applies = rule.when.as_ref().is_none_or(|when| {
-                when.value(&Parameters { provider: self, params }).is_ok_and(|it| it == Value::Bool(true))
-            });
-            if !applies {
-                continue;
-            }
-            if let Some(most) = rule.max_bytes.filter(|most| value.len() > *most) {
-                return refused(format!("{}: the value has {} bytes, and {most} is the most", rule.why, value.len()));
-            }
-            let characters = value.chars().count();
-            if let Some(least) = rule.min_chars.filter(|least| characters < *least) {
-                return refused(format!("{}: the value has {characters} of {least}", rule.why));
-            }
-            if let Some(found) = rule.refuse.iter().find(|refused| refused.is_in(value)) {
-                return refused(format!("{}: {}", rule.why, found.sentence()));
-            }
-        }
-        Ok(())
     }
 
     /// What the answer to a probe says: the target is where it is meant to be, or why not.
@@ -348,12 +333,7 @@ impl Provider {
         body: &Value,
         scope: &dyn Scope,
     ) -> Result<Look, String> {
-        let items = match body.pointer(&listing.items) {
-            Some(Value::Array(items)) => items.as_slice(),
-            Some(Value::Null) if listing.null_is_empty => &[],
-            None if listing.absent_is_empty && body.is_object() => &[],
-            _ => return Err(format!("there is no list at \"{}\"", listing.items)),
-        };
+        let items = items(listing, body)?;
         let fits = |item: &&Value| listing.keep.iter().all(|predicate| predicate.holds(item, scope));
         if let Some(item) = items.iter().find(fits) {
             return seen(call, false, slot, Content { body: item, headers: &response.headers }).map(Look::Found);
@@ -412,8 +392,18 @@ impl Provider {
     }
 }
 
+/// The items of one page.
+pub(super) fn items<'b>(listing: &Listing, body: &'b Value) -> Result<&'b [Value], String> {
+    match body.pointer(&listing.items) {
+        Some(Value::Array(items)) => Ok(items.as_slice()),
+        Some(Value::Null) if listing.null_is_empty => Ok(&[]),
+        None if listing.absent_is_empty && body.is_object() => Ok(&[]),
+        _ => Err(format!("there is no list at \"{}\"", listing.items)),
+    }
+}
+
 /// What is there, of an answer or of one item of it.
-fn seen(call: &Call, absent: bool, slot: bool, content: Content<'_>) -> Result<Seen, String> {
+pub(super) fn seen(call: &Call, absent: bool, slot: bool, content: Content<'_>) -> Result<Seen, String> {
     let shown = match &call.slots.shows {
         _ if absent => Shown::Absent,
         None => Shown::Hidden,
@@ -474,23 +464,4 @@ fn evidence(call: &Call, content: Content<'_>) -> Option<Evidence> {
         _ => None,
     };
     changed.or_else(version)?.parse().ok()
-}
-
-/// Templates of parameters alone.
-struct Parameters<'a> {
-    provider: &'a Provider,
-    params: &'a Params,
-}
-
-impl Scope for Parameters<'_> {
-    fn value(&self, name: &Name) -> Dynamic {
-        match name {
-            Name::Param(name) => parameter(self.provider, self.params, name),
-            _ => Dynamic::from(()),
-        }
-    }
-
-    fn secret(&self, _name: &Name) -> Option<&str> {
-        None
-    }
 }

@@ -223,7 +223,9 @@ impl Outlook {
                 Self::new(NextAction::Search, now, Reason::Searching)
             }
             Action::Verify | Action::VerifyRenewed => Self::new(NextAction::Verify, now, Reason::Verifying),
-            Action::Write(_) | Action::Notify(_) => Self::new(NextAction::Deliver, now, Reason::Delivering),
+            Action::IntendWrite(_) | Action::Write(_) | Action::Notify(_) => {
+                Self::new(NextAction::Deliver, now, Reason::Delivering)
+            }
             Action::Inspect => Self::new(NextAction::Inspect, now, Reason::NotDue),
             Action::Revoke | Action::Prove | Action::Dismiss => Self::new(NextAction::Revoke, now, Reason::Revoking),
             Action::Restore(_) | Action::Renotify(_) | Action::RevokeCandidate => {

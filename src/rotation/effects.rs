@@ -84,12 +84,13 @@ pub trait Effects: Send + Sync + 'static {
         known: &Known,
     ) -> impl Future<Output = Outcome<Option<Receipt>>> + Send;
 
-    /// Compares what a store holds with what was delivered.
+    /// Compares what a store holds, or held at `since`, with what was delivered.
     fn inspect(
         &self,
         store: &StorePolicy,
         delivered: &Fingerprint,
         known: &Known,
+        since: Time,
     ) -> impl Future<Output = Condition> + Send;
 
     /// The secret that a store holds. None: it holds nothing, or nothing that could be one, or does not tell.

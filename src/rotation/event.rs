@@ -173,11 +173,22 @@ events! {
             { proven: true, .. } => Info "the provider accepts the new secret" Ended::Step(Verify, Went),
             { .. } => Info "the new secret goes unproven: the definition cannot verify" Ended::Step(Verify, Went),
         ];
+    /// Of a store that hides what it holds: should nobody learn how the write ends, its value is recognised as patrold's.
+    StoreIntended { store: StoreKey } = "store-intended", Kept,
+        "A store that hides what it holds is about to be written", "",
+        [{ .. } => Debug "writing a store that hides what it holds" Ended::Nothing];
     /// `receipt`: what the next look at the store depends on, where it does.
     StoreWritten { store: StoreKey, #[serde(default, skip_serializing_if = "Option::is_none")] receipt: Option<Receipt> } = "store-written", Kept,
         "A store was written", "",
         [{ .. } => Info "store written" Ended::Step(Write, Went)];
-    StoreFailed { store: StoreKey, failure: Failure, next: Time } = "store-failed", Kept,
+    /// `unwritten`: it is certain that it still holds what it held before `store-intended`.
+    StoreFailed {
+        store: StoreKey,
+        failure: Failure,
+        next: Time,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unwritten: bool,
+    } = "store-failed", Kept,
         "A store could not be written; the old secret stays in use", "",
         [{ .. } => Error "store not written and tried again; the old secret stays in use"
             Ended::Step(Write, Failed)];

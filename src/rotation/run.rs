@@ -460,7 +460,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 fn finishes(phase: &Phase, action: &Action) -> bool {
     match action {
         Action::Mint | Action::Renew | Action::VerifyRenewed => true,
-        Action::Write(_) | Action::Notify(_) => matches!(phase, Phase::Steady { .. } | Phase::Active { .. }),
+        Action::IntendWrite(_) | Action::Write(_) | Action::Notify(_) => {
+            matches!(phase, Phase::Steady { .. } | Phase::Active { .. })
+        }
         _ => false,
     }
 }

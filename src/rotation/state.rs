@@ -71,6 +71,9 @@ pub struct TokenState {
     /// Of the last write to each store that gives receipts.
     #[serde(default, skip_serializing_if = "Few::is_empty")]
     pub receipts: Few<StoreKey, Receipt>,
+    /// Writes that were begun to stores that hide what they hold, and of which nobody knows whether they were done.
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub writing: Few<StoreKey, Time>,
     /// Live credentials that no variant of `phase` holds: they end by themselves, or are revoked when that is possible.
     #[serde(rename = "remnants")]
     pub orphans: Vec<Orphan>,
@@ -117,6 +120,7 @@ impl TokenState {
             current.delivery.hooks.share(policy.hooks.iter().map(|hook| &hook.key));
         }
         self.receipts.share(policy.stores.iter().map(|store| &store.key));
+        self.writing.share(policy.stores.iter().map(|store| &store.key));
     }
 
     /// Whether a secret from outside may still become generation 0.
@@ -183,6 +187,7 @@ impl TokenState {
         Known {
             ours: generations.chain(self.adopted.get(part)).cloned().collect(),
             receipt: self.receipts.get(store).cloned().or_else(written),
+            begun: self.writing.get(store).copied(),
         }
     }
 

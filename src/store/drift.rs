@@ -3,6 +3,7 @@
 use super::Look;
 use super::judge::Found;
 use super::receipt::Known;
+use crate::account::survey::Glimpse;
 use crate::secret::{Fingerprint, Fingerprinter};
 
 /// How a store compares with what was delivered to it.
@@ -69,6 +70,15 @@ pub fn compare(delivered: &Fingerprint, look: &Look, known: &Known, fingerprints
     }
 }
 
+/// The same of what was seen among many slots. `None`: only a look can tell; what was seen may be older than the last write.
+pub fn unchanged(delivered: &Fingerprint, glimpse: &Glimpse, known: &Known) -> Option<Drift> {
+    let left = known.receipt.as_ref().and_then(|receipt| receipt.evidence.as_ref());
+    match glimpse {
+        Glimpse::Value(print) => (print == delivered).then_some(Drift::Same),
+        Glimpse::Hidden(now) => (Some(now) == left).then_some(Drift::Untold),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +92,7 @@ mod tests {
         let value = |secret: &str| Found::Value(Secret::new(secret));
         let hidden = |text: &str| Found::Hidden(Some(text.parse().unwrap()));
         let receipt = Some(Receipt { evidence: Some("1".parse().unwrap()) });
-        let known = Known { ours: Vec::new(), receipt };
+        let known = Known { ours: Vec::new(), receipt, begun: None };
         for (sentence, found, attributes_ok, expected) in [
             ("the same secret", value("tok-1"), true, Drift::Same),
             ("the same secret, readable for others", value("tok-1"), false, Drift::AttributesDiffer),

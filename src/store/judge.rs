@@ -1,7 +1,8 @@
 //! What is done with a slot, given what a look at it found. Pure: one table.
 //!
 //! Law: a value that nobody can have from us is overwritten only where the inventory says so. A value is ours where it is
-//! that of any generation the journal knows, and a slot is ours where a receipt accounts for it.
+//! that of any generation the journal knows, and a slot is ours where a receipt accounts for it, or a write of ours of which
+//! nobody knows how it ended.
 
 use crate::inventory::{Existing, OnDrift, StorePolicy};
 use crate::names::Evidence;
@@ -85,6 +86,7 @@ impl Judge {
             (Found::Value(value), _) if self.is_new(value) => Move::Keep,
             (Found::Value(value), _) if self.is_ours(value) => Move::Replace,
             (Found::Hidden(now), Some(receipt)) if now.is_none() || receipt.evidence == *now => Move::Replace,
+            (Found::Hidden(now), _) if self.known.accounts_for(now.as_ref()) => Move::Replace,
             (Found::Value(_) | Found::Other | Found::Hidden(_), Some(_)) => match self.on_drift {
                 OnDrift::Repair => Move::Replace,
                 OnDrift::Report => Move::Stop(Stranger::Later),
@@ -158,9 +160,42 @@ mod tests {
             ("nobody can look", Found::Blind, None, Refuse, Report, Move::WriteBlindly),
             ("nobody can look, later", Found::Blind, silent.clone(), Refuse, Report, Move::WriteBlindly),
         ] {
-            let known = Known { ours: vec![print("older"), print("old")], receipt };
+            let known = Known { ours: vec![print("older"), print("old")], receipt, begun: None };
             let judge =
                 Judge { new: Some(print("new")), known, existing, on_drift, fingerprints: fingerprints.clone() };
+            assert_eq!(judge.judge(&found), expected, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn what_a_write_that_was_begun_may_have_left_is_no_strangers() {
+        use Stranger::{First, Later};
+        let fingerprints = Fingerprinter::new(&[7; 32]);
+        let hidden = |text: &str| Found::Hidden(Some(text.parse().unwrap()));
+        let receipt = |text: &str| Some(Receipt { evidence: Some(text.parse().unwrap()) });
+        for (sentence, found, receipt, expected) in [
+            ("it tells no state", Found::Hidden(None), None, Move::Replace),
+            ("it tells a version", hidden("7"), None, Move::Replace),
+            ("another version than that of the last receipt", hidden("8"), receipt("7"), Move::Replace),
+            ("a time after the write was begun", hidden("2026-12-01T12:00:03Z"), None, Move::Replace),
+            ("a time by a clock that is a little behind", hidden("2026-12-01T11:58:00Z"), None, Move::Replace),
+            ("a time long before", hidden("2026-12-01T11:00:00Z"), None, Move::Stop(First)),
+            (
+                "a time long before, and it is not the one that was left",
+                hidden("2026-12-01T11:00:00Z"),
+                receipt("2026-12-01T10:00:00Z"),
+                Move::Stop(Later),
+            ),
+            ("a value that shows", Found::Value(Secret::new("x")), None, Move::Stop(First)),
+        ] {
+            let begun = Some("2026-12-01T12:00:00Z".parse().unwrap());
+            let judge = Judge {
+                new: None,
+                known: Known { ours: Vec::new(), receipt, begun },
+                existing: Existing::Refuse,
+                on_drift: OnDrift::Report,
+                fingerprints: fingerprints.clone(),
+            };
             assert_eq!(judge.judge(&found), expected, "{sentence}");
         }
     }

@@ -29,7 +29,8 @@ use std::time::Duration;
 pub use self::judge::{Found, Judge};
 pub use self::receipt::{Delivery, Known, Receipt};
 use crate::account::pool::Accounts;
-use crate::clock::Clock;
+use crate::account::survey::Glimpse;
+use crate::clock::{Clock, Time};
 use crate::inventory::{CommandPolicy, StoreKind, StorePolicy};
 use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -70,6 +71,13 @@ pub fn check_value(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure>
         Backend::Command(slot) => slot.check_value(secret),
         Backend::Remote(slot) => slot.check_value(secret),
     }
+}
+
+/// Whether the store can hold a secret of the size of `secret`; nothing is looked at. Tokens of one kind have one size, as a
+/// rule, and characters that differ: what refuses this one for its size will refuse the next.
+pub fn check_size(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure> {
+    let StoreKind::Remote(remote) = &policy.kind else { return Ok(()) };
+    remote.definition.check_size(&remote.params, secret)
 }
 
 /// Tests that the store can be written, and leaves it as it is. `judge`: what is there may be replaced, too.
@@ -132,6 +140,19 @@ pub async fn look<C: Clock>(policy: &StorePolicy, accounts: &Accounts<C>) -> Res
         Backend::Command(slot) => slot.look().await.map(|found| Look { found, attributes_ok: true }),
         Backend::Remote(slot) => slot.look(accounts).await.map(|found| Look { found, attributes_ok: true }),
     }
+}
+
+/// What the slot was seen to hold at `since` or later, by a request that showed many slots at once. `None`: nothing shows it
+/// so. Fails where the service does not answer now.
+pub async fn glimpse<C: Clock>(
+    policy: &StorePolicy,
+    since: Time,
+    fingerprints: &Fingerprinter,
+    accounts: &Accounts<C>,
+) -> Result<Option<Glimpse>, Failure> {
+    let StoreKind::Remote(remote) = &policy.kind else { return Ok(None) };
+    let Some(member) = accounts.get(&remote.account) else { return Ok(None) };
+    member.glimpse((&remote.params, remote.slot.as_deref()), since, fingerprints).await
 }
 
 /// Whether it is known at a glance that nothing is there. Blocks for as long as a disk takes.

@@ -3,6 +3,7 @@
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{Span, Time};
 use crate::names::{Evidence, GenerationNo, RotationId, StoreKey, TokenName, hex};
 use crate::outcome::Told;
 use crate::secret::{Fingerprint, SecretParts};
@@ -48,4 +49,19 @@ pub struct Known {
     pub ours: Vec<Fingerprint>,
     /// Of the last write that was acknowledged. `None`: there was none.
     pub receipt: Option<Receipt>,
+    /// When a write was begun of which nobody knows whether it was done: the process was killed, or its acknowledgement
+    /// was lost.
+    pub begun: Option<Time>,
+}
+
+/// How far the clock of a service may be behind ours.
+const BEHIND: Span = Span::minutes(5);
+
+impl Known {
+    /// Whether a write that was begun accounts for a value that the store does not show. Where what the store says of it
+    /// is a time, it must not be of before the write.
+    pub fn accounts_for(&self, evidence: Option<&Evidence>) -> bool {
+        let told = evidence.and_then(|evidence| evidence.as_str().parse::<Time>().ok());
+        self.begun.is_some_and(|begun| told.is_none_or(|told| told + BEHIND >= begun))
+    }
 }

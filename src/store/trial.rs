@@ -84,7 +84,7 @@ async fn steps_of<C: Clock>(
         Proof::Nothing => "acknowledged; the store shows nothing",
     };
     step("first write", proof);
-    let known = Known { ours: vec![fingerprints.of(&first)], receipt };
+    let known = Known { ours: vec![fingerprints.of(&first)], receipt, begun: None };
     let seen = look(policy, accounts).await.map_err(|why| ("drift", why))?;
     let drift = drift::compare(&fingerprints.of(&first), &seen, &known, &fingerprints);
     match drift.sentence() {

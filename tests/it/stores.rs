@@ -94,7 +94,7 @@ impl<A: Api> Rig<A> {
             _directory: directory,
         };
         let receipt = rig.put("tok-1-of-patrold").await.unwrap_or_else(|code| panic!("{definition}: {code:?}"));
-        rig.known = Known { ours: vec![rig.fingerprints.of(&Secret::new("tok-1-of-patrold"))], receipt };
+        rig.known = Known { ours: vec![rig.fingerprints.of(&Secret::new("tok-1-of-patrold"))], receipt, begun: None };
         assert_eq!(rig.value().as_deref(), Some("tok-1-of-patrold"), "{definition}");
         rig
     }

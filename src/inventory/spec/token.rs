@@ -509,7 +509,7 @@ fn rollout(reader: &Reader<'_>, within: Option<Duration>, every: Option<Duration
     for key in ["workload", "namespace"] {
         reader.required(key);
     }
-    let workload = reader.parsed("workload", values::workload);
+    let workload = reader.parsed("workload", Workload::named);
     let namespace = reader.parsed("namespace", values::kubernetes_name);
     let credential = super::source::secret(reader, "credential", &SOURCES).map(|found| found.value);
     let site = SiteSpec::decode(reader);

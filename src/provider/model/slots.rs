@@ -97,6 +97,8 @@ pub(crate) struct SlotCall {
     pub(crate) conflict: Vec<Condition>,
     /// The target is an item of a listing.
     pub(crate) finds: Option<Listing>,
+    /// Which target an item of a survey is: parameters, and where the item has their values.
+    pub(crate) names: Vec<(String, Place)>,
     pub(crate) shows: Option<Shows>,
     pub(crate) version: Option<Version>,
     /// What tells that somebody wrote.

@@ -44,7 +44,12 @@ pub(crate) fn answer(provider: &Provider, operation: Operation, given: &Given, r
         Operation::Revoke => {
             told(provider.read_revoke(&values, response, now()), |gone| (format!("{gone:?}").to_lowercase(), true))
         }
-        Operation::Probe | Operation::Read | Operation::Prepare | Operation::Create | Operation::Write => {
+        Operation::Probe
+        | Operation::Read
+        | Operation::Survey
+        | Operation::Prepare
+        | Operation::Create
+        | Operation::Write => {
             panic!("stores have tests of their own")
         }
     }

@@ -1,5 +1,7 @@
 //! Delivers a new secret: proves it, writes the stores, runs the hooks, and repairs drift.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 
 use crate::clock::{Clock, Time};
@@ -104,21 +106,26 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             rotation: rotation_of(&held.state.phase, &generation),
             parts: &secret,
         };
-        let (delivery, state) = (&delivery, &held.state);
+        let fresh: BTreeSet<_> = stores.iter().filter(|store| held.memo.intended.remove(*store)).collect();
+        let (delivery, state, fresh) = (&delivery, &held.state, &fresh);
         let targets = context.policy.stores.iter().filter(|store| stores.contains(&store.key));
         let written = join_all(targets.map(|store| async move {
-            let known = state.known_of(&store.key, &store.part);
-            (store.key.clone(), self.effects.write(store, delivery, &known).await.into_result())
+            let mut known = state.known_of(&store.key, &store.part);
+            // What is there now was there before the write that was only intended.
+            known.begun.take_if(|_| fresh.contains(&store.key));
+            let outcome = self.effects.write(store, delivery, &known).await;
+            let unwritten = known.begun.is_none() && matches!(outcome, Outcome::Later { .. } | Outcome::Refused(_));
+            (store.key.clone(), unwritten, outcome.into_result())
         }))
         .await;
-        let all = written.len() == context.policy.stores.len() && written.iter().all(|(_, result)| result.is_ok());
+        let all = written.len() == context.policy.stores.len() && written.iter().all(|(.., result)| result.is_ok());
         held.memo.sound = all.then_some(begun);
-        for (store, result) in written {
+        for (store, unwritten, result) in written {
             let event = match result {
                 Ok(receipt) => Event::StoreWritten { store, receipt },
                 Err(failure) => {
                     let next = self.next_write(held, context, &store, None);
-                    Event::StoreFailed { store, failure, next }
+                    Event::StoreFailed { store, failure, next, unwritten }
                 }
             };
             self.note(held, context, event);
@@ -189,18 +196,28 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// Law: delivery hooks run for changed values, never for repaired metadata; for a value that is changed again and again
     /// ever more seldom. A consumer that touches its file is not told of that for ever. The store itself is repaired each
     /// time, and what consumers were not told of at once they are told of later: they may have read the wrong value.
-    pub(super) async fn inspect(&self, held: &mut Held, context: &Context) -> bool {
+    ///
+    /// `fresh`: as they are now. Otherwise what was seen since the last inspection will do, unless it was written since: one
+    /// request may show the stores of many tokens.
+    pub(super) async fn inspect(&self, held: &mut Held, context: &Context, fresh: bool) -> bool {
         let now = self.clock.now();
-        held.memo.inspected = Some(now);
+        let before = held.memo.inspected.replace(now).filter(|before| !fresh && *before <= now);
         let Some(current) = held.state.phase.current() else { return true };
         let delivered = context.policy.stores.iter().filter(|store| current.delivery.has_store(&store.key));
         let targets = delivered.filter_map(|store| Some((store, current.generation.fingerprints.get(&store.part)?)));
         let state = &held.state;
         let conditions = join_all(targets.map(|(store, fingerprint)| async move {
             let known = state.known_of(&store.key, &store.part);
-            (store.key.clone(), self.effects.inspect(store, fingerprint, &known).await)
+            let written = match current.delivery.stores.get(&store.key) {
+                Some(Progress::Done { at }) => *at,
+                _ => now,
+            };
+            let since = before.map_or(now, |before| before.max(written));
+            (store.key.clone(), self.effects.inspect(store, fingerprint, &known, since).await)
         }))
         .await;
+        // What was seen until now was seen: the next inspection asks for what came later.
+        held.memo.inspected = Some(self.clock.now());
         let drift_every = context.policy.drift_every;
         let revoke_at = match held.state.phase {
             Phase::Active { ref retiring, .. } if retiring.generation.compromised.is_none() => {

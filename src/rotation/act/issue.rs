@@ -3,7 +3,6 @@
 use futures_util::future::join_all;
 
 use crate::clock::{Clock, Time};
-use crate::inventory::TokenPolicy;
 use crate::journal::Journal;
 use crate::names::{Marker, RemoteId};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -14,16 +13,30 @@ use crate::rotation::event::Event;
 use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Candidate, Delivery, Generation, Intent, Origin, Orphan, Phase};
+use crate::rotation::state::{Candidate, Current, Delivery, Generation, Intent, Origin, Orphan, Phase};
+use crate::store;
 
 use super::{PROOFS, failures, named};
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
-    /// The stores that could not be written now, with the reason of the first.
-    pub(super) async fn preflight(&self, held: &Held, policy: &TokenPolicy) -> (usize, Option<Failure>) {
+    /// The stores that could not be written now, with the reason of the first. The secret at hand tells what the next one is
+    /// like.
+    pub(super) async fn preflight(&self, held: &Held, context: &Context) -> (usize, Option<Failure>) {
+        let policy = &context.policy;
+        let alike = |current: &&Current| !current.secret_lost && current.generation.account == policy.account.name;
+        let likely = match held.state.phase.current().filter(alike) {
+            Some(current) => self.secret(context, &current.generation).await.ok(),
+            None => None,
+        };
+        let likely = likely.as_ref();
         let tested = join_all(policy.stores.iter().map(|store| async {
             let known = held.state.known_of(&store.key, &store.part);
-            let result = self.effects.preflight(store, &known).await;
+            let fits =
+                likely.and_then(|parts| parts.part(&store.part)).map_or(Ok(()), |it| store::check_size(store, it));
+            let result = match fits {
+                Ok(()) => self.effects.preflight(store, &known).await,
+                Err(failure) => Err(failure),
+            };
             result.map_err(|failure| Failure::new(failure.code, format!("{}: {}", store.key, failure.detail)))
         }));
         let mut failures: Vec<Failure> = tested.await.into_iter().filter_map(Result::err).collect();
@@ -47,7 +60,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Outcome::Done(None) | Outcome::Refused(_) | Outcome::Unknown(_) => held.memo.newborn = false,
             }
         }
-        let (failing, failure) = self.preflight(held, policy).await;
+        let (failing, failure) = self.preflight(held, context).await;
         if let Some(failure) = failure {
             // Consumers that need a new secret get it in those stores that can be written; the others get it as soon as
             // they can. Without any, nothing is begun.

@@ -40,10 +40,16 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             Action::Search => self.search(held, context).await,
             Action::RevokeOrphan(remote) => self.revoke_orphan(held, context, remote).await,
             Action::Verify => self.verify(held, context).await,
+            Action::IntendWrite(stores) => {
+                for store in stores {
+                    held.memo.intended.insert(store.clone());
+                    self.note(held, context, Event::StoreIntended { store });
+                }
+            }
             Action::Write(stores) => self.write(held, context, &stores, false).await,
             Action::Notify(hooks) => self.notify(held, context, &hooks, false).await,
             Action::Inspect => {
-                self.inspect(held, context).await;
+                self.inspect(held, context, false).await;
             }
             Action::Revoke => self.revoke(held, context).await,
             Action::Prove => self.prove(held, context).await,

@@ -28,7 +28,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         if let Some((failure, next)) = self.newer_store(held, context).await {
             return self.postpone_renewal(held, context, Some(next), failure);
         }
-        let (failing, failure) = self.preflight(held, &context.policy).await;
+        let (failing, failure) = self.preflight(held, context).await;
         if let Some(failure) = failure {
             // A renewal may take the old secret from its consumers at once. While that one works, all of them must get
             // the new one; when its time is nearly over, some are better than none.

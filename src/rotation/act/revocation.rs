@@ -24,7 +24,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let compromised = held.state.phase.retiring().is_some_and(|it| it.generation.compromised.is_some());
         let now = self.clock.now();
         let sound = held.memo.sound.is_some_and(|sound| (sound..=sound + FRESH).contains(&now));
-        if context.wanted && !compromised && !sound && !self.inspect(held, context).await {
+        if context.wanted && !compromised && !sound && !self.inspect(held, context, true).await {
             return;
         }
         if self.still_used(held, context).await {
@@ -159,7 +159,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 self.end(held, context, Address { account, params }, &named(marker, remote), None).await.into()
             }
             Orphan::Deferred { generation, .. } => {
-                if context.wanted && !self.inspect(held, context).await {
+                if context.wanted && !self.inspect(held, context, true).await {
                     return;
                 }
                 self.take_back(held, context, generation).await

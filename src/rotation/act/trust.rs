@@ -69,7 +69,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 for store in stores {
                     let next = self.next_write(held, context, store, not_before);
                     let (store, failure) = (store.clone(), failure.clone());
-                    self.note(held, context, Event::StoreFailed { store, failure, next });
+                    self.note(held, context, Event::StoreFailed { store, failure, next, unwritten: false });
                 }
             }
         }

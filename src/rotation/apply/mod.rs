@@ -163,11 +163,19 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         }
 
         // Stores and hooks.
+        Event::StoreIntended { store } => {
+            state.writing.insert(store.clone(), at);
+            Some(())
+        }
         Event::StoreWritten { store, receipt } => {
+            state.writing.remove(store);
             state.receipts.extend(receipt.clone().map(|receipt| (store.clone(), receipt)));
             delivery::store_written(&mut state.phase, at, store)
         }
-        Event::StoreFailed { store, failure, next } => {
+        Event::StoreFailed { store, failure, next, unwritten } => {
+            if *unwritten {
+                state.writing.remove(store);
+            }
             delivery::store_failed(&mut state.phase, at, store, failure, *next)
         }
         Event::StoreOwed { store, revoke_at, quiet, added, tell_at, .. } => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Time;
-use crate::inventory::HookPolicy;
+use crate::inventory::{Existing, HookPolicy, OnDrift, StorePolicy};
 use crate::rotation::event::Event;
 use crate::rotation::state::{Current, Delivery, Progress};
 
@@ -50,7 +50,22 @@ pub(super) fn partly(s: &Situation<'_>, delivery: &Delivery, next: Time) -> Deli
 
 pub(super) fn stores(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
     let rows = s.policy.stores.iter().map(|store| (&store.key, delivery.stores.get(&store.key)));
-    owed(s, rows, Action::Write)
+    owed(s, rows, |ready| {
+        let stores = s.policy.stores.iter().filter(|store| ready.contains(&store.key) && needs_intent(s, store));
+        let unsaid: Vec<_> = stores.map(|store| store.key.clone()).collect();
+        if unsaid.is_empty() { Action::Write(ready) } else { Action::IntendWrite(unsaid) }
+    })
+}
+
+/// Whether a write whose end nobody learned would be taken for a stranger's, and stay in the way, were it not known that it
+/// was begun.
+fn needs_intent(s: &Situation<'_>, store: &StorePolicy) -> bool {
+    let known = s.state.known_of(&store.key, &store.part);
+    let stops = match known.receipt {
+        None => store.existing == Existing::Refuse,
+        Some(_) => store.on_drift == OnDrift::Report,
+    };
+    stops && store.hides() && known.begun.is_none()
 }
 
 /// The hooks, wave by wave: of each, those that tell consumers, and then those that prove that they heard.

@@ -1,6 +1,6 @@
 //! What a process knows of a token besides the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::{Span, Time};
 use crate::few::Few;
@@ -22,6 +22,8 @@ pub struct Memo {
     pub newborn: bool,
     /// An intent of this process whose request was not sent yet: its outcome is known.
     pub fresh: Option<RotationId>,
+    /// Stores whose intent this process noted and whose write it has not begun yet: nothing was written since.
+    pub intended: BTreeSet<StoreKey>,
     /// When the stores were last compared with what was delivered.
     pub inspected: Option<Time>,
     /// When every store was last seen to hold what was delivered.

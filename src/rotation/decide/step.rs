@@ -45,6 +45,8 @@ pub enum Action {
     RevokeOrphan(Remote),
     /// Prove the candidate.
     Verify,
+    /// Intend to write to these stores.
+    IntendWrite(Vec<StoreKey>),
     /// Write the secret to these stores.
     Write(Vec<StoreKey>),
     /// Run these hooks.

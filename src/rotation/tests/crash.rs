@@ -1,13 +1,15 @@
 //! The process is stopped before and after every single effect and every single commit.
 
+use std::collections::BTreeMap;
+
 use crate::clock::Span;
-use crate::inventory::{OnFailure, TokenPolicy};
+use crate::inventory::{OnDrift, OnFailure, StorePolicy, TokenPolicy};
 use crate::provider::Abilities;
 use crate::rotation::event::Event;
 
 use super::driver::{Sim, check};
 use super::ledger::Ledger;
-use super::policy::{abilities, hook, renewing, store, token};
+use super::policy::{abilities, hidden, hook, renewing, store, token};
 use super::world::{Fate, Kind};
 
 /// The fate of the nth effect of a kind.
@@ -108,6 +110,31 @@ fn a_first_issue_survives_every_stop() {
 fn a_rotation_survives_every_stop() {
     let points = Scenario { sentence: "second generation", ..Scenario::default() }.run();
     assert!(points > 30, "{points}");
+}
+
+#[test]
+fn a_write_to_a_store_that_hides_what_it_holds_survives_every_stop() {
+    let scripts: [(&str, Faults); 2] = [
+        ("every write is acknowledged", |_, _| Fate::Fine),
+        ("its acknowledgement is lost", |kind, count| match kind {
+            Kind::Write if count == 1 => Fate::DoneUnknown,
+            _ => Fate::Fine,
+        }),
+    ];
+    for (sentence, script) in scripts {
+        let scenario = Scenario {
+            sentence,
+            change: |policy, _| {
+                policy.stores = vec![hidden("a"), StorePolicy { on_drift: OnDrift::Report, ..hidden("b") }]
+            },
+            provider: |ledger| ledger.writes = Some(BTreeMap::new()),
+            calm: Span::zero(),
+            asked: false,
+            script,
+            ..Scenario::default()
+        };
+        assert!(scenario.run() > 20);
+    }
 }
 
 #[test]

@@ -266,7 +266,7 @@ impl Effects for Port {
         self.send(what, write, || Outcome::Unknown(nobody_knows())).await
     }
 
-    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, _known: &Known) -> Condition {
+    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, _known: &Known, _since: Time) -> Condition {
         self.look(|ledger, _| match ledger.stores.get(&store.key) {
             Some(held) if fingerprinter().of(&Secret::new(held.clone())) == *delivered => Condition::Same,
             _ => Condition::Drifted { found: "holds something else".into(), value: true },

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::Listing;
 use crate::clock::{Span, Time};
+use crate::inventory::StorePolicy;
 use crate::names::{AccountName, Evidence, HookKey, RemoteId, StoreKey};
+use crate::outcome::Failure;
 use crate::provider::Abilities;
 use crate::provider::{Entry, Expiry, MintRequest, Minted, ProviderTime, Received, Remote, Subject, shown_ahead};
 use crate::rotation::orphan::MEMORY;
 use crate::secret::{Secret, SecretParts};
-use crate::store::Receipt;
+use crate::store::judge::{Found, Judge, Move};
+use crate::store::{Known, Receipt};
 
 use super::lies::{Lie, Lies};
+use super::world::fingerprinter;
 
 /// Nobody mints more often within an hour, whatever its provider says: each wait after a failure is twice the one before,
 /// so that a dozen fill an hour. While consumers have nothing that works, as far as anybody can tell, a minute bounds the
@@ -497,6 +501,17 @@ impl Ledger {
     pub fn evidence(&self, store: &StoreKey) -> Option<Evidence> {
         let count = self.writes.as_ref()?.get(store)?;
         Some(format!("write {count}").parse().unwrap())
+    }
+
+    /// Why a store that hides what it holds is not written.
+    pub fn stranger(&self, store: &StorePolicy, known: &Known) -> Option<Failure> {
+        self.writes.as_ref()?;
+        let evidence = self.evidence(&store.key);
+        let found = if evidence.is_none() { Found::Absent } else { Found::Hidden(evidence) };
+        match Judge::of(store, None, known, &fingerprinter()).judge(&found) {
+            Move::Stop(stranger) => Some(stranger.failure(&store.key)),
+            _ => None,
+        }
     }
 
     pub fn run_hook(&mut self, hook: &HookKey, now: Time) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
-    AccountPolicy, CheckPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy,
-    Initial, OnDrift, OnFailure, Pace, ProxyPolicy, RenewBefore, RunPolicy, StoreKind, StorePolicy, Timeouts,
-    TokenPolicy,
+    AccountPolicy, CheckPolicy, CommandPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind,
+    HookPolicy, Initial, OnDrift, OnFailure, Pace, ProxyPolicy, RenewBefore, RunPolicy, StoreKind, StorePolicy,
+    Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
@@ -81,6 +81,20 @@ pub(crate) fn store(name: &str) -> StorePolicy {
         on_drift: OnDrift::Repair,
         kind: StoreKind::File(file),
     }
+}
+
+/// A store called `name` that may hide what it holds, and keeps what was there before.
+pub(crate) fn hidden(name: &str) -> StorePolicy {
+    let command = CommandPolicy {
+        name: name.into(),
+        target: name.parse().unwrap(),
+        account: "gps-account".parse().unwrap(),
+        write: vec![name.into()],
+        read: Some(vec![name.into()]),
+        timeout: Duration::from_secs(1),
+        pass_env: Vec::new(),
+    };
+    StorePolicy { kind: StoreKind::Command(Box::new(command)), existing: Existing::Refuse, ..store(name) }
 }
 
 /// A secret that somebody brings.

@@ -7,6 +7,7 @@ use crate::names::StoreKey;
 
 use super::driver::{Sim, check};
 use super::policy;
+use super::world::{Fate, Kind};
 use crate::outcome::FailureCode;
 use crate::rotation::state::Phase;
 
@@ -46,6 +47,24 @@ fn a_store_that_cannot_be_read_is_written_again_once_its_evidence_changed() {
     sim.run_for(Span::hours(5));
     check(&sim, "repaired");
     assert_eq!(writes(&sim, &store), 3);
+}
+
+#[test]
+fn a_strangers_value_in_a_store_that_hides_it_stays_whatever_was_tried() {
+    let mut policy = policy::token();
+    policy.stores.push(policy::hidden("a"));
+    let mut sim = Sim::new(policy, policy::abilities());
+    let (store, now): (StoreKey, _) = ("a".parse().unwrap(), sim.provider_now());
+    sim.world.ledger(|ledger| ledger.writes = Some(BTreeMap::new()));
+    // Nothing is there before the mint; it cannot be written, and then somebody else is first.
+    sim.world.script(|kind, _| if kind == Kind::Write { Fate::Later } else { Fate::Fine });
+    sim.run_for(Span::minutes(10));
+    sim.world.ledger(|ledger| ledger.overwrite(&store, "stranger", now));
+    sim.world.script(|_, _| Fate::Fine);
+    sim.run_for(Span::hours(2));
+    assert_eq!(writes(&sim, &store), 1, "what patrold intended and did not do is no claim");
+    let failure = sim.held.state().last_failure.clone().unwrap().failure;
+    assert_eq!(failure.code, FailureCode::StoreForeign, "{failure}");
 }
 
 #[test]

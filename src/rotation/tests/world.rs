@@ -266,8 +266,12 @@ impl Effects for Arc<World> {
         self.effect(Kind::Adopt, adopted).await
     }
 
-    async fn preflight(&self, _store: &StorePolicy, _known: &Known) -> Result<(), Failure> {
-        self.effect(Kind::Preflight, |_, fate, _| outcome(fate, || ()).into_result()).await
+    async fn preflight(&self, store: &StorePolicy, known: &Known) -> Result<(), Failure> {
+        self.effect(Kind::Preflight, |ledger, fate, _| {
+            outcome(fate, || ()).into_result()?;
+            ledger.stranger(store, known).map_or(Ok(()), Err)
+        })
+        .await
     }
 
     async fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> Outcome<Minted> {
@@ -362,7 +366,7 @@ impl Effects for Arc<World> {
         .await
     }
 
-    async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, _known: &Known) -> Outcome<Option<Receipt>> {
+    async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, known: &Known) -> Outcome<Option<Receipt>> {
         if self.is_off(Off::Stores) {
             return Outcome::Done(None);
         }
@@ -372,6 +376,9 @@ impl Effects for Arc<World> {
             if ledger.refuses(&store.key, secret) {
                 return refused();
             }
+            if let Some(failure) = ledger.stranger(store, known) {
+                return Outcome::later(failure);
+            }
             match outcome(fate, || ledger.write(&store.key, secret, now)) {
                 Outcome::Refused(_) => refused(),
                 written => written,
@@ -380,7 +387,7 @@ impl Effects for Arc<World> {
         .await
     }
 
-    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known) -> Condition {
+    async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known, _since: Time) -> Condition {
         let behind = self.inner().prints.get(delivered.as_str()).cloned();
         self.effect(Kind::Inspect, |ledger, fate, _| {
             if ledger.writes.is_some() {

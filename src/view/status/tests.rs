@@ -184,7 +184,7 @@ fn a_token_has_a_condition_in_one_word() {
                     quiet: false,
                     tell_at: None,
                 },
-                Event::StoreFailed { store: key(&policy), failure: failure(), next },
+                Event::StoreFailed { store: key(&policy), failure: failure(), next, unwritten: false },
             ]),
             Condition::Down,
         ),
@@ -199,7 +199,7 @@ fn a_token_has_a_condition_in_one_word() {
                     quiet: false,
                     tell_at: None,
                 },
-                Event::StoreFailed { store: key(&policy), failure: failure(), next },
+                Event::StoreFailed { store: key(&policy), failure: failure(), next, unwritten: false },
                 second()[0].clone(),
                 second()[1].clone(),
                 second()[2].clone(),
@@ -233,8 +233,8 @@ fn what_is_owed_is_told_with_its_attempts() {
     let store = key(&policy);
     let mut events = rotation(&policy, 1, now);
     events.truncate(3);
-    events.push(Event::StoreFailed { store: store.clone(), failure: failure(), next });
-    events.push(Event::StoreFailed { store: store.clone(), failure: failure(), next });
+    events.push(Event::StoreFailed { store: store.clone(), failure: failure(), next, unwritten: false });
+    events.push(Event::StoreFailed { store: store.clone(), failure: failure(), next, unwritten: false });
     let status = asleep(&policy, &state(now, &events), now);
     let [owed] = &status.owed[..] else { panic!("{status:?}") };
     assert_eq!((owed.kind, owed.key.as_str(), owed.attempts, owed.next), (OwedKind::Store, store.as_str(), 2, next));

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use patrold::daemon::registry::View;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::Service;
 use patrold::names::GenerationNo;
@@ -10,7 +11,7 @@ use patrold::provider::Operation::{Mint, Revoke, Verify};
 use serde_json::json;
 
 use super::world::{Daemon, World, bare};
-use crate::lookalike::{Api as _, Fault, Lookalike, Vault};
+use crate::lookalike::{Api as _, Fault, Gitlab, Lookalike, Vault};
 
 const STORES: &str =
     "rotate-every = \"30d\"\nstores = [{ account = \"bao\", path = \"apps/ingest\", key = \"token\" }]";
@@ -103,4 +104,99 @@ async fn a_value_that_was_there_before_stays_until_somebody_decides() {
     world.write_with("new-journal = \"mint\"", &[source, bao, bare("ci", Service::Awx, &stores)]);
     daemon.steady("ci", 1).await;
     assert!(world.is_live(&vault.api(|api| api.value()).unwrap()));
+}
+
+/// How often comparing stores is seen to happen.
+const OFTEN: &str = "drift-every = \"200ms\"";
+
+#[tokio::test]
+async fn the_stores_of_one_project_are_compared_by_one_request() {
+    let world = World::new().await;
+    let gitlab = Lookalike::start(Gitlab::new("group/app", "A")).await;
+    fs::write(world.path("gitlab-token"), "gitlab-writer").unwrap();
+    let account = format!(
+        "[account.gitlab]\nstore = \"gitlab-variable\"\nurl = \"{}\"\ncredential = {{ file = \"$DIR/gitlab-token\" }}",
+        gitlab.url
+    );
+    let names = ["a", "b", "c"];
+    let token = |name: &str| {
+        let stores = format!(
+            "stores = [{{ account = \"gitlab\", project = \"group/app\", key = \"{}\" }}]",
+            name.to_uppercase()
+        );
+        bare(name, Service::Awx, &format!("rotate-every = \"30d\"\n{OFTEN}\n{stores}"))
+    };
+    let mut parts = vec![world.account(Service::Awx, ""), account];
+    parts.extend(names.map(token));
+    let daemon = world.start(&parts).await;
+    for name in names {
+        daemon.steady(name, 1).await;
+    }
+    assert!(gitlab.api(|api| api.values()).values().all(|secret| world.is_live(secret)));
+    let (from, writes) = (gitlab.requests().len(), gitlab.writes());
+    let listings = || {
+        let requests = gitlab.requests();
+        let (lists, others): (Vec<_>, Vec<_>) =
+            requests.into_iter().skip(from).partition(|asked| asked.path.ends_with("/variables"));
+        (lists.len(), others.len())
+    };
+    until(|| listings().0 >= 3).await;
+    assert_eq!(listings().1, 0, "nobody asks for a single variable of which the listing shows what was delivered");
+    assert_eq!(gitlab.writes(), writes);
+
+    // What somebody writes is looked at once more before it is believed, and then repaired.
+    let right = gitlab.api(|api| api.value()).unwrap();
+    gitlab.api(|api| api.intrude("somebody's"));
+    until(|| gitlab.api(|api| api.value()).as_deref() == Some(right.as_str())).await;
+    assert_eq!(gitlab.writes(), writes + 1);
+}
+
+/// A store of values that are shorter than a token.
+const TINY: &str = r#"
+[store]
+name   = "tiny"
+title  = "A store of short values"
+target = ["name"]
+[params.name]
+type = "string"
+[read]
+url    = "{{ base_url }}/v1/{{ params.name }}"
+absent = [{ status = 404 }]
+[read.capture]
+value = "/value"
+[write]
+method = "PUT"
+url    = "{{ base_url }}/v1/{{ params.name }}"
+json   = { value = "{{ value }}" }
+[value]
+max-bytes = 8
+"#;
+
+#[tokio::test]
+async fn nothing_is_minted_for_a_store_that_cannot_hold_tokens_of_this_size() {
+    let world = World::new().await;
+    fs::create_dir(world.path("definitions")).unwrap();
+    fs::write(world.path("definitions/tiny.toml"), TINY).unwrap();
+    let vault = Lookalike::start(Vault::new(2, "apps/ingest", "token")).await;
+    let tiny = "[account.tiny]\nstore = \"tiny\"\nurl = \"http://127.0.0.1:1\"";
+    let own = "providers = \"$DIR/definitions\"";
+    let fixed = [world.account(Service::Awx, ""), account(&world, &vault), tiny.to_owned()];
+    let parts = |stores: &str| [fixed.as_slice(), &[bare("ci", Service::Awx, stores)]].concat();
+    let daemon = world.start_with(own, &parts(STORES)).await;
+    daemon.steady("ci", 1).await;
+    world.write_with(own, &parts(&STORES.replace("}]", "}, { account = \"tiny\", name = \"a\" }]")));
+    daemon.reload().await;
+    daemon.request("ci").await;
+    let refused =
+        |view: &View| view.state.last_failure.as_ref().is_some_and(|it| it.failure.code == FailureCode::StoreRefused);
+    daemon.until("ci", "the rotation is put off", |view| refused(view) && view.state.retry.is_some()).await;
+    assert_eq!(world.minted(Service::Awx), 1);
+}
+
+async fn until(is: impl Fn() -> bool) {
+    let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !is() {
+        assert!(tokio::time::Instant::now() < patience, "it does not come to that");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }
