@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::demo::engine::EngineStartError;
 use crate::demo::fleet::{self, FleetShowError};
 use crate::demo::show::{Play, show};
 use crate::exit::Exit;
+use crate::inventory::EngineKind;
 
 use super::{Complaint, runtime};
 
@@ -15,9 +17,14 @@ pub struct DemoArgs {
     /// How long to run [default: until Ctrl-C]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "SPAN")]
     duration: Option<Duration>,
-    /// Show so many replicas over one etcd instead, of which one is killed every few seconds; needs `etcd`
+    /// Show so many replicas over one engine instead, of which one is killed every few seconds
+    ///
+    /// The engine is started on loopback: etcd, or PostgreSQL where there is no etcd. One of the two must be installed.
     #[arg(long, value_name = "REPLICAS", value_parser = clap::value_parser!(u8).range(1..=9), conflicts_with_all = ["faults", "listen"])]
     fleet: Option<u8>,
+    /// The engine of --fleet [default: what this machine has]
+    #[arg(long, value_name = "KIND", value_parser = engine, requires = "fleet")]
+    engine: Option<EngineKind>,
     /// Let the provider misbehave: lost answers, 429, 5xx, garbage, redirects
     #[arg(long)]
     faults: bool,
@@ -38,14 +45,22 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+fn engine(text: &str) -> Result<EngineKind, String> {
+    match text {
+        "etcd" => Ok(EngineKind::Etcd),
+        "postgresql" => Ok(EngineKind::PostgreSql),
+        _ => Err("there are etcd and postgresql".to_owned()),
+    }
+}
+
 /// Shows the demo.
 pub(super) fn run(args: &DemoArgs) -> Result<Exit, Complaint> {
     let runtime = runtime()?;
     if let Some(replicas) = args.fleet {
-        let held = runtime.block_on(fleet::show(replicas.into(), args.duration, &mut std::io::stdout()));
+        let held = runtime.block_on(fleet::show(replicas.into(), args.engine, args.duration, &mut std::io::stdout()));
         let held = held.map_err(|error| match error {
-            FleetShowError::NoEngine => Complaint::failed(error.to_string())
-                .with_help("install it: the package etcd-server of Debian and Ubuntu, etcd elsewhere"),
+            FleetShowError::Engine(EngineStartError::Missing) => Complaint::failed(error.to_string())
+                .with_help("install one: the package etcd-server or postgresql of Debian and Ubuntu"),
             error => Complaint::failed(error.to_string()),
         })?;
         return Ok(if held { Exit::Fine } else { Exit::Failed });

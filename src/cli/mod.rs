@@ -206,7 +206,7 @@ enum Command {
     History(history::HistoryArgs),
     /// Make a fleet, show its replicas, drain one
     ///
-    /// Replicas share one journal in etcd: each account is looked after by one of them, and taken over by another when
+    /// Replicas share one journal in etcd or PostgreSQL: each account is looked after by one of them, and taken over by another when
     /// that one is gone.
     #[command(after_help = FLEET_EXAMPLES)]
     Fleet(fleet::FleetArgs),

@@ -1,11 +1,10 @@
-//! `patrold demo --fleet`: replicas of the real program over a real etcd, all on loopback. One of them is killed every few
+//! `patrold demo --fleet`: replicas of the real program over a real engine, all on loopback. One of them is killed every few
 //! seconds; the provider's own ledger tells in the end whether the promise held.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,15 +14,15 @@ use tokio::process::{Child, Command};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::clock::{Clock as _, Span, SystemClock, Time};
-use crate::inventory::{EtcdSettings, FleetSettings};
+use crate::inventory::{self, EngineKind, Environment};
 use crate::journal::fleet::presence::Presence;
 use crate::journal::fleet::{FleetError, FleetJournal};
 use crate::journal::key::KeySource;
 use crate::rotation::TokenState;
 use crate::rotation::run::restore;
 use crate::secret::Fingerprinter;
-use crate::trust::TlsPolicy;
 
+use super::engine::{EngineOptions, EngineStartError, LoopbackEngine, installed};
 use super::entry::LedgerEntry;
 use super::judge::Summary;
 use super::{Consumer, Loopback, Options, Reading, Service, Verdict};
@@ -43,17 +42,14 @@ const KILL_EVERY: Duration = Duration::from_secs(9);
 /// How long a killed replica stays away.
 const AWAY: Duration = Duration::from_secs(5);
 
-/// How long the engine may take to start, and a replica to stop.
+/// How long a replica may take to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why the demo of a fleet could not be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetShowError {
-    /// There is no etcd in the path.
-    #[error("this machine has no etcd, which the replicas keep their journal in")]
-    NoEngine,
-    #[error("etcd did not start; {0} says why")]
-    Engine(String),
+    #[error(transparent)]
+    Engine(#[from] EngineStartError),
     #[error(transparent)]
     Fleet(#[from] FleetError),
     /// Directories, ports, processes.
@@ -82,68 +78,35 @@ struct Cast {
 }
 
 /// Shows `replicas` replicas until `duration` is over, or until Ctrl-C; true where every guarantee held.
-pub async fn show(replicas: usize, duration: Option<Duration>, out: &mut impl Write) -> Result<bool, FleetShowError> {
+/// `kind`: the engine; any that the machine has, etcd first.
+pub async fn show(
+    replicas: usize,
+    kind: Option<EngineKind>,
+    duration: Option<Duration>,
+    out: &mut impl Write,
+) -> Result<bool, FleetShowError> {
+    let kind = kind.or_else(|| installed().into_iter().next()).ok_or(EngineStartError::Missing)?;
     let directory = tempfile::Builder::new().prefix("patrold-demo-").tempdir()?;
     let root = directory.path();
-    let (port, mut engine) = start_engine(root).await?;
+    let engine = LoopbackEngine::start(kind, EngineOptions::default()).await?;
     let options = Options { awx_lifetime: Span::seconds(120), awx_page_size: 50, ..Options::default() };
     let loopback = Loopback::start(SystemClock, options).await?;
-    let cast = Cast::gather(root, port, replicas, loopback).await?;
+    let cast = Cast::gather(root, &engine.place(), replicas, loopback).await?;
     writeln!(
         out,
-        "patrold demo: {replicas} replicas over one etcd on loopback, {ACCOUNTS} accounts with a token each, rotated every \
+        "patrold demo: {replicas} replicas over one {kind} on loopback, {ACCOUNTS} accounts with a token each, rotated every \
          three seconds.\nEvery {} seconds one replica is killed (kill -9). Meanwhile, from another terminal:\n  patrold \
          --config {}/r1.toml fleet status\n",
         KILL_EVERY.as_secs(),
         root.display()
     )?;
     let held = Box::pin(cast.play(duration, out)).await?;
-    // The directory goes with it.
-    engine.start_kill()?;
-    engine.wait().await?;
+    engine.stop().await?;
     Ok(held)
 }
 
-/// Starts an etcd of one member, and waits until it answers.
-async fn start_engine(root: &Path) -> Result<(u16, Child), FleetShowError> {
-    let (client, peer) = (free_port()?, free_port()?);
-    let (url, peers) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-    let log = root.join("etcd.log");
-    let output = File::create(&log)?;
-    let child = Command::new("etcd")
-        .args(["--name", "demo", "--data-dir"])
-        .arg(root.join("etcd"))
-        .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-        .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
-        .args(["--initial-cluster", &format!("demo={peers}")])
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .kill_on_drop(true)
-        .spawn();
-    let child = child.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => FleetShowError::NoEngine,
-        _ => FleetShowError::Io(error),
-    })?;
-    let answers = async {
-        let mut again = interval(Duration::from_millis(50));
-        while tokio::net::TcpStream::connect(("127.0.0.1", client)).await.is_err() {
-            again.tick().await;
-        }
-    };
-    match timeout(PATIENCE, answers).await {
-        Ok(()) => Ok((client, child)),
-        Err(_) => Err(FleetShowError::Engine(fs::read_to_string(&log).unwrap_or_default())),
-    }
-}
-
-/// A port that nobody listens on now.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 impl Cast {
-    async fn gather(root: &Path, port: u16, count: usize, loopback: Loopback) -> Result<Self, FleetShowError> {
+    async fn gather(root: &Path, place: &str, count: usize, loopback: Loopback) -> Result<Self, FleetShowError> {
         fs::create_dir(root.join("stores"))?;
         let key = root.join("seal.key");
         fs::write(&key, format!("{}\n", crate::names::hex(&crate::secret::random::bytes::<32>())))?;
@@ -152,18 +115,14 @@ impl Cast {
         let mut replicas = Vec::with_capacity(count);
         for number in 1..=count {
             let name = format!("r{number}");
-            fs::write(root.join(format!("{name}.toml")), inventory(root, &name, port, &loopback))?;
+            fs::write(root.join(format!("{name}.toml")), inventory_of(root, &name, place, &loopback))?;
             replicas.push(Replica { name, process: None, back: Some(Time::MIN_UTC) });
         }
-        let refused = |error: crate::names::NameError| io::Error::other(error.to_string());
-        let url = format!("http://127.0.0.1:{port}/").parse().map_err(io::Error::other)?;
-        let settings = FleetSettings {
-            name: "demo".parse().map_err(refused)?,
-            host: "audience".parse().map_err(refused)?,
-            lease: LEASE,
-            shared_paths: Vec::new(),
-            engine: EtcdSettings { members: vec![url], login: None, tls: TlsPolicy::default() },
-        };
+        let audience = root.join("audience.toml");
+        fs::write(&audience, inventory_of(root, "audience", place, &loopback))?;
+        let loaded = inventory::load(&audience, &Environment::of_process(&audience), SystemClock.now());
+        let settings = loaded.inventory.and_then(|inventory| inventory.fleet);
+        let settings = settings.ok_or_else(|| io::Error::other(loaded.report.render()))?;
         let key = KeySource::File(key);
         FleetJournal::found(&settings, &key, None).await?;
         let journal = FleetJournal::open(&settings, &key).await?;
@@ -348,7 +307,7 @@ fn shares_of(presence: &Presence) -> String {
     if shares.is_empty() { "no replica lives".to_owned() } else { shares.join(", ") }
 }
 
-fn inventory(root: &Path, name: &str, port: u16, loopback: &Loopback) -> String {
+fn inventory_of(root: &Path, name: &str, place: &str, loopback: &Loopback) -> String {
     let url = loopback.url(Service::Awx).as_str().trim_end_matches('/').to_owned();
     let (user, id) = loopback.operator().map_or(("patrold", 0), |user| (user.name.as_str(), user.id));
     let (root, lease) = (root.display(), LEASE.as_secs());
@@ -364,7 +323,7 @@ seal-key  = {{ file = "{root}/seal.key" }}
 name   = "demo"
 host   = "{name}"
 lease  = "{lease}s"
-engine = {{ etcd = ["http://127.0.0.1:{port}"] }}
+engine = {{ {place} }}
 shared-paths = ["{root}/stores"]
 
 [defaults]

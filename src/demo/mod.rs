@@ -13,6 +13,7 @@ mod book;
 mod commvault;
 pub mod consumer;
 pub mod dice;
+pub mod engine;
 mod entry;
 pub mod faults;
 pub mod fleet;

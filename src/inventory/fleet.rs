@@ -1,8 +1,10 @@
 //! `[fleet]`: several daemons that share one journal.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::names::{FleetName, ReplicaName};
@@ -19,7 +21,7 @@ pub struct FleetSettings {
     pub lease: Duration,
     /// Directories that every replica sees alike: only there may a store be a file.
     pub shared_paths: Vec<PathBuf>,
-    pub engine: EtcdSettings,
+    pub engine: EngineSettings,
 }
 
 impl FleetSettings {
@@ -29,11 +31,73 @@ impl FleetSettings {
     }
 }
 
-/// The members of an etcd cluster, and how to reach them.
+/// Where the journal of a fleet is, and how it is reached.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EtcdSettings {
-    pub members: Vec<Url>,
+pub struct EngineSettings {
+    pub place: EnginePlace,
     /// User and password, where the engine asks for them.
     pub login: Option<(String, SecretSource)>,
     pub tls: TlsPolicy,
+}
+
+/// What keeps the journal of a fleet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EnginePlace {
+    /// The members of an etcd cluster.
+    Etcd(Vec<Url>),
+    Postgres(Database),
+}
+
+/// Kinds of engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    Etcd,
+    PostgreSql,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Etcd => "etcd",
+            Self::PostgreSql => "PostgreSQL",
+        })
+    }
+}
+
+/// A database of PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// The primary, and those that may become it; never empty.
+    pub servers: Vec<Server>,
+    pub name: String,
+    /// Who asks, where the server knows that without a password. `None`: whoever runs this process.
+    pub user: Option<String>,
+    /// Connections use TLS.
+    pub encrypted: bool,
+}
+
+/// Where a server of PostgreSQL listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub host: ServerHost,
+    pub port: u16,
+}
+
+/// The machine that a server runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerHost {
+    /// A name or an address.
+    Named(String),
+    /// This machine: the directory of its socket.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            ServerHost::Named(host) => write!(f, "{host}:{}", self.port),
+            ServerHost::Socket(directory) => write!(f, "{}", directory.display()),
+        }
+    }
 }

@@ -34,7 +34,7 @@ use crate::timing::window::Window;
 
 pub use endpoint::{ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, SitePolicy, Timeouts};
 pub use environment::Environment;
-pub use fleet::{EtcdSettings, FleetSettings};
+pub use fleet::{Database, EngineKind, EnginePlace, EngineSettings, FleetSettings, Server, ServerHost};
 pub use hook::{
     CallPolicy, CheckPolicy, HookKind, HookPolicy, OnFailure, Pace, RolloutPolicy, RunPolicy, SignalPolicy,
     SignalTarget, UnitAction, UnitPolicy, Workload, full_unit_name,

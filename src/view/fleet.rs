@@ -56,7 +56,7 @@ impl FleetStatus {
         writeln!(out, "{}", self.sentence())?;
         if let Some(engine) = &self.engine {
             let size = engine.size_bytes / 1024;
-            writeln!(out, "engine: etcd {}, {size} KiB", engine.version)?;
+            writeln!(out, "engine: {} {}, {size} KiB", engine.kind, engine.version)?;
         }
         for trouble in self.troubles() {
             writeln!(out, "{} {trouble}", paint.yellow("!"))?;
@@ -122,6 +122,7 @@ mod tests {
         assert_eq!(fleet().troubles(), Vec::<String>::new());
         let unowned = |for_seconds| vec![UnownedStatus { account: "gps".parse().unwrap(), for_seconds }];
         let engine = EngineStatus {
+            kind: crate::inventory::EngineKind::Etcd,
             version: "3.4".into(),
             size_bytes: 0,
             has_leader: false,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use patrold::inventory::EngineKind;
 use rustix::process::Signal;
 
 use super::stage::{Stage, patrold};
@@ -24,7 +25,7 @@ async fn refused(stage: &Stage, name: &str, change: impl FnOnce(String) -> Strin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_does_not_fit_is_told_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
-    let Some(stage) = Stage::set(directory.path()).await else { return };
+    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
     let again = patrold(&stage.root, "watcher", &["fleet", "init"]).await;
     let again = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(again.contains("exists already"), "{again}");

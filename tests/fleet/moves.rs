@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use patrold::clock::{Clock as _, SystemClock};
 use patrold::demo::Service;
+use patrold::inventory::EngineKind;
 use rustix::process::Signal;
 
 use super::stage::{ACCOUNTS, Stage, patrold};
@@ -14,13 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_was_alone_moves_into_a_fleet() {
     let directory = tempfile::tempdir().unwrap();
-    let Some(stage) = Stage::set(directory.path()).await else { return };
+    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
     let root = directory.path();
-    stage.write("alone", "tls = {}");
+    stage.write("alone", &stage.engine.place());
     let path = root.join("alone.toml");
     let fleet = fs::read_to_string(&path).unwrap().replace("name   = \"test\"", "name   = \"moved\"");
     // They are rotated once a month here: whatever is minted later is minted in vain.
-    let fleet = fleet.replace("rotate-every = \"3s\"", "rotate-every = \"30d\"").replace(", tls = {}", "");
+    let fleet = fleet.replace("rotate-every = \"3s\"", "rotate-every = \"30d\"");
     let alone =
         fleet.split("[fleet]").next().unwrap().to_owned() + "[defaults]" + fleet.split("[defaults]").nth(1).unwrap();
     fs::write(&path, alone).unwrap();

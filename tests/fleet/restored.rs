@@ -3,42 +3,27 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use patrold::inventory::EngineKind;
 use rustix::process::Signal;
-use tokio::process::Command;
 
+use super::engine::{get, put};
 use super::stage::{ACCOUNTS, Stage, patrold};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a key of the engine holds.
-async fn get(stage: &Stage, key: &str) -> String {
-    let output = Command::new("etcdctl")
-        .env("ETCDCTL_API", "3")
-        .args(["--endpoints", &stage.engine.url, "get", "--print-value-only", key])
-        .output()
-        .await
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-}
-
-async fn put(stage: &Stage, key: &str, value: &str) {
-    let output = Command::new("etcdctl")
-        .env("ETCDCTL_API", "3")
-        .args(["--endpoints", &stage.engine.url, "put", key, value])
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_journal_in_etcd_is_not_believed_before_an_operator_says_so() {
+    play(EngineKind::Etcd).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_journal_is_not_believed_before_an_operator_says_so() {
+async fn an_older_journal_in_postgresql_is_not_believed_before_an_operator_says_so() {
+    play(EngineKind::PostgreSql).await;
+}
+
+async fn play(kind: EngineKind) {
     let directory = tempfile::tempdir().unwrap();
-    let Some(stage) = Stage::set(directory.path()).await else { return };
-    if !super::engine::is_there("etcdctl") {
-        assert!(std::env::var_os("PATROLD_FLEET_REQUIRED").is_none(), "install the package etcd-client");
-        return;
-    }
+    let Some(stage) = Stage::set(directory.path(), kind).await else { return };
     let keys = ["t", "d"].map(|kind| format!("/patrold/test/{kind}/controller-0/ci-0"));
     let mut replica = stage.start("r1", "");
     stage.until("it owns everything", PATIENCE, |it| it.claims.len() == ACCOUNTS).await;
@@ -48,8 +33,8 @@ async fn an_older_journal_is_not_believed_before_an_operator_says_so() {
         assert!(begun.elapsed() < PATIENCE, "nothing is rotated");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let old = [get(&stage, &keys[0]).await, get(&stage, &keys[1]).await];
-    while get(&stage, &keys[1]).await == old[1] {
+    let old = [get(&stage.engine, &keys[0]).await, get(&stage.engine, &keys[1]).await];
+    while get(&stage.engine, &keys[1]).await == old[1] {
         assert!(begun.elapsed() < PATIENCE, "it is not rotated again");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -57,8 +42,8 @@ async fn an_older_journal_is_not_believed_before_an_operator_says_so() {
     replica.signal(Signal::TERM);
     assert!(replica.process.wait().await.unwrap().success());
     // The revision of the engine goes on, as after a backup that was restored and used for a while.
-    put(&stage, &keys[0], &old[0]).await;
-    put(&stage, &keys[1], &old[1]).await;
+    put(&stage.engine, &keys[0], &old[0]).await;
+    put(&stage.engine, &keys[1], &old[1]).await;
     let held = fs::read_to_string(stage.root.join("stores/ci-0")).unwrap();
 
     let mut replica = stage.start("r1", "");

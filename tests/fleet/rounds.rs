@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use patrold::clock::{Clock as _, Span, SystemClock};
 use patrold::demo::{Consumer, LedgerEntry, Service, Summary};
+use patrold::inventory::EngineKind;
 use patrold::journal::fleet::presence::Presence;
 use patrold::rotation::TokenState;
 use rustix::process::Signal;
@@ -20,13 +21,13 @@ const SLACK: Duration = Duration::from_secs(2);
 /// Much longer than anything should take.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-fn print(line: &str) {
+pub fn print(line: &str) {
     // Not by a macro: what those print is swallowed where a test succeeds.
     let _ = writeln!(stderr(), "{line}");
 }
 
 /// Consumers that never take their eyes off their files, until they are dismissed.
-fn gather(mut consumers: Vec<Consumer>) -> (Arc<AtomicBool>, std::thread::JoinHandle<Vec<Consumer>>) {
+pub fn gather(mut consumers: Vec<Consumer>) -> (Arc<AtomicBool>, std::thread::JoinHandle<Vec<Consumer>>) {
     let dismissed = Arc::new(AtomicBool::new(false));
     let over = Arc::clone(&dismissed);
     let watch = std::thread::spawn(move || {
@@ -43,18 +44,28 @@ fn gather(mut consumers: Vec<Consumer>) -> (Arc<AtomicBool>, std::thread::JoinHa
 }
 
 /// Whether every account has an owner among these.
-fn all_with(presence: &Presence, names: &[&str]) -> bool {
+pub fn all_with(presence: &Presence, names: &[&str]) -> bool {
     presence.claims.len() == ACCOUNTS && presence.claims.values().all(|claim| names.contains(&claim.replica.as_str()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fleet_keeps_its_promise_through_kills_pauses_and_stops() {
+async fn a_fleet_over_etcd_keeps_its_promise_through_kills_pauses_and_stops() {
+    play(EngineKind::Etcd).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_over_postgresql_keeps_its_promise_through_kills_pauses_and_stops() {
+    play(EngineKind::PostgreSql).await;
+}
+
+async fn play(kind: EngineKind) {
     let directory = tempfile::Builder::new().prefix("patrold-fleet-").tempdir().unwrap();
     // For whoever wants to read the logs of a run.
     let kept = std::env::var_os("PATROLD_FLEET_KEEP").is_some();
     let (root, _directory) =
         if kept { (directory.keep(), None) } else { (directory.path().to_owned(), Some(directory)) };
-    let Some(stage) = Stage::set(&root).await else { return };
+    let Some(mut stage) = Stage::set(&root, kind).await else { return };
+    print(&format!("--- {kind}"));
     if kept {
         print(&root.display().to_string());
     }
@@ -104,6 +115,17 @@ async fn a_fleet_keeps_its_promise_through_kills_pauses_and_stops() {
     stage.until("what it had is taken", PATIENCE, |it| all_with(it, &["r1", "r2"])).await;
     print(&format!("SIGTERM: all taken over {:?} after the signal", begun.elapsed()));
 
+    // The engine ends without a word and comes back: nothing is lost, and nobody need do anything.
+    let begun = std::time::Instant::now();
+    stage.engine.crash().await.unwrap();
+    let before = stage.log("r1").lines().count();
+    stage.until("everything has an owner again", PATIENCE, |it| all_with(it, &["r1", "r2"])).await;
+    while !stage.log("r1").lines().skip(before).any(|line| line.contains("\"retired\"")) {
+        assert!(begun.elapsed() < PATIENCE, "nothing is rotated any more");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    print(&format!("engine killed and started again: rotations go on after {:?}", begun.elapsed()));
+
     // Drained, it owns nothing; undone, it takes its share again.
     let drained = patrold(&stage.root, "r1", &["fleet", "drain", "r2"]).await;
     assert!(drained.status.success(), "{}", String::from_utf8_lossy(&drained.stderr));
@@ -135,7 +157,7 @@ async fn a_fleet_keeps_its_promise_through_kills_pauses_and_stops() {
     judge(&stage, consumers).await;
 }
 
-async fn judge(stage: &Stage, mut consumers: Vec<Consumer>) {
+pub async fn judge(stage: &Stage, mut consumers: Vec<Consumer>) {
     let states = stage.states().await;
     assert_eq!(states.len(), ACCOUNTS, "every token has a journal");
     let markers: Vec<&str> = states.values().flat_map(TokenState::markers).collect();

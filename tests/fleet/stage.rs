@@ -8,8 +8,9 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use patrold::clock::{Clock as _, Span, SystemClock};
+use patrold::demo::engine::{EngineOptions, LoopbackEngine};
 use patrold::demo::{Consumer, Loopback, Options, Reading, Service};
-use patrold::inventory::{self, Environment, FleetSettings};
+use patrold::inventory::{self, EngineKind, Environment, FleetSettings};
 use patrold::journal::fleet::FleetJournal;
 use patrold::journal::fleet::presence::Presence;
 use patrold::journal::key::KeySource;
@@ -20,7 +21,7 @@ use patrold::secret::Fingerprinter;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::engine::Engine;
+use super::engine;
 
 /// The lease of every replica.
 pub const LEASE: Duration = Duration::from_secs(3);
@@ -32,8 +33,9 @@ pub const ACCOUNTS: usize = 8;
 pub struct Stage {
     pub root: PathBuf,
     pub loopback: Loopback,
-    pub engine: Engine,
-    access: String,
+    pub engine: LoopbackEngine,
+    /// `engine` of every inventory.
+    place: String,
     /// Reads what the engine tells, and takes no part.
     watcher: FleetJournal,
 }
@@ -52,35 +54,35 @@ impl Replica {
 }
 
 impl Stage {
-    /// An engine, a provider, and a fleet that was made. None where there is no engine.
-    pub async fn set(root: &Path) -> Option<Self> {
-        let engine = Engine::start(root).await?;
-        Some(Self::on(root, engine, "").await)
+    /// An engine, a provider, and a fleet that was made. None where there is no such engine.
+    pub async fn set(root: &Path, kind: EngineKind) -> Option<Self> {
+        let engine = engine::start(kind, EngineOptions::default()).await?;
+        let place = engine.place();
+        Some(Self::on(root, engine, &place).await)
     }
 
-    /// The same on an engine that runs. `access`: what the inventories say of it besides its address.
-    pub async fn on(root: &Path, engine: Engine, access: &str) -> Self {
+    /// The same on an engine that runs. `place`: what the inventories say of it.
+    pub async fn on(root: &Path, engine: LoopbackEngine, place: &str) -> Self {
         let options = Options { awx_lifetime: Span::seconds(120), awx_page_size: 50, ..Options::default() };
         let loopback = Loopback::start(SystemClock, options).await.unwrap();
         fs::create_dir(root.join("stores")).unwrap();
         fs::write(root.join("seal.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
         fs::write(root.join("password"), loopback.operator().unwrap().password.expose()).unwrap();
-        let access = if access.is_empty() { String::new() } else { format!(", {access}") };
-        write_inventory(root, "watcher", (&engine.url, &access), &loopback, "");
+        write_inventory(root, "watcher", place, &loopback, "");
         let made = patrold(root, "watcher", &["fleet", "init"]).await;
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let watcher = FleetJournal::open(&settings(root, "watcher"), &key(root)).await.unwrap();
-        Self { root: root.to_owned(), loopback, engine, access, watcher }
+        Self { root: root.to_owned(), loopback, engine, place: place.to_owned(), watcher }
     }
 
     /// Writes the inventory of a replica whose engine is reached in another way.
-    pub fn write(&self, name: &str, access: &str) {
-        write_inventory(&self.root, name, (&self.engine.url, &format!(", {access}")), &self.loopback, "");
+    pub fn write(&self, name: &str, place: &str) {
+        write_inventory(&self.root, name, place, &self.loopback, "");
     }
 
     /// Starts the replica `name`. `more` goes into its inventory.
     pub fn start(&self, name: &str, more: &str) -> Replica {
-        write_inventory(&self.root, name, (&self.engine.url, &self.access), &self.loopback, more);
+        write_inventory(&self.root, name, &self.place, &self.loopback, more);
         Replica { name: name.to_owned(), process: self.run(name) }
     }
 
@@ -106,7 +108,15 @@ impl Stage {
 
     /// Who lives, and who owns what.
     pub async fn presence(&self) -> Presence {
-        self.watcher.presence().await.unwrap().0
+        let begun = Instant::now();
+        loop {
+            match self.watcher.presence().await {
+                Ok((presence, _)) => return presence,
+                // It may just be started again.
+                Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// How many accounts the replica `name` owns, as the engine tells.
@@ -188,7 +198,7 @@ pub fn key(root: &Path) -> KeySource {
     KeySource::File(root.join("seal.key"))
 }
 
-fn write_inventory(root: &Path, name: &str, (engine, access): (&str, &str), loopback: &Loopback, more: &str) {
+fn write_inventory(root: &Path, name: &str, place: &str, loopback: &Loopback, more: &str) {
     let operator = loopback.operator().unwrap();
     let (root_text, url) = (root.display(), loopback.url(Service::Awx).as_str().trim_end_matches('/').to_owned());
     let mut text = format!(
@@ -203,7 +213,7 @@ seal-key  = {{ file = "{root_text}/seal.key" }}
 name   = "test"
 host   = "{name}"
 lease  = "{lease}s"
-engine = {{ etcd = ["{engine}"]{access} }}
+engine = {{ {place} }}
 shared-paths = ["{root_text}/stores"]
 
 [defaults]

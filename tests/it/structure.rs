@@ -22,7 +22,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "demo/",
             "endpoint/client",
             "endpoint/dress",
-            "journal/fleet/etcd",
+            "journal/fleet/engine/",
             "exec/child",
             "hook/call",
             "hook/rollout",
@@ -54,7 +54,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest::Client",
-        &["endpoint/client", "control/client", "journal/fleet/etcd"],
+        &["endpoint/client", "control/client", "journal/fleet/engine/etcd"],
         "one client for providers, one for the control socket, and one for the engine of a fleet",
     ),
     (

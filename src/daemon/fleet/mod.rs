@@ -284,7 +284,7 @@ impl<C: Clock> Replica<C> {
             let known = before.as_ref().map(|health| health.alarms.clone()).unwrap_or_default();
             (before.is_none_or(|before| before.version != health.version), known != health.alarms)
         });
-        for risk in health.risks().iter().filter(|_| first) {
+        for risk in health.risks.iter().filter(|_| first) {
             tracing::warn!(event = event::FLEET_RISK, "{risk}");
         }
         let raised = raised && !health.alarms.is_empty();
@@ -482,11 +482,12 @@ pub fn status(name: &FleetName, presence: &Presence, health: Option<&Health>) ->
         trouble: None,
         replicas: presence.members.iter().map(replica).collect(),
         engine: health.map(|health| EngineStatus {
+            kind: health.kind,
             version: health.version.clone(),
             size_bytes: health.size_bytes,
             has_leader: health.has_leader,
             alarms: health.alarms.clone(),
-            risks: health.risks(),
+            risks: health.risks.clone(),
         }),
         unowned: Vec::new(),
         elsewhere: Vec::new(),

@@ -5,13 +5,14 @@ use std::time::Duration;
 use url::Url;
 
 use crate::document::Located;
-use crate::inventory::spec::{EngineSpec, FleetSpec};
+use crate::inventory::spec::{EngineSpec, FleetSpec, PlaceSpec};
 use crate::inventory::values::is_loopback;
-use crate::inventory::{EtcdSettings, FleetSettings, defaults};
+use crate::inventory::{EnginePlace, EngineSettings, FleetSettings, defaults};
 use crate::names::ReplicaName;
 
 use super::Context;
 use super::account::{absolute, tls};
+use super::postgres;
 
 /// The shortest lease, and the longest. Below, a slow disk of the engine takes accounts away; above, tokens wait long.
 const LEASE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
@@ -60,17 +61,30 @@ fn host(spec: &FleetSpec, context: &Context<'_>) -> Option<ReplicaName> {
     }
 }
 
-fn engine(spec: &EngineSpec, context: &Context<'_>) -> Option<EtcdSettings> {
-    let report = context.report;
-    let members = spec.etcd.as_ref()?;
+fn engine(spec: &EngineSpec, context: &Context<'_>) -> Option<EngineSettings> {
+    let tls = tls(&spec.tls, ENGINE, context);
+    let place = match &spec.place {
+        PlaceSpec::Etcd(urls) => EnginePlace::Etcd(members(urls, spec.allow_plaintext, context)?),
+        PlaceSpec::Postgres(url) => {
+            let mut database = postgres::database(url, context)?;
+            // What is written about TLS is meant, also where nobody else could listen.
+            let near = !spec.has_tls && database.servers.iter().all(postgres::is_near);
+            database.encrypted = !near && !spec.allow_plaintext;
+            EnginePlace::Postgres(database)
+        }
+    };
+    Some(EngineSettings { place, login: spec.login.clone(), tls })
+}
+
+/// The addresses of the members of a cluster.
+fn members(members: &Located<Vec<Located<String>>>, allow_plaintext: bool, context: &Context<'_>) -> Option<Vec<Url>> {
     if members.value.is_empty() {
         let help = "write etcd = [\"https://etcd-1.example.com:2379\", …], every member of the cluster";
-        report.error_with_help(members.spot, "`etcd` of `engine` of [fleet] names no member", help);
+        context.report.error_with_help(members.spot, "`etcd` of `engine` of [fleet] names no member", help);
         return None;
     }
-    let urls: Vec<_> = members.value.iter().filter_map(|text| member(text, spec.allow_plaintext, context)).collect();
-    let tls = tls(&spec.tls, ENGINE, context);
-    (urls.len() == members.value.len()).then_some(EtcdSettings { members: urls, login: spec.login.clone(), tls })
+    let urls: Vec<_> = members.value.iter().filter_map(|text| member(text, allow_plaintext, context)).collect();
+    (urls.len() == members.value.len()).then_some(urls)
 }
 
 /// The address of one member.

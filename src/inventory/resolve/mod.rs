@@ -10,6 +10,7 @@ mod fleet;
 mod needed;
 mod notify;
 mod params;
+mod postgres;
 mod program;
 mod store;
 mod timing;

@@ -20,14 +20,25 @@ pub struct FleetSpec {
     pub engine: Option<EngineSpec>,
 }
 
+/// What keeps the journal.
+#[derive(Debug)]
+pub enum PlaceSpec {
+    /// The members of a cluster.
+    Etcd(Located<Vec<Located<String>>>),
+    /// The URL of a database.
+    Postgres(Located<String>),
+}
+
 /// `engine` of `[fleet]`.
 #[derive(Debug)]
 pub struct EngineSpec {
-    pub etcd: Option<Located<Vec<Located<String>>>>,
+    pub place: PlaceSpec,
     pub allow_plaintext: bool,
     /// User and password.
     pub login: Option<(String, SecretSource)>,
     pub tls: TlsSpec,
+    /// Whether `tls` is written at all.
+    pub has_tls: bool,
 }
 
 impl FleetSpec {
@@ -50,14 +61,32 @@ impl FleetSpec {
 impl EngineSpec {
     fn decode(fleet: &Reader<'_>) -> Option<Self> {
         let reader = fleet.table("engine", "`engine` of [fleet]")?;
-        reader.required("etcd");
-        let spec = Self {
-            etcd: reader.strings("etcd"),
-            allow_plaintext: reader.bool("allow-plaintext").is_some_and(|allow| allow.value),
-            login: source::login(&reader),
-            tls: TlsSpec::decode(&reader),
-        };
+        let place = PlaceSpec::decode(&reader);
+        let allow_plaintext = reader.bool("allow-plaintext").is_some_and(|allow| allow.value);
+        let login = source::login(&reader);
+        let (has_tls, tls) = (reader.has("tls"), TlsSpec::decode(&reader));
         reader.finish();
-        Some(spec)
+        Some(Self { place: place?, allow_plaintext, login, tls, has_tls })
+    }
+}
+
+impl PlaceSpec {
+    fn decode(reader: &Reader<'_>) -> Option<Self> {
+        let (etcd, postgres) = (reader.strings("etcd"), reader.string("postgres"));
+        match (reader.has("etcd"), reader.has("postgres")) {
+            (true, false) => etcd.map(Self::Etcd),
+            (false, true) => postgres.map(Self::Postgres),
+            (false, false) => {
+                let help = "write etcd = [\"https://etcd-1.example.com:2379\", …], or postgres = \
+                            \"postgresql://db-1.example.com,db-2.example.com/patrold\"";
+                reader.report().error_with_help(reader.spot(), format!("{} names no engine", reader.what()), help);
+                None
+            }
+            (true, true) => {
+                let message = format!("{} has both `etcd` and `postgres`", reader.what());
+                reader.report().error_with_help(reader.key_spot("postgres"), message, "give exactly one of them");
+                None
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::document::{Found, Located, Reader, Spot};
 use crate::names::{AccountName, TokenName};
 
 pub use account::{AccountSpec, RateLimitSpec};
-pub use fleet::{EngineSpec, FleetSpec};
+pub use fleet::{EngineSpec, FleetSpec, PlaceSpec};
 pub use format::FormatSpec;
 pub use listen::ListenSpec;
 pub use notify::{ChannelSpec, ViaSpec, WebSpec, WhenSpec};

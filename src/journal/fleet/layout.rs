@@ -123,13 +123,18 @@ pub(super) enum Subject {
 }
 
 /// The end of all keys that begin with `prefix`.
-pub(super) fn end_of(prefix: &str) -> Vec<u8> {
-    let mut end = prefix.as_bytes().to_vec();
-    // No prefix ends with the highest byte: they are text.
+pub(super) fn end_of(prefix: &str) -> String {
+    let mut end: Vec<char> = prefix.chars().collect();
+    // Keys are ASCII, and none ends with its last character.
     if let Some(last) = end.last_mut() {
-        *last += 1;
+        *last = char::from_u32(u32::from(*last) + 1).unwrap_or(*last);
     }
-    end
+    end.into_iter().collect()
+}
+
+/// Whether a key says who lives or owns what: others watch it.
+pub(super) fn is_presence(key: &str) -> bool {
+    key.strip_prefix("/patrold/").and_then(|rest| rest.split('/').nth(1)) == Some("on")
 }
 
 /// What a fleet is. Made once.
@@ -208,7 +213,7 @@ mod tests {
         let layout = Layout::new(&"prod".parse().unwrap());
         let (a, ab) = ("a".parse().unwrap(), "a-b".parse().unwrap());
         let token: TokenName = "gps".parse().unwrap();
-        let within = |key: &str, prefix: &str| key >= prefix && key.as_bytes() < end_of(prefix).as_slice();
+        let within = |key: &str, prefix: &str| key >= prefix && key < end_of(prefix).as_str();
         assert!(within(&layout.head(&a, &token), &layout.heads(&a)));
         assert!(!within(&layout.head(&ab, &token), &layout.heads(&a)), "an account whose name begins alike");
         assert!(within(&layout.record(&a, &token, 7), &layout.records(&a, &token)));
@@ -225,5 +230,7 @@ mod tests {
         assert_eq!(layout.subject(&layout.member(&replica)), Some(Subject::Member(replica.clone())));
         assert_eq!(layout.subject(&layout.drained(&replica)), Some(Subject::Drained(replica)));
         assert_eq!(layout.subject("/patrold/other/on/m/web-1"), None);
+        assert!(is_presence(&layout.member(&"web-1".parse().unwrap())));
+        assert!(!is_presence(&layout.home(&"on".parse().unwrap())) && !is_presence(&layout.meta()));
     }
 }

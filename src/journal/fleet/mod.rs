@@ -3,9 +3,9 @@
 //! Law: every commit carries its claim and its head in the transaction that writes it. Neither a lease nor a clock is the
 //! reason why something is safe: they only decide who tries.
 //!
-//! What a key is called and what it holds is said in `layout`; how the engine is spoken to, in `etcd`.
+//! What a key is called and what it holds is said in `layout`; how an engine is spoken to, in `engine`.
 
-mod etcd;
+mod engine;
 mod layout;
 mod lease;
 mod marks;
@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use self::etcd::{Compare, Done, Etcd, Pair, Step};
-pub use self::etcd::{EngineError, Health};
+use self::engine::{Compare, Done, Engine, Look, Pair, Step};
+pub use self::engine::{EngineError, Health};
 use self::layout::{FORMAT, HeadValue, Layout, RecordValue};
 pub use self::layout::{Member, Meta, Owned};
 pub use self::lease::{Lease, boot};
@@ -112,7 +112,7 @@ struct End {
 /// The journal of a fleet, as one replica sees it.
 #[derive(Debug)]
 pub struct FleetJournal {
-    engine: Etcd,
+    engine: Engine,
     layout: Layout,
     sealer: Sealer,
     instance: InstanceId,
@@ -136,9 +136,9 @@ impl FleetJournal {
     /// Joins what was made by [`FleetJournal::found`]. Nothing is owned yet.
     pub async fn open(settings: &FleetSettings, key: &KeySource) -> Result<Self, FleetError> {
         let sealer = sealer(key)?;
-        let engine = Etcd::new(&settings.engine).await.map_err(|failure| Self::unusable(settings, failure))?;
+        let engine = Engine::new(&settings.engine).await.map_err(|failure| Self::unusable(settings, failure))?;
         let layout = Layout::new(&settings.name);
-        let found = engine.get(&layout.meta()).await.map_err(|error| FleetError::of(settings, error))?;
+        let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(settings, error))?;
         let Some(found) = found else { return Err(FleetError::Missing(settings.name.to_string())) };
         let meta: Meta = found.read().ok_or(FleetError::Damaged { key: found.key })?;
         if meta.format > FORMAT {
@@ -175,7 +175,7 @@ impl FleetJournal {
 
     /// Whether an operator has said since that what the engine tells is to be believed, although it ran back.
     pub async fn recovered(&self) -> Result<bool, EngineError> {
-        let meta = self.engine.get(&self.layout.meta()).await?.as_ref().and_then(Pair::read::<Meta>);
+        let meta = self.engine.get(self.layout.meta()).await?.as_ref().and_then(Pair::read::<Meta>);
         Ok(meta.is_some_and(|meta| self.marks.begin_anew(&meta.incarnation)))
     }
 
@@ -183,15 +183,16 @@ impl FleetJournal {
     pub async fn recover(&self) -> Result<(), EngineError> {
         let key = self.layout.meta();
         let damaged = || EngineError::Refused(failure(format!("{key} in the engine holds what patrold did not write")));
-        let pair = self.engine.get(&key).await?.ok_or_else(damaged)?;
+        let pair = self.engine.get(key.clone()).await?.ok_or_else(damaged)?;
         let meta: Meta = pair.read().ok_or_else(damaged)?;
         let meta = Meta { incarnation: hex(&random::bytes::<8>()), ..meta };
         let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };
-        let done = self.engine.transact(&[Compare::Modified(key, pair.modified)], &[put], &[]).await?;
-        if done.held {
-            return Ok(());
+        match self.engine.transact(&[Compare::Modified(key, pair.modified)], &[put], &[]).await? {
+            Done::Held(_) => Ok(()),
+            Done::Denied(_) => {
+                Err(EngineError::Refused(failure("somebody else has recovered the fleet at the same time")))
+            }
         }
-        Err(EngineError::Refused(failure("somebody else has recovered the fleet at the same time")))
     }
 
     /// Makes the fleet that `settings` name. `instance`: what its markers carry, where it goes on from another journal.
@@ -201,7 +202,7 @@ impl FleetJournal {
         instance: Option<InstanceId>,
     ) -> Result<Meta, FleetError> {
         let sealer = sealer(key)?;
-        let engine = Etcd::new(&settings.engine).await.map_err(|failure| Self::unusable(settings, failure))?;
+        let engine = Engine::new(&settings.engine).await.map_err(|failure| Self::unusable(settings, failure))?;
         let layout = Layout::new(&settings.name);
         let meta = Meta {
             format: FORMAT,
@@ -212,11 +213,18 @@ impl FleetJournal {
         let key = layout.meta();
         let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };
         let absent = [Compare::Created(key.clone(), 0)];
-        let done = engine.transact(&absent, &[put], &[Step::Get(key.clone())]).await;
+        engine.prepare().await.map_err(|error| FleetError::of(settings, error))?;
+        let done = engine.transact(&absent, &[put], &[key.clone()]).await;
         let made = match done {
-            Ok(Done { held: true, .. }) => return Ok(meta),
-            Ok(Done { found, .. }) => found.into_iter().flatten().next(),
-            Err(EngineError::Unknown(_)) => engine.get(&key).await.map_err(|error| FleetError::of(settings, error))?,
+            Ok(Done::Held(_)) => return Ok(meta),
+            Ok(Done::Denied(found)) => found.into_iter().flatten().next(),
+            Err(EngineError::Unknown(_)) => {
+                let again = async {
+                    engine.pass().await?;
+                    engine.get(key).await
+                };
+                again.await.map_err(|error| FleetError::of(settings, error))?
+            }
             Err(error) => return Err(FleetError::of(settings, error)),
         };
         match made.and_then(|pair| pair.read::<Meta>()) {
@@ -264,19 +272,18 @@ impl FleetJournal {
         if let Some(end) = self.ends().get(token) {
             return Ok(Some(end.account.clone()));
         }
-        let found = self.engine.get(&self.layout.home(token)).await?;
+        let found = self.engine.get(self.layout.home(token)).await?;
         Ok(found.and_then(|pair| String::from_utf8(pair.value).ok()).and_then(|name| name.parse().ok()))
     }
 
     /// Reads where the journal of a token ends, and what it tells.
     async fn read(&self, account: &AccountName, token: &TokenName) -> Result<Option<Stored>, Failure> {
-        let steps = [
-            Step::Get(self.layout.head(account, token)),
-            Step::Get(self.layout.state(account, token)),
-            Step::GetAll(self.layout.records(account, token)),
+        let looks = [
+            Look::At(self.layout.head(account, token)),
+            Look::At(self.layout.state(account, token)),
+            Look::Below(self.layout.records(account, token)),
         ];
-        let done = self.engine.transact(&[], &steps, &[]).await.map_err(EngineError::failure)?;
-        let mut found = done.found.into_iter();
+        let mut found = self.engine.read(&looks).await.map_err(EngineError::failure)?.into_iter();
         let (head, state) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
         let (Some(head), Some(state)) = (head.first(), state.first()) else { return Ok(None) };
         let records = found.next().unwrap_or_default();
@@ -433,14 +440,13 @@ impl FleetJournal {
     }
 
     /// Why a commit was denied: what its transaction read instead.
-    async fn denial(&self, fence: &Fence, change: &Change, done: Done) -> CommitError {
-        let mut found = done.found.into_iter();
-        let claim = found.next().unwrap_or_default();
-        if claim.first().is_none_or(|claim| claim.created.cast_unsigned() != fence.epoch) {
+    async fn denial(&self, fence: &Fence, change: &Change, found: Vec<Option<Pair>>) -> CommitError {
+        let mut found = found.into_iter();
+        if found.next().flatten().is_none_or(|claim| claim.created.cast_unsigned() != fence.epoch) {
             return CommitError::Fenced;
         }
-        let home = found.next().unwrap_or_default();
-        let home = home.first().and_then(|pair| std::str::from_utf8(&pair.value).ok());
+        let home = found.next().flatten();
+        let home = home.as_ref().and_then(|pair| std::str::from_utf8(&pair.value).ok());
         if let Some(home) = home.filter(|home| *home != fence.account.as_str()) {
             return CommitError::Refused(moved(&change.token, home, &fence.account));
         }
@@ -516,22 +522,23 @@ impl Journal for FleetJournal {
         if change.follows == Head::default() {
             conditions.push(Compare::Created(self.layout.home(&change.token), 0));
         }
-        let otherwise = [Step::Get(self.layout.claim(&fence.account)), Step::Get(self.layout.home(&change.token))];
+        let otherwise = [self.layout.claim(&fence.account), self.layout.home(&change.token)];
         match self.engine.transact(&conditions, &steps, &otherwise).await {
-            Ok(Done { held: true, revision, .. }) => {
+            Ok(Done::Held(revision)) => {
                 next.head = Head(revision);
                 // It goes on from what was seen.
                 let _ = self.marks.see(&fence.account, &change.token, next.chain.seq, &hex(&next.chain.hash));
                 self.ends().insert(change.token, next);
                 Ok(Head(revision))
             }
-            Ok(done) => Err(self.denial(&fence, &change, done).await),
+            Ok(Done::Denied(found)) => Err(self.denial(&fence, &change, found).await),
             Err(EngineError::Unknown(failure)) => Err(CommitError::Unknown(failure)),
             Err(EngineError::Away(failure) | EngineError::Refused(failure)) => Err(CommitError::Refused(failure)),
         }
     }
 
     async fn settle(&self, token: &TokenName, after: Head) -> Result<Settled, Failure> {
+        self.engine.pass().await.map_err(EngineError::failure)?;
         Ok(settled(self.stored(token).await?, after))
     }
 
@@ -569,7 +576,7 @@ impl Journal for FleetJournal {
 
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
         let Some(account) = self.home(&slot.token).await.map_err(EngineError::failure)? else { return Ok(None) };
-        let found = self.engine.get(&self.layout.secret(&account, slot)).await.map_err(EngineError::failure)?;
+        let found = self.engine.get(self.layout.secret(&account, slot)).await.map_err(EngineError::failure)?;
         let Some(found) = found else { return Ok(None) };
         self.sealer.open(slot, &found.value).map(Some).map_err(|error| {
             let what = format!("{} generation {}: {error}", slot.token, slot.generation);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::etcd::{Change, Compare, Done, EngineError, Pair, Step, Watch};
+use super::engine::{Change, Compare, Done, EngineError, Pair, Since, Step, Watch};
 use super::layout::{ClaimValue, Subject};
 use super::lease::boot;
 use super::{FleetJournal, Member, Owned, failure, json};
@@ -36,6 +36,10 @@ pub enum Joined {
     NameTaken(Member),
 }
 
+/// From where on changes in a [`Presence`] are told.
+#[derive(Clone, Debug)]
+pub struct Moment(Since);
+
 /// Follows what changes in a [`Presence`].
 pub struct Following(Watch);
 
@@ -52,13 +56,13 @@ impl FleetJournal {
         let lease = self.engine.grant(self.lease.ttl()).await?;
         let key = self.layout.member(&self.replica);
         let put = Step::Put { key: key.clone(), value: json(member), lease };
-        let done = self.engine.transact(&[Compare::Created(key.clone(), 0)], &[put], &[Step::Get(key)]).await;
+        let done = self.engine.transact(&[Compare::Created(key.clone(), 0)], &[put], &[key]).await;
         let holder = match done {
-            Ok(Done { held: true, .. }) => {
+            Ok(Done::Held(_)) => {
                 self.lease.extend(lease, sent);
                 return Ok(Joined::Yes);
             }
-            Ok(Done { found, .. }) => found.into_iter().flatten().next(),
+            Ok(Done::Denied(found)) => found.into_iter().flatten().next(),
             Err(error) => {
                 // What may have been written ends with it.
                 let _ = self.engine.end_lease(lease).await;
@@ -101,21 +105,19 @@ impl FleetJournal {
         if lease == 0 { Ok(()) } else { self.engine.end_lease(lease).await }
     }
 
-    /// What there is now, and the revision from which on [`FleetJournal::follow`] tells what changes.
-    pub async fn presence(&self) -> Result<(Presence, i64), EngineError> {
-        let prefix = self.layout.presence();
-        // Of this revision or an earlier one: what is told twice does no harm.
-        let (_, revision) = self.engine.page(&prefix, &prefix, 1).await?;
+    /// What there is now, and the moment from which on [`FleetJournal::follow`] tells what changes.
+    pub async fn presence(&self) -> Result<(Presence, Moment), EngineError> {
+        let (pairs, since) = self.engine.snapshot(&self.layout.presence()).await?;
         let mut presence = Presence::default();
-        for pair in self.engine.all(&prefix).await? {
+        for pair in pairs {
             self.note(&mut presence, Change::Put(pair));
         }
-        Ok((presence, revision + 1))
+        Ok((presence, Moment(since)))
     }
 
-    /// Follows what changes from `revision` on.
-    pub async fn follow(&self, revision: i64) -> Result<Following, EngineError> {
-        self.engine.watch(&self.layout.presence(), revision).await.map(Following)
+    /// Follows what changes from `moment` on.
+    pub async fn follow(&self, moment: Moment) -> Result<Following, EngineError> {
+        self.engine.watch(&self.layout.presence(), moment.0).await.map(Following)
     }
 
     /// Waits for the next changes and notes them. False: there will be none, and everything is to be read anew.
@@ -158,11 +160,10 @@ impl FleetJournal {
         let value = json(&ClaimValue { replica: self.replica.clone(), lease });
         let put = Step::Put { key: key.clone(), value, lease };
         let free = [Compare::Created(key.clone(), 0)];
-        let done = self.engine.transact(&free, &[put], &[Step::Get(key)]).await.map_err(EngineError::failure)?;
-        if done.held {
-            return Ok(Fence { account: account.clone(), epoch: done.revision.cast_unsigned() });
-        }
-        let claim = done.found.into_iter().flatten().next();
+        let claim = match self.engine.transact(&free, &[put], &[key]).await.map_err(EngineError::failure)? {
+            Done::Held(revision) => return Ok(Fence { account: account.clone(), epoch: revision.cast_unsigned() }),
+            Done::Denied(found) => found.into_iter().flatten().next(),
+        };
         let holder = claim.as_ref().and_then(Pair::read::<ClaimValue>);
         match (claim, holder) {
             // An answer was lost: it is ours.
@@ -192,14 +193,15 @@ impl FleetJournal {
     pub async fn rank(&self, digest: &str) -> Result<i64, EngineError> {
         let key = self.layout.inventory(digest);
         let put = Step::Put { key: key.clone(), value: Vec::new(), lease: 0 };
-        let done = self.engine.transact(&[Compare::Created(key.clone(), 0)], &[put], &[Step::Get(key)]).await?;
-        let found = done.found.into_iter().flatten().next().map(|pair| pair.created);
-        Ok(found.unwrap_or(done.revision))
+        match self.engine.transact(&[Compare::Created(key.clone(), 0)], &[put], &[key]).await? {
+            Done::Held(revision) => Ok(revision),
+            Done::Denied(found) => Ok(found.into_iter().flatten().next().map_or(0, |pair| pair.created)),
+        }
     }
 
     /// The inventory that an account was last owned under. `None`: nobody owned it yet.
     pub async fn owned_under(&self, account: &AccountName) -> Result<Option<Owned>, EngineError> {
-        Ok(self.engine.get(&self.layout.account(account)).await?.as_ref().and_then(Pair::read))
+        Ok(self.engine.get(self.layout.account(account)).await?.as_ref().and_then(Pair::read))
     }
 
     /// Notes the inventory that an account is owned under.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
+use crate::inventory::EngineKind;
 use crate::names::{AccountName, FleetName, ReplicaName, TokenName};
 
 /// The fleet.
@@ -53,6 +54,8 @@ pub struct ReplicaStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EngineStatus {
+    /// What it is.
+    pub kind: EngineKind,
     /// Its version.
     pub version: String,
     /// How large its database is.
