@@ -80,12 +80,26 @@ pub struct Failure {
     pub code: FailureCode,
     /// One line, at most 500 characters, without control characters.
     pub detail: String,
+    /// The request that it came of, under the id that the provider's log has it.
+    #[serde(rename = "request-id", default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 impl Failure {
     /// A failure with its detail, cut to one bounded line.
     pub fn new(code: FailureCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: one_line(&detail.into(), 500) }
+        Self { code, detail: one_line(&detail.into(), 500), request_id: None }
+    }
+
+    /// The same failure with another detail.
+    #[must_use]
+    pub fn reworded(&self, detail: impl Into<String>) -> Self {
+        Self { request_id: self.request_id.clone(), ..Self::new(self.code, detail) }
+    }
+
+    /// All of it in words, with the id of the request.
+    pub fn in_full(&self) -> String {
+        with_request(&self.to_string(), self.request_id.as_deref())
     }
 }
 
@@ -100,6 +114,14 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// `message` with the id of the request that it is about.
+pub fn with_request(message: &str, id: Option<&str>) -> String {
+    match id {
+        Some(id) => format!("{message} (request {id})"),
+        None => message.to_owned(),
+    }
+}
 
 /// `text` as one line of at most `limit` characters; control characters become blanks.
 pub fn one_line(text: &str, limit: usize) -> String {

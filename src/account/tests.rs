@@ -29,6 +29,7 @@ use crate::secret::{Secret, SecretParts, SecretSource};
 use crate::trust::TlsPolicy;
 
 mod login;
+mod request_id;
 
 const DEFINITION: &str = r#"
 [provider]
@@ -77,6 +78,8 @@ struct Setup {
     clock: ManualClock,
     directory: tempfile::TempDir,
     seen: Seen,
+    /// The ids of the requests.
+    ids: Seen,
 }
 
 impl Setup {
@@ -96,11 +99,13 @@ impl Setup {
     where
         F: Future<Output = axum::response::Response> + Send + 'static,
     {
-        let seen = Seen::default();
+        let (seen, ids) = (Seen::default(), Seen::default());
         let app = axum::Router::new().fallback({
-            let seen = Arc::clone(&seen);
+            let (seen, ids) = (Arc::clone(&seen), Arc::clone(&ids));
             move |request: axum::extract::Request| {
                 let secret = request.headers().get("authorization").map_or("", |value| value.to_str().unwrap());
+                let id = request.headers().get("x-request-id").map_or("", |value| value.to_str().unwrap());
+                ids.lock().unwrap().push(id.to_owned());
                 let line = format!("{} {} {secret}", request.method(), request.uri());
                 let number = {
                     let mut seen = seen.lock().unwrap();
@@ -116,7 +121,7 @@ impl Setup {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("credential"), "admin").unwrap();
         let policy = policy(&url, definition, directory.path());
-        Self { policy, clock: ManualClock::new(SystemClock.now()), directory, seen }
+        Self { policy, clock: ManualClock::new(SystemClock.now()), directory, seen, ids }
     }
 
     fn account(&self) -> Account<ManualClock> {
@@ -125,6 +130,10 @@ impl Setup {
 
     fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.ids.lock().unwrap().clone()
     }
 
     fn count(&self) -> usize {

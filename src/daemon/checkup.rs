@@ -89,7 +89,7 @@ async fn ask<C: Clock>(
         (None, Ok(client)) => match client.probe(params).await {
             Outcome::Done(proof) => Ok(proof),
             Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
-                Err(format!("{failure}; {}", failure.code.remedy()))
+                Err(format!("{}; {}", failure.in_full(), failure.code.remedy()))
             }
         },
     };

@@ -340,12 +340,12 @@ fn renewed(view: &View, before: Option<(GenerationNo, u32)>, since: Time) -> Opt
     }
     let retry = current.and_then(|current| current.renewal_retry.as_ref());
     if let Some(retry) = retry.filter(|retry| !retry.failed_before(since)) {
-        return Some(Answer::Failed(retry.failure.to_string()));
+        return Some(Answer::Failed(retry.failure.in_full()));
     }
     // Nothing follows that would renew it: somebody has to bring another one.
     let given_up = current.filter(|current| current.renewal_spent).and(view.state.last_failure.as_ref());
     if let Some(noted) = given_up.or(current.and_then(|current| current.dead.as_ref())) {
-        return Some(Answer::Failed(noted.failure.to_string()));
+        return Some(Answer::Failed(noted.failure.in_full()));
     }
     Some(unfinished_answer(view, rest, since))
 }
@@ -366,12 +366,12 @@ fn unfinished_answer(view: &View, rest: Rest, since: Time) -> Answer {
         ));
     }
     if let Some(retry) = view.state.retry.as_ref().filter(|retry| !retry.failed_before(since)) {
-        return Answer::Failed(retry.failure.to_string());
+        return Answer::Failed(retry.failure.in_full());
     }
     if rest.reason == Reason::Delivering
         && let Some(noted) = view.state.last_failure.as_ref().filter(|noted| noted.at >= since)
     {
-        return Answer::Failed(noted.failure.to_string());
+        return Answer::Failed(noted.failure.in_full());
     }
     Answer::Waiting(waiting(rest))
 }

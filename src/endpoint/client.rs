@@ -2,6 +2,7 @@
 //! bounded. Its whole art is to know, when something fails, whether the request can have reached the provider.
 
 mod cause;
+mod progress;
 
 use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -90,7 +91,7 @@ impl HttpClient {
     pub fn new(policy: &EndpointPolicy, roots: Option<&Result<TrustRoots, TrustError>>) -> Self {
         let tls = match roots {
             Some(Err(error)) => Err(Failure::new(FailureCode::CaFile, format!("{error}; {}", error.remedy))),
-            Some(Ok(roots)) => Ok(roots.config()),
+            Some(Ok(roots)) => Ok(progress::observed(roots.config())),
             None => Ok(trust::nobody()),
         };
         // Where connections go is told: no proxy of the environment finds another way.
@@ -146,7 +147,7 @@ impl HttpClient {
             Ok(client) => client,
             Err(failure) => return Exchange::NotSent(failure),
         };
-        let place = place(&request.url);
+        let (place, host) = (place(&request.url), request.url.host_str().unwrap_or_default().to_owned());
         let mut outgoing = reqwest::Request::new(request.method, request.url);
         for (name, value) in request.headers.into_iter().chain(headers) {
             outgoing.headers_mut().append(name, value);
@@ -155,9 +156,10 @@ impl HttpClient {
 
         // The connection has its own, shorter limit inside of this one, so what runs out here is the wait for a head.
         let limit = self.timeouts.connect.saturating_add(self.timeouts.headers);
-        let answer = match tokio::time::timeout(limit, client.execute(outgoing)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return self.failed(&error, &place),
+        let sent = progress::watch(&host, client.execute(outgoing));
+        let answer = match tokio::time::timeout(limit, sent).await {
+            Ok((Ok(answer), _)) => answer,
+            Ok((Err(error), shakes_hands)) => return self.failed(&error, &place, shakes_hands),
             Err(_) => return Exchange::Unknown(timeout(self.timeouts.headers, "did not begin to answer", &place)),
         };
         let status = answer.status();
@@ -185,7 +187,8 @@ impl HttpClient {
     }
 
     /// Tells an error before the request left from one after. Where the HTTP library does not know, it may have left.
-    fn failed(&self, error: &reqwest::Error, place: &str) -> Exchange {
+    /// `shakes_hands`: a TLS handshake with the server had begun.
+    fn failed(&self, error: &reqwest::Error, place: &str, shakes_hands: bool) -> Exchange {
         if error.is_builder() {
             return Exchange::NotSent(Failure::new(FailureCode::Request, reason(error)));
         }
@@ -193,10 +196,15 @@ impl HttpClient {
         if error.is_connect() && error.is_timeout() {
             let limit = humantime::format_duration(self.timeouts.connect);
             return Exchange::NotSent(match proxy {
+                _ if shakes_hands => {
+                    let what = format!("{place}: a connection stands, and no TLS handshake ended within {limit}");
+                    let why = "the server is overloaded or does not speak TLS there, or something between holds it up";
+                    Failure::new(FailureCode::Connect, format!("{what}: {why}"))
+                }
                 Some(proxy) => {
                     Failure::new(FailureCode::Proxy, format!("no connection through {proxy} within {limit}"))
                 }
-                None => Failure::new(FailureCode::Connect, format!("no connection to {place} within {limit}")),
+                None => Failure::new(FailureCode::Connect, format!("{place}: no TCP connection within {limit}")),
             });
         }
         if error.is_connect() {

@@ -5,10 +5,12 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::client::Dress;
 use super::credential::{CredentialCache, Presented};
+use super::request_id;
 use super::shared::Shared;
 use crate::clock::Time;
 use crate::inventory::{Credential, EndpointPolicy, ProxyPolicy};
 use crate::outcome::{Failure, FailureCode};
+use crate::provider::Request;
 use crate::secret::SecretSource;
 use crate::secret::keyring::Keyring;
 
@@ -51,6 +53,18 @@ impl Wardrobe {
             dress.proxy = Some((user.clone(), identity.secret.token().clone(), fingerprint));
         }
         Ok(dress)
+    }
+}
+
+impl Dress {
+    /// Gives `request` an id, unless the definition or the inventory has a header of that name, and returns it.
+    pub fn identify(&mut self, request: &Request) -> Option<String> {
+        if request.headers.iter().chain(&self.headers).any(|(name, _)| *name == request_id::SENT_IN) {
+            return None;
+        }
+        let id = request_id::new();
+        self.headers.push((request_id::SENT_IN, HeaderValue::from_str(&id).ok()?));
+        Some(id)
     }
 }
 

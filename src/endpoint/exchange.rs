@@ -4,7 +4,7 @@ use super::credential::Presented;
 use super::health::Event;
 use super::slots::Slot;
 use super::traffic::Ending;
-use super::{Endpoint, Inner, client};
+use super::{Endpoint, Inner, client, request_id};
 use crate::clock::{Clock, Time};
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::{Received, Request, Response};
@@ -54,6 +54,8 @@ pub enum Exchange {
 pub struct Answer {
     pub response: Response,
     pub received: Received,
+    /// The id that patrold sent the request with.
+    request_id: Option<String>,
     /// The moment that the request was built with, on the service's clock.
     pub moment: Time,
     /// That moment is our own clock's.
@@ -90,8 +92,8 @@ impl<C: Clock> Endpoint<C> {
             Err(failure) => return Exchange::Unbuilt(failure),
         };
         match self.exchange(errand.word, errand.effect, request).await {
-            End::Answered { response, received, until } => {
-                Exchange::Answered(Answer { response, received, moment, by_ours, until, _slot: slot })
+            End::Answered { response, received, request_id, until } => {
+                Exchange::Answered(Answer { response, received, request_id, moment, by_ours, until, _slot: slot })
             }
             End::NotSent(failure) => Exchange::NotSent(failure),
             End::Unknown(failure) => Exchange::Unknown(failure),
@@ -111,7 +113,9 @@ impl<C: Clock> Endpoint<C> {
         let sent = self.send(request, errand).await;
         let outcome = match &sent {
             Exchange::Answered(answer) => {
-                match self.understand(&answer.response, |secrets| read(answer, secrets)).await {
+                let Answer { response, request_id, .. } = answer;
+                let understood = self.understand(response, |secrets| read(answer, secrets)).await;
+                match self.identified(understood, request_id.as_deref(), response, errand.effect).await {
                     Outcome::Refused(failure) if self.doubt_clock(errand.effect, answer.by_ours, &failure) => {
                         return self.failed_once(failure);
                     }
@@ -142,15 +146,36 @@ impl<C: Clock> Endpoint<C> {
         read(Some(&secrets))
     }
 
+    /// `outcome` with the id of its request, where it has words: the id that the answer names, else `sent`.
+    ///
+    /// An answer that may hold a new secret is not quoted, and neither is an id that holds a known one.
+    pub(super) async fn identified<T: Told>(
+        &self,
+        mut outcome: Outcome<T>,
+        sent: Option<&str>,
+        response: &Response,
+        effect: Effect,
+    ) -> Outcome<T> {
+        let Some(failure) = outcome.words() else { return outcome };
+        let named = request_id::of_answer(&response.headers).filter(|_| effect != Effect::Makes);
+        let id = match named {
+            Some(named) if self.0.setup.keyring.redactor().await.clean(named) == named => Some(named),
+            _ => sent,
+        };
+        failure.request_id = id.map(str::to_owned);
+        outcome
+    }
+
     /// Sends a request whose turn has come, and takes from its end what concerns everybody at the endpoint.
     pub(super) async fn exchange(&self, errand: &'static str, effect: Effect, request: Request) -> End {
         let Inner { clock, client, shared, .. } = &*self.0;
         self.standing().record.requests += 1;
         let sent_at = clock.now();
-        let dress = match self.0.wardrobe.dress(&self.0.setup.keyring, &self.0.setup.owner, sent_at).await {
+        let mut dress = match self.0.wardrobe.dress(&self.0.setup.keyring, &self.0.setup.owner, sent_at).await {
             Ok(dress) => dress,
             Err(failure) => return End::NotSent(failure),
         };
+        let request_id = dress.identify(&request);
         let sent = if effect == Effect::Nothing {
             tokio::select! {
                 sent = client.send(request, dress) => sent,
@@ -173,10 +198,10 @@ impl<C: Clock> Endpoint<C> {
             client::Exchange::Answered(response) => {
                 let received = self.received(&response, sent_at, now);
                 let until = self.update_limits(&response, received, sent_at).await;
-                End::Answered { response, received, until }
+                End::Answered { response, received, request_id, until }
             }
             client::Exchange::NotSent(failure) => End::NotSent(failure),
-            client::Exchange::Unknown(failure) => End::Unknown(failure),
+            client::Exchange::Unknown(failure) => End::Unknown(Failure { request_id, ..failure }),
         }
     }
 
@@ -225,7 +250,7 @@ impl<C: Clock> Endpoint<C> {
 
 /// What became of a request whose turn had come.
 pub(super) enum End {
-    Answered { response: Response, received: Received, until: Option<Time> },
+    Answered { response: Response, received: Received, request_id: Option<String>, until: Option<Time> },
     NotSent(Failure),
     Unknown(Failure),
 }

@@ -22,6 +22,7 @@ mod client;
 mod dress;
 mod exchange;
 mod gate;
+mod request_id;
 mod session;
 mod slots;
 

@@ -99,8 +99,9 @@ impl<C: Clock> Endpoint<C> {
         drop(slot);
         let now = self.now();
         let outcome = match sent {
-            End::Answered { response, received, until } => {
-                put_off(self.understand(&response, |secrets| read(&response, received, secrets)).await, until)
+            End::Answered { response, received, request_id, until } => {
+                let understood = self.understand(&response, |secrets| read(&response, received, secrets)).await;
+                put_off(self.identified(understood, request_id.as_deref(), &response, Effect::Makes).await, until)
             }
             End::NotSent(failure) | End::Unknown(failure) => Outcome::later(failure),
         };

@@ -306,6 +306,9 @@ pub struct ErrorStatus {
     pub code: FailureCode,
     /// One line.
     pub message: String,
+    /// The request that it came of, under the id that the provider's log has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// What to do about it.
     #[serde(default)]
     pub help: String,
@@ -321,9 +324,15 @@ impl ErrorStatus {
             at,
             code: failure.code,
             message: failure.to_string(),
+            request_id: failure.request_id.clone(),
             help: failure.code.remedy().to_owned(),
             runbook: failure.code.runbook().map(str::to_owned),
         }
+    }
+
+    /// All of it in words, with the id of the request.
+    pub fn in_full(&self) -> String {
+        crate::outcome::with_request(&self.message, self.request_id.as_deref())
     }
 
     /// What to do about it, with the runbook; `None` where the daemon is of a version that does not tell.

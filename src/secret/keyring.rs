@@ -60,7 +60,7 @@ impl Keyring {
         if failure.detail.is_empty() {
             return failure;
         }
-        Failure::new(failure.code, self.redactor().await.clean(&failure.detail))
+        failure.reworded(self.redactor().await.clean(&failure.detail))
     }
 }
 

@@ -70,7 +70,7 @@ impl Slot {
     /// Whether the store can hold the value, by its definition.
     pub fn check_value(&self, secret: &Secret) -> Result<(), Failure> {
         let checked = self.remote.definition.check_value(&self.remote.params, secret);
-        checked.map_err(|failure| Failure::new(failure.code, format!("{}: {}", self.key, failure.detail)))
+        checked.map_err(|failure| failure.reworded(format!("{}: {}", self.key, failure.detail)))
     }
 
     /// Tests that the target is in its place and answers. `judge`: and that nothing that stays is in the way.

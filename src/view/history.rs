@@ -165,7 +165,7 @@ fn tint(level: Level) -> Tint {
 
 /// The generation that an event is about, where it says so, and the rest of it in words.
 fn detail(event: &Event) -> (Option<GenerationNo>, String) {
-    let again = |failure: &Failure, next: &Time| format!("{failure}; again at {}", words::moment(*next));
+    let again = |failure: &Failure, next: &Time| format!("{}; again at {}", failure.in_full(), words::moment(*next));
     let not_before = |at: &Time| format!("revoked not before {}", words::moment(*at));
     match event {
         Event::Adopted { generation } => (Some(generation.number), String::new()),
@@ -191,7 +191,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::RenewalRejected { failure, .. }
         | Event::FoundDead { failure }
         | Event::ReplacementRefused { failure }
-        | Event::RenewalExamined { dead: Some(failure) } => (None, failure.to_string()),
+        | Event::RenewalExamined { dead: Some(failure) } => (None, failure.in_full()),
         Event::SecretLost { number, failure } => (Some(*number), failure.to_string()),
         Event::Replaced { generation, revoke_at, .. } => {
             (Some(generation.number), format!("the old one is {}", not_before(revoke_at)))

@@ -195,7 +195,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
         "Proxies for accounts that name none of their own; loopback is never reached by one.",
     ),
-    ("SSL_CERT_FILE, SSL_CERT_DIR", "Certificate authorities in place of those that are compiled in."),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "Certificate authorities in place of the system's."),
     ("NO_COLOR", "No colours on a terminal."),
 ];
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::clock::Time;
+use crate::names::TokenName;
 use crate::provider::Expiry;
 use crate::report::outlook::{NextAction, Outlook};
 use crate::report::status::{
@@ -12,8 +13,11 @@ use crate::text::{Paint, words};
 
 use super::table::{Table, Tint};
 
-/// So many tokens are told of by name; the table has them all.
-const NAMED: usize = 10;
+/// So many troubles of tokens are told; the table has them all.
+const TOLD: usize = 10;
+
+/// So many tokens with the same trouble are named.
+const NAMED: usize = 5;
 
 impl Status {
     /// Writes what is the matter, and a table of the tokens.
@@ -83,7 +87,7 @@ impl Status {
         troubles.extend(self.journal.unreadable.iter().cloned());
         troubles.extend(self.fleet.iter().flat_map(FleetStatus::troubles));
         let worst = self.by_urgency().into_iter().filter(|token| token.condition.urgency() > 3 && !waits(token));
-        troubles.extend(worst.take(NAMED).map(token_trouble));
+        troubles.extend(token_troubles(worst));
         if let Some(reload) = self.daemon.as_ref().and_then(|daemon| daemon.reload.as_ref())
             && !reload.answer.applied
         {
@@ -103,7 +107,7 @@ impl Status {
             ));
         }
         let left = self.tokens.iter().filter(|token| token.is_left_alive());
-        troubles.extend(left.take(NAMED).map(token_trouble));
+        troubles.extend(token_troubles(left));
         let lost = |token: &&TokenStatus| token.orphans.iter().any(|orphan| orphan.kind == OrphanKind::UnknownMint);
         for token in self.tokens.iter().filter(lost).filter(|token| self.is_unseen(token)) {
             let name = &token.name;
@@ -185,13 +189,23 @@ fn waits(token: &TokenStatus) -> bool {
     token.condition == Condition::Missing && token.paused
 }
 
-/// What is the matter with a token whose consumers have nothing that works, in one line.
-fn token_trouble(token: &TokenStatus) -> String {
-    let (name, word) = (&token.name, token.condition.word());
-    match token.cause() {
-        Some(cause) => format!("token {name} is {word}: {}", cause.line()),
-        None => format!("token {name} is {word}: {}", token.next.why),
+/// What is the matter with tokens, a line for each cause.
+fn token_troubles<'a>(tokens: impl IntoIterator<Item = &'a TokenStatus>) -> Vec<String> {
+    let mut causes: Vec<((&str, String), Vec<&TokenName>)> = Vec::new();
+    for token in tokens {
+        let why = token.cause().map_or_else(|| token.next.why.clone(), |cause| cause.line());
+        let cause = (token.condition.word(), why);
+        match causes.iter().position(|(known, _)| *known == cause) {
+            Some(known) => causes[known].1.push(&token.name),
+            None if causes.len() < TOLD => causes.push((cause, vec![&token.name])),
+            None => {}
+        }
     }
+    let line = |((word, why), names): ((&str, String), Vec<&TokenName>)| match &names[..] {
+        [name] => format!("token {name} is {word}: {why}"),
+        names => format!("tokens {} are {word}: {why}", words::some(names, NAMED)),
+    };
+    causes.into_iter().map(line).collect()
 }
 
 /// The last error of a token, where something is still the matter.
@@ -254,7 +268,7 @@ pub(super) fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, Stri
         lines.push(("generation", generation(current, now)));
         lines.extend(current.renewable_until.map(|until| ("renewable", format!("until {}", when(until)))));
     }
-    lines.extend(token.dead.as_ref().map(|dead| ("dead", format!("{}: {}", when(dead.at), dead.message))));
+    lines.extend(token.dead.as_ref().map(|dead| ("dead", format!("{}: {}", when(dead.at), dead.in_full()))));
     lines.extend(token.candidate.as_ref().map(|candidate| ("candidate", generation(candidate, now))));
     if let Some(retiring) = &token.retiring {
         let old = generation(&retiring.generation, now);
@@ -267,7 +281,7 @@ pub(super) fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, Stri
     lines.extend(token.requested.map(|at| ("requested", format!("{}; patrold cancel {}", when(at), token.name))));
     lines.extend(token.last_success.map(|at| ("handed over", when(at))));
     if let Some(error) = &token.last_error {
-        lines.push(("last error", format!("{}: {}", when(error.at), error.message)));
+        lines.push(("last error", format!("{}: {}", when(error.at), error.in_full())));
     }
     if token.failures > 0 {
         let next = token.next_attempt.map(|next| format!(", next attempt {}", when(next))).unwrap_or_default();

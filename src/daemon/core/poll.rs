@@ -101,6 +101,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                     account = %name,
                     code = failure.code.code(),
                     error = %failure,
+                    "request-id" = failure.request_id,
                     "cannot list the account's tokens; what is known of them stays in use"
                 );
                 poll.failure = Some(failure);

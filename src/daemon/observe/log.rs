@@ -45,6 +45,7 @@ pub(super) fn tell(committed: &Committed<'_>) {
                 detail,
                 code = failure.map(|failure| failure.code.code()),
                 error = failure.map(ToString::to_string),
+                "request-id" = failure.and_then(|failure| failure.request_id.as_deref()),
                 "{sentence}"
             )
         };

@@ -203,6 +203,48 @@ async fn each_phase_has_its_own_time() {
     }
 }
 
+/// The address of a listener whose queue is full: nobody gets a connection. The listener and what fills its queue.
+async fn full() -> (String, Vec<TcpStream>, TcpListener) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(SHORT, TcpStream::connect(address)).await {
+        queue.push(stream);
+    }
+    (address.to_string(), queue, listener)
+}
+
+#[tokio::test]
+async fn a_time_that_runs_out_is_told_by_its_phase() {
+    let silent = || serve(|mut stream| async move { drop(stream.read_to_end(&mut Vec::new()).await) });
+    let (full, _queue, _listener) = full().await;
+    let short = Timeouts { connect: SHORT, headers: SHORT, ..PATIENT };
+    for (sentence, url, words) in [
+        ("TCP", format!("http://{full}"), format!("{full}: no TCP connection within 500ms")),
+        ("TCP, of https", format!("https://{full}"), format!("{full}: no TCP connection within 500ms")),
+        ("TLS", format!("https://{}", silent().await), "no TLS handshake ended within 500ms".to_owned()),
+        ("the answer", format!("http://{}", silent().await), "did not begin to answer within 500ms".to_owned()),
+    ] {
+        let client = through(short, progress::observed(trust::nobody()), None);
+        let sent = client.send(request(&url), Dress::default()).await;
+        assert!(format!("{sent:?}").contains(&words), "{sentence}: {sent:?}");
+    }
+    // A proxy that does not connect is blamed; behind one that does, the server.
+    let server = silent().await.rsplit_once(':').unwrap().1.parse().unwrap();
+    for (sentence, proxy, words) in [
+        ("the proxy is silent", silent().await, "no connection through http://"),
+        ("the server is", tunnel(server, None, "").await, "no TLS handshake ended within 500ms"),
+    ] {
+        let variables = |name: &str| (name == "HTTPS_PROXY").then(|| format!("http://{proxy}"));
+        let proxy = Proxy::choose(&ProxyPolicy::Environment, &"https://api.test".parse().unwrap(), variables).unwrap();
+        let client = through(short, progress::observed(trust::nobody()), proxy);
+        let sent = client.send(request("https://api.test/"), Dress::default()).await;
+        assert!(format!("{sent:?}").contains(words), "{sentence}: {sent:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_of_just_the_allowed_size_is_taken_and_unpacked_where_needed() {
     let full = [format!("HTTP/1.1 200 OK\r\nContent-Length: {LIMIT}\r\n\r\n").into_bytes(), vec![b'x'; LIMIT]].concat();

@@ -78,9 +78,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let needed = policy.account.endpoint.credential == Credential::Token(policy.name.clone());
         if needed || !context.abilities.can.mints {
             let detail = format!("the initial secret ({source}): {}: put one there that works", failure.detail);
-            return self.postpone(held, context, None, Failure::new(failure.code, detail));
+            return self.postpone(held, context, None, failure.reworded(detail));
         }
-        let failure = Failure::new(failure.code, format!("the initial secret ({source}): {}", failure.detail));
+        let failure = failure.reworded(format!("the initial secret ({source}): {}", failure.detail));
         if policy.paused || failures(held.state.retry.as_ref()) + 1 < DEAD_INITIAL {
             return self.postpone(held, context, None, failure);
         }
@@ -229,6 +229,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let name = initial.and_then(|initial| initial.name.as_deref()).filter(|_| old.is_none());
         let looks = name.is_some_and(|_| remote.id.is_none()) || parts.is_none() && remote.id.is_some();
         if !looks || !context.abilities.can.lists {
+            remote.expires = self.listed_expiry(context, &remote).await;
             return Ok(Found { remote, parts, dead: None });
         }
         let listing = match self.effects.list(address, self.clock.now()).await {
@@ -251,6 +252,22 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             [] => Err(wrong("the listing does not contain the token that `initial` names")),
             _ => Err(wrong("the listing contains several tokens that `initial` may mean: give its `id`")),
         }
+    }
+
+    /// The expiry of an accepted token, also by a listing where nothing else tells it. One of the last poll will do: many
+    /// tokens that are taken over at once cost no listing each.
+    async fn listed_expiry(&self, context: &Context, remote: &Remote) -> Expiry {
+        let policy = &context.policy;
+        let Some(id) = remote.id.as_ref().filter(|_| context.abilities.can.lists) else { return remote.expires };
+        if remote.expires != Expiry::Unknown {
+            return remote.expires;
+        }
+        let address = Address { account: &policy.account.name, params: &policy.params };
+        let now = self.clock.now();
+        let since = now.checked_sub_signed(policy.account.poll_every).unwrap_or(now);
+        let Outcome::Done(listing) = self.effects.list(address, since).await else { return Expiry::Unknown };
+        let entry = listing.with_id(id).find(|entry| !entry.dead);
+        entry.map_or(Expiry::Unknown, |entry| entry.remote.expires)
     }
 }
 

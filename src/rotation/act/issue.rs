@@ -37,7 +37,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Ok(()) => self.effects.preflight(store, &known).await,
                 Err(failure) => Err(failure),
             };
-            result.map_err(|failure| Failure::new(failure.code, format!("{}: {}", store.key, failure.detail)))
+            result.map_err(|failure| failure.reworded(format!("{}: {}", store.key, failure.detail)))
         }));
         let mut failures: Vec<Failure> = tested.await.into_iter().filter_map(Result::err).collect();
         let count = failures.len();

@@ -401,6 +401,19 @@ ci     a        ✗ down  2    in 60d   rotate now
 }
 
 #[test]
+fn tokens_with_the_same_trouble_are_one_line() {
+    let mut status = full();
+    let token = status.tokens.pop().unwrap();
+    let named = |name: &str| TokenStatus { name: name.parse().unwrap(), ..token.clone() };
+    status.tokens = ["a", "b", "c", "d", "e", "f", "g"].map(named).to_vec();
+    status.tokens.push(TokenStatus { dead: None, last_error: None, ..named("h") });
+    let told: Vec<_> = status.troubles().into_iter().filter(|line| line.starts_with("token")).collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].starts_with("tokens a, b, c, d, e and 2 more are down: the provider does not"), "{told:#?}");
+    assert!(told[1].starts_with("token h is down: "), "{told:#?}");
+}
+
+#[test]
 fn a_lost_mint_is_told_above_the_table_where_no_listing_can_show_it() {
     let mut status = full();
     status.tokens[0].orphans.push(OrphanStatus {
