@@ -120,10 +120,26 @@ fn write(
     console.note(format_args!("made {} with entries for {entries}", file.display()))?;
     let path = std::path::absolute(file)?;
     if !load(&main, &environment, now).files.contains(&path) {
-        let line = format!("include = [\"{}\"]", path.display());
-        console.warn(format_args!("the inventory does not include it yet: add `{line}` to {}", main.display()))?;
+        let pattern = include_pattern(&std::path::absolute(&main)?, &path);
+        let included = whole.parse::<toml_edit::DocumentMut>().is_ok_and(|text| text.contains_key("include"));
+        let change = if included {
+            format!("add \"{pattern}\" to `include` in {}", main.display())
+        } else {
+            format!("put `include = [\"{pattern}\"]` first in {}", main.display())
+        };
+        console.warn(format_args!("the inventory does not include it yet: {change}"))?;
     }
     Ok(())
+}
+
+/// What `include` of the inventory `main` has to say so that it covers `file`: everything in a folder beside it.
+fn include_pattern(main: &Path, file: &Path) -> String {
+    let beside = main.parent().and_then(|folder| file.strip_prefix(folder).ok());
+    match beside.map(|beside| (beside, beside.parent())) {
+        Some((_, Some(folder))) if folder != Path::new("") => format!("{}/*.toml", folder.display()),
+        Some((beside, _)) => beside.display().to_string(),
+        None => file.display().to_string(),
+    }
 }
 
 /// Does in this process what a daemon would do, under the same lock.

@@ -16,7 +16,10 @@ const HEAD: &str = "\
 #
 # A provider that cannot create tokens: the entry watches the token, and patrold reminds before it ends.
 # Any other: patrold takes the token over once it has its secret. Put that into the file that `initial` names, mode 0600,
-# remove the # before the entry, and name the stores that consumers read. Entries that you do not need may go.
+# and remove the # before the entry; or put all secrets there, delete this file, and have it written again.
+#
+# `paused`: patrold watches the token, and replaces it only when asked. Name the store that its consumers read (`file`,
+# `env` or `stores`), then remove `paused`: from then on patrold rotates it. Entries that you do not need may go.
 ";
 
 /// The entries, and how many of them are in effect at once.
@@ -91,6 +94,10 @@ fn entry(name: &str, account: &AccountAudit, finding: &Finding, secret: Option<&
     let mut token = toml_edit::Table::new();
     token["account"] = toml_edit::value(account.account.as_str());
     token["initial"] = toml_edit::value(initial);
+    if secret.is_some() {
+        // Its consumers read the secret from where patrold does not write yet: a rotation would end what they hold.
+        token["paused"] = toml_edit::value(true);
+    }
     let mut tokens = toml_edit::Table::new();
     tokens.set_implicit(true);
     tokens.insert(name, toml_edit::Item::Table(token));
@@ -172,8 +179,12 @@ mod tests {
         assert!(found.text.contains("[token.deploy]") && found.text.contains("# [token.a-b-evil]"), "{}", found.text);
         let (with, report) = load(&format!("{text}{}", found.text));
         assert_eq!(with.map(|with| with.tokens.len()), Some(1), "{}", report.render());
-        let whole = found.text.replace("\n# [token", "\n[token").replace("\n# account", "\naccount");
-        let (with, report) = load(&format!("{text}{}", whole.replace("\n# initial", "\ninitial")));
-        assert_eq!(with.map(|with| with.tokens.len()), Some(2), "{}", report.render());
+        let whole = ["[token", "account", "initial", "paused"]
+            .iter()
+            .fold(found.text, |text, key| text.replace(&format!("\n# {key}"), &format!("\n{key}")));
+        let (with, report) = load(&format!("{text}{whole}"));
+        let tokens = with.expect("a valid inventory").tokens;
+        assert!(tokens.len() == 2 && tokens.values().all(|token| token.paused), "{}", report.render());
+        assert!(!report.render().contains("nowhere"), "nobody is told to add a store: {}", report.render());
     }
 }

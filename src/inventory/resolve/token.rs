@@ -343,9 +343,11 @@ impl<'c> Resolver<'c> {
         if account.is_some_and(|account| !account.provider.capabilities().mints) {
             return;
         }
-        if spec.sound && spec.stores.is_empty() && !self.used.contains(name.value.as_str()) {
+        // What is not rotated needs to go nowhere.
+        if spec.sound && !spec.paused && spec.stores.is_empty() && !self.used.contains(name.value.as_str()) {
             let message = format!("{what} has no store, and no account authenticates with it: its secret goes nowhere");
-            self.context.report.warning(name.spot, message, "add a [[token.stores]]");
+            let help = "add `file`, `env` or [[token.stores]]; with `paused = true` it is watched, and not rotated";
+            self.context.report.warning(name.spot, message, help);
         }
     }
 
