@@ -80,6 +80,9 @@ pub(super) fn run(args: &RetireArgs, named: Option<&Path>, console: &mut Console
     let config = discovery::find(named)?;
     let edit = edit(args, &config, console)?;
     let status = status::gather(named, console)?;
+    if let Some(complaint) = status::on_another(&status, &args.name, "retire") {
+        return Err(complaint);
+    }
     let known = status.tokens.iter().find(|token| token.name == args.name);
     if edit.is_none() && known.is_none() {
         return Err(unknown_token(&args.name, status.tokens.iter().map(|token| &token.name)));
@@ -159,6 +162,9 @@ fn foretell(args: &RetireArgs, edit: Option<&Edit>, known: Option<&TokenStatus>,
     match edit {
         Some(edit) => line("inventory", &format!("its entry leaves {}", edit.file.display())),
         None => line("inventory", "it left the inventory before"),
+    }
+    if let Some(fleet) = status.fleet.as_ref().filter(|_| edit.is_some()) {
+        line("fleet", &format!("take it out of the inventory of every other host of fleet {}, too", fleet.name));
     }
     if edit.is_some_and(|edit| edit.account_stays) {
         line("account", &format!("[account.{}] stays: the provider is asked through it", args.name));

@@ -48,11 +48,8 @@ pub(super) fn run(args: &StatusArgs, named: Option<&Path>, console: &mut Console
     let mut status = gather(named, console)?;
     for name in &args.names {
         if !status.tokens.iter().any(|token| token.name == *name) {
-            let elsewhere = status.fleet.iter().flat_map(|fleet| &fleet.elsewhere).find(|it| it.token == *name);
-            return Err(match elsewhere {
-                Some(elsewhere) => on_another(elsewhere),
-                None => unknown_token(name, status.tokens.iter().map(|token| &token.name)),
-            });
+            let unknown = || unknown_token(name, status.tokens.iter().map(|token| &token.name));
+            return Err(on_another(&status, name, "status").unwrap_or_else(unknown));
         }
     }
     if !args.names.is_empty() {
@@ -75,14 +72,16 @@ pub(super) fn run(args: &StatusArgs, named: Option<&Path>, console: &mut Console
     Ok(if status.journal.unreadable.is_empty() { Exit::Fine } else { Exit::Partly })
 }
 
-/// A complaint about a token that another replica looks after.
-fn on_another(token: &ElsewhereStatus) -> Complaint {
-    match &token.owner {
-        Some(owner) => Complaint::failed(format!("{} is looked after by replica {owner}", token.token))
-            .with_help(format!("`patrold status {}` on that host shows it", token.token)),
-        None => Complaint::failed(format!("no replica owns account {} of {} now", token.account, token.token))
+/// A complaint about a token that another replica looks after, where one does: `command` is for that one.
+pub(super) fn on_another(status: &Status, name: &TokenName, command: &str) -> Option<Complaint> {
+    let ElsewhereStatus { token, account, owner } =
+        status.fleet.iter().flat_map(|fleet| &fleet.elsewhere).find(|it| it.token == *name)?;
+    Some(match owner {
+        Some(owner) => Complaint::failed(format!("{token} is looked after by replica {owner}"))
+            .with_help(format!("type `patrold {command} {token}` on that host")),
+        None => Complaint::failed(format!("no replica owns account {account} of {token} now"))
             .with_help("`patrold fleet status` shows the replicas"),
-    }
+    })
 }
 
 /// Judges the running daemon. Nobody who is not running is ready; what it answered came from its scheduler.

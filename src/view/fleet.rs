@@ -1,9 +1,10 @@
 //! A fleet for people: what its replicas own, and what is the matter.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::clock::Time;
-use crate::report::status::FleetStatus;
+use crate::report::status::{ElsewhereStatus, FleetStatus};
 use crate::text::{Paint, words};
 
 use super::table::{Table, Tint};
@@ -81,6 +82,27 @@ impl FleetStatus {
                 ],
             );
         }
+        table.write_within(paint, width, out)?;
+        self.write_accounts(paint, width, out)
+    }
+
+    /// Writes a table of the accounts that replicas look after, as far as they have tokens.
+    fn write_accounts(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+        let mut accounts: BTreeMap<_, (Option<_>, usize)> = BTreeMap::new();
+        for ElsewhereStatus { account, owner, .. } in &self.elsewhere {
+            let (of, tokens) = accounts.entry(account).or_default();
+            (*of, *tokens) = (owner.as_ref(), *tokens + 1);
+        }
+        if accounts.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        let mut table = Table::new(&["ACCOUNT", "REPLICA", "TOKENS"]);
+        for (account, (owner, tokens)) in accounts {
+            let tint = if owner.is_some() { Tint::Plain } else { Tint::Warning };
+            let owner = owner.map_or_else(|| "nobody".to_owned(), ToString::to_string);
+            table.row(tint, vec![account.to_string(), owner, tokens.to_string()]);
+        }
         table.write_within(paint, width, out)
     }
 }
@@ -143,8 +165,16 @@ mod tests {
     #[test]
     fn replicas_are_listed() {
         let mut out = Vec::new();
-        fleet().write(Time::UNIX_EPOCH, Paint::Plain, None, &mut out).unwrap();
+        let of = |token: &str, account: &str, owner: Option<&str>| ElsewhereStatus {
+            token: token.parse().unwrap(),
+            account: account.parse().unwrap(),
+            owner: owner.map(|owner| owner.parse().unwrap()),
+        };
+        let elsewhere = vec![of("a", "gps", Some("web-2")), of("b", "gps", Some("web-2")), of("c", "awx", None)];
+        let fleet = FleetStatus { elsewhere, ..fleet() };
+        fleet.write(Time::UNIX_EPOCH, Paint::Plain, None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("REPLICA") && text.contains("web-2"), "{text}");
+        assert!(text.contains("web-1    2"), "{text}");
+        assert!(text.ends_with("ACCOUNT  REPLICA  TOKENS\nawx      nobody   1\ngps      web-2    2\n"), "{text}");
     }
 }

@@ -1,0 +1,51 @@
+//! Commands on a replica that does not look after the token: nothing is changed, and the host is named that does.
+
+use std::fs;
+use std::time::Duration;
+
+use patrold::inventory::EngineKind;
+
+use super::stage::{ACCOUNTS, Stage, patrold};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_on_another_host_changes_nothing_and_names_the_right_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
+    let _replicas = [stage.start("r1", ""), stage.start("r2", "")];
+    stage
+        .until("both own something", PATIENCE, |presence| {
+            let owned = |name: &str| presence.claims.values().any(|claim| claim.replica.as_str() == name);
+            presence.claims.len() == ACCOUNTS && owned("r1") && owned("r2")
+        })
+        .await;
+    let presence = stage.presence().await;
+    let (account, _) = presence.claims.iter().find(|(_, claim)| claim.replica.as_str() == "r2").unwrap();
+    let token = account.as_str().replace("controller", "ci");
+    let inventory = stage.root.join("r1.toml");
+    let before = fs::read_to_string(&inventory).unwrap();
+
+    for command in [&["status"][..], &["explain"], &["retire", "--revoke"], &["retire", "--keep"]] {
+        let asked = patrold(&stage.root, "r1", &[command, &[&token]].concat()).await;
+        let told = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert_eq!(asked.status.code(), Some(1), "{command:?}: {told}");
+        assert!(told.contains(&format!("{token} is looked after by replica r2")), "{command:?}: {told}");
+        assert!(told.contains(&format!("type `patrold {} {token}` on that host", command[0])), "{command:?}: {told}");
+    }
+    for command in ["rotate", "cancel", "rollback"] {
+        let asked = patrold(&stage.root, "r1", &[command, &token]).await;
+        let told = String::from_utf8_lossy(&[asked.stdout, asked.stderr].concat()).into_owned();
+        assert_eq!(asked.status.code(), Some(1), "{command}: {told}");
+        assert!(told.contains("`patrold fleet status` shows whose it is"), "{command}: {told}");
+    }
+    assert_eq!(fs::read_to_string(&inventory).unwrap(), before, "the entry is still there");
+    let whose = patrold(&stage.root, "r1", &["fleet", "status"]).await;
+    let told = String::from_utf8_lossy(&whose.stdout).into_owned();
+    assert!(told.lines().any(|line| line.starts_with(account.as_str()) && line.contains("r2")), "{told}");
+
+    let retired = patrold(&stage.root, "r2", &["retire", &token, "--revoke", "--now"]).await;
+    let told = String::from_utf8_lossy(&retired.stdout).into_owned();
+    assert!(retired.status.success() && told.contains(": revoked"), "{told}");
+    assert!(told.contains("out of the inventory of every other host of fleet test"), "{told}");
+}
