@@ -13,6 +13,7 @@ use crate::host::{Facts, service};
 use crate::inventory::{self, Environment, Inventory, Loaded};
 use crate::journal::key::KeySource;
 use crate::text::words;
+use crate::trust::{TlsPolicy, TrustRoots};
 use crate::view::check::{Check, Checks, render_report};
 use crate::view::online::Online;
 
@@ -114,9 +115,23 @@ fn print_proxies(inventory: &Inventory, console: &mut Console) -> Result<(), Com
     Ok(())
 }
 
+/// Tells where the trust roots of accounts cannot be used by the environment of this shell. What `ca-file` names is part of
+/// the inventory, and checked with it.
+fn print_roots(inventory: &Inventory, console: &mut Console) -> Result<(), Complaint> {
+    let mut policies = inventory.accounts.values().filter_map(|account| account.endpoint.tls());
+    if !policies.any(|policy| policy.ca_file.is_none() || policy.system_roots) {
+        return Ok(());
+    }
+    match TrustRoots::read(&TlsPolicy::default()) {
+        Ok(_) => Ok(()),
+        Err(error) => console.warn(format_args!("nothing can be sent by TLS: {error}; {}", error.remedy)),
+    }
+}
+
 fn print(loaded: &Loaded, check: &Check, now: Time, console: &mut Console) -> Result<(), Complaint> {
     if let Some(inventory) = &loaded.inventory {
         print_proxies(inventory, console)?;
+        print_roots(inventory, console)?;
     }
     let paint = console.err_paint;
     let advice = check.render_advice(paint, console.width(false));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::definition::Definitions;
-use crate::document::nearest;
+use crate::document::{alike, did_you_mean};
 use crate::inventory::{self, Environment};
 use crate::provider::Provider;
 
@@ -51,8 +51,7 @@ pub(super) fn find(definitions: &Definitions, name: &str, kind: Kind) -> Result<
         let other = Kind::of(&found).word();
         return Err(complaint.with_help(format!("it is a {other}: `patrold {other} show {name}`")));
     }
-    Err(match nearest(name, definitions.names_of(kind == Kind::Store)) {
-        Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
-        None => complaint.with_help(format!("`patrold {word} list` lists all of them")),
-    })
+    let names: Vec<&str> = definitions.names_of(kind == Kind::Store).collect();
+    let meant = did_you_mean(&alike(name, &names));
+    Err(complaint.with_help(meant.unwrap_or_else(|| format!("`patrold {word} list` lists all of them"))))
 }

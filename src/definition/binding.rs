@@ -212,7 +212,7 @@ pub(super) fn read_headers(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage
                 table.report().error(name.spot, format!("the header `{header}` is not for a definition to set"));
             }
             Ok(header) => headers.extend(read_template(table, found, binder, stage).map(|value| (header, value))),
-            Err(_) => table.report().error(name.spot, format!("`{}` is no name for a header", name.value)),
+            Err(_) => table.report().error(name.spot, format!("`{}` is not a name for a header", name.value)),
         }
     }
     headers

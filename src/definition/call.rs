@@ -28,7 +28,7 @@ pub(super) fn operations_of(table: &Reader<'_>, key: &'static str) -> Vec<Operat
         if let Some((_, operation)) = words.iter().find(|(known, _)| *known == word.value) {
             operations.push(*operation);
         } else {
-            let message = format!("`{key}` of {} names \"{}\", which is no operation", table.what(), word.value);
+            let message = format!("`{key}` of {} names \"{}\", which is not an operation", table.what(), word.value);
             table.report().error_with_help(word.spot, message, "valid: mint, list, verify, renew, revoke");
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
     let name = name.and_then(|name| match name.value.parse::<ProviderName>() {
         Ok(parsed) => Some(parsed),
         Err(error) => {
-            file.report().error(name.spot, format!("\"{}\" is no name for a definition: {error}", name.value));
+            file.report().error(name.spot, format!("\"{}\" is not a name for a definition: {error}", name.value));
             None
         }
     });
@@ -252,7 +252,7 @@ fn read_params(table: &Reader<'_>) -> BTreeMap<String, ParamSpec> {
     let mut params = BTreeMap::new();
     for (name, _) in table.entries() {
         if !is_identifier(name.value) {
-            let message = format!("`{}` is no name for a parameter: use a-z, 0-9 and `_`", name.value);
+            let message = format!("`{}` is not a name for a parameter: use a-z, 0-9 and `_`", name.value);
             table.report().error(name.spot, message);
         }
         let what = format!("[params.{}]", name.value);

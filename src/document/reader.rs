@@ -248,6 +248,12 @@ impl<'d> Reader<'d> {
         self.has(key)
     }
 
+    /// Reports that `key` is missing, with what to do about it.
+    pub fn lacks(&self, key: &'static str, help: &str) {
+        self.asked.borrow_mut().push(key);
+        self.report.error_with_help(self.spot(), format!("{} lacks `{key}`", self.what), help);
+    }
+
     /// Reports every key that nobody asked for, with the nearest one that would have been understood.
     pub fn finish(self) {
         let asked = self.asked.borrow();

@@ -3,13 +3,14 @@
 //! [`Facts::gather`] looks; everything else is pure. `check` tells what cannot work before the first mint, and stores ask
 //! [`mount`] before each write.
 
+mod absent;
 pub mod mount;
 pub mod program;
 pub mod service;
 mod unit;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use self::program::Unstartable;
 use self::service::{Needs, Settings};
@@ -36,6 +37,8 @@ pub struct Facts {
     pub hook_units: Option<String>,
     /// Programs of hooks and stores that cannot be started, by their names.
     pub unstartable: BTreeMap<String, Unstartable>,
+    /// Files of credentials and directories of stores that do not exist.
+    pub absent: BTreeSet<PathBuf>,
     /// The unit that runs the inventory, with all of its drop-ins. `None`: it is not one of the package's.
     pub unit: Option<Settings>,
 }
@@ -57,6 +60,7 @@ impl Facts {
             mounts: mount::table(),
             hook_units: hook_units(),
             unstartable: inventory.map(program::unstartable).unwrap_or_default(),
+            absent: inventory.map(absent::gather).unwrap_or_default(),
             unit: service::unit_of(main).and_then(|unit| Settings::gather(&unit, None)),
         }
     }
@@ -79,6 +83,7 @@ pub fn obstacles(inventory: &Inventory, facts: &Facts) -> Vec<Obstacle> {
     // What nobody sees need not be writable: it is told once.
     let needs = Needs::of(inventory).without(|directory| hidden(directory).is_some());
     let mut found: Vec<Obstacle> = facts.unit.iter().flat_map(|unit| service::obstacles(&needs, unit)).collect();
+    found.extend(absent::obstacles(inventory, &facts.absent));
     for token in inventory.tokens.values() {
         let about = format!("token {}", token.name);
         for store in &token.stores {

@@ -259,7 +259,8 @@ impl FromStr for XmlPath {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is no path; write for example \"/settings/servers/server[id=ci]/password\"");
+        let wrong =
+            || format!("\"{text}\" is not a path; write for example \"/settings/servers/server[id=ci]/password\"");
         let mut steps = Vec::new();
         let mut rest = text;
         while let Some(step) = rest.strip_prefix('/') {

@@ -18,7 +18,7 @@ const LONGEST: Span = Span::days(365_000);
 pub fn duration(text: &str) -> Result<Span, String> {
     let parsed = humantime::parse_duration(text).ok().and_then(|std| Span::from_std(std).ok());
     let span =
-        parsed.ok_or_else(|| format!("\"{text}\" is no duration; write for example \"30s\", \"90m\", \"14d\""))?;
+        parsed.ok_or_else(|| format!("\"{text}\" is not a duration; write for example \"30s\", \"90m\", \"14d\""))?;
     if span > LONGEST { Err(format!("\"{text}\" is longer than a thousand years")) } else { Ok(span) }
 }
 
@@ -195,11 +195,11 @@ mod tests {
                 ("14d", Ok(Span::days(14))),
                 ("1h 30m", Ok(Span::minutes(90))),
                 ("0s", Err("longer than nothing")),
-                ("-5m", Err("no duration")),
-                ("5", Err("no duration")),
-                ("", Err("no duration")),
+                ("-5m", Err("not a duration")),
+                ("5", Err("not a duration")),
+                ("", Err("not a duration")),
                 ("2000y", Err("thousand years")),
-                ("99999999999999999y", Err("no duration")),
+                ("99999999999999999y", Err("not a duration")),
             ],
         );
     }

@@ -26,7 +26,7 @@ pub fn parse(name: &str) -> Result<Signal, String> {
     let known = NAMES.iter().find(|(known, _)| *known == bare);
     known.map(|(_, signal)| *signal).ok_or_else(|| {
         let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
-        format!("\"{name}\" is no signal that can be sent; valid: {}", names.join(", "))
+        format!("\"{name}\" is not a signal that can be sent; valid: {}", names.join(", "))
     })
 }
 

@@ -154,7 +154,7 @@ impl Content<'_> {
                 Some(Expiry::At(ProviderTime::new(time, received.header, ahead)))
             }
             None => {
-                unread.push(format!("{what}: the value at {} is no moment of the expected form", moment.place.source));
+                unread.push(format!("{what}: the value at {} is not a time of the expected form", moment.place.source));
                 None
             }
         }

@@ -117,7 +117,7 @@ fn whole(value: &Dynamic, unit: i64) -> Result<Dynamic, Error> {
     if value.is_none() {
         return Ok(value.clone());
     }
-    let seconds = value.as_i64().ok_or_else(|| wrong("is no number of seconds"))?;
+    let seconds = value.as_i64().ok_or_else(|| wrong("is not a number of seconds"))?;
     Ok(Dynamic::from((seconds / unit).max(1)))
 }
 

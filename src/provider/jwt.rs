@@ -42,7 +42,7 @@ enum Key {
 impl Key {
     /// Reads PEM: PKCS #8 (`PRIVATE KEY`) of any kind, or PKCS #1 (`RSA PRIVATE KEY`).
     fn read(key: &Secret) -> Result<Self, String> {
-        const WANTED: &str = "the credential is no private key in PEM (\"PRIVATE KEY\" or \"RSA PRIVATE KEY\")";
+        const WANTED: &str = "the credential is not a private key in PEM (\"PRIVATE KEY\" or \"RSA PRIVATE KEY\")";
         let pem = key.expose();
         for (label, pkcs8) in [("PRIVATE KEY", true), ("RSA PRIVATE KEY", false)] {
             let begin = format!("-----BEGIN {label}-----");

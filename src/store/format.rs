@@ -13,7 +13,7 @@ use crate::inventory::{Format, Wrap};
 pub fn check_slot(format: &Format) -> Result<(), String> {
     match format {
         Format::Env { key, .. } if !env_file::is_key(key) => {
-            Err(format!("\"{key}\" is no name of an environment variable"))
+            Err(format!("\"{key}\" is not a name of an environment variable"))
         }
         Format::Wrapped { within, .. } => check_slot(within),
         Format::Whole { .. }

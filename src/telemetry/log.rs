@@ -47,7 +47,7 @@ const JOURNAL: &str = "JOURNAL_STREAM";
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Neither a level nor directives.
-    #[error("\"{text}\" is no log level: {source}")]
+    #[error("\"{text}\" is not a log level: {source}")]
     Level { text: String, source: ParseError },
     /// The process has another logger already.
     #[error(transparent)]

@@ -10,6 +10,7 @@ mod getting_started;
 mod golden;
 mod minutes;
 mod online;
+mod takeover;
 mod trial;
 mod world;
 
@@ -80,6 +81,45 @@ fn bad_usage_ends_with_2() {
         assert!(output.stdout.is_empty(), "{args:?}");
         assert!(!output.stderr.is_empty(), "{args:?}");
     }
+}
+
+#[test]
+fn check_tells_what_is_missing_on_this_machine() {
+    let world = World::new("");
+    let inventory = r#"
+[account.awx]
+provider   = "awx"
+url        = "https://awx.example.com"
+credential = { file = "./no-credential" }
+params     = { user_id = 7 }
+proxy      = { url = "http://proxy.example.com:3128", username = "u", password = { file = "./no-password" } }
+
+[token.ci]
+account = "awx"
+file    = "./nowhere/ci"
+"#;
+    std::fs::write(world.config(), inventory).unwrap();
+    let check = |variable: Option<(&str, &str)>| {
+        let output = world.command(&["check"]).envs(variable).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "nothing of it is wrong with the inventory: {output:?}");
+        String::from_utf8(output.stderr).unwrap().replace(world.path().to_str().unwrap(), "DIR")
+    };
+    let told = check(None);
+    for part in [
+        "account awx: DIR/no-credential does not exist",
+        "account awx: DIR/no-password does not exist",
+        "token ci: DIR/nowhere of its store file:DIR/nowhere/ci does not exist",
+        "account awx: requests go through the proxy http://proxy.example.com:3128",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("nothing can be sent"), "{told}");
+    let told = check(Some(("SSL_CERT_FILE", "/nonexistent.pem")));
+    assert!(told.contains("nothing can be sent by TLS: SSL_CERT_FILE /nonexistent.pem"), "{told}");
+    std::fs::create_dir(world.path().join("nowhere")).unwrap();
+    std::fs::write(world.path().join("no-credential"), "x").unwrap();
+    let told = check(None);
+    assert!(!told.contains("nowhere") && !told.contains("no-credential does not exist"), "{told}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn faults_are_reported_where_they_stand() {
             "bad name",
             "name = \"own\"",
             "name = \"o w n\"",
-            "2:8: \"o w n\" is no name for a definition: only letters, digits, '.', '_' and '-' are allowed",
+            "2:8: \"o w n\" is not a name for a definition: only letters, digits, '.', '_' and '-' are allowed",
         ),
         (
             "room for no successor",

@@ -202,7 +202,7 @@ fn faults_are_told_where_they_stand() {
             "no operation",
             vec![("short.toml", &without)],
             vec![
-                "short.toml:4:20: `without` of [provider] names \"lits\", which is no operation (valid: mint, list, verify, renew, revoke)",
+                "short.toml:4:20: `without` of [provider] names \"lits\", which is not an operation (valid: mint, list, verify, renew, revoke)",
             ],
         ),
         (

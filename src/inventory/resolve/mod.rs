@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::definition::Definitions;
-use crate::document::{Located, Report, Spot, nearest};
+use crate::document::{Located, Report, Spot, alike, did_you_mean, nearest};
 use crate::names::AccountName;
 use crate::trust::{TlsPolicy, TrustError};
 
@@ -167,8 +167,11 @@ impl Context<'_> {
     /// "did you mean …", or a list of what is valid where that is short.
     fn hint<'n>(&self, given: &str, valid: impl ExactSizeIterator<Item = &'n str> + Clone) -> String {
         const FEW: usize = 12;
-        match self.nearest(given, valid.clone()) {
-            Some(name) => format!("did you mean \"{name}\"?"),
+        let left = self.hints.get().checked_sub(valid.len());
+        self.hints.set(left.unwrap_or_default());
+        let meant = left.and_then(|_| did_you_mean(&alike(given, &valid)));
+        match meant {
+            Some(meant) => meant,
             None if valid.len() == 0 => "there is none".to_owned(),
             None if valid.len() <= FEW => format!("valid: {}", valid.collect::<Vec<_>>().join(", ")),
             None => "no similar name exists".to_owned(),

@@ -91,8 +91,8 @@ fn timezone(text: &str) -> Result<Tz, String> {
             name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&text.replace(' ', "_")))
         });
         match city.or_else(|| nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()))) {
-            Some(name) => format!("\"{text}\" is no time zone; did you mean \"{name}\"?"),
-            None => format!("\"{text}\" is no time zone; write for example \"Europe/Berlin\""),
+            Some(name) => format!("\"{text}\" is not a time zone; did you mean \"{name}\"?"),
+            None => format!("\"{text}\" is not a time zone; write for example \"Europe/Berlin\""),
         }
     })
 }

@@ -25,8 +25,12 @@ pub(super) fn account<'d>(
     reader: &Reader<'d>,
     token: Option<&Located<TokenName>>,
 ) -> (Option<Located<String>>, Option<AccountSpec<'d>>) {
-    if reader.peek("account").is_none_or(|found| found.kind() != "a table") {
-        return (reader.required_string("account"), None);
+    let Some(found) = reader.peek("account") else {
+        reader.lacks("account", "write account = \"NAME\", as in [account.NAME]");
+        return (None, None);
+    };
+    if found.kind() != "a table" {
+        return (reader.string("account"), None);
     }
     // Without a name nobody can tell what the account is called; the missing name is told.
     let Some((token, table)) = token.zip(reader.table("account", format_args!("`account` of {}", reader.what())))

@@ -261,7 +261,7 @@ fn expires(table: &Reader<'_>) -> Option<Located<Time>> {
     let text = found.to_json();
     let time = text.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     if time.is_none() {
-        let message = format!("`expires` of {} is no time with a zone", table.what());
+        let message = format!("`expires` of {} is not a time with a zone", table.what());
         table.report().error_with_help(found.spot(), message, "write for example 2027-01-31T00:00:00Z");
     }
     time.map(|time| Located { value: time.to_utc(), spot: found.spot() })

@@ -54,7 +54,7 @@ fn a_minted_secret_survives_whatever_else_the_answer_says() {
             "unreadable expiry",
             201,
             json!({ "token": "t-1", "id": 5, "user": 2, "expires": "soon" }),
-            "token=t-1 id=5 until unknown unread(expires: the value at /expires is no moment of the expected form)",
+            "token=t-1 id=5 until unknown unread(expires: the value at /expires is not a time of the expected form)",
         ),
         (
             "no expiry",

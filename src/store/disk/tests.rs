@@ -181,7 +181,7 @@ fn what_the_format_cannot_hold_is_refused_for_good() {
     for (policy, secret, sentence) in [
         (env_store(path, "KEY", Dialect::Docker), "a\nb", "docker"),
         (env_store(path, "KEY", Dialect::Dotenv), "it's", "dotenv"),
-        (env_store(path, "MY-KEY", Dialect::Docker), "v", "\"MY-KEY\" is no name"),
+        (env_store(path, "MY-KEY", Dialect::Docker), "v", "\"MY-KEY\" is not a name"),
         (file_store(path), " \n", "empty"),
     ] {
         let failure = policy.check_value(&Secret::new(secret)).unwrap_err();
