@@ -195,19 +195,20 @@ impl<'a> Stage<'a> {
         let lines = self.lines(now);
         // A line that wraps would take two, and the way back to the first one would be wrong.
         let width = tcgetwinsize(&*out).map_or(80, |size| usize::from(size.ws_col.max(20)));
-        for line in &lines {
-            writeln!(out, "\x1b[2K{}", cut(line, width))?;
+        for (line, why) in &lines {
+            writeln!(out, "\x1b[2K{}", fitted(line, why, width))?;
         }
         self.drawn = lines.len();
         out.flush()
     }
 
-    /// The live view: one line for each token, and one about all consumers.
-    fn lines(&self, now: Time) -> Vec<String> {
-        let mut lines = vec![format!(
+    /// The live view: one line for each token, with the reason for what comes next, and one about all consumers.
+    fn lines(&self, now: Time) -> Vec<(String, String)> {
+        let head = format!(
             "{:<16} {:<10} {:<10} {:>10} {:>8}  {}",
             "TOKEN", "PROVIDER", "PHASE", "GENERATION", "EXPIRES", "NEXT"
-        )];
+        );
+        let mut lines = vec![(head, String::new())];
         for token in self.daemon.status().tokens {
             let provider = token.provider.as_ref().map(ToString::to_string).unwrap_or_default();
             let current = token.current.as_ref();
@@ -215,19 +216,19 @@ impl<'a> Stage<'a> {
             let expires = current.and_then(|it| it.expires.here());
             let expires = expires.map_or_else(|| "-".to_owned(), |expires| left(expires - now));
             let next = match token.next.at.map(|at| at - now).filter(|span| *span > Span::zero()) {
-                Some(span) => format!("{} in {}: {}", token.next.action.word(), left(span), token.next.why),
-                None => format!("{}: {}", token.next.action.word(), token.next.why),
+                Some(span) => format!("{} in {}", token.next.action.word(), left(span)),
+                None => token.next.action.word().to_owned(),
             };
-            let next = one_line(&next, 100);
             let (name, phase) = (&token.name, &token.phase);
-            lines.push(format!("{name:<16} {provider:<10} {phase:<10} {number:>10} {expires:>8}  {next}"));
+            let line = format!("{name:<16} {provider:<10} {phase:<10} {number:>10} {expires:>8}  {next}");
+            lines.push((line, one_line(&format!(": {}", token.next.why), 100)));
         }
         let uses: u64 = self.consumers.iter().map(Consumer::uses).sum();
         let findings = self.consumers.iter().flat_map(Consumer::findings);
         let dead: u64 = findings.filter(|finding| !finding.is_gap(self.gap)).map(|finding| finding.times).sum();
         let (seconds, consumers) = (seconds(now - self.began), self.consumers.len());
-        lines
-            .push(format!("{seconds:.1} s: {consumers} consumers read a secret {uses} times, {dead} times a dead one"));
+        let uses = format!("{seconds:.1} s: {consumers} consumers read a secret {uses} times, {dead} times a dead one");
+        lines.push((uses, String::new()));
         lines
     }
 
@@ -284,6 +285,12 @@ fn cut(line: &str, width: usize) -> &str {
     line.char_indices().nth(width).map_or(line, |(at, _)| &line[..at])
 }
 
+/// A line with its reason, or without it where both do not fit: half a sentence tells nobody anything.
+fn fitted(line: &str, why: &str, width: usize) -> String {
+    let whole = format!("{line}{why}");
+    if whole.chars().count() <= width { whole } else { cut(line, width).to_owned() }
+}
+
 fn seconds(span: Span) -> f64 {
     span.as_seconds_f64()
 }
@@ -295,5 +302,17 @@ fn left(span: Span) -> String {
         365.. => format!("{} y", days / 365),
         2.. => format!("{days} d"),
         _ => format!("{:.1} s", seconds(span)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_whole_or_not_at_all() {
+        for (width, expected) in [(40, "rotate in 3 s: it is due"), (23, "rotate in 3 s"), (6, "rotate")] {
+            assert_eq!(fitted("rotate in 3 s", ": it is due", width), expected);
+        }
     }
 }

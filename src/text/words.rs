@@ -7,9 +7,16 @@ use crate::clock::{Span, Time};
 /// Units with their seconds, largest first.
 const UNITS: [(&str, i64); 5] = [("y", 365 * 86_400), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
 
-/// The length of `span` in its two largest units: `12d 3h`, `45s`; less than a second is `0s`. No sign.
+/// From here on nobody counts days.
+const CENTURY: i64 = 100 * UNITS[0].1;
+
+/// The length of `span` in its two largest units: `12d 3h`, `45s`; less than a second is `0s`, and from a century on years
+/// are enough: `999 years`. No sign.
 pub fn span(span: Span) -> String {
     let mut seconds = span.num_seconds().abs();
+    if seconds >= CENTURY {
+        return format!("{} years", seconds / UNITS[0].1);
+    }
     let mut words = String::new();
     let first = UNITS.iter().position(|(_, length)| seconds >= *length).unwrap_or(UNITS.len() - 1);
     for (unit, length) in UNITS.iter().skip(first).take(2) {
@@ -105,7 +112,9 @@ mod tests {
             (3600 + 59, "1h"),
             (86_400 * 12 + 3 * 3600 + 59 * 60, "12d 3h"),
             (86_400 * 366, "1y 1d"),
-            (365_000 * 86_400, "1000y"),
+            (86_400 * 365 * 99 + 86_400, "99y 1d"),
+            (86_400 * 365_999, "1002 years"),
+            (365_000 * 86_400, "1000 years"),
             (-90, "1m 30s"),
         ] {
             assert_eq!(span(Span::seconds(seconds)), expected, "{seconds} s");

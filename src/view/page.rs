@@ -15,10 +15,10 @@ use crate::rotation::steps::Happening;
 
 use super::html::escape;
 use super::timeline;
-use crate::report::status::{AccountCondition, AccountStatus, Condition, Status, TokenStatus};
+use crate::report::status::{AccountCondition, AccountStatus, Condition, ErrorStatus, Status, TokenStatus};
 use crate::text::words;
 
-use frame::{begin, cell, end, foot, head};
+use frame::{Grid, foot, head};
 
 pub use filter::Filter;
 pub use frame::{Place, style};
@@ -138,56 +138,47 @@ fn counts(out: &mut String, tokens: &[TokenStatus]) {
 }
 
 fn tokens(out: &mut String, heading: &str, tokens: &[&TokenStatus], most: usize, now: Time) {
-    begin(out, heading, &["Token", "State", "Account", "Generation", "Next", "Last error"]);
+    let mut grid = Grid::new(heading, &["Token", "State", "Account", "Generation", "Next", "Last error"]);
     for token in tokens.iter().take(most) {
-        let (word, name) = (token.condition.word(), escape(token.name.as_str()));
-        let paused = if token.paused { ", paused" } else { "" };
-        let _ = write!(
-            out,
-            "<tr><td><a href=\"token/{name}\">{name}</a></td>\
-             <td><span class=\"{word}\">{} {word}</span> <span class=\"dim\">{}{paused}</span></td>",
-            token.condition.glyph(),
-            escape(&token.phase)
-        );
-        cell(out, "account", token.account.as_ref().map_or("", |account| account.as_str()));
+        let name = escape(token.name.as_str());
         let generation = token.current.as_ref().map(|current| {
             let expires = current.expires.here().map(|at| format!(", expires {}", words::relative(at, now)));
             format!("{}{}", current.number, expires.unwrap_or_default())
         });
-        cell(out, "generation", &generation.unwrap_or_default());
         let when = token.next.at.map(|at| format!(" {}", words::relative(at, now))).unwrap_or_default();
-        cell(out, "next", &format!("{}{when}: {}", token.next.action.word(), token.next.why));
-        let error = token.last_error.as_ref();
-        let error = error.map(|error| format!("{}: {}", words::relative(error.at, now), error.message));
-        cell(out, "error", &error.unwrap_or_default());
-        out.push_str("</tr>\n");
+        let next = format!("{}{when}: {}", token.next.action.word(), token.next.why);
+        let account = token.account.as_ref().map_or("", |account| account.as_str());
+        let error = error(token.last_error.as_ref(), now);
+        let cells = ["", account, &generation.unwrap_or_default(), &next, &error];
+        grid.row(format!("<a href=\"token/{name}\">{name}</a>"), &cells);
+        let (word, glyph) = (token.condition.word(), token.condition.glyph());
+        let paused = if token.paused { " <span class=\"dim\">paused</span>" } else { "" };
+        grid.markup(1, format!("<span class=\"{word}\">{glyph} {word}</span>{paused}"));
     }
-    end(out, tokens.len().saturating_sub(most), "token");
+    grid.write(out, tokens.len().saturating_sub(most), "token");
+}
+
+fn error(error: Option<&ErrorStatus>, now: Time) -> String {
+    error.map(|error| format!("{}: {}", words::relative(error.at, now), error.message)).unwrap_or_default()
 }
 
 fn accounts(out: &mut String, accounts: &[AccountStatus], now: Time) {
-    begin(out, "Accounts", &["Account", "State", "Provider", "Tokens", "Clock", "Quota", "Last success", "Last error"]);
+    let columns = &["Account", "State", "Provider", "Tokens", "Clock", "Proxy", "Quota", "Last success", "Last error"];
+    let mut grid = Grid::new("Accounts", columns);
     let mut sorted: Vec<_> = accounts.iter().collect();
     sorted.sort_by_key(|account| account.condition != AccountCondition::Degraded);
     for account in sorted.iter().take(OTHERS) {
         let word = account.condition.word();
         let name = escape(account.name.as_str());
-        let _ = write!(
-            out,
-            "<tr><td><a href=\"./?account={name}\">{name}</a></td><td><span class=\"{word}\">{word}</span></td>"
-        );
-        cell(out, "provider", account.provider.as_str());
-        cell(out, "tokens", &account.tokens.to_string());
-        cell(out, "clock", &skew(account));
-        cell(out, "quota", &quota(account, now));
-        let success = account.last_success.map(|at| words::relative(at, now));
-        cell(out, "last success", &success.unwrap_or_default());
-        let error = account.last_error.as_ref();
-        let error = error.map(|error| format!("{}: {}", words::relative(error.at, now), error.message));
-        cell(out, "error", &error.unwrap_or_default());
-        out.push_str("</tr>\n");
+        let success = account.last_success.map(|at| words::relative(at, now)).unwrap_or_default();
+        let error = error(account.last_error.as_ref(), now);
+        let (tokens, proxy) = (account.tokens.to_string(), account.proxy.as_deref().unwrap_or_default());
+        let (clock, quota) = (skew(account), quota(account, now));
+        let cells = ["", account.provider.as_str(), &tokens, &clock, proxy, &quota, &success, &error];
+        grid.row(format!("<a href=\"./?account={name}\">{name}</a>"), &cells);
+        grid.markup(1, format!("<span class=\"{word}\">{word}</span>"));
     }
-    end(out, accounts.len().saturating_sub(OTHERS), "account");
+    grid.write(out, accounts.len().saturating_sub(OTHERS), "account");
 }
 
 fn skew(account: &AccountStatus) -> String {
@@ -211,15 +202,14 @@ fn quota(account: &AccountStatus, now: Time) -> String {
 
 /// `way`: from this page to those of tokens.
 fn recent<'h>(out: &mut String, happenings: impl Iterator<Item = &'h Happening>, way: &str, now: Time) {
-    begin(out, "Recent events", &["Token", "When", "What"]);
+    let mut grid = Grid::new("Recent events", &["Token", "When", "What"]);
     for happening in happenings {
         let name = escape(happening.token.as_str());
-        let _ = write!(out, "<tr><td><a href=\"{way}{name}\">{name}</a></td>");
-        cell(out, "", &words::relative(happening.at, now));
+        grid.row(format!("<a href=\"{way}{name}\">{name}</a>"), &[&words::relative(happening.at, now), ""]);
         let class = if happening.good { "fine" } else { "failing" };
-        let _ = writeln!(out, "<td><span class=\"{class}\">{}</span></td></tr>", escape(&happening.what));
+        grid.markup(2, format!("<span class=\"{class}\">{}</span>", escape(&happening.what)));
     }
-    end(out, 0, "");
+    grid.write(out, 0, "");
 }
 
 fn orphans(out: &mut String, accounts: &[AccountStatus]) {
@@ -228,13 +218,11 @@ fn orphans(out: &mut String, accounts: &[AccountStatus]) {
     if all.is_empty() {
         return;
     }
-    begin(out, "Orphans", &["Marker", "Account"]);
+    let mut grid = Grid::new("Orphans", &["Marker", "Account"]);
     for (account, marker) in all.iter().take(OTHERS) {
-        let _ = write!(out, "<tr><td><code>{}</code></td>", escape(marker));
-        cell(out, "account", account.name.as_str());
-        out.push_str("</tr>\n");
+        grid.row(format!("<code>{}</code>", escape(marker)), &[account.name.as_str()]);
     }
-    end(out, all.len().saturating_sub(OTHERS), "orphan");
+    grid.write(out, all.len().saturating_sub(OTHERS), "orphan");
 }
 
 #[cfg(test)]
@@ -294,6 +282,17 @@ mod tests {
         assert!(wrong.contains("patrold on build-7</title>") && wrong.contains("fill='%23cf222e'"), "{wrong}");
         let fine = page(|status| status.tokens.iter_mut().for_each(|token| token.condition = Condition::Fine));
         assert!(place(&fine, "<h2>Timeline") < place(&fine, "<h2>Tokens") && fine.contains("fill='%231a7f37'"));
+    }
+
+    #[test]
+    fn columns_without_content_are_left_out() {
+        let error = "<th scope=\"col\">Last error</th>";
+        assert_eq!(page(|_| {}).matches(error).count(), 2, "of tokens and of accounts");
+        let quiet = page(|status| {
+            status.tokens.iter_mut().for_each(|token| token.last_error = None);
+            status.accounts.iter_mut().for_each(|account| account.last_error = None);
+        });
+        assert!(!quiet.contains(error) && quiet.contains("Generation</th>"), "{quiet}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ ul{margin:.4rem 0;padding-left:1.2rem}\
 table{width:100%;border-collapse:collapse;background:var(--surface);border:1px solid var(--line)}\
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-top:1px solid var(--line);overflow-wrap:break-word}\
 td:last-child{overflow-wrap:anywhere}\
+@media (min-width:40.01rem){td:first-child a{white-space:nowrap}}\
 th{color:var(--dim);font-weight:600;font-size:.85rem}td:first-child{font-weight:600}\
 .fine{color:var(--good)}.busy{color:var(--dim)}.failing,.due,.unknown{color:var(--warn)}\
 .missing,.down,.degraded{color:var(--bad);font-weight:600}.left{color:var(--dim)}\
@@ -111,29 +112,60 @@ fn icon(worst: Condition) -> String {
     )
 }
 
-/// Begins a table below a heading.
-pub(super) fn begin(out: &mut String, heading: &str, columns: &[&str]) {
-    let _ = write!(out, "<h2>{heading}</h2><table><thead><tr>");
-    for column in columns {
-        let _ = write!(out, "<th scope=\"col\">{column}</th>");
-    }
-    out.push_str("</tr></thead><tbody>");
+/// A table below a heading. Columns in which no row has anything are left out.
+pub(super) struct Grid {
+    heading: String,
+    columns: &'static [&'static str],
+    /// Cells in HTML.
+    rows: Vec<Vec<String>>,
 }
 
-/// A cell with the name of its column for screens on which a row is a card.
-pub(super) fn cell(out: &mut String, column: &str, text: &str) {
-    if text.is_empty() {
-        out.push_str("<td></td>");
-    } else {
-        let _ = write!(out, "<td data-is=\"{column}\">{}</td>", escape(text));
+impl Grid {
+    /// A table without rows. `heading` is HTML.
+    pub fn new(heading: &str, columns: &'static [&'static str]) -> Self {
+        Self { heading: heading.to_owned(), columns, rows: Vec::new() }
     }
-}
 
-/// Ends a table.
-pub(super) fn end(out: &mut String, left_out: usize, what: &str) {
-    out.push_str("</tbody></table>\n");
-    if left_out > 0 {
-        let more = words::count(left_out, what);
-        let _ = write!(out, "<p class=\"dim\">and {more} more, less urgent; /status.json has them all</p>");
+    /// Adds a row: its first cell, in HTML, and the texts of the others.
+    pub fn row(&mut self, first: String, others: &[&str]) {
+        let others = others.iter().map(|text| escape(text));
+        self.rows.push(std::iter::once(first).chain(others).collect());
+    }
+
+    /// Puts HTML into a cell of the last row.
+    pub fn markup(&mut self, column: usize, html: String) {
+        if let Some(cell) = self.rows.last_mut().and_then(|row| row.get_mut(column)) {
+            *cell = html;
+        }
+    }
+
+    /// Writes it; `left_out` of `what` are not among its rows. On screens on which a row is a card, each cell has the name of
+    /// its column.
+    pub fn write(self, out: &mut String, left_out: usize, what: &str) {
+        let Self { heading, columns, rows } = self;
+        let is_used = |column: usize| rows.is_empty() || rows.iter().any(|row| !row[column].is_empty());
+        let used: Vec<usize> = (0..columns.len()).filter(|column| is_used(*column)).collect();
+        // Writing to a String cannot fail.
+        let _ = write!(out, "<h2>{heading}</h2><table><thead><tr>");
+        for column in &used {
+            let _ = write!(out, "<th scope=\"col\">{}</th>", columns[*column]);
+        }
+        out.push_str("</tr></thead><tbody>");
+        for row in &rows {
+            out.push_str("<tr>");
+            for column in &used {
+                let _ = match (column, row[*column].as_str()) {
+                    (_, "") => write!(out, "<td></td>"),
+                    (0, html) => write!(out, "<td>{html}</td>"),
+                    (_, html) => write!(out, "<td data-is=\"{}\">{html}</td>", columns[*column].to_lowercase()),
+                };
+            }
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</tbody></table>\n");
+        if left_out > 0 {
+            let more = words::count(left_out, what);
+            let _ = write!(out, "<p class=\"dim\">and {more} more, less urgent; /status.json has them all</p>");
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::view::html::escape;
 use crate::view::status::details;
 use crate::view::timeline;
 
-use super::frame::{Place, begin, cell, end, foot, head};
+use super::frame::{Grid, Place, foot, head};
 use super::{recent, show};
 
 /// The page. `happenings`: the newest last.
@@ -58,24 +58,19 @@ pub fn render<'h>(
     if !picture.lanes.is_empty() {
         show(&mut out, &picture);
     }
-    begin(&mut out, "When it is due", &["Rule", "Due", "Decides", "Why"]);
+    let mut due = Grid::new("When it is due", &["Rule", "Due", "Decides", "Why"]);
     for rule in &explanation.rules {
-        let _ = write!(out, "<tr><td>{}</td>", escape(&rule.rule));
-        cell(&mut out, "due", &rule.at.map(|at| words::relative(at, now)).unwrap_or_default());
-        cell(&mut out, "decides", if rule.decides { "yes" } else { "" });
-        cell(&mut out, "why", &rule.words);
-        out.push_str("</tr>\n");
+        let at = rule.at.map(|at| words::relative(at, now)).unwrap_or_default();
+        due.row(escape(&rule.rule), &[&at, if rule.decides { "yes" } else { "" }, &rule.words]);
     }
-    end(&mut out, 0, "");
+    due.write(&mut out, 0, "");
     if !explanation.obstacles.is_empty() {
-        begin(&mut out, "In its way", &["What", "Until", "Why"]);
+        let mut obstacles = Grid::new("In its way", &["What", "Until", "Why"]);
         for obstacle in &explanation.obstacles {
-            let _ = write!(out, "<tr><td>{}</td>", escape(&obstacle.code));
-            cell(&mut out, "until", &obstacle.until.map(|at| words::relative(at, now)).unwrap_or_default());
-            cell(&mut out, "why", &obstacle.words);
-            out.push_str("</tr>\n");
+            let until = obstacle.until.map(|at| words::relative(at, now)).unwrap_or_default();
+            obstacles.row(escape(&obstacle.code), &[&until, &obstacle.words]);
         }
-        end(&mut out, 0, "");
+        obstacles.write(&mut out, 0, "");
     }
     recent(&mut out, happenings.rev().filter(|it| it.token == token.name), "", now);
     foot(&mut out);

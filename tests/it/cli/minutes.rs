@@ -216,6 +216,11 @@ fn three_commands_lead_from_an_empty_directory_to_a_token_that_renews_itself() {
         assert!(known, "{}: consumers have no live token", way.heading);
         let rotated = newcomer.run(folder, &["rotate", "ci-runner", "--now", "--json"]);
         assert!(rotated.status.success(), "{}: {rotated:?}", way.heading);
+        let history = newcomer.run(folder, &["history", "ci-runner", "--json"]);
+        let history: serde_json::Value = serde_json::from_slice(&history.stdout).unwrap();
+        let events = history["records"].as_array().unwrap().iter().map(|record| record["event"].as_str().unwrap());
+        let renewal: Vec<_> = events.filter(|event| ["minted", "activated"].contains(event)).take(4).collect();
+        assert_eq!(renewal, ["minted", "activated", "minted", "activated"], "{}", way.heading);
         assert_eq!(run.stop(), Some(0), "{}", way.heading);
         // The next newcomer is nobody's second installation: a new journal would be held back beside a token of that name.
         let (ledger, now) = (newcomer.loopback.ledger(), SystemClock.now());
@@ -227,7 +232,10 @@ fn three_commands_lead_from_an_empty_directory_to_a_token_that_renews_itself() {
         }
         let credential = newcomer.home.path().join(folder).join("credentials").join(service.provider());
         assert_eq!(fs::metadata(&credential).unwrap().permissions().mode() & 0o777, 0o600);
-        transcript += "$ patrold run\n\n$ cat patrold.toml\n";
+        transcript += "$ patrold run\n\n";
+        transcript +=
+            "$ patrold history ci-runner --json | jq -r '.records[].event' | grep -E 'minted|activated' | head -4\n";
+        write!(transcript, "{}\n\n$ cat patrold.toml\n", renewal.join("\n")).unwrap();
         transcript += &fs::read_to_string(newcomer.home.path().join(folder).join("patrold.toml")).unwrap();
         transcript += "\n\n";
         transcript = transcript.replace(&url, "http://127.0.0.1:PORT");
