@@ -189,7 +189,7 @@ impl<C: Clock> Account<C> {
 fn effect(operation: Operation) -> Effect {
     match operation {
         Operation::Mint | Operation::Renew => Effect::Makes,
-        Operation::Revoke | Operation::Create | Operation::Write => Effect::Repeatable,
+        Operation::Revoke | Operation::Create | Operation::Write | Operation::Delete => Effect::Repeatable,
         Operation::List
         | Operation::Verify
         | Operation::Probe

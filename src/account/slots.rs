@@ -73,6 +73,14 @@ impl<C: Clock> Account<C> {
         self.send(self.job(Operation::Prepare, params), Provider::read_prepared).await
     }
 
+    /// Takes a slot out of the target. `Unknown` where the request may have arrived.
+    pub async fn take_out(&self, params: &Params, putting: &Putting<'_>) -> Outcome<Put> {
+        let operation = Operation::Delete;
+        let job = Job { putting: Some(putting), ..self.job(operation, params) };
+        self.send(job, |provider, values, response, received| provider.read_put(operation, values, response, received))
+            .await
+    }
+
     /// Writes to the target. `Unknown` where the request may have arrived.
     pub async fn put(&self, params: &Params, putting: &Putting<'_>) -> Outcome<Put> {
         let provider = &self.policy().provider;

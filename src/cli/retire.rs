@@ -15,7 +15,7 @@ use crate::document::Report;
 use crate::durable::Target;
 use crate::exit::Exit;
 use crate::files::LARGEST_DOCUMENT;
-use crate::inventory::{Credential, Environment, Inventory, TokenPolicy, load, load_edited};
+use crate::inventory::{Credential, Environment, Inventory, OnLeave, TokenPolicy, load, load_edited};
 use crate::names::TokenName;
 use crate::report::retirement::{RetireAnswer, RetireOutcome};
 use crate::report::status::{Status, TokenStatus};
@@ -182,7 +182,11 @@ fn foretell(args: &RetireArgs, edit: Option<&Edit>, known: Option<&TokenStatus>,
         line("", &format!("generation {} is revoked {when}, whatever you choose", retiring.generation.number));
     }
     for store in edit.iter().flat_map(|edit| &edit.policy.stores) {
-        line("store", &format!("{} keeps the secret: remove it there yourself", store.key));
+        let what = match store.on_leave {
+            OnLeave::Keep => "keeps the secret: remove it there yourself",
+            OnLeave::Erase => "loses the secret once the token is revoked",
+        };
+        line("store", &format!("{} {what}", store.key));
     }
     for hook in edit.iter().flat_map(|edit| &edit.policy.hooks) {
         line("hook", &format!("{} does not run any more", hook.key));

@@ -11,18 +11,19 @@ use crate::few::Few;
 use crate::hook::{self, HookEvent, HookRunner};
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy, initial};
 use crate::journal::Journal;
-use crate::names::{AccountName, RotationId, TokenName};
+use crate::names::{AccountName, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::places::aside;
 use crate::provider::{Gone, MintRequest, Minted, ProviderClock, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::life::deadline;
 use crate::rotation::reckoning::Reckoning;
+use crate::rotation::state::Claim;
 use crate::rotation::{Event, TokenState};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
 use crate::store::drift::{self, Drift};
-use crate::store::{self, Delivery, Found, Judge, Known, Receipt};
+use crate::store::{self, Delivery, Erased, Found, Judge, Known, Receipt};
 
 use super::observe::{Committed, Observers};
 use super::ownership::Ownership;
@@ -165,6 +166,14 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             }
             Err(failure) => Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
         }
+    }
+
+    async fn erase(&self, store: &StoreKey, claim: &Claim, receipt: Option<&Receipt>) -> Outcome<Erased> {
+        guard!(self);
+        let Claim { place, fingerprint, .. } = claim;
+        let work = store::erase(store, place, (fingerprint, receipt), &self.fingerprinter, &self.accounts);
+        let erased = aside(Box::pin(work)).await;
+        self.accounts.keyring().clean(erased).await
     }
 
     async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {

@@ -88,7 +88,9 @@ fn seen(name: &TokenName, view: &View, since: Time) -> Option<RetireAnswer> {
         let outcome = if planned { RetireOutcome::Planned } else { RetireOutcome::Waiting };
         return Some(RetireAnswer { outcome, at: planned.then_some(retirement.revoke_at), ..answer });
     }
-    let mut retries = state.orphans.iter().filter_map(Orphan::retry).filter(|retry| !retry.failed_before(since));
+    let erasing = state.claims.values().filter_map(|claim| claim.retry.as_ref());
+    let mut retries =
+        state.orphans.iter().filter_map(Orphan::retry).chain(erasing).filter(|retry| !retry.failed_before(since));
     Some(if let Some(retry) = retries.next() {
         failed(retry.failure.to_string())
     } else if state.orphans.iter().any(|orphan| matches!(orphan, Orphan::Unrevocable { .. })) {

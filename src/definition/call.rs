@@ -115,7 +115,8 @@ fn read_call_at(
         | Operation::Survey
         | Operation::Prepare
         | Operation::Create
-        | Operation::Write => {}
+        | Operation::Write
+        | Operation::Delete => {}
     }
     call.on_timeout = read_on_timeout(&table, operation);
     if operation == Operation::Renew && call.overlap && call.on_timeout == OnTimeout::ListFirst {

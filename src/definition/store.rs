@@ -19,8 +19,15 @@ use crate::provider::template::is_identifier;
 use crate::provider::{Operation, Role};
 
 /// The operations of a store.
-const OPERATIONS: [Operation; 6] =
-    [Operation::Probe, Operation::Read, Operation::Survey, Operation::Prepare, Operation::Create, Operation::Write];
+const OPERATIONS: [Operation; 7] = [
+    Operation::Probe,
+    Operation::Read,
+    Operation::Survey,
+    Operation::Prepare,
+    Operation::Create,
+    Operation::Write,
+    Operation::Delete,
+];
 
 /// Keys that every store of an inventory has: no parameter may be called so.
 const RESERVED: [&str; 6] = ["account", "existing", "kind", "on_drift", "on_leave", "part"];
@@ -178,7 +185,7 @@ fn read_call(table: Reader<'_>, operation: Operation, binder: &Binder<'_>, auth:
                 call.slots.names.push((name, place));
             }
         }
-        Operation::Create | Operation::Write => {
+        Operation::Create | Operation::Write | Operation::Delete => {
             call.slots.conflict = read_conditions(&table, "conflict", binder, answer);
         }
         _ => {}

@@ -214,6 +214,16 @@ impl Target {
         sync_directory(&self.directory).map_err(Cause::Io).map_err(at(Phase::SyncDirectory))
     }
 
+    /// Removes the file; one that is not there is removed already.
+    pub fn remove(&self) -> Result<(), DurableError> {
+        let at = |phase, cause| DurableError::new(&self.path, phase, cause);
+        match unlinkat(&self.directory, &self.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(at(Phase::Rename, error.into())),
+        }
+        sync_directory(&self.directory).map_err(|error| at(Phase::SyncDirectory, Cause::Io(error)))
+    }
+
     /// Removes the temporary files that a killed daemon left beside the target, and says how many they were.
     ///
     /// Touches nothing but regular files whose name only this module makes, and of those none that is being written.

@@ -37,7 +37,7 @@ const SLOWEST: Duration = Duration::from_secs(20);
 /// Bytes that a report may have for each byte of the file that it is about: the shortest problem takes two bytes.
 const REPORT_RATIO: usize = 1024;
 
-const OPERATIONS: [Operation; 11] = [
+const OPERATIONS: [Operation; 12] = [
     Operation::Mint,
     Operation::List,
     Operation::Verify,
@@ -49,6 +49,7 @@ const OPERATIONS: [Operation; 11] = [
     Operation::Prepare,
     Operation::Create,
     Operation::Write,
+    Operation::Delete,
 ];
 
 /// What no text for people may hold.
@@ -240,7 +241,7 @@ fn answer(input: &[u8]) {
             Operation::Survey => drop(done(provider.read_survey(&values, &response, now()), &text)),
             Operation::Read => drop(done(provider.read_target(true, &values, &response, now()), &text)),
             Operation::Prepare => drop(done(provider.read_prepared(&values, &response, now()), &text)),
-            Operation::Create | Operation::Write => {
+            Operation::Create | Operation::Write | Operation::Delete => {
                 drop(done(provider.read_put(operation, &values, &response, now()), &text));
             }
             Operation::List => {

@@ -9,7 +9,9 @@ use crate::clock::Span;
 
 use crate::notice::Severity;
 
-use super::{Dialect, Existing, LogFormat, NewJournal, OnDrift, OnFailure, RateLimit, RenewBefore, UnitAction};
+use super::{
+    Dialect, Existing, LogFormat, NewJournal, OnDrift, OnFailure, OnLeave, RateLimit, RenewBefore, UnitAction,
+};
 
 /// Tells of rotations, not of requests.
 pub const LOG_LEVEL: &str = "info";
@@ -78,6 +80,9 @@ pub const EXISTING: Existing = Existing::Replace;
 
 /// A consumer that reads a stranger's value is without a token.
 pub const ON_DRIFT: OnDrift = OnDrift::Repair;
+
+/// Consumers may need it still.
+pub const ON_LEAVE: OnLeave = OnLeave::Keep;
 
 /// Most readers take a file's content as it is.
 pub const NEWLINE: bool = false;

@@ -45,8 +45,8 @@ pub(crate) use load::interpret_text;
 pub use load::{Loaded, load, load_edited, load_text};
 pub use notify::{ChannelPolicy, MailPolicy, NoticeCommand, Via, WebPolicy, When};
 pub use store::{
-    CommandPolicy, CredentialAddress, Dialect, Existing, FilePolicy, Format, IniReader, OnDrift, Pointer, RemotePolicy,
-    StoreKind, StorePolicy, Syntax, Wrap, XmlPath, XmlStep,
+    CommandPolicy, CredentialAddress, Dialect, Existing, FilePolicy, Format, IniReader, OnDrift, OnLeave, Pointer,
+    RemotePolicy, StoreKind, StorePolicy, Syntax, Wrap, XmlPath, XmlStep,
 };
 pub use values::{is_loopback, is_name_of_loopback};
 

@@ -24,6 +24,8 @@ pub struct StorePolicy {
     pub existing: Existing,
     /// What becomes of a value that somebody wrote over one of patrold's.
     pub on_drift: OnDrift,
+    /// What becomes of patrold's value once the store leaves the inventory.
+    pub on_leave: OnLeave,
     pub kind: StoreKind,
 }
 
@@ -62,6 +64,16 @@ impl StorePolicy {
         }
     }
 
+    /// Whether its value can be taken out of it again; otherwise why not, as the end of a sentence.
+    pub fn erasable(&self) -> Result<(), &'static str> {
+        match &self.kind {
+            StoreKind::File(file) if file.format.is_shared() => Err("other values are in the same file"),
+            StoreKind::Command(_) => Err("no program is told to remove anything"),
+            StoreKind::Remote(remote) if !remote.definition.erases() => Err("its definition has no [delete]"),
+            StoreKind::File(_) | StoreKind::Remote(_) => Ok(()),
+        }
+    }
+
     /// The directory of that file.
     pub fn directory(&self) -> Option<&Path> {
         self.replaces().map(|path| path.parent().unwrap_or(Path::new("/")))
@@ -93,6 +105,15 @@ pub enum OnDrift {
     Repair,
     /// It stays, and the store is owed until somebody decides.
     Report,
+}
+
+/// What becomes of patrold's value once the store leaves the inventory, or its token is retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLeave {
+    /// It stays.
+    Keep,
+    /// It is taken out, where it is there still.
+    Erase,
 }
 
 /// The kinds of stores, each with all that it needs to reach its target. Closed, so that an unhandled kind does not

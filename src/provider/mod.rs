@@ -118,6 +118,8 @@ pub enum Operation {
     Create,
     /// Writes slots of a target.
     Write,
+    /// Takes a slot out of a target.
+    Delete,
 }
 
 impl Operation {
@@ -135,17 +137,18 @@ impl Operation {
             Self::Prepare => "prepare",
             Self::Create => "create",
             Self::Write => "write",
+            Self::Delete => "delete",
         }
     }
 
     /// Whether it writes to a store.
     pub fn puts(self) -> bool {
-        matches!(self, Self::Create | Self::Write)
+        matches!(self, Self::Create | Self::Write | Self::Delete)
     }
 
     /// Whether what it shows, or is answered with, may hold secrets that nobody knows yet.
     pub(crate) fn shows_secrets(self) -> bool {
-        matches!(self, Self::Mint | Self::Renew | Self::Read | Self::Survey | Self::Create | Self::Write)
+        matches!(self, Self::Mint | Self::Renew | Self::Read | Self::Survey | Self::Create | Self::Write | Self::Delete)
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Putting<'a> {
     pub prepared: &'a Prepared,
     /// Slots and their values; without a name the target is the slot, and the only one.
     pub slots: Vec<(Option<String>, &'a Secret)>,
+    /// A slot that is to be there no more.
+    pub gone: Option<String>,
     /// 32 hexadecimal digits: the same for every attempt to write the same.
     pub delivery: String,
     /// Says in words who writes; no secret.
@@ -220,6 +222,13 @@ impl Putting<'_> {
         for (name, secret) in &self.slots {
             entries.insert(name.clone().ok_or("a slot has no name")?, written(secret));
         }
+        if let Some(name) = &self.gone {
+            match document.slots {
+                Slots::Merged => drop(entries.remove(name)),
+                // What a merge of the service's takes for gone.
+                Slots::Changed => drop(entries.insert(name.clone(), Value::Null)),
+            }
+        }
         Ok(if document.text { Value::from(table.to_string()) } else { std::mem::take(&mut table.0) })
     }
 
@@ -271,6 +280,11 @@ impl Provider {
     /// Whether a write of somebody else between the look and the write is noticed.
     pub fn notices_conflicts(&self) -> bool {
         self.call(Operation::Write).is_ok_and(|write| !write.slots.conflict.is_empty())
+    }
+
+    /// Whether a value can be taken out of the store again.
+    pub fn erases(&self) -> bool {
+        self.has(Operation::Delete)
     }
 
     /// Whether slots of one target can be written at once.
@@ -366,7 +380,7 @@ impl Provider {
         }
     }
 
-    /// What the answer to a write says: `operation` is [`Operation::Create`] or [`Operation::Write`].
+    /// What the answer to a write says: `operation` is one that [`Operation::puts`].
     pub fn read_put(
         &self,
         operation: Operation,

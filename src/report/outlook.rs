@@ -223,7 +223,7 @@ impl Outlook {
                 Self::new(NextAction::Search, now, Reason::Searching)
             }
             Action::Verify | Action::VerifyRenewed => Self::new(NextAction::Verify, now, Reason::Verifying),
-            Action::IntendWrite(_) | Action::Write(_) | Action::Notify(_) => {
+            Action::IntendWrite(_) | Action::Erase(_) | Action::Write(_) | Action::Notify(_) => {
                 Self::new(NextAction::Deliver, now, Reason::Delivering)
             }
             Action::Inspect => Self::new(NextAction::Inspect, now, Reason::NotDue),

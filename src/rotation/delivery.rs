@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Time;
 use crate::few::Few;
 use crate::names::{HookKey, StoreKey};
+use crate::secret::Fingerprint;
+use crate::store::Place;
 
 use super::generation::Retry;
 
@@ -39,6 +41,19 @@ impl Delivery {
     pub fn has_hook(&self, key: &HookKey) -> bool {
         matches!(self.hooks.get(key), Some(Progress::Done { .. }))
     }
+}
+
+/// What a store was given that loses it again once it leaves the inventory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Where it is.
+    pub place: Place,
+    /// What was delivered.
+    pub fingerprint: Fingerprint,
+    /// It was tried to take it out, and is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 }
 
 /// How far a store or a hook got.

@@ -9,14 +9,14 @@ use crate::account::Listing;
 use crate::clock::Time;
 use crate::few::Few;
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
-use crate::names::{AccountName, RotationId, TokenName};
+use crate::names::{AccountName, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, Outcome};
 use crate::provider::{Gone, MintRequest, Minted, Params, ProviderClock, Subject, Verdict};
 use crate::secret::{Fingerprint, Secret, SecretParts};
-use crate::store::{Delivery, Known, Receipt};
+use crate::store::{Delivery, Erased, Known, Receipt};
 
 use super::event::Event;
-use super::state::TokenState;
+use super::state::{Claim, TokenState};
 
 /// Whom a request is about: an account, with the parameters of one token.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +92,14 @@ pub trait Effects: Send + Sync + 'static {
         known: &Known,
         since: Time,
     ) -> impl Future<Output = Condition> + Send;
+
+    /// Takes what was delivered out of a store that left the inventory, where it is there still.
+    fn erase(
+        &self,
+        store: &StoreKey,
+        claim: &Claim,
+        receipt: Option<&Receipt>,
+    ) -> impl Future<Output = Outcome<Erased>> + Send;
 
     /// The secret that a store holds. None: it holds nothing, or nothing that could be one, or does not tell.
     fn peek(&self, store: &StorePolicy) -> impl Future<Output = Result<Option<Secret>, Failure>> + Send;

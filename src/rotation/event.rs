@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use told::{Level, Told};
 
-use super::state::{Candidate, Generation, Intent, Orphan};
+use super::state::{Candidate, Claim, Generation, Intent, Orphan};
 use super::step::Ended;
 use super::step::StepName::{Adopt, Examine, HandOver, Hook, Inspect, Mint, Prove, Reap, Renew, Revoke};
 use super::step::StepName::{Search, Undo, Verify, Write};
@@ -192,6 +192,25 @@ events! {
         "A store could not be written; the old secret stays in use", "",
         [{ .. } => Error "store not written and tried again; the old secret stays in use"
             Ended::Step(Write, Failed)];
+    /// `claim`: where the store is, and what it was given.
+    StoreClaimed { store: StoreKey, claim: Box<Claim> } = "store-claimed", Kept,
+        "A store was written of which `on-leave` says that it loses its value once it leaves the inventory", "",
+        [{ .. } => Debug "the store loses its value once it leaves the inventory" Ended::Nothing];
+    StoreDisclaimed { store: StoreKey } = "store-disclaimed", Kept,
+        "A store keeps its value when it leaves the inventory, other than before", "",
+        [{ .. } => Debug "the store keeps its value when it leaves the inventory" Ended::Nothing];
+    /// `stays`: in words that complete "the store …", why nothing was taken out.
+    StoreErased { store: StoreKey, stays: Option<String> } = "store-erased", Kept,
+        "A store that left the inventory lost its value, or holds another one, which stays",
+        "where the line says that the store keeps something, see whose it is",
+        [
+            { stays: None, .. } => Info "the store left the inventory, and its value was taken out" Ended::Nothing,
+            { stays: Some(_), .. } => Warn "the store left the inventory, and keeps what it holds" Ended::Nothing,
+        ];
+    EraseFailed { store: StoreKey, failure: Failure, next: Time } = "erase-failed", Kept,
+        "The value of a store that left the inventory was not taken out; it is tried again", "",
+        [{ .. } => Warn "the value of a store that left the inventory was not taken out; it is tried again"
+            Ended::Nothing];
     Delivered {} = "delivered", Kept,
         "Every store acknowledged", "",
         [{ .. } => Debug "every store acknowledged" Ended::Nothing];
@@ -408,6 +427,7 @@ impl Event {
             | Self::MintUnknown { failure }
             | Self::MintedInPlace { failure }
             | Self::StoreFailed { failure, .. }
+            | Self::EraseFailed { failure, .. }
             | Self::HookFailed { failure, .. }
             | Self::HookWaived { failure, .. }
             | Self::FoundAlive { failure, .. }

@@ -16,7 +16,7 @@ use crate::names::{GenerationNo, Marker, StoreKey};
 use crate::secret::Fingerprint;
 use crate::store::{Known, Receipt};
 
-pub use super::delivery::{Delivery, Progress};
+pub use super::delivery::{Claim, Delivery, Progress};
 pub use super::generation::{Generation, Noted, Retry};
 pub use super::orphan::Orphan;
 pub use super::phase::{Candidate, Current, Intent, Origin, Phase, Retiring, Search, Undo};
@@ -74,6 +74,9 @@ pub struct TokenState {
     /// Writes that were begun to stores that hide what they hold, and of which nobody knows whether they were done.
     #[serde(default, skip_serializing_if = "Few::is_empty")]
     pub writing: Few<StoreKey, Time>,
+    /// What stores hold that loses it again once they leave the inventory.
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub claims: Few<StoreKey, Claim>,
     /// Live credentials that no variant of `phase` holds: they end by themselves, or are revoked when that is possible.
     #[serde(rename = "remnants")]
     pub orphans: Vec<Orphan>,
@@ -100,9 +103,9 @@ impl Retirement {
 }
 
 impl TokenState {
-    /// Whether nothing of the token is alive, or may be.
+    /// Whether nothing of the token is alive, or may be, and nothing of it is to be taken out of stores.
     pub fn is_over(&self) -> bool {
-        self.phase == Phase::Vacant && self.orphans.is_empty()
+        self.phase == Phase::Vacant && self.orphans.is_empty() && self.claims.is_empty()
     }
 
     /// Puts what `policy` has already in the place of copies of it.
@@ -121,6 +124,7 @@ impl TokenState {
         }
         self.receipts.share(policy.stores.iter().map(|store| &store.key));
         self.writing.share(policy.stores.iter().map(|store| &store.key));
+        self.claims.share(policy.stores.iter().map(|store| &store.key));
     }
 
     /// Whether a secret from outside may still become generation 0.

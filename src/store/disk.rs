@@ -18,6 +18,7 @@ use crate::secret::Secret;
 use super::Look;
 use super::format::{self, Problem, Read};
 use super::judge::{Found, Judge, Move};
+use super::place::{ELSE, Erased};
 use super::turn::Turns;
 
 /// Writes of the same file take turns, whatever path leads to it.
@@ -97,6 +98,23 @@ impl Slot {
             Err(_) => false,
         };
         Ok(Look { found, attributes_ok })
+    }
+
+    /// Removes the file where what it holds is `ours`; otherwise says why it stays.
+    pub fn erase(&self, ours: impl Fn(&Found) -> bool) -> Result<Erased, Failure> {
+        let target = match Target::open(&self.file.path) {
+            Err(error) if error.io().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound) => {
+                return Ok(Erased::Gone);
+            }
+            target => target.map_err(|error| self.unwritable(error))?,
+        };
+        let turn = TURNS.of(&target.identity());
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.look()?.found {
+            Found::Absent => Ok(Erased::Gone),
+            found if ours(&found) => target.remove().map(|()| Erased::Gone).map_err(|error| self.unwritable(error)),
+            _ => Ok(Erased::Stays(ELSE.to_owned())),
+        }
     }
 
     fn found(&self, content: &Content) -> Result<Found, Failure> {

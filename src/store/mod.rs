@@ -17,6 +17,7 @@ pub mod drift;
 pub mod env_file;
 pub mod format;
 pub mod judge;
+pub mod place;
 mod receipt;
 mod remote;
 pub mod trial;
@@ -27,14 +28,15 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use self::judge::{Found, Judge};
+pub use self::place::{Erased, Place};
 pub use self::receipt::{Delivery, Known, Receipt};
 use crate::account::pool::Accounts;
 use crate::account::survey::Glimpse;
 use crate::clock::{Clock, Time};
-use crate::inventory::{CommandPolicy, StoreKind, StorePolicy};
+use crate::inventory::{CommandPolicy, FilePolicy, Format, RemotePolicy, StoreKind, StorePolicy};
 use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::secret::{Fingerprinter, Secret};
+use crate::secret::{Fingerprint, Fingerprinter, Secret};
 
 /// What a store holds.
 #[derive(Clone, Debug)]
@@ -153,6 +155,52 @@ pub async fn glimpse<C: Clock>(
     let StoreKind::Remote(remote) = &policy.kind else { return Ok(None) };
     let Some(member) = accounts.get(&remote.account) else { return Ok(None) };
     member.glimpse((&remote.params, remote.slot.as_deref()), since, fingerprints).await
+}
+
+/// Takes the value of `delivered` out of a store, where it is there still.
+pub async fn erase<C: Clock>(
+    key: &StoreKey,
+    place: &Place,
+    (delivered, receipt): (&Fingerprint, Option<&Receipt>),
+    fingerprints: &Fingerprinter,
+    accounts: &Accounts<C>,
+) -> Outcome<Erased> {
+    match place {
+        Place::File { path } => {
+            let format = Format::Whole { newline: false };
+            let file = FilePolicy { path: path.clone(), mode: None, owner: None, group: None, format };
+            let slot = disk::Slot { key: key.clone(), file };
+            let (delivered, fingerprints) = (delivered.clone(), fingerprints.clone());
+            let ours = move |found: &Found| is_value(found, &delivered, &fingerprints);
+            match bounded(key.clone(), move || slot.erase(ours)).await.and_then(|erased| erased) {
+                Ok(erased) => Outcome::Done(erased),
+                Err(failure) => Outcome::later(failure),
+            }
+        }
+        Place::Service { account, params } => {
+            let Some(member) = accounts.get(account) else {
+                return Outcome::Done(Erased::Stays(format!("was reached by the account `{account}`, which is gone")));
+            };
+            let remote = match RemotePolicy::new(&member.policy, params.clone()) {
+                Ok((_, remote)) if remote.definition.erases() => remote,
+                Ok(_) => {
+                    return Outcome::Done(Erased::Stays("is of a kind now that nothing is taken out of".to_owned()));
+                }
+                Err(error) => return Outcome::Refused(Failure::new(FailureCode::StoreUnwritable, error.to_string())),
+            };
+            let left = receipt.and_then(|receipt| receipt.evidence.clone());
+            let ours = |found: &Found| match found {
+                Found::Hidden(evidence) => evidence.is_some() && *evidence == left,
+                found => is_value(found, delivered, fingerprints),
+            };
+            remote::Slot { key: key.clone(), remote }.erase(ours, accounts).await
+        }
+    }
+}
+
+fn is_value(found: &Found, delivered: &Fingerprint, fingerprints: &Fingerprinter) -> bool {
+    let Found::Value(secret) = found else { return false };
+    fingerprints.of(secret) == *delivered || fingerprints.of(&secret.trimmed()) == *delivered
 }
 
 /// Whether it is known at a glance that nothing is there. Blocks for as long as a disk takes.

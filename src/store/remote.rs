@@ -12,6 +12,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::oneshot;
 
 use super::judge::{Found, Judge, Move};
+use super::place::{ELSE, Erased};
 use super::receipt::{Delivery, Receipt};
 use super::turn::Turns;
 use crate::account::Account;
@@ -20,7 +21,7 @@ use crate::clock::{Clock, Span, Time};
 use crate::inventory::RemotePolicy;
 use crate::names::{Evidence, StoreKey, TargetKey, hex};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::slots::{self, Proof, Put, Putting, Seen};
+use crate::provider::slots::{self, Prepared, Proof, Put, Putting, Seen};
 use crate::secret::Secret;
 
 /// How often a write begins anew because somebody else wrote meanwhile.
@@ -142,6 +143,52 @@ impl Slot {
         answered.try_recv().unwrap_or_else(|_| Outcome::Unknown(given_up(&self.key)))
     }
 
+    /// Takes what the slot holds out of it, where that is `ours`; otherwise says why it stays.
+    pub async fn erase<C: Clock>(&self, ours: impl Fn(&Found) -> bool, accounts: &Accounts<C>) -> Outcome<Erased> {
+        let member = match self.member(accounts) {
+            Ok(member) => member,
+            Err(failure) => return Outcome::later(failure),
+        };
+        let client = match member.client() {
+            Ok(client) => client,
+            Err(failure) => return Outcome::later(failure),
+        };
+        let target = TARGETS.of(&self.remote.target);
+        let _turn = target.turn.lock().await;
+        let mut taken = false;
+        for _ in 0..LOOKS {
+            let seen = match self.read(client).await {
+                Outcome::Done(seen) => seen,
+                outcome => return outcome.map(|_| Erased::Gone),
+            };
+            let found = self.found(seen.as_ref());
+            let seen = match (found, seen) {
+                (Found::Absent, _) => return Outcome::Done(Erased::Gone),
+                (Found::Blind, _) | (_, None) => {
+                    return Outcome::Done(Erased::Stays("shows nothing of what it holds".to_owned()));
+                }
+                (found, _) if !ours(&found) => return Outcome::Done(Erased::Stays(ELSE.to_owned())),
+                (_, Some(_)) if taken => {
+                    let detail = format!("{}: it is there still", self.key);
+                    return Outcome::Unknown(Failure::new(FailureCode::StoreMismatch, detail));
+                }
+                (_, Some(seen)) => seen,
+            };
+            let prepared = Prepared::default();
+            let (slots, gone) = (Vec::new(), self.remote.slot.clone());
+            let (delivery, mark) = (delivery_of(&[], &seen), String::new());
+            let putting = Putting { seen: &seen, prepared: &prepared, slots, gone, delivery, mark };
+            match client.take_out(&self.remote.params, &putting).await {
+                Outcome::Done(Put::Conflict) => {}
+                Outcome::Done(Put::Written(_)) => taken = true,
+                Outcome::Refused(failure) => return Outcome::later(failure),
+                outcome => return outcome.map(|_| Erased::Gone),
+            }
+        }
+        let detail = format!("{}: somebody else wrote to it each of {LOOKS} times", self.key);
+        Outcome::later(Failure::new(FailureCode::StoreConflict, detail))
+    }
+
     /// Writes what is owed to the target, of everybody who waits for it.
     async fn serve<C: Clock>(&self, client: &Account<C>, target: &Target) {
         let mut owed: Vec<Owed> = Vec::new();
@@ -182,7 +229,7 @@ impl Slot {
         };
         let mark = owed.first().map(|owed| owed.mark.clone()).unwrap_or_default();
         let slots = owed.iter().map(|owed| (owed.slot.remote.slot.clone(), &owed.secret)).collect();
-        let putting = Putting { seen, prepared: &prepared, slots, delivery: delivery_of(owed, seen), mark };
+        let putting = Putting { seen, prepared: &prepared, slots, gone: None, delivery: delivery_of(owed, seen), mark };
         match client.put(&self.remote.params, &putting).await {
             // A right that is missing now may be given later.
             Outcome::Refused(failure) if failure.code != FailureCode::StoreRefused => Outcome::later(failure),

@@ -8,7 +8,7 @@ use super::receipt::{Delivery, Known, Receipt};
 use super::{look, preflight, write};
 use crate::account::pool::Accounts;
 use crate::clock::Clock;
-use crate::inventory::{Existing, OnDrift, RemotePolicy, StoreKind, StorePolicy};
+use crate::inventory::{Existing, OnDrift, OnLeave, RemotePolicy, StoreKind, StorePolicy};
 use crate::names::{GenerationNo, ProviderName, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::slots::Proof;
@@ -44,6 +44,7 @@ pub async fn run<C: Clock>(key: &StoreKey, remote: &RemotePolicy, accounts: &Acc
         part: TOKEN_PART.to_owned(),
         existing: Existing::Replace,
         on_drift: OnDrift::Repair,
+        on_leave: OnLeave::Keep,
         kind: StoreKind::Remote(remote.clone()),
     };
     let mut steps = Vec::new();

@@ -10,8 +10,9 @@ use crate::clock::Span;
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
     AccountPolicy, ChannelPolicy, Credential, CredentialAddress, DaemonSettings, Dialect, Existing, FilePolicy, Format,
-    HookKind, HookPolicy, IniReader, Inventory, ListenAuth, LogFormat, OnDrift, OnFailure, ProxyPolicy, RenewBefore,
-    RunPolicy, SignalTarget, SitePolicy, StoreKind, StorePolicy, Syntax, TokenPolicy, Via, When, Wrap, is_loopback,
+    HookKind, HookPolicy, IniReader, Inventory, ListenAuth, LogFormat, OnDrift, OnFailure, OnLeave, ProxyPolicy,
+    RenewBefore, RunPolicy, SignalTarget, SitePolicy, StoreKind, StorePolicy, Syntax, TokenPolicy, Via, When, Wrap,
+    is_loopback,
 };
 use crate::secret::SecretSource;
 use crate::text::Paint;
@@ -321,7 +322,16 @@ fn store(policy: &StorePolicy) -> Value {
         OnDrift::Repair => "repair",
         OnDrift::Report => "report",
     };
-    let common = [("part", json!(policy.part)), ("existing", json!(existing)), ("on-drift", json!(on_drift))];
+    let on_leave = match policy.on_leave {
+        OnLeave::Keep => "keep",
+        OnLeave::Erase => "erase",
+    };
+    let common = [
+        ("part", json!(policy.part)),
+        ("existing", json!(existing)),
+        ("on-drift", json!(on_drift)),
+        ("on-leave", json!(on_leave)),
+    ];
     let own = match &policy.kind {
         StoreKind::File(policy) => file(policy),
         StoreKind::Remote(remote) => {

@@ -8,8 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use crate::document::{Located, Spot};
 use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, RemoteSpec, StoreKindSpec, StoreSpec};
 use crate::inventory::{
-    AccountPolicy, CommandPolicy, FilePolicy, Format, Pointer, RemotePolicy, StoreKind, StorePolicy, Syntax, defaults,
-    values,
+    AccountPolicy, CommandPolicy, FilePolicy, Format, OnLeave, Pointer, RemotePolicy, StoreKind, StorePolicy, Syntax,
+    defaults, values,
 };
 use crate::names::{AccountName, TargetKey};
 use crate::secret::TOKEN_PART;
@@ -93,14 +93,18 @@ impl<'c> Targets<'c> {
                 (key, remote.account.spot, defaults::EXISTING_REMOTE, StoreKind::Remote(policy))
             }
         };
+        let on_leave = spec.on_leave.as_ref().map_or(defaults::ON_LEAVE, |on_leave| on_leave.value);
         match key.parse() {
-            Ok(key) => Some(StorePolicy {
-                key,
-                part,
-                existing: spec.existing.unwrap_or(existing),
-                on_drift: spec.on_drift.unwrap_or(defaults::ON_DRIFT),
-                kind,
-            }),
+            Ok(key) => {
+                let (existing, on_drift) =
+                    (spec.existing.unwrap_or(existing), spec.on_drift.unwrap_or(defaults::ON_DRIFT));
+                let policy = StorePolicy { key, part, existing, on_drift, on_leave, kind };
+                if let (Some(Located { value: OnLeave::Erase, spot }), Err(why)) = (&spec.on_leave, policy.erasable()) {
+                    let message = format!("nothing can be taken out of a store of {what}: {why}");
+                    self.context.report.error_with_help(*spot, message, "write `on-leave = \"keep\"`");
+                }
+                Some(policy)
+            }
             Err(error) => {
                 self.context.report.error(spot, format!("a store of {what}: {error}"));
                 None

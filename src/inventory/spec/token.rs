@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::clock::Time;
 use crate::document::{Found, Located, Reader, Spot};
-use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, UnitAction, Workload, values};
+use crate::inventory::{Dialect, Existing, OnDrift, OnFailure, OnLeave, UnitAction, Workload, values};
 use crate::names::{RemoteId, TokenName};
 use crate::process;
 use crate::secret::SecretSource;
@@ -55,6 +55,7 @@ pub struct StoreSpec {
     pub part: Option<Located<String>>,
     pub existing: Option<Existing>,
     pub on_drift: Option<OnDrift>,
+    pub on_leave: Option<Located<OnLeave>>,
     pub kind: StoreKindSpec,
 }
 
@@ -271,12 +272,16 @@ fn expires(table: &Reader<'_>) -> Option<Located<Time>> {
 fn short_stores(reader: &Reader<'_>) -> Vec<StoreSpec> {
     let plain = |path, format| {
         let file = FileSpec { path, mode: None, owner: None, group: None, format };
-        StoreSpec { part: None, existing: None, on_drift: None, kind: StoreKindSpec::File(file) }
+        StoreSpec { part: None, existing: None, on_drift: None, on_leave: None, kind: StoreKindSpec::File(file) }
     };
     let file = reader.string("file").map(|path| plain(path, FormatSpec::Whole { newline: None }));
     let env = short::env(reader).map(|(path, key)| plain(path, FormatSpec::Env { key, dialect: None }));
     file.into_iter().chain(env).collect()
 }
+
+const EXISTING: [(&str, Existing); 2] = [("refuse", Existing::Refuse), ("replace", Existing::Replace)];
+const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("report", OnDrift::Report)];
+const ON_LEAVE: [(&str, OnLeave); 2] = [("keep", OnLeave::Keep), ("erase", OnLeave::Erase)];
 
 fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     #[derive(Clone, Copy)]
@@ -287,10 +292,8 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
         Format(super::format::Kind),
     }
     const KINDS: [(&str, Kind); 3] = [("file", Kind::File), ("env-file", Kind::EnvFile), ("command", Kind::Command)];
-    const EXISTING: [(&str, Existing); 2] = [("refuse", Existing::Refuse), ("replace", Existing::Replace)];
-    const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("report", OnDrift::Report)];
     if reader.has("account") && !reader.has("kind") {
-        return remote(&reader, EXISTING, ON_DRIFT);
+        return remote(&reader);
     }
     reader.required("kind");
     let formats = super::format::KINDS.iter().map(|(word, kind)| (*word, Kind::Format(*kind)));
@@ -300,6 +303,7 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     let part = reader.string("part");
     let existing = reader.choice("existing", &EXISTING).map(|existing| existing.value);
     let on_drift = reader.choice("on-drift", &ON_DRIFT).map(|on_drift| on_drift.value);
+    let on_leave = reader.choice("on-leave", &ON_LEAVE);
     let kind = match kind {
         Kind::File => {
             let newline = |reader: &Reader<'_>| reader.bool("newline").map(|newline| newline.value);
@@ -310,16 +314,17 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
         Kind::Format(kind) => file(&reader, |reader| super::format::decode(reader, kind)).map(StoreKindSpec::File),
     };
     reader.finish();
-    Some(StoreSpec { part, existing, on_drift, kind: kind? })
+    Some(StoreSpec { part, existing, on_drift, on_leave, kind: kind? })
 }
 
 /// A slot of a store that has an account: what else the table says are parameters of its definition.
-fn remote(reader: &Reader<'_>, existing: [(&str, Existing); 2], on_drift: [(&str, OnDrift); 2]) -> Option<StoreSpec> {
+fn remote(reader: &Reader<'_>) -> Option<StoreSpec> {
     let account = reader.string("account");
     let part = reader.string("part");
-    let existing = reader.choice("existing", &existing).map(|existing| existing.value);
-    let on_drift = reader.choice("on-drift", &on_drift).map(|on_drift| on_drift.value);
-    let common = ["account", "part", "existing", "on-drift"];
+    let existing = reader.choice("existing", &EXISTING).map(|existing| existing.value);
+    let on_drift = reader.choice("on-drift", &ON_DRIFT).map(|on_drift| on_drift.value);
+    let on_leave = reader.choice("on-leave", &ON_LEAVE);
+    let common = ["account", "part", "existing", "on-drift", "on-leave"];
     let own = reader.entries().filter(|(name, _)| !common.contains(&name.value));
     let params = own.map(|(name, found)| {
         // A file has dashes in its keys, a template has none in its names.
@@ -327,7 +332,7 @@ fn remote(reader: &Reader<'_>, existing: [(&str, Existing); 2], on_drift: [(&str
         (name, Located { value: found.to_json(), spot: found.spot() })
     });
     let remote = RemoteSpec { spot: reader.spot(), account: account?, params: params.collect() };
-    Some(StoreSpec { part, existing, on_drift, kind: StoreKindSpec::Remote(remote) })
+    Some(StoreSpec { part, existing, on_drift, on_leave, kind: StoreKindSpec::Remote(remote) })
 }
 
 /// A file; `format` reads the keys of what it holds.

@@ -91,9 +91,23 @@ fn what_is_sent_shows_no_secret_where_it_could_be_seen_and_leads_nowhere_else() 
         let rules = store.store().unwrap();
         let slot = rules.slot.as_ref().map(|_| "token".to_owned());
         let slots = vec![(slot, &secret)];
-        let putting =
-            Putting { seen: &seen, prepared: &prepared, slots, delivery: "00".repeat(16), mark: "us".to_owned() };
-        for operation in [Operation::Probe, Operation::Read, Operation::Prepare, Operation::Create, Operation::Write] {
+        let putting = Putting {
+            seen: &seen,
+            prepared: &prepared,
+            slots,
+            gone: None,
+            delivery: "00".repeat(16),
+            mark: "us".to_owned(),
+        };
+        for operation in [
+            Operation::Probe,
+            Operation::Read,
+            Operation::Survey,
+            Operation::Prepare,
+            Operation::Create,
+            Operation::Write,
+            Operation::Delete,
+        ] {
             if !store.has(operation) {
                 continue;
             }
@@ -166,8 +180,14 @@ fn a_write_puts_one_key_among_the_others() {
     let Outcome::Done(Look::Found(seen)) = look(&vault, true, &answer(200, &[], &body)) else { panic!("{body}") };
     let (secret, second) = (Secret::new(SECRET), Secret::new("tok-SECRET-2"));
     let slots = vec![(Some("token".to_owned()), &secret), (Some("second".to_owned()), &second)];
-    let putting =
-        Putting { seen: &seen, prepared: &Prepared::default(), slots, delivery: "00".repeat(16), mark: String::new() };
+    let putting = Putting {
+        seen: &seen,
+        prepared: &Prepared::default(),
+        slots,
+        gone: None,
+        delivery: "00".repeat(16),
+        mark: String::new(),
+    };
     let given = given(&vault);
     let mut values = given.values();
     values.putting = Some(&putting);

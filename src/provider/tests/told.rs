@@ -49,7 +49,8 @@ pub(crate) fn answer(provider: &Provider, operation: Operation, given: &Given, r
         | Operation::Survey
         | Operation::Prepare
         | Operation::Create
-        | Operation::Write => {
+        | Operation::Write
+        | Operation::Delete => {
             panic!("stores have tests of their own")
         }
     }

@@ -16,7 +16,7 @@ use crate::rotation::event::Event;
 use crate::rotation::reckoning::Proof;
 use crate::rotation::run::{Context, Held, Machine};
 use crate::rotation::state::{Current, Delivery, Generation, Origin, Phase, Progress};
-use crate::store;
+use crate::store::{self, Erased};
 
 use super::{address, subject};
 
@@ -130,6 +130,22 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             };
             self.note(held, context, event);
         }
+    }
+
+    /// Takes its value out of a store that left the inventory.
+    pub(super) async fn erase(&self, held: &mut Held, context: &Context, store: StoreKey) {
+        let Some(claim) = held.state.claims.get(&store).cloned() else { return };
+        let receipt = held.state.receipts.get(&store).cloned();
+        let event = match self.effects.erase(&store, &claim, receipt.as_ref()).await.into_result() {
+            Ok(Erased::Gone) => Event::StoreErased { store, stays: None },
+            Ok(Erased::Stays(why)) => Event::StoreErased { store, stays: Some(why) },
+            Err(failure) => {
+                let attempts = claim.retry.map_or(0, |retry| retry.attempts).saturating_add(1);
+                let next = self.next_try(held, context, attempts, None);
+                Event::EraseFailed { store, failure, next }
+            }
+        };
+        self.note(held, context, event);
     }
 
     /// When a store that could not be written is tried again.

@@ -47,6 +47,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 }
             }
             Action::Write(stores) => self.write(held, context, &stores, false).await,
+            Action::Erase(store) => self.erase(held, context, store).await,
             Action::Notify(hooks) => self.notify(held, context, &hooks, false).await,
             Action::Inspect => {
                 self.inspect(held, context, false).await;

@@ -15,7 +15,7 @@ use crate::provider::{Expiry, Remote};
 
 use super::event::Event;
 use super::own_time;
-use super::state::{Current, Noted, Orphan, Phase, Retirement, TokenState};
+use super::state::{Claim, Current, Noted, Orphan, Phase, Retirement, TokenState};
 
 use self::delivery::Telling;
 
@@ -177,6 +177,21 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
                 state.writing.remove(store);
             }
             delivery::store_failed(&mut state.phase, at, store, failure, *next)
+        }
+        Event::StoreClaimed { store, claim } => {
+            state.claims.insert(store.clone(), Claim::clone(claim));
+            Some(())
+        }
+        Event::StoreDisclaimed { store } => state.claims.remove(store).map(drop),
+        Event::StoreErased { store, .. } => {
+            state.receipts.remove(store);
+            state.claims.remove(store).map(drop)
+        }
+        Event::EraseFailed { store, failure, next } => {
+            let mut claim = state.claims.remove(store)?;
+            claim.retry = Some(failures::again(claim.retry.take(), at, failure, *next));
+            state.claims.insert(store.clone(), claim);
+            Some(())
         }
         Event::StoreOwed { store, revoke_at, quiet, added, tell_at, .. } => {
             if !added {

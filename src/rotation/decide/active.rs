@@ -8,10 +8,11 @@ use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan, Retiring};
 
 use super::candidate::set_aside;
-use super::delivery::{Delivering, next_inspection, next_telling, serve};
+use super::delivery::{next_inspection, next_telling, serve};
 use super::retirement::{gives_way, revoke_time};
 use super::room;
 use super::steady::{Begin, begun, renewals};
+use super::step::Delivering;
 use super::upkeep::{next_examination, next_orphan, second_look, upkeep};
 use super::{Action, Situation, Step, act_or_wait, earliest, rest};
 

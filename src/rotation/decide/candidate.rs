@@ -11,7 +11,8 @@ use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Orphan, Phase, Progress, Undo};
 
-use super::delivery::{self, Delivering};
+use super::delivery;
+use super::step::Delivering;
 use super::{Action, Situation, Step, act_or_wait, earliest, later, rest};
 
 /// While so many generations wait for a revocation, an undo is not left for later: a provider that mints what cannot be

@@ -7,16 +7,9 @@ use crate::inventory::{Existing, HookPolicy, OnDrift, StorePolicy};
 use crate::rotation::event::Event;
 use crate::rotation::state::{Current, Delivery, Progress};
 
+use super::leave;
+use super::step::Delivering;
 use super::{Action, Situation, Step, later};
-
-/// How far a delivery is.
-#[expect(clippy::large_enum_variant, reason = "it lives as long as one decision takes")]
-pub(super) enum Delivering {
-    Now(Step),
-    /// Something is owed, and tried again then.
-    At(Time),
-    Done,
-}
 
 /// Stores, hooks, and then the note that all is done, after a handover.
 pub(super) fn deliver(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
@@ -139,12 +132,16 @@ pub(super) fn serve(s: &Situation<'_>, current: &Current, delivers: bool) -> Del
         return Delivering::Done;
     }
     match deliver(s, &current.delivery) {
-        Delivering::Done if next_inspection(s, current).is_some_and(|at| at <= s.now) => {
-            Delivering::Now(Step::Act(Action::Inspect))
-        }
-        Delivering::Done if next_telling(s, current).is_some_and(|at| at <= s.now) => {
-            Delivering::Now(Step::Note(Event::ConsumersOwed {}))
-        }
+        Delivering::Done => match leave::leaving(s, current) {
+            Delivering::Now(step) => Delivering::Now(step),
+            _ if next_inspection(s, current).is_some_and(|at| at <= s.now) => {
+                Delivering::Now(Step::Act(Action::Inspect))
+            }
+            _ if next_telling(s, current).is_some_and(|at| at <= s.now) => {
+                Delivering::Now(Step::Note(Event::ConsumersOwed {}))
+            }
+            owed => owed,
+        },
         owed => owed,
     }
 }

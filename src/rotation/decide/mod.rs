@@ -6,6 +6,7 @@ mod active;
 mod candidate;
 mod delivery;
 mod intent;
+mod leave;
 mod memo;
 mod retirement;
 mod room;

@@ -7,7 +7,8 @@ use crate::rotation::event::Event;
 use crate::rotation::reason::Reason;
 use crate::rotation::state::{Current, Orphan};
 
-use super::delivery::{Delivering, next_inspection, next_telling, serve};
+use super::delivery::{next_inspection, next_telling, serve};
+use super::step::Delivering;
 use super::upkeep::{next_examination, next_orphan, second_look, upkeep};
 use super::{Action, Rest, Situation, Step, earliest, rest};
 use super::{retirement, room, watching};

@@ -30,6 +30,15 @@ pub struct Rest {
     pub next: Option<(Due, Start)>,
 }
 
+/// How far a delivery is.
+#[expect(clippy::large_enum_variant, reason = "it lives as long as one decision takes")]
+pub(super) enum Delivering {
+    Now(Step),
+    /// Something is owed, and tried again then.
+    At(Time),
+    Done,
+}
+
 /// An effect on the outside world. What it needs is in the state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -49,6 +58,8 @@ pub enum Action {
     IntendWrite(Vec<StoreKey>),
     /// Write the secret to these stores.
     Write(Vec<StoreKey>),
+    /// Take its value out of a store that left the inventory.
+    Erase(StoreKey),
     /// Run these hooks.
     Notify(Vec<HookKey>),
     /// Compare the stores with what was delivered.

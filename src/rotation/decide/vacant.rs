@@ -3,7 +3,9 @@
 use crate::clock::Time;
 use crate::rotation::reason::Reason;
 
+use super::leave;
 use super::room;
+use super::step::Delivering;
 use super::upkeep::{next_orphan, reap};
 use super::{Action, Situation, Step, earliest, rest};
 
@@ -13,7 +15,12 @@ pub(super) fn vacant(s: &Situation<'_>) -> Step {
     }
     let wake = next_orphan(s, None);
     if !s.wanted {
-        return rest(Reason::LeftInventory, wake);
+        // An operator retired it: nothing that its stores hold works any more.
+        return match leave::erasing(s, |_| true) {
+            Delivering::Now(step) => step,
+            Delivering::At(time) => rest(Reason::LeftInventory, earliest(s.now, [Some(time), wake])),
+            Delivering::Done => rest(Reason::LeftInventory, wake),
+        };
     }
     let adopts = s.policy.initial.is_some() && (s.state.may_adopt() || !s.abilities.can.mints);
     if s.policy.paused && !adopts {

@@ -29,16 +29,16 @@ use crate::few::Few;
 use crate::inventory::{HookPolicy, OnFailure, StorePolicy, TokenPolicy};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{Commit, CommitError, Fence, Head, Journal, SecretSlot, Settled, Stored};
-use crate::names::{AccountName, InstanceId, RotationId, TokenName};
+use crate::names::{AccountName, InstanceId, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Abilities, Gone, MintRequest, Minted, ProviderClock, Subject, Verdict};
 use crate::rotation::decide::Rest;
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Denied, Held, Machine, Restored, restore};
-use crate::rotation::state::{Phase, TokenState};
+use crate::rotation::state::{Claim, Phase, TokenState};
 use crate::secret::{Fingerprint, Secret, SecretParts};
-use crate::store::{Delivery, Known, Receipt};
+use crate::store::{Delivery, Erased, Known, Receipt};
 
 use super::driver::accounts_for;
 use super::ledger::{Consumer, Ledger, Revoked};
@@ -271,6 +271,11 @@ impl Effects for Port {
             Some(held) if fingerprinter().of(&Secret::new(held.clone())) == *delivered => Condition::Same,
             _ => Condition::Drifted { found: "holds something else".into(), value: true },
         })
+    }
+
+    async fn erase(&self, store: &StoreKey, _: &Claim, _: Option<&Receipt>) -> Outcome<Erased> {
+        self.look(|ledger, _| drop(ledger.stores.remove(store)));
+        Outcome::Done(Erased::Gone)
     }
 
     async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {

@@ -8,8 +8,8 @@ use crate::clock::{Span, Time};
 use crate::definition::Definitions;
 use crate::inventory::{
     AccountPolicy, CheckPolicy, CommandPolicy, Credential, EndpointPolicy, Existing, FilePolicy, Format, HookKind,
-    HookPolicy, Initial, OnDrift, OnFailure, Pace, ProxyPolicy, RenewBefore, RunPolicy, StoreKind, StorePolicy,
-    Timeouts, TokenPolicy,
+    HookPolicy, Initial, OnDrift, OnFailure, OnLeave, Pace, ProxyPolicy, RenewBefore, RunPolicy, StoreKind,
+    StorePolicy, Timeouts, TokenPolicy,
 };
 use crate::provider::Abilities;
 use crate::provider::{Capabilities, Params, Provider};
@@ -79,6 +79,7 @@ pub(crate) fn store(name: &str) -> StorePolicy {
         part: "token".into(),
         existing: Existing::Replace,
         on_drift: OnDrift::Repair,
+        on_leave: OnLeave::Keep,
         kind: StoreKind::File(file),
     }
 }

@@ -9,10 +9,11 @@ use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Expiry, Params, Remote};
 use crate::rotation::event::Event;
 use crate::rotation::state::{
-    Candidate, Current, Delivery, Generation, Intent, Origin, Orphan, Phase, Progress, Retiring, Retry, Search, Undo,
+    Candidate, Claim, Current, Delivery, Generation, Intent, Origin, Orphan, Phase, Progress, Retiring, Retry, Search,
+    Undo,
 };
 use crate::secret::{Fingerprinter, Secret};
-use crate::store::Receipt;
+use crate::store::{Place, Receipt};
 
 pub(crate) fn time() -> Time {
     "2026-11-29T12:00:00Z".parse().unwrap()
@@ -112,6 +113,11 @@ fn undo() -> Undo {
     Undo { why: failure(), restore: true, restored: delivery() }
 }
 
+fn claim() -> Claim {
+    let fingerprint = Fingerprinter::new(&[9; 32]).of(&Secret::new("hunter2"));
+    Claim { place: Place::File { path: "/run/gps".into() }, fingerprint, retry: None }
+}
+
 fn receipt() -> Receipt {
     Receipt { evidence: Some("version 7".parse().unwrap()) }
 }
@@ -203,6 +209,10 @@ pub(crate) fn events() -> Vec<Event> {
         Event::MintedInPlace { failure: failure() },
         Event::Verified { proven: true, id: Some("42".parse().unwrap()), expires: Some(Expiry::Never) },
         Event::Verified { proven: false, id: None, expires: None },
+        Event::StoreClaimed { store: store(), claim: Box::new(claim()) },
+        Event::StoreDisclaimed { store: store() },
+        Event::StoreErased { store: store(), stays: Some("holds something else".to_owned()) },
+        Event::EraseFailed { store: store(), failure: failure(), next },
         Event::StoreIntended { store: store() },
         Event::StoreWritten { store: store(), receipt: None },
         Event::StoreWritten { store: store(), receipt: Some(receipt()) },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Span;
+use crate::inventory::{OnLeave, StorePolicy};
 use crate::names::StoreKey;
 
 use super::driver::{Sim, check};
@@ -65,6 +66,54 @@ fn a_strangers_value_in_a_store_that_hides_it_stays_whatever_was_tried() {
     assert_eq!(writes(&sim, &store), 1, "what patrold intended and did not do is no claim");
     let failure = sim.held.state().last_failure.clone().unwrap().failure;
     assert_eq!(failure.code, FailureCode::StoreForeign, "{failure}");
+}
+
+/// A store called `name` that loses its value once it leaves.
+fn lent(name: &str) -> StorePolicy {
+    StorePolicy { on_leave: OnLeave::Erase, ..policy::store(name) }
+}
+
+fn held(sim: &Sim) -> Vec<String> {
+    sim.world.ledger(|ledger| ledger.stores.keys().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_store_that_leaves_loses_what_it_was_given_wherever_the_process_stops() {
+    for nth in 0..8 {
+        let mut policy = policy::token();
+        policy.stores = vec![lent("a"), lent("b"), policy::store("c"), lent("d")];
+        let mut sim = Sim::new(policy, policy::abilities());
+        sim.run_for(Span::days(1));
+        assert_eq!(sim.state().claims.len(), 3, "{:?}", sim.state().claims);
+        let now = sim.provider_now();
+        sim.world.ledger(|ledger| ledger.overwrite(&"b".parse().unwrap(), "stranger", now));
+        sim.policy().stores.retain(|store| store.key.as_str() == "d");
+        sim.world.stop_at(sim.world.points() + nth);
+        sim.run_for(Span::hours(1));
+        assert_eq!(held(&sim), ["b", "c", "d"], "stop {nth}: a stranger's value stays, and what was only lent goes");
+        assert_eq!(sim.state().claims.keys().map(StoreKey::as_str).collect::<Vec<_>>(), ["d"], "stop {nth}");
+    }
+}
+
+#[test]
+fn a_retired_token_leaves_nothing_in_stores_that_were_lent_to_it() {
+    let mut policy = policy::token();
+    policy.stores = vec![lent("a"), policy::store("b")];
+    let mut sim = Sim::new(policy, policy::abilities());
+    sim.run_for(Span::days(1));
+    sim.context.wanted = false;
+    sim.run_for(Span::hours(1));
+    assert_eq!(held(&sim), ["a", "b"], "it left the inventory alive, and may come back");
+    sim.retire(Span::zero()).unwrap();
+    // It cannot be taken out at first.
+    sim.world.script(|kind, _| if kind == Kind::Write { Fate::Later } else { Fate::Fine });
+    sim.run_for(Span::minutes(10));
+    assert!(!sim.state().is_over(), "{:?}", sim.state());
+    sim.world.script(|_, _| Fate::Fine);
+    sim.restart();
+    sim.run_for(Span::hours(1));
+    assert_eq!(held(&sim), ["b"]);
+    assert!(sim.state().is_over(), "{:?}", sim.state());
 }
 
 #[test]

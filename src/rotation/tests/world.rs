@@ -10,14 +10,14 @@ use crate::clock::{Clock, ManualClock, Span, Time};
 use crate::endpoint::skew::Skew;
 use crate::few::Few;
 use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy};
-use crate::names::{AccountName, RotationId, TokenName};
+use crate::names::{AccountName, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Gone, MintRequest, Minted, ProviderClock, Subject, Verdict};
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::event::Event;
-use crate::rotation::state::TokenState;
+use crate::rotation::state::{Claim, TokenState};
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts};
-use crate::store::{Delivery, Known, Receipt};
+use crate::store::{Delivery, Erased, Known, Receipt};
 
 use super::ledger::{Ledger, Repetition, Revoked};
 
@@ -408,6 +408,17 @@ impl Effects for Arc<World> {
                     Condition::Unreadable(failure)
                 }
             }
+        })
+        .await
+    }
+
+    async fn erase(&self, store: &StoreKey, claim: &Claim, _: Option<&Receipt>) -> Outcome<Erased> {
+        self.effect(Kind::Write, |ledger, fate, _| {
+            let ours = |held: &String| fingerprinter().of(&Secret::new(held.clone())) == claim.fingerprint;
+            if ledger.stores.get(store).is_some_and(|held| !ours(held)) {
+                return Outcome::Done(Erased::Stays("holds something else".to_owned()));
+            }
+            outcome(fate, || ledger.stores.remove(store)).map(|_| Erased::Gone)
         })
         .await
     }

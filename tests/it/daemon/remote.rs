@@ -2,15 +2,17 @@
 
 use std::fs;
 
+use patrold::clock::Span;
 use patrold::daemon::registry::View;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::Service;
 use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{Mint, Revoke, Verify};
+use patrold::report::retirement::RetireOutcome;
 use serde_json::json;
 
-use super::world::{Daemon, World, bare};
+use super::world::{Daemon, PATIENCE, World, bare, name_of};
 use crate::lookalike::{Api as _, Fault, Gitlab, Lookalike, Vault};
 
 const STORES: &str =
@@ -191,6 +193,40 @@ async fn nothing_is_minted_for_a_store_that_cannot_hold_tokens_of_this_size() {
         |view: &View| view.state.last_failure.as_ref().is_some_and(|it| it.failure.code == FailureCode::StoreRefused);
     daemon.until("ci", "the rotation is put off", |view| refused(view) && view.state.retry.is_some()).await;
     assert_eq!(world.minted(Service::Awx), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_leaves_loses_the_secret_where_the_inventory_said_so() {
+    let world = World::new().await;
+    let gitlab = Lookalike::start(Gitlab::new("group/app", "CI")).await;
+    fs::write(world.path("gitlab-token"), "gitlab-writer").unwrap();
+    let account = format!(
+        "[account.gitlab]\nstore = \"gitlab-variable\"\nurl = \"{}\"\ncredential = {{ file = \"$DIR/gitlab-token\" }}",
+        gitlab.url
+    );
+    let file = "{ kind = \"file\", path = \"$DIR/stores/ci\", on-leave = \"erase\" }";
+    let variable = "{ account = \"gitlab\", project = \"group/app\", key = \"CI\", on-leave = \"erase\" }";
+    let parts = |stores: &[&str]| {
+        let token = format!("rotate-every = \"30d\"\nstores = [{}]", stores.join(", "));
+        [world.account(Service::Awx, ""), account.clone(), bare("ci", Service::Awx, &token)]
+    };
+    let daemon = world.start(&parts(&[file, variable])).await;
+    daemon.steady("ci", 1).await;
+    let secret = world.stored("ci");
+    assert_eq!(gitlab.api(|api| api.value()).as_deref(), Some(secret.as_str()));
+    daemon.until("ci", "both are remembered", |view| view.state.claims.len() == 2).await;
+
+    world.write(&parts(&[file]));
+    daemon.reload().await;
+    until(|| gitlab.api(|api| api.value()).is_none()).await;
+    assert_eq!(world.stored("ci"), secret);
+
+    world.write(&[world.account(Service::Awx, ""), account.clone()]);
+    daemon.reload().await;
+    let answer =
+        daemon.running.core.retire(Some(&daemon.running.waker), &name_of("ci"), Some(Span::zero()), PATIENCE).await;
+    assert_eq!(answer.outcome, RetireOutcome::Revoked, "{}", answer.detail);
+    assert!(!world.is_live(&secret) && !world.path("stores/ci").exists());
 }
 
 async fn until(is: impl Fn() -> bool) {

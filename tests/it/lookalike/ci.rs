@@ -60,6 +60,10 @@ impl Api for Gitlab {
                 self.variables.insert(slot, variable.clone());
                 (201, variable)
             }
+            ("DELETE", Some(slot)) => match self.variables.remove(&slot) {
+                Some(_) => (204, Value::Null),
+                None => (404, json!({ "message": "404 Variable Not Found" })),
+            },
             ("PUT", Some(slot)) => match self.variables.get_mut(&slot) {
                 Some(found) => {
                     let changes = variable.as_object_mut().unwrap();
@@ -126,6 +130,10 @@ impl Api for Github {
                 (200, json!({ "total_count": all.len(), "secrets": all }))
             }
             ("GET", Some(name)) => self.secrets.get(name).map_or(missing, |(_, times)| (200, shown(name, *times))),
+            ("DELETE", Some(name)) => match self.secrets.remove(name) {
+                Some(_) => (204, Value::Null),
+                None => missing,
+            },
             ("PUT", Some(name)) => {
                 if asked.body["key_id"] != "568250167242549743" {
                     return (422, json!({ "message": "key_id" }));
