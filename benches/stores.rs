@@ -49,7 +49,8 @@ async fn main() {
     sleep(DRIFT_EVERY * PERIODS).await;
     let asked = gitlab.requests().split_off(from);
     let listings = asked.iter().filter(|asked| asked.path.ends_with("/variables")).count();
-    print("listings in a `drift-every`", format!("{:.2}", listings as f64 / f64::from(PERIODS)));
+    let listed = u32::try_from(listings).unwrap_or(u32::MAX);
+    print("listings in a `drift-every`", format!("{:.2}", f64::from(listed) / f64::from(PERIODS)));
     print("other requests to the store meanwhile", asked.len() - listings);
     print("writes meanwhile", gitlab.writes() - writes);
 

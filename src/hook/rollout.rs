@@ -155,11 +155,14 @@ fn progress(workload: Workload, object: &Value) -> Progress {
             // The API fills in 1.
             let wanted = number("/spec/replicas").unwrap_or(1);
             let (all, new, works) = (status("replicas"), status("updatedReplicas"), status("availableReplicas"));
-            match () {
-                () if new < wanted => of(new, wanted, "new"),
-                () if all > new => Progress::Waiting(format!("{} old pods have not ended", all - new)),
-                () if works < new => of(works, new, "available"),
-                () => Progress::Done,
+            if new < wanted {
+                of(new, wanted, "new")
+            } else if all > new {
+                Progress::Waiting(format!("{} old pods have not ended", all - new))
+            } else if works < new {
+                of(works, new, "available")
+            } else {
+                Progress::Done
             }
         }
         Workload::StatefulSet => {
@@ -168,20 +171,25 @@ fn progress(workload: Workload, object: &Value) -> Progress {
             // Below a partition, pods keep what they have.
             let kept = number("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0).min(wanted);
             let text = |name: &str| object.pointer(&format!("/status/{name}"));
-            match () {
-                () if ready < wanted => of(ready, wanted, "ready"),
-                () if kept > 0 && new < wanted - kept => of(new, wanted - kept, "new"),
-                () if kept == 0 && text("updateRevision") != text("currentRevision") => of(new, wanted, "new"),
-                () => Progress::Done,
+            if ready < wanted {
+                of(ready, wanted, "ready")
+            } else if kept > 0 && new < wanted - kept {
+                of(new, wanted - kept, "new")
+            } else if kept == 0 && text("updateRevision") != text("currentRevision") {
+                of(new, wanted, "new")
+            } else {
+                Progress::Done
             }
         }
         Workload::DaemonSet => {
             let wanted = status("desiredNumberScheduled");
             let (new, works) = (status("updatedNumberScheduled"), status("numberAvailable"));
-            match () {
-                () if new < wanted => of(new, wanted, "new"),
-                () if works < wanted => of(works, wanted, "available"),
-                () => Progress::Done,
+            if new < wanted {
+                of(new, wanted, "new")
+            } else if works < wanted {
+                of(works, wanted, "available")
+            } else {
+                Progress::Done
             }
         }
     }
@@ -275,6 +283,7 @@ mod tests {
 
     #[test]
     fn a_rollout_is_done_once_every_pod_is_new_and_works() {
+        use Workload::{DaemonSet, Deployment, StatefulSet};
         let waiting = |why: &str| Progress::Waiting(why.to_owned());
         let unseen = || waiting("the controller has not seen the change yet");
         let object =
@@ -297,7 +306,6 @@ mod tests {
             let status = json!({ "observedGeneration": 3, "desiredNumberScheduled": 4, "updatedNumberScheduled": new, "numberAvailable": works });
             object(json!({ "updateStrategy": { "type": "RollingUpdate" } }), status)
         };
-        use Workload::{DaemonSet, Deployment, StatefulSet};
         for (sentence, workload, object, expected) in [
             ("nothing is known", Deployment, json!({}), unseen()),
             (
