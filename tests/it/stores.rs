@@ -16,8 +16,8 @@ use patrold::store::{self, Delivery, Judge, Known, Receipt, drift};
 use tempfile::TempDir;
 
 use crate::lookalike::{
-    Api, Consul, Doppler, Etcd, Fault, Gcp, Gitea, Github, Gitlab, KeyVault, Kubernetes, Lookalike, SecretsManager,
-    Ssm, Vault,
+    Api, Consul, Doppler, Etcd, Fault, Gcp, Gitea, Github, Gitlab, KeyVault, Kubernetes, Lookalike, Own,
+    SecretsManager, Ssm, Vault,
 };
 
 /// The faults, as the head of the table names them.
@@ -302,6 +302,7 @@ async fn every_store_goes_through_every_fault() {
             || Doppler::new("prd", "DEPLOY"),
         )
         .await,
+        row(setup("http", TOKEN, "path = \"apps/ingest\"", Some(" ")), || Own::new("apps/ingest")).await,
     ];
     let head = format!("| store | {} |", FAULTS.join(" | "));
     let rule = "| --- ".repeat(FAULTS.len() + 1) + "|";

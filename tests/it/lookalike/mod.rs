@@ -4,6 +4,7 @@
 mod ci;
 mod cloud;
 mod cluster;
+mod own;
 mod vault;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 pub use ci::{Doppler, Gitea, Github, Gitlab};
 pub use cloud::{Gcp, KeyVault, SecretsManager, Ssm};
 pub use cluster::{Consul, Etcd, Kubernetes};
+pub use own::Own;
 pub use vault::Vault;
 
 /// A request as it came.
