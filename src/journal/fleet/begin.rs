@@ -1,0 +1,183 @@
+//! A fleet is made, joined, and believed again after its engine ran back.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use super::engine::{Compare, Done, Engine, EngineError, Pair, Step};
+use super::layout::{FORMAT, Layout, Meta};
+use super::lease::Lease;
+use super::marks::Marks;
+use super::{FleetJournal, failure, json};
+use crate::inventory::FleetSettings;
+use crate::journal::key::{KeyError, KeySource};
+use crate::journal::seal::Sealer;
+use crate::names::{InstanceId, hex};
+use crate::outcome::Failure;
+use crate::secret::random;
+
+/// Why a replica cannot take part in its fleet.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Waiting may help: the engine cannot be reached, or has no majority.
+    #[error("the journal of fleet `{fleet}`: {failure}")]
+    Away { fleet: String, failure: Failure },
+    #[error("the journal of fleet `{fleet}`: {failure}")]
+    Refused { fleet: String, failure: Failure },
+    #[error("fleet `{0}` does not exist in this engine")]
+    Missing(String),
+    #[error("fleet `{0}` exists already")]
+    Exists(String),
+    #[error("fleet `{fleet}` was written by a newer patrold (format {found}, this one knows {FORMAT})")]
+    Newer { fleet: String, found: u32 },
+    #[error("fleet `{fleet}` seals its secrets with the key {theirs}, and this replica was given the key {ours}")]
+    OtherKey { fleet: String, ours: String, theirs: String },
+    #[error("a fleet needs one seal key that every replica is given")]
+    NoKey,
+    #[error("{key} in the engine holds what patrold did not write")]
+    Damaged { key: String },
+}
+
+impl FleetError {
+    /// How to go on.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing(_) => Some(
+                "`patrold fleet init` makes it, once; if it was made, the engine is another one, or was restored without it",
+            ),
+            Self::Exists(_) => Some("replicas join it by themselves: start `patrold run`"),
+            Self::Newer { .. } => Some("run that version on this host, too"),
+            Self::OtherKey { .. } => Some("give this replica the key that the others have (`seal-key` in [daemon])"),
+            Self::NoKey => Some(
+                "make one (head -c 32 /dev/urandom | base64), put it on every host, and name it: seal-key = { file = \
+                 \"/etc/patrold/seal.key\" } in [daemon], or the systemd credential patrold-seal-key",
+            ),
+            Self::Damaged { .. } => Some("restore a backup of the engine, or name another fleet"),
+            Self::Key(_) | Self::Away { .. } | Self::Refused { .. } => None,
+        }
+    }
+
+    /// Whether the same may work later, without anybody's help.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Away { .. })
+    }
+
+    fn of(fleet: &FleetSettings, error: EngineError) -> Self {
+        let fleet = fleet.name.to_string();
+        match error {
+            EngineError::Refused(failure) => Self::Refused { fleet, failure },
+            EngineError::Away(failure) | EngineError::Unknown(failure) => Self::Away { fleet, failure },
+        }
+    }
+}
+
+/// The seal key of a fleet. None is ever made: each replica would make its own.
+fn sealer(key: &KeySource) -> Result<Sealer, FleetError> {
+    if *key == KeySource::StateDirectory {
+        return Err(FleetError::NoKey);
+    }
+    Ok(key.existing(Path::new("/"))?)
+}
+
+impl FleetJournal {
+    /// Joins what was made by [`FleetJournal::found`]. Nothing is owned yet.
+    pub async fn open(settings: &FleetSettings, key: &KeySource) -> Result<Self, FleetError> {
+        let sealer = sealer(key)?;
+        let engine = Engine::new(&settings.engine).await.map_err(|failure| Self::unusable(settings, failure))?;
+        let layout = Layout::new(&settings.name);
+        let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(settings, error))?;
+        let Some(found) = found else { return Err(FleetError::Missing(settings.name.to_string())) };
+        let meta: Meta = found.read().ok_or(FleetError::Damaged { key: found.key })?;
+        if meta.format > FORMAT {
+            return Err(FleetError::Newer { fleet: settings.name.to_string(), found: meta.format });
+        }
+        let ours = hex(&sealer.key_id());
+        if ours != meta.seal_key {
+            return Err(FleetError::OtherKey { fleet: settings.name.to_string(), ours, theirs: meta.seal_key });
+        }
+        Ok(Self {
+            engine,
+            layout,
+            sealer,
+            instance: meta.instance,
+            replica: settings.host.clone(),
+            lease: Arc::new(Lease::new(settings.lease)),
+            ends: Mutex::default(),
+            marks: Marks::new(meta.incarnation),
+            tokens: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The same, for a replica whose state directory tells how far it has seen the journals come.
+    pub async fn open_replica(settings: &FleetSettings, key: &KeySource, state_dir: &Path) -> Result<Self, FleetError> {
+        let mut journal = Self::open(settings, key).await?;
+        journal.marks = Marks::open(journal.marks.incarnation(), state_dir).await;
+        Ok(journal)
+    }
+
+    /// Whether an operator has said since that what the engine tells is to be believed, although it ran back.
+    pub async fn recovered(&self) -> Result<bool, EngineError> {
+        let meta = self.engine.get(self.layout.meta()).await?.as_ref().and_then(Pair::read::<Meta>);
+        Ok(meta.is_some_and(|meta| self.marks.begin_anew(&meta.incarnation)))
+    }
+
+    /// From now on every replica believes what the engine tells, although it ran back.
+    pub async fn recover(&self) -> Result<(), EngineError> {
+        let key = self.layout.meta();
+        let damaged = || EngineError::Refused(failure(format!("{key} in the engine holds what patrold did not write")));
+        let pair = self.engine.get(key.clone()).await?.ok_or_else(damaged)?;
+        let meta: Meta = pair.read().ok_or_else(damaged)?;
+        let meta = Meta { incarnation: hex(&random::bytes::<8>()), ..meta };
+        let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };
+        match self.engine.transact(&[Compare::Modified(key, pair.modified)], &[put], &[]).await? {
+            Done::Held(_) => Ok(()),
+            Done::Denied(_) => {
+                Err(EngineError::Refused(failure("somebody else has recovered the fleet at the same time")))
+            }
+        }
+    }
+
+    /// Makes the fleet that `settings` name. `instance`: what its markers carry, where it goes on from another journal.
+    pub async fn found(
+        settings: &FleetSettings,
+        key: &KeySource,
+        instance: Option<InstanceId>,
+    ) -> Result<Meta, FleetError> {
+        let sealer = sealer(key)?;
+        let engine = Engine::new(&settings.engine).await.map_err(|failure| Self::unusable(settings, failure))?;
+        let layout = Layout::new(&settings.name);
+        let meta = Meta {
+            format: FORMAT,
+            instance: instance.unwrap_or_else(|| InstanceId::new(random::bytes())),
+            incarnation: hex(&random::bytes::<8>()),
+            seal_key: hex(&sealer.key_id()),
+        };
+        let key = layout.meta();
+        let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };
+        let absent = [Compare::Created(key.clone(), 0)];
+        engine.prepare().await.map_err(|error| FleetError::of(settings, error))?;
+        let done = engine.transact(&absent, &[put], &[key.clone()]).await;
+        let made = match done {
+            Ok(Done::Held(_)) => return Ok(meta),
+            Ok(Done::Denied(found)) => found.into_iter().flatten().next(),
+            Err(EngineError::Unknown(_)) => {
+                let again = async {
+                    engine.pass().await?;
+                    engine.get(key).await
+                };
+                again.await.map_err(|error| FleetError::of(settings, error))?
+            }
+            Err(error) => return Err(FleetError::of(settings, error)),
+        };
+        match made.and_then(|pair| pair.read::<Meta>()) {
+            // An answer was lost, and it is ours.
+            Some(found) if found == meta => Ok(meta),
+            _ => Err(FleetError::Exists(settings.name.to_string())),
+        }
+    }
+
+    fn unusable(settings: &FleetSettings, failure: Failure) -> FleetError {
+        FleetError::Refused { fleet: settings.name.to_string(), failure }
+    }
+}
