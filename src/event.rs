@@ -82,6 +82,7 @@ lines! {
         "roll the inventory out to every replica";
     FLEET_RISK = "fleet-risk", "The engine does not guarantee all that a fleet relies on",
         "do what the line says";
+    FLEET_WISH = "fleet-wish", "An operator asked at another replica for something that this one has to do", "";
     SWEPT = "swept", "Temporary files that a kill left beside a store were removed", "";
     SWEEP_FAILED = "sweep-failed", "Temporary files beside stores could not be looked for",
         "check that the store's directory exists and may be read";

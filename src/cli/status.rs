@@ -1,5 +1,6 @@
 //! `patrold status`.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -128,11 +129,37 @@ fn frame(text: &str, rows: usize) -> String {
     format!("{HOME}{lines}{BELOW}")
 }
 
+/// Adds the tokens that other replicas of the fleet look after, as the journal tells of them.
+fn add_elsewhere(status: &mut Status, disk: &Disk, console: &mut Console) -> Result<(), Complaint> {
+    let Some(fleet) = status.fleet.as_ref().filter(|fleet| !fleet.elsewhere.is_empty()) else { return Ok(()) };
+    let elsewhere: BTreeSet<_> = fleet.elsewhere.iter().map(|it| it.token.clone()).collect();
+    let accounts: BTreeSet<_> = fleet.elsewhere.iter().map(|it| it.account.clone()).collect();
+    // Broken on disk, it does not tell where the engine is.
+    let Ok(inventory) = disk.valid_ref() else { return Ok(()) };
+    let mut inventory = inventory.clone();
+    inventory.accounts.retain(|account, _| accounts.contains(account));
+    inventory.tokens.retain(|token, _| elsewhere.contains(token));
+    let journal = match Journaled::read(&inventory) {
+        Ok(journal) => journal,
+        Err(complaint) => {
+            return console.warn(format_args!("what other replicas look after cannot be read: {}", complaint.message));
+        }
+    };
+    journal.unreadable.iter().for_each(|(name, _)| drop(inventory.tokens.remove(name)));
+    let about = JournalStatus { state_dir: String::new(), failure: None, unreadable: Vec::new() };
+    let theirs = build(&inventory, &journal.states, about, status.at);
+    status.tokens.extend(theirs.tokens);
+    status.tokens.sort_by(|one, other| one.name.cmp(&other.name));
+    status.journal.unreadable.extend(journal.unreadable.into_iter().map(|(_, why)| why));
+    Ok(())
+}
+
 /// The status of the running daemon; where none runs, what the journal says.
 pub(super) fn gather(named: Option<&Path>, console: &mut Console) -> Result<Status, Complaint> {
     let now = SystemClock.now();
     let disk = Disk::read(named, now, console);
-    if let Some(status) = disk.ask(console, Client::status)? {
+    if let Some(mut status) = disk.ask(console, Client::status)? {
+        add_elsewhere(&mut status, &disk, console)?;
         return Ok(status);
     }
     let mut inventory = disk.valid()?;

@@ -32,7 +32,7 @@ use crate::control::{
     RELOAD, RETIRE, ROLLBACK, ROTATE, Refusal, RetireRequest, RollbackRequest, RotateRequest, STATUS,
 };
 use crate::journal::archive::Pruned;
-use crate::names::TokenName;
+use crate::names::{AccountName, TokenName};
 use crate::report::audit::Audit;
 use crate::report::reload::ReloadAnswer;
 use crate::report::retirement::RetireAnswer;
@@ -43,6 +43,8 @@ use crate::view::online::Online;
 
 use super::Running;
 use super::deadlines::Key;
+use super::fleet::Fleet;
+use super::fleet::wishes::{self, Asked};
 use super::notifier;
 use super::reload::Reloader;
 use super::rotate::{Answer, OperatorRequest, RequestResult};
@@ -55,6 +57,9 @@ const JSON: &str = "application/json";
 
 /// The longest wait for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// How long a withdrawal may take that another replica has to make.
+const BRIEF: Duration = Duration::from_secs(5);
 
 /// A request that takes longer is told what it waits for.
 const INTERIM: Duration = Duration::from_secs(1);
@@ -251,15 +256,31 @@ async fn rollback<C: Clock>(
 }
 
 impl<C: Clock> Served<C> {
+    /// The account of a token that another replica of the fleet looks after.
+    fn elsewhere(&self, name: &TokenName) -> Option<(&Fleet, AccountName)> {
+        let fleet = self.running.fleet.as_ref()?;
+        let account = self.running.core.tokens.get(name)?.policy().account.name.clone();
+        self.running.is_foreign(&account).then_some((fleet, account))
+    }
+
     async fn execute(&self, name: &TokenName, asked: OperatorRequest, timeout_seconds: u64) -> RotateResult {
         let patience = Duration::from_secs(timeout_seconds).min(LONGEST_WAIT);
+        if let Some((fleet, account)) = self.elsewhere(name) {
+            let told = fleet.ask_owner(&account, name, Asked::Operator(asked), patience).await;
+            return wishes::result(name, told);
+        }
         self.running.core.execute(Some(&self.running.waker), name, asked, patience).await.report()
     }
 }
 
 async fn cancel<C: Clock>(State(served): State<Served<C>>, Json(request): Json<CancelRequest>) -> Json<CancelAnswer> {
-    let withdrawn = served.running.core.cancel(&request.token).await;
-    served.running.waker.wake(vec![Key::Token(request.token)]);
+    let withdrawn = if let Some((fleet, account)) = served.elsewhere(&request.token) {
+        wishes::withdrawal(fleet.ask_owner(&account, &request.token, Asked::Cancel, BRIEF).await)
+    } else {
+        let withdrawn = served.running.core.cancel(&request.token).await;
+        served.running.waker.wake(vec![Key::Token(request.token)]);
+        withdrawn
+    };
     let detail = withdrawn.err().unwrap_or_default();
     Json(CancelAnswer { cancelled: detail.is_empty(), detail })
 }

@@ -66,7 +66,7 @@ impl<C: Clock> Running<C> {
     }
 
     /// Whether an account of the inventory is not this replica's.
-    fn is_foreign(&self, account: &AccountName) -> bool {
+    pub(super) fn is_foreign(&self, account: &AccountName) -> bool {
         let ownership = &self.core.machine.effects.ownership;
         ownership.manner() == Manner::Share && !ownership.owns(account)
     }

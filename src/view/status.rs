@@ -1,13 +1,15 @@
 //! A [`Status`] for people: one line for each token, or all of one token.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use crate::clock::Time;
-use crate::names::TokenName;
+use crate::names::{ReplicaName, TokenName};
 use crate::provider::Expiry;
 use crate::report::outlook::{NextAction, Outlook};
 use crate::report::status::{
-    AccountStatus, Cause, Condition, FleetStatus, GenerationStatus, OrphanKind, OwedKind, Status, TokenStatus,
+    AccountStatus, Cause, Condition, ElsewhereStatus, FleetStatus, GenerationStatus, OrphanKind, OwedKind, Status,
+    TokenStatus,
 };
 use crate::text::{Paint, words};
 
@@ -41,21 +43,29 @@ impl Status {
         if self.daemon.is_some() || !troubles.is_empty() {
             writeln!(out)?;
         }
-        let table = Table::new(&["TOKEN", "ACCOUNT", "STATE", "GEN", "EXPIRES", "NEXT"]);
-        let mut table = table.without(&["GEN", "ACCOUNT", "EXPIRES"]).folding();
+        let mut header = vec!["TOKEN", "ACCOUNT", "STATE", "GEN", "EXPIRES", "NEXT"];
+        if self.fleet.is_some() {
+            header.insert(2, "OWNER");
+        }
+        let mut table = Table::new(&header).without(&["GEN", "ACCOUNT", "EXPIRES"]).folding();
         for token in self.by_urgency() {
-            table.row(tint(token.condition), cells(token, self.at));
+            let mut cells = cells(token, self.at);
+            if let Some(fleet) = &self.fleet {
+                cells.insert(2, owner(fleet, token));
+            }
+            table.row(tint(token.condition), cells);
             if let Some(error) = last_error(token, self.at) {
                 table.note(error);
             }
         }
-        for token in self.fleet.iter().flat_map(|fleet| &fleet.elsewhere) {
-            let owner = token.owner.as_ref().map_or_else(|| "· nobody's".to_owned(), |owner| format!("· on {owner}"));
-            let none = || "-".to_owned();
-            table.row(
-                Tint::Dim,
-                vec![token.token.to_string(), token.account.to_string(), owner, none(), none(), none()],
-            );
+        // Of what others look after, a replica knows the owner; the journal may have told more.
+        let told: BTreeSet<_> = self.tokens.iter().map(|token| &token.name).collect();
+        let elsewhere = self.fleet.iter().flat_map(|fleet| &fleet.elsewhere).filter(|it| !told.contains(&it.token));
+        for token in elsewhere {
+            let (name, account) = (token.token.to_string(), token.account.to_string());
+            let mut cells = vec![name, account, name_of(token.owner.as_ref())];
+            cells.resize_with(header.len(), || "-".to_owned());
+            table.row(Tint::Dim, cells);
         }
         table.write_within(paint, width, out)
     }
@@ -122,7 +132,8 @@ impl Status {
     /// Nobody can see what its provider has: a running daemon would have listed it.
     fn is_unseen(&self, token: &TokenStatus) -> bool {
         let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
-        self.daemon.is_some() && account.is_none_or(|account| account.last_listing.is_none())
+        let elsewhere = self.fleet.iter().flat_map(|fleet| &fleet.elsewhere).any(|it| it.token == token.name);
+        self.daemon.is_some() && !elsewhere && account.is_none_or(|account| account.last_listing.is_none())
     }
 
     /// Writes everything about one token.
@@ -137,6 +148,9 @@ impl Status {
         writeln!(out, "{}", paint.bold(&name))?;
         for (key, value) in details(token, self.at) {
             write_detail(key, &value, width, out)?;
+        }
+        if let Some(fleet) = &self.fleet {
+            write_detail("owner", &owner(fleet, token), width, out)?;
         }
         let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
         if let Some(proxy) = account.and_then(|account| account.proxy.as_ref()) {
@@ -206,6 +220,19 @@ fn token_troubles<'a>(tokens: impl IntoIterator<Item = &'a TokenStatus>) -> Vec<
         names => format!("tokens {} are {word}: {why}", words::some(names, NAMED)),
     };
     causes.into_iter().map(line).collect()
+}
+
+/// Who looks after a token.
+fn owner(fleet: &FleetStatus, token: &TokenStatus) -> String {
+    let theirs = |it: &&ElsewhereStatus| it.token == token.name || token.account.as_ref() == Some(&it.account);
+    match fleet.elsewhere.iter().find(theirs) {
+        Some(elsewhere) => name_of(elsewhere.owner.as_ref()),
+        None => name_of(fleet.replica.as_ref()),
+    }
+}
+
+fn name_of(owner: Option<&ReplicaName>) -> String {
+    owner.map_or_else(|| "nobody".to_owned(), ToString::to_string)
 }
 
 /// The last error of a token, where something is still the matter.

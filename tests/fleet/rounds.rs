@@ -1,6 +1,7 @@
 //! Rounds in which replicas are killed, paused and stopped, and the judgement on all of them.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Write as _, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use patrold::clock::{Clock as _, Span, SystemClock};
 use patrold::demo::{Consumer, LedgerEntry, Service, Summary};
 use patrold::inventory::EngineKind;
 use patrold::journal::fleet::presence::Presence;
+use patrold::names::TokenName;
 use patrold::rotation::TokenState;
 use rustix::process::Signal;
 
@@ -135,7 +137,26 @@ async fn play(kind: EngineKind) {
     assert!(shown.contains("drained"), "{shown}");
     let asked = patrold(&stage.root, "r2", &["status"]).await;
     let asked = String::from_utf8_lossy(&asked.stdout).into_owned();
-    assert!(asked.contains("on r1"), "{asked}");
+    let row = asked.lines().find(|line| line.starts_with("ci-0")).unwrap_or_default().to_owned();
+    assert!(row.contains("r1") && !row.contains(" - "), "the journal tells of what others own: {asked}");
+    // Asked at one replica, done by the owner, told by the first.
+    let before = stage.states().await;
+    let asked_of_another = patrold(&stage.root, "r2", &["rotate", "ci-1", "--timeout", "20s"]).await;
+    let told = String::from_utf8_lossy(&[asked_of_another.stdout, asked_of_another.stderr].concat()).into_owned();
+    assert!(asked_of_another.status.success() && told.contains("ci-1"), "{told}");
+    let name: TokenName = "ci-1".parse().unwrap();
+    let number =
+        |states: &BTreeMap<TokenName, TokenState>| states[&name].phase.current().map(|it| it.generation.number);
+    assert!(number(&stage.states().await) > number(&before), "it is rotated: {told}");
+    assert!(stage.log("r1").contains("fleet-wish"));
+    fs::write(stage.root.join("bogus"), "no-such-token\n").unwrap();
+    let bogus = stage.root.join("bogus").display().to_string();
+    let adopted = patrold(&stage.root, "r2", &["adopt", "ci-1", "--file", &bogus, "--timeout", "20s"]).await;
+    let told = String::from_utf8_lossy(&[adopted.stdout, adopted.stderr].concat()).into_owned();
+    assert!(!adopted.status.success() && !told.contains("r1 was asked"), "the owner says why not: {told}");
+    let cancelled = patrold(&stage.root, "r2", &["cancel", "ci-1"]).await;
+    let told = String::from_utf8_lossy(&[cancelled.stdout, cancelled.stderr].concat()).into_owned();
+    assert!(told.contains("ci-1"), "{told}");
     let rotated = patrold(&stage.root, "r1", &["rotate", "ci-0", "--timeout", "20s"]).await;
     assert!(
         rotated.status.success(),

@@ -6,6 +6,7 @@
 mod claims;
 mod groups;
 pub mod import;
+pub mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,13 +21,15 @@ use crate::event;
 use crate::inventory::FleetSettings;
 use crate::journal::any::AnyJournal;
 use crate::journal::fleet::presence::{Joined, Presence};
+use crate::journal::fleet::wishes::Wish;
 use crate::journal::fleet::{EngineError, FleetJournal, Health, Member, Owned, boot};
-use crate::names::{AccountName, FleetName, ReplicaName};
+use crate::names::{AccountName, FleetName, ReplicaName, TokenName};
 use crate::outcome::Failure;
 use crate::report::status::{EngineStatus, FleetStatus, ReplicaStatus};
 
 use self::claims::{Duty, Scene, duties, is_behind};
 use self::groups::{Group, digest_of, groups};
+use self::wishes::{Asked, Told, Unheard, Wishes};
 use super::DaemonJournal;
 use super::core::Core;
 use super::deadlines::Key;
@@ -73,6 +76,7 @@ pub struct Fleet {
     view: Arc<Mutex<View>>,
     task: Mutex<Option<JoinHandle<()>>>,
     settings: FleetSettings,
+    wishes: Arc<Wishes>,
 }
 
 impl Fleet {
@@ -80,17 +84,19 @@ impl Fleet {
     pub fn start<C: Clock>(core: &Arc<Core<C, DaemonJournal>>, waker: &Waker, settings: &FleetSettings) -> Self {
         let journal = Arc::clone(&core.machine.journal);
         let view: Arc<Mutex<View>> = Arc::default();
+        let wishes: Arc<Wishes> = Arc::default();
         let replica = Replica {
             core: Arc::clone(core),
             waker: waker.clone(),
             journal: Arc::clone(&journal),
             view: Arc::clone(&view),
+            wishes: Arc::clone(&wishes),
             started: core.clock.now(),
             not_before: Arc::default(),
             leaving: Arc::default(),
         };
         let task = tokio::spawn(async move { Box::pin(replica.run()).await });
-        Self { journal, view, task: Mutex::new(Some(task)), settings: settings.clone() }
+        Self { journal, view, task: Mutex::new(Some(task)), settings: settings.clone(), wishes }
     }
 
     /// What the replica knows of its fleet.
@@ -106,6 +112,21 @@ impl Fleet {
     /// How long something may still be begun. `None`: nothing may.
     pub fn lease_left(&self) -> Option<Duration> {
         self.journal.fleet()?.lease().left(boot())
+    }
+
+    /// Asks the owner of `account` for what an operator asks of `token`.
+    pub async fn ask_owner(
+        &self,
+        account: &AccountName,
+        token: &TokenName,
+        asked: Asked,
+        patience: Duration,
+    ) -> Result<Told, Unheard> {
+        let Some(journal) = self.journal.fleet() else {
+            return Err(Unheard::Refused("this process is no replica".to_owned()));
+        };
+        let presence = self.view().presence;
+        self.wishes.ask(journal, &presence, (account, token), asked, patience).await
     }
 
     /// Gives up everything at once, so that others take it.
@@ -128,6 +149,7 @@ struct Replica<C> {
     waker: Waker,
     journal: DaemonJournal,
     view: Arc<Mutex<View>>,
+    wishes: Arc<Wishes>,
     started: Time,
     /// Accounts that could not be taken up, and when they are tried again.
     not_before: Arc<Mutex<BTreeMap<AccountName, Duration>>>,
@@ -147,7 +169,7 @@ impl<C: Clock> Replica<C> {
             let Some(member) = self.join(journal).await else { continue };
             tracing::info!(event = event::FLEET_JOINED, replica = %journal.replica(), "this replica lives in its fleet");
             let lost = tokio::select! {
-                lost = keep(journal) => lost,
+                lost = keep(journal, || self.wake_stuck()) => lost,
                 () = self.take_part(journal, member) => false,
             };
             for account in self.core.machine.effects.ownership.owned() {
@@ -226,7 +248,10 @@ impl<C: Clock> Replica<C> {
                 Ok::<_, EngineError>((presence, journal.follow(revision).await?))
             };
             let (mut presence, mut following) = match begun.await {
-                Ok(begun) => begun,
+                Ok(begun) => {
+                    self.wake_stuck();
+                    begun
+                }
                 Err(error) => {
                     tracing::debug!(event = event::FLEET_AWAY, %error, "the engine cannot be followed; tried again");
                     sleep(PAUSE).await;
@@ -328,6 +353,7 @@ impl<C: Clock> Replica<C> {
             view.free_since.clone()
         });
         let owned: BTreeSet<_> = ownership.owned().into_iter().collect();
+        self.grant(presence, &owned);
         let scene = Scene {
             me: journal.replica(),
             presence,
@@ -377,6 +403,28 @@ impl<C: Clock> Replica<C> {
         let failed = stream::iter(taking).buffer_unordered(AT_ONCE).filter_map(|at| async move { at });
         let failed: Vec<Duration> = failed.collect().await;
         again.into_iter().chain(failed).min()
+    }
+
+    /// Does what operators ask of this replica through others, and answers them.
+    fn grant(&self, presence: &Presence, owned: &BTreeSet<AccountName>) {
+        for (id, wish) in self.wishes.sort(presence, owned) {
+            let (core, waker, journal) = (Arc::clone(&self.core), self.waker.clone(), Arc::clone(&self.journal));
+            tokio::spawn(async move {
+                let Some(journal) = journal.fleet() else { return };
+                let told = granted(&core, &waker, journal, &wish).await;
+                let text = serde_json::to_string(&told).unwrap_or_default();
+                // Whoever asked is told by its own patience.
+                if let Err(error) = journal.answer(&id, &text).await {
+                    tracing::warn!(event = event::FLEET_WISH, by = %wish.by, %error, "a wish could not be answered");
+                }
+            });
+        }
+    }
+
+    /// The engine answers: wakes every token whose journal could not be written.
+    fn wake_stuck(&self) {
+        let tokens = self.core.tokens.all().into_iter().filter(|(_, token)| token.view().stuck.is_some());
+        self.waker.wake(tokens.map(|(name, _)| Key::Token(name)).collect());
     }
 
     /// Takes one account, and wakes what belongs to it. Gives the time of the next try, where it failed.
@@ -496,10 +544,31 @@ pub fn status(name: &FleetName, presence: &Presence, health: Option<&Health>) ->
     }
 }
 
-/// Keeps the lease alive until the engine has ended it: true.
-async fn keep(journal: &FleetJournal) -> bool {
+/// Does what a wish asks.
+async fn granted<C: Clock>(core: &Core<C, DaemonJournal>, waker: &Waker, journal: &FleetJournal, wish: &Wish) -> Told {
+    let fence = core.machine.effects.ownership.fence(&wish.account);
+    if fence.is_none_or(|fence| fence.epoch != wish.epoch) {
+        return Told::Refused("its account has changed hands meanwhile; nothing was begun: ask again".to_owned());
+    }
+    let (token, asked, patience) = match wishes::read(journal, wish) {
+        Ok(read) => read,
+        Err(failure) => return Told::Refused(failure.to_string()),
+    };
+    tracing::info!(event = event::FLEET_WISH, %token, by = %wish.by, "an operator asks for it at another replica");
+    match asked {
+        Asked::Operator(asked) => Told::Result(core.execute(Some(waker), &token, asked, patience).await.report()),
+        Asked::Cancel => {
+            let withdrawn = core.cancel(&token).await;
+            waker.wake(vec![Key::Token(token)]);
+            Told::Cancelled(withdrawn.err())
+        }
+    }
+}
+
+/// Keeps the lease alive until the engine has ended it: true. `back`: called when the engine answers again.
+async fn keep(journal: &FleetJournal, back: impl Fn()) -> bool {
     let third = journal.lease().ttl() / 3;
-    let mut warned = false;
+    let (mut warned, mut failed) = (false, false);
     loop {
         sleep(third).await;
         journal.write_marks().await;
@@ -509,11 +578,15 @@ async fn keep(journal: &FleetJournal) -> bool {
                     if warned {
                         tracing::info!(event = event::FLEET_JOINED, "the engine answers again");
                     }
+                    if std::mem::take(&mut failed) {
+                        back();
+                    }
                     warned = false;
                     break;
                 }
                 Ok(false) => return true,
                 Err(error) => {
+                    failed = true;
                     if !warned && journal.lease().left(boot()).is_none() {
                         warned = true;
                         tracing::error!(

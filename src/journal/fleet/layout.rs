@@ -12,12 +12,15 @@
 //! /patrold/FLEET/on/m/REPLICA            a replica that lives; on its lease
 //! /patrold/FLEET/on/c/ACCOUNT            a claim; on the lease of its replica. Its create revision is the epoch
 //! /patrold/FLEET/on/d/REPLICA            a replica that is to own nothing
+//! /patrold/FLEET/on/w/ID                 what an operator asks of an owner; on the lease of the replica that was asked
+//! /patrold/FLEET/on/a/ID                 the owner's answer; on its lease
 //! ```
 
 use serde::{Deserialize, Serialize};
 
 use crate::journal::SecretSlot;
-use crate::names::{AccountName, FleetName, InstanceId, ReplicaName, TokenName};
+use crate::names::{AccountName, FleetName, InstanceId, ReplicaName, TokenName, hex};
+use crate::secret::random;
 
 /// The version of the layout. A newer one is not written to.
 pub const FORMAT: u32 = 1;
@@ -102,6 +105,14 @@ impl Layout {
         format!("{}on/d/{replica}", self.root)
     }
 
+    pub fn wish(&self, id: &WishId) -> String {
+        format!("{}on/w/{}", self.root, id.0)
+    }
+
+    pub fn answer(&self, id: &WishId) -> String {
+        format!("{}on/a/{}", self.root, id.0)
+    }
+
     /// What a key below [`Layout::presence`] is about.
     pub fn subject(&self, key: &str) -> Option<Subject> {
         let (kind, name) = key.strip_prefix(&self.presence())?.split_once('/')?;
@@ -109,6 +120,8 @@ impl Layout {
             "m" => name.parse().ok().map(Subject::Member),
             "c" => name.parse().ok().map(Subject::Claim),
             "d" => name.parse().ok().map(Subject::Drained),
+            "w" => Some(Subject::Wish(WishId(name.to_owned()))),
+            "a" => Some(Subject::Answer(WishId(name.to_owned()))),
             _ => None,
         }
     }
@@ -120,6 +133,19 @@ pub(super) enum Subject {
     Member(ReplicaName),
     Claim(AccountName),
     Drained(ReplicaName),
+    Wish(WishId),
+    Answer(WishId),
+}
+
+/// What a wish is known by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WishId(String);
+
+impl WishId {
+    /// A new one.
+    pub fn draw() -> Self {
+        Self(hex(&random::bytes::<16>()))
+    }
 }
 
 /// The end of all keys that begin with `prefix`.
@@ -230,6 +256,9 @@ mod tests {
         assert_eq!(layout.subject(&layout.member(&replica)), Some(Subject::Member(replica.clone())));
         assert_eq!(layout.subject(&layout.drained(&replica)), Some(Subject::Drained(replica)));
         assert_eq!(layout.subject("/patrold/other/on/m/web-1"), None);
+        let id = WishId::draw();
+        assert_eq!(layout.subject(&layout.wish(&id)), Some(Subject::Wish(id.clone())));
+        assert_eq!(layout.subject(&layout.answer(&id)), Some(Subject::Answer(id)));
         assert!(is_presence(&layout.member(&"web-1".parse().unwrap())));
         assert!(!is_presence(&layout.home(&"on".parse().unwrap())) && !is_presence(&layout.meta()));
     }

@@ -12,6 +12,7 @@ mod layout;
 mod lease;
 mod marks;
 pub mod presence;
+pub mod wishes;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ pub use self::begin::FleetError;
 use self::engine::{Engine, Look, Pair};
 pub use self::engine::{EngineError, Health};
 use self::layout::{HeadValue, Layout, RecordValue};
-pub use self::layout::{Member, Meta, Owned};
+pub use self::layout::{Member, Meta, Owned, WishId};
 pub use self::lease::{Lease, boot};
 use self::marks::Marks;
 use super::record::{Chain, Record};

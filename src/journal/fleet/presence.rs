@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::engine::{Change, Compare, Done, EngineError, Pair, Since, Step, Watch};
 use super::layout::{ClaimValue, Subject};
 use super::lease::boot;
-use super::{FleetJournal, Member, Owned, failure, json};
+use super::wishes::Wish;
+use super::{FleetJournal, Member, Owned, WishId, failure, json};
 use crate::journal::Fence;
 use crate::names::{AccountName, ReplicaName};
 use crate::outcome::Failure;
@@ -25,6 +26,10 @@ pub struct Presence {
     pub claims: BTreeMap<AccountName, Claim>,
     /// Replicas that are to own nothing.
     pub drained: BTreeSet<ReplicaName>,
+    /// What operators ask of owners.
+    pub wishes: BTreeMap<WishId, Wish>,
+    /// What owners have answered.
+    pub answers: BTreeMap<WishId, String>,
 }
 
 /// How a replica entered its fleet, or did not.
@@ -146,6 +151,12 @@ impl FleetJournal {
             (Some(Subject::Claim(account)), None) => drop(presence.claims.remove(&account)),
             (Some(Subject::Drained(replica)), Some(_)) => drop(presence.drained.insert(replica)),
             (Some(Subject::Drained(replica)), None) => drop(presence.drained.remove(&replica)),
+            (Some(Subject::Wish(id)), Some(pair)) => presence.wishes.extend(pair.read().map(|wish| (id, wish))),
+            (Some(Subject::Wish(id)), None) => drop(presence.wishes.remove(&id)),
+            (Some(Subject::Answer(id)), Some(pair)) => {
+                presence.answers.extend(String::from_utf8(pair.value).ok().map(|text| (id, text)));
+            }
+            (Some(Subject::Answer(id)), None) => drop(presence.answers.remove(&id)),
             (None, _) => {}
         }
     }
