@@ -28,6 +28,7 @@ mod small_hours;
 mod stores;
 mod storm;
 mod trust;
+mod vendors;
 mod waiting;
 mod watchdog;
 mod watching;

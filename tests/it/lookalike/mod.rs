@@ -1,10 +1,14 @@
-//! Stores as their vendors document them, in this process and with a memory: each keeps what is written to it, and
-//! misbehaves on order. What no document says, a look-alike does not do.
+//! Stores and providers as their vendors document them, in this process and with a memory: each keeps what is written to
+//! it or minted there, and misbehaves on order. What no document says, a look-alike does not do.
 
 mod ci;
 mod cloud;
 mod cluster;
+mod hosted;
+mod minting;
 mod own;
+mod selfhosted;
+mod several;
 mod vault;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,12 +19,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use ci::{Doppler, Gitea, Github, Gitlab};
 pub use cloud::{Gcp, KeyVault, SecretsManager, Ssm};
 pub use cluster::{Consul, Etcd, Kubernetes};
+pub use hosted::{Databricks, Entra, GoogleCloud, Tailscale};
+pub use minting::{Ledger, Provider};
 pub use own::Own;
+pub use selfhosted::{Datahub, GitlabDeploy, Harbor, Jfrog, Netbox450, Sonarqube99};
+pub use several::{Authentik, Zabbix};
 pub use vault::Vault;
 
 /// A request as it came.
@@ -40,7 +49,7 @@ pub struct Asked {
 /// A status and a body.
 pub type Answer = (u16, Value);
 
-/// The API of one store, with what it holds.
+/// The API of one store or provider, with what it holds. What only stores have, a provider leaves out.
 pub trait Api: Send + 'static {
     /// Answers a request, and does what it says.
     fn answer(&mut self, asked: &Asked) -> Answer;
@@ -51,10 +60,12 @@ pub trait Api: Send + 'static {
     }
 
     /// The value of the slot.
-    fn value(&self) -> Option<String>;
+    fn value(&self) -> Option<String> {
+        None
+    }
 
     /// Somebody else gives the slot a value.
-    fn intrude(&mut self, value: &str);
+    fn intrude(&mut self, _value: &str) {}
 
     /// Everything of the target but the slot; `None`: there is nothing besides.
     fn neighbours(&self) -> Option<String> {
@@ -72,7 +83,9 @@ pub trait Api: Send + 'static {
     }
 
     /// From now on the store is not what the definition is for. False: it cannot be told.
-    fn misplace(&mut self) -> bool;
+    fn misplace(&mut self) -> bool {
+        false
+    }
 }
 
 /// What goes wrong.
@@ -84,6 +97,8 @@ pub enum Fault {
     Slow,
     /// It is done, and the connection breaks before the answer.
     LostAnswer,
+    /// It is done, and no answer ever comes.
+    Silence,
     /// Somebody else is faster by a moment.
     Race,
     /// The next read shows what was there before this write.
@@ -104,8 +119,8 @@ struct Shared<A> {
     /// Answers that reads get in place of the true ones.
     stale: Option<BTreeMap<String, Answer>>,
     last_reads: BTreeMap<String, Answer>,
-    requests: Vec<Asked>,
-    writes: usize,
+    requests: watch::Sender<Vec<Asked>>,
+    writes: watch::Sender<usize>,
 }
 
 impl<A> Drop for Lookalike<A> {
@@ -123,8 +138,8 @@ impl<A: Api> Lookalike<A> {
             faults: VecDeque::new(),
             stale: None,
             last_reads: BTreeMap::new(),
-            requests: Vec::new(),
-            writes: 0,
+            requests: watch::Sender::default(),
+            writes: watch::Sender::new(0),
         }));
         let serving = Arc::clone(&shared);
         let server = tokio::spawn(async move {
@@ -152,12 +167,24 @@ impl<A: Api> Lookalike<A> {
 
     /// How many writes were done.
     pub fn writes(&self) -> usize {
-        self.shared().writes
+        *self.shared().writes.borrow()
+    }
+
+    /// Waits until so many writes were done.
+    pub async fn until_written(&self, count: usize) {
+        let mut follow = self.shared().writes.subscribe();
+        follow.wait_for(|writes| *writes >= count).await.unwrap();
     }
 
     /// Every request so far.
     pub fn requests(&self) -> Vec<Asked> {
-        self.shared().requests.clone()
+        self.shared().requests.borrow().clone()
+    }
+
+    /// Waits until the requests so far are as `are` wants them.
+    pub async fn until(&self, are: impl Fn(&[Asked]) -> bool) {
+        let mut follow = self.shared().requests.subscribe();
+        follow.wait_for(|requests| are(requests)).await.unwrap();
     }
 }
 
@@ -166,7 +193,7 @@ async fn serve<A: Api>(mut stream: TcpStream, shared: &Mutex<Shared<A>>) -> Opti
     let (fault, answer) = {
         let mut shared = shared.lock().unwrap();
         let shared = &mut *shared;
-        shared.requests.push(asked.clone());
+        shared.requests.send_modify(|requests| requests.push(asked.clone()));
         let place = format!("{} {:?} {}", asked.path, asked.query, asked.text);
         if shared.api.is_write(&asked) {
             let fault = shared.faults.pop_front();
@@ -176,11 +203,12 @@ async fn serve<A: Api>(mut stream: TcpStream, shared: &Mutex<Shared<A>>) -> Opti
                 if fault == Some(Fault::Race) && !shared.api.race() {
                     shared.api.intrude("theirs");
                 }
-                shared.writes += 1;
                 if fault == Some(Fault::Stale) {
                     shared.stale = Some(shared.last_reads.clone());
                 }
-                shared.api.answer(&asked)
+                let answer = shared.api.answer(&asked);
+                shared.writes.send_modify(|writes| *writes += 1);
+                answer
             };
             (fault, answer)
         } else {
@@ -192,6 +220,7 @@ async fn serve<A: Api>(mut stream: TcpStream, shared: &Mutex<Shared<A>>) -> Opti
     };
     match fault {
         Some(Fault::LostAnswer) => return None,
+        Some(Fault::Silence) => std::future::pending().await,
         Some(Fault::Slow) => tokio::time::sleep(Duration::from_millis(50)).await,
         _ => {}
     }
