@@ -82,6 +82,7 @@ pub fn consumers(directory: &Path, loopback: &Loopback, vault: &Shelf, fingerpri
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one inventory, as its reader sees it")]
 fn inventory(
     directory: &Path,
     loopback: &Loopback,

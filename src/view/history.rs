@@ -199,13 +199,14 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         Event::ReplacementDue { reason } => (None, reason.clone()),
         Event::HeldBack { found } => (None, found.clone()),
         Event::StoreErased { store, stays: Some(stays) } => (None, format!("{store}: it {stays}")),
-        Event::EraseFailed { store, failure, next } => (None, format!("{store}: {}", again(failure, next))),
         Event::StoreClaimed { store, .. }
         | Event::StoreDisclaimed { store }
         | Event::StoreErased { store, stays: None }
         | Event::StoreIntended { store }
         | Event::StoreWritten { store, .. } => (None, store.to_string()),
-        Event::StoreFailed { store, failure, next, .. } => (None, format!("{store}: {}", again(failure, next))),
+        Event::StoreFailed { store, failure, next, .. } | Event::EraseFailed { store, failure, next } => {
+            (None, format!("{store}: {}", again(failure, next)))
+        }
         Event::HookSucceeded { hook } => (None, hook.to_string()),
         Event::HookFailed { hook, failure, next } => (None, format!("{hook}: {}", again(failure, next))),
         Event::HookWaived { hook, failure } => (None, format!("{hook}: {failure}")),

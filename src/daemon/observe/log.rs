@@ -99,12 +99,13 @@ fn fields<'a>(event: &'a Event, state: &'a TokenState) -> Fields<'a> {
         Event::StoreErased { store, stays } => {
             Fields { store: Some(store), detail: stays.as_deref(), ..Fields::default() }
         }
-        Event::EraseFailed { store, next, .. } => Fields { store: Some(store), ..at(*next) },
         Event::StoreClaimed { store, .. }
         | Event::StoreDisclaimed { store }
         | Event::StoreIntended { store }
         | Event::StoreWritten { store, .. } => Fields { store: Some(store), ..Fields::default() },
-        Event::StoreFailed { store, next, .. } => Fields { store: Some(store), ..at(*next) },
+        Event::StoreFailed { store, next, .. } | Event::EraseFailed { store, next, .. } => {
+            Fields { store: Some(store), ..at(*next) }
+        }
         Event::StoreOwed { store, found, .. } => {
             Fields { store: Some(store), detail: Some(found), ..Fields::default() }
         }

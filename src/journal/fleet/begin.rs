@@ -157,7 +157,7 @@ impl FleetJournal {
         let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };
         let absent = [Compare::Created(key.clone(), 0)];
         engine.prepare().await.map_err(|error| FleetError::of(settings, error))?;
-        let done = engine.transact(&absent, &[put], &[key.clone()]).await;
+        let done = engine.transact(&absent, &[put], std::slice::from_ref(&key)).await;
         let made = match done {
             Ok(Done::Held(_)) => return Ok(meta),
             Ok(Done::Denied(found)) => found.into_iter().flatten().next(),

@@ -26,6 +26,7 @@ pub(super) fn store_failed(phase: &mut Phase, at: Time, store: &StoreKey, failur
 }
 
 /// How consumers learn of a store that is written again.
+#[derive(Clone, Copy)]
 pub(super) enum Telling {
     /// By every hook, once it is written.
     Hooks,

@@ -125,7 +125,7 @@ fn a_write_to_a_store_that_hides_what_it_holds_survives_every_stop() {
         let scenario = Scenario {
             sentence,
             change: |policy, _| {
-                policy.stores = vec![hidden("a"), StorePolicy { on_drift: OnDrift::Report, ..hidden("b") }]
+                policy.stores = vec![hidden("a"), StorePolicy { on_drift: OnDrift::Report, ..hidden("b") }];
             },
             provider: |ledger| ledger.writes = Some(BTreeMap::new()),
             calm: Span::zero(),

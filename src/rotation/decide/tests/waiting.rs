@@ -238,7 +238,10 @@ fn the_life_that_is_left_is_that_of_what_consumers_have() {
     }
 }
 
+type Spoil = fn(&mut Case);
+
 /// The failures that a rotation counts with whose mint got the answer `code`, after seven that failed before it.
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
 fn counted(code: FailureCode, spoil: impl Fn(&mut Case)) -> u32 {
     let mut case = Case::searching();
     case.state.failed_rotations = 7;
@@ -250,7 +253,7 @@ fn counted(code: FailureCode, spoil: impl Fn(&mut Case)) -> u32 {
 
 #[test]
 fn a_stop_of_our_own_lengthens_no_wait_where_the_orphan_can_be_taken_back() {
-    let rows: [(&str, FailureCode, fn(&mut Case), u32); 7] = [
+    let rows: [(&str, FailureCode, Spoil, u32); 7] = [
         ("a timeout counts", FailureCode::Timeout, |_| {}, 8),
         ("a stop does not", FailureCode::Stopped, |_| {}, 3),
         ("but where nobody lists", FailureCode::Stopped, |c| c.abilities.can.lists = false, 8),

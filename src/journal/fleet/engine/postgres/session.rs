@@ -250,7 +250,9 @@ where
         }
     }
     // Whoever listens looks, and finds the connection closed.
-    heard.iter().for_each(|heard| heard.notify_one());
+    for heard in &heard {
+        heard.notify_one();
+    }
 }
 
 /// What an error means that is told for a statement.
