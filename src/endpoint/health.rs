@@ -121,18 +121,22 @@ const OUTAGE: Span = Span::seconds(2);
 pub(super) struct Outage {
     /// The first failure since the last success.
     since: Option<Time>,
-    /// It answered once since the process began. Nobody knows how long it had not.
-    met: bool,
+    /// When this process first asked it. Nobody knows how long it had not answered by then.
+    first: Option<Time>,
     pub ended: Option<Time>,
 }
 
 impl Outage {
     /// A request ended; `well`: with an answer that shows the provider at work.
     pub fn note(&mut self, well: bool, now: Time) {
+        let first = *self.first.get_or_insert(now);
         if !well {
             self.since.get_or_insert(now);
-        } else if self.since.take().is_some_and(|since| now - since >= OUTAGE) || !self.met {
-            (self.met, self.ended) = (true, Some(now));
+        } else if self.since.take().is_some_and(|since| now - since >= OUTAGE) {
+            self.ended = Some(now);
+        } else {
+            // What failed before this process did.
+            self.ended.get_or_insert(first);
         }
     }
 
@@ -217,7 +221,7 @@ mod tests {
         for (sentence, story, expected) in [
             ("it never answered", &[][..], None),
             ("it answers for the first time since the start", &[(0, true), (9, true)], Some(0)),
-            ("its first answers are errors", &[(0, false), (1, true)], Some(1)),
+            ("its first answers are errors", &[(0, false), (1, true)], Some(0)),
             ("it fails for a moment", &[(0, true), (1, false), (2, true)], Some(0)),
             ("it fails for a while", &[(0, true), (1, false), (2, false), (9, true)], Some(9)),
             ("it goes on failing", &[(0, false), (9, false)], None),

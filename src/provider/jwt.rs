@@ -131,8 +131,8 @@ mod tests {
     #[test]
     fn what_is_no_key_is_told() {
         for (text, told) in [
-            ("hunter2", "no private key in PEM"),
-            ("-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----", "no private key in PEM"),
+            ("hunter2", "not a private key in PEM"),
+            ("-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----", "not a private key in PEM"),
             ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "refused as one of RSA, P-256 or Ed25519"),
             ("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----", "openssl pkcs8"),
         ] {

@@ -83,7 +83,9 @@ async fn a_revocation_that_fails_is_told_and_tried_again_also_by_the_next_daemon
     assert!(world.is_live(&secret));
     daemon.stop().await;
     let daemon = world.resume().await;
-    assert_eq!(retire(&daemon, None).await.0, RetireOutcome::Revoked);
+    // The provider's first answer may have ended the wait before.
+    let (outcome, detail) = retire(&daemon, None).await;
+    assert!(matches!(outcome, RetireOutcome::Revoked | RetireOutcome::Nothing), "{outcome:?} {detail}");
     assert!(!world.is_live(&secret));
 }
 

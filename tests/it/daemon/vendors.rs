@@ -55,7 +55,7 @@ impl<A: Provider + Default> Vendor<A> {
         fs::create_dir(vendor.world.path("definitions")).unwrap();
         fs::write(vendor.world.path("definitions").join(file), text.replacen(right, wrong, 1)).unwrap();
         let inventory = fs::read_to_string(vendor.world.config()).unwrap();
-        let own = format!("[daemon]\nproviders = {:?}\n", vendor.world.path("definitions"));
+        let own = format!("[daemon]\nproviders = \"{}\"\n", vendor.world.path("definitions").display());
         fs::write(vendor.world.config(), inventory.replacen("[daemon]\n", &own, 1)).unwrap();
         vendor
     }

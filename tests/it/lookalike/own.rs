@@ -56,7 +56,7 @@ impl Api for Own {
     }
 
     fn misplace(&mut self) -> bool {
-        self.path = "/renamed".to_owned();
+        "/renamed".clone_into(&mut self.path);
         true
     }
 }

@@ -121,7 +121,7 @@ impl Api for Jfrog {
     }
 }
 
-/// GitLab: whoever may not see the project gets a 404 that is none of the token's (lib/api/resource_access_tokens.rb).
+/// GitLab: whoever may not see the project gets a 404 that is none of the token's (`lib/api/resource_access_tokens.rb`).
 #[derive(Default)]
 pub struct GitlabDeploy {
     pub ledger: Ledger,

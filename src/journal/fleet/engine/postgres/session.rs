@@ -250,7 +250,7 @@ where
         }
     }
     // Whoever listens looks, and finds the connection closed.
-    for heard in &heard {
+    if let Some(heard) = &heard {
         heard.notify_one();
     }
 }
