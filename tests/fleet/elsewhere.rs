@@ -49,6 +49,8 @@ async fn a_command_on_another_host_reaches_the_owner_or_names_it() {
 
     let retired = patrold(&stage.root, "r2", &["retire", &token, "--revoke", "--now"]).await;
     let told = String::from_utf8_lossy(&retired.stdout).into_owned();
-    assert!(retired.status.success() && told.contains(": revoked"), "{told}");
+    // What was asked for above may be under way still.
+    let taken = [": revoked", ": it is revoked now"].iter().any(|answer| told.contains(answer));
+    assert!(retired.status.success() && taken, "{told}");
     assert!(told.contains("out of the inventory of every other host of fleet test"), "{told}");
 }
