@@ -338,7 +338,7 @@ impl<C: Clock> Member<C> {
         self.client.as_ref().map_err(Clone::clone)
     }
 
-    /// What a slot was seen to hold at `since` or later, by a request that showed many; see the surveys of the account.
+    /// What a slot was seen to hold at `since` or later, by one request for many slots.
     pub async fn glimpse(
         &self,
         slot: (&Params, Option<&str>),

@@ -1,15 +1,15 @@
 //! What is asked of a store: the operations of its definition, each of them one request or a few.
 
+use std::ops::ControlFlow;
+
 use super::Account;
 use super::observe::MAX_PAGES;
 use super::operations::Job;
 use crate::clock::Clock;
-use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::slots::{Look, Prepared, Put, Putting, Seen};
 use crate::provider::survey::Page;
-use crate::provider::{Cursor, Operation, Params, Provider};
-
-const ENDLESS: &str = "the listing's pages do not end";
+use crate::provider::{Cursor, Operation, Params, Provider, Received, Response, Values};
 
 impl<C: Clock> Account<C> {
     /// Whether the target is where it is meant to be, as far as the definition has a request that tells.
@@ -25,44 +25,50 @@ impl<C: Clock> Account<C> {
         if !self.policy().provider.has(Operation::Read) {
             return Outcome::Done(None);
         }
-        let mut page: Option<Cursor> = None;
-        for _ in 0..MAX_PAGES {
-            let job = Job { page: page.as_ref(), ..self.job(Operation::Read, params) };
-            let look = self.send(job, |provider, values, response, received| {
-                provider.read_target(slot, values, response, received)
-            });
-            match look.await {
-                Outcome::Done(Look::Found(seen)) => return Outcome::Done(Some(seen)),
-                Outcome::Done(Look::Next(next)) if page.as_ref() == Some(&next) => break,
-                Outcome::Done(Look::Next(next)) => page = Some(next),
-                Outcome::Later { not_before, failure } => return Outcome::Later { not_before, failure },
-                Outcome::Refused(failure) => return Outcome::Refused(failure),
-                Outcome::Unknown(failure) => return Outcome::Unknown(failure),
-            }
-        }
-        self.endpoint().failed(Failure::new(FailureCode::NotUnderstood, ENDLESS))
+        let read = |provider: &Provider, values: &Values<'_>, response: &Response, received| {
+            provider.read_target(slot, values, response, received)
+        };
+        let take = |look| match look {
+            Look::Found(seen) => ControlFlow::Break(Some(seen)),
+            Look::Next(next) => ControlFlow::Continue(next),
+        };
+        self.pages(Operation::Read, params, read, take).await
     }
 
     /// What every target holds that a survey with `params` shows; refused where the definition has none.
     pub async fn survey(&self, params: &Params) -> Outcome<Vec<(Vec<String>, Seen)>> {
-        let (mut all, mut page): (Vec<_>, Option<Cursor>) = (Vec::new(), None);
+        let mut all = Vec::new();
+        let take = |Page { items, next }| {
+            all.extend(items);
+            next.map_or_else(|| ControlFlow::Break(std::mem::take(&mut all)), ControlFlow::Continue)
+        };
+        self.pages(Operation::Survey, params, Provider::read_survey, take).await
+    }
+
+    /// Asks for page after page until `take` has what it wants of one, or knows of no next.
+    async fn pages<P: Told, T>(
+        &self,
+        operation: Operation,
+        params: &Params,
+        read: impl Fn(&Provider, &Values<'_>, &Response, Received) -> Outcome<P>,
+        mut take: impl FnMut(P) -> ControlFlow<T, Cursor>,
+    ) -> Outcome<T> {
+        let mut page: Option<Cursor> = None;
         for _ in 0..MAX_PAGES {
-            let job = Job { page: page.as_ref(), ..self.job(Operation::Survey, params) };
-            match self.send(job, Provider::read_survey).await {
-                Outcome::Done(Page { items, next }) => {
-                    all.extend(items);
-                    if next.is_none() {
-                        return Outcome::Done(all);
-                    }
-                    if next == page {
-                        break;
-                    }
-                    page = next;
-                }
-                outcome => return outcome.map(|_| Vec::new()),
+            let job = Job { page: page.as_ref(), ..self.job(operation, params) };
+            let answer = match self.send(job, &read).await {
+                Outcome::Done(answer) => answer,
+                Outcome::Later { not_before, failure } => return Outcome::Later { not_before, failure },
+                Outcome::Refused(failure) => return Outcome::Refused(failure),
+                Outcome::Unknown(failure) => return Outcome::Unknown(failure),
+            };
+            match take(answer) {
+                ControlFlow::Break(taken) => return Outcome::Done(taken),
+                ControlFlow::Continue(next) if page.as_ref() == Some(&next) => break,
+                ControlFlow::Continue(next) => page = Some(next),
             }
         }
-        self.endpoint().failed(Failure::new(FailureCode::NotUnderstood, ENDLESS))
+        self.endpoint().failed(Failure::new(FailureCode::NotUnderstood, "the listing's pages do not end"))
     }
 
     /// What a write needs besides the value.

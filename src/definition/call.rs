@@ -15,13 +15,9 @@ use crate::provider::naming::{Alphabet, Naming};
 use crate::provider::template::Template;
 use crate::provider::{OnTimeout, Operation, Role};
 
-/// Every operation that a definition may have.
-pub(super) const OPERATIONS: &[Operation] =
-    &[Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
-
 /// The operations that `key` of a table names.
 pub(super) fn operations_of(table: &Reader<'_>, key: &'static str) -> Vec<Operation> {
-    let words: Vec<_> = OPERATIONS.iter().map(|operation| (operation.word(), *operation)).collect();
+    let words: Vec<_> = Operation::OF_PROVIDERS.iter().map(|operation| (operation.word(), *operation)).collect();
     let given = table.strings(key).map(|list| list.value).unwrap_or_default();
     let mut operations = Vec::new();
     for word in given {

@@ -8,7 +8,7 @@ use reqwest::header::HeaderName;
 use url::Url;
 
 use super::binding::{Binder, Stage, read_headers, read_template, read_templates};
-use super::call::{OPERATIONS, operations_of, parse_span, read_call, read_statuses};
+use super::call::{operations_of, parse_span, read_call, read_statuses};
 use super::capture::{CODES, STORE_CODES, read_classify, read_predicate};
 use super::contract::read_contract;
 use super::discover::{read_default_policy, read_discoveries};
@@ -182,7 +182,7 @@ pub(super) fn operation_tables<'d>(file: &Reader<'d>) -> Vec<(Operation, Reader<
         let key = operation.word();
         Some((*operation, file.merged(key, format!("[{key}]"), WHOLE)?))
     };
-    OPERATIONS.iter().filter_map(table).collect()
+    Operation::OF_PROVIDERS.iter().filter_map(table).collect()
 }
 
 pub(super) fn read_calls(

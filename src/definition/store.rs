@@ -18,17 +18,6 @@ use crate::provider::model::{
 use crate::provider::template::is_identifier;
 use crate::provider::{Operation, Role};
 
-/// The operations of a store.
-const OPERATIONS: [Operation; 7] = [
-    Operation::Probe,
-    Operation::Read,
-    Operation::Survey,
-    Operation::Prepare,
-    Operation::Create,
-    Operation::Write,
-    Operation::Delete,
-];
-
 /// Keys that every store of an inventory has: no parameter may be called so.
 const RESERVED: [&str; 6] = ["account", "existing", "kind", "on_drift", "on_leave", "part"];
 
@@ -60,7 +49,7 @@ pub(super) fn operation_tables<'d>(file: &Reader<'d>) -> Vec<(Operation, Reader<
         let key = operation.word();
         Some((*operation, file.merged(key, format!("[{key}]"), Some("url"))?))
     };
-    OPERATIONS.iter().filter_map(table).collect()
+    Operation::OF_STORES.iter().filter_map(table).collect()
 }
 
 /// What the definition says of its store, with `[value]`.

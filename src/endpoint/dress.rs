@@ -69,5 +69,5 @@ impl Dress {
 }
 
 async fn present(cache: &CredentialCache, what: &str, now: Time) -> Result<Presented, Failure> {
-    cache.present(now).await.map_err(|failure| Failure::new(failure.code, format!("{what}: {}", failure.detail)))
+    cache.present(now).await.map_err(|failure| failure.reworded(format!("{what}: {}", failure.detail)))
 }

@@ -37,25 +37,16 @@ const SLOWEST: Duration = Duration::from_secs(20);
 /// Bytes that a report may have for each byte of the file that it is about: the shortest problem takes two bytes.
 const REPORT_RATIO: usize = 1024;
 
-const OPERATIONS: [Operation; 12] = [
-    Operation::Mint,
-    Operation::List,
-    Operation::Verify,
-    Operation::Renew,
-    Operation::Revoke,
-    Operation::Probe,
-    Operation::Read,
-    Operation::Survey,
-    Operation::Prepare,
-    Operation::Create,
-    Operation::Write,
-    Operation::Delete,
-];
-
 /// What no text for people may hold.
 const SECRETS: [&str; 3] = [CREDENTIAL, SUBJECT, REFRESH];
 
 static BUILTIN: LazyLock<Definitions> = LazyLock::new(Definitions::builtin);
+
+/// The operations of a definition, of a provider or of a store.
+fn operations(provider: &Provider) -> impl Iterator<Item = Operation> {
+    let all = Operation::OF_PROVIDERS.into_iter().chain(Operation::OF_STORES);
+    all.filter(|operation| provider.has(*operation))
+}
 
 /// A kind of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +115,7 @@ fn requests(provider: &Provider, setting: &Setting, input: &str) {
     if provider.logs_in() {
         harmless(provider.render_login(&setting.values()), |url| setting.names(url), input);
     }
-    for operation in OPERATIONS.into_iter().filter(|operation| provider.has(*operation)) {
+    for operation in operations(provider) {
         harmless(provider.render(operation, &setting.values()), |url| setting.is_home(url), input);
     }
     for step in provider.before_revocation() {
@@ -226,7 +217,7 @@ fn answer(input: &[u8]) {
     if provider.logs_in() {
         done(provider.read_login(&values, &response, now()), &text);
     }
-    for operation in OPERATIONS.into_iter().filter(|operation| provider.has(*operation)) {
+    for operation in operations(&provider) {
         match operation {
             Operation::Mint => minted(&provider, &setting, done(provider.read_mint(&values, &response, now()), &text)),
             Operation::Renew => {
@@ -291,7 +282,7 @@ fn render(input: &[u8]) {
     let text = String::from_utf8_lossy(rest);
     let provider = chosen(&name);
     let usual = Setting::of(&provider);
-    for operation in OPERATIONS.into_iter().filter(|operation| provider.has(*operation)) {
+    for operation in operations(&provider) {
         let Ok(plain) = provider.render(operation, &usual.values()) else { continue };
         let plain = shape::shape(&plain);
         let paths = usual.with_everywhere(&provider, "one/two");

@@ -419,8 +419,8 @@ async fn clean(unsuccessful: Unsuccessful, batch: &[Request]) -> Failure {
     let said: String = said.chars().skip(surplus).collect();
     match (said.is_empty(), surplus) {
         (true, _) => failure,
-        (false, 0) => Failure::new(failure.code, format!("{}: {said}{remedy}", failure.detail)),
-        (false, _) => Failure::new(failure.code, format!("{}: …{said}{remedy}", failure.detail)),
+        (false, 0) => failure.reworded(format!("{}: {said}{remedy}", failure.detail)),
+        (false, _) => failure.reworded(format!("{}: …{said}{remedy}", failure.detail)),
     }
 }
 

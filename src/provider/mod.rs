@@ -123,6 +123,13 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Those of a store.
+    pub const OF_STORES: [Self; 7] =
+        [Self::Probe, Self::Read, Self::Survey, Self::Prepare, Self::Create, Self::Write, Self::Delete];
+
+    /// Those of a provider.
+    pub const OF_PROVIDERS: [Self; 5] = [Self::Mint, Self::List, Self::Verify, Self::Renew, Self::Revoke];
+
     /// The word for it, which is also the name of its table in a definition.
     pub fn word(self) -> &'static str {
         match self {

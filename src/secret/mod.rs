@@ -136,6 +136,12 @@ impl Fingerprinter {
         let tag = hmac::sign(&self.0, secret.expose().as_bytes());
         Fingerprint(crate::names::hex(&tag.as_ref()[..16]))
     }
+
+    /// The fingerprints of `value` as it is and without blanks and line ends around it: those are an editor's, or a
+    /// script's.
+    pub fn readings(&self, value: &Secret) -> [Fingerprint; 2] {
+        [self.of(value), self.of(&value.trimmed())]
+    }
 }
 
 impl fmt::Debug for Fingerprinter {

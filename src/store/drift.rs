@@ -2,6 +2,7 @@
 
 use super::Look;
 use super::judge::Found;
+use super::place::ELSE;
 use super::receipt::Known;
 use crate::account::survey::Glimpse;
 use crate::secret::{Fingerprint, Fingerprinter};
@@ -39,7 +40,7 @@ impl Drift {
         match self {
             Self::Same | Self::Untold => None,
             Self::Padded => Some("holds what was delivered with blanks or line ends around it"),
-            Self::Different => Some("holds something else than was delivered"),
+            Self::Different => Some(ELSE),
             Self::Missing => Some("holds nothing any more"),
             Self::AttributesDiffer => Some("has another owner, group or mode than the inventory asks for"),
             Self::Rewritten => Some("was written by somebody else since"),

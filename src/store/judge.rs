@@ -102,11 +102,9 @@ impl Judge {
         self.new.as_ref().is_some_and(|new| self.fingerprints.of(value) == *new)
     }
 
-    /// Blanks and line ends around a value are an editor's, or a script's.
     fn is_ours(&self, value: &Secret) -> bool {
-        [self.fingerprints.of(value), self.fingerprints.of(&value.trimmed())]
-            .iter()
-            .any(|print| self.known.ours.contains(print) || self.new.as_ref() == Some(print))
+        let readings = self.fingerprints.readings(value);
+        readings.iter().any(|print| self.known.ours.contains(print) || self.new.as_ref() == Some(print))
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Erased {
 
 impl Told for Erased {}
 
-/// Why a value stays, in words that complete "the store …".
+/// In words that complete "the store …": its value is not the one that patrold delivered.
 pub(super) const ELSE: &str = "holds something else than was delivered";
 
 /// What of a store's policy survives its entry. Stored state.

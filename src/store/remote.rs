@@ -111,11 +111,8 @@ impl Slot {
         judge: Judge,
         accounts: &Accounts<C>,
     ) -> Outcome<Receipt> {
-        let member = match self.member(accounts) {
-            Ok(member) => member,
-            Err(failure) => return Outcome::later(failure),
-        };
-        let client = match member.client() {
+        let member = self.member(accounts);
+        let client = match client(&member) {
             Ok(client) => client,
             Err(failure) => return Outcome::later(failure),
         };
@@ -145,11 +142,8 @@ impl Slot {
 
     /// Takes what the slot holds out of it, where that is `ours`; otherwise says why it stays.
     pub async fn erase<C: Clock>(&self, ours: impl Fn(&Found) -> bool, accounts: &Accounts<C>) -> Outcome<Erased> {
-        let member = match self.member(accounts) {
-            Ok(member) => member,
-            Err(failure) => return Outcome::later(failure),
-        };
-        let client = match member.client() {
+        let member = self.member(accounts);
+        let client = match client(&member) {
             Ok(client) => client,
             Err(failure) => return Outcome::later(failure),
         };
@@ -294,6 +288,14 @@ impl Slot {
             Failure::new(FailureCode::NoCredential, detail)
         })
     }
+}
+
+/// The client of an account, or why there is none.
+fn client<C>(member: &Result<Arc<Member<C>>, Failure>) -> Result<&Account<C>, Failure>
+where
+    C: Clock,
+{
+    member.as_ref().map_err(Clone::clone)?.client()
 }
 
 /// Waits a little, and not beyond `latest`.

@@ -16,9 +16,6 @@ use crate::provider::model::Style;
 /// With this variable set, golden requests and the `wanted` lines of answers are written anew, to be read in the diff.
 const REGENERATE: &str = "PATROLD_REGENERATE";
 
-const OPERATIONS: [Operation; 5] =
-    [Operation::Mint, Operation::List, Operation::Verify, Operation::Renew, Operation::Revoke];
-
 /// What answers to a login are called.
 const LOGIN: &str = "login";
 
@@ -112,7 +109,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
 
 impl Fixture {
     pub(super) fn operations(&self) -> impl Iterator<Item = Operation> {
-        OPERATIONS.into_iter().filter(|operation| self.provider.has(*operation))
+        Operation::OF_PROVIDERS.into_iter().filter(|operation| self.provider.has(*operation))
     }
 
     pub(super) fn given(&self, name: &str) -> Given {
@@ -235,7 +232,7 @@ impl Fixture {
         if let Some(param) = case.to.strip_prefix(DISCOVER) {
             return told::discovered(&self.provider, param, &given, &response);
         }
-        let operation = OPERATIONS.into_iter().find(|operation| operation.word() == case.to);
+        let operation = Operation::OF_PROVIDERS.into_iter().find(|operation| operation.word() == case.to);
         let operation =
             operation.unwrap_or_else(|| panic!("{}: \"{}\" answers no operation", self.folder.display(), case.what));
         told::answer(&self.provider, operation, &given, &response)

@@ -99,15 +99,7 @@ fn what_is_sent_shows_no_secret_where_it_could_be_seen_and_leads_nowhere_else() 
             delivery: "00".repeat(16),
             mark: "us".to_owned(),
         };
-        for operation in [
-            Operation::Probe,
-            Operation::Read,
-            Operation::Survey,
-            Operation::Prepare,
-            Operation::Create,
-            Operation::Write,
-            Operation::Delete,
-        ] {
+        for operation in Operation::OF_STORES {
             if !store.has(operation) {
                 continue;
             }

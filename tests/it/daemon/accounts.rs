@@ -13,6 +13,7 @@ use patrold::names::{AccountName, GenerationNo};
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{List, Mint, Revoke, Verify};
 use patrold::rotation::Phase;
+use patrold::rotation::generation::Retry;
 use patrold::rotation::reason::Reason;
 use patrold::rotation::run::restore;
 use patrold::rotation::state::Orphan;
@@ -255,24 +256,27 @@ async fn a_changed_credential_ends_the_wait_of_a_token_that_was_refused() {
     let good = fs::read(world.path("awx")).unwrap();
     fs::write(world.path("awx"), "not a credential").unwrap();
     let daemon = world.start(&parts).await;
-    assert_eq!(daemon.failure("ci").await.code, FailureCode::Unauthorized);
+    let refused = daemon.until("ci", "it was refused", |view| view.state.retry.is_some()).await.state.retry.clone();
+    assert_eq!(refused.as_ref().unwrap().failure.code, FailureCode::Unauthorized);
     daemon.stop().await;
     // As after many attempts.
-    postpone(&world, "ci", Span::hours(1)).await;
+    postpone(&world, "ci", Retry { next: now() + Span::hours(1), ..refused.unwrap() }).await;
     let daemon = world.resume().await;
-    let rests = daemon.until("ci", "it waits", |view| view.rest.is_some()).await;
-    assert!(rests.rest.unwrap().until.unwrap() > now() + Span::seconds(30), "{rests:?}");
+    let rests =
+        daemon.until("ci", "it waits", |view| view.rest.as_ref().is_some_and(|rest| rest.until.is_some())).await;
+    assert!(rests.rest.as_ref().unwrap().until.unwrap() > now() + Span::seconds(30), "{rests:?}");
     fs::write(world.path("awx"), good).unwrap();
     daemon.current("ci", 1).await;
 }
 
-/// Lets the next attempt of a token be this far away, in the journal of a daemon that is stopped.
-async fn postpone(world: &World, name: &str, by: Span) {
+/// Lets this be the next attempt of a token, in the journal of a daemon that is stopped. The credential's file is so young
+/// that the daemon may have been about to try again.
+async fn postpone(world: &World, name: &str, retry: Retry) {
     let (journal, opened) = SqliteJournal::open(&world.path("state"), &KeySource::StateDirectory, now()).unwrap();
     let token = name_of(name);
     let (_, stored) = opened.states.into_iter().find(|(known, _)| *known == token).unwrap();
     let mut state = restore(&stored).unwrap().state;
-    state.retry.as_mut().unwrap().next = now() + by;
+    state.retry = Some(retry);
     let state = Some(serde_json::to_string(&state).unwrap());
     let records = vec![Draft { kind: "postponed", body: "{}".to_owned() }];
     let change = Change { token, follows: stored.head, at: now(), records, state, secrets: Vec::new() };
