@@ -9,7 +9,7 @@ use crate::inventory::{Credential, Inventory, initial};
 use crate::journal::archive::{Archive, OpenError};
 use crate::journal::key::KeySource;
 use crate::names::{AccountName, TokenName};
-use crate::rotation::run::restore;
+use crate::rotation::stored::restore;
 use crate::secret::SecretParts;
 
 use super::Complaint;

@@ -15,7 +15,7 @@ use crate::journal::fleet::{FleetError, FleetJournal};
 use crate::journal::key::KeySource;
 use crate::names::TokenName;
 use crate::rotation::TokenState;
-use crate::rotation::run::restore;
+use crate::rotation::stored::restore;
 use crate::view::check::render_report;
 
 use super::{Complaint, Console, runtime};

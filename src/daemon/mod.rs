@@ -62,7 +62,8 @@ use crate::names::{InstanceId, TokenName};
 use crate::notice::Source;
 use crate::notify::Sender;
 use crate::process;
-use crate::rotation::run::{Machine, RestoreError, restore};
+use crate::rotation::run::Machine;
+use crate::rotation::stored::{RestoreError, restore};
 use crate::secret::Fingerprinter;
 
 use self::core::Core;

@@ -12,7 +12,8 @@ use crate::outcome::Failure;
 use crate::rotation::TokenState;
 use crate::rotation::decide::Rest;
 use crate::rotation::reckoning::Proof;
-use crate::rotation::run::{Held, Restored};
+use crate::rotation::run::Held;
+use crate::rotation::stored::Restored;
 
 /// One token. Its state is changed by one run at a time.
 #[derive(Debug)]

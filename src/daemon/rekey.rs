@@ -14,7 +14,7 @@ use crate::journal::key::{self, IfLost, KeyError, KeySource, NewKey};
 use crate::journal::{Change, Journal as _, SecretChange, SecretSlot};
 use crate::names::{GenerationNo, TokenName};
 use crate::outcome::{Failure, FailureCode};
-use crate::rotation::run::{RestoreError, Restored, draft, restore};
+use crate::rotation::stored::{RestoreError, Restored, draft, restore};
 use crate::rotation::{Event, apply};
 use crate::secret::{Fingerprint, SecretParts};
 

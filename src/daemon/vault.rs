@@ -119,8 +119,8 @@ mod tests {
     use crate::journal::{Commit, CommitError, Fence, Head, Settled, Stored};
     use crate::names::{AccountName, TokenName};
     use crate::outcome::Failure;
-    use crate::rotation::run::Restored;
     use crate::rotation::state::{Current, Delivery};
+    use crate::rotation::stored::Restored;
     use crate::rotation::tests::{policy, samples};
     use crate::rotation::{Phase, TokenState};
     use crate::secret::Secret;

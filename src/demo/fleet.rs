@@ -19,7 +19,7 @@ use crate::journal::fleet::presence::Presence;
 use crate::journal::fleet::{FleetError, FleetJournal};
 use crate::journal::key::KeySource;
 use crate::rotation::TokenState;
-use crate::rotation::run::restore;
+use crate::rotation::stored::restore;
 use crate::secret::Fingerprinter;
 
 use super::engine::{EngineOptions, EngineStartError, LoopbackEngine, installed};

@@ -90,6 +90,7 @@ pub mod run;
 pub mod state;
 pub mod step;
 pub mod steps;
+pub mod stored;
 
 #[cfg(test)]
 pub(crate) mod tests;

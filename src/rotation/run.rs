@@ -8,18 +8,12 @@
 //! twice; taken for written, it could be lost. Where another process has taken the account, the run ends, and what it
 //! had not committed is nobody's: the next owner knows what the journal knows.
 
-use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
-
-use serde::{Deserialize, Serialize};
 
 use crate::account::Listing;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::TokenPolicy;
-use crate::journal::record;
-use crate::journal::{
-    Change, Commit, CommitError, Draft, Fence, Head, Journal, SecretChange, SecretSlot, Settled, Stored,
-};
+use crate::journal::{Change, Commit, CommitError, Fence, Head, Journal, SecretChange, SecretSlot, Settled, Stored};
 use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::ProviderClock;
@@ -31,7 +25,8 @@ use super::apply::{Misfit, apply};
 use super::decide::{Action, Memo, Rest, Situation, Step, decide};
 use super::effects::Effects;
 use super::event::Event;
-use super::state::{self, Generation, Origin, Orphan, Phase, StateVersion, TokenState};
+use super::state::{Generation, Origin, Orphan, Phase, TokenState};
+use super::stored::{Restored, draft, restore};
 use crate::provider::Abilities;
 
 /// Safety limit: more steps than this without a rest mean a decision loop, which must not become a flood of requests.
@@ -212,14 +207,6 @@ impl Context {
             now,
         }
     }
-}
-
-/// A record's body. Stored state.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Line<'a> {
-    pub at: Time,
-    #[serde(flatten)]
-    pub event: Cow<'a, Event>,
 }
 
 /// Drives tokens: the one implementation of a rotation's steps.
@@ -492,53 +479,4 @@ fn erased(state: &TokenState, event: &Event) -> Vec<(GenerationNo, u32)> {
         _ => None,
     };
     ended.into_iter().collect()
-}
-
-/// Why the journal's state of a token cannot be taken up.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    #[error("{0}")]
-    Unreadable(#[from] serde_json::Error),
-    #[error(transparent)]
-    Misfit(#[from] Misfit),
-    /// Guessing what a newer version meant could kill or forget a token.
-    #[error("a newer patrold wrote it (version {found}, this one knows {known})")]
-    Newer { found: u32, known: u32 },
-}
-
-/// The part of a state that every version reads.
-#[derive(Deserialize)]
-struct Heading {
-    #[serde(default)]
-    version: StateVersion,
-}
-
-/// A token as its journal tells of it. The default: it tells nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Restored {
-    pub state: TokenState,
-    /// What the next commit follows.
-    pub head: Head,
-}
-
-/// What the journal tells of a token, records replayed.
-pub fn restore(stored: &Stored) -> Result<Restored, RestoreError> {
-    let Heading { version: StateVersion(found) } = serde_json::from_str(&stored.state)?;
-    for (found, known) in [(found, state::VERSION), (stored.newest, record::VERSION)] {
-        if found > known {
-            return Err(RestoreError::Newer { found, known });
-        }
-    }
-    let mut state = serde_json::from_str(&stored.state)?;
-    for body in &stored.since {
-        let line: Line<'_> = serde_json::from_str(body)?;
-        state = apply(state, line.at, &line.event)?;
-    }
-    Ok(Restored { state, head: stored.head })
-}
-
-/// `event` as a record of the journal.
-pub fn draft(at: Time, event: &Event) -> Result<Draft, serde_json::Error> {
-    let body = serde_json::to_string(&Line { at, event: Cow::Borrowed(event) })?;
-    Ok(Draft { kind: event.name(), body })
 }

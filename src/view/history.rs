@@ -11,8 +11,8 @@ use crate::names::{GenerationNo, TokenName, hex};
 use crate::outcome::Failure;
 use crate::rotation::Event;
 use crate::rotation::event::Level;
-use crate::rotation::run::Line;
 use crate::rotation::state::Orphan;
+use crate::rotation::stored::Line;
 
 use super::table::{Table, Tint};
 use crate::text::{Paint, words};

@@ -16,7 +16,7 @@ use patrold::journal::fleet::presence::Presence;
 use patrold::journal::key::KeySource;
 use patrold::names::TokenName;
 use patrold::rotation::TokenState;
-use patrold::rotation::run::restore;
+use patrold::rotation::stored::restore;
 use patrold::secret::Fingerprinter;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};

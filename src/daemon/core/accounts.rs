@@ -15,7 +15,7 @@ use crate::names::{AccountName, TokenName};
 use crate::outcome::Failure;
 use crate::rotation::decide::Rest;
 use crate::rotation::reason::Reason;
-use crate::rotation::run::restore;
+use crate::rotation::stored::restore;
 
 use super::Core;
 use super::recall::leftover_policy;

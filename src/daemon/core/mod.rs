@@ -23,7 +23,8 @@ use crate::names::{AccountName, TokenName};
 use crate::outcome::FailureCode;
 use crate::rotation::decide::Rest;
 use crate::rotation::reason::Reason;
-use crate::rotation::run::{Context, Denied, Held, Machine, Restored};
+use crate::rotation::run::{Context, Denied, Held, Machine};
+use crate::rotation::stored::Restored;
 use crate::rotation::{Event, Phase, TokenState};
 
 pub use poll::Poll;

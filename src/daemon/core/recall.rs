@@ -9,8 +9,8 @@ use crate::inventory::{Inventory, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
 use crate::names::TokenName;
 use crate::outcome::{Failure, FailureCode};
-use crate::rotation::run::Restored;
 use crate::rotation::state::Orphan;
+use crate::rotation::stored::Restored;
 use crate::rotation::{Event, Phase, TokenState};
 
 use super::Core;

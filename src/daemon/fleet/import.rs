@@ -17,7 +17,7 @@ use crate::journal::{Change, Commit, Fence, Head, Journal as _, SecretChange, Se
 use crate::names::{AccountName, TokenName};
 use crate::outcome::Failure;
 use crate::rotation::TokenState;
-use crate::rotation::run::restore;
+use crate::rotation::stored::restore;
 
 /// What was moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -128,6 +128,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// nothing is written over it before an operator says so.
     pub(super) async fn living_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
         let current = held.state.phase.current().filter(|current| current.dead.is_some())?;
+        // What an operator gave up is replaced whatever else works.
+        if current.generation.compromised.is_some() {
+            return None;
+        }
         self.living_beside(held, context, current).await
     }
 
@@ -135,7 +139,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// that is older than its stores does not know of the renewals since.
     ///
     /// Law: no part of a secret is presented for a renewal while a store holds a living secret that the journal does not
-    /// know. A provider to which a spent part is presented ends all that came of it.
+    /// know. A provider to which a spent part is presented ends all that came of it. Nor does `--compromised` change that:
+    /// who wants the living one replaced lets patrold adopt it first.
     pub(super) async fn newer_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
         let current = held.state.phase.current()?;
         let trusted = held.memo.trusted == Some((current.generation.number, current.generation.revision));
@@ -147,9 +152,6 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// A secret beside `current` that a store holds and that works.
     async fn living_beside(&self, held: &Held, context: &Context, current: &Current) -> Option<(Failure, Time)> {
-        if current.generation.compromised.is_some() {
-            return None;
-        }
         self.stranger(held, context, address(context, &current.generation)).await
     }
 

@@ -21,8 +21,9 @@ use crate::rotation::effects::Effects as _;
 use crate::rotation::event::Event;
 use crate::rotation::life::life;
 use crate::rotation::reason::Reason;
-use crate::rotation::run::{Context, Denied, Held, Line, Machine, Restored, restore};
+use crate::rotation::run::{Context, Denied, Held, Machine};
 use crate::rotation::state::{Generation, Origin, Orphan, Phase, TokenState};
+use crate::rotation::stored::{Line, Restored, restore};
 use crate::secret::{Secret, SecretParts, TOKEN_PART};
 use crate::timing::backoff::{self, Life};
 
@@ -333,6 +334,7 @@ impl Sim {
         let now = self.provider_now();
         self.world.ledger(|ledger| {
             ledger.restored = true;
+            ledger.unaware = state.phase.current().is_none();
             let known = |it: &Issued| {
                 let has = state.generations().any(|generation| has_secret(generation, it));
                 if it.marker.is_some() { accounts_for(&state, it) } else { has }

@@ -17,8 +17,8 @@ use crate::inventory::{OnFailure, RenewBefore, TokenPolicy};
 use crate::journal::memory::Snapshot;
 use crate::provider::{Abilities, Params};
 use crate::rotation::Event;
-use crate::rotation::run::Line;
 use crate::rotation::state::Orphan;
+use crate::rotation::stored::Line;
 
 use super::driver::{Sim, accounts_for, has_secret};
 use super::ledger::{Consumer, Issued, Repetition};

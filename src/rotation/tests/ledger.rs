@@ -153,6 +153,8 @@ pub(super) struct Ledger {
     pub crowded: usize,
     /// Nobody knows whether a mint happened: how often its token was looked for in vain.
     pub doubt: Option<usize>,
+    /// The journal is older than the first token that consumers got: patrold takes it that they have none.
+    pub unaware: bool,
     serial: usize,
 }
 
@@ -181,6 +183,7 @@ impl Ledger {
             violations: Vec::new(),
             crowded: 0,
             doubt: None,
+            unaware: false,
             serial: 0,
         }
     }
@@ -279,7 +282,8 @@ impl Ledger {
         let secure = |secret: &String| {
             self.tokens.iter().any(|token| token.secret == *secret && token.works(now) && !self.near_end(token, now))
         };
-        let comfortable = !self.consumers.is_empty()
+        let comfortable = !self.unaware
+            && !self.consumers.is_empty()
             && self.consumers.iter().all(|consumer| consumer.holds.as_ref().is_some_and(secure));
         if let Some(looks) = self.doubt.filter(|looks| can_look && comfortable && *looks < 3) {
             self.violations.push(format!("a mint at {now} although one is in doubt that was looked for {looks} times"));

@@ -13,8 +13,8 @@ use crate::inventory::{OnFailure, TokenPolicy};
 use crate::journal::{Head, Stored, record};
 use crate::provider::Abilities;
 use crate::rotation::event::Event;
-use crate::rotation::run::{Line, restore};
 use crate::rotation::state::TokenState;
+use crate::rotation::stored::{Line, restore};
 
 use super::driver::{Sim, has_secret};
 use super::ledger::Issued;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::journal::{Head, Stored};
 use crate::outcome::FailureCode;
 use crate::rotation::event::Event;
-use crate::rotation::run::{Line, RestoreError, restore};
 use crate::rotation::state::{Origin, Phase, TokenState, VERSION};
+use crate::rotation::stored::{Line, RestoreError, restore};
 
 use super::samples;
 

@@ -294,6 +294,7 @@ impl Effects for Arc<World> {
             let told = minted.secret.token().expose();
             self.ledger(|ledger| {
                 ledger.tokens.iter_mut().filter(|token| token.secret == told).for_each(|token| token.lost = false);
+                ledger.unaware = false;
             });
         }
         if !matches!(minted, Outcome::Unknown(_)) {

@@ -13,8 +13,8 @@ use patrold::journal::sqlite::SqliteJournal;
 use patrold::journal::{Change, Draft};
 use patrold::names::{GenerationNo, InstanceId, Marker, RotationId, TokenName};
 use patrold::provider::{Expiry, Remote};
-use patrold::rotation::run::Line;
 use patrold::rotation::state::{Candidate, Delivery, Generation, Intent, Origin};
+use patrold::rotation::stored::Line;
 use patrold::rotation::{Event, TokenState, apply};
 use serde_json::Value;
 

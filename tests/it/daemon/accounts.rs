@@ -15,8 +15,8 @@ use patrold::provider::Operation::{List, Mint, Revoke, Verify};
 use patrold::rotation::Phase;
 use patrold::rotation::generation::Retry;
 use patrold::rotation::reason::Reason;
-use patrold::rotation::run::restore;
 use patrold::rotation::state::Orphan;
+use patrold::rotation::stored::restore;
 
 use super::world::{Daemon, World, bare, name_of, now, token};
 

@@ -9,8 +9,8 @@ use patrold::demo::{Ledger, LedgerEntry, Service, unaccounted};
 use patrold::journal::sqlite::{OpenError, ReadOnly};
 use patrold::journal::{Journal, SecretSlot};
 use patrold::names::TokenName;
-use patrold::rotation::run::restore;
 use patrold::rotation::state::{Generation, Orphan};
+use patrold::rotation::stored::restore;
 use patrold::rotation::{Phase, TokenState};
 
 /// What the journal knows of every token.
