@@ -1,7 +1,7 @@
 //! How everything grows with the number of tokens: each step is ten times as many, and its ratio should stay near ten.
 //!
 //! Loaded are tokens as people have them: a third has an env file beside its file, others have hooks, windows, parameters. Run
-//! are tokens with a file each, which have a generation, delivered and weeks from its end. Times are of this process; memory is of the shipped binary in a process
+//! are tokens with a file each, which have a generation, delivered, listed by the provider, and weeks from its end. Times are of this process; memory is of the shipped binary in a process
 //! of its own, which is measured as packages are built with `cargo bench --profile dist --bench growth`. Sizes may be named:
 //! `cargo bench --bench growth -- 1000 10000 100000 1000000`. A size named `vacant` lets six of ten tokens have no generation.
 
@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use patrold::clock::SystemClock;
 use patrold::daemon;
-use patrold::demo::{Loopback, Options};
+use patrold::demo::Loopback;
 use patrold::view::metrics;
 use patrold::view::page::{self, Place};
 use tokio::runtime::Runtime;
 
-use measure::{Daemon, Life, Site, fill, heading, inventory, median, mib, now, processor_time};
+use measure::{Daemon, Life, Site, fill, heading, inventory, median, mib, now, options, processor_time};
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 const RUNS: usize = 3;
@@ -29,12 +29,11 @@ type Figure = (&'static str, f64, &'static str);
 
 fn main() {
     let runtime = Runtime::new().expect("threads can be started");
-    let loopback = runtime.block_on(Loopback::start(SystemClock, Options::default())).expect("a port is free");
     heading("Growth, by number of tokens", "growth");
     let asked: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let vacant = std::env::args().any(|argument| argument == "vacant");
     let sizes = if asked.is_empty() { SIZES.to_vec() } else { asked };
-    let columns: Vec<Vec<Figure>> = sizes.iter().map(|tokens| measure_all(&loopback, *tokens, vacant)).collect();
+    let columns: Vec<Vec<Figure>> = sizes.iter().map(|tokens| measure_all(&runtime, *tokens, vacant)).collect();
     print!("{:<46}", "");
     for tokens in &sizes {
         print!(" {tokens:>12}         ");
@@ -58,9 +57,10 @@ fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1000.0
 }
 
-fn measure_all(loopback: &Loopback, tokens: usize, vacant: bool) -> Vec<Figure> {
+fn measure_all(provider: &Runtime, tokens: usize, vacant: bool) -> Vec<Figure> {
     let directory = tempfile::tempdir().expect("there is a temporary directory");
     let accounts = ACCOUNTS.min(tokens / 10).max(1);
+    let loopback = &provider.block_on(Loopback::start(SystemClock, options(accounts))).expect("a port is free");
     let site = Site { directory: directory.path(), loopback, accounts, tokens, in_flight: 4, plain: false };
     let config = site.write();
     let text = std::fs::read_to_string(&config).expect("it was just written");
@@ -78,7 +78,7 @@ fn measure_all(loopback: &Loopback, tokens: usize, vacant: bool) -> Vec<Figure> 
     let load = median(RUNS, || drop(black_box(inventory(&config))));
     let runtime = Runtime::new().expect("threads can be started");
     let delivered = if vacant { tokens * 4 / 10 } else { tokens };
-    runtime.block_on(fill(&config, delivered, Life::fresh));
+    runtime.block_on(fill(&site, &config, delivered, Life::fresh, |_| loopback));
     if !vacant {
         figures.extend(runtime.block_on(run(&config, load)));
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use patrold::clock::SystemClock;
 use patrold::daemon;
-use patrold::demo::{Loopback, Options};
+use patrold::demo::Loopback;
 use patrold::inventory::Inventory;
 use patrold::inventory::diff::diff;
 use patrold::names::InstanceId;
@@ -18,7 +18,7 @@ use patrold::secret::{Fingerprinter, Secret};
 use patrold::text::Paint;
 use patrold::view::plan::Plan;
 
-use measure::{Life, Site, fill, heading, inventory, median, millis, now, ratio, settled};
+use measure::{Life, Site, fill, heading, inventory, median, millis, now, options, ratio, settled};
 
 const SMALL: usize = 10_000;
 const LARGE: usize = 100_000;
@@ -27,7 +27,7 @@ const RUNS: usize = 5;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
-    let loopback = runtime.block_on(Loopback::start(SystemClock, Options::default())).expect("a port is free");
+    let loopback = runtime.block_on(Loopback::start(SystemClock, options(ACCOUNTS))).expect("a port is free");
     heading("Inventories: medians of 5 runs, by number of tokens", "plan");
     let small = sizes(&loopback, SMALL);
     let large = sizes(&loopback, LARGE);
@@ -48,7 +48,7 @@ fn sizes(loopback: &Loopback, tokens: usize) -> Vec<(&'static str, Duration)> {
     let fingerprint = Fingerprinter::new(&[7; 32]).of(&Secret::new("secret"));
     let instance = InstanceId::new([7; 4]);
     let state = |(number, token): (usize, &std::sync::Arc<patrold::inventory::TokenPolicy>)| {
-        settled(token, number, instance, &fingerprint, Life::fresh(number))
+        settled(token, number as u64, instance, &fingerprint, Life::fresh(number))
     };
     let states = loaded.tokens.values().enumerate().map(|it| (it.1.name.clone(), state(it))).collect();
     let at = now();
@@ -73,7 +73,7 @@ async fn reload(loopback: &Loopback) {
     let site =
         Site { directory: directory.path(), loopback, accounts: ACCOUNTS, tokens: LARGE, in_flight: 4, plain: true };
     let config = site.write();
-    fill(&config, LARGE, Life::fresh).await;
+    fill(&site, &config, LARGE, Life::fresh, |_| loopback).await;
     let begun = Instant::now();
     let running = daemon::start(&config, SystemClock).await.expect("the daemon starts");
     let tokens = running.core.tokens.all();

@@ -59,9 +59,10 @@ fn main() {
     let asked: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let concurrencies = if asked.is_empty() { CONCURRENCIES.to_vec() } else { asked };
     for delay in DELAYS {
-        let options = Options { answer_delay: Span::milliseconds(delay), ..Options::default() };
-        let loopback = provider.block_on(Loopback::start(SystemClock, options)).expect("a port is free");
         for concurrency in &concurrencies {
+            // One that knows nothing of the tokens of the comparison before: a new journal would hold its own back for them.
+            let options = Options { answer_delay: Span::milliseconds(delay), ..Options::default() };
+            let loopback = provider.block_on(Loopback::start(SystemClock, options)).expect("a port is free");
             let [bare, noting, machine] = compare(&loopback, *concurrency);
             let ratio = |to: Rate| 100.0 * machine.per_second / to.per_second;
             println!(

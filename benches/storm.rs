@@ -1,6 +1,6 @@
 //! A storm: ten thousand tokens of fifty accounts that are due at once, after a month without the daemon.
 //!
-//! One account may send twenty requests a second, one provider is dead, one takes a second for each answer; the others are
+//! Each account has a credential of its own. One may send twenty requests a second, one provider is dead, one takes a second for each answer; the others are
 //! well. The daemon is the shipped binary. In the middle it is killed, and started again. Printed is how long the accounts that
 //! are well take, whether each served the nearest deadline first, how soon after the kill the next token is minted, and the
 //! most memory that it took.
@@ -19,7 +19,7 @@ use patrold::names::Marker;
 use patrold::provider::Operation;
 use tokio::runtime::Runtime;
 
-use measure::{Daemon, Life, Site, fill, heading, mib, now, token_name};
+use measure::{Daemon, Life, Site, fill, heading, mib, now, options, token_name, whole};
 
 const TOKENS: usize = 10_000;
 const ACCOUNTS: usize = 50;
@@ -35,7 +35,7 @@ const SLOW: usize = 2;
 fn main() {
     let runtime = Runtime::new().expect("threads can be started");
     let start = |delay| {
-        let options = Options { answer_delay: Span::milliseconds(delay), ..Options::default() };
+        let options = Options { answer_delay: Span::milliseconds(delay), ..options(ACCOUNTS) };
         runtime.block_on(Loopback::start(SystemClock, options)).expect("a port is free")
     };
     let (well, slow) = (start(0), start(1000));
@@ -58,10 +58,12 @@ fn main() {
     parts[SLOW + 1] = parts[SLOW + 1].replace(&url(&well), &url(&slow));
     fs::write(&config, parts.join("\n[account.")).expect("the directory is ours");
     // Their month is over; they end within the next hour, in no order that their names have.
-    runtime.block_on(fill(&config, TOKENS, |number| {
+    let life = |number: usize| {
         let end = i64::try_from(number * 7919 % 3000).unwrap_or(0);
-        Life { minted: now() - Span::days(31), expires: now() + Span::seconds(600 + end) }
-    }));
+        Life { minted: whole(now()) - Span::days(31), expires: whole(now()) + Span::seconds(600 + end) }
+    };
+    // Where the dead one's are, nobody will ask.
+    runtime.block_on(fill(&site, &config, TOKENS, life, |account| if account == SLOW { &slow } else { &well }));
 
     heading(&format!("A storm: {TOKENS} tokens of {ACCOUNTS} accounts due at once"), "storm");
     // Those of the accounts that are well.

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use patrold::clock::{Span, Time};
-use patrold::demo::{Loopback, Service};
+use patrold::demo::{Loopback, Options, Service, User};
 use patrold::few::Few;
 use patrold::inventory::{Environment, Inventory, TokenPolicy, load};
 use patrold::journal::key::KeySource;
@@ -23,7 +23,7 @@ use patrold::rotation::run::Held;
 use patrold::rotation::state::Generation;
 use patrold::rotation::stored::Restored;
 use patrold::rotation::{Event, TokenState};
-use patrold::secret::{Fingerprint, Secret, SecretParts};
+use patrold::secret::{Fingerprint, Secret};
 
 /// An inventory of the loopback provider's AWX.
 pub struct Site<'a> {
@@ -41,11 +41,11 @@ pub struct Site<'a> {
 impl Site<'_> {
     /// Writes the inventory, the password of its accounts and the directories of its stores; gives the main file.
     pub fn write(&self) -> PathBuf {
-        let operator = self.loopback.operator().expect("the default options have users");
-        let password = self.directory.join("password");
-        std::fs::write(&password, operator.password.expose()).expect("the directory is ours");
         let mut text = self.head();
         for number in 0..self.accounts {
+            let user = self.user(number);
+            let password = self.directory.join(format!("password-{}", user.id));
+            std::fs::write(&password, user.password.expose()).expect("the directory is ours");
             std::fs::create_dir_all(self.stores(number)).expect("the directory is ours");
             let _ = write!(
                 text,
@@ -54,9 +54,9 @@ impl Site<'_> {
                  params = {{ user_id = {id} }}\npoll-every = \"1d\"\n",
                 url = self.loopback.url(Service::Awx).as_str().trim_end_matches('/'),
                 in_flight = self.in_flight,
-                user = operator.name,
+                user = user.name,
                 password = password.display(),
-                id = operator.id,
+                id = user.id,
             );
         }
         for number in 0..self.tokens {
@@ -65,6 +65,12 @@ impl Site<'_> {
         let config = self.directory.join("patrold.toml");
         std::fs::write(&config, text).expect("the directory is ours");
         config
+    }
+
+    /// Whom an account logs in as: one who knows nothing of the tokens of other accounts, where there are enough users.
+    fn user(&self, account: usize) -> &User {
+        let operators = &self.loopback.users()[1..];
+        &operators[account % operators.len()]
     }
 
     fn head(&self) -> String {
@@ -112,6 +118,17 @@ impl Site<'_> {
     }
 }
 
+/// A provider that knows somebody for each account: accounts of one address and one credential share what they may.
+pub fn options(accounts: usize) -> Options {
+    let user = |id: u64| User {
+        id,
+        name: format!("user-{id}"),
+        password: Secret::new(format!("password-{id}")),
+        superuser: id == 1,
+    };
+    Options { users: (1..).take(accounts + 1).map(user).collect(), ..Options::default() }
+}
+
 /// The name of the token with this number.
 pub fn token_name(number: usize) -> String {
     format!("token-{number:06}")
@@ -134,16 +151,25 @@ pub struct Life {
 impl Life {
     /// Minted now, and weeks from its end.
     pub fn fresh(number: usize) -> Self {
-        let minted = now();
+        let minted = whole(now());
         let spread = Span::minutes(i64::try_from(number % 10_000).unwrap_or(0));
         Self { minted, expires: minted + Span::days(40) + spread }
     }
 }
 
-/// The state of a token whose one generation has been delivered, with an expiry that is weeks away.
+/// A moment of which a provider that tells milliseconds tells the whole.
+pub fn whole(time: Time) -> Time {
+    time - Span::nanoseconds(i64::from(time.timestamp_subsec_nanos()))
+}
+
+fn marker(token: &TokenPolicy, instance: InstanceId) -> Marker {
+    Marker::new(instance, &token.name, GenerationNo(1), RotationId::new([7; 6]))
+}
+
+/// The state of a token whose one generation, with this id, has been delivered.
 pub fn settled(
     token: &TokenPolicy,
-    number: usize,
+    id: u64,
     instance: InstanceId,
     fingerprint: &Fingerprint,
     life: Life,
@@ -154,9 +180,9 @@ pub fn settled(
         account: token.account.name.clone(),
         params: Some(token.params.clone()),
         revision: 0,
-        marker: Some(Marker::new(instance, &token.name, GenerationNo(1), RotationId::new([7; 6]))),
+        marker: Some(marker(token, instance)),
         remote: Remote {
-            id: number.to_string().parse().ok(),
+            id: id.to_string().parse().ok(),
             expires: Expiry::told(life.expires),
             refresh_expires: None,
             renewable_until: None,
@@ -180,31 +206,36 @@ pub fn settled(
     TokenState::clone(held.state())
 }
 
-/// Fills the journal and the stores as if the first `delivered` tokens had been delivered before.
-pub async fn fill(config: &Path, delivered: usize, life: impl Fn(usize) -> Life) {
+/// Fills provider, journal and stores as if the first `delivered` tokens had been delivered before. `at`: where the tokens of
+/// an account are.
+pub async fn fill<'a>(
+    site: &Site<'a>,
+    config: &Path,
+    delivered: usize,
+    life: impl Fn(usize) -> Life,
+    at: impl Fn(usize) -> &'a Loopback,
+) {
     let loaded = inventory(config);
     let (journal, opened) =
         SqliteJournal::open(&loaded.daemon.state_dir, &KeySource::StateDirectory, now()).expect("a journal");
-    let secret = Secret::new("a secret of about forty characters or so");
-    let fingerprint = opened.fingerprinter.of(&secret);
-    let tokens: Vec<_> = loaded.tokens.values().take(delivered).collect();
-    let numbered: Vec<_> = tokens.into_iter().enumerate().collect();
-    for group in numbered.chunks(512) {
+    let tokens: Vec<_> = loaded.tokens.values().take(delivered).enumerate().collect();
+    for group in tokens.chunks(512) {
         let changes = group.iter().map(|(number, token)| {
-            let path = token.stores[0].replaces().expect("a file store");
-            write_private(path, secret.expose());
+            let (account, life) = (number % site.accounts, life(*number));
+            let (provider, name) = (at(account), marker(token, opened.instance));
+            let parts = provider.issue_to(site.user(account).id, Service::Awx, name.as_str(), life.expires);
+            let issued = provider.ledger().entry_of(parts.token().expose()).expect("it was just issued");
+            write_private(token.stores[0].replaces().expect("a file store"), parts.token().expose());
             let slot = SecretSlot { token: token.name.clone(), generation: GenerationNo(1), revision: 0 };
-            let state = Some(
-                serde_json::to_string(&settled(token, *number, opened.instance, &fingerprint, life(*number)))
-                    .expect("states are JSON"),
-            );
+            let fingerprint = opened.fingerprinter.of(parts.token());
+            let state = settled(token, issued.id, opened.instance, &fingerprint, life);
             Change {
                 token: token.name.clone(),
                 follows: Head::default(),
                 at: now(),
                 records: Vec::new(),
-                state,
-                secrets: vec![SecretChange::Keep { slot, parts: SecretParts::new(secret.clone()) }],
+                state: Some(serde_json::to_string(&state).expect("states are JSON")),
+                secrets: vec![SecretChange::Keep { slot, parts }],
             }
         });
         journal.revise(changes.collect()).await.expect("the journal can be written");

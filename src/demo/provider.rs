@@ -124,7 +124,12 @@ impl Loopback {
     /// A user who may log in with name and password: AWX by Basic authentication, Commvault by `POST Login`.
     /// `None` where the options name fewer than two users.
     pub fn operator(&self) -> Option<&User> {
-        self.shared.site.options.users.get(1)
+        self.users().get(1)
+    }
+
+    /// Whom the services know.
+    pub fn users(&self) -> &[User] {
+        &self.shared.site.options.users
     }
 
     /// Ends every session, as a restart of the services does.
@@ -132,9 +137,14 @@ impl Loopback {
         self.shared.ledger.lock().sessions.clear();
     }
 
-    /// Mints a token past the API, as if somebody had done so in the provider's own console.
+    /// Mints a token past the API, as if the operator had done so in the provider's own console.
     pub fn issue(&self, service: Service, name: &str, lifetime: Span) -> SecretParts {
         self.shared.issue(service, name, lifetime)
+    }
+
+    /// The same, of a user with this id, until `expires`.
+    pub fn issue_to(&self, owner: u64, service: Service, name: &str, expires: Time) -> SecretParts {
+        self.shared.issue_to(owner, service, name, expires)
     }
 
     /// The truth about all tokens.
@@ -182,6 +192,11 @@ impl fmt::Debug for Loopback {
 
 impl Shared {
     fn issue(&self, service: Service, name: &str, lifetime: Span) -> SecretParts {
+        let owner = self.site.options.users.get(1).map_or(1, |user| user.id);
+        self.issue_to(owner, service, name, self.time.now() + lifetime)
+    }
+
+    fn issue_to(&self, owner: u64, service: Service, name: &str, expires: Time) -> SecretParts {
         let now = self.time.now();
         let scope = match service {
             Service::PointOne => "ROLE_READ_WRITE",
@@ -191,13 +206,13 @@ impl Shared {
         let renewable = service == Service::Commvault;
         let order = Order {
             service,
-            owner: self.site.options.users.get(1).map_or(1, |user| user.id),
+            owner,
             name: name.to_owned(),
             remark: None,
             scope: scope.to_owned(),
-            expires: now + lifetime,
-            refresh_expires: renewable.then(|| now + lifetime + self.site.options.commvault_refresh_lifetime),
-            renewable_until: renewable.then(|| now + lifetime.max(Span::days(90))),
+            expires,
+            refresh_expires: renewable.then(|| expires + self.site.options.commvault_refresh_lifetime),
+            renewable_until: renewable.then(|| expires.max(now + Span::days(90))),
         };
         let mut book = self.ledger.lock();
         let issue = book.mint(order, now).current();
