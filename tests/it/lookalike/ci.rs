@@ -23,6 +23,17 @@ impl Gitlab {
         Self { project: project.to_owned(), key: key.to_owned(), variables: BTreeMap::new() }
     }
 
+    /// Somebody makes a variable of his own.
+    pub fn put(&mut self, key: &str, scope: &str, value: &str) {
+        let variable = json!({ "key": key, "environment_scope": scope, "value": value });
+        self.variables.insert((key.to_owned(), scope.to_owned()), variable);
+    }
+
+    /// The value of one variable.
+    pub fn secret(&self, key: &str, scope: &str) -> Option<String> {
+        Some(self.variables.get(&(key.to_owned(), scope.to_owned()))?["value"].as_str()?.to_owned())
+    }
+
     /// Every value that shows, by the name of its variable.
     pub fn values(&self) -> BTreeMap<String, String> {
         let shown = |(slot, variable): (&(String, String), &Value)| {
@@ -77,7 +88,7 @@ impl Api for Gitlab {
     }
 
     fn value(&self) -> Option<String> {
-        Some(self.variables.get(&self.slot())?["value"].as_str()?.to_owned())
+        self.secret(&self.key, "*")
     }
 
     fn intrude(&mut self, value: &str) {
@@ -99,13 +110,52 @@ pub struct Github {
     key: SecretKey,
     /// Value, and how often it was written.
     secrets: BTreeMap<String, (String, u32)>,
+    /// What is no secret.
+    pub variables: BTreeMap<String, String>,
     writes: u32,
 }
 
 impl Github {
     pub fn new(repository: &str, name: &str) -> Self {
         let key = SecretKey::generate(&mut OsRng);
-        Self { repository: repository.to_owned(), name: name.to_owned(), key, secrets: BTreeMap::new(), writes: 0 }
+        let (secrets, variables) = (BTreeMap::new(), BTreeMap::new());
+        Self { repository: repository.to_owned(), name: name.to_owned(), key, secrets, variables, writes: 0 }
+    }
+
+    /// Somebody makes a secret of his own.
+    pub fn put(&mut self, name: &str, value: &str) {
+        self.set(name, value);
+    }
+
+    /// Every secret, opened.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        self.secrets.iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect()
+    }
+
+    /// Variables: <https://docs.github.com/en/rest/actions/variables>.
+    fn variable(&mut self, name: &str, asked: &Asked) -> Answer {
+        let value = asked.body["value"].as_str().unwrap_or_default().to_owned();
+        let shown = |(name, value): (&String, &String)| json!({ "name": name, "value": value });
+        match (asked.method.as_str(), self.variables.contains_key(name)) {
+            ("GET", _) if name.is_empty() => {
+                let all: Vec<_> = self.variables.iter().map(shown).collect();
+                (200, json!({ "total_count": all.len(), "variables": all }))
+            }
+            ("GET", true) => (200, json!({ "name": name, "value": self.variables[name] })),
+            ("POST", _) => {
+                let name = asked.body["name"].as_str().unwrap_or_default().to_owned();
+                if self.variables.contains_key(&name) {
+                    return (409, json!({ "message": "Already exists - Variable already exists" }));
+                }
+                self.variables.insert(name, value);
+                (201, json!({}))
+            }
+            ("PATCH", true) => {
+                self.variables.insert(name.to_owned(), value);
+                (204, Value::Null)
+            }
+            _ => (404, json!({ "message": "Not Found" })),
+        }
     }
 
     fn set(&mut self, name: &str, value: &str) {
@@ -116,6 +166,10 @@ impl Github {
 
 impl Api for Github {
     fn answer(&mut self, asked: &Asked) -> Answer {
+        let below = asked.path.strip_prefix(&format!("/repos/{}/actions/variables", self.repository));
+        if let Some(name) = below.map(|name| name.trim_start_matches('/').to_owned()) {
+            return self.variable(&name, asked);
+        }
         let inside = asked.path.strip_prefix(&format!("/repos/{}/actions/secrets", self.repository));
         let inside = inside.map(|inside| inside.strip_prefix('/').unwrap_or(inside));
         let shown = |name: &str, times: u32| json!({ "name": name, "created_at": "2026-01-01T00:00:00Z", "updated_at": format!("2026-01-01T00:00:{times:02}Z") });

@@ -18,11 +18,15 @@ pub struct Issued {
 }
 
 /// Every token that a provider has made.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Ledger {
     tokens: Vec<Issued>,
     /// The most that lived at any one time.
     pub most: usize,
+    /// What consumers of its tokens hold now: asked whenever a token is ended.
+    pub held: Option<Box<dyn Fn() -> Vec<String> + Send>>,
+    /// Tokens that were ended while a consumer held one that is not alive.
+    pub harm: Vec<String>,
 }
 
 impl Ledger {
@@ -54,8 +58,13 @@ impl Ledger {
 
     /// Ends a token. False: there is none.
     pub fn end(&mut self, id: &str) -> bool {
-        let token = self.tokens.iter_mut().find(|it| it.live && it.id == id);
-        token.map(|token| token.live = false).is_some()
+        let Some(token) = self.tokens.iter_mut().find(|it| it.live && it.id == id) else { return false };
+        token.live = false;
+        let held = self.held.as_ref().map(|held| held()).unwrap_or_default();
+        if held.iter().any(|secret| !self.accepts(secret)) {
+            self.harm.push(id.to_owned());
+        }
+        true
     }
 
     pub fn live(&self) -> impl Iterator<Item = &Issued> {

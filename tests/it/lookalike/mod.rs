@@ -4,9 +4,11 @@
 mod ci;
 mod cloud;
 mod cluster;
+mod devops;
 mod hosted;
 mod minting;
 mod own;
+mod ready;
 mod selfhosted;
 mod several;
 mod vault;
@@ -25,9 +27,11 @@ use tokio::task::JoinHandle;
 pub use ci::{Doppler, Gitea, Github, Gitlab};
 pub use cloud::{Gcp, KeyVault, SecretsManager, Ssm};
 pub use cluster::{Consul, Etcd, Kubernetes};
+pub use devops::VariableGroup;
 pub use hosted::{Databricks, Entra, GoogleCloud, Tailscale};
 pub use minting::{Ledger, Provider};
 pub use own::Own;
+pub use ready::{Bao, GithubApp, GitlabProjects, GitlabTokens, Iam};
 pub use selfhosted::{Datahub, GitlabDeploy, Harbor, Jfrog, Netbox450, Sonarqube99};
 pub use several::{Authentik, Zabbix};
 pub use vault::Vault;
@@ -46,7 +50,7 @@ pub struct Asked {
     pub body: Value,
 }
 
-/// A status and a body.
+/// A status and a body; a text is sent as it is.
 pub type Answer = (u16, Value);
 
 /// The API of one store or provider, with what it holds. What only stores have, a provider leaves out.
@@ -225,7 +229,12 @@ async fn serve<A: Api>(mut stream: TcpStream, shared: &Mutex<Shared<A>>) -> Opti
         _ => {}
     }
     let (status, body) = answer;
-    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let body = match body {
+        Value::Null => String::new(),
+        // As it is: not every service speaks JSON.
+        Value::String(text) => text,
+        body => body.to_string(),
+    };
     let wait = if status == 429 { "Retry-After: 0\r\n" } else { "" };
     let length = body.len();
     let head = format!(
