@@ -10,7 +10,7 @@ use crate::document::{Found, Located, Reader, nearest};
 use crate::outcome::FailureCode;
 use crate::provider::Operation;
 use crate::provider::filters::dynamic_time;
-use crate::provider::model::{Document, Slots, Tree};
+use crate::provider::model::{Document, Entry, Slots, Tree};
 use crate::provider::params::{ParamKind, ParamSpec};
 use crate::provider::template::{Name, Scope, Template};
 use crate::secret::TOKEN_PART;
@@ -254,6 +254,15 @@ fn read_document(reader: Reader<'_>) -> Option<Document> {
     };
     let base64 = reader.choice("encode", &[("base64", true)]).is_some();
     let text = reader.choice("write", &[("json", true)]).is_some();
+    let with = reader.take("with").map(|found| found.to_json());
+    let entry = reader.string("entry").map(|value| Entry {
+        value: value.value,
+        with: with.as_ref().and_then(Value::as_object).cloned().unwrap_or_default(),
+    });
+    if with.as_ref().is_some_and(|with| entry.is_none() || !with.is_object()) {
+        let message = "`with` is a table of what stands beside the value in an `entry`";
+        reader.report().error(reader.key_spot("with"), message);
+    }
     reader.finish();
-    slots.map(|slots| Document { slots, base64, text })
+    slots.map(|slots| Document { slots, base64, text, entry })
 }

@@ -135,6 +135,7 @@ const BUILTIN: &[(&str, &str)] = files![
     stores:
     "aws-secrets-manager",
     "aws-ssm",
+    "azure-devops-variable-group",
     "azure-key-vault",
     "bitbucket-variable",
     "buildkite-secret",

@@ -12,8 +12,8 @@ use crate::clock::Span;
 use crate::document::{Found, Located, Reader, nearest};
 use crate::outcome::FailureCode;
 use crate::provider::model::{
-    Auth, Call, Condition, Listing, Refused, Shows, SlotCall, StoreRules, Style, TablePlace, ValueRule, ValueRules,
-    Version,
+    Auth, Call, Condition, Listing, Pace, Refused, Shows, SlotCall, StoreRules, Style, TablePlace, ValueRule,
+    ValueRules, Version,
 };
 use crate::provider::template::is_identifier;
 use crate::provider::{Operation, Role};
@@ -75,7 +75,9 @@ pub(super) fn read_rules(file: &Reader<'_>, head: Head, binder: &Binder<'_>) -> 
         file.report().error(file.key_spot("params"), message);
     }
     let values = file.merged("value", "[value]", None).map(|table| read_values(table, binder)).unwrap_or_default();
+    let pace = file.merged("pace", "[pace]", None).and_then(read_pace);
     StoreRules {
+        pace,
         target,
         slot: slot.map(|slot| slot.value),
         settle: head.settle,
@@ -83,6 +85,19 @@ pub(super) fn read_rules(file: &Reader<'_>, head: Head, binder: &Binder<'_>) -> 
         side_effect: head.side_effect,
         values,
     }
+}
+
+/// How often the service takes requests.
+fn read_pace(table: Reader<'_>) -> Option<Pace> {
+    table.required("requests");
+    let requests = count(&table, "requests").map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    table.required("per");
+    let per = table.parsed("per", |text| match humantime::parse_duration(text) {
+        Ok(per) if per.is_zero() => Err("it must be longer than nothing".to_owned()),
+        parsed => parsed.map_err(|error| error.to_string()),
+    });
+    table.finish();
+    Some(Pace { requests: requests?, per: per?.value })
 }
 
 /// Which values the store can hold.
@@ -258,15 +273,16 @@ fn read_shows(table: &Reader<'_>) -> Option<Shows> {
     let found = table.take("map")?;
     if found.value().as_str().is_some() {
         let at = read_pointer(table, "map")?;
-        return Some(Shows::Table(TablePlace { at, base64: false, text: false, value: String::new() }));
+        return Some(Shows::Table(TablePlace { at, base64: false, text: false, value: String::new(), hidden: false }));
     }
     let reader = Reader::from_value(table.report(), found, "`map`")?;
     let at = read_pointer(&reader, "at");
     let base64 = reader.choice("decode", &[("base64", true)]).is_some();
     let text = reader.choice("parse", &[("json", true)]).is_some();
     let value = reader.parsed("value", check_pointer).map(|value| value.value).unwrap_or_default();
+    let hidden = reader.choice("null", &[("hidden", true)]).is_some();
     reader.finish();
-    Some(Shows::Table(TablePlace { at: at?, base64, text, value }))
+    Some(Shows::Table(TablePlace { at: at?, base64, text, value, hidden }))
 }
 
 fn read_version(table: &Reader<'_>, found: Found<'_>) -> Option<Version> {

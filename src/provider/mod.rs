@@ -38,7 +38,7 @@ pub use abilities::Abilities;
 pub use classify::{Limited, retry_after};
 pub use discovery::Candidate;
 pub use login::Session;
-pub use model::{Limit, StoreRules};
+pub use model::{Limit, Pace, StoreRules};
 #[cfg(test)]
 pub(crate) use moment::shown_ahead;
 pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};

@@ -10,13 +10,13 @@ use reqwest::Method;
 use reqwest::header::HeaderName;
 use serde_json::Value;
 
-pub use slots::StoreRules;
 pub(crate) use slots::{Condition, Refused, Shows, SlotCall, TablePlace, ValueRule, ValueRules, Version};
+pub use slots::{Pace, StoreRules};
 
 pub(crate) use captures::{Captures, ExpirySource, Listing, Moment, Never, Piece, Place, Source, Style};
 
 use super::naming::Naming;
-pub(crate) use super::template::{Document, Slots};
+pub(crate) use super::template::{Document, Entry, Slots};
 use super::template::{Name, Scope, Template};
 use super::{OnTimeout, Role};
 use crate::clock::Span;
@@ -291,7 +291,7 @@ impl Tree {
                 }
                 Some(Value::Object(table))
             }
-            Self::Document(document) => Some(scope.document(*document)?),
+            Self::Document(document) => Some(scope.document(document)?),
         })
     }
 

@@ -134,7 +134,7 @@ impl Scope for Scoped<'_> {
         secret.part(part).map(Secret::expose)
     }
 
-    fn document(&self, document: Document) -> Result<Value, String> {
+    fn document(&self, document: &Document) -> Result<Value, String> {
         self.values.putting.ok_or("there is no target to write to")?.document(document)
     }
 }

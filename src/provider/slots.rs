@@ -13,7 +13,7 @@ use minijinja::value::{Serde, Value as Dynamic};
 use serde_json::{Map, Value};
 
 use super::extract::{Content, Wiped};
-use super::model::{Call, Document, Listing, Shows, SlotCall, Slots, StoreRules, TablePlace};
+use super::model::{Call, Document, Entry, Listing, Shows, SlotCall, Slots, StoreRules, TablePlace};
 use super::request::Scoped;
 use super::resolved::Provider;
 use super::template::{Name, Scope};
@@ -152,6 +152,7 @@ impl Seen {
             (Shown::Value(secret), None) => Slot::Value(secret.clone()),
             (Shown::Table { slots, place }, Some(name)) => {
                 match slots.get(name).and_then(|it| it.pointer(&place.value)) {
+                    None | Some(Value::Null) if place.hidden && slots.get(name).is_some() => Slot::Hidden,
                     None | Some(Value::Null) => Slot::Absent,
                     Some(Value::String(text)) => {
                         let text = if place.base64 { decoded(text) } else { Some(text.clone()) };
@@ -204,7 +205,7 @@ impl Putting<'_> {
     }
 
     /// What the target is to hold.
-    pub(crate) fn document(&self, document: Document) -> Result<Value, String> {
+    pub(crate) fn document(&self, document: &Document) -> Result<Value, String> {
         let written = |secret: &Secret| {
             let text = secret.expose();
             Value::from(if document.base64 { STANDARD.encode(text) } else { text.to_owned() })
@@ -220,7 +221,18 @@ impl Putting<'_> {
         }));
         let entries = table.0.as_object_mut().ok_or("the target holds no table")?;
         for (name, secret) in &self.slots {
-            entries.insert(name.clone().ok_or("a slot has no name")?, written(secret));
+            let name = name.clone().ok_or("a slot has no name")?;
+            let slot = match &document.entry {
+                None => written(secret),
+                Some(Entry { value, with }) => {
+                    let known = entries.get_mut(&name).and_then(Value::as_object_mut).map(std::mem::take);
+                    let mut slot = known.unwrap_or_default();
+                    slot.extend(with.clone());
+                    slot.insert(value.clone(), written(secret));
+                    Value::Object(slot)
+                }
+            };
+            entries.insert(name, slot);
         }
         if let Some(name) = &self.gone {
             match document.slots {
@@ -274,7 +286,11 @@ impl Provider {
     /// Whether a target can hold what it does not show.
     pub fn hides(&self) -> bool {
         let Ok(read) = self.call(Operation::Read) else { return false };
-        matches!(read.slots.shows, None | Some(Shows::Value { hidden: true, .. }))
+        match &read.slots.shows {
+            None | Some(Shows::Value { hidden: true, .. }) => true,
+            Some(Shows::Table(place)) => place.hidden,
+            Some(Shows::Value { .. }) => false,
+        }
     }
 
     /// Whether a write of somebody else between the look and the write is noticed.

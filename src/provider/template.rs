@@ -12,7 +12,7 @@ use std::fmt;
 
 use minijinja::value::Value as Dynamic;
 use minijinja::{Error, Expression};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::filters::{ENGINE, percent_encode};
@@ -69,13 +69,24 @@ impl Name {
 }
 
 /// The slots of a target, in the body of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Document {
     pub(crate) slots: Slots,
     /// Values are written in base64.
     pub(crate) base64: bool,
     /// The table is written as a text of JSON.
     pub(crate) text: bool,
+    /// A slot is a table of its own; `None`: its value.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// A slot that is a table of its own. What was read of it stays, but for what is named here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The key of the value.
+    pub(crate) value: String,
+    /// What else is in it.
+    pub(crate) with: Map<String, Value>,
 }
 
 /// Which slots are meant.
@@ -94,7 +105,7 @@ pub(crate) trait Scope {
     /// The value of a secret name.
     fn secret(&self, name: &Name) -> Option<&str>;
     /// What a target is to hold.
-    fn document(&self, _document: Document) -> Result<Value, String> {
+    fn document(&self, _document: &Document) -> Result<Value, String> {
         Err("there is no target to write to".to_owned())
     }
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::provider::{ParamView, checked, heading, list, param};
 use super::table::{Table, Tint};
 use crate::names::ProviderName;
-use crate::provider::Provider;
 use crate::provider::slots::Proof;
+use crate::provider::{Pace, Provider};
 use crate::store::trial::Report;
 use crate::text::Paint;
 
@@ -33,6 +33,8 @@ pub struct StoreView {
     pub slot: Option<String>,
     pub takes_effect: String,
     pub side_effect: String,
+    /// How often the service takes requests of one account, in words; empty where its vendor does not tell.
+    pub pace: String,
     pub default_url: Option<String>,
     /// What the account's credential must be allowed to do.
     pub credential: String,
@@ -61,6 +63,7 @@ impl StoreView {
             slot: rules.and_then(|rules| rules.slot.clone()),
             takes_effect: text(rules.map(|rules| &rules.takes_effect)),
             side_effect: text(rules.map(|rules| &rules.side_effect)),
+            pace: rules.and_then(|rules| rules.pace).map(pace).unwrap_or_default(),
             default_url: store.default_url().map(ToString::to_string),
             credential: store.credential.clone(),
             notes: store.notes.clone(),
@@ -93,6 +96,10 @@ pub fn write_list<'a>(
     table.write_within(paint, width, out)
 }
 
+fn pace(pace: Pace) -> String {
+    format!("at most {} requests in {}", pace.requests, humantime::format_duration(pace.per))
+}
+
 /// All of one definition.
 pub fn render(store: &Provider, paint: Paint) -> String {
     let mut out = String::new();
@@ -116,7 +123,10 @@ pub fn render(store: &Provider, paint: Paint) -> String {
         let _ = writeln!(out, "  target        {}", rules.target.join(", "));
         let slot = rules.slot.as_deref().unwrap_or("the target itself");
         let _ = writeln!(out, "  slot          {slot}");
-        for (what, text) in [("takes effect", &rules.takes_effect), ("side effect", &rules.side_effect)] {
+        let pace = rules.pace.map(pace).unwrap_or_default();
+        for (what, text) in
+            [("takes effect", &rules.takes_effect), ("side effect", &rules.side_effect), ("pace", &pace)]
+        {
             if !text.is_empty() {
                 let _ = writeln!(out, "  {what:<13} {text}");
             }

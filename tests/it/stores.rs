@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::lookalike::{
     Api, Consul, Doppler, Etcd, Fault, Gcp, Gitea, Github, Gitlab, KeyVault, Kubernetes, Lookalike, Own,
-    SecretsManager, Ssm, Vault,
+    SecretsManager, Ssm, VariableGroup, Vault,
 };
 
 /// The faults, as the head of the table names them.
@@ -300,6 +300,16 @@ async fn every_store_goes_through_every_fault() {
         row(
             setup("doppler", TOKEN, "project = \"app\"\nconfig = \"prd\"\nname = \"DEPLOY\"", Some("${OTHER}")),
             || Doppler::new("prd", "DEPLOY"),
+        )
+        .await,
+        row(
+            setup(
+                "azure-devops-variable-group",
+                TOKEN,
+                "organization = \"example\"\nproject = \"app\"\ngroup = 7\nname = \"DEPLOY\"",
+                Some(" "),
+            ),
+            || VariableGroup::new("DEPLOY"),
         )
         .await,
         row(setup("http", TOKEN, "path = \"apps/ingest\"", Some(" ")), || Own::new("apps/ingest")).await,

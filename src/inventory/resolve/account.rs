@@ -16,7 +16,7 @@ use crate::inventory::{
     AccountPolicy, ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, SitePolicy, Timeouts, defaults,
 };
 use crate::names::AccountName;
-use crate::provider::Provider;
+use crate::provider::{Pace, Provider};
 use crate::secret::SecretSource;
 
 use crate::trust::{ClientCertificate, TlsPolicy};
@@ -89,6 +89,8 @@ fn account(
         Some(to) => Some(fitting(to?, &url, &spec, &what, context)?),
         None => None,
     };
+    // What the vendor of a store tells, where the inventory says nothing else.
+    let pace = provider.store().and_then(|store| store.pace).map(|Pace { requests, per }| RateLimit { requests, per });
     Some(AccountPolicy {
         name: spec.name.value,
         settle: spec.settle.unwrap_or(provider.mint_settle()),
@@ -97,7 +99,7 @@ fn account(
             connect_to,
             url: without_slash(url),
             credential: credential?,
-            rate_limit: spec.rate_limit.map(|RateLimitSpec { requests, per }| RateLimit { requests, per }),
+            rate_limit: spec.rate_limit.map(|RateLimitSpec { requests, per }| RateLimit { requests, per }).or(pace),
             tls,
             proxy: spec.proxy.unwrap_or_default(),
             headers: spec.dress.into_iter().collect(),

@@ -1,5 +1,7 @@
 //! What a definition says of a store: its targets and slots, the values that it holds, and what its answers mean.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{Listing, Place, Predicate};
@@ -20,7 +22,16 @@ pub struct StoreRules {
     pub takes_effect: String,
     /// What else a write does, in words; empty: nothing.
     pub side_effect: String,
+    /// As often as the service takes requests of one account, where its vendor tells. The inventory may say otherwise.
+    pub pace: Option<Pace>,
     pub(crate) values: ValueRules,
+}
+
+/// `[pace]`: at most `requests` in any span of `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    pub requests: u32,
+    pub per: Duration,
 }
 
 /// `[value]`: which values the store can hold.
@@ -134,6 +145,8 @@ pub(crate) struct TablePlace {
     pub(crate) text: bool,
     /// JSON pointer from an entry to its value; empty: the entry is the value.
     pub(crate) value: String,
+    /// An entry whose value is missing, or null, is there and not shown.
+    pub(crate) hidden: bool,
 }
 
 /// What the service calls the state of a target.
