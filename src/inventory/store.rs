@@ -9,6 +9,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::AccountPolicy;
 use crate::names::{AccountName, NameError, StoreKey, TargetKey};
 use crate::provider::{Params, Provider};
@@ -67,7 +69,7 @@ impl StorePolicy {
     /// Whether its value can be taken out of it again; otherwise why not, as the end of a sentence.
     pub fn erasable(&self) -> Result<(), &'static str> {
         match &self.kind {
-            StoreKind::File(file) if file.format.is_shared() => Err("other values are in the same file"),
+            StoreKind::File(file) if !file.format.gives_back() => Err("other values are in the same file"),
             StoreKind::Command(_) => Err("no program is told to remove anything"),
             StoreKind::Remote(remote) if !remote.definition.erases() => Err("its definition has no [delete]"),
             StoreKind::File(_) | StoreKind::Remote(_) => Ok(()),
@@ -337,6 +339,19 @@ impl Format {
         }
     }
 
+    /// Whether the secret can be taken out again: it is all of the file, or one entry whose place is found for sure.
+    pub fn gives_back(&self) -> bool {
+        match self {
+            Self::Whole { .. } | Self::Env { .. } | Self::Document { .. } => true,
+            Self::Properties { .. }
+            | Self::Ini { .. }
+            | Self::Netrc { .. }
+            | Self::GitCredentials { .. }
+            | Self::Xml { .. }
+            | Self::Wrapped { .. } => false,
+        }
+    }
+
     /// The format without what it says besides the secret.
     pub fn bare(&self) -> &Self {
         match self {
@@ -360,8 +375,9 @@ impl Format {
     }
 }
 
-/// How a structured document is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a structured document is written. Stored state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Syntax {
     Json,
     Yaml,
@@ -369,8 +385,9 @@ pub enum Syntax {
 }
 
 /// Where in a document a value is: a JSON pointer (RFC 6901) to something within the whole. Of a list, `key=text` is the
-/// first item that has such a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// first item that has such a key. Stored state, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
@@ -387,6 +404,20 @@ impl Pointer {
     /// Whether one of the two leads into what the other leads to.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0) || other.0.starts_with(&self.0)
+    }
+}
+
+impl From<Pointer> for String {
+    fn from(pointer: Pointer) -> Self {
+        pointer.to_string()
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -411,8 +442,9 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// The program that reads an env file. It is never guessed from the file's name: readers differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The program that reads an env file. It is never guessed from the file's name: readers differ. Stored state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// systemd's `EnvironmentFile=`.
     Systemd,

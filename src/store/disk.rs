@@ -100,7 +100,8 @@ impl Slot {
         Ok(Look { found, attributes_ok })
     }
 
-    /// Removes the file where what it holds is `ours`; otherwise says why it stays.
+    /// Takes out what the slot holds where that is `ours`; otherwise says why it stays. A file that holds nothing besides is
+    /// removed.
     pub fn erase(&self, ours: impl Fn(&Found) -> bool) -> Result<Erased, Failure> {
         let target = match Target::open(&self.file.path) {
             Err(error) if error.io().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound) => {
@@ -110,11 +111,41 @@ impl Slot {
         };
         let turn = TURNS.of(&target.identity());
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.file.format.is_shared() {
+            return self.cut(&target, ours);
+        }
         match self.look()?.found {
             Found::Absent => Ok(Erased::Gone),
             found if ours(&found) => target.remove().map(|()| Erased::Gone).map_err(|error| self.unwritable(error)),
             _ => Ok(Erased::Stays(ELSE.to_owned())),
         }
+    }
+
+    /// Takes the slot out of a file that holds more, which stays as it is, with its owner, group and mode.
+    fn cut(&self, target: &Target, ours: impl Fn(&Found) -> bool) -> Result<Erased, Failure> {
+        for _ in 0..EDITS {
+            let content = target.read_sole(MAX_FILE).map_err(|error| self.unwritable(error))?;
+            let Some(content) = content else { return Ok(Erased::Gone) };
+            match self.found(&content)? {
+                Found::Absent => return Ok(Erased::Gone),
+                found if ours(&found) => {}
+                _ => return Ok(Erased::Stays(ELSE.to_owned())),
+            }
+            let bytes = match format::remove(&content.bytes, &self.file.format) {
+                Ok(bytes) => bytes,
+                Err(problem) => return Ok(Erased::Stays(format!("keeps it: {problem}"))),
+            };
+            let unchanged = |phase| match phase {
+                Phase::Rename => still(target, Some(&content)),
+                _ => Ok(()),
+            };
+            match target.replace_checked(&bytes, Attributes { inherit: false, ..content.attributes }, unchanged) {
+                Ok(()) => return Ok(Erased::Gone),
+                Err(error) if error.is_changed() => {}
+                Err(error) => return Err(self.unwritable(error)),
+            }
+        }
+        Err(self.unwritable("somebody else changed the file each time that it was edited"))
     }
 
     fn found(&self, content: &Content) -> Result<Found, Failure> {

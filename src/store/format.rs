@@ -102,6 +102,21 @@ pub fn set(document: &[u8], value: &str, format: &Format) -> Result<Text, Proble
     }
 }
 
+/// The document without the slot. Only of formats whose slots can be taken out.
+pub fn remove(document: &[u8], format: &Format) -> Result<Text, Problem> {
+    match format {
+        Format::Env { key, dialect } => env_file::remove(document, key, *dialect),
+        Format::Document { syntax, pointer } => document::remove(document, *syntax, pointer),
+        Format::Whole { .. }
+        | Format::Properties { .. }
+        | Format::Ini { .. }
+        | Format::Netrc { .. }
+        | Format::GitCredentials { .. }
+        | Format::Xml { .. }
+        | Format::Wrapped { .. } => Err(Problem::new(1, "nothing is taken out of files of its format")),
+    }
+}
+
 /// The text that stands for a secret.
 fn wrapped(secret: &str, wrap: &Wrap) -> Zeroizing<String> {
     match wrap {
@@ -129,3 +144,6 @@ fn unwrapped(text: &str, wrap: &Wrap) -> Option<Text> {
         Wrap::Address { before, after } => percent_decoded(text.strip_prefix(before.as_str())?.strip_suffix(after)?),
     }
 }
+
+#[cfg(test)]
+mod tests;

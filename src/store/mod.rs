@@ -33,7 +33,7 @@ pub use self::receipt::{Delivery, Known, Receipt};
 use crate::account::pool::Accounts;
 use crate::account::survey::Glimpse;
 use crate::clock::{Clock, Time};
-use crate::inventory::{CommandPolicy, FilePolicy, Format, RemotePolicy, StoreKind, StorePolicy};
+use crate::inventory::{CommandPolicy, RemotePolicy, StoreKind, StorePolicy};
 use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
@@ -165,37 +165,32 @@ pub async fn erase<C: Clock>(
     fingerprints: &Fingerprinter,
     accounts: &Accounts<C>,
 ) -> Outcome<Erased> {
-    match place {
-        Place::File { path } => {
-            let format = Format::Whole { newline: false };
-            let file = FilePolicy { path: path.clone(), mode: None, owner: None, group: None, format };
+    let (account, params) = match place.file() {
+        Err(service) => service,
+        Ok(file) => {
             let slot = disk::Slot { key: key.clone(), file };
             let (delivered, fingerprints) = (delivered.clone(), fingerprints.clone());
             let ours = move |found: &Found| is_value(found, &delivered, &fingerprints);
-            match bounded(key.clone(), move || slot.erase(ours)).await.and_then(|erased| erased) {
+            return match bounded(key.clone(), move || slot.erase(ours)).await.and_then(|erased| erased) {
                 Ok(erased) => Outcome::Done(erased),
                 Err(failure) => Outcome::later(failure),
-            }
+            };
         }
-        Place::Service { account, params } => {
-            let Some(member) = accounts.get(account) else {
-                return Outcome::Done(Erased::Stays(format!("was reached by the account `{account}`, which is gone")));
-            };
-            let remote = match RemotePolicy::new(&member.policy, params.clone()) {
-                Ok((_, remote)) if remote.definition.erases() => remote,
-                Ok(_) => {
-                    return Outcome::Done(Erased::Stays("is of a kind now that nothing is taken out of".to_owned()));
-                }
-                Err(error) => return Outcome::Refused(Failure::new(FailureCode::StoreUnwritable, error.to_string())),
-            };
-            let left = receipt.and_then(|receipt| receipt.evidence.clone());
-            let ours = |found: &Found| match found {
-                Found::Hidden(evidence) => evidence.is_some() && *evidence == left,
-                found => is_value(found, delivered, fingerprints),
-            };
-            remote::Slot { key: key.clone(), remote }.erase(ours, accounts).await
-        }
-    }
+    };
+    let Some(member) = accounts.get(account) else {
+        return Outcome::Done(Erased::Stays(format!("was reached by the account `{account}`, which is gone")));
+    };
+    let remote = match RemotePolicy::new(&member.policy, params.clone()) {
+        Ok((_, remote)) if remote.definition.erases() => remote,
+        Ok(_) => return Outcome::Done(Erased::Stays("is of a kind now that nothing is taken out of".to_owned())),
+        Err(error) => return Outcome::Refused(Failure::new(FailureCode::StoreUnwritable, error.to_string())),
+    };
+    let left = receipt.and_then(|receipt| receipt.evidence.clone());
+    let ours = |found: &Found| match found {
+        Found::Hidden(evidence) => evidence.is_some() && *evidence == left,
+        found => is_value(found, delivered, fingerprints),
+    };
+    remote::Slot { key: key.clone(), remote }.erase(ours, accounts).await
 }
 
 fn is_value(found: &Found, delivered: &Fingerprint, fingerprints: &Fingerprinter) -> bool {

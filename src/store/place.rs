@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{StoreKind, StorePolicy};
+use crate::inventory::{Dialect, FilePolicy, Format, Pointer, StoreKind, StorePolicy, Syntax};
 use crate::names::AccountName;
 use crate::outcome::Told;
 use crate::provider::Params;
@@ -32,6 +32,20 @@ pub enum Place {
         /// Absolute.
         path: PathBuf,
     },
+    /// One variable of an env file, whose other lines stay.
+    Variable {
+        /// Absolute.
+        path: PathBuf,
+        key: String,
+        dialect: Dialect,
+    },
+    /// One value of a structured document, whose other values stay.
+    Value {
+        /// Absolute.
+        path: PathBuf,
+        syntax: Syntax,
+        pointer: Pointer,
+    },
     /// A slot of a service.
     Service {
         /// The account that reaches it.
@@ -42,11 +56,39 @@ pub enum Place {
 }
 
 impl Place {
+    /// The file, and what of it is the slot; or the account that reaches a service, and the parameters of the slot.
+    pub(super) fn file(&self) -> Result<FilePolicy, (&AccountName, &Params)> {
+        let (path, format) = match self {
+            Self::File { path } => (path, Format::Whole { newline: false }),
+            Self::Variable { path, key, dialect } => (path, Format::Env { key: key.clone(), dialect: *dialect }),
+            Self::Value { path, syntax, pointer } => {
+                (path, Format::Document { syntax: *syntax, pointer: pointer.clone() })
+            }
+            Self::Service { account, params } => return Err((account, params)),
+        };
+        Ok(FilePolicy { path: path.clone(), mode: None, owner: None, group: None, format })
+    }
+
     /// That of a store whose value can be taken out.
     pub fn of(policy: &StorePolicy) -> Option<Self> {
         policy.erasable().ok()?;
         match &policy.kind {
-            StoreKind::File(file) => Some(Self::File { path: file.path.clone() }),
+            StoreKind::File(file) => {
+                let path = file.path.clone();
+                match &file.format {
+                    Format::Whole { .. } => Some(Self::File { path }),
+                    Format::Env { key, dialect } => Some(Self::Variable { path, key: key.clone(), dialect: *dialect }),
+                    Format::Document { syntax, pointer } => {
+                        Some(Self::Value { path, syntax: *syntax, pointer: pointer.clone() })
+                    }
+                    Format::Properties { .. }
+                    | Format::Ini { .. }
+                    | Format::Netrc { .. }
+                    | Format::GitCredentials { .. }
+                    | Format::Xml { .. }
+                    | Format::Wrapped { .. } => None,
+                }
+            }
             StoreKind::Command(_) => None,
             StoreKind::Remote(remote) => {
                 Some(Self::Service { account: remote.account.clone(), params: remote.params.clone() })

@@ -384,3 +384,25 @@ fn what_is_no_text_is_a_strangers() {
     let failure = file_store(&path).preflight(Some(&judge)).unwrap_err();
     assert_eq!(failure.code, FailureCode::StoreForeign);
 }
+
+#[test]
+fn a_variable_is_taken_out_of_a_file_that_others_use() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("env");
+    fs::write(&path, "A=1\nTOKEN=tok-1\nB=2\n").unwrap();
+    set_mode(&path, 0o644);
+    let store = env_store(&path, "TOKEN", Dialect::Systemd);
+    let ours = |found: &Found| matches!(found, Found::Value(secret) if secret.expose() == "tok-1");
+    assert_eq!(store.erase(ours).unwrap(), Erased::Gone);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "A=1\nB=2\n");
+    assert_eq!(mode(&path), 0o644, "whatever it is, it is not ours to change");
+    assert_eq!(store.erase(ours).unwrap(), Erased::Gone, "and once more");
+
+    fs::write(&path, "A=1\nTOKEN=somebody's\n").unwrap();
+    assert!(matches!(store.erase(ours).unwrap(), Erased::Stays(_)));
+    fs::write(&path, "A=1\nTOKEN=tok-1\nTOKEN=tok-1\n").unwrap();
+    assert!(store.erase(ours).is_err(), "somebody has to look at it");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "A=1\nTOKEN=tok-1\nTOKEN=tok-1\n");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(store.erase(ours).unwrap(), Erased::Gone);
+}

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Edit, Problem, Read, compound, found, line_of, quoted};
+use super::{Edit, Problem, Read, compound, entangled, found, line_of, listed, quoted};
 use crate::inventory::Pointer;
 
 /// The members of an object, in their order.
@@ -80,6 +80,49 @@ pub(super) fn edit(document: &str, pointer: &Pointer, value: &str) -> Result<Edi
     }
 }
 
+/// Takes out the member that the pointer leads to.
+pub(super) fn cut(document: &str, pointer: &Pointer) -> Result<Edit, Problem> {
+    let (object, members, name) = surroundings(document, pointer)?;
+    let whole = span(document, object);
+    let at = members.iter().position(|(known, _)| known == name).ok_or_else(|| entangled(pointer))?;
+    let end = |at: usize| span(document, members[at].1).end;
+    // Nothing but a comma and blanks is before a name.
+    let begin = |at: usize| {
+        let from = if at == 0 { whole.start + 1 } else { end(at - 1) };
+        document[from..].find('"').map(|found| from + found)
+    };
+    let (start, end) = match (at, members.len() - at - 1) {
+        (0, 0) => (whole.start + 1, whole.end - 1),
+        (at, 0) => (end(at - 1), end(at)),
+        (at, _) => begin(at).zip(begin(at + 1)).ok_or_else(|| entangled(pointer))?,
+    };
+    Ok(Edit::new(start..end, ""))
+}
+
+/// Whether nothing but the member at `pointer` is gone.
+pub(super) fn is_cut(before: &str, after: &str, pointer: &Pointer) -> Result<bool, Problem> {
+    let (_, mut known, name) = surroundings(before, pointer)?;
+    let (_, rest, _) = surroundings(after, pointer)?;
+    known.retain(|(known, _)| known != name);
+    let texts = |members: Vec<(String, &RawValue)>| -> Vec<_> {
+        members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()
+    };
+    Ok(texts(known) == texts(rest))
+}
+
+/// The object that a pointer leads into, its members, and the name of the member.
+type Surroundings<'d, 'p> = (&'d RawValue, Vec<(String, &'d RawValue)>, &'p String);
+
+fn surroundings<'d, 'p>(document: &'d str, pointer: &'p Pointer) -> Result<Surroundings<'d, 'p>, Problem> {
+    let (name, way) = pointer.tokens().split_last().ok_or_else(|| entangled(pointer))?;
+    let Place::Value(object) = find_along(document, pointer, way)? else { return Err(entangled(pointer)) };
+    if object.get().starts_with('[') {
+        return Err(listed(pointer));
+    }
+    let Members(members) = serde_json::from_str(object.get()).map_err(|_| entangled(pointer))?;
+    Ok((object, members, name))
+}
+
 /// `value` below objects with one member each.
 fn nested(keys: &[String], value: &str) -> String {
     match keys.split_first() {
@@ -89,9 +132,14 @@ fn nested(keys: &[String], value: &str) -> String {
 }
 
 fn find<'d, 'p>(document: &'d str, pointer: &'p Pointer) -> Result<Place<'d, 'p>, Problem> {
+    find_along(document, pointer, pointer.tokens())
+}
+
+/// Goes `way`, the first tokens of the pointer.
+fn find_along<'d, 'p>(document: &'d str, pointer: &Pointer, way: &'p [String]) -> Result<Place<'d, 'p>, Problem> {
     let mut raw: &RawValue = serde_json::from_str(document)
         .map_err(|error| Problem::new(error.line(), format!("it is not JSON (column {})", error.column())))?;
-    for (depth, token) in pointer.tokens().iter().enumerate() {
+    for (depth, token) in way.iter().enumerate() {
         let line = line_of(document.as_bytes(), span(document, raw).start);
         if raw.get().starts_with('[') {
             let items: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -113,7 +161,7 @@ fn find<'d, 'p>(document: &'d str, pointer: &'p Pointer) -> Result<Place<'d, 'p>
         let mut named = members.into_iter().filter(|(name, _)| name == token);
         match (named.next(), named.next()) {
             (Some((_, member)), None) => raw = member,
-            (None, _) => return Ok(Place::Missing(raw, &pointer.tokens()[depth..])),
+            (None, _) => return Ok(Place::Missing(raw, &way[depth..])),
             (Some(_), Some((_, second))) => {
                 let line = line_of(document.as_bytes(), span(document, second).start);
                 return Err(Problem::new(line, format!("\"{token}\" of {pointer} is there twice: remove one")));

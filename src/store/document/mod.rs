@@ -74,6 +74,33 @@ pub fn set(document: &[u8], syntax: Syntax, pointer: &Pointer, value: &str) -> R
     confirmed(edited, |edited| get(edited, syntax, pointer), value)
 }
 
+/// The document without what is at `pointer`. A table that has nothing else stays, and is empty.
+pub fn remove(document: &[u8], syntax: Syntax, pointer: &Pointer) -> Result<Text, Problem> {
+    let text = text(document)?;
+    let edited = match syntax {
+        Syntax::Json => json::cut(text, pointer)?.apply(document),
+        Syntax::Yaml => yaml::cut(text, pointer)?.apply(document),
+        Syntax::Toml => toml::cut(text, pointer)?,
+    };
+    let after = str::from_utf8(&edited).unwrap_or_default();
+    let alone = match syntax {
+        Syntax::Json => json::is_cut(text, after, pointer)?,
+        Syntax::Yaml => yaml::is_cut(text, after, pointer)?,
+        Syntax::Toml => toml::is_cut(text, after, pointer)?,
+    };
+    if alone { Ok(edited) } else { Err(entangled(pointer)) }
+}
+
+/// What cannot be taken out of a document by itself.
+fn entangled(pointer: &Pointer) -> Problem {
+    Problem::new(1, format!("{pointer} cannot be taken out without changing something else"))
+}
+
+/// An item of a list: the others would move up.
+fn listed(pointer: &Pointer) -> Problem {
+    Problem::new(1, format!("{pointer} is an item of a list, whose others would move up"))
+}
+
 /// What the property `key` of a Java properties file holds.
 pub fn get_property(document: &[u8], key: &str) -> Result<Read, Problem> {
     properties::get(document, key)

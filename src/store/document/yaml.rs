@@ -5,7 +5,7 @@ use std::ops::Range;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use zeroize::Zeroizing;
 
-use super::{Edit, Problem, Read, compound, found, line_of, quoted};
+use super::{Edit, Problem, Read, compound, entangled, found, line_of, listed, quoted};
 use crate::inventory::Pointer;
 
 /// A document as its parser tells it, with the bytes of each event.
@@ -88,6 +88,60 @@ pub(super) fn edit(text: &str, pointer: &Pointer, value: &str) -> Result<Edit, P
     }
 }
 
+/// Takes out the entry that the pointer leads to.
+pub(super) fn cut(text: &str, pointer: &Pointer) -> Result<Edit, Problem> {
+    let document = Document::parse(text)?;
+    let entry = document.entry(pointer)?;
+    let (event, value) = &document.events[entry.value];
+    // What others refer to, and blocks of text, whose end is a matter of indentation.
+    if !matches!(event, Event::Scalar(_, style, 0, None) if !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded))
+    {
+        return Err(entangled(pointer));
+    }
+    let start = document.events[entry.key].1.start;
+    let next = document.events.get(entry.value + 1).filter(|(event, _)| *event != Event::MappingEnd);
+    let next = next.map(|(_, span)| span.start);
+    let first = entry.key == entry.table + 1;
+    let flow = text[document.events[entry.table].1.start..].starts_with('{');
+    match (flow, first, next) {
+        (true, true, None) => return Ok(Edit::new(start..value.end, "")),
+        (true, _, Some(next)) => return Ok(Edit::new(start..next, "")),
+        (true, false, None) => return Ok(Edit::new(document.events[entry.key - 1].1.end..value.end, "")),
+        // A block has at least one entry.
+        (false, true, None) => return Ok(Edit::new(start..value.end, "{}")),
+        (false, ..) => {}
+    }
+    let line = text[..start].rfind('\n').map_or(0, |end| end + 1);
+    let end = text[value.end..].find('\n').map_or(text.len(), |end| value.end + end + 1);
+    let after = text[value.end..end].trim();
+    if !(after.is_empty() || after.starts_with('#')) {
+        return Err(entangled(pointer));
+    }
+    match next {
+        _ if text[line..start].bytes().all(|byte| byte == b' ') => Ok(Edit::new(line..end, "")),
+        // The first entry of an item: the second comes up to its dash.
+        Some(next) if text.get(end..next).is_some_and(|between| between.trim().is_empty()) => {
+            Ok(Edit::new(start..next, ""))
+        }
+        _ => Err(entangled(pointer)),
+    }
+}
+
+/// Whether nothing but the entry at `pointer` is gone, by what a parser makes of the documents.
+pub(super) fn is_cut(before: &str, after: &str, pointer: &Pointer) -> Result<bool, Problem> {
+    let (before, after) = (Document::parse(before)?, Document::parse(after)?);
+    let entry = before.entry(pointer)?;
+    let known = before.events.iter().enumerate().filter(|(at, _)| !(entry.key..=entry.value).contains(at));
+    Ok(known.map(|(_, (event, _))| event).eq(after.events.iter().map(|(event, _)| event)))
+}
+
+/// A key of a table, and its value: numbers of events.
+struct Entry {
+    table: usize,
+    key: usize,
+    value: usize,
+}
+
 /// Whether nothing but the value at `pointer` differs between the documents, by what a parser makes of them.
 pub(super) fn check(before: &str, after: &str, pointer: &Pointer) -> Result<(), Problem> {
     let (before, after) = (Document::parse(before)?, Document::parse(after)?);
@@ -137,6 +191,30 @@ impl<'d> Document<'d> {
             return Err(Problem::new(1, "it has several documents"));
         }
         Ok(Self { text, events })
+    }
+
+    /// Where the entry is that a pointer leads to; its value is one event.
+    fn entry(&self, pointer: &Pointer) -> Result<Entry, Problem> {
+        let Place::Value { at: value, .. } = self.find(pointer)? else { return Err(entangled(pointer)) };
+        let table = self.around(value).ok_or_else(|| entangled(pointer))?;
+        match self.events[table].0 {
+            Event::MappingStart(..) => Ok(Entry { table, key: value - 1, value }),
+            _ => Err(listed(pointer)),
+        }
+    }
+
+    /// The beginning of the table or the list that event `inner` is in.
+    fn around(&self, inner: usize) -> Option<usize> {
+        let mut closed = 0_usize;
+        for (at, (event, _)) in self.events[..inner].iter().enumerate().rev() {
+            match event {
+                Event::MappingEnd | Event::SequenceEnd => closed += 1,
+                Event::MappingStart(..) | Event::SequenceStart(..) if closed == 0 => return Some(at),
+                Event::MappingStart(..) | Event::SequenceStart(..) => closed -= 1,
+                _ => {}
+            }
+        }
+        None
     }
 
     fn find<'p>(&self, pointer: &'p Pointer) -> Result<Place<'p>, Problem> {

@@ -114,6 +114,25 @@ pub fn set(document: &[u8], key: &str, value: &str, dialect: Dialect) -> Result<
     }
 }
 
+/// The document without the line that sets `key`.
+pub fn remove(document: &[u8], key: &str, dialect: Dialect) -> Result<Text, Problem> {
+    let Some(entry) = find(document, key, dialect)? else { return Ok(Zeroizing::new(document.to_vec())) };
+    let mark = if document.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let start = document[..entry.at].iter().rposition(|byte| *byte == b'\n').map_or(mark, |at| at + 1);
+    let rest = &document[entry.span.end..];
+    let end = rest.iter().position(|byte| *byte == b'\n').map_or(document.len(), |at| entry.span.end + at + 1);
+    let (before, after) = (document[start..entry.at].trim_ascii(), document[entry.span.end..end].trim_ascii());
+    if !matches!(before, b"" | b"export") || !(after.is_empty() || after.starts_with(b"#")) {
+        return Err(Problem::new(line_of(document, entry.at), format!("{key} has company in its line")));
+    }
+    let edited = Zeroizing::new([&document[..start], &document[end..]].concat());
+    // The reader has the last word here, too.
+    match find(&edited, key, dialect)? {
+        None => Ok(edited),
+        Some(other) => Err(Problem::new(line_of(&edited, other.at), format!("{key} would be there still"))),
+    }
+}
+
 /// What the reader makes of `key`.
 pub fn get(document: &[u8], key: &str, dialect: Dialect) -> Result<Read, Problem> {
     Ok(match find(document, key, dialect)?.filter(|entry| entry.equals) {

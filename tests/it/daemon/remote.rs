@@ -206,19 +206,28 @@ async fn a_store_that_leaves_loses_the_secret_where_the_inventory_said_so() {
     );
     let file = "{ kind = \"file\", path = \"$DIR/stores/ci\", on-leave = \"erase\" }";
     let variable = "{ account = \"gitlab\", project = \"group/app\", key = \"CI\", on-leave = \"erase\" }";
+    let env =
+        "{ kind = \"env-file\", path = \"$DIR/stores/env\", key = \"CI\", mode = \"0600\", on-leave = \"erase\" }";
+    let yaml = "{ kind = \"yaml\", path = \"$DIR/stores/app.yaml\", pointer = \"/ci/token\", mode = \"0600\", on-leave = \"erase\" }";
+    fs::write(world.path("stores/env"), "OTHER=kept\n").unwrap();
+    fs::write(world.path("stores/app.yaml"), "ci:\n  other: kept # by hand\n").unwrap();
     let parts = |stores: &[&str]| {
         let token = format!("rotate-every = \"30d\"\nstores = [{}]", stores.join(", "));
         [world.account(Service::Awx, ""), account.clone(), bare("ci", Service::Awx, &token)]
     };
-    let daemon = world.start(&parts(&[file, variable])).await;
+    let daemon = world.start(&parts(&[file, variable, env, yaml])).await;
     daemon.steady("ci", 1).await;
     let secret = world.stored("ci");
+    assert!(world.read("stores/env").contains(&secret) && world.read("stores/app.yaml").contains(&secret));
     assert_eq!(gitlab.api(|api| api.value()).as_deref(), Some(secret.as_str()));
-    daemon.until("ci", "both are remembered", |view| view.state.claims.len() == 2).await;
+    daemon.until("ci", "all are remembered", |view| view.state.claims.len() == 4).await;
 
     world.write(&parts(&[file]));
     daemon.reload().await;
     until(|| gitlab.api(|api| api.value()).is_none()).await;
+    daemon.until("ci", "three of them are erased", |view| view.state.claims.len() == 1).await;
+    assert_eq!(world.read("stores/env"), "OTHER=kept\n");
+    assert_eq!(world.read("stores/app.yaml"), "ci:\n  other: kept # by hand\n");
     assert_eq!(world.stored("ci"), secret);
 
     world.write(&[world.account(Service::Awx, ""), account.clone()]);
