@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -134,6 +135,26 @@ impl<C: Clock> Notifier<C> {
         entries = message.entries;
         entries.truncate(sent.told);
         (sent, entries)
+    }
+
+    /// Tells each channel what there is to tell, of a process that ends now: nothing is gathered any longer. What has not
+    /// lasted for as long as a channel says, and what is not taken, is the next run's.
+    pub async fn tell_now(&self, inventory: &Inventory, seen: &Seen) {
+        let at_once =
+            |policy: &Arc<ChannelPolicy>| ChannelPolicy { gather: Span::zero(), ..ChannelPolicy::clone(policy) };
+        let channels =
+            inventory.channels.iter().map(|(name, policy)| (name.clone(), Arc::new(at_once(policy)))).collect();
+        let (due, _) = self.decide(&channels, seen, self.sender.clock.now());
+        let told = due.into_iter().map(async |(policy, decision)| {
+            let (sent, told) = self.tell(&policy, decision).await;
+            (policy.name.clone(), sent, told)
+        });
+        for (channel, sent, told) in join_all(told).await {
+            self.note(&channel, sent, &told).await;
+        }
+        // Since when conditions are open, also where nobody was told.
+        let text = self.book().to_text();
+        self.write(text).await;
     }
 
     /// Takes note of what became of a message, and writes it down.

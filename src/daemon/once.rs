@@ -2,7 +2,8 @@
 //! daemon runs.
 //!
 //! What is under way is waited for, since a rotation that has begun is best finished; what is merely to come, such as the
-//! end of a grace, is the next run's. The journal keeps everything in between.
+//! end of a grace, is the next run's. The journal keeps everything in between. At the end people are told what is the matter,
+//! and what is over.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,14 +20,16 @@ use crate::event;
 use crate::inventory::{DaemonSettings, Loaded};
 use crate::journal::Journal;
 use crate::names::TokenName;
+use crate::notify::Sender;
 use crate::rotation::decide::Rest;
 use crate::rotation::reason::Reason;
 use crate::rotation::{Phase, TokenState};
 
 use super::core::Core;
+use super::notifier::{self, Notifier};
 use super::registry::View;
 use super::serve::Signals;
-use super::{Errand, Opening, StartError, open, read_inventory};
+use super::{DaemonJournal, Errand, Opening, StartError, open, read_inventory};
 
 /// Tokens that are dealt with at once. Requests are bounded by their accounts; this bounds memory.
 const AT_ONCE: usize = 256;
@@ -68,8 +71,9 @@ pub async fn once(
     }
     super::tell_exposure(&inventory, &files).await;
     let drain = inventory.daemon.drain_timeout;
-    let Opening { core, stopping, .. } = Box::pin(open(Arc::new(inventory), SystemClock, Errand::Once)).await?;
+    let Opening { core, stopping, sender, .. } = Box::pin(open(Arc::new(inventory), SystemClock, Errand::Once)).await?;
     let (stop, stopped) = watch::channel(false);
+    let is_stopping = stopped.clone();
     let mut work = std::pin::pin!(core.run_due(patience, stopped));
     let tally = tokio::select! {
         tally = &mut work => tally,
@@ -81,6 +85,10 @@ pub async fn once(
             tokio::time::timeout(drain, work).await.unwrap_or_else(|_| core.tally(&BTreeMap::new()))
         }
     };
+    // Whoever stops it wants it to end; how things are, the next run tells.
+    if !*is_stopping.borrow() && !core.inventory().channels.is_empty() {
+        tell(&core, sender).await;
+    }
     core.machine.effects.hooks.close(Duration::from_secs(1)).await;
     core.accounts.write_limits().await;
     reaper.abort();
@@ -91,6 +99,14 @@ pub async fn once(
         tracing::error!(event = event::ONCE_DONE, done, failed, idle, "not everything that was due is done");
     }
     Ok(tally)
+}
+
+/// Tells people what is the matter at the end of a run.
+async fn tell<C: Clock>(core: &Arc<Core<C, DaemonJournal>>, sender: Sender<C>) {
+    let inventory = core.inventory();
+    let notifier = Notifier::open(sender, &inventory.daemon.state_dir).await;
+    let status = core.status(notifier.channels(&inventory));
+    notifier.tell_now(&inventory, &notifier::seen(&status, &notifier.sender.source.host)).await;
 }
 
 impl<C: Clock, J: Journal + Clone> Core<C, J> {

@@ -12,52 +12,85 @@ use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
 use crate::report::reload::ReloadAnswer;
 use crate::report::status::{
-    self, AccountFacts, AccountStatus, Activity, DaemonStatus, ElsewhereStatus, FleetStatus, JournalStatus,
-    ReloadStatus, Status, Subject, UnownedStatus,
+    self, AccountFacts, AccountStatus, Activity, ChannelStatus, DaemonStatus, ElsewhereStatus, FleetStatus,
+    JournalStatus, ReloadStatus, Status, Subject, UnownedStatus,
 };
 use crate::rotation::effects::Effects as _;
 use crate::view::metrics::Measures;
 
-use super::Running;
-use super::core::Poll;
+use super::core::{Core, Poll};
 use super::ownership::Manner;
 use super::registry::View;
+use super::{DaemonJournal, Running};
 
-impl<C: Clock> Running<C> {
-    /// Everything at this moment. Waits for nobody: what is busy is shown as busy.
-    pub fn status(&self) -> Status {
-        let now = self.core.clock.now();
-        let inventory = self.core.inventory();
+impl<C: Clock> Core<C, DaemonJournal> {
+    /// Everything at this moment, of a process that does one thing and ends. `channels`: how those of the inventory fare.
+    /// Waits for nobody: what is busy is shown as busy.
+    pub fn status(&self, channels: Vec<ChannelStatus>) -> Status {
+        let now = self.clock.now();
+        let inventory = self.inventory();
         let mut counts: BTreeMap<AccountName, usize> = BTreeMap::new();
         let mut tokens = Vec::new();
         let mut journal_failure = None;
-        for (name, token) in self.core.tokens.all() {
+        for (name, token) in self.tokens.all() {
             let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
-            if self.is_elsewhere(&policy) || !wanted && view.state.is_over() {
+            if self.is_foreign(&policy.account.name) || !wanted && view.state.is_over() {
                 continue;
             }
             if wanted {
                 *counts.entry(policy.account.name.clone()).or_default() += 1;
             }
-            let subject = subject(&name, &policy, wanted, &view, self.core.machine.effects.clock(&policy.account.name));
+            let subject = subject(&name, &policy, wanted, &view, self.machine.effects.clock(&policy.account.name));
             tokens.push(status::token(&subject, now));
             journal_failure = journal_failure.or(view.stuck);
         }
-        let polls = self.core.polls();
+        let polls = self.polls();
         let accounts = inventory.accounts.values().map(|policy| {
             let tokens = counts.get(&policy.name).copied().unwrap_or_default();
             self.account(policy, polls.get(&policy.name), tokens, now)
         });
         let accounts = accounts.filter(|account| account.tokens > 0 || !self.is_foreign(&account.name)).collect();
-        let journal_failure = journal_failure.or_else(|| self.core.machine.journal.reachable().err());
+        let journal_failure = journal_failure.or_else(|| self.machine.journal.reachable().err());
         let journal = JournalStatus {
             state_dir: inventory.daemon.state_dir.display().to_string(),
             failure: journal_failure,
-            unreadable: self.core.tokens.aside().into_values().collect(),
+            unreadable: self.tokens.aside().into_values().collect(),
         };
-        let channels = self.notifier.channels(&inventory);
+        Status { at: now, daemon: None, journal, fleet: None, accounts, tokens, channels }
+    }
+
+    /// Whether an account of the inventory is another replica's of the fleet.
+    fn is_foreign(&self, account: &AccountName) -> bool {
+        let ownership = &self.machine.effects.ownership;
+        ownership.manner() == Manner::Share && !ownership.owns(account)
+    }
+
+    fn account(&self, policy: &AccountPolicy, poll: Option<&Poll>, tokens: usize, now: Time) -> AccountStatus {
+        let member = self.accounts.get(&policy.name);
+        let client = member.as_ref().map(|member| member.client());
+        let health = client.as_ref().and_then(|client| client.as_ref().ok()).map(|client| client.endpoint().health());
+        let proxy =
+            client.as_ref().and_then(|client| client.as_ref().ok()).and_then(|client| client.endpoint().proxy());
+        let none = Poll::default();
+        let poll = poll.unwrap_or(&none);
+        let unusable = client.and_then(Result::err);
+        let facts = AccountFacts {
+            health: health.as_ref(),
+            proxy: proxy.as_deref(),
+            failure: unusable.as_ref().or(poll.failure.as_ref()),
+            last_listing: poll.last,
+            orphans: &poll.orphans,
+        };
+        status::account(policy, Some(&facts), tokens, now)
+    }
+}
+
+impl<C: Clock> Running<C> {
+    /// Everything at this moment. Waits for nobody: what is busy is shown as busy.
+    pub fn status(&self) -> Status {
+        let channels = self.notifier.channels(&self.core.inventory());
         let fleet = self.fleet_status();
-        Status { at: now, daemon: Some(self.process()), journal, fleet, accounts, tokens, channels }
+        Status { daemon: Some(self.process()), fleet, ..self.core.status(channels) }
     }
 
     /// Whether another replica of the fleet looks after a token.
@@ -67,8 +100,7 @@ impl<C: Clock> Running<C> {
 
     /// Whether an account of the inventory is not this replica's.
     pub(super) fn is_foreign(&self, account: &AccountName) -> bool {
-        let ownership = &self.core.machine.effects.ownership;
-        ownership.manner() == Manner::Share && !ownership.owns(account)
+        self.core.is_foreign(account)
     }
 
     fn fleet_status(&self) -> Option<FleetStatus> {
@@ -107,28 +139,9 @@ impl<C: Clock> Running<C> {
         let subject = subject(name, &policy, wanted, &view, self.core.machine.effects.clock(&policy.account.name));
         let member = self.core.accounts.get(&policy.account.name);
         let tokens = self.core.tokens.of(&policy.account.name).iter().filter(|(_, it)| it.wanted()).count();
-        let account = self.account(&policy.account, self.core.polls().get(&policy.account.name), tokens, now);
+        let account = self.core.account(&policy.account, self.core.polls().get(&policy.account.name), tokens, now);
         let abilities = member.as_ref().map(|member| member.abilities.as_ref());
         Some(Explanation::new(&subject, abilities, Some(account), now))
-    }
-
-    fn account(&self, policy: &AccountPolicy, poll: Option<&Poll>, tokens: usize, now: Time) -> AccountStatus {
-        let member = self.core.accounts.get(&policy.name);
-        let client = member.as_ref().map(|member| member.client());
-        let health = client.as_ref().and_then(|client| client.as_ref().ok()).map(|client| client.endpoint().health());
-        let proxy =
-            client.as_ref().and_then(|client| client.as_ref().ok()).and_then(|client| client.endpoint().proxy());
-        let none = Poll::default();
-        let poll = poll.unwrap_or(&none);
-        let unusable = client.and_then(Result::err);
-        let facts = AccountFacts {
-            health: health.as_ref(),
-            proxy: proxy.as_deref(),
-            failure: unusable.as_ref().or(poll.failure.as_ref()),
-            last_listing: poll.last,
-            orphans: &poll.orphans,
-        };
-        status::account(policy, Some(&facts), tokens, now)
     }
 
     /// What is measured besides the status. `heartbeat`: when the scheduler last gave a sign of life; `refused`: whom the

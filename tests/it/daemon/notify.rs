@@ -64,8 +64,14 @@ impl Receiver {
         ended.unwrap_or_else(|_| panic!("it never came to this: {what}; it got {:#?}", self.all()))
     }
 
+    /// Whether it takes nothing.
+    pub fn refuse(&self, refuse: bool) {
+        let answer = if refuse { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::ACCEPTED };
+        self.answers.send_replace(answer);
+    }
+
     /// What it was told, in the generic form: `opened hook-owed`.
-    fn turns(&self) -> Vec<String> {
+    pub fn turns(&self) -> Vec<String> {
         turns(&self.all())
     }
 }
@@ -76,13 +82,13 @@ fn turns(got: &[Got]) -> Vec<String> {
 }
 
 /// A token whose hook fails while the file `broken` exists, and then quotes what the store holds.
-fn hooked(world: &World) -> Vec<String> {
+pub fn hooked(world: &World) -> Vec<String> {
     let hook = "rotate-every = \"30d\"\nhooks = [{ run = [\"sh\", \"-c\", \
                 \"test -e $DIR/broken || exit 0; cat $DIR/stores/ci >&2; exit 1\"] }]";
     vec![world.account(Service::Awx, ""), token("ci", Service::Awx, hook)]
 }
 
-fn channel(name: &str, via: &str) -> String {
+pub fn channel(name: &str, via: &str) -> String {
     format!(
         "[[notify]]\nname = \"{name}\"\nwhen = {{ severity = \"warning\", for = \"0s\" }}\ngather = \"50ms\"\nvia = {via}\n"
     )

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
+use super::notify::{Receiver, channel, hooked};
 use super::world::{World, token};
 
 const DAILY: &str = "rotate-every = \"30d\"";
@@ -106,6 +107,48 @@ async fn a_signal_ends_it_with_every_step_in_the_journal() {
     assert_eq!(world.changes(Service::Awx, 0), [Mint], "nothing new is begun");
     assert_eq!(told(&once(&world, &[]).await), (Some(0), [1, 0, 0]));
     assert_eq!(world.changes(Service::Awx, 0), [Mint, Verify], "the next run goes on where this one was");
+}
+
+#[tokio::test]
+async fn people_are_told_at_the_end_of_a_run_and_nothing_twice() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let web = format!("{{ definition = \"json\", url = \"http://{}\" }}", receiver.address);
+    let mut parts = hooked(&world);
+    parts.push(channel("ops", &web));
+    // It would tell of what has been open for an hour.
+    parts.push(channel("patient", &web).replace("for = \"0s\"", "for = \"1h\""));
+    world.write(&parts);
+    fs::write(world.path("broken"), "").unwrap();
+    for _ in 0..2 {
+        assert_eq!(told(&once(&world, &["--timeout", "1s"]).await), (Some(1), [0, 1, 0]));
+        assert_eq!(receiver.turns(), ["opened hook-owed"], "the second run knows what was told");
+    }
+    let said = receiver.all()[0].body["conditions"][0]["why"].as_str().unwrap().to_owned();
+    assert!(said.contains("***") && !said.contains(&world.stored("ci")), "a secret was told: {said}");
+    fs::remove_file(world.path("broken")).unwrap();
+    assert_eq!(told(&once(&world, &[]).await).0, Some(0));
+    assert_eq!(receiver.turns(), ["opened hook-owed", "closed hook-owed"]);
+    assert_eq!(told(&once(&world, &[]).await), (Some(0), [0, 0, 1]));
+    assert_eq!(receiver.turns().len(), 2, "all is well, and nobody is told");
+}
+
+#[tokio::test]
+async fn what_a_channel_does_not_take_the_next_run_tells() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    receiver.refuse(true);
+    let web = format!("{{ definition = \"json\", url = \"http://{}\" }}", receiver.address);
+    let mut parts = hooked(&world);
+    parts.push(channel("ops", &web));
+    world.write(&parts);
+    fs::write(world.path("broken"), "").unwrap();
+    let output = once(&world, &["--timeout", "1s"]).await;
+    assert!(String::from_utf8(output.stderr).unwrap().contains("channel-failed"));
+    assert!(receiver.all().is_empty());
+    receiver.refuse(false);
+    once(&world, &["--timeout", "1s"]).await;
+    assert_eq!(receiver.turns(), ["opened hook-owed"]);
 }
 
 #[tokio::test]
