@@ -43,7 +43,7 @@ pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
 pub use load::{Loaded, load, load_edited, load_text};
-pub use notify::{ChannelPolicy, MailPolicy, NoticeCommand, Via, WebPolicy, When};
+pub use notify::{ChannelPolicy, Encryption, MailPolicy, MailServer, NoticeCommand, Post, Via, WebPolicy, When};
 pub use store::{
     CommandPolicy, CredentialAddress, Dialect, Existing, FilePolicy, Format, IniReader, OnDrift, OnLeave, Pointer,
     RemotePolicy, StoreKind, StorePolicy, Syntax, Wrap, XmlPath, XmlStep,

@@ -10,8 +10,9 @@ use crate::clock::Span;
 use crate::names::{AccountName, ChannelName, TokenName};
 use crate::notice::{Condition, ConditionKey, Each, Form, Kind, Severity};
 use crate::secret::SecretSource;
+use crate::trust::TlsPolicy;
 
-use super::{RateLimit, SitePolicy};
+use super::{RateLimit, SitePolicy, is_loopback};
 
 /// One `[[notify]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,14 +62,62 @@ pub struct WebPolicy {
     pub site: SitePolicy,
 }
 
-/// Mail, handed to a program that takes it as `sendmail -t` does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Mail.
+#[derive(Clone, Debug, PartialEq)]
 pub struct MailPolicy {
     pub to: Vec<String>,
     pub from: String,
-    /// Program and arguments; it reads headers and text on its standard input.
-    pub sendmail: Vec<String>,
+    pub post: Post,
     pub timeout: Duration,
+}
+
+/// Who takes mail.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Post {
+    /// Program and arguments; it reads headers and text on its standard input, as `sendmail -t` does.
+    Program(Vec<String>),
+    Server(Box<MailServer>),
+}
+
+/// A server that takes mail by SMTP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MailServer {
+    /// A name or an address.
+    pub host: String,
+    pub port: u16,
+    pub encryption: Encryption,
+    /// Name, and where the password is.
+    pub login: Option<(String, SecretSource)>,
+    pub tls: TlsPolicy,
+}
+
+/// When a connection to a mail server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// From its first byte.
+    FromTheStart,
+    /// By STARTTLS, before anything is sent.
+    StartTls,
+    /// By STARTTLS where the server offers it; else not.
+    WhereOffered,
+}
+
+impl MailServer {
+    /// Whether it is this machine, by its name.
+    pub fn is_local(host: &str) -> bool {
+        Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_loopback(&url))
+    }
+
+    /// The host as an address has it.
+    pub fn bracketed(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+
+    /// Its address, as an inventory has it.
+    pub fn url(&self) -> String {
+        let scheme = if self.encryption == Encryption::FromTheStart { "smtps" } else { "smtp" };
+        format!("{scheme}://{}:{}", self.bracketed(), self.port)
+    }
 }
 
 /// A program that reads the message as JSON on its standard input.
@@ -106,11 +155,13 @@ impl ChannelPolicy {
 
     /// Everything secret that it refers to.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
-        let web = match &self.via {
-            Via::Http(web) => Some(web),
-            Via::Mail(_) | Via::Command(_) => None,
+        let (web, login) = match &self.via {
+            Via::Http(web) => (Some(web), None),
+            Via::Mail(MailPolicy { post: Post::Server(server), .. }) => (None, server.login.as_ref()),
+            Via::Mail(_) | Via::Command(_) => (None, None),
         };
-        web.into_iter().flat_map(|web| web.credential.iter().chain(web.site.secrets()))
+        let of_web = web.into_iter().flat_map(|web| web.credential.iter().chain(web.site.secrets()));
+        of_web.chain(login.map(|(_, password)| password))
     }
 
     /// How its messages leave, in a few words.
@@ -120,7 +171,10 @@ impl ChannelPolicy {
                 Some(url) => format!("{} at {}", web.form.name, url.host_str().unwrap_or_default()),
                 None => web.form.name.clone(),
             },
-            Via::Mail(mail) => format!("mail to {}", mail.to.join(", ")),
+            Via::Mail(mail) => match &mail.post {
+                Post::Program(_) => format!("mail to {}", mail.to.join(", ")),
+                Post::Server(server) => format!("mail to {} by {}", mail.to.join(", "), server.host),
+            },
             Via::Command(command) => format!("command {}", command.argv.first().map_or("", String::as_str)),
         }
     }

@@ -8,6 +8,7 @@ mod book;
 mod decide;
 mod find;
 mod send;
+mod smtp;
 
 pub use book::{Book, Told, Trouble};
 pub use decide::{Decision, decide};

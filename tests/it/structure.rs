@@ -30,6 +30,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "journal/seal",
             "notice/form",
             "notify/send",
+            "notify/smtp",
             "provider/answer",
             "provider/jwt",
             "provider/login",

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use url::Url;
+
 use crate::document::{Located, Spot};
-use crate::inventory::spec::{ChannelSpec, ViaSpec, WebSpec, WhenSpec};
+use crate::inventory::spec::{ChannelSpec, MailSpec, ServerSpec, ViaSpec, WebSpec, WhenSpec};
 use crate::inventory::{
-    ChannelPolicy, MailPolicy, NoticeCommand, RateLimit, TokenPolicy, Via, WebPolicy, When, defaults,
+    ChannelPolicy, Encryption, MailPolicy, MailServer, NoticeCommand, Post, RateLimit, TokenPolicy, Via, WebPolicy,
+    When, defaults,
 };
 use crate::names::{ChannelName, TokenName};
 use crate::notice::Each;
 
-use super::account::{site, url};
+use super::account::{site, tls, url};
 use super::program::cannot_start;
 use super::{Accounts, Context};
 
@@ -97,24 +100,75 @@ fn unknown<T>(name: &Located<String>, kind: &str, known: Vec<&str>, what: &str, 
 fn via(spec: ViaSpec, what: &str, context: &Context<'_>) -> Option<Via> {
     match spec {
         ViaSpec::Http(spec) => web(*spec, what, context).map(|web| Via::Http(Box::new(web))),
-        ViaSpec::Mail { to, from, sendmail, timeout } => {
-            let sendmail = match sendmail {
-                Some(argv) => program(argv, "sendmail", what, context)?,
-                None => defaults::SENDMAIL.map(str::to_owned).to_vec(),
-            };
-            Some(Via::Mail(MailPolicy {
-                to,
-                from: from.unwrap_or_else(|| defaults::MAIL_FROM.to_owned()),
-                sendmail,
-                timeout: timeout.unwrap_or(defaults::NOTICE_TIMEOUT),
-            }))
-        }
+        ViaSpec::Mail(spec) => mail(*spec, what, context).map(Via::Mail),
         ViaSpec::Command { argv, pass_env, timeout } => Some(Via::Command(NoticeCommand {
             argv: program(argv, "command", what, context)?,
             pass_env,
             timeout: timeout.unwrap_or(defaults::NOTICE_TIMEOUT),
         })),
     }
+}
+
+fn mail(spec: MailSpec, what: &str, context: &Context<'_>) -> Option<MailPolicy> {
+    let post = match (spec.sendmail, spec.server) {
+        (Some(argv), _) => Post::Program(program(argv, "sendmail", what, context)?),
+        (None, Some(server)) => {
+            // A program knows whose machine this is; a server does not.
+            for address in spec.to.iter().chain(&spec.from).filter(|address| !address.value.contains('@')) {
+                let message =
+                    format!("\"{}\" is a user of this machine, whom a mail server does not know", address.value);
+                context.report.error_with_help(address.spot, message, "write for example \"ops@example.com\"");
+            }
+            if spec.from.is_none() {
+                let message = format!("`via` of {what} lacks `from`");
+                let help = "a mail server is told who it comes from: write from = \"patrold@example.com\"";
+                context.report.error_with_help(spec.spot, message, help);
+            }
+            Post::Server(Box::new(mail_server(server, what, context)?))
+        }
+        (None, None) => Post::Program(defaults::SENDMAIL.map(str::to_owned).to_vec()),
+    };
+    Some(MailPolicy {
+        to: spec.to.into_iter().map(|to| to.value).collect(),
+        from: spec.from.map_or_else(|| defaults::MAIL_FROM.to_owned(), |from| from.value),
+        post,
+        timeout: spec.timeout.unwrap_or(defaults::NOTICE_TIMEOUT),
+    })
+}
+
+fn mail_server(spec: ServerSpec, what: &str, context: &Context<'_>) -> Option<MailServer> {
+    let refuse = |problem: &str, help: &str| {
+        context.report.error_with_help(spec.url.spot, format!("`smtp` of {what} {problem}"), help);
+        None
+    };
+    let form = "write for example \"smtps://mail.example.com\", or \"smtp://mail.example.com\" for STARTTLS";
+    let url = match Url::parse(&spec.url.value) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            context.report.conceal(spec.url.spot);
+            return refuse("holds a user name or password", "write `username`, and `password` with its source");
+        }
+        Ok(url) => url,
+        Err(_) => return refuse("is not the address of a mail server", form),
+    };
+    let encryption = match url.scheme() {
+        "smtps" => Encryption::FromTheStart,
+        "smtp" if spec.allow_plaintext || url.host_str().is_some_and(MailServer::is_local) => Encryption::WhereOffered,
+        "smtp" => Encryption::StartTls,
+        _ => return refuse("is neither smtps nor smtp", form),
+    };
+    let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    let Some(host) = url.host_str().filter(|host| bare && !host.is_empty()) else {
+        return refuse("is not the address of a mail server", form);
+    };
+    // RFC 8314: 465 for what is encrypted from the start, 587 for submissions with STARTTLS.
+    let usual = if encryption == Encryption::FromTheStart { 465 } else { 587 };
+    Some(MailServer {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: url.port().unwrap_or(usual),
+        encryption,
+        login: spec.username.zip(spec.password),
+        tls: tls(&spec.tls, what, context),
+    })
 }
 
 /// A program that some machine can start.

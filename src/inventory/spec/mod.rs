@@ -24,7 +24,7 @@ pub use account::{AccountSpec, RateLimitSpec};
 pub use fleet::{EngineSpec, FleetSpec, PlaceSpec};
 pub use format::FormatSpec;
 pub use listen::ListenSpec;
-pub use notify::{ChannelSpec, ViaSpec, WebSpec, WhenSpec};
+pub use notify::{ChannelSpec, MailSpec, ServerSpec, ViaSpec, WebSpec, WhenSpec};
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
 pub use reach::{ConnectToSpec, SiteSpec, TlsSpec};
 pub use short::{UnitSpec, UnitVerb};

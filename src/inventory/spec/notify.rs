@@ -14,7 +14,7 @@ use crate::notice::{self, Form, Kind, Severity, read_own};
 use crate::secret::SecretSource;
 
 use super::RateLimitSpec;
-use super::reach::SiteSpec;
+use super::reach::{SiteSpec, TlsSpec};
 use super::source;
 use super::source::argv;
 use super::token::pass_env;
@@ -44,8 +44,29 @@ pub struct WhenSpec {
 #[derive(Debug)]
 pub enum ViaSpec {
     Http(Box<WebSpec>),
-    Mail { to: Vec<String>, from: Option<String>, sendmail: Option<Located<Vec<String>>>, timeout: Option<Duration> },
+    Mail(Box<MailSpec>),
     Command { argv: Located<Vec<String>>, pass_env: Vec<String>, timeout: Option<Duration> },
+}
+
+/// Mail.
+#[derive(Debug)]
+pub struct MailSpec {
+    pub spot: Spot,
+    pub to: Vec<Located<String>>,
+    pub from: Option<Located<String>>,
+    pub sendmail: Option<Located<Vec<String>>>,
+    pub server: Option<ServerSpec>,
+    pub timeout: Option<Duration>,
+}
+
+/// A mail server.
+#[derive(Debug)]
+pub struct ServerSpec {
+    pub url: Located<String>,
+    pub allow_plaintext: bool,
+    pub username: Option<String>,
+    pub password: Option<SecretSource>,
+    pub tls: TlsSpec,
 }
 
 /// A service.
@@ -181,10 +202,39 @@ fn mail(table: &Reader<'_>, timeout: Option<Duration>) -> Option<ViaSpec> {
         let message = format!("`mail` of {} names nobody", table.what());
         table.report().error_with_help(to.spot, message, "write for example mail = [\"ops@example.com\"]");
     }
-    let to = to.value.into_iter().filter(address).map(|text| text.value).collect();
-    let from = table.string("from").filter(address).map(|text| text.value);
+    let to = to.value.into_iter().filter(address).collect();
+    let from = table.string("from").filter(address);
     let sendmail = if table.has("sendmail") { argv(table, "sendmail") } else { table.take("sendmail").and(None) };
-    Some(ViaSpec::Mail { to, from, sendmail, timeout })
+    if table.has("sendmail") && table.has("smtp") {
+        let message = format!("{} has both `sendmail` and `smtp`", table.what());
+        table.report().error_with_help(table.key_spot("smtp"), message, "give exactly one of them");
+    }
+    let server = server(table);
+    Some(ViaSpec::Mail(Box::new(MailSpec { spot: table.spot(), to, from, sendmail, server, timeout })))
+}
+
+fn server(table: &Reader<'_>) -> Option<ServerSpec> {
+    let own = ["username", "password", "tls", "allow-plaintext"];
+    if let Some(key) = own.into_iter().find(|key| table.has(key) && !table.has("smtp")) {
+        let message = format!("`{key}` of {} is about a mail server, and there is none", table.what());
+        table.report().error_with_help(
+            table.key_spot(key),
+            message,
+            "write for example smtp = \"smtps://mail.example.com\"",
+        );
+    }
+    for (given, missing) in [("username", "password"), ("password", "username")] {
+        if table.has(given) && !table.has(missing) {
+            let message = format!("{} has `{given}` and lacks `{missing}`", table.what());
+            table.report().error(table.key_spot(given), message);
+        }
+    }
+    let url = table.string("smtp");
+    let (allow, tls) = (table.bool("allow-plaintext"), TlsSpec::decode(table));
+    let username = table.string("username").map(|found| found.value);
+    let password = source::secret(table, "password", &source::SOURCES).map(|found| found.value);
+    let allow_plaintext = allow.is_some_and(|allow| allow.value);
+    url.map(|url| ServerSpec { url, allow_plaintext, username, password, tls })
 }
 
 fn web(table: &Reader<'_>, way: &str, timeout: Option<Duration>) -> Option<WebSpec> {

@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 use super::value::{quoted, some, source, span, std_span};
 use super::{Keys, Section};
 use crate::inventory::origin::{Origins, Part};
-use crate::inventory::{AccountPolicy, ChannelPolicy, Credential, ProxyPolicy, SitePolicy, Via, When, is_loopback};
+use crate::inventory::{
+    AccountPolicy, ChannelPolicy, Credential, Encryption, MailServer, Post, ProxyPolicy, SitePolicy, Via, When,
+    is_loopback,
+};
 use crate::secret::SecretSource;
 use crate::trust::TlsPolicy;
 
@@ -84,7 +87,18 @@ fn via(via: &Via) -> Map<String, Value> {
         Via::Mail(mail) => {
             put("mail", Some(json!(mail.to)));
             put("from", Some(json!(mail.from)));
-            put("sendmail", Some(json!(mail.sendmail)));
+            match &mail.post {
+                Post::Program(argv) => put("sendmail", Some(json!(argv))),
+                Post::Server(server) => {
+                    put("smtp", Some(json!(server.url())));
+                    let local = MailServer::is_local(&server.bracketed());
+                    let plaintext = server.encryption == Encryption::WhereOffered && !local;
+                    put("allow-plaintext", plaintext.then_some(Value::Bool(true)));
+                    put("username", server.login.as_ref().map(|(username, _)| json!(username)));
+                    put("password", server.login.as_ref().map(|(_, password)| source(password)));
+                    put("tls", some(tls(&server.tls)));
+                }
+            }
             put("timeout", Some(std_span(mail.timeout)));
         }
         Via::Command(command) => {

@@ -22,13 +22,13 @@ use tokio_rustls::TlsAcceptor;
 use super::world::{Daemon, PATIENCE, World, token};
 
 /// A certificate authority, with a server that it vouches for.
-struct Authority {
-    pem: String,
-    server: Arc<ServerConfig>,
+pub struct Authority {
+    pub pem: String,
+    pub server: Arc<ServerConfig>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
