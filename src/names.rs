@@ -113,6 +113,10 @@ text_newtype! {
     ReplicaName, plain
 }
 text_newtype! {
+    /// The name of a host of consumers, as its agent calls it.
+    HostName, plain
+}
+text_newtype! {
     /// The name of a way to tell people: a `[[notify]]` of the inventory.
     ChannelName, plain
 }

@@ -341,6 +341,9 @@ failure_codes! {
     /// The journal's secret is dead, and a store holds another one that works.
     StoreNewer = "store-newer", "a store holds another valid secret, and the journal's is not accepted",
         "take it over with `patrold adopt`, or have both replaced with `patrold rotate`; was an older journal restored?";
+    /// The agent of a host is away, or does not answer.
+    HostSilent = "host-silent", "a host has not acknowledged",
+        "see that `patrold agent` runs there (`patrold fleet status` shows the hosts); a host that is gone for good leaves `hosts`, and `patrold fleet forget HOST` ends the wait for one that comes back late";
     /// An operator stopped it, or the inventory changed.
     Withdrawn = "withdrawn", "the rotation was withdrawn",
         "nothing, if that was the intention";
@@ -395,6 +398,7 @@ impl FailureCode {
             | Code::StoreForeign
             | Code::HookFailed
             | Code::HookTimeout => Some("a-store-or-a-hook-fails"),
+            Code::HostSilent => Some("a-host-does-not-acknowledge"),
             Code::Journal => Some("the-disk-is-full-or-the-journal-cannot-be-written"),
             Code::SecretUnreadable => Some("the-sealing-key-is-lost"),
             Code::StoreNewer => Some("the-state-directory-is-lost"),

@@ -164,7 +164,7 @@ fn place(inventory: &Inventory, what: &str) -> Result<Place, Complaint> {
     let part = part.unwrap_or(crate::secret::TOKEN_PART);
     let file = token.stores.iter().filter(|store| store.part == part).find_map(|store| match &store.kind {
         StoreKind::File(file) => Some(Place { path: file.path.clone(), format: file.format.clone() }),
-        StoreKind::Command(_) | StoreKind::Remote(_) => None,
+        StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => None,
     });
     file.ok_or_else(|| {
         let name = &token.name;

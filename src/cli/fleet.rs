@@ -8,11 +8,11 @@ use clap::{Args, Subcommand};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::fleet::import::{ImportError, Imported, import};
-use crate::daemon::fleet::status;
+use crate::daemon::fleet::{hosts_status, status};
 use crate::exit::Exit;
-use crate::inventory::{FleetSettings, Inventory, TokenPolicy};
+use crate::inventory::{FleetSettings, Inventory, StorePolicy, TokenPolicy};
 use crate::journal::fleet::{EngineError, FleetError, FleetJournal};
-use crate::names::ReplicaName;
+use crate::names::{HostName, ReplicaName};
 use crate::report::status::{ElsewhereStatus, UnownedStatus};
 use crate::text::words;
 
@@ -77,6 +77,24 @@ enum FleetCommand {
         #[arg(long)]
         undo: bool,
     },
+    /// Print the key of a host, for the agent there
+    ///
+    /// Derived from the fleet's seal key: it opens what is sealed for that host, and nothing else. It is the same each time.
+    HostKey {
+        /// The host, as the inventory names it in `hosts`
+        #[arg(value_name = "HOST")]
+        host: HostName,
+    },
+    /// Do not wait for a host until its agent is back
+    ///
+    /// For a host that is gone. Its stores count as written, so that old tokens are revoked although its consumers have not
+    /// got the new ones; when its agent is back, it writes what it missed, and is waited for again. A host that is gone for
+    /// good is taken out of the inventory.
+    Forget {
+        /// The host, as the inventory names it in `hosts`
+        #[arg(value_name = "HOST")]
+        host: HostName,
+    },
 }
 
 /// Does what `args` ask for.
@@ -93,6 +111,8 @@ pub(super) fn run(args: &FleetArgs, named: Option<&Path>, console: &mut Console)
         FleetCommand::Import { json } => take_over(&inventory, &fleet, *json, console),
         FleetCommand::Status { json } => show(&inventory, &fleet, *json, console),
         FleetCommand::Recover { yes } => recover(&inventory, &fleet, *yes, console),
+        FleetCommand::HostKey { host } => host_key(&inventory, &fleet, host, console),
+        FleetCommand::Forget { host } => forget(&inventory, &fleet, host, console),
         FleetCommand::Drain { host, undo } => drain(&inventory, &fleet, host.as_ref(), *undo, console),
     }
 }
@@ -158,10 +178,11 @@ fn take_over(
 }
 
 fn show(inventory: &Inventory, fleet: &FleetSettings, json: bool, console: &mut Console) -> Result<Exit, Complaint> {
-    let (presence, health) = runtime()?.block_on(async {
+    let (presence, health, hosts) = runtime()?.block_on(async {
         let journal = open_fleet(inventory, fleet).await?;
-        let presence = journal.presence().await.map_err(refused)?.0;
-        Ok::<_, Complaint>((presence, journal.health().await.map_err(refused)?))
+        let (presence, hosts) =
+            (journal.presence().await.map_err(refused)?.0, journal.hosts().await.map_err(refused)?.0);
+        Ok::<_, Complaint>((presence, journal.health().await.map_err(refused)?, hosts))
     })?;
     let mut status = status(&fleet.name, &presence, Some(&health));
     let free = inventory.accounts.keys().filter(|account| !presence.claims.contains_key(*account));
@@ -173,6 +194,11 @@ fn show(inventory: &Inventory, fleet: &FleetSettings, json: bool, console: &mut 
         owner: presence.claims.get(&policy.account.name).map(|claim| claim.replica.clone()),
     };
     status.elsewhere = inventory.tokens.values().map(token).collect();
+    // Of a fleet without any, the journal is not read.
+    let has_hosts = inventory.tokens.values().flat_map(|token| &token.stores).any(|store| store.host().is_some());
+    let journaled = if has_hosts { Journaled::read(inventory)? } else { Journaled::default() };
+    let tokens = inventory.tokens.values().map(|policy| (&**policy, journaled.states.get(&policy.name)));
+    status.hosts = hosts_status(&hosts, tokens);
     if json {
         console.json(&status)?;
     } else {
@@ -229,6 +255,46 @@ fn drain(
     } else {
         writeln!(console.out, "{host} hands over what it owns; `patrold fleet status` shows how far it is")?;
     }
+    Ok(Exit::Fine)
+}
+
+fn host_key(
+    inventory: &Inventory,
+    fleet: &FleetSettings,
+    host: &HostName,
+    console: &mut Console,
+) -> Result<Exit, Complaint> {
+    let key =
+        runtime()?.block_on(async { open_fleet(inventory, fleet).await.map(|journal| journal.host_key(host)) })?;
+    writeln!(console.out, "{}", key.expose())?;
+    Ok(Exit::Fine)
+}
+
+fn forget(
+    inventory: &Inventory,
+    fleet: &FleetSettings,
+    host: &HostName,
+    console: &mut Console,
+) -> Result<Exit, Complaint> {
+    let lives = runtime()?.block_on(async {
+        let journal = open_fleet(inventory, fleet).await?;
+        let lives = journal.hosts().await.map_err(refused)?.0.agents.contains_key(host);
+        if !lives {
+            journal.forget_host(host).await.map_err(refused)?;
+        }
+        Ok::<_, Complaint>(lives)
+    })?;
+    if lives {
+        return Err(Complaint::failed(format!("the agent of {host} lives; it is waited for")));
+    }
+    let named = |token: &TokenPolicy| {
+        let stores = token.stores.iter().filter_map(StorePolicy::host);
+        stores.chain(token.hooks.iter().filter_map(|hook| hook.host.as_ref())).any(|it| it == host)
+    };
+    if !inventory.tokens.values().any(|token| named(token)) {
+        console.warn(format_args!("nothing of the inventory is on {host}"))?;
+    }
+    writeln!(console.out, "nobody waits for {host} until its agent is back")?;
     Ok(Exit::Fine)
 }
 

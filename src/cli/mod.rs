@@ -3,6 +3,7 @@
 
 mod add;
 mod adopt;
+mod agent;
 mod ask;
 mod audit;
 mod cancel;
@@ -204,6 +205,13 @@ enum Command {
     /// all, and names the first that was changed, left out or slipped in.
     #[command(after_help = HISTORY_EXAMPLES)]
     History(history::HistoryArgs),
+    /// Write what a fleet has for the consumers of this host
+    ///
+    /// Reads a file of its own, which says what it may write: nothing else is written, whoever asks. It asks no provider,
+    /// and holds the key of this host alone (`patrold fleet host-key`). One runs on each host that the inventory of the
+    /// fleet names in `hosts` of a store.
+    #[command(after_help = AGENT_EXAMPLES)]
+    Agent(agent::AgentArgs),
     /// Make a fleet, show its replicas, drain one
     ///
     /// Replicas share one journal in etcd or PostgreSQL: each account is looked after by one of them, and taken over by another when
@@ -324,6 +332,14 @@ Examples:
 
 Exit status of --verify: 0 they are, 1 the first that is not is named.";
 
+const AGENT_EXAMPLES: &str = "\
+Examples:
+  patrold agent                              with /etc/patrold/agent.toml
+  patrold agent --check                      is the file fine?
+  patrold fleet host-key web-1 > host.key    on a replica: the key that the agent of web-1 needs
+
+Exit status: 0 it was stopped, 1 another agent of this host lives or it cannot run, 2 its file is invalid.";
+
 const FLEET_EXAMPLES: &str = "\
 Examples:
   patrold fleet init               once, on any host
@@ -331,6 +347,8 @@ Examples:
   patrold fleet status             who lives, and who owns how much
   patrold fleet drain web-2        before its host is shut down
   patrold fleet drain web-2 --undo
+  patrold fleet host-key web-9     the key for the agent of a host of consumers
+  patrold fleet forget web-9       do not wait for it until its agent is back
 
 Exit status of status: 0 every account has an owner, 3 some have none.";
 
@@ -450,6 +468,7 @@ fn dispatch(args: &Args, console: &mut Console) -> Result<Exit, Complaint> {
         Command::Rollback(rollback) => rollback::run(rollback, named, console),
         Command::Explain(explain) => explain::run(explain, named, console),
         Command::History(history) => history::run(history, named, console),
+        Command::Agent(agent) => agent::run(agent, console),
         Command::Fleet(fleet) => fleet::run(fleet, named, console),
         Command::Journal(journal) => journal::run(journal, named, console),
         Command::Systemd(systemd) => systemd::run(systemd, &config()?, console),

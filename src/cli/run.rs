@@ -37,7 +37,7 @@ const LAST_READS: Duration = Duration::from_secs(1);
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Pretty on a terminal, JSON otherwise
     Auto,
     Pretty,

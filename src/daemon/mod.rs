@@ -1,6 +1,7 @@
 //! The running process: start order, what runs side by side, stop order.
 
 mod account_news;
+pub mod agent;
 pub mod audit;
 pub mod checkup;
 mod condition_line;
@@ -12,6 +13,7 @@ pub mod exposure;
 pub mod fleet;
 pub mod hardening;
 mod hold_back;
+pub mod hosts;
 pub mod http;
 pub mod notifier;
 pub mod observe;
@@ -283,6 +285,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C, errand: Errand)
         fingerprinter,
         observers,
         stopping: Arc::clone(&stopping),
+        agents: Arc::default(),
     };
     let machine = Machine { effects, journal, clock, instance };
     let core = Core::new(machine, inventory, readable, &unreadable).await;

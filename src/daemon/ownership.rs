@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
+use crate::journal::fleet::FleetJournal;
 use crate::journal::{Fence, Journal};
 use crate::names::AccountName;
 use crate::outcome::Failure;
@@ -46,6 +47,11 @@ impl<J: Journal> Ownership<J> {
             Manner::All => Ok(()),
             Manner::Share => self.journal.reachable(),
         }
+    }
+
+    /// The journal of the fleet, where this process is a replica of one.
+    pub fn fleet(&self) -> Option<&FleetJournal> {
+        self.journal.of_fleet()
     }
 
     /// Takes the claim of an account. It is owned once what the journal tells of its tokens is known: see

@@ -9,7 +9,7 @@ use crate::event;
 use crate::few::Few;
 
 use crate::hook::{self, HookEvent, HookRunner};
-use crate::inventory::{HookPolicy, StorePolicy, TokenPolicy, initial};
+use crate::inventory::{HookPolicy, StoreKind, StorePolicy, TokenPolicy, initial};
 use crate::journal::Journal;
 use crate::names::{AccountName, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -23,8 +23,9 @@ use crate::rotation::{Event, TokenState};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
 use crate::store::drift::{self, Drift};
-use crate::store::{self, Delivery, Erased, Found, Judge, Known, Receipt};
+use crate::store::{self, Delivery, Erased, Found, Judge, Known, Look, Receipt};
 
+use super::hosts::{Agents, Asker};
 use super::observe::{Committed, Observers};
 use super::ownership::Ownership;
 use super::registry::Registry;
@@ -40,6 +41,7 @@ pub struct Real<C, J> {
     pub fingerprinter: Fingerprinter,
     pub observers: Observers<C, J>,
     pub stopping: Arc<AtomicBool>,
+    pub agents: Arc<Agents>,
 }
 
 impl<C: Clock, J: Journal> Real<C, J> {
@@ -48,12 +50,42 @@ impl<C: Clock, J: Journal> Real<C, J> {
         self.observers.credentials.reckoning(account)
     }
 
+    /// What a look at a store tells of what was delivered.
+    async fn compared(&self, look: Result<Look, Failure>, delivered: &Fingerprint, known: &Known) -> Condition {
+        match look {
+            Ok(look) => {
+                let drift = drift::compare(delivered, &look, known, &self.fingerprinter);
+                match drift.sentence() {
+                    Some(sentence) => Condition::Drifted { found: sentence.to_owned(), value: drift.is_value() },
+                    None if drift == Drift::Untold => Condition::Hidden,
+                    None => Condition::Same,
+                }
+            }
+            Err(failure) => Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
+        }
+    }
+
     fn member(&self, at: Address<'_>) -> Result<Arc<Member<C>>, Failure> {
         self.accounts.get(at.account).ok_or_else(|| {
             let detail = format!("the account `{}` is no longer in the inventory", at.account);
             Failure::new(FailureCode::NoCredential, detail)
         })
     }
+}
+
+/// Asks the agent of a host for a token of `$account`: awaits what `$ask` makes of who asks. Fails where this process may
+/// not ask.
+macro_rules! ask_host {
+    ($self:ident, $account:expr, $asker:ident => $ask:expr) => {{
+        let account = $account;
+        match ($self.ownership.fleet(), $self.ownership.fence(account)) {
+            (Some(journal), Some(fence)) => {
+                let $asker = Asker { journal, fence: &fence, now: $self.accounts.now() };
+                Ok(aside(Box::pin($ask)).await)
+            }
+            _ => Err(Failure::new(FailureCode::HostSilent, format!("this replica does not own account {account}"))),
+        }
+    }};
 }
 
 /// Goes on where something may be begun now; else the way out: it did not happen.
@@ -92,6 +124,10 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn preflight(&self, store: &StorePolicy, known: &Known) -> Result<(), Failure> {
+        if let StoreKind::Hosted(hosted) = &store.kind {
+            return ask_host!(self, &hosted.account, asker => self.agents.rehearse(asker, hosted, &store.key))
+                .and_then(|it| it);
+        }
         let judge = Judge::of(store, None, known, &self.fingerprinter);
         match aside(Box::pin(store::preflight(store, Some(judge), &self.accounts))).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
@@ -142,12 +178,35 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
 
     async fn write(&self, store: &StorePolicy, delivery: &Delivery<'_>, known: &Known) -> Outcome<Option<Receipt>> {
         guard!(self);
+        if let StoreKind::Hosted(hosted) = &store.kind {
+            let Some(secret) = delivery.parts.part(&store.part) else {
+                let detail = format!("the secret has no part `{}`", store.part);
+                return Outcome::Refused(Failure::new(FailureCode::StoreRefused, detail));
+            };
+            if let Err(failure) = store::check_value(store, secret) {
+                return Outcome::Refused(failure);
+            }
+            let what = (delivery.generation, delivery.revision);
+            let written =
+                ask_host!(self, &hosted.account, asker => self.agents.write(asker, hosted, &store.key, what, secret));
+            let written = written.unwrap_or_else(Outcome::later).map(|()| None);
+            return self.accounts.keyring().clean(written).await;
+        }
         let work = store::write(store, delivery, known, &self.fingerprinter, &self.accounts);
         let written = aside(Box::pin(work)).await;
         self.accounts.keyring().clean(written).await
     }
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, known: &Known, since: Time) -> Condition {
+        if let StoreKind::Hosted(hosted) = &store.kind {
+            // An operator has said that nobody waits for it.
+            if self.agents.is_forgotten(&hosted.host) {
+                return Condition::Hidden;
+            }
+            let look = ask_host!(self, &hosted.account, asker => self.agents.look(asker, hosted, &store.key))
+                .and_then(|it| it);
+            return self.compared(look, delivered, known).await;
+        }
         let seen = aside(Box::pin(store::glimpse(store, since, &self.fingerprinter, &self.accounts))).await;
         match seen.map(|seen| drift::unchanged(delivered, &seen?, known)) {
             Ok(Some(Drift::Untold)) => return Condition::Hidden,
@@ -155,17 +214,8 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             Ok(None) => {}
             Err(failure) => return Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
         }
-        match aside(Box::pin(store::look(store, &self.accounts))).await {
-            Ok(look) => {
-                let drift = drift::compare(delivered, &look, known, &self.fingerprinter);
-                match drift.sentence() {
-                    Some(sentence) => Condition::Drifted { found: sentence.to_owned(), value: drift.is_value() },
-                    None if drift == Drift::Untold => Condition::Hidden,
-                    None => Condition::Same,
-                }
-            }
-            Err(failure) => Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
-        }
+        let look = aside(Box::pin(store::look(store, &self.accounts))).await;
+        self.compared(look, delivered, known).await
     }
 
     async fn erase(&self, store: &StoreKey, claim: &Claim, receipt: Option<&Receipt>) -> Outcome<Erased> {
@@ -177,7 +227,13 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     }
 
     async fn peek(&self, store: &StorePolicy) -> Result<Option<Secret>, Failure> {
-        Ok(match store::look(store, &self.accounts).await?.found {
+        let look = match &store.kind {
+            StoreKind::Hosted(hosted) => {
+                ask_host!(self, &hosted.account, asker => self.agents.look(asker, hosted, &store.key))?
+            }
+            _ => store::look(store, &self.accounts).await,
+        };
+        Ok(match look?.found {
             Found::Value(secret) => Some(secret),
             Found::Absent | Found::Other | Found::Hidden(_) | Found::Blind => None,
         })
@@ -189,6 +245,10 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             return Outcome::Refused(Failure::new(FailureCode::HookFailed, "its token is gone"));
         };
         let account = token.policy().account.name.clone();
+        if let Some(host) = &hook.host {
+            let run = ask_host!(self, &account, asker => self.agents.run(asker, (host, hook), &account, occasion));
+            return self.accounts.keyring().clean(run.unwrap_or_else(Outcome::later)).await;
+        }
         let deadline = deadline(&token.view().state, &self.reckoning(&account));
         let event = if occasion.rolled_back { HookEvent::RolledBack } else { HookEvent::Delivered };
         let occasion = hook::Occasion {

@@ -19,6 +19,7 @@ use crate::rotation::effects::Effects as _;
 use crate::view::metrics::Measures;
 
 use super::core::{Core, Poll};
+use super::fleet::hosts_status;
 use super::ownership::Manner;
 use super::registry::View;
 use super::{DaemonJournal, Running};
@@ -124,6 +125,10 @@ impl<C: Clock> Running<C> {
             })
             .collect();
         status.elsewhere = elsewhere.collect();
+        let tokens: Vec<_> = self.core.tokens.all().into_iter().filter(|(_, token)| token.wanted()).collect();
+        let tokens: Vec<_> = tokens.iter().map(|(_, token)| (token.policy(), token.state())).collect();
+        let tokens = tokens.iter().map(|(policy, state)| (&**policy, Some(&**state)));
+        status.hosts = hosts_status(&self.core.machine.effects.agents.hosts(), tokens);
         status.replica = Some(settings.host.clone());
         status.lease_left_ms = fleet.lease_left().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         status.trouble = view.trouble;

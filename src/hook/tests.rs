@@ -24,6 +24,7 @@ pub(super) fn hook(directory: &Path, script: &str) -> HookPolicy {
         timeout: LONG,
         on_failure: OnFailure::Retry,
         pace: Pace::default(),
+        host: None,
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use reqwest::Method;
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::names::{HookKey, hex};
+use crate::names::{HookKey, HostName, hex};
 use crate::process::signal::word;
 use crate::secret::SecretSource;
 
@@ -22,6 +23,8 @@ pub struct HookPolicy {
     pub timeout: Duration,
     pub on_failure: OnFailure,
     pub pace: Pace,
+    /// The host whose agent runs it. `None`: this process does.
+    pub host: Option<HostName>,
 }
 
 /// When a hook runs.
@@ -46,6 +49,9 @@ impl Default for Pace {
 impl HookPolicy {
     /// Program and arguments of what is started on this machine; `None` where nothing is.
     pub fn command(&self) -> Option<&[String]> {
+        if self.host.is_some() {
+            return None;
+        }
         match &self.kind {
             HookKind::Run(run) | HookKind::Check(CheckPolicy { run, .. }) => Some(&run.argv),
             HookKind::Systemd(unit) => Some(&unit.argv),
@@ -73,6 +79,65 @@ impl HookPolicy {
             | HookKind::Signal(_)
             | HookKind::Http(_)
             | HookKind::Rollout(_) => false,
+        }
+    }
+}
+
+/// A hook as the agent of a host is told. Stored state: agents of other versions read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum HostHook {
+    Run { argv: Vec<String> },
+    Check { argv: Vec<String>, within: Duration, every: Duration },
+    Systemd { unit: String, action: UnitAction, user: bool, steady: Duration },
+}
+
+impl HostHook {
+    /// What the agent of a host is told of `kind`. `None`: a hook of this kind is none of a host.
+    pub fn of(kind: &HookKind) -> Option<Self> {
+        match kind {
+            HookKind::Run(run) => Some(Self::Run { argv: run.argv.clone() }),
+            HookKind::Check(CheckPolicy { run, within, every }) => {
+                Some(Self::Check { argv: run.argv.clone(), within: *within, every: *every })
+            }
+            HookKind::Systemd(UnitPolicy { unit, action, user, steady, .. }) => {
+                Some(Self::Systemd { unit: unit.clone(), action: *action, user: *user, steady: *steady })
+            }
+            HookKind::Signal(_) | HookKind::Http(_) | HookKind::Rollout(_) => None,
+        }
+    }
+
+    /// What the machine runs that it is told to; no variable of its environment is passed.
+    pub fn kind(&self) -> HookKind {
+        let run = |argv: &[String]| RunPolicy { argv: argv.to_vec(), pass_env: Vec::new() };
+        match self {
+            Self::Run { argv } => HookKind::Run(run(argv)),
+            Self::Check { argv, within, every } => {
+                HookKind::Check(CheckPolicy { run: run(argv), within: *within, every: *every })
+            }
+            Self::Systemd { unit, action, user, steady } => {
+                HookKind::Systemd(UnitPolicy::new(unit, *action, *user, *steady))
+            }
+        }
+    }
+
+    /// Program and arguments as the file of the agent has to name them.
+    pub fn command(&self) -> Vec<String> {
+        match self {
+            Self::Run { argv } | Self::Check { argv, .. } => argv.clone(),
+            Self::Systemd { unit, action, user, .. } => {
+                let words = ["systemctl"].into_iter().chain(user.then_some("--user"));
+                words.chain([action.verb(), unit]).map(str::to_owned).collect()
+            }
+        }
+    }
+
+    /// How long a run may take beyond the time of one program.
+    pub fn length(&self) -> Duration {
+        match self {
+            Self::Run { .. } => Duration::ZERO,
+            Self::Check { within, .. } => *within,
+            Self::Systemd { steady, .. } => *steady,
         }
     }
 }
@@ -198,7 +263,8 @@ pub struct CallPolicy {
 }
 
 /// What is asked of systemd for a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum UnitAction {
     Reload,
     Restart,
@@ -286,8 +352,9 @@ pub struct RunPolicy {
 }
 
 impl HookKind {
-    /// What is affected, in one line: the command as people would type it, or the unit.
-    pub fn key(&self) -> HookKey {
+    /// What is affected, in one line: the command as people would type it, or the unit; and the host where it is.
+    pub fn key(&self, host: Option<&HostName>) -> HookKey {
+        let there = host.map(|host| format!("@{host}")).unwrap_or_default();
         let text = match self {
             Self::Run(run) => typed(&run.argv),
             Self::Systemd(UnitPolicy { unit, action, user, .. }) => {
@@ -316,7 +383,8 @@ impl HookKind {
                 format!("http {} {}{body}", call.method, call.url)
             }
         };
-        shortened(text).parse().expect("not empty, at most 1000 bytes, and Debug escapes control characters")
+        let key = shortened(text) + &there;
+        key.parse().expect("not empty, at most 1065 bytes, and Debug escapes control characters")
     }
 }
 

@@ -3,6 +3,7 @@
 //! Runtime types only. They derive no `Deserialize`; the files' own shape lives in `spec`, and `resolve` is the only
 //! bridge between the two.
 
+mod agent;
 pub mod defaults;
 pub mod diff;
 mod endpoint;
@@ -12,6 +13,7 @@ mod hook;
 pub mod initial;
 mod listen;
 mod load;
+mod load_agent;
 mod notify;
 pub mod origin;
 mod owners;
@@ -32,21 +34,23 @@ use crate::secret::SecretSource;
 use crate::timing::cron::Schedule;
 use crate::timing::window::Window;
 
+pub use agent::{AgentSettings, PathPattern};
 pub use endpoint::{ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, SitePolicy, Timeouts};
 pub use environment::Environment;
 pub use fleet::{Database, EngineKind, EnginePlace, EngineSettings, FleetSettings, Server, ServerHost};
 pub use hook::{
-    CallPolicy, CheckPolicy, HookKind, HookPolicy, OnFailure, Pace, RolloutPolicy, RunPolicy, SignalPolicy,
+    CallPolicy, CheckPolicy, HookKind, HookPolicy, HostHook, OnFailure, Pace, RolloutPolicy, RunPolicy, SignalPolicy,
     SignalTarget, UnitAction, UnitPolicy, Workload, full_unit_name,
 };
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;
 pub use load::{Loaded, load, load_edited, load_text};
+pub use load_agent::load_agent;
 pub use notify::{ChannelPolicy, Encryption, MailPolicy, MailServer, NoticeCommand, Post, Via, WebPolicy, When};
 pub use store::{
-    CommandPolicy, CredentialAddress, Dialect, Existing, FilePolicy, Format, IniReader, OnDrift, OnLeave, Pointer,
-    RemotePolicy, StoreKind, StorePolicy, Syntax, Wrap, XmlPath, XmlStep,
+    CommandPolicy, CredentialAddress, Dialect, Existing, FilePolicy, Format, HostFile, HostedPolicy, IniReader,
+    OnDrift, OnLeave, Pointer, RemotePolicy, StoreKind, StorePolicy, Syntax, Wrap, XmlPath, XmlStep,
 };
 pub use values::{is_loopback, is_name_of_loopback};
 
@@ -87,6 +91,11 @@ impl Inventory {
 /// The number of the user `name` of this machine, who may be named by his number. Blocks.
 pub fn number_of_user(name: &str) -> Option<u32> {
     owners::Owners::of_machine().user(name)
+}
+
+/// The number of the group `name` of this machine, which may be named by its number. Blocks.
+pub fn number_of_group(name: &str) -> Option<u32> {
+    owners::Owners::of_machine().group(name)
 }
 
 /// `[daemon]`.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::AccountPolicy;
-use crate::names::{AccountName, NameError, StoreKey, TargetKey};
+use crate::names::{AccountName, HostName, NameError, StoreKey, TargetKey, TokenName};
 use crate::provider::{Params, Provider};
 
 /// One store of a token.
@@ -37,7 +37,15 @@ impl StorePolicy {
     pub fn replaces(&self) -> Option<&Path> {
         match &self.kind {
             StoreKind::File(file) => Some(&file.path),
-            StoreKind::Command(_) | StoreKind::Remote(_) => None,
+            StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => None,
+        }
+    }
+
+    /// The host whose agent writes it. `None`: this process does.
+    pub fn host(&self) -> Option<&HostName> {
+        match &self.kind {
+            StoreKind::Hosted(hosted) => Some(&hosted.host),
+            StoreKind::File(_) | StoreKind::Command(_) | StoreKind::Remote(_) => None,
         }
     }
 
@@ -45,7 +53,7 @@ impl StorePolicy {
     pub fn given_to(&self) -> (Option<u32>, Option<u32>) {
         match &self.kind {
             StoreKind::File(file) => (file.owner, file.group),
-            StoreKind::Command(_) | StoreKind::Remote(_) => (None, None),
+            StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => (None, None),
         }
     }
 
@@ -53,14 +61,14 @@ impl StorePolicy {
     pub fn account(&self) -> Option<&AccountName> {
         match &self.kind {
             StoreKind::Remote(remote) => Some(&remote.account),
-            StoreKind::File(_) | StoreKind::Command(_) => None,
+            StoreKind::File(_) | StoreKind::Command(_) | StoreKind::Hosted(_) => None,
         }
     }
 
     /// Whether it may hold something that it does not show: whose that is, only what is known of writes can tell.
     pub fn hides(&self) -> bool {
         match &self.kind {
-            StoreKind::File(_) => false,
+            StoreKind::File(_) | StoreKind::Hosted(_) => false,
             StoreKind::Command(command) => command.read.is_some(),
             StoreKind::Remote(remote) => remote.definition.hides(),
         }
@@ -71,6 +79,7 @@ impl StorePolicy {
         match &self.kind {
             StoreKind::File(file) if !file.format.gives_back() => Err("other values are in the same file"),
             StoreKind::Command(_) => Err("no program is told to remove anything"),
+            StoreKind::Hosted(_) => Err("the agent of a host removes nothing"),
             StoreKind::Remote(remote) if !remote.definition.erases() => Err("its definition has no [delete]"),
             StoreKind::File(_) | StoreKind::Remote(_) => Ok(()),
         }
@@ -85,7 +94,7 @@ impl StorePolicy {
     pub fn programs(&self) -> impl Iterator<Item = &str> {
         let commands = match &self.kind {
             StoreKind::Command(command) => Some(std::iter::once(&command.write).chain(&command.read)),
-            StoreKind::File(_) | StoreKind::Remote(_) => None,
+            StoreKind::File(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => None,
         };
         commands.into_iter().flatten().filter_map(|argv| argv.first()).map(String::as_str)
     }
@@ -128,6 +137,55 @@ pub enum StoreKind {
     Command(Box<CommandPolicy>),
     /// A slot of a store that is described by a definition and reached through an account.
     Remote(RemotePolicy),
+    /// A file of a host of consumers, written by the agent there.
+    Hosted(Box<HostedPolicy>),
+}
+
+/// A file of another machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostedPolicy {
+    pub host: HostName,
+    pub account: AccountName,
+    pub token: TokenName,
+    pub file: HostFile,
+}
+
+/// A file of a host, and the slot in it, as its agent is told. Stored state: agents of other versions read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HostFile {
+    /// Absolute.
+    pub path: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// By name or number; the host knows whose name it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    pub format: Format,
+}
+
+impl HostFile {
+    /// The file as the machine has it that it is on. `user` and `group` find the numbers of names. Fails with the name that
+    /// the machine does not know.
+    pub fn on_this_machine(
+        &self,
+        user: impl Fn(&str) -> Option<u32>,
+        group: impl Fn(&str) -> Option<u32>,
+    ) -> Result<FilePolicy, String> {
+        let number = |name: &Option<String>, find: &dyn Fn(&str) -> Option<u32>, what: &str| match name {
+            Some(name) => find(name).map(Some).ok_or_else(|| format!("there is no {what} \"{name}\" on this machine")),
+            None => Ok(None),
+        };
+        Ok(FilePolicy {
+            path: self.path.clone(),
+            mode: self.mode,
+            owner: number(&self.owner, &user, "user")?,
+            group: number(&self.group, &group, "group")?,
+            format: self.format.clone(),
+        })
+    }
 }
 
 /// A slot of a store that has an account.
@@ -198,7 +256,8 @@ pub struct FilePolicy {
 }
 
 /// What a file holds, and where in it the secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Format {
     /// The secret and nothing else. `newline`: one follows it.
     Whole { newline: bool },
@@ -221,7 +280,8 @@ pub enum Format {
 }
 
 /// Who reads an INI file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum IniReader {
     /// Python's `configparser`, and what reads as it does: pip, twine, AWS.
     Python,
@@ -230,7 +290,8 @@ pub enum IniReader {
 }
 
 /// What a text says besides the secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Wrap {
     /// This before it.
     Prefix(String),
@@ -241,7 +302,8 @@ pub enum Wrap {
 }
 
 /// An address of git's credential store, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CredentialAddress {
     pub protocol: String,
     pub username: String,
@@ -253,11 +315,13 @@ pub struct CredentialAddress {
 
 /// Where in an XML document a text is: the names of elements from the outside in; `name[child=text]` is the one that has
 /// such a child.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct XmlPath(Vec<XmlStep>);
 
 /// One element of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct XmlStep {
     pub name: String,
     /// A child and its text.
@@ -313,6 +377,20 @@ impl fmt::Display for XmlPath {
             Some((child, text)) => write!(f, "/{name}[{child}={text}]"),
             None => write!(f, "/{name}"),
         })
+    }
+}
+
+impl TryFrom<String> for XmlPath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<XmlPath> for String {
+    fn from(path: XmlPath) -> String {
+        path.to_string()
     }
 }
 

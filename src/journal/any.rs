@@ -80,4 +80,8 @@ impl Journal for AnyJournal {
     async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
         either!(self, journal => journal.secret(slot).await)
     }
+
+    fn of_fleet(&self) -> Option<&FleetJournal> {
+        self.fleet()
+    }
 }

@@ -20,6 +20,7 @@ pub mod sqlite;
 use std::future::Future;
 use std::sync::Arc;
 
+use self::fleet::FleetJournal;
 use crate::clock::Time;
 use crate::names::{AccountName, GenerationNo, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -172,6 +173,11 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Opens the sealed secret in `slot`. `Ok(None)`: there is none.
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send;
+
+    /// The fleet's, where this process is a replica of one.
+    fn of_fleet(&self) -> Option<&FleetJournal> {
+        None
+    }
 }
 
 impl<J: Journal> Journal for Arc<J> {
@@ -208,6 +214,10 @@ impl<J: Journal> Journal for Arc<J> {
 
     fn secret(&self, slot: &SecretSlot) -> impl Future<Output = Result<Option<SecretParts>, Failure>> + Send {
         self.as_ref().secret(slot)
+    }
+
+    fn of_fleet(&self) -> Option<&FleetJournal> {
+        self.as_ref().of_fleet()
     }
 }
 

@@ -16,6 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::SecretSlot;
 use super::record::put;
+use crate::names::{HostName, hex};
 use crate::secret::{Fingerprinter, Secret, SecretParts, TOKEN_PART, random};
 
 const VERSION: u8 = 1;
@@ -36,6 +37,7 @@ pub struct Sealer {
     key: LessSafeKey,
     key_id: KeyId,
     fingerprinter: Fingerprinter,
+    root: Prk,
 }
 
 impl Sealer {
@@ -48,11 +50,25 @@ impl Sealer {
         let mut sealing = Zeroizing::new([0; 32]);
         let mut fingerprints = Zeroizing::new([0; 32]);
         let mut key_id = [0; KEY_ID_LEN];
-        derive(&root, b"secrets", sealing.as_mut_slice());
-        derive(&root, b"fingerprints", fingerprints.as_mut_slice());
-        derive(&root, b"key id", &mut key_id);
+        derive(&root, &[b"secrets"], sealing.as_mut_slice());
+        derive(&root, &[b"fingerprints"], fingerprints.as_mut_slice());
+        derive(&root, &[b"key id"], &mut key_id);
         let key = UnboundKey::new(&CHACHA20_POLY1305, sealing.as_slice()).expect("the key has the cipher's length");
-        Ok(Self { key: LessSafeKey::new(key), key_id, fingerprinter: Fingerprinter::new(fingerprints.as_slice()) })
+        let fingerprinter = Fingerprinter::new(fingerprints.as_slice());
+        Ok(Self { key: LessSafeKey::new(key), key_id, fingerprinter, root })
+    }
+
+    /// The key of a host, from which no other host's and no seal key can be told: what the fleet sends to its agent is
+    /// sealed under it, and nothing else.
+    pub fn host_key(&self, host: &HostName) -> Secret {
+        let mut key = Zeroizing::new([0; 32]);
+        derive(&self.root, &[b"host", host.as_str().as_bytes()], key.as_mut_slice());
+        Secret::new(hex(key.as_slice()))
+    }
+
+    /// What seals for a host.
+    pub fn for_host(&self, host: &HostName) -> Result<Self, SealError> {
+        Self::new(self.host_key(host).expose().as_bytes())
     }
 
     /// Makes fingerprints under a key of their own.
@@ -67,16 +83,21 @@ impl Sealer {
 
     /// Seals `parts` for `slot`, under a nonce drawn at random: 96 bits, so that 2^32 secrets under one key are safe.
     pub fn seal(&self, slot: &SecretSlot, parts: &SecretParts) -> Result<Vec<u8>, SealError> {
+        self.seal_bound(self.bound_to(slot), parts)
+    }
+
+    /// Seals `parts` for a message that nothing but `about` tells from others.
+    pub fn seal_message(&self, about: &[&str], parts: &SecretParts) -> Result<Vec<u8>, SealError> {
+        self.seal_bound(self.bound_to_message(about), parts)
+    }
+
+    fn seal_bound(&self, bound: Vec<u8>, parts: &SecretParts) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_LEN];
         random::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
         let mut plain = write_parts(parts);
         let tag = self
             .key
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(self.bound_to(slot)),
-                plain.as_mut_slice(),
-            )
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound), plain.as_mut_slice())
             .map_err(|_| SealError::TooLarge)?;
         let mut sealed = Vec::with_capacity(HEADER_LEN + NONCE_LEN + plain.len() + tag.as_ref().len());
         sealed.push(VERSION);
@@ -89,16 +110,22 @@ impl Sealer {
 
     /// Opens what was sealed for `slot`.
     pub fn open(&self, slot: &SecretSlot, sealed: &[u8]) -> Result<SecretParts, SealError> {
+        self.open_bound(self.bound_to(slot), sealed)
+    }
+
+    /// Opens what was sealed for the message about this.
+    pub fn open_message(&self, about: &[&str], sealed: &[u8]) -> Result<SecretParts, SealError> {
+        self.open_bound(self.bound_to_message(about), sealed)
+    }
+
+    fn open_bound(&self, bound: Vec<u8>, sealed: &[u8]) -> Result<SecretParts, SealError> {
         if !self.fits(sealed)? {
             return Err(SealError::OtherKey);
         }
         let (nonce, content) = sealed[HEADER_LEN..].split_at_checked(NONCE_LEN).ok_or(SealError::Damaged)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Damaged)?;
         let mut content = Zeroizing::new(content.to_vec());
-        let plain = self
-            .key
-            .open_in_place(nonce, Aad::from(self.bound_to(slot)), &mut content)
-            .map_err(|_| SealError::Damaged)?;
+        let plain = self.key.open_in_place(nonce, Aad::from(bound), &mut content).map_err(|_| SealError::Damaged)?;
         read_parts(plain).ok_or(SealError::Damaged)
     }
 
@@ -121,11 +148,21 @@ impl Sealer {
         put(&mut bytes, &slot.revision.to_be_bytes());
         bytes
     }
+
+    /// The same of a message: no slot has a word in the place of its token's name.
+    fn bound_to_message(&self, about: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put(&mut bytes, &[VERSION]);
+        put(&mut bytes, &self.key_id);
+        put(&mut bytes, b"a message");
+        about.iter().for_each(|part| put(&mut bytes, part.as_bytes()));
+        bytes
+    }
 }
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sealer({})", crate::names::hex(&self.key_id))
+        write!(f, "Sealer({})", hex(&self.key_id))
     }
 }
 
@@ -146,14 +183,14 @@ pub enum SealError {
     NoRandomness,
 }
 
-fn derive(root: &Prk, label: &[u8], out: &mut [u8]) {
+fn derive(root: &Prk, label: &[&[u8]], out: &mut [u8]) {
     struct Length(usize);
     impl hkdf::KeyType for Length {
         fn len(&self) -> usize {
             self.0
         }
     }
-    root.expand(&[label], Length(out.len()))
+    root.expand(label, Length(out.len()))
         .and_then(|okm| okm.fill(out))
         .expect("HKDF-SHA-256 gives up to 8160 bytes, and the buffer has the length asked for");
 }
@@ -251,6 +288,22 @@ mod tests {
         let (one, other) = (sealer.seal(&home, &parts).unwrap(), sealer.seal(&home, &parts).unwrap());
         assert_ne!(one, other);
         assert!(!one.windows(6).any(|window| window == b"hunter"));
+    }
+
+    #[test]
+    fn a_host_opens_what_is_sealed_for_it_and_nothing_else() {
+        let (web_1, web_2): (HostName, HostName) = ("web-1".parse().unwrap(), "web-2".parse().unwrap());
+        let worker = sealer(1);
+        let parts = || SecretParts::new(Secret::new("hunter2"));
+        let sealed = worker.for_host(&web_1).unwrap().seal_message(&["web-1", "gps"], &parts()).unwrap();
+        let agent = Sealer::new(worker.host_key(&web_1).expose().as_bytes()).unwrap();
+        assert_eq!(shown(&agent.open_message(&["web-1", "gps"], &sealed).unwrap()), shown(&parts()));
+        assert!(agent.open_message(&["web-1", "other"], &sealed).is_err(), "it is bound to what it is about");
+        assert!(agent.open(&slot("gps", 1, 0), &sealed).is_err());
+        let other = Sealer::new(worker.host_key(&web_2).expose().as_bytes()).unwrap();
+        assert_eq!(other.open_message(&["web-1", "gps"], &sealed).unwrap_err(), SealError::OtherKey);
+        assert_eq!(worker.open_message(&["web-1", "gps"], &sealed).unwrap_err(), SealError::OtherKey);
+        assert!(agent.open(&slot("gps", 1, 0), &worker.seal(&slot("gps", 1, 0), &parts()).unwrap()).is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::outlook::{NextAction, Outlook};
 use super::reload::ReloadAnswer;
 
 pub use build::{AccountFacts, Activity, Subject, account, build, token};
-pub use fleet::{ElsewhereStatus, EngineStatus, FleetStatus, ReplicaStatus, UnownedStatus};
+pub use fleet::{ElsewhereStatus, EngineStatus, FleetStatus, HostStatus, ReplicaStatus, UnownedStatus};
 
 /// Everything at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

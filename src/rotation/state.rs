@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Time;
 use crate::few::Few;
 use crate::inventory::TokenPolicy;
-use crate::names::{GenerationNo, Marker, StoreKey};
+use crate::names::{GenerationNo, HookKey, Marker, StoreKey};
 use crate::secret::Fingerprint;
 use crate::store::{Known, Receipt};
 
@@ -152,6 +152,23 @@ impl TokenState {
     pub fn owes_store(&self) -> bool {
         let failed = |row: &Progress| matches!(row, Progress::Failed(_));
         self.delivery().is_some_and(|delivery| delivery.stores.values().any(failed))
+    }
+
+    /// Whether consumers have a secret, or are about to, and the store has not acknowledged it.
+    pub fn lacks_store(&self, store: &StoreKey) -> bool {
+        self.delivery().is_some_and(|delivery| !delivery.has_store(store))
+    }
+
+    /// Whether the hook has not succeeded since the stores were written, and was tried.
+    pub fn lacks_hook(&self, hook: &HookKey) -> bool {
+        self.delivery().is_some_and(|delivery| matches!(delivery.hooks.get(hook), Some(Progress::Failed(_))))
+    }
+
+    /// Whether a store or a hook was tried in vain, of the delivery under way or the last one.
+    pub fn owes_anything(&self) -> bool {
+        let failed = |row: &Progress| matches!(row, Progress::Failed(_));
+        let of = |delivery: &Delivery| delivery.stores.values().any(failed) || delivery.hooks.values().any(failed);
+        self.delivery().is_some_and(of)
     }
 
     /// The delivery under way, or else the last one.

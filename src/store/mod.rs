@@ -33,8 +33,8 @@ pub use self::receipt::{Delivery, Known, Receipt};
 use crate::account::pool::Accounts;
 use crate::account::survey::Glimpse;
 use crate::clock::{Clock, Time};
-use crate::inventory::{CommandPolicy, RemotePolicy, StoreKind, StorePolicy};
-use crate::names::StoreKey;
+use crate::inventory::{CommandPolicy, FilePolicy, HostFile, RemotePolicy, StoreKind, StorePolicy};
+use crate::names::{HostName, StoreKey};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 
@@ -52,6 +52,8 @@ enum Backend {
     Disk(disk::Slot),
     Command(command::Slot),
     Remote(remote::Slot),
+    /// Written by the agent of this host: only whether it can hold a value is known here.
+    Elsewhere(HostName, disk::Slot),
 }
 
 impl Backend {
@@ -62,8 +64,21 @@ impl Backend {
                 Self::Command(command::Slot { key: policy.key.clone(), command: CommandPolicy::clone(command) })
             }
             StoreKind::Remote(remote) => Self::Remote(remote::Slot { key: policy.key.clone(), remote: remote.clone() }),
+            StoreKind::Hosted(hosted) => {
+                let HostFile { path, mode, format, .. } = hosted.file.clone();
+                let file = FilePolicy { path, mode, owner: None, group: None, format };
+                Self::Elsewhere(hosted.host.clone(), disk::Slot { key: policy.key.clone(), file })
+            }
         }
     }
+}
+
+/// Why this process does nothing with a store that another host's agent writes.
+fn elsewhere(host: &HostName) -> Failure {
+    Failure::new(
+        FailureCode::StoreUnwritable,
+        format!("only the agent of {host} reaches it, asked by a daemon of the fleet"),
+    )
 }
 
 /// Whether the store can hold the secret at all; nothing is looked at.
@@ -72,6 +87,7 @@ pub fn check_value(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure>
         Backend::Disk(slot) => slot.check_value(secret),
         Backend::Command(slot) => slot.check_value(secret),
         Backend::Remote(slot) => slot.check_value(secret),
+        Backend::Elsewhere(_, slot) => slot.check_value(secret),
     }
 }
 
@@ -100,6 +116,7 @@ pub async fn preflight<C: Clock>(
             slot.preflight(judge.as_ref()).await
         }
         Backend::Remote(slot) => slot.preflight(judge.as_ref(), accounts).await,
+        Backend::Elsewhere(host, _) => Err(elsewhere(&host)),
     }
 }
 
@@ -132,6 +149,7 @@ pub async fn write<C: Clock>(
         }
         Backend::Command(slot) => slot.write(secret, delivery, &judge).await.map(Some),
         Backend::Remote(slot) => slot.write(secret, delivery, judge, accounts).await.map(Some),
+        Backend::Elsewhere(host, _) => Outcome::later(elsewhere(&host)),
     }
 }
 
@@ -141,6 +159,7 @@ pub async fn look<C: Clock>(policy: &StorePolicy, accounts: &Accounts<C>) -> Res
         Backend::Disk(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
         Backend::Command(slot) => slot.look().await.map(|found| Look { found, attributes_ok: true }),
         Backend::Remote(slot) => slot.look(accounts).await.map(|found| Look { found, attributes_ok: true }),
+        Backend::Elsewhere(host, _) => Err(elsewhere(&host)),
     }
 }
 
@@ -155,6 +174,22 @@ pub async fn glimpse<C: Clock>(
     let StoreKind::Remote(remote) = &policy.kind else { return Ok(None) };
     let Some(member) = accounts.get(&remote.account) else { return Ok(None) };
     member.glimpse((&remote.params, remote.slot.as_deref()), since, fingerprints).await
+}
+
+/// Writes a file of this machine, which may hold whatever it holds, and reads it back.
+pub async fn write_file(slot: disk::Slot, secret: Secret) -> Outcome<()> {
+    let written = bounded(slot.key.clone(), move || slot.write(&secret, None)).await;
+    written.unwrap_or_else(Outcome::Unknown)
+}
+
+/// What a file of this machine holds.
+pub async fn look_at_file(slot: disk::Slot) -> Result<Look, Failure> {
+    bounded(slot.key.clone(), move || slot.look()).await.and_then(|look| look)
+}
+
+/// Tests that a file of this machine can be written, and leaves it as it is.
+pub async fn rehearse_file(slot: disk::Slot) -> Result<(), Failure> {
+    bounded(slot.key.clone(), move || slot.preflight(None)).await.and_then(|tested| tested)
 }
 
 /// Takes the value of `delivered` out of a store, where it is there still.
@@ -203,7 +238,7 @@ pub fn is_missing(policy: &StorePolicy) -> bool {
     match Backend::of(policy) {
         Backend::Disk(slot) => slot.is_missing(),
         // Only a look would tell.
-        Backend::Command(_) | Backend::Remote(_) => false,
+        Backend::Command(_) | Backend::Remote(_) | Backend::Elsewhere(..) => false,
     }
 }
 

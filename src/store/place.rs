@@ -89,7 +89,7 @@ impl Place {
                     | Format::Wrapped { .. } => None,
                 }
             }
-            StoreKind::Command(_) => None,
+            StoreKind::Command(_) | StoreKind::Hosted(_) => None,
             StoreKind::Remote(remote) => {
                 Some(Self::Service { account: remote.account.clone(), params: remote.params.clone() })
             }

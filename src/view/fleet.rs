@@ -49,6 +49,12 @@ impl FleetStatus {
         if !behind.is_empty() {
             troubles.push(format!("behind, with an older inventory than others: {}", words::some(&behind, NAMED)));
         }
+        let away = self.hosts.iter().filter(|host| host.version.is_none() && !host.forgotten);
+        let away: Vec<_> = away.map(|host| &host.name).collect();
+        if !away.is_empty() {
+            let what = words::count(away.len(), "host");
+            troubles.push(format!("{what} whose agent is away: {}", words::some(&away, NAMED)));
+        }
         troubles
     }
 
@@ -83,7 +89,29 @@ impl FleetStatus {
             );
         }
         table.write_within(paint, width, out)?;
+        self.write_hosts(now, paint, width, out)?;
         self.write_accounts(paint, width, out)
+    }
+
+    /// Writes a table of the hosts of consumers.
+    fn write_hosts(&self, now: Time, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+        if self.hosts.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        let mut table = Table::new(&["HOST", "AGENT", "SEEN", "OWES"]);
+        for host in &self.hosts {
+            let (agent, seen) = match (&host.version, host.seen) {
+                (Some(_), _) => ("lives", "now".to_owned()),
+                (None, None) => ("away", "never".to_owned()),
+                (None, Some(seen)) => ("away", words::relative(seen.min(now), now)),
+            };
+            let agent = if host.forgotten { "forgotten" } else { agent };
+            let tint = if agent == "lives" && host.owes.is_empty() { Tint::Plain } else { Tint::Warning };
+            let owes = if host.owes.is_empty() { "nothing".to_owned() } else { words::some(&host.owes, NAMED) };
+            table.row(tint, vec![host.name.to_string(), agent.to_owned(), seen, owes]);
+        }
+        table.write_within(paint, width, out)
     }
 
     /// Writes a table of the accounts that replicas look after, as far as they have tokens.
@@ -110,7 +138,7 @@ impl FleetStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::status::{EngineStatus, ReplicaStatus, UnownedStatus};
+    use crate::report::status::{EngineStatus, HostStatus, ReplicaStatus, UnownedStatus};
 
     fn replica(name: &str, accounts: usize, behind: bool) -> ReplicaStatus {
         let started = Time::UNIX_EPOCH;
@@ -127,6 +155,7 @@ mod tests {
             engine: None,
             unowned: Vec::new(),
             elsewhere: Vec::new(),
+            hosts: Vec::new(),
             leases_lost: 0,
             accounts_taken: 2,
         }
@@ -171,9 +200,19 @@ mod tests {
             owner: owner.map(|owner| owner.parse().unwrap()),
         };
         let elsewhere = vec![of("a", "gps", Some("web-2")), of("b", "gps", Some("web-2")), of("c", "awx", None)];
-        let fleet = FleetStatus { elsewhere, ..fleet() };
+        let host = |name: &str, version: Option<&str>, owes: &[&str]| HostStatus {
+            name: name.parse().unwrap(),
+            version: version.map(str::to_owned),
+            seen: Some(Time::UNIX_EPOCH - crate::clock::Span::minutes(3)),
+            forgotten: false,
+            owes: owes.iter().map(|token| token.parse().unwrap()).collect(),
+        };
+        let hosts = vec![host("app-1", Some("1"), &[]), host("app-2", None, &["b"])];
+        let fleet = FleetStatus { elsewhere, hosts, ..fleet() };
         fleet.write(Time::UNIX_EPOCH, Paint::Plain, None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("! 1 host whose agent is away: app-2"), "{text}");
+        assert!(text.contains("app-1  lives  now     nothing\napp-2  away   3m ago  b\n"), "{text}");
         assert!(text.contains("web-1    2"), "{text}");
         assert!(text.ends_with("ACCOUNT  REPLICA  TOKENS\nawx      nobody   1\ngps      web-2    2\n"), "{text}");
     }

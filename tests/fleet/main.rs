@@ -7,6 +7,7 @@
 
 mod elsewhere;
 mod engine;
+mod hosts;
 mod inputs;
 mod moves;
 mod postgres;

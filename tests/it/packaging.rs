@@ -98,7 +98,8 @@ fn systemd_has_nothing_to_say_about_the_units_without_a_daemon() {
     fs::write(&timer, shipped("systemd/patrold-once@.timer")).unwrap();
     let (_instance, instance) = unit_of("patrold@.service", "patrold@team.service");
     let (_user, user) = unit_of("user/patrold.service", "patrold.service");
-    for unit in [service, timer, instance, user] {
+    let (_agent, agent) = unit_of("patrold-agent.service", "patrold-agent.service");
+    for unit in [service, timer, instance, user, agent] {
         if let Some(said) = complaints(&unit) {
             assert_eq!(said, "", "{}", unit.display());
         }
@@ -116,7 +117,7 @@ fn the_system_units_share_one_sandbox() {
     };
     let daemon = sandbox("systemd/patrold.service");
     assert!(daemon.len() > 20, "{daemon:?}");
-    for other in ["systemd/patrold-once@.service", "systemd/patrold@.service"] {
+    for other in ["systemd/patrold-agent.service", "systemd/patrold-once@.service", "systemd/patrold@.service"] {
         assert_eq!(sandbox(other), daemon, "{other}");
     }
 }
@@ -194,6 +195,7 @@ fn version() -> Option<u32> {
 fn the_units_are_hardened() {
     for (name, instance) in [
         ("patrold.service", "patrold.service"),
+        ("patrold-agent.service", "patrold-agent.service"),
         ("patrold-once@.service", "patrold-once@team.service"),
         ("patrold@.service", "patrold@team.service"),
     ] {

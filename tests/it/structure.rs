@@ -17,11 +17,13 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     (
         ".expose()",
         &[
+            "cli/fleet",
             "control/client",
             "daemon/http/access",
             "demo/",
             "endpoint/client",
             "endpoint/dress",
+            "journal/fleet/agent",
             "journal/fleet/engine/",
             "exec/child",
             "hook/call",
@@ -63,6 +65,8 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         &[
             "account/pool",
             "daemon",
+            "daemon/agent",
+            "daemon/agent/obey",
             "daemon/config_watch",
             "daemon/notifier",
             "daemon/rekey",

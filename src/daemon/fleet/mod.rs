@@ -3,6 +3,7 @@
 //! One task keeps the lease alive, another one follows who lives and decides what to take. Both may be paused, late or
 //! wrong: commits carry their fence.
 
+mod agents;
 mod claims;
 mod groups;
 pub mod import;
@@ -27,6 +28,7 @@ use crate::names::{AccountName, FleetName, ReplicaName, TokenName};
 use crate::outcome::Failure;
 use crate::report::status::{EngineStatus, FleetStatus, ReplicaStatus};
 
+pub use self::agents::hosts_status;
 use self::claims::{Duty, Scene, duties, is_behind};
 use self::groups::{Group, digest_of, groups};
 use self::wishes::{Asked, Told, Unheard, Wishes};
@@ -74,7 +76,8 @@ pub struct View {
 pub struct Fleet {
     journal: DaemonJournal,
     view: Arc<Mutex<View>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    /// That of the replica, and the one that follows the hosts of consumers.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     settings: FleetSettings,
     wishes: Arc<Wishes>,
 }
@@ -96,7 +99,8 @@ impl Fleet {
             leaving: Arc::default(),
         };
         let task = tokio::spawn(async move { Box::pin(replica.run()).await });
-        Self { journal, view, task: Mutex::new(Some(task)), settings: settings.clone(), wishes }
+        let hosts = tokio::spawn(agents::follow(Arc::clone(core), waker.clone(), Arc::clone(&journal)));
+        Self { journal, view, tasks: Mutex::new(vec![task, hosts]), settings: settings.clone(), wishes }
     }
 
     /// What the replica knows of its fleet.
@@ -131,10 +135,8 @@ impl Fleet {
 
     /// Gives up everything at once, so that others take it.
     pub async fn leave(&self) {
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            task.abort();
-        }
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.iter().for_each(JoinHandle::abort);
         if let Some(journal) = self.journal.fleet() {
             // Where the engine does not hear of it, the lease ends by itself.
             let _ = timeout(Duration::from_secs(2), journal.leave()).await;
@@ -539,6 +541,7 @@ pub fn status(name: &FleetName, presence: &Presence, health: Option<&Health>) ->
         }),
         unowned: Vec::new(),
         elsewhere: Vec::new(),
+        hosts: Vec::new(),
         leases_lost: 0,
         accounts_taken: 0,
     }

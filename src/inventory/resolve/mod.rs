@@ -4,9 +4,11 @@
 //! reported, not the first thing only; nothing here is quadratic in the number of tokens.
 
 mod account;
+mod agent;
 mod cycle;
 mod daemon;
 mod fleet;
+mod hosts;
 mod needed;
 mod notify;
 mod params;
@@ -27,7 +29,8 @@ use crate::document::{Located, Report, Spot, alike, did_you_mean, nearest};
 use crate::names::AccountName;
 use crate::trust::{TlsPolicy, TrustError};
 
-use super::spec::{CredentialSpec, DaemonSpec, PolicySpec, Spec, TokenSpec};
+use super::agent::AgentSettings;
+use super::spec::{AgentSpec, CredentialSpec, DaemonSpec, PolicySpec, Spec, TokenSpec};
 use super::{AccountPolicy, DaemonSettings, FleetSettings, Inventory};
 
 /// What an inventory depends on besides its files.
@@ -112,6 +115,17 @@ pub fn resolve_settings(
     report: &Report,
 ) -> Option<DaemonSettings> {
     daemon::resolve(spec, &Context { around, report, hints: Cell::new(HINT_BUDGET), fleet: None })
+}
+
+/// Resolves what the file of an agent at `path` says; `None` where `report` holds an error.
+pub fn resolve_agent(
+    spec: &AgentSpec,
+    path: &Path,
+    around: &Surroundings<'_>,
+    report: &Report,
+) -> Option<AgentSettings> {
+    let context = Context { around, report, hints: Cell::new(HINT_BUDGET), fleet: None };
+    agent::resolve(spec, path, &context).filter(|_| report.errors() == 0)
 }
 
 /// Tokens by name; a name that is given twice is reported.

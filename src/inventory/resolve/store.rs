@@ -8,13 +8,14 @@ use std::path::{Component, Path, PathBuf};
 use crate::document::{Located, Spot};
 use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, RemoteSpec, StoreKindSpec, StoreSpec};
 use crate::inventory::{
-    AccountPolicy, CommandPolicy, FilePolicy, Format, OnLeave, Pointer, RemotePolicy, StoreKind, StorePolicy, Syntax,
-    defaults, values,
+    AccountPolicy, CommandPolicy, FilePolicy, Format, HostFile, HostedPolicy, OnLeave, Pointer, RemotePolicy,
+    StoreKind, StorePolicy, Syntax, defaults, values,
 };
-use crate::names::{AccountName, TargetKey};
+use crate::names::{AccountName, HostName, TargetKey, TokenName};
 use crate::secret::TOKEN_PART;
 
 use super::account::absolute;
+use super::hosts;
 use super::program::cannot_start;
 use super::{Accounts, Context, params};
 
@@ -70,19 +71,48 @@ impl<'c> Targets<'c> {
         self.taken.reserve(stores);
     }
 
-    /// The policy of one store of the token that messages call `what`; `parts` are those that its definition yields.
-    pub(super) fn store(
+    /// The policies of one store of the token that messages call `what`: one, or one for each of its hosts.
+    pub(super) fn stores(
         &mut self,
         spec: &StoreSpec,
         account: Option<&AccountPolicy>,
+        token: Option<&TokenName>,
+        what: &str,
+    ) -> Vec<StorePolicy> {
+        let Some(hosts) = &spec.hosts else { return self.store(spec, account, None, what).into_iter().collect() };
+        let (Some(hosts), Some(token)) = (hosts::of_store(spec, hosts, what, self.context), token) else {
+            return Vec::new();
+        };
+        let errors = self.context.report.errors();
+        let mut stores = Vec::with_capacity(hosts.len());
+        for host in &hosts {
+            stores.extend(self.store(spec, account, Some((host, token)), what));
+            // What is wrong with it is so on each.
+            if self.context.report.errors() > errors {
+                break;
+            }
+        }
+        stores
+    }
+
+    /// The policy of one store, on one of its `host`s where it has any.
+    fn store(
+        &mut self,
+        spec: &StoreSpec,
+        account: Option<&AccountPolicy>,
+        host: Option<(&HostName, &TokenName)>,
         what: &str,
     ) -> Option<StorePolicy> {
         let parts = account.map(|account| account.provider.secret_parts());
         let part = self.part(spec.part.as_ref(), parts.as_deref(), what);
         let (key, spot, existing, kind) = match &spec.kind {
             StoreKindSpec::File(file) => {
-                let (key, policy) = self.file(file, what)?;
-                (key, file.path.spot, defaults::EXISTING, StoreKind::File(policy))
+                let (key, policy) = self.file(file, host.map(|(host, _)| host), what)?;
+                let kind = match host {
+                    Some((host, token)) => hosted(file, policy, (host, token), &account?.name),
+                    None => StoreKind::File(policy),
+                };
+                (key, file.path.spot, defaults::EXISTING, kind)
             }
             StoreKindSpec::Command(command) => {
                 let (key, policy) = self.command(command, &account?.name, what)?;
@@ -189,26 +219,29 @@ impl<'c> Targets<'c> {
         Some((key, policy))
     }
 
-    /// A file with its slot, claimed, and the text that names the slot.
-    fn file(&mut self, spec: &FileSpec, what: &str) -> Option<(String, FilePolicy)> {
-        let file = self.attributes(spec, what)?;
+    /// A file with its slot, claimed, and the text that names the slot. With a `host`, it is one of that machine, and its
+    /// owner has no number here.
+    fn file(&mut self, spec: &FileSpec, host: Option<&HostName>, what: &str) -> Option<(String, FilePolicy)> {
+        let file = self.attributes(spec, host.is_none(), what)?;
         let normal = normalised(&file.path);
         let writer = Writer { what: what.to_owned(), spot: spec.path.spot };
-        if self.is_definition(&normal) {
+        let there = host.map(|host| format!("@{host}")).unwrap_or_default();
+        if host.is_none() && self.is_definition(&normal) {
             let message = format!("{what} would overwrite {}, a provider definition", normal.display());
             self.context.report.error_with_help(writer.spot, message, "choose a path outside of `providers`");
             return None;
         }
-        if self.context.fleet.as_ref().is_some_and(|fleet| !fleet.shares(&normal)) {
+        if host.is_none() && self.context.fleet.as_ref().is_some_and(|fleet| !fleet.shares(&normal)) {
             let message = format!(
                 "{} is a file of one host, and any replica of the fleet may be the one that writes it for {what}",
                 normal.display()
             );
-            let help = "name its directory in `shared-paths` of [fleet] if every replica sees the same file there \
-                        (NFS, CephFS); else use a store that all replicas reach, such as kind = \"command\"";
+            let help = "name the hosts that have such a file, `hosts = [\"web-1\", …]`, and let `patrold agent` run there; \
+                        or name its directory in `shared-paths` of [fleet] if every replica sees the same file there (NFS, \
+                        CephFS)";
             self.context.report.error_with_help(writer.spot, message, help);
         }
-        let text = target(&normal);
+        let text = target(&normal) + &there;
         let target: TargetKey = match text.parse() {
             Ok(target) => target,
             Err(error) => {
@@ -218,7 +251,7 @@ impl<'c> Targets<'c> {
         };
         let (slot, spot, kind) = match spec.format.bare() {
             FormatSpec::Whole { .. } => {
-                self.claim(normal.display(), target, writer)?;
+                self.claim(format_args!("{}{there}", normal.display()), target, writer)?;
                 return Some((text, file));
             }
             FormatSpec::Env { key, .. } => {
@@ -251,7 +284,7 @@ impl<'c> Targets<'c> {
             FormatSpec::Wrapped { .. } => return None,
         };
         self.claim_slot(&normal, target, &slot, &file, Writer { spot, ..writer })?;
-        Some((format!("{kind}:{}#{slot}", normal.display()), file))
+        Some((format!("{kind}:{}#{slot}{there}", normal.display()), file))
     }
 
     fn part(&self, spec: Option<&Located<String>>, parts: Option<&[&str]>, what: &str) -> String {
@@ -271,16 +304,19 @@ impl<'c> Targets<'c> {
             && path.extension().is_some_and(|extension| extension == "toml")
     }
 
-    fn attributes(&self, spec: &FileSpec, what: &str) -> Option<FilePolicy> {
+    /// `numbers`: owner and group are looked up here.
+    fn attributes(&self, spec: &FileSpec, numbers: bool, what: &str) -> Option<FilePolicy> {
         let report = self.context.report;
         let owner = spec.owner.as_ref().map(|owner| (owner.spot, &owner.value));
-        let user = owner.and_then(|(spot, owner)| self.number(&owner.user, spot, OwnerKind::User, what));
+        let user = owner.filter(|_| numbers);
+        let user = user.and_then(|(spot, owner)| self.number(&owner.user, spot, OwnerKind::User, what));
         let with_user = owner.and_then(|(spot, owner)| Some((spot, owner.group.as_deref()?)));
         if let Some((group, _)) = spec.group.as_ref().zip(with_user) {
             let message = format!("a store of {what} has a group in `owner` and in `group`");
             report.error_with_help(group.spot, message, "remove one of the two");
         }
         let group = with_user.or_else(|| spec.group.as_ref().map(|group| (group.spot, group.value.as_str())));
+        let group = group.filter(|_| numbers);
         let group = group.and_then(|(spot, group)| self.number(group, spot, OwnerKind::Group, what));
 
         let path = absolute(&spec.path, format_args!("`path` of a store of {what}"), self.context)?;
@@ -407,6 +443,26 @@ impl<'c> Targets<'c> {
         slots.insert(slot.to_owned(), writer);
         Some(())
     }
+}
+
+/// The same file, as the agent of `host` writes it.
+fn hosted(
+    spec: &FileSpec,
+    file: FilePolicy,
+    (host, token): (&HostName, &TokenName),
+    account: &AccountName,
+) -> StoreKind {
+    let owner = spec.owner.as_ref().map(|owner| &owner.value);
+    let group = owner.and_then(|owner| owner.group.clone()).or_else(|| Some(spec.group.as_ref()?.value.clone()));
+    let file = HostFile {
+        path: normalised(&file.path),
+        mode: file.mode,
+        owner: owner.map(|owner| owner.user.clone()),
+        group,
+        format: file.format,
+    };
+    let (host, account, token) = (host.clone(), account.clone(), token.clone());
+    StoreKind::Hosted(Box::new(HostedPolicy { host, account, token, file }))
 }
 
 /// What a file holds.

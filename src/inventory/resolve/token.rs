@@ -20,6 +20,7 @@ use crate::names::TokenName;
 use crate::provider::Params;
 
 use super::account;
+use super::hosts;
 use super::program::cannot_start;
 use super::store::{Needed, Targets};
 use super::timing::{Crons, Life, check_fits};
@@ -131,8 +132,11 @@ impl<'c> Resolver<'c> {
         let jitter = jitter.map_or_else(|| fitting(defaults::JITTER, &life, 20), |jitter| jitter.value);
         let grace_cap = self.grace_cap(own.grace_cap.as_ref().or(shared.grace_cap.as_ref()), grace, &what);
 
-        let mut stores: Vec<_> =
-            spec.stores.iter().filter_map(|store| self.targets.store(store, account.as_deref(), &what)).collect();
+        let named = spec.name.as_ref().map(|name| &name.value);
+        let mut stores = Vec::with_capacity(spec.stores.len());
+        for store in &spec.stores {
+            stores.extend(self.targets.stores(store, account.as_deref(), named, &what));
+        }
         // Held for as long as the daemon runs, and mostly one.
         stores.shrink_to_fit();
         let name = spec.name.as_ref();
@@ -372,28 +376,41 @@ impl<'c> Resolver<'c> {
         for spec in units.iter().chain(&token.hooks) {
             let timeout = spec.timeout.unwrap_or(defaults::HOOK_TIMEOUT);
             let Some((kind, spot)) = self.hook_kind(&spec.kind, timeout, what) else { continue };
-            if self.context.fleet.is_some() && !matches!(kind, HookKind::Http(_) | HookKind::Rollout(_)) {
+            let on = match &spec.hosts {
+                Some(named) => match hosts::of_hook(&kind, named, what, self.context) {
+                    Some(hosts) => hosts.into_iter().map(Some).collect(),
+                    None => continue,
+                },
+                None => vec![None],
+            };
+            if spec.hosts.is_none()
+                && self.context.fleet.is_some()
+                && !matches!(kind, HookKind::Http(_) | HookKind::Rollout(_))
+            {
                 let unit = matches!(kind, HookKind::Systemd(_) | HookKind::Signal(_));
                 self.check_reach(unit, spot, what);
             }
-            let key = kind.key();
-            if !seen.insert(key.clone()) {
-                let message = format!("{what} runs this command twice after each rotation");
-                self.context.report.error_with_help(spot, message, "remove one of the two hooks");
-                continue;
+            for host in on {
+                let key = kind.key(host.as_ref());
+                if !seen.insert(key.clone()) {
+                    let message = format!("{what} runs this command twice after each rotation");
+                    self.context.report.error_with_help(spot, message, "remove one of the two hooks");
+                    continue;
+                }
+                hooks.push(HookPolicy {
+                    key,
+                    kind: kind.clone(),
+                    timeout,
+                    on_failure: spec.on_failure.unwrap_or(defaults::ON_FAILURE),
+                    pace: Pace {
+                        wave: spec.pace.wave.unwrap_or(Pace::default().wave),
+                        coalesce: spec.pace.coalesce,
+                        splay: spec.pace.splay,
+                        once_per: spec.pace.once_per,
+                    },
+                    host,
+                });
             }
-            hooks.push(HookPolicy {
-                key,
-                kind,
-                timeout,
-                on_failure: spec.on_failure.unwrap_or(defaults::ON_FAILURE),
-                pace: Pace {
-                    wave: spec.pace.wave.unwrap_or(Pace::default().wave),
-                    coalesce: spec.pace.coalesce,
-                    splay: spec.pace.splay,
-                    once_per: spec.pace.once_per,
-                },
-            });
         }
         hooks
     }
@@ -403,8 +420,8 @@ impl<'c> Resolver<'c> {
         let report = self.context.report;
         if unit {
             let message = format!("a hook of {what} reaches what runs on whichever replica owns its account");
-            let help = "tell the consumers through something that all replicas reach (run = [\"ssh\", …]), or let \
-                        them watch their file";
+            let help = "name the hosts whose agents run it, `hosts = [\"web-1\", …]` of the hook; or tell the consumers through \
+                        something that all replicas reach (run = [\"ssh\", …])";
             report.error_with_help(spot, message, help);
         } else {
             let message = format!("a hook of {what} runs on the replica that owns its account, and on no other");
@@ -520,7 +537,7 @@ impl Resolver<'_> {
         };
         let user = self.context.around.user_services;
         let kind = HookKindSpec::Systemd { unit: spec.name.clone(), action: Some(action), user, steady: None };
-        HookSpec { timeout: None, on_failure: None, kind, pace: PaceSpec::default() }
+        HookSpec { timeout: None, on_failure: None, kind, pace: PaceSpec::default(), hosts: None }
     }
 }
 

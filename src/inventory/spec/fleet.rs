@@ -59,8 +59,8 @@ impl FleetSpec {
 }
 
 impl EngineSpec {
-    fn decode(fleet: &Reader<'_>) -> Option<Self> {
-        let reader = fleet.table("engine", "`engine` of [fleet]")?;
+    pub(super) fn decode(fleet: &Reader<'_>) -> Option<Self> {
+        let reader = fleet.table("engine", format_args!("`engine` of {}", fleet.what()))?;
         let place = PlaceSpec::decode(&reader);
         let allow_plaintext = reader.bool("allow-plaintext").is_some_and(|allow| allow.value);
         let login = source::login(&reader);

@@ -4,6 +4,7 @@
 //! reports whatever is wrong and goes on; a value that could not be understood is absent.
 
 mod account;
+mod agent;
 pub(super) mod each;
 mod fleet;
 mod format;
@@ -21,6 +22,7 @@ use crate::document::{Found, Located, Reader, Spot};
 use crate::names::{AccountName, TokenName};
 
 pub use account::{AccountSpec, RateLimitSpec};
+pub use agent::AgentSpec;
 pub use fleet::{EngineSpec, FleetSpec, PlaceSpec};
 pub use format::FormatSpec;
 pub use listen::ListenSpec;

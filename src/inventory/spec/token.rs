@@ -56,6 +56,8 @@ pub struct StoreSpec {
     pub existing: Option<Existing>,
     pub on_drift: Option<OnDrift>,
     pub on_leave: Option<Located<OnLeave>>,
+    /// The hosts that have it, each its own.
+    pub hosts: Option<Located<Vec<Located<String>>>>,
     pub kind: StoreKindSpec,
 }
 
@@ -111,6 +113,8 @@ pub struct HookSpec {
     pub on_failure: Option<OnFailure>,
     pub kind: HookKindSpec,
     pub pace: PaceSpec,
+    /// The hosts that it runs on.
+    pub hosts: Option<Located<Vec<Located<String>>>>,
 }
 
 /// When a hook runs.
@@ -272,7 +276,8 @@ fn expires(table: &Reader<'_>) -> Option<Located<Time>> {
 fn short_stores(reader: &Reader<'_>) -> Vec<StoreSpec> {
     let plain = |path, format| {
         let file = FileSpec { path, mode: None, owner: None, group: None, format };
-        StoreSpec { part: None, existing: None, on_drift: None, on_leave: None, kind: StoreKindSpec::File(file) }
+        let kind = StoreKindSpec::File(file);
+        StoreSpec { part: None, existing: None, on_drift: None, on_leave: None, hosts: None, kind }
     };
     let file = reader.string("file").map(|path| plain(path, FormatSpec::Whole { newline: None }));
     let env = short::env(reader).map(|(path, key)| plain(path, FormatSpec::Env { key, dialect: None }));
@@ -304,6 +309,7 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
     let existing = reader.choice("existing", &EXISTING).map(|existing| existing.value);
     let on_drift = reader.choice("on-drift", &ON_DRIFT).map(|on_drift| on_drift.value);
     let on_leave = reader.choice("on-leave", &ON_LEAVE);
+    let hosts = reader.strings("hosts");
     let kind = match kind {
         Kind::File => {
             let newline = |reader: &Reader<'_>| reader.bool("newline").map(|newline| newline.value);
@@ -314,7 +320,7 @@ fn store(reader: Reader<'_>) -> Option<StoreSpec> {
         Kind::Format(kind) => file(&reader, |reader| super::format::decode(reader, kind)).map(StoreKindSpec::File),
     };
     reader.finish();
-    Some(StoreSpec { part, existing, on_drift, on_leave, kind: kind? })
+    Some(StoreSpec { part, existing, on_drift, on_leave, hosts, kind: kind? })
 }
 
 /// A slot of a store that has an account: what else the table says are parameters of its definition.
@@ -332,7 +338,7 @@ fn remote(reader: &Reader<'_>) -> Option<StoreSpec> {
         (name, Located { value: found.to_json(), spot: found.spot() })
     });
     let remote = RemoteSpec { spot: reader.spot(), account: account?, params: params.collect() };
-    Some(StoreSpec { part, existing, on_drift, on_leave, kind: StoreKindSpec::Remote(remote) })
+    Some(StoreSpec { part, existing, on_drift, on_leave, hosts: None, kind: StoreKindSpec::Remote(remote) })
 }
 
 /// A file; `format` reads the keys of what it holds.
@@ -460,6 +466,7 @@ fn hook(reader: Reader<'_>) -> Option<HookSpec> {
         }
         Kind::Http => call(&reader).map(|call| HookKindSpec::Http(Box::new(call))),
     };
+    let hosts = reader.strings("hosts");
     let pace = PaceSpec {
         wave: reader.integer("wave").and_then(|found| {
             let wave = u32::try_from(found.value).ok().filter(|wave| *wave > 0);
@@ -474,7 +481,7 @@ fn hook(reader: Reader<'_>) -> Option<HookSpec> {
         once_per: span("once-per"),
     };
     reader.finish();
-    Some(HookSpec { timeout, on_failure, kind: kind?, pace })
+    Some(HookSpec { timeout, on_failure, kind: kind?, pace, hosts })
 }
 
 /// Who gets a signal: exactly one of `unit`, `pid-file` and `exe` alone.

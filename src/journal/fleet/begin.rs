@@ -11,7 +11,7 @@ use super::{FleetJournal, failure, json};
 use crate::inventory::FleetSettings;
 use crate::journal::key::{KeyError, KeySource};
 use crate::journal::seal::Sealer;
-use crate::names::{InstanceId, hex};
+use crate::names::{FleetName, InstanceId, hex};
 use crate::outcome::Failure;
 use crate::secret::random;
 
@@ -63,12 +63,16 @@ impl FleetError {
         matches!(self, Self::Away { .. })
     }
 
-    fn of(fleet: &FleetSettings, error: EngineError) -> Self {
-        let fleet = fleet.name.to_string();
+    pub(super) fn of(fleet: &FleetName, error: EngineError) -> Self {
+        let fleet = fleet.to_string();
         match error {
             EngineError::Refused(failure) => Self::Refused { fleet, failure },
             EngineError::Away(failure) | EngineError::Unknown(failure) => Self::Away { fleet, failure },
         }
+    }
+
+    pub(super) fn unusable(fleet: &FleetName, failure: Failure) -> Self {
+        Self::Refused { fleet: fleet.to_string(), failure }
     }
 }
 
@@ -84,9 +88,10 @@ impl FleetJournal {
     /// Joins what was made by [`FleetJournal::found`]. Nothing is owned yet.
     pub async fn open(settings: &FleetSettings, key: &KeySource) -> Result<Self, FleetError> {
         let sealer = sealer(key)?;
-        let engine = Engine::new(&settings.engine).await.map_err(|failure| Self::unusable(settings, failure))?;
+        let engine =
+            Engine::new(&settings.engine).await.map_err(|failure| FleetError::unusable(&settings.name, failure))?;
         let layout = Layout::new(&settings.name);
-        let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(settings, error))?;
+        let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(&settings.name, error))?;
         let Some(found) = found else { return Err(FleetError::Missing(settings.name.to_string())) };
         let meta: Meta = found.read().ok_or(FleetError::Damaged { key: found.key })?;
         if meta.format > FORMAT {
@@ -145,7 +150,8 @@ impl FleetJournal {
         instance: Option<InstanceId>,
     ) -> Result<Meta, FleetError> {
         let sealer = sealer(key)?;
-        let engine = Engine::new(&settings.engine).await.map_err(|failure| Self::unusable(settings, failure))?;
+        let engine =
+            Engine::new(&settings.engine).await.map_err(|failure| FleetError::unusable(&settings.name, failure))?;
         let layout = Layout::new(&settings.name);
         let meta = Meta {
             format: FORMAT,
@@ -156,7 +162,7 @@ impl FleetJournal {
         let key = layout.meta();
         let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };
         let absent = [Compare::Created(key.clone(), 0)];
-        engine.prepare().await.map_err(|error| FleetError::of(settings, error))?;
+        engine.prepare().await.map_err(|error| FleetError::of(&settings.name, error))?;
         let done = engine.transact(&absent, &[put], std::slice::from_ref(&key)).await;
         let made = match done {
             Ok(Done::Held(_)) => return Ok(meta),
@@ -166,18 +172,14 @@ impl FleetJournal {
                     engine.pass().await?;
                     engine.get(key).await
                 };
-                again.await.map_err(|error| FleetError::of(settings, error))?
+                again.await.map_err(|error| FleetError::of(&settings.name, error))?
             }
-            Err(error) => return Err(FleetError::of(settings, error)),
+            Err(error) => return Err(FleetError::of(&settings.name, error)),
         };
         match made.and_then(|pair| pair.read::<Meta>()) {
             // An answer was lost, and it is ours.
             Some(found) if found == meta => Ok(meta),
             _ => Err(FleetError::Exists(settings.name.to_string())),
         }
-    }
-
-    fn unusable(settings: &FleetSettings, failure: Failure) -> FleetError {
-        FleetError::Refused { fleet: settings.name.to_string(), failure }
     }
 }

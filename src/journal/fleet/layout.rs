@@ -9,6 +9,11 @@
 //! /patrold/FLEET/n/TOKEN                 the account that a token's journal is kept under
 //! /patrold/FLEET/a/ACCOUNT               the inventory that an account was last owned under
 //! /patrold/FLEET/i/DIGEST                an inventory; its create revision tells which came first
+//! /patrold/FLEET/w/HOST/ID               what the agent of a host is to do; that of a store stays, a question ends with who asks
+//! /patrold/FLEET/h/a/HOST                an agent that lives; on its lease
+//! /patrold/FLEET/h/s/HOST                when an agent was last seen
+//! /patrold/FLEET/h/f/HOST                nobody waits for the host until its agent is back
+//! /patrold/FLEET/h/k/HOST/ID             what an agent has answered
 //! /patrold/FLEET/on/m/REPLICA            a replica that lives; on its lease
 //! /patrold/FLEET/on/c/ACCOUNT            a claim; on the lease of its replica. Its create revision is the epoch
 //! /patrold/FLEET/on/d/REPLICA            a replica that is to own nothing
@@ -19,7 +24,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::journal::SecretSlot;
-use crate::names::{AccountName, FleetName, InstanceId, ReplicaName, TokenName, hex};
+use crate::names::{AccountName, FleetName, HostName, InstanceId, ReplicaName, TokenName, hex};
 use crate::secret::random;
 
 /// The version of the layout. A newer one is not written to.
@@ -113,6 +118,53 @@ impl Layout {
         format!("{}on/a/{}", self.root, id.0)
     }
 
+    /// Where everything begins that the agent of a host is to do.
+    pub fn wanted(&self, host: &HostName) -> String {
+        format!("{}w/{host}/", self.root)
+    }
+
+    /// Where everything begins that any agent is to do.
+    pub fn all_wanted(&self) -> String {
+        format!("{}w/", self.root)
+    }
+
+    /// Where everything begins that is told of hosts.
+    pub fn hosts(&self) -> String {
+        format!("{}h/", self.root)
+    }
+
+    pub fn agent(&self, host: &HostName) -> String {
+        format!("{}h/a/{host}", self.root)
+    }
+
+    pub fn seen(&self, host: &HostName) -> String {
+        format!("{}h/s/{host}", self.root)
+    }
+
+    pub fn forgotten(&self, host: &HostName) -> String {
+        format!("{}h/f/{host}", self.root)
+    }
+
+    /// Where the answers of a host begin.
+    pub fn answers(&self, host: &HostName) -> String {
+        format!("{}h/k/{host}/", self.root)
+    }
+
+    /// What a key below [`Layout::hosts`] is about.
+    pub fn told_of_host(&self, key: &str) -> Option<OfHost> {
+        let (kind, name) = key.strip_prefix(&self.hosts())?.split_once('/')?;
+        match kind {
+            "a" => name.parse().ok().map(OfHost::Agent),
+            "s" => name.parse().ok().map(OfHost::Seen),
+            "f" => name.parse().ok().map(OfHost::Forgotten),
+            "k" => {
+                let (host, id) = name.split_once('/')?;
+                Some(OfHost::Answer(host.parse().ok()?, id.to_owned()))
+            }
+            _ => None,
+        }
+    }
+
     /// What a key below [`Layout::presence`] is about.
     pub fn subject(&self, key: &str) -> Option<Subject> {
         let (kind, name) = key.strip_prefix(&self.presence())?.split_once('/')?;
@@ -125,6 +177,15 @@ impl Layout {
             _ => None,
         }
     }
+}
+
+/// What a key of hosts is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OfHost {
+    Agent(HostName),
+    Seen(HostName),
+    Forgotten(HostName),
+    Answer(HostName, String),
 }
 
 /// What a key of presence is about.
@@ -158,9 +219,10 @@ pub(super) fn end_of(prefix: &str) -> String {
     end.into_iter().collect()
 }
 
-/// Whether a key says who lives or owns what: others watch it.
+/// Whether others watch a key: it says who lives or owns what, or goes from a replica to an agent, or back.
 pub(super) fn is_presence(key: &str) -> bool {
-    key.strip_prefix("/patrold/").and_then(|rest| rest.split('/').nth(1)) == Some("on")
+    let kind = key.strip_prefix("/patrold/").and_then(|rest| rest.split('/').nth(1));
+    matches!(kind, Some("on" | "h" | "w"))
 }
 
 /// What a fleet is. Made once.
@@ -259,6 +321,17 @@ mod tests {
         let id = WishId::draw();
         assert_eq!(layout.subject(&layout.wish(&id)), Some(Subject::Wish(id.clone())));
         assert_eq!(layout.subject(&layout.answer(&id)), Some(Subject::Answer(id)));
+        let host: HostName = "web-1".parse().unwrap();
+        for (key, told) in [
+            (layout.agent(&host), OfHost::Agent(host.clone())),
+            (layout.seen(&host), OfHost::Seen(host.clone())),
+            (layout.forgotten(&host), OfHost::Forgotten(host.clone())),
+            (layout.answers(&host) + "7f", OfHost::Answer(host.clone(), "7f".to_owned())),
+        ] {
+            assert_eq!(layout.told_of_host(&key), Some(told), "{key}");
+            assert!(is_presence(&key));
+        }
+        assert!(is_presence(&layout.wanted(&host)));
         assert!(is_presence(&layout.member(&"web-1".parse().unwrap())));
         assert!(!is_presence(&layout.home(&"on".parse().unwrap())) && !is_presence(&layout.meta()));
     }

@@ -5,9 +5,12 @@
 //!
 //! What a key is called and what it holds is said in `layout`; how an engine is spoken to, in `engine`.
 
+pub mod agent;
 mod begin;
 mod commit;
 mod engine;
+pub mod errand;
+pub mod hosts;
 mod layout;
 mod lease;
 mod marks;

@@ -43,10 +43,10 @@ pub enum Joined {
 
 /// From where on changes in a [`Presence`] are told.
 #[derive(Clone, Debug)]
-pub struct Moment(Since);
+pub struct Moment(pub(super) Since);
 
 /// Follows what changes in a [`Presence`].
-pub struct Following(Watch);
+pub struct Following(pub(super) Watch);
 
 impl std::fmt::Debug for Following {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -24,10 +24,10 @@ pub struct Wish {
     pub body: String,
 }
 
-/// A secret under the fleet's key, in base64.
+/// A secret under the fleet's key, or under that of a host, in base64.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Sealed(String);
+pub struct Sealed(pub(super) String);
 
 /// No generation has this number: what is sealed for a wish opens nowhere else.
 const OF_WISH: GenerationNo = GenerationNo(u32::MAX);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::inventory::EngineKind;
-use crate::names::{AccountName, FleetName, ReplicaName, TokenName};
+use crate::names::{AccountName, FleetName, HostName, ReplicaName, TokenName};
 
 /// The fleet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct FleetStatus {
     pub unowned: Vec<UnownedStatus>,
     /// Tokens of the inventory that other replicas look after.
     pub elsewhere: Vec<ElsewhereStatus>,
+    /// Hosts of consumers that stores are on, or whose agents live.
+    #[serde(default)]
+    pub hosts: Vec<HostStatus>,
     /// How often the lease of this replica was lost since its start.
     pub leases_lost: u64,
     /// How many accounts this replica has taken since its start.
@@ -66,6 +69,22 @@ pub struct EngineStatus {
     pub alarms: Vec<String>,
     /// What this version does not guarantee, a line each.
     pub risks: Vec<String>,
+}
+
+/// A host of consumers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostStatus {
+    /// Its name.
+    pub name: HostName,
+    /// The version of its agent. `None`: it is away.
+    pub version: Option<String>,
+    /// When its agent was last seen, a minute old at most. `None`: never.
+    pub seen: Option<Time>,
+    /// Nobody waits for it until its agent is back.
+    pub forgotten: bool,
+    /// Tokens of which it has not acknowledged a store or a hook, as far as who tells this knows.
+    pub owes: Vec<TokenName>,
 }
 
 /// An account that nobody owns.

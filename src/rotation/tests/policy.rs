@@ -112,6 +112,7 @@ pub(crate) fn hook(name: &str, on_failure: OnFailure) -> HookPolicy {
         timeout: Duration::from_secs(1),
         on_failure,
         pace: Pace::default(),
+        host: None,
     }
 }
 

@@ -7,8 +7,9 @@ use super::value::{cron, path, percent, quoted, some, source, source_table, span
 use super::{Keys, Section};
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
-    CredentialAddress, Dialect, Existing, FilePolicy, Format, HookKind, HookPolicy, IniReader, OnDrift, OnFailure,
-    OnLeave, RenewBefore, RunPolicy, SignalTarget, StoreKind, StorePolicy, Syntax, TokenPolicy, Wrap, is_loopback,
+    CredentialAddress, Dialect, Existing, FilePolicy, Format, HookKind, HookPolicy, HostFile, IniReader, OnDrift,
+    OnFailure, OnLeave, RenewBefore, RunPolicy, SignalTarget, StoreKind, StorePolicy, Syntax, TokenPolicy, Wrap,
+    is_loopback,
 };
 
 pub(super) fn token(policy: &TokenPolicy, origins: &Origins) -> Section {
@@ -86,6 +87,13 @@ fn store(policy: &StorePolicy) -> Value {
     ];
     let own = match &policy.kind {
         StoreKind::File(policy) => file(policy),
+        StoreKind::Hosted(hosted) => {
+            let HostFile { path, mode, owner, group, format } = hosted.file.clone();
+            let mut keys = file(&FilePolicy { path, mode, owner: None, group: None, format });
+            keys.retain(|(key, _)| !matches!(*key, "owner" | "group"));
+            let owners = [("owner", owner.map(|it| json!(it))), ("group", group.map(|it| json!(it)))];
+            keys.into_iter().chain(owners).chain([("hosts", Some(json!([hosted.host])))]).collect()
+        }
         StoreKind::Remote(remote) => {
             let params = remote.params.iter().map(|(name, value)| (name.clone(), value.clone()));
             let own = [("account".to_owned(), json!(remote.account))];
@@ -247,6 +255,7 @@ fn hook(policy: &HookPolicy) -> Value {
     };
     keys.extend([("timeout", json!(std_span(policy.timeout))), ("on-failure", json!(on_failure))]);
     keys.push(("wave", json!(policy.pace.wave)));
+    keys.extend(policy.host.as_ref().map(|host| ("hosts", json!([host]))));
     let spans = [("coalesce", policy.pace.coalesce), ("splay", policy.pace.splay), ("once-per", policy.pace.once_per)];
     keys.extend(spans.into_iter().filter_map(|(key, span)| Some((key, json!(std_span(span?))))));
     Value::Object(keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())

@@ -1,0 +1,188 @@
+//! A fleet as the agent of a host sees it: what it is asked, and where it answers. It holds the key of its host and no
+//! other, reads what is meant for its host, and writes nothing but its answers and its sign of life.
+
+use std::time::Duration;
+
+use super::begin::FleetError;
+use super::engine::{Change, Compare, Done, Engine, EngineError, Pair, Step};
+use super::errand::{Answer, Errand, ErrandId, HostSeal};
+use super::hosts::Agent;
+use super::layout::{FORMAT, Layout, Meta};
+use super::lease::{Lease, boot};
+use super::presence::{Following, Moment};
+use super::{failure, json};
+use crate::clock::Time;
+use crate::inventory::AgentSettings;
+use crate::journal::key::KeyError;
+use crate::journal::seal::Sealer;
+use crate::names::HostName;
+use crate::secret::Secret;
+
+/// The fleet, and this host in it.
+#[derive(Debug)]
+pub struct Post {
+    engine: Engine,
+    layout: Layout,
+    host: HostName,
+    seal: HostSeal,
+    lease: Lease,
+    incarnation: String,
+}
+
+/// How an agent took up its post, or did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Posted {
+    /// It lives from now on.
+    Yes,
+    /// Another agent of this host lives, or lived a moment ago.
+    Taken(Agent),
+}
+
+/// Something that happened to an errand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It is to be done. `None`: it cannot be read, or is meant for a newer program.
+    Wanted { id: ErrandId, revision: i64, errand: Option<Box<Errand>> },
+    /// It is there no more.
+    Gone(ErrandId),
+}
+
+impl Post {
+    /// Finds the fleet of `settings`, as the holder of the key of its host.
+    pub async fn open(settings: &AgentSettings, key: &Secret) -> Result<Self, FleetError> {
+        let fleet = &settings.fleet;
+        let unusable = |source| KeyError::Unusable { place: format!("the key of host {}", settings.host), source };
+        let sealer = Sealer::new(key.trimmed().expose().as_bytes()).map_err(unusable)?;
+        let engine = Engine::new(&settings.engine).await.map_err(|failure| FleetError::unusable(fleet, failure))?;
+        let layout = Layout::new(fleet);
+        let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(fleet, error))?;
+        let Some(found) = found else { return Err(FleetError::Missing(fleet.to_string())) };
+        let meta: Meta = found.read().ok_or(FleetError::Damaged { key: found.key })?;
+        if meta.format > FORMAT {
+            return Err(FleetError::Newer { fleet: fleet.to_string(), found: meta.format });
+        }
+        let host = settings.host.clone();
+        let seal = HostSeal::new(sealer, meta.instance.to_string(), host.clone());
+        Ok(Self { engine, layout, host, seal, lease: Lease::new(settings.lease), incarnation: meta.incarnation })
+    }
+
+    /// What tells this fleet from another one under the same name, and from itself before it was recovered.
+    pub fn incarnation(&self) -> &str {
+        &self.incarnation
+    }
+
+    /// Seals what goes between the fleet and this host.
+    pub fn seal(&self) -> &HostSeal {
+        &self.seal
+    }
+
+    /// The sign of life of this agent.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Takes a lease, and tells the fleet that this agent lives. Whoever waits for its host no longer waits again.
+    pub async fn join(&self, agent: &Agent, now: Time) -> Result<Posted, EngineError> {
+        let sent = boot();
+        let lease = self.engine.grant(self.lease.ttl()).await?;
+        let key = self.layout.agent(&self.host);
+        let steps = [
+            Step::Put { key: key.clone(), value: json(agent), lease },
+            Step::Put { key: self.layout.seen(&self.host), value: json(&now), lease: 0 },
+            Step::Delete(self.layout.forgotten(&self.host)),
+        ];
+        let done = self.engine.transact(&[Compare::Created(key.clone(), 0)], &steps, &[key]).await;
+        let holder = match done {
+            Ok(Done::Held(_)) => {
+                self.lease.extend(lease, sent);
+                return Ok(Posted::Yes);
+            }
+            Ok(Done::Denied(found)) => found.into_iter().flatten().next(),
+            Err(error) => {
+                // What may have been written ends with it.
+                let _ = self.engine.end_lease(lease).await;
+                return Err(error);
+            }
+        };
+        // A lease that nothing depends on ends by itself.
+        let _ = self.engine.end_lease(lease).await;
+        match holder.as_ref().and_then(Pair::read) {
+            Some(holder) => Ok(Posted::Taken(holder)),
+            None => Err(EngineError::Refused(failure("who has the name of this host cannot be read"))),
+        }
+    }
+
+    /// Gives a sign of life. False: the lease has ended.
+    pub async fn keep_alive(&self, patience: Duration) -> Result<bool, EngineError> {
+        let (lease, sent) = (self.lease.id(), boot());
+        if lease == 0 {
+            return Ok(false);
+        }
+        let lives = self.engine.keep(lease, patience).await?;
+        if lives {
+            self.lease.extend(lease, sent);
+        } else {
+            self.lease.end();
+        }
+        Ok(lives)
+    }
+
+    /// Notes that this agent was seen at `now`.
+    pub async fn tell_seen(&self, now: Time) -> Result<(), EngineError> {
+        let put = Step::Put { key: self.layout.seen(&self.host), value: json(&now), lease: 0 };
+        self.engine.transact(&[], &[put], &[]).await.map(drop)
+    }
+
+    /// Leaves the post.
+    pub async fn leave(&self) -> Result<(), EngineError> {
+        let lease = self.lease.id();
+        self.lease.end();
+        if lease == 0 { Ok(()) } else { self.engine.end_lease(lease).await }
+    }
+
+    /// Every errand of this host, and the moment from which on [`Post::follow`] tells what changes.
+    pub async fn errands(&self) -> Result<(Vec<News>, Moment), EngineError> {
+        let (pairs, since) = self.engine.snapshot(&self.layout.wanted(&self.host)).await?;
+        let news = pairs.into_iter().filter_map(|pair| self.news(Change::Put(pair)));
+        Ok((news.collect(), Moment(since)))
+    }
+
+    /// Follows what changes from `moment` on.
+    pub async fn follow(&self, moment: Moment) -> Result<Following, EngineError> {
+        self.engine.watch(&self.layout.wanted(&self.host), moment.0).await.map(Following)
+    }
+
+    /// Waits for the next changes. `None`: there will be none, and everything is to be read anew.
+    pub async fn next(&self, following: &mut Following) -> Option<Vec<News>> {
+        let changes = following.0.next().await?;
+        Some(changes.into_iter().filter_map(|change| self.news(change)).collect())
+    }
+
+    fn news(&self, change: Change) -> Option<News> {
+        let prefix = self.layout.wanted(&self.host);
+        let id = |key: &str| Some(ErrandId(key.strip_prefix(&prefix)?.to_owned()));
+        match change {
+            Change::Put(pair) => {
+                Some(News::Wanted { id: id(&pair.key)?, revision: pair.modified, errand: pair.read().map(Box::new) })
+            }
+            Change::Deleted(key) => id(&key).map(News::Gone),
+        }
+    }
+
+    /// Answers an errand, where it still is the one that is answered. An answer to a question ends with this agent.
+    pub async fn answer(&self, id: &ErrandId, answer: &Answer) -> Result<(), EngineError> {
+        let lease = if id.is_question() { self.lease.id() } else { 0 };
+        let wanted = format!("{}{}", self.layout.wanted(&self.host), id.0);
+        let put = Step::Put { key: self.answer_at(id), value: json(answer), lease };
+        self.engine.transact(&[Compare::Modified(wanted, answer.to)], &[put], &[]).await.map(drop)
+    }
+
+    /// Takes back the answer to an errand that is there no more.
+    pub async fn withdraw(&self, id: &ErrandId) -> Result<(), EngineError> {
+        self.engine.transact(&[], &[Step::Delete(self.answer_at(id))], &[]).await.map(drop)
+    }
+
+    fn answer_at(&self, id: &ErrandId) -> String {
+        format!("{}{}", self.layout.answers(&self.host), id.0)
+    }
+}
