@@ -30,8 +30,10 @@ fn examples() -> PathBuf {
 
 #[test]
 fn every_example_is_run() {
-    let names = fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let published: BTreeSet<_> = names.filter(|name| name.ends_with(".toml")).collect();
+    let files = fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path());
+    let inventories = files.filter(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    let published: BTreeSet<_> =
+        inventories.map(|file| file.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     assert_eq!(published, [ENTRA, GITLAB, AWS, GITHUB, VAULT].map(str::to_owned).into());
 }
 
