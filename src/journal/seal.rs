@@ -155,7 +155,9 @@ impl Sealer {
         put(&mut bytes, &[VERSION]);
         put(&mut bytes, &self.key_id);
         put(&mut bytes, b"a message");
-        about.iter().for_each(|part| put(&mut bytes, part.as_bytes()));
+        for part in about {
+            put(&mut bytes, part.as_bytes());
+        }
         bytes
     }
 }

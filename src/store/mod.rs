@@ -84,10 +84,9 @@ fn elsewhere(host: &HostName) -> Failure {
 /// Whether the store can hold the secret at all; nothing is looked at.
 pub fn check_value(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure> {
     match Backend::of(policy) {
-        Backend::Disk(slot) => slot.check_value(secret),
+        Backend::Disk(slot) | Backend::Elsewhere(_, slot) => slot.check_value(secret),
         Backend::Command(slot) => slot.check_value(secret),
         Backend::Remote(slot) => slot.check_value(secret),
-        Backend::Elsewhere(_, slot) => slot.check_value(secret),
     }
 }
 

@@ -329,9 +329,10 @@ impl<'h> Errands<'h> {
 
     /// One has ended. `None`: abnormally, and nobody knows which.
     fn ended(&mut self, id: Option<ErrandId>) {
-        match id {
-            Some(id) => drop(self.running.remove(&id)),
-            None => tracing::error!(event = event::TASK_DIED, "an errand ended abnormally"),
+        if let Some(id) = id {
+            self.running.remove(&id);
+        } else {
+            tracing::error!(event = event::TASK_DIED, "an errand ended abnormally");
         }
         self.begin();
     }

@@ -115,7 +115,9 @@ impl<C: Clock> Follower<C> {
             let all = self.core.tokens.all().into_iter();
             woken.extend(all.filter(|(_, token)| waits(&token.policy(), &token.state())).map(|(name, _)| name));
         }
-        woken.into_iter().for_each(|name| self.end_wait(name));
+        for name in woken {
+            self.end_wait(name);
+        }
     }
 
     /// Ends every wait of a token. Aside: its run may be waiting for what is to be heard next.

@@ -62,7 +62,9 @@ impl FleetJournal {
     pub async fn hosts(&self) -> Result<(Hosts, Moment), EngineError> {
         let (pairs, since) = self.engine.snapshot(&self.layout.hosts()).await?;
         let mut hosts = Hosts::default();
-        pairs.into_iter().for_each(|pair| self.note_host(&mut hosts, Change::Put(pair)));
+        for pair in pairs {
+            self.note_host(&mut hosts, Change::Put(pair));
+        }
         Ok((hosts, Moment(since)))
     }
 
@@ -74,7 +76,9 @@ impl FleetJournal {
     /// Waits for the next changes and notes them. False: there will be none, and everything is to be read anew.
     pub async fn next_of_hosts(&self, following: &mut Following, hosts: &mut Hosts) -> bool {
         let Some(changes) = following.0.next().await else { return false };
-        changes.into_iter().for_each(|change| self.note_host(hosts, change));
+        for change in changes {
+            self.note_host(hosts, change);
+        }
         true
     }
 
