@@ -13,12 +13,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_journal_in_etcd_is_not_believed_before_an_operator_says_so() {
-    play(EngineKind::Etcd).await;
+    Box::pin(play(EngineKind::Etcd)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_journal_in_postgresql_is_not_believed_before_an_operator_says_so() {
-    play(EngineKind::PostgreSql).await;
+    Box::pin(play(EngineKind::PostgreSql)).await;
 }
 
 async fn play(kind: EngineKind) {
