@@ -22,6 +22,8 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 /// How long a file system may take to answer.
+use crate::crash;
+
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most bytes of a secret: more than any API takes in a header.
@@ -99,7 +101,7 @@ pub async fn off_runtime<T: Send + 'static>(
 ) -> Result<T, ReadError> {
     let path = path.to_owned();
     let looked = tokio::task::spawn_blocking(move || within(&path, look)).await;
-    looked.unwrap_or_else(|error| Err(ReadError::Io(io::Error::other(error))))
+    looked.unwrap_or_else(|error| Err(ReadError::Io(crash::as_io(&error))))
 }
 
 fn wait<T: Send + 'static>(

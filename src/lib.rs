@@ -82,6 +82,7 @@
 //! | [`outcome`] | whether something happened: done, later, refused, unknown |
 //! | [`names`] | identifiers with their rules |
 //! | [`few`] | maps of a handful of entries, in little room |
+//! | [`crash`] | what is told of a task that ended abnormally |
 //! | [`clock`] | the only place that reads the time |
 //!
 //! # Words
@@ -115,6 +116,7 @@
 
 // What everybody speaks of.
 pub mod clock;
+pub mod crash;
 pub mod event;
 pub mod few;
 pub mod files;

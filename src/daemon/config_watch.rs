@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Time};
+use crate::crash;
 use crate::event;
 use crate::inventory::{Inventory, StorePolicy};
 use crate::secret::SecretSource;
@@ -46,7 +47,7 @@ impl ConfigWatcher {
             watch(credential_files(&running.core.inventory()), Vec::new(), since).await?;
         let files = store_files(&running.core.inventory());
         let begun = tokio::task::spawn_blocking(move || Watch::of_presence(&files, since)).await;
-        let (stores, store_changed) = begun.map_err(std::io::Error::other)??;
+        let (stores, store_changed) = begun.map_err(|error| crash::as_io(&error))??;
         Ok(Self { inventory, inventory_changed, credentials, credential_changed, stores, store_changed })
     }
 
@@ -108,7 +109,7 @@ async fn watch(
     since: Time,
 ) -> std::io::Result<(Watch, mpsc::Receiver<()>)> {
     let watch = tokio::task::spawn_blocking(move || Watch::new(&files, &directories, since)).await;
-    watch.map_err(std::io::Error::other)?
+    watch.map_err(|error| crash::as_io(&error))?
 }
 
 /// Files that hold credentials or trust roots: when one changes, accounts that were refused may be accepted. Those of the

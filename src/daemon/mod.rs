@@ -48,6 +48,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Time};
+use crate::crash;
 use crate::endpoint::Workshop;
 use crate::endpoint::limits::Limits;
 use crate::endpoint::single::Caller;
@@ -186,7 +187,7 @@ struct Found {
 async fn open_local(inventory: &Inventory, key: &KeySource, now: Time) -> Result<Found, StartError> {
     let settings = &inventory.daemon;
     let place = Archive::of(&settings.state_dir);
-    let imported = tokio::task::spawn_blocking(move || place.imported()).await.map_err(std::io::Error::other)?;
+    let imported = tokio::task::spawn_blocking(move || place.imported()).await.map_err(|error| crash::as_io(&error))?;
     if let Some(fleet) = imported {
         return Err(StartError::Imported { state_dir: settings.state_dir.clone(), fleet });
     }
@@ -216,7 +217,7 @@ async fn open_fleet(
 ) -> Result<Found, StartError> {
     let place = Archive::of(&inventory.daemon.state_dir);
     let lock = tokio::task::spawn_blocking(move || (place.exists(), place.lock(now))).await;
-    let (is_alone, lock) = lock.map_err(std::io::Error::other)?;
+    let (is_alone, lock) = lock.map_err(|error| crash::as_io(&error))?;
     if is_alone {
         return Err(StartError::Alone(inventory.daemon.state_dir.clone()));
     }
@@ -294,7 +295,7 @@ pub async fn open<C: Clock>(inventory: Arc<Inventory>, clock: C, errand: Errand)
     }
     let swept = core.inventory();
     if let Err(error) = tokio::task::spawn_blocking(move || sweep::sweep(&swept)).await {
-        tracing::error!(event = event::SWEEP_FAILED, %error, "sweeping ended abnormally");
+        tracing::error!(event = event::SWEEP_FAILED, error = crash::told(&error), "sweeping ended abnormally");
     }
     Ok(Opening { core: Arc::new(core), stopping, sender, lock })
 }
@@ -334,7 +335,7 @@ pub struct Running<C> {
 pub async fn read_inventory<C: Clock>(config: &Path, clock: &C) -> Result<Loaded, StartError> {
     let (config, now) = (config.to_owned(), clock.now());
     let loaded = tokio::task::spawn_blocking(move || load(&config, &Environment::of_process(&config), now)).await;
-    Ok(loaded.map_err(std::io::Error::other)?)
+    Ok(loaded.map_err(|error| crash::as_io(&error))?)
 }
 
 /// Warns of files that others may change or read.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::beside;
 use crate::clock::{Clock, Span, Time};
 use crate::control::NotifyAnswer;
+use crate::crash;
 use crate::event;
 use crate::inventory::{ChannelPolicy, Inventory};
 use crate::names::{AccountName, ChannelName};
@@ -302,7 +303,7 @@ async fn note<C: Clock>(
             under_way.remove(&channel);
         }
         Err(error) => {
-            tracing::error!(event = event::TASK_DIED, %error, "a message ended abnormally");
+            tracing::error!(event = event::TASK_DIED, error = crash::told(&error), "a message ended abnormally");
             under_way.clear();
         }
     }

@@ -4,10 +4,10 @@
 //! A start does it, too, where the daemon was given a key since the journal was sealed under the one that it made.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Time;
+use crate::crash;
 use crate::few::Few;
 use crate::journal::archive::{Archive, OpenError, OpenJournal, Opened};
 use crate::journal::key::{self, IfLost, KeyError, KeySource, NewKey};
@@ -101,7 +101,7 @@ pub async fn open_current(state_dir: &Path, key: &KeySource, now: Time) -> Resul
         let (archive, key) = (Archive::of(state_dir), key.clone());
         async move {
             let opened = tokio::task::spawn_blocking(move || archive.open(&key, now)).await;
-            opened.unwrap_or_else(|error| Err(OpenError::Io { path: PathBuf::new(), source: io::Error::other(error) }))
+            opened.unwrap_or_else(|error| Err(OpenError::Io { path: PathBuf::new(), source: crash::as_io(&error) }))
         }
     };
     let (journal, opened, resealed) = match open().await {

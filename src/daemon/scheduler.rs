@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Span, Time};
+use crate::crash;
 use crate::event;
 use crate::journal::Journal;
 use crate::names::TokenName;
@@ -248,7 +249,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
                 tracing::error!(
                     event = event::TASK_DIED,
                     key = ?key,
-                    %error,
+                    error = crash::told(&error),
                     "a task ended abnormally; it is tried again in a minute"
                 );
                 self.deadlines.set(key.clone(), self.core.clock.now() + AFTER_PANIC);

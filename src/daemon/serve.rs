@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::clock::{Clock, SystemClock};
+use crate::crash;
 use crate::event;
 use crate::inventory::DaemonSettings;
 
@@ -298,7 +299,7 @@ async fn attend<C: Clock, F: Fn(&DaemonSettings)>(
 }
 
 fn begun(watcher: Result<std::io::Result<ConfigWatcher>, JoinError>) -> std::io::Result<ConfigWatcher> {
-    watcher.map_err(std::io::Error::other)?
+    watcher.map_err(|error| crash::as_io(&error))?
 }
 
 async fn changed(watcher: Option<&mut ConfigWatcher>) -> Changed {

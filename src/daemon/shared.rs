@@ -10,6 +10,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// Age up to which a rendering is shared.
+use crate::crash;
+
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A rendering that took long is made anew after ten times as long; nobody waits longer than this for one.
@@ -57,7 +59,7 @@ impl Shared {
             }
         }
         let begun = Instant::now();
-        let text = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?;
+        let text = tokio::task::spawn_blocking(make).await.map_err(|error| crash::as_io(&error))?;
         let text = Arc::new(Text(text));
         let key = key.to_owned();
         *last = Some(Last { key, made: Instant::now(), took: begun.elapsed(), text: Arc::downgrade(&text) });

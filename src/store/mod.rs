@@ -33,6 +33,7 @@ pub use self::receipt::{Delivery, Known, Receipt};
 use crate::account::pool::Accounts;
 use crate::account::survey::Glimpse;
 use crate::clock::{Clock, Time};
+use crate::crash;
 use crate::inventory::{CommandPolicy, FilePolicy, HostFile, RemotePolicy, StoreKind, StorePolicy};
 use crate::names::{HostName, StoreKey};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -263,7 +264,8 @@ async fn bounded<T: Send + 'static>(key: StoreKey, work: impl FnOnce() -> T + Se
     }
     let mut task = tokio::task::spawn_blocking(work);
     if let Ok(ended) = tokio::time::timeout(PATIENCE, &mut task).await {
-        return ended.map_err(|error| Failure::new(FailureCode::StoreUnwritable, format!("{key}: {error}")));
+        return ended
+            .map_err(|error| Failure::new(FailureCode::StoreUnwritable, format!("{key}: {}", crash::told(&error))));
     }
     hanging().insert(key.clone());
     let failure = hangs(&key);

@@ -31,7 +31,7 @@ impl Write for Log {
 }
 
 /// Every secret that the provider ever handed out or was given.
-fn secrets(world: &World) -> Vec<String> {
+pub(super) fn secrets(world: &World) -> Vec<String> {
     let mut secrets = Vec::new();
     for entry in world.loopback.ledger().all() {
         for issue in entry.issues {
@@ -46,7 +46,7 @@ fn secrets(world: &World) -> Vec<String> {
 
 /// The forms in which a secret of letters and digits may be told: as it is, in hex, and what is certain of its base64, at
 /// each offset within a longer text.
-fn forms(secret: &str) -> Vec<String> {
+pub(super) fn forms(secret: &str) -> Vec<String> {
     let hex = |separator: &str| secret.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(separator);
     let base64 = (0..3).map(|offset| {
         let encoded = STANDARD.encode(format!("{}{secret}", "x".repeat(offset)));
@@ -58,7 +58,7 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 /// Everything that a running daemon shows, and everything that commands print of it, each with its name.
-async fn shown(world: &World, daemon: &Daemon) -> Vec<(String, Vec<u8>)> {
+pub(super) async fn shown(world: &World, daemon: &Daemon) -> Vec<(String, Vec<u8>)> {
     let mut shown = vec![("status".to_owned(), serde_json::to_vec(&daemon.running.status()).unwrap())];
     for name in ["ci", "gps", "backup"] {
         let explanation = daemon.running.explain(&name.parse().unwrap());
@@ -94,7 +94,7 @@ async fn shown(world: &World, daemon: &Daemon) -> Vec<(String, Vec<u8>)> {
     shown
 }
 
-fn contains(haystack: &[u8], needle: &str) -> bool {
+pub(super) fn contains(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
 
@@ -195,7 +195,7 @@ async fn secrets_are_nowhere_but_in_their_stores() {
     assert_eq!(kept.len(), 3, "temporary files are left over: {kept:?}");
 }
 
-fn lines_with(log: &[u8], secret: &str) -> String {
+pub(super) fn lines_with(log: &[u8], secret: &str) -> String {
     let text = String::from_utf8_lossy(log);
     text.lines().filter(|line| line.contains(secret)).take(3).collect::<Vec<_>>().join("\n")
 }
