@@ -95,7 +95,8 @@ pub(super) fn run(args: &ProviderArgs, named: Option<&Path>, console: &mut Conso
                 }
                 console.out.write_all(provider.example.as_bytes())?;
             } else {
-                console.out.write_all(render(&provider, console.out_paint).as_bytes())?;
+                let width = console.width(false);
+                console.out.write_all(render(&provider, console.out_paint, width).as_bytes())?;
             }
         }
     }

@@ -120,7 +120,8 @@ pub(super) fn run(args: &StoreArgs, named: Option<&Path>, console: &mut Console)
             } else if *example {
                 console.out.write_all(store.example.as_bytes())?;
             } else {
-                console.out.write_all(render(&store, console.out_paint).as_bytes())?;
+                let width = console.width(false);
+                console.out.write_all(render(&store, console.out_paint, width).as_bytes())?;
             }
         }
     }

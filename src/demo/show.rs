@@ -205,8 +205,8 @@ impl<'a> Stage<'a> {
     /// The live view: one line for each token, with the reason for what comes next, and one about all consumers.
     fn lines(&self, now: Time) -> Vec<(String, String)> {
         let head = format!(
-            "{:<16} {:<10} {:<10} {:>10} {:>8}  {}",
-            "TOKEN", "PROVIDER", "PHASE", "GENERATION", "EXPIRES", "NEXT"
+            "{:<16} {:<10} {:<8} {:>10} {:>8}  {}",
+            "TOKEN", "PROVIDER", "STATE", "GENERATION", "EXPIRES", "NEXT"
         );
         let mut lines = vec![(head, String::new())];
         for token in self.daemon.status().tokens {
@@ -219,8 +219,8 @@ impl<'a> Stage<'a> {
                 Some(span) => format!("{} in {}", token.next.action.word(), left(span)),
                 None => token.next.action.word().to_owned(),
             };
-            let (name, phase) = (&token.name, &token.phase);
-            let line = format!("{name:<16} {provider:<10} {phase:<10} {number:>10} {expires:>8}  {next}");
+            let (name, state) = (&token.name, token.condition.word());
+            let line = format!("{name:<16} {provider:<10} {state:<8} {number:>10} {expires:>8}  {next}");
             lines.push((line, one_line(&format!(": {}", token.next.why), 100)));
         }
         let uses: u64 = self.consumers.iter().map(Consumer::uses).sum();

@@ -83,6 +83,26 @@ pub struct Obstacle {
     pub words: String,
 }
 
+impl Rule {
+    /// Its reason in a word or three; the code itself where a newer version made it.
+    pub fn label(&self) -> &str {
+        match Reason::named(&self.rule) {
+            Some(reason) => reason.label(),
+            None => &self.rule,
+        }
+    }
+}
+
+impl Obstacle {
+    /// What is in the way in a few words; the code itself where nothing tells more.
+    pub fn label(&self) -> &str {
+        match Reason::named(&self.code) {
+            Some(reason) => reason.label(),
+            None => Phase::words(&self.code),
+        }
+    }
+}
+
 impl Explanation {
     /// Explains `subject`. `account`: its account's status, where it is known.
     pub fn new(

@@ -176,7 +176,8 @@ impl Outlook {
             Reason::NotDue if start.overridden => {
                 Self { overridden: true, ..outlook }.held_by(Reason::WindowOverridden)
             }
-            Reason::NotDue => outlook,
+            // An old generation waits for its end meanwhile, and holds up nothing.
+            Reason::NotDue | Reason::Grace | Reason::InUse => outlook,
             Reason::WatchOnly => {
                 Self { action: NextAction::Replace, at: Some(due.at), ..outlook }.held_by(Reason::WatchOnly)
             }
@@ -256,8 +257,7 @@ fn of_begin(deed: NextAction, reason: Reason, situation: &Situation<'_>) -> Outl
 
 /// What an intent was written down for; a newer version may have reasons that this one does not know.
 fn of_intent(deed: NextAction, at: Option<Time>, code: &str) -> Outlook {
-    let known = Reason::ALL.iter().find(|reason| reason.code() == code);
-    let outlook = Outlook::new(deed, at, known.copied().unwrap_or(Reason::Requested));
+    let outlook = Outlook::new(deed, at, Reason::named(code).unwrap_or(Reason::Requested));
     Outlook { reason: code.to_owned(), ..outlook }
 }
 

@@ -211,6 +211,26 @@ impl Phase {
             Self::Renewed { .. } => "renewed",
         }
     }
+
+    /// The phase called `name` in words; the name itself where a newer version made it.
+    pub fn words(name: &str) -> &str {
+        match name {
+            "vacant" => "no token yet",
+            "steady" => "nothing under way",
+            "intended" => "getting a new token",
+            "searching" => "looking for a lost token",
+            "minted" => "proving the new token",
+            "verified" => "writing stores",
+            "delivered" => "running hooks",
+            "active" => "the old token is still valid",
+            "revoked" => "making sure that the old token is revoked",
+            "undoing" => "taking the new token back",
+            "renewing" => "renewing",
+            "doubted" => "examining a renewal without an answer",
+            "renewed" => "proving the renewed token",
+            other => other,
+        }
+    }
 }
 
 /// The generation that consumers use.

@@ -85,6 +85,32 @@ pub fn wrapped(text: &str, width: Option<usize>, indent: usize) -> Vec<String> {
     lines
 }
 
+/// `text` with every line that is too long continued below where its words begin: beside its name, where it has one.
+pub fn folded(text: &str, width: Option<usize>) -> String {
+    let Some(columns) = width else { return text.to_owned() };
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let lead = line.len() - line.trim_start().len();
+        let value = line[lead..].find("  ").map(|gap| line.len() - line[lead + gap..].trim_start().len());
+        let (head, indent) = match value.filter(|value| *value <= columns / 2) {
+            Some(value) => (value, value),
+            None => (lead, lead + 2),
+        };
+        let lines = if line.chars().count() > columns {
+            wrapped(&line[head..], width, indent)
+        } else {
+            vec![line[head..].to_owned()]
+        };
+        for (number, words) in lines.iter().enumerate() {
+            out.push_str(if number == 0 { &line[..head] } else { "" });
+            out.extend(std::iter::repeat_n(' ', if number == 0 { 0 } else { indent }));
+            out.push_str(words);
+            out.push('\n');
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +126,16 @@ mod tests {
             assert_eq!(wrapped("a long sentence about one thing", width, indent), expected, "{sentence}");
         }
         assert_eq!(wrapped("a-word-that-is-longer-than-any-line is kept", Some(24), 0).len(), 2);
+    }
+
+    #[test]
+    fn long_lines_go_on_below_their_words() {
+        let text = "Notes\n  credential    a token of the user that mints\n  a note that is short\n";
+        assert_eq!(folded(text, None), text);
+        let expected =
+            "Notes\n  credential    a token of the user that\n                mints\n  a note that is short\n";
+        assert_eq!(folded(text, Some(40)), expected);
+        assert_eq!(folded("  a note that is rather long", Some(24)), "  a note that is rather\n    long\n");
     }
 
     #[test]

@@ -6,8 +6,10 @@ use crate::clock::Time;
 use crate::report::explanation::Explanation;
 use crate::report::outlook::NextAction;
 use crate::report::status::Cause;
+use crate::rotation::Phase;
 use crate::text::{Paint, words};
 
+use super::status::write_trouble;
 use super::table::{Table, Tint};
 
 impl Explanation {
@@ -32,7 +34,8 @@ impl Explanation {
         };
         write_line("next", &format!("{next}: {}", token.next.why), width, out)?;
         let current = token.current.as_ref().map(|current| format!(", generation {}", current.number));
-        writeln!(out, "  phase   {}{}", token.phase, current.unwrap_or_default())?;
+        let phase = format!("{}{}", Phase::words(&token.phase), current.unwrap_or_default());
+        write_line("phase", &phase, width, out)?;
         if let Some(written) = &self.written {
             write_line("written", &format!("at {written}"), width, out)?;
         }
@@ -66,7 +69,7 @@ impl Explanation {
                 table.row(
                     tint,
                     vec![
-                        rule.rule.clone(),
+                        rule.label().to_owned(),
                         rule.at.map_or_else(none, |at| words::relative(at, self.at)),
                         rule.at.map_or_else(none, words::moment),
                         rule.deadline.map_or_else(none, words::moment),
@@ -83,7 +86,7 @@ impl Explanation {
         }
         for obstacle in &self.obstacles {
             let until = obstacle.until.map(|at| format!(" until {}", when(at))).unwrap_or_default();
-            writeln!(out, "{} {}{until}: {}", paint.yellow("!"), obstacle.code, obstacle.words)?;
+            write_trouble(&format!("{}{until}: {}", obstacle.label(), obstacle.words), 0, paint, width, out)?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::names::{GenerationNo, TokenName, hex};
 use crate::outcome::Failure;
 use crate::rotation::Event;
 use crate::rotation::event::Level;
+use crate::rotation::reason::Reason;
 use crate::rotation::state::Orphan;
 use crate::rotation::stored::Line;
 
@@ -170,7 +171,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
     match event {
         Event::Adopted { generation } => (Some(generation.number), String::new()),
         Event::Intended { intent } | Event::RenewalIntended { intent } => {
-            (Some(intent.number), format!("{}; marker {}", intent.reason, intent.marker))
+            (Some(intent.number), format!("{}; marker {}", reason(&intent.reason), intent.marker))
         }
         Event::Minted { candidate } | Event::Offered { candidate } | Event::Recalled { candidate, .. } => {
             let generation = &candidate.generation;
@@ -196,7 +197,7 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         Event::Replaced { generation, revoke_at, .. } => {
             (Some(generation.number), format!("the old one is {}", not_before(revoke_at)))
         }
-        Event::ReplacementDue { reason } => (None, reason.clone()),
+        Event::ReplacementDue { reason: code } => (None, reason(code).to_owned()),
         Event::HeldBack { found } => (None, found.clone()),
         Event::StoreErased { store, stays: Some(stays) } => (None, format!("{store}: it {stays}")),
         Event::StoreClaimed { store, .. }
@@ -253,6 +254,14 @@ fn detail(event: &Event) -> (Option<GenerationNo>, String) {
         | Event::ConsumersOwed {}
         | Event::Redelivered {}
         | Event::Resealed { .. } => (None, String::new()),
+    }
+}
+
+/// The reason with this code in words.
+fn reason(code: &str) -> &str {
+    match Reason::named(code) {
+        Some(reason) => reason.sentence(),
+        None => code,
     }
 }
 

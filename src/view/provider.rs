@@ -153,8 +153,8 @@ pub fn write_list<'a>(
     table.write_within(paint, width, out)
 }
 
-/// All of one definition.
-pub fn render(provider: &Provider, paint: Paint) -> String {
+/// All of one definition, on a terminal with so many columns. Its example stays as it is, to be copied.
+pub fn render(provider: &Provider, paint: Paint, columns: Option<usize>) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}  {}", paint.bold(provider.name.as_str()), provider.title);
@@ -203,6 +203,7 @@ pub fn render(provider: &Provider, paint: Paint) -> String {
     list(&mut out, paint, "Documentation", &provider.docs);
     let reasons = provider.reasons().iter().map(|(question, why)| format!("{}: {why}", question.code()));
     list(&mut out, paint, "Left open", &reasons.collect::<Vec<_>>());
+    let mut out = words::folded(&out, columns);
     if !provider.example.is_empty() {
         heading(&mut out, paint, "Example");
         out.push_str(&provider.example);

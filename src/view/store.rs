@@ -12,7 +12,7 @@ use crate::names::ProviderName;
 use crate::provider::slots::Proof;
 use crate::provider::{Pace, Provider};
 use crate::store::trial::Report;
-use crate::text::Paint;
+use crate::text::{Paint, words};
 
 /// One definition. Part of `store list --json` and `store show --json`: names are stable.
 #[derive(Clone, Debug, Serialize)]
@@ -100,8 +100,8 @@ fn pace(pace: Pace) -> String {
     format!("at most {} requests in {}", pace.requests, humantime::format_duration(pace.per))
 }
 
-/// All of one definition.
-pub fn render(store: &Provider, paint: Paint) -> String {
+/// All of one definition, on a terminal with so many columns. Its example stays as it is, to be copied.
+pub fn render(store: &Provider, paint: Paint, columns: Option<usize>) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}  {}", paint.bold(store.name.as_str()), store.title);
@@ -141,6 +141,7 @@ pub fn render(store: &Provider, paint: Paint) -> String {
     list(&mut out, paint, "Documentation", &store.docs);
     let reasons = store.reasons().iter().map(|(question, why)| format!("{}: {why}", question.code()));
     list(&mut out, paint, "Left open", &reasons.collect::<Vec<_>>());
+    let mut out = words::folded(&out, columns);
     if !store.example.is_empty() {
         heading(&mut out, paint, "Example");
         out.push_str(&store.example);

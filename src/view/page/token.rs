@@ -61,14 +61,14 @@ pub fn render<'h>(
     let mut due = Grid::new("When it is due", &["Rule", "Due", "Decides", "Why"]);
     for rule in &explanation.rules {
         let at = rule.at.map(|at| words::relative(at, now)).unwrap_or_default();
-        due.row(escape(&rule.rule), &[&at, if rule.decides { "yes" } else { "" }, &rule.words]);
+        due.row(escape(rule.label()), &[&at, if rule.decides { "yes" } else { "" }, &rule.words]);
     }
     due.write(&mut out, 0, "");
     if !explanation.obstacles.is_empty() {
         let mut obstacles = Grid::new("In its way", &["What", "Until", "Why"]);
         for obstacle in &explanation.obstacles {
             let until = obstacle.until.map(|at| words::relative(at, now)).unwrap_or_default();
-            obstacles.row(escape(&obstacle.code), &[&until, &obstacle.words]);
+            obstacles.row(escape(obstacle.label()), &[&until, &obstacle.words]);
         }
         obstacles.write(&mut out, 0, "");
     }
