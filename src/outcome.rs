@@ -97,6 +97,13 @@ impl Failure {
         Self { request_id: self.request_id.clone(), ..Self::new(self.code, detail) }
     }
 
+    /// The same of a secret that is not the account's credential.
+    #[must_use]
+    pub fn of_secret(self) -> Self {
+        let code = if self.code == FailureCode::Unauthorized { FailureCode::SecretRefused } else { self.code };
+        Self { code, ..self }
+    }
+
     /// All of it in words, with the id of the request.
     pub fn in_full(&self) -> String {
         with_request(&self.to_string(), self.request_id.as_deref())
@@ -251,15 +258,18 @@ failure_codes! {
     /// 401, or what the definition says means the same.
     Unauthorized = "unauthorized", "the provider does not accept the credential",
         "check the account's credential; a changed credential file is noticed by itself";
+    /// The same of a secret that is not the account's credential: a new one, or one that somebody brought.
+    SecretRefused = "secret-refused", "the provider does not accept the new secret",
+        "bring a secret of this very account and service, one that is in effect; one that was minted is taken back, and another minted";
     /// What the definition says means it.
     AccountLocked = "account-locked", "the provider has locked the user of the credential",
         "correct the account's credential where it is wrong, and have the user unlocked at the provider or wait for the lock to end";
     /// 403, or what the definition says means the same.
     Forbidden = "forbidden", "the provider does not permit this",
-        "give the account's credential the permission at the provider; `patrold provider show`, or `patrold store show`, says what a definition needs";
+        "read what the provider says: the account's credential lacks a permission, or a limit of the provider is reached; `patrold provider show`, or `patrold store show`, says what a definition needs";
     /// 404 or 410.
     NotFound = "not-found", "the provider does not know it",
-        "check `url` of the account and `params` of the token";
+        "check `url` of the account and `params` of the token; `patrold provider show` says which versions of the service a definition is for";
     /// What the definition says means it.
     NoRoom = "no-room", "the provider allows no more tokens there",
         "revoke tokens there that are not needed: `patrold audit` lists those that patrold does not manage";
@@ -387,6 +397,7 @@ impl FailureCode {
             | Code::NoOperation
             | Code::WrongSubject
             | Code::NotLengthened
+            | Code::SecretRefused
             | Code::SameToken => Some("a-token-is-about-to-expire-and-its-rotation-fails"),
             Code::StoreUnwritable
             | Code::StoreRefused

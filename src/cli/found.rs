@@ -137,6 +137,7 @@ mod tests {
             never_expires: true,
             expired: false,
             expires_soon: false,
+            left: false,
             reaped: None,
         }
     }

@@ -17,7 +17,7 @@ use crate::names::{AccountName, Marker, TokenName};
 use crate::outcome::{Failure, Outcome};
 use crate::provider::Params;
 use crate::report::audit::{AccountAudit, Audit, Known, Reaped};
-use crate::rotation::orphan::{self, Orphan};
+use crate::rotation::orphan::Orphan;
 use crate::rotation::{Event, TokenState};
 
 use super::core::Core;
@@ -79,6 +79,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         for (token, state) in &states {
             known.add(&name, token, state);
         }
+        let unwanted = tokens.iter().filter(|(_, token)| !token.wanted() && token.state().retirement.is_none());
+        unwanted.for_each(|(token, _)| known.leave(token));
         let complete = listings.values().all(|listing| listing.is_complete());
         let entries = listings.values().flat_map(|listing| listing.entries());
         let now = self.clock.now();
@@ -166,7 +168,8 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
                 account: member.policy.name.clone(),
                 params: params_of(&policy.params, held.state()),
                 at: now,
-                until: now.checked_add_signed(orphan::MEMORY),
+                // Nobody knows how long it lives; a memory is no end.
+                until: None,
                 retry: None,
             };
             held.note(&policy, now, Event::ReapRequested { orphan });

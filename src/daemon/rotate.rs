@@ -105,6 +105,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         }
         let judge = |view: &View| match (renews, before) {
             (true, before) => renewed(view, before, since),
+            (false, before) if adopts => adopted(view, before.map(|(number, _)| number), since),
             (false, before) => answer(view, before.map(|(number, _)| number), replaces, since),
         };
         let last = match waker {
@@ -236,7 +237,7 @@ fn busy(view: &View) -> String {
     match view.state.phase {
         Phase::Delivered { .. } => "its hooks run".to_owned(),
         Phase::Verified { .. } => "its stores are written".to_owned(),
-        ref phase => format!("a step is under way (it is {})", phase.name()),
+        ref phase => format!("a step is under way ({})", Phase::words(phase.name())),
     }
 }
 
@@ -323,6 +324,17 @@ fn answer(view: &View, before: Option<GenerationNo>, replaces: bool, since: Time
         return Some(if revoking && patient { Answer::Waiting(waiting(rest)) } else { Answer::Rotated(number) });
     }
     Some(unfinished_answer(view, rest, since))
+}
+
+/// The same about a secret that was brought: what was refused is tried no more.
+fn adopted(view: &View, before: Option<GenerationNo>, since: Time) -> Option<Answer> {
+    match answer(view, before, false, since)? {
+        Answer::Waiting(_) if view.state.phase.candidate().is_none() => {
+            let failed = view.state.last_failure.as_ref().filter(|noted| noted.at >= since);
+            failed.map(|noted| Answer::Failed(noted.failure.in_full()))
+        }
+        answer => Some(answer),
+    }
 }
 
 /// What a view says about a renewal that was asked for when `before` was issued; None while it is under way.

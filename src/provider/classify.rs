@@ -1,11 +1,11 @@
 //! Classifies an answer before anything is captured: the status first, then the body.
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde_json::Value;
 
 use super::extract::{Content, Wiped};
 use super::model::{Call, Limit, Predicate, ResetUnit};
-use super::request::{Scoped, redactor, sent};
+use super::request::{Scoped, redactor, sent, url};
 use super::resolved::Provider;
 use super::{Operation, ProviderTime, Received, Response, Values, time};
 use crate::clock::{Span, Time};
@@ -204,7 +204,8 @@ impl Provider {
                 None => code.unwrap_or_else(|| usual_meaning(response, operation)),
             };
             let not_before = limited.map_or_else(|| retry_after(&response.headers, received), |limited| limited.until);
-            return Err(Setback { not_before, ..explain(code, "") });
+            let place = place(call, &scope, values, response, code, discreet);
+            return Err(Setback { not_before, ..explain(code, &place) });
         }
         // No Content has no body, and a revocation or a write that succeeded has nothing to say.
         let may_be_empty = response.status == 204 || operation == Operation::Revoke || operation.puts();
@@ -263,6 +264,9 @@ impl Provider {
             redactor.add(&signed);
         }
         let said = match content {
+            Substance::Empty | Substance::Html if !hint.is_empty() && (300..400).contains(&response.status) => {
+                String::new()
+            }
             Substance::Empty => "no content".to_owned(),
             Substance::Html => "an HTML page".to_owned(),
             Substance::Other if quiet || matches!(response.body.trim_ascii_start().first(), Some(b'{' | b'[')) => {
@@ -282,9 +286,33 @@ impl Provider {
         let said = redactor.clean(&said);
         let said = if discreet { plain_words(&said, &sent(values)) } else { said };
         let said = one_line(&said, QUOTED);
-        let parts = [format!("HTTP {}", response.status), hint.to_owned(), said];
+        let hint = values.secrets.map_or_else(|| hint.to_owned(), |known| known.clean(hint));
+        let parts = [format!("HTTP {}", response.status), redactor.clean(&hint), said];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
     }
+}
+
+/// What was asked for where the provider does not know it, and where a redirect leads: without a query, which may hold
+/// anything. `discreet`: of an answer to a mint no more than the host is told.
+fn place(
+    call: &Call,
+    scope: &Scoped<'_>,
+    values: &Values<'_>,
+    response: &Response,
+    code: FailureCode,
+    discreet: bool,
+) -> String {
+    if !matches!(code, FailureCode::NotFound | FailureCode::Redirect) {
+        return String::new();
+    }
+    let Ok(asked) = url(call, scope, values) else { return String::new() };
+    let target = response.headers.get(LOCATION).and_then(|target| target.to_str().ok());
+    let target = target.and_then(|target| asked.join(target).ok()).filter(|_| code == FailureCode::Redirect);
+    let target = target.map(|target| {
+        let path = if discreet { "" } else { target.path() };
+        format!(" leads to {}{path}", target.origin().ascii_serialization())
+    });
+    format!("{} {}{}", call.method, asked.path(), target.unwrap_or_default())
 }
 
 /// A body of plain text as the one value that predicates can look at, at the pointer "".

@@ -1,7 +1,7 @@
 //! The providers' tokens compared with the journal: orphans, tokens that nobody manages, tokens that never expire, and
 //! tokens that have expired and are still there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,7 @@ pub struct AccountAudit {
 /// A token at the provider that somebody should look at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is another thing that somebody should know of it")]
 pub struct Finding {
     /// Whose it is.
     pub standing: Standing,
@@ -70,6 +71,9 @@ pub struct Finding {
     pub expired: bool,
     /// Nobody manages it, and it expires within two weeks.
     pub expires_soon: bool,
+    /// Its token left the inventory: nobody renews it, and nobody is about to revoke it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
     /// What became of it where its revocation was asked for.
     pub reaped: Option<Reaped>,
 }
@@ -108,6 +112,8 @@ pub struct Known<'a> {
     ids: HashMap<&'a str, &'a TokenName>,
     /// Tokens whose state nobody can read: whatever has their name is theirs.
     aside: Vec<(InstanceId, &'a TokenName)>,
+    /// Tokens that left the inventory alive.
+    left: HashSet<&'a TokenName>,
 }
 
 impl<'a> Known<'a> {
@@ -122,6 +128,11 @@ impl<'a> Known<'a> {
         });
         let ids = generations.filter_map(|generation| generation.remote.id.as_ref()).chain(left);
         self.ids.extend(ids.map(|id| (id.as_str(), token)));
+    }
+
+    /// Adds a token that left the inventory, and that nobody retired.
+    pub fn leave(&mut self, token: &'a TokenName) {
+        self.left.insert(token);
     }
 
     /// Adds tokens of `instance` whose state cannot be read: what was minted for them is no orphan.
@@ -168,7 +179,7 @@ impl AccountAudit {
             let finding = Finding::new(entry, known, instance, clock, now);
             listed += 1;
             managed += usize::from(finding.standing == Standing::Managed);
-            if finding.standing != Standing::Managed || finding.never_expires || finding.expired {
+            if finding.standing != Standing::Managed || finding.never_expires || finding.expired || finding.left {
                 findings.push(finding);
             }
         }
@@ -212,6 +223,7 @@ impl Finding {
             never_expires: entry.remote.expires == Expiry::Never,
             expired,
             expires_soon: token.is_none() && !expired && ends.is_some_and(|at| at - now <= SOON),
+            left: token.is_some_and(|token| known.left.contains(token)) && !expired,
             reaped: None,
         }
     }

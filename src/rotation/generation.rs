@@ -96,9 +96,10 @@ impl Retry {
     /// Whether a better credential, or better trust roots, may help. An attempt that a stop withdrew tells nothing: the one
     /// before it may have lacked them.
     pub fn lacked_credential(&self) -> bool {
-        use FailureCode::{AccountLocked, Forbidden, NoCredential, Unauthorized, Withdrawn};
+        use FailureCode::{AccountLocked, Forbidden, NoCredential, SecretRefused, Unauthorized, Withdrawn};
         let code = self.failure.code;
-        matches!(code, Unauthorized | AccountLocked | Forbidden | NoCredential | Withdrawn) || code.is_of_tls()
+        matches!(code, Unauthorized | SecretRefused | AccountLocked | Forbidden | NoCredential | Withdrawn)
+            || code.is_of_tls()
     }
 }
 

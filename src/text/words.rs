@@ -135,7 +135,7 @@ mod tests {
         let expected =
             "Notes\n  credential    a token of the user that\n                mints\n  a note that is short\n";
         assert_eq!(folded(text, Some(40)), expected);
-        assert_eq!(folded("  a note that is rather long", Some(24)), "  a note that is rather\n    long\n");
+        assert_eq!(folded("  a note that is rather long", Some(24)), "  a note that is\n    rather long\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::provider::Expiry;
 use crate::report::audit::{AccountAudit, Audit, Finding, Reaped, Standing};
 use crate::text::{Paint, words};
 
+use super::status::write_trouble;
 use super::table::{Table, Tint};
 
 impl Audit {
@@ -15,10 +16,10 @@ impl Audit {
     pub fn write(&self, paint: Paint, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         for account in &self.accounts {
             if let Some(why) = &account.failure {
-                writeln!(out, "{} account {}: {why}", paint.yellow("!"), account.account)?;
+                write_trouble(&format!("account {}: {why}", account.account), 0, paint, width, out)?;
             } else if !account.complete {
                 let why = "the provider has more tokens than patrold reads: this is not all";
-                writeln!(out, "{} account {}: {why}", paint.yellow("!"), account.account)?;
+                write_trouble(&format!("account {}: {why}", account.account), 0, paint, width, out)?;
             }
         }
         let mut table = Table::new(&["ACCOUNT", "STATUS", "ID", "NAME", "TOKEN", "EXPIRES", "LAST USED", "NOTE"])
@@ -48,6 +49,7 @@ impl Audit {
 impl Finding {
     fn tint(&self) -> Tint {
         match (self.standing, &self.reaped) {
+            (Standing::Managed, None) if self.left => Tint::Warning,
             (_, Some(Reaped::Revoked)) | (Standing::Managed | Standing::Other, None) => Tint::Dim,
             (Standing::Orphan, None) if self.expired => Tint::Dim,
             (Standing::Orphan, _) | (_, Some(Reaped::NotYet { .. })) => Tint::Error,
@@ -87,6 +89,7 @@ impl Finding {
             None => {}
         }
         for (holds, note) in [
+            (self.left, "left the inventory: `patrold retire NAME --revoke` ends it"),
             (self.never_expires, "never expires"),
             (self.expired, "has expired and is still listed"),
             (self.expires_soon, "expires soon and is not replaced by patrold"),

@@ -84,15 +84,17 @@ impl Readiness {
         }
         warnings.extend(tell(&named(Condition::Due, true), "to be replaced by hand"));
         warnings.extend(tell(&named(Condition::Failing, true), "failing, with a secret that is still valid"));
-        let mut help: Vec<_> = Vec::new();
-        let tokens = status.tokens.iter().filter(|token| token.condition.urgency() > 1);
-        help.extend(tokens.filter_map(|token| Some((&token.name, token.cause()?))).take(NAMES).map(|(name, cause)| {
-            let advice = cause.advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-            format!("token {name}: {}{advice}", cause.what)
-        }));
+        let unseen = status.unseen_mints();
+        let names: Vec<_> = unseen.iter().map(|(name, _)| *name).collect();
+        warnings.extend(tell(&names, "that may be alive unseen"));
+        // One that was left alive on purpose is told, and is no reason for a strict probe to fail.
+        let tokens = status.tokens.iter().filter(|token| token.condition.urgency() > 1 || token.is_left_alive());
+        let causes = tokens.filter_map(|token| Some((&token.name, token.cause()?))).chain(unseen);
+        let mut help: Vec<_> =
+            causes.take(NAMES).map(|(name, cause)| format!("token {name}: {}", cause.sentence())).collect();
         let causes = status.accounts.iter().flat_map(|account| {
             let causes = account.causes(status.at).into_iter();
-            causes.filter_map(|cause| Some(format!("account {}: {}", account.name, cause.advice?)))
+            causes.map(|cause| format!("account {} {}", account.name, cause.sentence()))
         });
         help.extend(causes.take(NAMES));
         help.extend(status.journal.cause().and_then(|cause| cause.advice).map(|advice| format!("journal: {advice}")));

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::report::rotation::{RotateAnswer, RotateOutcome, RotateResult};
 
+use super::status::write_trouble;
 use super::table::{Table, Tint};
 use crate::text::Paint;
 
@@ -54,7 +55,7 @@ pub fn write(
         writeln!(out, "\nleft to do:")?;
     }
     for (result, what) in left {
-        writeln!(out, "{} {}: {what}", paint.yellow("!"), result.token)?;
+        write_trouble(&format!("{}: {what}", result.token), 0, paint, width, out)?;
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use crate::report::status::{
     AccountStatus, Cause, Condition, ElsewhereStatus, FleetStatus, GenerationStatus, OrphanKind, OwedKind, Status,
     TokenStatus,
 };
+use crate::rotation::Phase;
+use crate::rotation::reason::Reason;
 use crate::text::{Paint, words};
 
 use super::table::{Table, Tint};
@@ -118,22 +120,9 @@ impl Status {
         }
         let left = self.tokens.iter().filter(|token| token.is_left_alive());
         troubles.extend(token_troubles(left));
-        let lost = |token: &&TokenStatus| token.orphans.iter().any(|orphan| orphan.kind == OrphanKind::UnknownMint);
-        for token in self.tokens.iter().filter(lost).filter(|token| self.is_unseen(token)) {
-            let name = &token.name;
-            troubles.push(format!(
-                "token {name}: a live token may exist at the provider: the answer to its mint was lost; help: look for the name \
-                 that `patrold status {name}` shows, and revoke it there (docs/runbooks.md#orphans-were-found)"
-            ));
-        }
+        let unseen = self.unseen_mints().into_iter();
+        troubles.extend(unseen.map(|(name, cause)| format!("token {name}: {}", cause.line())));
         troubles
-    }
-
-    /// Nobody can see what its provider has: a running daemon would have listed it.
-    fn is_unseen(&self, token: &TokenStatus) -> bool {
-        let account = self.accounts.iter().find(|account| Some(&account.name) == token.account.as_ref());
-        let elsewhere = self.fleet.iter().flat_map(|fleet| &fleet.elsewhere).any(|it| it.token == token.name);
-        self.daemon.is_some() && !elsewhere && account.is_none_or(|account| account.last_listing.is_none())
     }
 
     /// Writes everything about one token.
@@ -146,8 +135,9 @@ impl Status {
     ) -> io::Result<()> {
         let name = token.name.to_string();
         writeln!(out, "{}", paint.bold(&name))?;
-        for (key, value) in details(token, self.at) {
-            write_detail(key, &value, width, out)?;
+        let details = details(token, self.at);
+        for (key, value) in &details {
+            write_detail(key, value, width, out)?;
         }
         if let Some(fleet) = &self.fleet {
             write_detail("owner", &owner(fleet, token), width, out)?;
@@ -156,11 +146,19 @@ impl Status {
         if let Some(proxy) = account.and_then(|account| account.proxy.as_ref()) {
             write_detail("proxy", proxy, width, out)?;
         }
-        if let Some(Cause { advice: Some(advice), .. }) = token.cause() {
-            write_detail("help", &advice, width, out)?;
+        if let Some(Cause { what, advice }) = token.cause() {
+            if !details.iter().any(|(_, value)| value.contains(&what)) {
+                write_detail("cause", &what, width, out)?;
+            }
+            if let Some(advice) = advice {
+                write_detail("help", &advice, width, out)?;
+            }
         }
         for trouble in account.into_iter().flat_map(|account| account_troubles(account, self.at)) {
             write_trouble(&trouble, 2, paint, width, out)?;
+        }
+        for (_, cause) in self.unseen_mints().into_iter().filter(|(name, _)| **name == token.name) {
+            write_trouble(&cause.line(), 2, paint, width, out)?;
         }
         if let Some(cause) = self.journal.cause() {
             write_trouble(&cause.line(), 2, paint, width, out)?;
@@ -184,7 +182,7 @@ fn write_detail(key: &str, value: &str, width: Option<usize>, out: &mut impl Wri
 }
 
 /// What somebody should look at, after a mark.
-fn write_trouble(
+pub(super) fn write_trouble(
     trouble: &str,
     indent: usize,
     paint: Paint,
@@ -274,7 +272,10 @@ fn expires(generation: &GenerationStatus, now: Time) -> String {
 /// The next action in few words: `rotate in 10d 3h`.
 fn next(outlook: &Outlook, now: Time) -> String {
     match (outlook.action, outlook.at) {
-        (NextAction::Nothing, _) => outlook.hold.clone().unwrap_or_else(|| outlook.reason.clone()),
+        (NextAction::Nothing, _) => {
+            let code = outlook.hold.as_ref().unwrap_or(&outlook.reason);
+            Reason::named(code).map_or_else(|| code.clone(), |reason| reason.label().to_owned())
+        }
         (deed, Some(at)) if at <= now => format!("{} now", deed.word()),
         (deed, Some(at)) => format!("{} {}", deed.word(), words::relative(at, now)),
         (deed, None) => deed.word().to_owned(),
@@ -286,7 +287,11 @@ pub(super) fn details(token: &TokenStatus, now: Time) -> Vec<(&'static str, Stri
     let mut lines = Vec::new();
     let when = |at: Time| format!("{} ({})", words::relative(at, now), words::moment(at));
     let paused = if token.paused { ", paused" } else { "" };
-    lines.push(("state", format!("{} ({}{paused})", token.condition.word(), token.phase)));
+    let under_way = match token.phase.as_str() {
+        "vacant" | "steady" => String::new(),
+        phase => format!(" ({})", Phase::words(phase)),
+    };
+    lines.push(("state", format!("{}{paused}{under_way}", token.condition.word())));
     if let Some(account) = &token.account {
         let provider = token.provider.as_ref().map(|provider| format!(" ({provider})")).unwrap_or_default();
         lines.push(("account", format!("{account}{provider}")));

@@ -67,3 +67,28 @@ fn every_option_of_the_program_stands_in_the_page_of_commands() {
     let unknown: Vec<_> = page.difference(&help).collect();
     assert!(unknown.is_empty(), "the program has no {unknown:?} of docs/commands.md");
 }
+
+#[test]
+fn every_trouble_of_the_page_has_its_test() {
+    let page = page("docs/proof.md");
+    let (_, section) = page.split_once("## Troubles of the night").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let named: BTreeSet<&str> =
+        section.lines().filter_map(|line| line.rsplit_once("| `")?.1.strip_suffix("` |")).collect();
+    assert!(named.len() >= 25, "{named:?}");
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it"));
+    let lacking: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(lacking.is_empty(), "docs/proof.md names tests that there are not: {lacking:?}");
+}
+
+/// Everything that the sources below a directory say.
+fn sources(directory: &Path) -> String {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| match path.extension() {
+            _ if path.is_dir() => sources(&path),
+            Some(extension) if extension == "rs" => std::fs::read_to_string(&path).unwrap(),
+            _ => String::new(),
+        })
+        .collect()
+}

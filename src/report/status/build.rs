@@ -181,6 +181,8 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
     };
     let owed = owed(subject);
     let next = outlook(subject, now);
+    let over = is_over(subject, &next, now);
+    let retry = retry.filter(|_| !over);
     let account = policy.map(|policy| policy.account.name.clone());
     let last_error = stuck
         .map(|failure| ErrorStatus::new(now, failure))
@@ -201,7 +203,7 @@ pub fn token(subject: &Subject<'_>, now: Time) -> TokenStatus {
             revoke_at: retiring.revoke_at,
         }),
         next,
-        failures: retry.map_or(0, |retry| retry.attempts).max(state.failed_rotations),
+        failures: retry.map_or(0, |retry| retry.attempts).max(if over { 0 } else { state.failed_rotations }),
         next_attempt: retry.map(|retry| retry.next),
         last_error,
         last_success: state.last_success,
@@ -241,7 +243,10 @@ fn condition(subject: &Subject<'_>, owes: bool, next: &Outlook, now: Time) -> Co
     let state = subject.state;
     // What failed and is not tried again, because nothing is due, is over.
     let due = next.due.is_some_and(|due| due <= now);
-    let failing = owes || state.retry.is_some() || state.failed_rotations > 0 && due;
+    let tried = state.retry.is_some() || state.failed_rotations > 0 && due;
+    // A place that is full keeps a rotation that is due from its beginning.
+    let full = due && next.hold.as_deref() == Some(Reason::NoRoom.code());
+    let failing = owes || full || tried && !is_over(subject, next, now);
     let usable = state.phase.current().map(|current| !subject.reckoning(&current.generation, now).unusable(current));
     match usable {
         _ if !subject.wanted => Condition::Left,
@@ -265,6 +270,14 @@ fn condition(subject: &Subject<'_>, owes: bool, next: &Outlook, now: Time) -> Co
             _ => Condition::Busy,
         },
     }
+}
+
+/// Whether what failed is tried no more, because nothing is due: a request was withdrawn, or the inventory changed.
+fn is_over(subject: &Subject<'_>, next: &Outlook, now: Time) -> bool {
+    let waits = subject.state.retry.as_ref().is_some_and(|retry| retry.next > now);
+    let due = next.due.is_some_and(|due| due <= now);
+    let rests = !matches!(subject.activity, Activity::Busy);
+    rests && matches!(subject.state.phase, Phase::Steady { .. }) && !due && !waits
 }
 
 /// Whether a store does not hold what consumers are to use: it was changed or is new, and could not be written.

@@ -219,7 +219,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                     let parts = Some(parts.clone());
                     return Ok(Found { remote, parts, dead: Some(failure) });
                 }
-                Outcome::Done(Verdict::Dead(failure)) => return Err(Setback::certain(failure)),
+                Outcome::Done(Verdict::Dead(failure)) => return Err(Setback::certain(failure.of_secret())),
                 Outcome::Refused(failure) | Outcome::Unknown(failure) => return Err(Setback::later(failure)),
                 Outcome::Later { not_before, failure } => {
                     return Err(Setback { not_before, failure, certain: false });
@@ -254,9 +254,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
     }
 
-    /// The expiry of an accepted token, also by a listing where nothing else tells it. One of the last poll will do: many
-    /// tokens that are taken over at once cost no listing each.
-    async fn listed_expiry(&self, context: &Context, remote: &Remote) -> Expiry {
+    /// The expiry of an accepted token, also by a listing where nothing else tells it. One of the last poll will do where it has
+    /// the token: many that are taken over at once cost no listing each.
+    pub(super) async fn listed_expiry(&self, context: &Context, remote: &Remote) -> Expiry {
         let policy = &context.policy;
         let Some(id) = remote.id.as_ref().filter(|_| context.abilities.can.lists) else { return remote.expires };
         if remote.expires != Expiry::Unknown {
@@ -264,10 +264,13 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         }
         let address = Address { account: &policy.account.name, params: &policy.params };
         let now = self.clock.now();
-        let since = now.checked_sub_signed(policy.account.poll_every).unwrap_or(now);
-        let Outcome::Done(listing) = self.effects.list(address, since).await else { return Expiry::Unknown };
-        let entry = listing.with_id(id).find(|entry| !entry.dead);
-        entry.map_or(Expiry::Unknown, |entry| entry.remote.expires)
+        for since in [now.checked_sub_signed(policy.account.poll_every).unwrap_or(now), now] {
+            let Outcome::Done(listing) = self.effects.list(address, since).await else { return Expiry::Unknown };
+            if let Some(entry) = listing.with_id(id).find(|entry| !entry.dead) {
+                return entry.remote.expires;
+            }
+        }
+        Expiry::Unknown
     }
 }
 

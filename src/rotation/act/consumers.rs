@@ -9,7 +9,7 @@ use crate::inventory::{OnDrift, OnFailure};
 use crate::journal::Journal;
 use crate::names::{HookKey, RotationId, StoreKey};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::Verdict;
+use crate::provider::{Expiry, Remote, Verdict};
 use crate::rotation::decide::{like, reached_consumers};
 use crate::rotation::effects::{Condition, Effects, Occasion};
 use crate::rotation::event::Event;
@@ -34,17 +34,30 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let waited = self.clock.now() >= generation.minted_at + context.policy.verify_timeout;
         // The timeout is for new tokens that are not known everywhere yet.
         let overdue = waited || candidate.origin != Origin::Minted;
-        let unproven = waited && candidate.origin != Origin::Adopted;
-        if candidate.origin == Origin::Adopted
-            && held.state.phase.current().is_none_or(|_| self.without_secret(held, context))
-        {
+        let candidate_is_adopted = candidate.origin == Origin::Adopted;
+        let unproven = waited && !candidate_is_adopted;
+        if candidate_is_adopted && held.state.phase.current().is_none_or(|_| self.without_secret(held, context)) {
             self.effects.set_credential(&context.policy.name, &secret);
         }
-        match self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await {
+        let verdict = self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await;
+        let verdict = match verdict {
+            Outcome::Done(Verdict::Dead(why)) => Outcome::Done(Verdict::Dead(why.of_secret())),
+            verdict => verdict,
+        };
+        match verdict {
             Outcome::Done(Verdict::Alive { id, expires }) => {
                 let id = id.filter(|_| generation.remote.id.is_none());
                 let expires = self.believed(held, context, expires);
                 let expires = expires.map(|told| like(told, generation.remote.expires));
+                let told = expires.filter(|told| *told != Expiry::Unknown).unwrap_or(generation.remote.expires);
+                let expires = if candidate_is_adopted && told == Expiry::Unknown {
+                    // A listing may tell what the secret itself does not.
+                    let remote =
+                        Remote { id: id.clone().or(generation.remote.id.clone()), ..generation.remote.clone() };
+                    Some(self.listed_expiry(context, &remote).await)
+                } else {
+                    expires
+                };
                 held.memo.proof = Some(Proof::of(&generation, self.clock.now()));
                 held.memo.trusted = Some((generation.number, generation.revision));
                 self.note(held, context, Event::Verified { proven: true, id, expires });

@@ -38,9 +38,9 @@ pub enum Rejection {
     NothingAlive,
     #[error("its secret has leaked: it is replaced all the same")]
     Leaked,
-    #[error("the rotation has begun (it is {0}): `patrold rollback` takes it back")]
+    #[error("the rotation has begun ({0}): `patrold rollback` takes it back")]
     UnderWay(&'static str),
-    #[error("a rotation is under way (it is {0}): {1}")]
+    #[error("a rotation is under way ({0}): {1}")]
     Busy(&'static str, &'static str),
     #[error("consumers still have generation {0}: nothing of the rotation that is under way has reached them")]
     NotBegun(GenerationNo),
@@ -127,7 +127,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             _ if held.state.requested.is_none() => return Err(Rejection::NothingAsked),
             _ if compromised => return Err(Rejection::Leaked),
             Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. } | Phase::Revoked { .. } => {}
-            phase => return Err(Rejection::UnderWay(phase.name())),
+            phase => return Err(Rejection::UnderWay(Phase::words(phase.name()))),
         }
         self.note(held, context, Event::RequestWithdrawn {});
         Ok(())
@@ -282,7 +282,7 @@ fn busy(phase: &Phase) -> Rejection {
         }
         _ => "try again when it is over, in a moment",
     };
-    Rejection::Busy(phase.name(), way_out)
+    Rejection::Busy(Phase::words(phase.name()), way_out)
 }
 
 /// Why the current generation cannot be renewed in place, where it cannot.

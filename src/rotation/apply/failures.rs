@@ -3,7 +3,7 @@
 use crate::clock::Time;
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::event::Event;
-use crate::rotation::state::{Noted, Orphan, Phase, Retry, TokenState};
+use crate::rotation::state::{Noted, Origin, Orphan, Phase, Retry, TokenState};
 use crate::timing::backoff;
 
 /// Takes note of what `event` says of failures, or of their end.
@@ -27,9 +27,10 @@ pub(super) fn note(state: &mut TokenState, at: Time, event: &Event) {
             }
         }
         Event::Undone { next, .. } => {
-            if let Phase::Undoing { undo, .. } = &state.phase {
+            if let Phase::Undoing { undo, candidate, .. } = &state.phase {
                 let failure = undo.why.clone();
-                if failure.code == FailureCode::Withdrawn {
+                if failure.code == FailureCode::Withdrawn || candidate.origin == Origin::Adopted {
+                    // What an operator brought in vain is tried no more.
                     state.retry = None;
                 } else {
                     rotation_failed(state, at, &failure, *next);

@@ -88,6 +88,8 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         }
         Event::RequestWithdrawn {} => {
             state.requested = None;
+            // What failed was the answer to the request. An old token's revocation is tried on.
+            state.retry.take_if(|_| matches!(state.phase, Phase::Vacant | Phase::Steady { .. }));
             Some(())
         }
         Event::RetirementAsked { revoke_at } => {

@@ -14,7 +14,7 @@ use super::room;
 use super::steady::{Begin, begun, renewals};
 use super::step::Delivering;
 use super::upkeep::{next_examination, next_orphan, second_look, upkeep};
-use super::{Action, Situation, Step, act_or_wait, earliest, rest};
+use super::{Action, Rest, Situation, Step, act_or_wait, earliest, rest};
 
 pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) -> Step {
     if s.has_ended(&retiring.generation) {
@@ -37,11 +37,12 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
     if let Some(event) = served_in_place(current, retiring) {
         return Step::Note(event);
     }
-    let renewal = renewals.iter().filter_map(|(_, begin)| match begin {
-        Begin::At(start, _) => Some(start.at).filter(|at| *at < Time::MAX_UTC),
+    let renewals = renewals.into_iter().filter_map(|(due, begin)| match begin {
+        Begin::At(start, _) => Some((due, start)).filter(|(_, start)| start.at < Time::MAX_UTC),
         Begin::Now(_) => None,
     });
-    let renewal = renewal.min();
+    let ahead = renewals.min_by_key(|(_, start)| start.at);
+    let renewal = ahead.map(|(_, start)| start.at);
     let retry = s.waiting(s.state.retry.as_ref());
     let rotations: Vec<_> = rules.into_iter().filter(|due| due.kind == RuleKind::Rotation).collect();
     let begins = s.wanted && !s.policy.paused && s.abilities.can.mints;
@@ -93,7 +94,9 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
     }
     let (revoke_at, reason) = revoke_time(s, retiring);
     if revoke_at > s.now {
-        return rest(reason, earliest(s.now, wake.into_iter().chain([Some(revoke_at)])));
+        let until = earliest(s.now, wake.into_iter().chain([Some(revoke_at)]));
+        // What comes before the revocation is what comes next.
+        return Step::Rest(Rest { until, reason, next: ahead.filter(|(_, start)| start.at < revoke_at) });
     }
     if !s.can_revoke(&retiring.generation) {
         return Step::Note(Event::LeftToExpire { orphan: Orphan::unrevocable(&retiring.generation) });

@@ -8,6 +8,7 @@ use patrold::provider::Operation::{List, Mint, Revoke, Verify};
 use patrold::report::status::Condition;
 use patrold::rotation::Phase;
 
+use super::night::Seen;
 use super::operator;
 use super::world::{Daemon, World, files, now, token};
 
@@ -195,7 +196,9 @@ async fn an_older_journal_overwrites_nothing_that_works() {
     assert_eq!(world.loopback.faults().pending(), 0);
     assert!(world.stored("ci") == newer && world.is_live(&newer), "what works stays");
     assert!(!world.changes(Service::Awx, from).contains(&Mint), "and nothing is minted");
-    assert_eq!(daemon.running.status().tokens[0].condition, Condition::Failing, "its consumers are served");
+    let newer_code = FailureCode::StoreNewer;
+    // Its consumers are served.
+    Seen::look(&daemon, "ci").tells(Condition::Failing, true, newer_code.sentence(), newer_code.remedy());
     let adopted = operator::run(&world, &["adopt", "ci"], &newer).await;
     assert_eq!(adopted.status.code(), Some(0), "{}", String::from_utf8_lossy(&adopted.stderr));
     assert!(world.stored("ci") == newer && world.is_live(&newer));

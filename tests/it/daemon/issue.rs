@@ -58,7 +58,7 @@ async fn a_dead_initial_secret_is_not_adopted_and_a_token_is_minted_in_its_place
     let more = "rotate-every = \"1h\"\ninitial = { file = \"$DIR/first\" }";
     let daemon = world.start(&[world.account(Service::Awx, ""), token("ci", Service::Awx, more)]).await;
     let failure = daemon.failure("ci").await;
-    assert_eq!(failure.code, FailureCode::Unauthorized);
+    assert_eq!(failure.code, FailureCode::SecretRefused);
     assert!(failure.detail.contains("the initial secret (file "), "{failure}");
     let view = daemon.until("ci", "it gives the initial secret up", |view| view.state.initial_refused).await;
     assert!(!view.state.may_adopt());

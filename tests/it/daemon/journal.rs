@@ -20,6 +20,7 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
+use super::night::Seen;
 use super::world::{PATIENCE, World, token};
 
 #[tokio::test]
@@ -344,6 +345,11 @@ async fn a_state_of_a_newer_version_is_set_aside_and_the_others_run() {
     daemon.steady("ci", 2).await;
     assert_eq!(world.changes(Service::Awx, from), [Mint, Verify, Revoke, Verify], "nothing is done for the other");
     assert!(world.is_live(&world.stored("cd")));
+    let seen = Seen::look(&daemon, "ci");
+    for text in [&seen.overview, &seen.ready] {
+        assert!(text.contains("token cd is set aside") && text.contains("run that version again"), "{text}");
+    }
+    assert!(seen.ready.starts_with("not ready\n"), "{}", seen.ready);
 }
 
 /// The database refuses every record, as long as this lives.

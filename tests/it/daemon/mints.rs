@@ -192,7 +192,7 @@ async fn a_candidate_that_the_provider_never_accepts_is_taken_back_and_the_old_o
     }
     let _ = daemon.rotate("ci").await;
     let view = daemon.until("ci", "it was taken back", |view| view.state.failed_rotations == 1).await;
-    assert_eq!(view.state.last_failure.as_ref().unwrap().failure.code, FailureCode::Unauthorized);
+    assert_eq!(view.state.last_failure.as_ref().unwrap().failure.code, FailureCode::SecretRefused);
     assert_eq!(world.stored("ci"), old);
     only_the_stored_one_lives(&world, Service::Awx);
     world.loopback.faults().stop();

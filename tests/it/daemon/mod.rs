@@ -4,6 +4,7 @@
 mod accounts;
 mod clock;
 mod commvault;
+mod crash;
 mod definitions;
 mod evidence;
 mod hooks;
@@ -29,6 +30,7 @@ mod secrets;
 mod small_hours;
 mod stores;
 mod storm;
+mod told;
 mod trust;
 mod vendors;
 mod waiting;

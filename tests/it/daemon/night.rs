@@ -1,13 +1,17 @@
 //! Troubles as an operator meets them: `status`, `status NAME` and `/readyz` name the cause and the remedy, and agree.
 
 use std::fs;
+use std::iter::empty;
 
 use patrold::demo::{Fault, Service};
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation;
 use patrold::report::status::{AccountCondition, Condition};
 use patrold::rotation::Phase;
+use patrold::rotation::steps::Happening;
 use patrold::text::Paint;
+use patrold::view::html::escape;
+use patrold::view::page::{self, Place};
 use patrold::view::readiness::Readiness;
 
 use super::world::{Daemon, World, bare, name_of, token};
@@ -19,6 +23,8 @@ pub(super) struct Seen {
     pub token: String,
     pub ready: String,
     pub explained: String,
+    /// The page of the token.
+    pub page: String,
 }
 
 impl Seen {
@@ -30,8 +36,12 @@ impl Seen {
         let mut alone = Vec::new();
         status.write_token(token, Paint::Plain, None, &mut alone).unwrap();
         let mut explained = Vec::new();
-        daemon.running.explain(&name_of(name)).unwrap().write(Paint::Plain, &mut explained).unwrap();
+        let explanation = daemon.running.explain(&name_of(name)).unwrap();
+        explanation.write(Paint::Plain, &mut explained).unwrap();
+        let inventory = daemon.running.core.inventory();
+        let page = page::render_token(&status, &inventory, &explanation, Place { host: "here" }, empty::<&Happening>());
         Self {
+            page,
             condition: token.condition,
             overview: String::from_utf8(overview).unwrap(),
             token: String::from_utf8(alone).unwrap(),
@@ -48,6 +58,8 @@ impl Seen {
         for (view, text) in [("status NAME", &self.token), ("readyz", &self.ready), ("explain", &self.explained)] {
             assert!(text.contains(cause) && text.contains(remedy), "{view}:\n{text}");
         }
+        let (cause, remedy) = (escape(cause), escape(remedy));
+        assert!(self.page.contains(&cause) && self.page.contains(&remedy), "page:\n{}", self.page);
     }
 }
 
@@ -191,6 +203,7 @@ async fn a_token_that_left_the_inventory_is_told_as_long_as_it_is_alive() {
     let seen = Seen::look(&daemon, "ci");
     let left = "token ci is left: it left the inventory, and its token is alive at the provider";
     assert!(seen.overview.contains(left) && seen.ready.starts_with("ready\n"), "{}{}", seen.overview, seen.ready);
+    seen.tells(Condition::Left, true, "its token is alive at the provider", "`patrold retire NAME --revoke`");
     assert!(seen.token.contains("docs/runbooks.md#a-token-is-not-needed-any-more"), "{}", seen.token);
 }
 

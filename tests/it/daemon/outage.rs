@@ -3,8 +3,10 @@
 use patrold::clock::Span;
 use patrold::demo::{Fault, Options, Service};
 use patrold::names::GenerationNo;
+use patrold::outcome::FailureCode;
 use patrold::report::status::{AccountCondition, Condition};
 
+use super::night::Seen;
 use super::world::{World, now, sit_out, token};
 
 #[tokio::test]
@@ -42,7 +44,10 @@ async fn tokens_of_a_user_who_is_gone_are_not_fine() {
     assert!(world.loopback.ledger().revoke(Service::Awx, world.id_of(&world.stored("ci")), now()));
     world.loopback.faults().random_of(7, 1.0, vec![Fault::Unauthorized]);
     daemon.until("ci", "found dead", |view| view.state.phase.current().is_some_and(|it| it.dead.is_some())).await;
+    daemon.failure("ci").await;
     let status = daemon.running.status();
-    assert_eq!(status.tokens[0].condition, Condition::Down);
     assert_eq!(status.accounts[0].condition, AccountCondition::Degraded);
+    let seen = Seen::look(&daemon, "ci");
+    let (cause, remedy) = ("the provider does not accept it any more", FailureCode::Unauthorized.remedy());
+    seen.tells(Condition::Down, false, cause, remedy);
 }

@@ -8,6 +8,7 @@ use patrold::demo::{Fault, Options, RequestRecord, Service};
 use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation::{Mint, Renew, Verify};
+use patrold::report::status::Condition;
 use patrold::rotation::state::Current;
 
 use super::world::{Daemon, PATIENCE, World, name_of, now, sit_out, token};
@@ -137,6 +138,7 @@ async fn a_renewal_whose_answer_is_lost_fails_whoever_asked_and_is_not_asked_for
     log_in(&world, Span::seconds(300));
     daemon.steady("pair", 1).await;
     assert!(world.is_live(&world.stored("pair")));
+    assert_eq!(daemon.running.status().tokens[0].condition, Condition::Fine, "what failed before is over");
     assert_eq!(daemon.rotate("pair").await, Answer::Renewed(GenerationNo(1)));
     let renewed = world.stored("pair");
     let third = world.loopback.issue(Service::Commvault, "by hand", Span::seconds(300));
@@ -146,6 +148,20 @@ async fn a_renewal_whose_answer_is_lost_fails_whoever_asked_and_is_not_asked_for
     });
     told.await;
     assert_eq!(world.stored("pair"), renewed);
+}
+
+#[tokio::test]
+async fn a_renewal_that_failed_once_is_no_lasting_trouble() {
+    let world = world(Span::seconds(300)).await;
+    log_in(&world, Span::seconds(300));
+    let daemon = world.start_with("providers = \"$DIR/definitions\"", &known(&world, "renewing", "")).await;
+    daemon.steady("pair", 0).await;
+    let later = Fault::RateLimited { retry_after: Span::seconds(1), as_date: false };
+    world.loopback.faults().next(Service::Commvault, Renew, later);
+    assert!(matches!(daemon.rotate("pair").await, Answer::Failed(_)));
+    renewed(&daemon, "pair", 1).await;
+    let status = daemon.running.status().tokens.remove(0);
+    assert_eq!((status.condition, status.failures, status.last_error), (Condition::Fine, 0, None));
 }
 
 #[tokio::test]

@@ -4,8 +4,11 @@ use patrold::clock::Span;
 use patrold::daemon::rotate::Answer;
 use patrold::demo::Service;
 use patrold::names::GenerationNo;
+use patrold::outcome::FailureCode;
+use patrold::report::status::Condition;
 use patrold::rotation::reason::Reason;
 
+use super::night::Seen;
 use super::world::{Daemon, World, now, token};
 
 /// The account's own token, the present one, and room for one more.
@@ -32,6 +35,8 @@ async fn a_rotation_waits_while_others_take_its_place_and_begins_when_one_is_gon
     assert_eq!(view.state.last_number, GenerationNo(1), "no mint was begun");
     let status = serde_json::to_value(daemon.running.status()).unwrap();
     assert_eq!(status["tokens"][0]["next"]["hold"], "no-room", "{status:#}");
+    let full = FailureCode::NoRoom;
+    Seen::look(&daemon, "ci").tells(Condition::Failing, true, full.sentence(), full.remedy());
 
     // Who asks by hand gets a new look at the provider, without a wait for the next listing.
     assert!(world.loopback.ledger().revoke(Service::Awx, world.id_of(&theirs), now()));

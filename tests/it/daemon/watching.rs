@@ -62,7 +62,7 @@ async fn a_token_is_delivered_watched_asked_for_and_replaced_by_hand() {
     // What the provider does not accept changes nothing.
     fs::write(world.path("first"), "mistyped").unwrap();
     let view = daemon.until("ci", "the new secret is refused", |view| view.state.last_failure.is_some()).await;
-    assert_eq!(view.state.last_failure.as_ref().unwrap().failure.code, FailureCode::Unauthorized);
+    assert_eq!(view.state.last_failure.as_ref().unwrap().failure.code, FailureCode::SecretRefused);
     assert_eq!(world.stored("ci"), first);
 
     let second = bring(&world, Span::days(9));
