@@ -3,13 +3,14 @@
 use super::Account;
 use crate::clock::{Clock, Span, Time};
 use crate::endpoint::{Effect, Errand, Presented, refuses_credential};
+use crate::names::hex;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::slots::Putting;
 use crate::provider::{
     Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Received, Response, Role,
     Subject, Values, Verdict,
 };
-use crate::secret::Redactor;
+use crate::secret::{Redactor, Secret, random};
 
 /// How long a caller is held for its turn. A caller that would wait longer gets the time of its next try instead.
 const PATIENCE: Span = Span::seconds(5);
@@ -20,6 +21,8 @@ pub(super) struct Job<'a> {
     pub operation: Operation,
     pub params: &'a Params,
     pub mint_request: Option<&'a MintRequest>,
+    /// The secret that a new token is to have, where the provider lets the caller choose it.
+    pub chosen: Option<&'a Secret>,
     pub subject: Option<&'a Subject>,
     pub page: Option<&'a Cursor>,
     /// What is written to a store.
@@ -38,16 +41,18 @@ impl<'a> Job<'a> {
         identity: Option<&'a Identity>,
         secrets: Option<&'a Redactor>,
     ) -> Values<'a> {
-        let Self { params, mint_request, subject, page, putting, .. } = *self;
+        let Self { params, mint_request, chosen, subject, page, putting, .. } = *self;
         let base_url = &account.policy.endpoint.url;
-        Values { now, base_url, params, identity, mint_request, subject, page, putting, secrets }
+        Values { now, base_url, params, identity, mint_request, chosen, subject, page, putting, secrets }
     }
 }
 
 impl<C: Clock> Account<C> {
     /// Asks for a new token. `Unknown` where the request may have arrived without a usable answer coming back.
     pub async fn mint(&self, params: &Params, mint_request: &MintRequest) -> Outcome<Minted> {
-        let job = Job { mint_request: Some(mint_request), ..self.job(Operation::Mint, params) };
+        let chosen = self.policy.provider.lets_choose().then(|| Secret::new(hex(&random::bytes::<32>())));
+        let (mint_request, chosen) = (Some(mint_request), chosen.as_ref());
+        let job = Job { mint_request, chosen, ..self.job(Operation::Mint, params) };
         let steps = self.policy.provider.after_mint();
         let Some((last, between)) = steps.split_last() else { return self.send(job, Provider::read_mint).await };
         let mut made = match self.send(job, Provider::read_step).await {
@@ -130,7 +135,8 @@ impl<C: Clock> Account<C> {
 
     pub(super) fn job<'a>(&self, operation: Operation, params: &'a Params) -> Job<'a> {
         let latest = self.endpoint.now() + PATIENCE;
-        Job { operation, params, mint_request: None, subject: None, page: None, putting: None, step: None, latest }
+        let (mint_request, chosen, subject, page, putting, step) = (None, None, None, None, None, None);
+        Job { operation, params, mint_request, chosen, subject, page, putting, step, latest }
     }
 
     /// Sends the request of `job` and reads the answer with `read`.
@@ -176,7 +182,7 @@ impl<C: Clock> Account<C> {
     pub(super) async fn log_in<T>(&self, job: Job<'_>, root: &Presented) -> Result<Presented, Outcome<T>> {
         let provider = &self.policy.provider;
         let moment = self.endpoint.moment();
-        let job = Job { mint_request: None, subject: None, page: None, putting: None, ..job };
+        let job = Job { mint_request: None, chosen: None, subject: None, page: None, putting: None, ..job };
         let values = |secrets| job.values(self, moment, Some(&root.identity), secrets);
         let request = provider.render_login(&values(None)).map_err(|failure| self.endpoint.failed(failure))?;
         let read = |response: &Response, received, secrets: Option<&Redactor>| {

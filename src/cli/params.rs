@@ -1,5 +1,7 @@
 //! Values of a provider's parameters: from flags, from its API, from whoever types.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::account::Account;
@@ -31,8 +33,7 @@ pub(super) fn parse(provider: &Provider, flags: &[String]) -> Result<Given, Comp
 
 /// The parameters that must be given and are not.
 fn lacking<'p>(provider: &'p Provider, given: &Given) -> Vec<&'p str> {
-    let required = provider.params.iter().filter(|(_, spec)| spec.default.is_none() && !spec.optional);
-    required.map(|(name, _)| name.as_str()).filter(|name| !given.contains_key(*name)).collect()
+    provider.lacking(given).into_iter().map(|(name, _)| name).collect()
 }
 
 /// Whether the provider can be asked for something that is lacking.
@@ -47,7 +48,10 @@ pub(super) fn ask(
     ask: &mut Ask,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(), Complaint> {
-    for name in lacking(provider, given) {
+    let mut seen = BTreeSet::new();
+    // An answer may bring up another parameter.
+    while let Some(name) = lacking(provider, given).into_iter().find(|name| !seen.contains(name)) {
+        seen.insert(name);
         if !wanted(name) || provider.discovers(name) {
             continue;
         }

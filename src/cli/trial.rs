@@ -219,13 +219,17 @@ pub(super) fn params(
             declared.parse(text).map_err(|why| Complaint::invalid(format!("--param {name}: the parameter {why}")))?;
         params.insert(name.clone(), value);
     }
-    for (name, declared) in &provider.params {
-        if declared.default.is_none() && !declared.optional && !params.contains_key(name) {
-            let example = declared.example.as_ref().map_or_else(|| "…".to_owned(), ToString::to_string);
-            let about = if declared.about.is_empty() { String::new() } else { format!(": {}", declared.about) };
-            return Err(Complaint::invalid(format!("{kind} \"{}\" needs parameter \"{name}\"", provider.name))
-                .with_help(format!("--param {name}={}{about}", example.trim_matches('"'))));
+    for (name, _) in given {
+        let barred = provider.params.get(name).and_then(|declared| declared.barred(&provider.params, &params));
+        if let Some(when) = barred {
+            return Err(Complaint::invalid(format!("--param {name}: the parameter is there only where {when}")));
         }
+    }
+    if let Some((name, declared)) = provider.lacking(&params).into_iter().next() {
+        let example = declared.example.as_ref().map_or_else(|| "…".to_owned(), ToString::to_string);
+        let about = if declared.about.is_empty() { String::new() } else { format!(": {}", declared.about) };
+        return Err(Complaint::invalid(format!("{kind} \"{}\" needs parameter \"{name}\"", provider.name))
+            .with_help(format!("--param {name}={}{about}", example.trim_matches('"'))));
     }
     Ok(params)
 }

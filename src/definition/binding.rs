@@ -87,6 +87,7 @@ impl Binder<'_> {
             ("want", "ttl") => Name::WantTtl,
             ("want", "expires") => Name::WantExpires,
             ("want", "step") => Name::WantStep,
+            ("want", "secret") if operation == Some(Mint) && !matches!(stage, Stage::Answer(_)) => Name::WantSecret,
             ("old" | "new", "id") => Name::OldId,
             ("old", "name") => Name::OldName,
             ("old", _) if matches!(stage, Stage::Answer(_)) && part(rest) => {
@@ -125,6 +126,7 @@ impl Binder<'_> {
     fn unknown(&self, text: &str) -> String {
         let mut known: Vec<String> = ["base_url", "now", "cred.secret", "cred.username"].map(String::from).to_vec();
         known.extend(["want.name", "want.ttl", "want.expires", "want.step", "old.id", "old.name"].map(String::from));
+        known.push("want.secret".to_owned());
         known.extend(["page.number", "page.offset", "page.cursor"].map(String::from));
         known.extend(self.parts.iter().chain(self.facts).map(|name| format!("old.{name}")));
         known.extend(self.facts.iter().map(|name| format!("new.{name}")).chain(["new.id".to_owned()]));

@@ -10,9 +10,9 @@ use super::capture::{check_pointer, read_captures, read_classify, read_pointer, 
 use crate::clock::Span;
 use crate::document::{Found, Reader};
 use crate::outcome::FailureCode;
-use crate::provider::model::{AnswerFormat, Auth, Body, Call, Listing, Style, Tree};
+use crate::provider::model::{AnswerFormat, Auth, Body, Call, Captures, Listing, Source, Style, Tree};
 use crate::provider::naming::{Alphabet, Naming};
-use crate::provider::template::Template;
+use crate::provider::template::{Name, Template};
 use crate::provider::{OnTimeout, Operation, Role};
 
 /// The operations that `key` of a table names.
@@ -148,6 +148,13 @@ fn check_secret(table: &Reader<'_>, mint: &Call) {
         }
         _ => {}
     }
+    let asks = mint.says(|name| *name == Name::WantSecret);
+    let chosen = |captures: &Captures| captures.secret.as_ref().is_some_and(|it| matches!(it.source, Source::Chosen));
+    let takes = mint.all_captures().any(chosen);
+    if asks != takes {
+        let message = "`{{ want.secret }}` in a request and `secret = { from = \"want\" }` in `capture` go together";
+        report.error(table.spot(), message);
+    }
 }
 
 pub(super) fn read_method(table: &Reader<'_>) -> Method {
@@ -236,6 +243,7 @@ fn read_on_timeout(table: &Reader<'_>, operation: Operation) -> OnTimeout {
 
 fn read_listing(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Option<Listing> {
     let items = read_pointer(table, "items");
+    let keyed = table.string("keyed").map(|name| name.value);
     let null_is_empty = table.bool("null-is-empty").is_some_and(|flag| flag.value);
     let absent_is_empty = table.bool("absent-is-empty").is_some_and(|flag| flag.value);
     let keep = read_predicates(table, "keep", binder, stage, FailureCode::NotUnderstood);
@@ -243,7 +251,7 @@ fn read_listing(table: &Reader<'_>, binder: &Binder<'_>, stage: Stage) -> Option
     let absence = table.choice("absence", &[("evidence", false), ("unknown", true)]);
     let leaves_out = absence.is_some_and(|word| word.value);
     let style = table.table("page", "[list.page]").map_or(Some(Style::Whole), read_style);
-    Some(Listing { items: items?, null_is_empty, absent_is_empty, keep, dead, leaves_out, style: style? })
+    Some(Listing { items: items?, keyed, null_is_empty, absent_is_empty, keep, dead, leaves_out, style: style? })
 }
 
 pub(super) fn read_style(table: Reader<'_>) -> Option<Style> {

@@ -124,7 +124,7 @@ pub(super) fn check_pointer(text: &str) -> Result<String, String> {
 pub(super) fn read_captures(table: Reader<'_>, operation: Operation) -> Captures {
     let mut captures = Captures::default();
     if matches!(operation, Operation::Mint | Operation::Renew) {
-        captures.secret = read_place(&table, "secret");
+        captures.secret = table.take("secret").and_then(|found| read_secret(&table, found, operation));
         captures.parts = read_places(&table, "parts");
         captures.refresh_expires = table.take("refresh-expires").and_then(|found| read_moment(&table, found));
         captures.renewable_until = table.take("renewable-until").and_then(|found| read_moment(&table, found));
@@ -191,6 +191,18 @@ pub(super) fn read_places(table: &Reader<'_>, key: &'static str) -> Vec<(String,
         place_from(&named, name.value, found).map(|place| (name.value.to_owned(), place))
     };
     named.entries().filter_map(read).collect()
+}
+
+/// Where the secret of a new token is: in the answer, or in the request, where the caller chose it.
+fn read_secret(table: &Reader<'_>, found: Found<'_>, operation: Operation) -> Option<Place> {
+    let chosen = found.value().as_table().is_some_and(|table| table.contains_key("from"));
+    if !chosen || operation != Operation::Mint {
+        return place_from(table, "secret", found);
+    }
+    let reader = Reader::from_value(table.report(), found, "`secret`")?;
+    let chosen = reader.choice("from", &[("want", ())]);
+    reader.finish();
+    chosen.map(|_| Place { source: Source::Chosen, optional: false, base64: false })
 }
 
 fn read_place(table: &Reader<'_>, key: &'static str) -> Option<Place> {

@@ -10,6 +10,7 @@ mod discover;
 mod lineage;
 mod lint;
 mod login;
+mod params;
 mod resolve;
 mod store;
 mod supplement;

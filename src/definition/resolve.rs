@@ -10,19 +10,19 @@ use url::Url;
 use super::binding::{Binder, Stage, read_headers, read_template, read_templates};
 use super::call::{operations_of, parse_span, read_call, read_statuses};
 use super::capture::{CODES, STORE_CODES, read_classify, read_predicate};
-use super::contract::read_contract;
+use super::contract::{read_contract, read_server};
 use super::discover::{read_default_policy, read_discoveries};
 use super::lint::read_reasons;
 use super::login::read_login;
+use super::params::read_params;
 use super::store;
 use crate::clock::Span;
-use crate::document::{Found, Reader};
+use crate::document::Reader;
 use crate::names::ProviderName;
 use crate::outcome::FailureCode;
 use crate::provider::Operation;
 use crate::provider::lifetime::Lifetime;
 use crate::provider::model::{Answers, Auth, Call, Claims, Form, Limit, ResetUnit};
-use crate::provider::params::{ParamKind, ParamSpec};
 use crate::provider::resolved::{Checked, Provider, Rules, digest};
 use crate::provider::template::is_identifier;
 use crate::secret::TOKEN_PART;
@@ -93,10 +93,11 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
     let lifetime = of_tokens("lifetime", "[lifetime]").map(read_lifetime).unwrap_or_default();
     let policy = of_tokens("default-policy", "[default-policy]");
     let default_policy = policy.map(read_default_policy).unwrap_or_default();
-    // Of what this file changes nothing is said by a description that what it extends was held against.
-    let contract = file.peek("contract").filter(|found| found.spot().source() == file.spot().source());
-    let held = contract.is_some();
+    // Of what this file changes nothing is said by what the one that it extends was held against.
+    let own = |key| file.peek(key).is_some_and(|found| found.spot().source() == file.spot().source());
+    let (held, run) = (own("contract"), own("server"));
     let contract = of_tokens("contract", "[contract]").and_then(read_contract).filter(|_| held);
+    let server = of_tokens("server", "[server]").and_then(read_server).filter(|_| run);
     let reasons = file.merged("lint", "[lint]", None).map(|table| read_reasons(&table, stores)).unwrap_or_default();
     let mut tables = if stores { store::operation_tables(file) } else { operation_tables(file) };
     tables.retain(|(operation, _)| !without.contains(operation));
@@ -139,6 +140,7 @@ pub(super) fn read_definition(file: &Reader<'_>, sources: &[&str]) -> Option<Pro
         default_policy,
         reasons,
         contract,
+        server,
         params,
         store,
         default_url,
@@ -238,51 +240,6 @@ pub(super) fn check_expiry_sources(
         let message = "`from = \"list\"` needs a [list] whose items capture `expires`";
         file.report().error(file.key_spot(of.word()), message);
     }
-}
-
-fn read_params(table: &Reader<'_>) -> BTreeMap<String, ParamSpec> {
-    let kinds = [
-        ("url", ParamKind::Url),
-        ("string", ParamKind::String),
-        ("integer", ParamKind::Integer),
-        ("bool", ParamKind::Bool),
-        ("list", ParamKind::List),
-        ("json", ParamKind::Json),
-    ];
-    let mut params = BTreeMap::new();
-    for (name, _) in table.entries() {
-        if !is_identifier(name.value) {
-            let message = format!("`{}` is not a name for a parameter: use a-z, 0-9 and `_`", name.value);
-            table.report().error(name.spot, message);
-        }
-        let what = format!("[params.{}]", name.value);
-        let Some(reader) = table.merged_entry(name.value, what, Some("type")) else { continue };
-        reader.required("type");
-        let kind = reader.choice("type", &kinds);
-        let default = reader.take("default");
-        let example = reader.take("example");
-        let optional = reader.bool("optional").is_some_and(|flag| flag.value);
-        let choices = reader.array("choices").unwrap_or_default();
-        let about = reader.string("about").map(|text| text.value).unwrap_or_default();
-        let Some(kind) = kind else { continue };
-        let json = |found: Option<Found<'_>>| found.map(|found| found.to_json());
-        let spec = ParamSpec {
-            kind: kind.value,
-            default: json(default),
-            optional,
-            choices: choices.iter().map(Found::to_json).collect(),
-            about,
-            example: json(example),
-        };
-        for given in default.iter().chain(&example) {
-            if let Err(error) = spec.accept(&given.to_json()) {
-                table.report().error(given.spot(), format!("parameter `{}` {error}", name.value));
-            }
-        }
-        reader.finish();
-        params.insert(name.value.to_owned(), spec);
-    }
-    params
 }
 
 fn read_lifetime(table: Reader<'_>) -> Lifetime {

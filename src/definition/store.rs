@@ -212,7 +212,7 @@ fn read_list(table: &Reader<'_>, operation: Operation, binder: &Binder<'_>, stag
     let keep = read_predicates(table, "keep", binder, stage, FailureCode::NotUnderstood);
     let style = table.table("page", format_args!("[{}.page]", operation.word())).map_or(Some(Style::Whole), read_style);
     let (dead, leaves_out) = (Vec::new(), false);
-    Some(Listing { items: items?, null_is_empty, absent_is_empty, keep, dead, leaves_out, style: style? })
+    Some(Listing { items: items?, keyed: None, null_is_empty, absent_is_empty, keep, dead, leaves_out, style: style? })
 }
 
 fn read_conditions(table: &Reader<'_>, key: &'static str, binder: &Binder<'_>, stage: Stage) -> Vec<Condition> {

@@ -26,7 +26,7 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Cursor, Minted, Operation, Provider, Request, Response, Subject, Verdict};
 use crate::secret::{Secret, SecretParts};
 use crate::store::env_file;
-use setting::{CREDENTIAL, REFRESH, SUBJECT, Setting, now};
+use setting::{CHOSEN, CREDENTIAL, REFRESH, SUBJECT, Setting, now};
 #[cfg(test)]
 pub(crate) use shape::shape;
 
@@ -38,7 +38,7 @@ const SLOWEST: Duration = Duration::from_secs(20);
 const REPORT_RATIO: usize = 1024;
 
 /// What no text for people may hold.
-const SECRETS: [&str; 3] = [CREDENTIAL, SUBJECT, REFRESH];
+const SECRETS: [&str; 4] = [CREDENTIAL, SUBJECT, REFRESH, CHOSEN];
 
 static BUILTIN: LazyLock<Definitions> = LazyLock::new(Definitions::builtin);
 

@@ -15,6 +15,7 @@ use crate::secret::{Secret, SecretParts};
 pub(super) const CREDENTIAL: &str = "C7f3aSECRET-credential";
 pub(super) const SUBJECT: &str = "Sb2e1SECRET-subject";
 pub(super) const REFRESH: &str = "R55d0SECRET-refresh";
+pub(super) const CHOSEN: &str = "N90b4SECRET-chosen";
 
 /// Everything that a request may be made of.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ pub(super) struct Setting {
     pub(super) params: Params,
     pub(super) identity: Identity,
     pub(super) mint_request: MintRequest,
+    pub(super) chosen: Secret,
     pub(super) subject: Subject,
     pub(super) page: Option<Cursor>,
 }
@@ -46,6 +48,7 @@ impl Setting {
                 secret: SecretParts::new(Secret::new(CREDENTIAL)),
             },
             mint_request: MintRequest { marker, lifetime: Some(Span::days(30)) },
+            chosen: Secret::new(CHOSEN),
             subject: Subject {
                 id: "41".parse().ok(),
                 name: Some("old name".to_owned()),
@@ -63,6 +66,7 @@ impl Setting {
             params: &self.params,
             identity: Some(&self.identity),
             mint_request: Some(&self.mint_request),
+            chosen: Some(&self.chosen),
             subject: Some(&self.subject),
             page: self.page.as_ref(),
             putting: None,

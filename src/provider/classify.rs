@@ -106,8 +106,8 @@ impl Response {
         self.read(|text| (text.len() <= LARGEST_TREE).then(|| serde_json::from_slice(text).ok()).flatten())
     }
 
-    /// The body of a page of a listing, with no more of the list at the pointer `items` than its first item.
-    pub(super) fn outline(&self, items: &str) -> Substance {
+    /// The body of a page of a listing, with no more of the list than its first item.
+    pub(super) fn outline(&self, items: super::items::Items<'_>) -> Substance {
         self.read(|text| super::items::outline(text, items).ok())
     }
 

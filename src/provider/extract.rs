@@ -53,6 +53,7 @@ impl Content<'_> {
     /// The value at `place`, as JSON.
     fn find(&self, place: &Place) -> Option<Value> {
         let found = match &place.source {
+            Source::Chosen => None,
             Source::Body(pointer) => self.body.pointer(pointer).cloned(),
             Source::Header(name) => {
                 self.headers.get(name).and_then(|value| value.to_str().ok()).map(|text| Value::from(text.trim()))
@@ -79,7 +80,7 @@ impl Content<'_> {
         match &place.source {
             Source::Body(pointer) => self.body.pointer(pointer).is_some_and(|found| !found.is_null()),
             Source::Header(name) => self.headers.contains_key(name),
-            Source::Joined(_) => false,
+            Source::Joined(_) | Source::Chosen => false,
         }
     }
 
@@ -246,6 +247,7 @@ impl std::fmt::Display for Source {
             Self::Body(pointer) if pointer.is_empty() => f.write_str("the top of the answer"),
             Self::Body(pointer) => f.write_str(pointer),
             Self::Header(name) => write!(f, "header {name}"),
+            Self::Chosen => f.write_str("the request"),
             Self::Joined(_) => f.write_str("the places that it is joined from"),
         }
     }

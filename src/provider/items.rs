@@ -16,16 +16,29 @@ const MOST_BESIDE: usize = 256 * 1024;
 /// The largest item, in bytes.
 const LARGEST_ITEM: usize = 256 * 1024;
 
-/// `body` as a tree in which the list at the pointer `items` has its first item only.
-pub(super) fn outline(body: &[u8], items: &str) -> serde_json::Result<Value> {
-    walk(body, items, Some(MOST_BESIDE), &mut |_| Ok(()))
+/// Where the items of a page are.
+#[derive(Clone, Copy)]
+pub(super) struct Items<'a> {
+    /// JSON pointer to the list.
+    pub(super) at: &'a str,
+    /// The list is a table: the name under which an item gets its key.
+    pub(super) keyed: Option<&'a str>,
 }
 
-/// Hands each item of the list at the pointer `items` to `take`, until that fails.
-pub(super) fn each(body: &[u8], items: &str, mut take: impl FnMut(&Value) -> Result<(), String>) -> Result<(), String> {
+/// `body` as a tree in which the list has its first item only.
+pub(super) fn outline(body: &[u8], items: Items<'_>) -> serde_json::Result<Value> {
+    walk(body, items, Some(MOST_BESIDE), &mut |_, _| Ok(()))
+}
+
+/// Hands each item of the list to `take`, until that fails.
+pub(super) fn each(
+    body: &[u8],
+    items: Items<'_>,
+    mut take: impl FnMut(&Value) -> Result<(), String>,
+) -> Result<(), String> {
     let mut failed = None;
-    let walked = walk(body, items, None, &mut |raw| {
-        let result = item(raw).and_then(|item| take(&item));
+    let walked = walk(body, items, None, &mut |key, raw| {
+        let result = item(raw).and_then(|item| named(item, items.keyed.zip(key))).and_then(|item| take(&item));
         result.map_err(|error| {
             failed = Some(error);
         })
@@ -44,13 +57,23 @@ fn item(raw: &RawValue) -> Result<super::extract::Wiped, String> {
     serde_json::from_str(raw.get()).map(super::extract::Wiped).map_err(|_| "an entry is no JSON".to_owned())
 }
 
-type Take<'t> = dyn FnMut(&RawValue) -> Result<(), ()> + 't;
+/// An item with its key under the name that it gets.
+fn named(mut item: super::extract::Wiped, key: Option<(&str, &str)>) -> Result<super::extract::Wiped, String> {
+    if let Some((name, key)) = key {
+        let table = item.0.as_object_mut().ok_or("an entry is no table")?;
+        table.insert(name.to_owned(), Value::from(key));
+    }
+    Ok(item)
+}
 
-fn walk(body: &[u8], items: &str, room: Option<usize>, take: &mut Take<'_>) -> serde_json::Result<Value> {
-    let path: Vec<_> = items.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+/// The key of an item, where it has one, and its text.
+type Take<'t> = dyn FnMut(Option<&str>, &RawValue) -> Result<(), ()> + 't;
+
+fn walk(body: &[u8], items: Items<'_>, room: Option<usize>, take: &mut Take<'_>) -> serde_json::Result<Value> {
+    let path: Vec<_> = items.at.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
     let mut room = room;
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = Walk { path: &path, room: &mut room, take }.deserialize(&mut json)?;
+    let value = Walk { path: &path, keyed: items.keyed.is_some(), room: &mut room, take }.deserialize(&mut json)?;
     json.end()?;
     Ok(value)
 }
@@ -58,6 +81,8 @@ fn walk(body: &[u8], items: &str, room: Option<usize>, take: &mut Take<'_>) -> s
 /// A place on the way to the items.
 struct Walk<'w, 't> {
     path: &'w [String],
+    /// The list is a table.
+    keyed: bool,
     /// Bytes that may still be kept; `None`: nothing is.
     room: &'w mut Option<usize>,
     take: &'w mut Take<'t>,
@@ -89,10 +114,22 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Value, A::Error> {
         let mut table = serde_json::Map::new();
+        if self.keyed && self.path.is_empty() {
+            while let Some(key) = map.next_key::<String>()? {
+                let raw = map.next_value::<&RawValue>()?;
+                (self.take)(Some(&key), raw).map_err(|()| A::Error::custom("an item is not as expected"))?;
+                if table.is_empty() && self.room.is_some() {
+                    let first = self.keep(raw)?;
+                    table.insert(key, first);
+                }
+            }
+            return Ok(Value::Object(table));
+        }
         while let Some(key) = map.next_key::<String>()? {
             let value = match self.path.split_first() {
                 Some((step, path)) if *step == key => {
-                    map.next_value_seed(Walk { path, room: &mut *self.room, take: &mut *self.take })?
+                    let (keyed, room, take) = (self.keyed, &mut *self.room, &mut *self.take);
+                    map.next_value_seed(Walk { path, keyed, room, take })?
                 }
                 _ if self.room.is_none() => {
                     map.next_value::<IgnoredAny>()?;
@@ -112,14 +149,15 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
                 if values.is_empty() && self.room.is_some() {
                     values.push(self.keep(raw)?);
                 }
-                (self.take)(raw).map_err(|()| A::Error::custom("an item is not as expected"))?;
+                (self.take)(None, raw).map_err(|()| A::Error::custom("an item is not as expected"))?;
             }
             return Ok(Value::Array(values));
         };
         let place: Option<usize> = step.parse().ok();
         for at in 0.. {
             let value = if Some(at) == place {
-                list.next_element_seed(Walk { path, room: &mut *self.room, take: &mut *self.take })?
+                let (keyed, room, take) = (self.keyed, &mut *self.room, &mut *self.take);
+                list.next_element_seed(Walk { path, keyed, room, take })?
             } else {
                 list.next_element::<&RawValue>()?.map(|raw| self.keep(raw)).transpose()?
             };
@@ -172,9 +210,10 @@ mod tests {
             ("empty", r#"{"items":[]}"#, "/items", r#"{"items":[]}"#, 0),
         ] {
             let expected: Value = serde_json::from_str(outline).unwrap();
-            assert_eq!(super::outline(body.as_bytes(), pointer).unwrap(), expected, "{sentence}");
+            let items_at = Items { at: pointer, keyed: None };
+            assert_eq!(super::outline(body.as_bytes(), items_at).unwrap(), expected, "{sentence}");
             let mut count = 0;
-            each(body.as_bytes(), pointer, |_| {
+            each(body.as_bytes(), items_at, |_| {
                 count += 1;
                 Ok(())
             })
@@ -184,16 +223,44 @@ mod tests {
     }
 
     #[test]
+    fn items_of_a_table_get_their_keys() {
+        let items = Items { at: "/tokens", keyed: Some("id") };
+        for (sentence, body, outline, wanted) in [
+            (
+                "two",
+                r#"{"n":2,"tokens":{"a":{"x":1},"b":{}}}"#,
+                r#"{"n":2,"tokens":{"a":{"x":1}}}"#,
+                r#"[{"x":1,"id":"a"},{"id":"b"}]"#,
+            ),
+            ("none", r#"{"tokens":{}}"#, r#"{"tokens":{}}"#, "[]"),
+            ("nothing there", r#"{"n":2}"#, r#"{"n":2}"#, "[]"),
+        ] {
+            let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            assert_eq!(super::outline(body.as_bytes(), items).unwrap(), parse(outline), "{sentence}");
+            let mut found = Vec::new();
+            each(body.as_bytes(), items, |item| {
+                found.push(item.clone());
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(Value::from(found), parse(wanted), "{sentence}");
+        }
+        let told = each(br#"{"tokens":{"a":7}}"#, items, |_| Ok(()));
+        assert_eq!(told.unwrap_err(), "an entry is no table");
+    }
+
+    #[test]
     fn what_is_no_page_is_refused() {
+        let at = |at| Items { at, keyed: None };
         let junk = json!({ "items": [], "junk": vec![json!({}); MOST_BESIDE] }).to_string();
         let large = json!({ "items": ["x".repeat(LARGEST_ITEM)] }).to_string();
         for (sentence, body) in
             [("no JSON", "{\"items\":[1,"), ("two values", "[] []"), ("too much beside the items", junk.as_str())]
         {
-            assert!(outline(body.as_bytes(), "/items").is_err(), "{sentence}");
+            assert!(outline(body.as_bytes(), at("/items")).is_err(), "{sentence}");
         }
-        assert!(each(large.as_bytes(), "/items", |_| Ok(())).unwrap_err().contains("more than"), "a huge item");
-        let told = each(b"[1,2]", "", |item| Err(format!("not {item}")));
+        assert!(each(large.as_bytes(), at("/items"), |_| Ok(())).unwrap_err().contains("more than"), "a huge item");
+        let told = each(b"[1,2]", at(""), |item| Err(format!("not {item}")));
         assert_eq!(told.unwrap_err(), "not 1");
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use super::lifetime::Lifetime;
 use super::model::{Body, Call, Predicate, StoreRules, Test};
-use super::params::ParamSpec;
 use super::question::Question;
 use super::resolved::Provider;
 use super::slots::Proof;
@@ -136,11 +135,10 @@ impl Provider {
             let mut names = query.flat_map(Template::names);
             names.any(|it| matches!(it, Name::Param(param) if param == name))
         };
-        let given = |spec: &ParamSpec| spec.default.is_none() && !spec.optional;
         let mut open = Vec::new();
         for (name, spec) in &self.params {
             let mut doubt = |question| open.push(Open { question, param: Some(name.clone()) });
-            if RIGHTS.contains(&name.as_str()) && !given(spec) && self.has(Operation::Mint) {
+            if RIGHTS.contains(&name.as_str()) && !spec.is_required() && self.has(Operation::Mint) {
                 doubt(Question::Power);
             }
             if spec.optional && filters(name) && !self.listing_leaves_out() {

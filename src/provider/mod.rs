@@ -44,7 +44,7 @@ pub(crate) use moment::shown_ahead;
 pub use moment::{AGREEMENT, ProviderClock, ProviderTime, Received};
 pub use params::{ParamKind, ParamSpec, Params};
 pub use request::redactor;
-pub use resolved::{Capabilities, Checked, Contract, DefaultPolicy, Provider};
+pub use resolved::{Capabilities, Checked, Contract, DefaultPolicy, Provider, Server};
 pub use time::claimed_expiry;
 
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ use zeroize::Zeroizing;
 use crate::clock::{Span, Time};
 use crate::names::{Marker, RemoteId};
 use crate::outcome::{Failure, Told};
-use crate::secret::{Redactor, SecretParts};
+use crate::secret::{Redactor, Secret, SecretParts};
 
 /// When a token ends. Stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,6 +220,8 @@ pub struct Values<'a> {
     /// the secret of `subject`.
     pub identity: Option<&'a Identity>,
     pub mint_request: Option<&'a MintRequest>,
+    /// The secret that a new token is to have, where the provider lets the caller choose it.
+    pub chosen: Option<&'a Secret>,
     pub subject: Option<&'a Subject>,
     /// Where a listing goes on.
     pub page: Option<&'a Cursor>,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::extract::{Asked, Content};
-use super::items;
+use super::items::{self, Items};
 use super::model::{Call, Listing, Style};
 use super::request::{Scoped, url};
 use super::resolved::Provider;
@@ -24,7 +24,7 @@ impl Provider {
             Err(failure) => return Outcome::Refused(failure),
         };
         let Some(listing) = &call.listing else { return Outcome::later(broken("no [list]")) };
-        let content = response.outline(&listing.items);
+        let content = response.outline(listing.place());
         if let Err(setback) = self.judge(Operation::List, values, response, &content, received) {
             return setback.outcome(Operation::List);
         }
@@ -32,7 +32,7 @@ impl Provider {
         let page = check_items(listing, body).and_then(|()| {
             let mut room = Room::of(response.body.len());
             let (mut entries, mut count, mut whole) = (Vec::new(), 0, true);
-            items::each(&response.body, &listing.items, |item| {
+            items::each(&response.body, listing.place(), |item| {
                 count += 1;
                 if let Some(entry) = self.entry(call, listing, values, response, item, received).transpose()? {
                     let keeps = whole && room.take(&entry);
@@ -139,6 +139,12 @@ impl Provider {
     }
 }
 
+impl Listing {
+    fn place(&self) -> Items<'_> {
+        Items { at: &self.items, keyed: self.keyed.as_deref() }
+    }
+}
+
 /// What the entries of a page may take in memory, beside the page itself.
 struct Room(usize);
 
@@ -172,9 +178,11 @@ fn broken(what: &str) -> Failure {
 
 fn check_items(listing: &Listing, body: &Value) -> Result<(), String> {
     match body.pointer(&listing.items) {
-        Some(Value::Array(_)) => Ok(()),
+        Some(Value::Array(_)) if listing.keyed.is_none() => Ok(()),
+        Some(Value::Object(_)) if listing.keyed.is_some() => Ok(()),
         Some(Value::Null) if listing.null_is_empty => Ok(()),
         None if listing.absent_is_empty && body.is_object() => Ok(()),
+        _ if listing.keyed.is_some() => Err(format!("there is no table at \"{}\"", listing.items)),
         _ => Err(format!("there is no list at \"{}\"", listing.items)),
     }
 }

@@ -1,6 +1,7 @@
 //! Parameters of accounts and tokens.
 
 use std::collections::{BTreeMap, btree_map};
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -90,12 +91,48 @@ pub struct ParamSpec {
     pub optional: bool,
     /// The only values allowed, where the definition lists them.
     pub choices: Vec<serde_json::Value>,
+    /// What others must be for it to be there; all of it must hold. Where it does not, the inventory must not give the
+    /// parameter, and templates see none.
+    pub when: Vec<When>,
     /// One sentence for `provider show`.
     pub about: String,
     pub example: Option<serde_json::Value>,
 }
 
+/// Another parameter, and the values of it beside which a parameter is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct When {
+    pub param: String,
+    pub values: Vec<Value>,
+}
+
+impl When {
+    /// Whether it holds of what the inventory gives, and of defaults.
+    pub fn holds(&self, declared: &BTreeMap<String, ParamSpec>, given: &BTreeMap<String, Value>) -> bool {
+        let value = given.get(&self.param).or_else(|| declared.get(&self.param)?.default.as_ref());
+        value.is_some_and(|value| self.values.contains(value))
+    }
+}
+
+impl fmt::Display for When {
+    /// "`type` is "a" or "b"".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values: Vec<String> = self.values.iter().map(Value::to_string).collect();
+        write!(f, "`{}` is {}", self.param, values.join(" or "))
+    }
+}
+
 impl ParamSpec {
+    /// Whether somebody must give it, where it is there at all.
+    pub fn is_required(&self) -> bool {
+        self.default.is_none() && !self.optional
+    }
+
+    /// What keeps it away beside the parameters that are `given`, of those that are `declared`; none: it is there.
+    pub fn barred(&self, declared: &BTreeMap<String, Self>, given: &BTreeMap<String, Value>) -> Option<&When> {
+        self.when.iter().find(|when| !when.holds(declared, given))
+    }
+
     /// The value that `text` of a command line means; the error completes "parameter `x` …".
     pub fn parse(&self, text: &str) -> Result<Value, String> {
         let value = match self.kind {

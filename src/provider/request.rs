@@ -116,6 +116,7 @@ impl Scope for Scoped<'_> {
             }
             Name::CredentialPart(_)
             | Name::OldPart(_)
+            | Name::WantSecret
             | Name::Jwt
             | Name::SlotValue
             | Name::ReadValue
@@ -128,6 +129,7 @@ impl Scope for Scoped<'_> {
             Name::CredentialPart(part) => (self.credential()?.1, part),
             Name::OldPart(part) => (self.subject_secret()?, part),
             Name::Jwt => return self.jwt.as_ref().map(Secret::expose),
+            Name::WantSecret => return self.values.chosen.map(Secret::expose),
             Name::SlotValue | Name::ReadValue => return self.values.putting?.secret(name),
             _ => return None,
         };
@@ -139,9 +141,12 @@ impl Scope for Scoped<'_> {
     }
 }
 
-/// The value of a parameter: as it is given, or its default.
+/// The value of a parameter: as it is given, or its default; none where it does not belong to the others.
 pub(super) fn parameter(provider: &Provider, params: &Params, name: &str) -> Dynamic {
     let Some(spec) = provider.params.get(name) else { return Dynamic::from(()) };
+    if spec.barred(&provider.params, params).is_some() {
+        return Dynamic::from(());
+    }
     match (params.get(name).or(spec.default.as_ref()), spec.kind) {
         (Some(Value::String(text)), ParamKind::Url) => Dynamic::from_safe_string(text.clone()),
         (Some(value), _) => Dynamic::from(Serde(value)),
@@ -374,6 +379,9 @@ pub fn redactor(values: &Values<'_>) -> Redactor {
     let subject = values.subject.and_then(|subject| subject.secret.as_ref());
     for (_, secret) in [identity, subject].into_iter().flatten().flat_map(SecretParts::iter) {
         redactor.add(secret);
+    }
+    if let Some(chosen) = values.chosen {
+        redactor.add(chosen);
     }
     if let Some(putting) = values.putting {
         putting.strike_out(&mut redactor);

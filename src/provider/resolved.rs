@@ -30,6 +30,14 @@ pub enum Checked {
     Live,
 }
 
+/// `[server]`: a server that the definition was run against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub name: String,
+    pub version: String,
+    pub date: chrono::NaiveDate,
+}
+
 /// `[contract]`: a description of the API that the vendor publishes for programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contract {
@@ -102,6 +110,8 @@ pub struct Provider {
     pub default_policy: DefaultPolicy,
     /// The vendor's description of the API that its requests and fixtures are held against.
     pub contract: Option<Contract>,
+    /// The server that it was run against.
+    pub server: Option<Server>,
     /// Why questions of the linter are left open.
     pub(crate) reasons: BTreeMap<Question, String>,
     /// The definition that this one extends; empty where it stands alone.
@@ -165,6 +175,11 @@ impl Provider {
             .is_some_and(|revoke| revoke.role == Role::Subject || revoke.says(|name| matches!(name, Name::OldPart(_))))
     }
 
+    /// Whether the caller chooses the secret of a new token.
+    pub fn lets_choose(&self) -> bool {
+        self.rules.calls.get(&Operation::Mint).is_some_and(|mint| mint.says(|name| *name == Name::WantSecret))
+    }
+
     /// The lifetime that a mint asks for, where `wanted` is what the inventory wants and the provider takes one.
     pub fn asked_lifetime(&self, wanted: Option<Span>) -> Option<Span> {
         let takes_one = self.capabilities().chooses_lifetime;
@@ -226,6 +241,15 @@ impl Provider {
     /// The names of the parts of a secret, `token` first.
     pub fn secret_parts(&self) -> Vec<&str> {
         std::iter::once(TOKEN_PART).chain(self.rules.parts.iter().map(String::as_str)).collect()
+    }
+
+    /// The parameters that somebody must give beside those that are `given`.
+    pub fn lacking(&self, given: &BTreeMap<String, serde_json::Value>) -> Vec<(&str, &ParamSpec)> {
+        let lacks = |name: &String, spec: &ParamSpec| {
+            spec.is_required() && !given.contains_key(name) && spec.barred(&self.params, given).is_none()
+        };
+        let all = self.params.iter().filter(|(name, spec)| lacks(name, spec));
+        all.map(|(name, spec)| (name.as_str(), spec)).collect()
     }
 
     /// The parameters that a listing depends on: tokens that agree in them share one listing.

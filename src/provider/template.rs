@@ -35,6 +35,8 @@ pub(crate) enum Name {
     WantExpires,
     /// The provider's word for the lifetime.
     WantStep,
+    /// The secret that a new token is to have, where the caller chooses it.
+    WantSecret,
     /// What the credential signed for this request.
     Jwt,
     OldId,
@@ -64,7 +66,15 @@ pub(crate) enum Name {
 impl Name {
     /// Whether its value must not be seen.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self, Self::CredentialPart(_) | Self::OldPart(_) | Self::Jwt | Self::SlotValue | Self::ReadValue)
+        matches!(
+            self,
+            Self::CredentialPart(_)
+                | Self::OldPart(_)
+                | Self::WantSecret
+                | Self::Jwt
+                | Self::SlotValue
+                | Self::ReadValue
+        )
     }
 }
 

@@ -23,6 +23,8 @@ pub struct ProviderView {
     pub checked: &'static str,
     /// The vendor's description of the API that it is held against.
     pub contract: Option<ContractView>,
+    /// The server that it was run against.
+    pub server: Option<ServerView>,
     /// The definition that it extends.
     pub extends: Option<String>,
     pub capabilities: BTreeMap<&'static str, bool>,
@@ -57,6 +59,15 @@ pub struct ContractView {
     pub version: String,
 }
 
+/// A server.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServerView {
+    pub name: String,
+    pub version: String,
+    pub date: String,
+}
+
 /// One parameter.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -65,6 +76,8 @@ pub struct ParamView {
     pub required: bool,
     pub default: Option<Value>,
     pub choices: Vec<Value>,
+    /// What other parameters must be for it to be there.
+    pub when: BTreeMap<String, Vec<Value>>,
     pub about: String,
     pub example: Option<Value>,
     /// The account's credential can ask the provider for its values.
@@ -82,6 +95,11 @@ impl ProviderView {
                 .contract
                 .as_ref()
                 .map(|it| ContractView { source: it.source.clone(), version: it.version.clone() }),
+            server: provider.server.as_ref().map(|it| ServerView {
+                name: it.name.clone(),
+                version: it.version.clone(),
+                date: it.date.to_string(),
+            }),
             extends: Some(provider.extends.clone()).filter(|base| !base.is_empty()),
             capabilities: capabilities(&provider.capabilities()).map(|(name, _, has)| (name, has)).into(),
             shortest_life: provider.lifetimes().0.map(|span| span.num_seconds()),
@@ -109,9 +127,10 @@ impl ParamView {
     pub(super) fn new(spec: &ParamSpec, discoverable: bool) -> Self {
         Self {
             kind: kind(spec.kind),
-            required: spec.default.is_none() && !spec.optional,
+            required: spec.is_required(),
             default: spec.default.clone(),
             choices: spec.choices.clone(),
+            when: spec.when.iter().map(|when| (when.param.clone(), when.values.clone())).collect(),
             about: spec.about.clone(),
             example: spec.example.clone(),
             discoverable,
@@ -161,6 +180,9 @@ pub fn render(provider: &Provider, paint: Paint, columns: Option<usize>) -> Stri
     let _ = writeln!(out, "\n  checked       {}", checked(provider.checked).1);
     if let Some(contract) = &provider.contract {
         let _ = writeln!(out, "  contract      {} {}", contract.source, contract.version);
+    }
+    if let Some(server) = &provider.server {
+        let _ = writeln!(out, "  run against   {} {}, {}", server.name, server.version, server.date);
     }
     if !provider.extends.is_empty() {
         let _ = writeln!(out, "  extends       {}", provider.extends);
@@ -233,6 +255,7 @@ pub(super) fn param(spec: &ParamSpec) -> String {
         None if spec.optional => ", optional".to_owned(),
         None => ", required".to_owned(),
     });
+    parts.extend(spec.when.iter().map(|when| format!(", only where {when}")));
     if !spec.choices.is_empty() {
         parts.push(format!(", one of {}", words::some(&spec.choices, usize::MAX)));
     }

@@ -7,10 +7,13 @@
 #![allow(clippy::unwrap_used, reason = "the lint exempts test functions, but not what they share")]
 
 mod daemon;
+mod devpi;
+mod directus;
 mod facts;
 mod jupyterhub;
 mod keystone;
 mod life;
+mod moto;
 mod oidc;
 mod openbao;
 mod proxy;

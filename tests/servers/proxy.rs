@@ -20,7 +20,7 @@ pub enum Loss {
 
 #[derive(Debug, Default)]
 struct Trap {
-    /// How the request begins that the trap is set for.
+    /// What the request says that the trap is set for.
     armed: Mutex<Option<(String, Loss)>>,
     swallowed: Notify,
 }
@@ -29,7 +29,8 @@ impl Trap {
     /// Whether it is set for this request; it is set no longer then.
     fn springs(&self, sent: &[u8]) -> Option<Loss> {
         let mut armed = self.armed.lock().unwrap();
-        armed.take_if(|(request, _)| sent.starts_with(request.as_bytes())).map(|(_, loss)| loss)
+        let says = |words: &str| sent.windows(words.len()).any(|part| part == words.as_bytes());
+        armed.take_if(|(request, _)| says(request)).map(|(_, loss)| loss)
     }
 }
 
@@ -62,7 +63,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// The answer to the next request that begins like this gets lost.
+    /// The answer to the next request that says this gets lost: by its first line, or in its body.
     pub fn lose(&self, request: String, loss: Loss) {
         *self.trap.armed.lock().unwrap() = Some((request, loss));
     }

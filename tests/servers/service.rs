@@ -40,6 +40,9 @@ pub trait Service: Sync {
     /// Whether a token whose secret nobody has got can be found again.
     const FINDS_LOST_ONES: bool = true;
 
+    /// Whether such a token takes a place that the next one needs, so that a person has to end it.
+    const CROWDED: bool = false;
+
     fn new(facts: Facts) -> Self;
 
     /// The lines of `[account.NAME]`, without provider and address. `DIRECTORY` stands for that of the file `credential`.
@@ -51,7 +54,7 @@ pub trait Service: Sync {
     /// Further lines of `[[token]]`.
     fn token(&self) -> String;
 
-    /// How the request begins that mints.
+    /// What the request says that mints, and no other: how it begins, or a part of its body.
     fn mint(&self) -> String;
 
     /// The tokens of the account that this server would accept now and that carry a marker; all, where none can.
@@ -59,4 +62,10 @@ pub trait Service: Sync {
 
     /// Whether the server lets this secret do anything.
     fn accepts(&self, wire: &Wire, secret: &str) -> impl Future<Output = bool> + Send;
+
+    /// Ends the token of this id, as a person does whom `patrold audit` told of it.
+    fn end(&self, _wire: &Wire, id: &str) -> impl Future<Output = ()> + Send {
+        let id = id.to_owned();
+        async move { panic!("nobody has to end {id}") }
+    }
 }

@@ -16,6 +16,7 @@ pub struct Reply {
     pub status: u16,
     /// Null where it is no JSON.
     pub body: Value,
+    pub text: String,
 }
 
 impl Reply {
@@ -54,6 +55,11 @@ impl Wire {
         self.finish(request.body(form)).await
     }
 
+    /// A body that has its type among the headers.
+    pub async fn send_text(&self, method: Method, url: &str, headers: &[(&str, &str)], body: String) -> Reply {
+        self.finish(self.request(method, url, headers).body(body)).await
+    }
+
     fn request(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> RequestBuilder {
         headers.iter().fold(self.0.request(method, url), |request, (name, value)| request.header(*name, *value))
     }
@@ -62,6 +68,7 @@ impl Wire {
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
         let body = answer.bytes().await.unwrap();
-        Reply { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Reply { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), text }
     }
 }

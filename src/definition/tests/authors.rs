@@ -45,8 +45,20 @@ fn every_filter_and_every_format_is_explained_and_no_other() {
 
 /// Adds the keys of `table` that are the vocabulary's own; what is below those of `free` are names of the author's.
 fn keys(table: &toml::Table, found: &mut BTreeSet<String>) {
-    let free =
-        ["query", "headers", "json", "form", "variables", "claims", "parts", "facts", "ladder", "default", "example"];
+    let free = [
+        "query",
+        "headers",
+        "json",
+        "form",
+        "variables",
+        "claims",
+        "parts",
+        "facts",
+        "ladder",
+        "default",
+        "example",
+        "when",
+    ];
     for (key, value) in table {
         found.insert(key.clone());
         if free.contains(&key.as_str()) {

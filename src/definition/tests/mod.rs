@@ -1,6 +1,7 @@
 //! Files of definitions: the shipped ones are sound, faults have places, and the page for authors is true.
 
 mod authors;
+mod bonds;
 mod files;
 mod lineage;
 

@@ -61,6 +61,7 @@ impl Account {
             params: &self.params,
             identity: Some(&self.identity),
             mint_request,
+            chosen: None,
             subject,
             page: None,
             putting: None,

@@ -71,6 +71,9 @@ fn account(
     let provider = provider(&spec, operations, &what, context);
     if let Some(provider) = &provider {
         params::check(&spec.params, provider, &what, context);
+        let own = spec.params.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
+        let gives = |name: &str| spec.params.iter().any(|(given, _)| given.value == name);
+        params::check_bonds(&spec.params, &own, gives, provider, &what, context);
     }
     if !spec.has_credential && provider.as_ref().is_none_or(|provider| provider.needs_credential()) {
         let help = format!("keep it in credentials/{} beside this file, or say where it is", spec.name.value);

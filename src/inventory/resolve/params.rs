@@ -2,6 +2,7 @@
 
 use crate::document::Spot;
 use crate::inventory::spec::ParamsSpec;
+use crate::provider::params::When;
 use crate::provider::{Params, Provider};
 
 use super::Context;
@@ -23,17 +24,38 @@ pub(super) fn check(given: &ParamsSpec, provider: &Provider, what: &str, context
     }
 }
 
+/// Reports parameters that are `given` although others, as they are in `beside`, keep them away: nobody would look at
+/// them. `settled`: the parameters that no table below can change.
+pub(super) fn check_bonds(
+    given: &ParamsSpec,
+    beside: &Params,
+    settled: impl Fn(&str) -> bool,
+    provider: &Provider,
+    what: &str,
+    context: &Context<'_>,
+) {
+    for (name, _) in given {
+        let Some(declared) = provider.params.get(&name.value) else { continue };
+        let broken = |when: &&When| settled(&when.param) && !when.holds(&provider.params, beside);
+        let Some(when) = declared.when.iter().find(broken) else { continue };
+        let other = beside.get(&when.param).or_else(|| provider.params.get(&when.param)?.default.as_ref());
+        let is = other.map_or_else(|| "is not given".to_owned(), |value| format!("is {value}"));
+        let message = format!("parameter \"{}\" of {what} is there only where {when}", name.value);
+        let help = format!("`{}` {is} here: change it, or remove \"{}\"", when.param, name.value);
+        context.report.error_with_help(name.spot, message, help);
+    }
+}
+
 /// Reports parameters that `provider` needs and that neither the account nor the token gives.
 pub(super) fn complete(merged: &Params, provider: &Provider, what: &str, spot: Spot, context: &Context<'_>) {
     let stores = provider.store().is_some();
-    for (name, declared) in &provider.params {
-        if declared.default.is_some() || declared.optional || merged.contains_key(name) {
-            continue;
-        }
+    for (name, declared) in provider.lacking(merged) {
+        let when: Vec<String> = declared.when.iter().map(ToString::to_string).collect();
+        let when = if when.is_empty() { String::new() } else { format!(" where {}", when.join(" and ")) };
         let message = if stores {
-            format!("{what} lacks `{name}`, which store \"{}\" needs", provider.name)
+            format!("{what} lacks `{name}`, which store \"{}\" needs{when}", provider.name)
         } else {
-            format!("{what} lacks parameter \"{name}\", which provider \"{}\" needs", provider.name)
+            format!("{what} lacks parameter \"{name}\", which provider \"{}\" needs{when}", provider.name)
         };
         let value = declared.example.as_ref().map_or_else(|| "…".to_owned(), ToString::to_string);
         let about = if declared.about.is_empty() { String::new() } else { format!(": {}", declared.about) };

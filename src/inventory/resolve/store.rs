@@ -201,6 +201,7 @@ impl<'c> Targets<'c> {
         let mut merged = account.params.clone();
         merged.extend(spec.params.iter().map(|(name, value)| (name.value.clone(), value.value.clone())));
         let errors = context.report.errors();
+        params::check_bonds(&spec.params, &merged, |_| true, definition, &what, context);
         params::complete(&merged, definition, &what, spec.spot, context);
         if context.report.errors() > errors {
             return None;

@@ -227,6 +227,7 @@ impl<'c> Resolver<'c> {
         params::check(&spec.params, &account.provider, what, self.context);
         let mut merged = account.params.clone();
         merged.extend(spec.params.iter().map(|(name, value)| (name.value.clone(), value.value.clone())));
+        params::check_bonds(&spec.params, &merged, |_| true, &account.provider, what, self.context);
         params::complete(&merged, &account.provider, what, spec.spot, self.context);
         merged
     }

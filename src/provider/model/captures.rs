@@ -23,6 +23,8 @@ pub(crate) enum Source {
     Header(HeaderName),
     /// Put together from several places and fixed texts.
     Joined(Vec<Piece>),
+    /// No place of the answer: the secret that the caller chose.
+    Chosen,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +88,8 @@ pub(crate) struct Captures {
 pub(crate) struct Listing {
     /// JSON pointer to the list.
     pub(crate) items: String,
+    /// The list is a table: the name under which an entry gets its key.
+    pub(crate) keyed: Option<String>,
     /// Null in place of the list means that there is nothing.
     pub(crate) null_is_empty: bool,
     /// No list at all means that there is nothing.

@@ -28,6 +28,7 @@ use crate::secret::{Secret, SecretParts};
 
 const CREDENTIAL: &str = "credential-SECRET";
 const SUBJECT: &str = "subject-SECRET";
+const CHOSEN: &str = "chosen-SECRET";
 const REFRESH: &str = "refresh-SECRET";
 
 pub(crate) fn provider(name: &str) -> Arc<Provider> {
@@ -54,6 +55,7 @@ pub(crate) struct Given {
     pub(crate) params: Params,
     pub(crate) identity: Option<Identity>,
     pub(crate) mint_request: MintRequest,
+    pub(crate) chosen: Secret,
     pub(crate) subject: Subject,
     pub(crate) page: Option<Cursor>,
 }
@@ -67,6 +69,7 @@ impl Given {
             params: params.into_iter().collect(),
             identity: Some(Identity { username: None, secret: SecretParts::new(Secret::new(CREDENTIAL)) }),
             mint_request: MintRequest { marker: marker(), lifetime: None },
+            chosen: Secret::new(CHOSEN),
             subject: Subject {
                 id: Some("41".parse().unwrap()),
                 name: Some("old name".to_owned()),
@@ -96,6 +99,7 @@ impl Given {
             params: &self.params,
             identity: self.identity.as_ref(),
             mint_request: Some(&self.mint_request),
+            chosen: Some(&self.chosen),
             subject: Some(&self.subject),
             page: self.page.as_ref(),
             putting: None,

@@ -1,6 +1,8 @@
 //! Definitions against look-alikes of their vendors' servers. What holds is read in the provider's own ledger: no second
 //! live token without need, no live one called revoked, no dead one called fine, and nothing left behind.
 
+mod proven;
+
 use std::fs;
 use std::process::Stdio;
 
@@ -12,8 +14,8 @@ use tokio::process::Command;
 
 use super::world::{Daemon, PATIENCE, World};
 use crate::lookalike::{
-    Asked, Authentik, Databricks, Datahub, Entra, Fault, GitlabDeploy, GoogleCloud, Harbor, Jfrog, Ledger, Lookalike,
-    Netbox450, Provider, Sonarqube99, Tailscale, Zabbix,
+    Asked, Authentik, Databricks, Datahub, Entra, Fault, GitlabDeploy, GoogleCloud, Grafana, Harbor, Jfrog, Ledger,
+    Lookalike, Nautobot, Netbox450, Provider, Sonarqube99, Tailscale, TerraformTeam, TerraformUser, Zabbix,
 };
 
 /// A world with one vendor, and an inventory of one token.
@@ -173,6 +175,10 @@ async fn no_dead_token_is_called_fine() {
         a_dead_token_is_noticed::<Sonarqube99>(),
         a_dead_token_is_noticed::<Zabbix>(),
         a_dead_token_is_noticed::<Authentik>(),
+        a_dead_token_is_noticed::<Grafana>(),
+        a_dead_token_is_noticed::<Nautobot>(),
+        a_dead_token_is_noticed::<TerraformUser>(),
+        a_dead_token_is_noticed::<TerraformTeam>(),
     );
 }
 
@@ -190,7 +196,7 @@ async fn a_listing_that_cannot_show_a_robot_makes_no_second_one() {
 async fn a_robot_that_nobody_knows_is_an_orphan_although_its_name_is_decorated() {
     let vendor = Vendor::<Harbor>::new().await;
     let text = fs::read_to_string(vendor.world.config()).unwrap();
-    fs::write(vendor.world.config(), text.replace("search = \"\"", "search = \"Level=project,ProjectID=1\"")).unwrap();
+    fs::write(vendor.world.config(), text.replace("project = 2", "project = 1")).unwrap();
     let daemon = vendor.world.resume().await;
     daemon.steady("ci", 1).await;
     let marker = format!("patrold-{}-ci-g9-070707070707", daemon.running.core.machine.instance);

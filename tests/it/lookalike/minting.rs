@@ -27,6 +27,8 @@ pub struct Ledger {
     pub held: Option<Box<dyn Fn() -> Vec<String> + Send>>,
     /// Tokens that were ended while a consumer held one that is not alive.
     pub harm: Vec<String>,
+    /// Of so many tokens to come another secret is told than the one that works.
+    pub spoiled: usize,
 }
 
 impl Ledger {
@@ -52,6 +54,10 @@ impl Ledger {
     /// Makes a token and tells its secret: both.
     pub fn issue(&mut self, name: &str) -> (String, String) {
         let id = self.make(name);
+        if let Some(left) = self.spoiled.checked_sub(1) {
+            self.spoiled = left;
+            return (id, "a secret that opens nothing".to_owned());
+        }
         let secret = self.disclose(&id).unwrap();
         (id, secret)
     }
