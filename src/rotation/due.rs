@@ -99,7 +99,7 @@ pub fn rules(
         if renews {
             let can_renew = alone || refresh_expires.is_none_or(|end| end > expires);
             let end = refresh_expires.filter(|_| alone).map_or(expires, |end| end.min(expires));
-            let (at, deadline) = lead(policy, false, generation.issued_at, end);
+            let (at, deadline) = lead(policy, generation.issued_at, end);
             let kind = if can_renew { RuleKind::Renewal } else { RuleKind::Rotation };
             let reason = if can_renew { Reason::Renewal } else { Reason::RenewBefore };
             rules.push(Due { kind, reason, at, deadline: Some(deadline), urgent: can_renew });
@@ -109,15 +109,13 @@ pub fn rules(
             let patience = later(if alone { expires.max(generation.issued_at) } else { expires }, patience);
             rules.push(urgent(Reason::Expired, refresh_expires.map_or(patience, |end| end.max(expires).min(patience))));
         } else {
-            // Of one that was adopted only the rest of its life is known, which says nothing of what `renew-before` is for.
-            let adopted = generation.params.is_none() && generation.revision == 0;
-            let (at, deadline) = lead(policy, adopted, generation.minted_at, expires);
+            let (at, deadline) = lead(policy, generation.minted_at, expires);
             rules.push(rotation(Reason::RenewBefore, at, Some(deadline)));
             rules.push(urgent(Reason::Expired, expires));
         }
     }
     if let Some(until) = remote.renewable_until.and_then(here) {
-        let (at, deadline) = lead(policy, false, generation.minted_at, until);
+        let (at, deadline) = lead(policy, generation.minted_at, until);
         rules.push(rotation(Reason::RenewableUntil, at, Some(deadline)));
     }
     if let Some(every) = policy.rotate_every {
@@ -198,16 +196,16 @@ fn has_rhythm(policy: &TokenPolicy) -> bool {
 }
 
 /// When `renew-before` and jitter make a credential due that lives from `from` to `end`, and its deadline: half of
-/// what `renew-before` leaves. `whole`: a span counts as it is, although the life is shorter.
-fn lead(policy: &TokenPolicy, whole: bool, from: Time, end: Time) -> (Time, Time) {
+/// what `renew-before` leaves.
+fn lead(policy: &TokenPolicy, from: Time, end: Time) -> (Time, Time) {
     let life = (end - from).max(Span::zero());
     let lead = match policy.renew_before {
         // A span that is longer than the life would make every new generation due at once.
-        RenewBefore::Span(span) if span < life || whole => span,
+        RenewBefore::Span(span) if span < life => span,
         RenewBefore::Span(_) => life / 3,
         RenewBefore::Share(share) => scale(life, share),
     };
-    let spread = policy.jitter.min(life / 10).min((life - lead).max(Span::zero()));
+    let spread = policy.jitter.min(life / 10).min(life - lead);
     (end - lead - jitter(&policy.name, spread), end - lead / 2)
 }
 

@@ -134,7 +134,9 @@ impl Schema {
         }
         if let Some(any) = node["anyOf"].as_array() {
             let has_all = |number: &usize| {
-                let required = any[*number]["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let named = any[*number]["$ref"].as_str().and_then(|name| self.json.pointer(&name[1..]));
+                let required = named.unwrap_or(&any[*number])["required"].as_array();
+                let required = required.map(Vec::as_slice).unwrap_or_default();
                 required.iter().all(|key| keys.iter().any(|known| *key == known.as_str()))
             };
             let place = |number| self.described(&format!("{schema}/anyOf/{number}"), kind, keys);
@@ -196,7 +198,10 @@ impl Schema {
                 // Without any other key a reader that has to choose asks for all of them.
                 let mut alone = file.clone();
                 *table_at(&mut alone, &path) = added_alone();
-                let told_alone = known_keys(&(self.read)(&alone.to_string()));
+                // Unless another key says what it is.
+                let is_same = |place: &Place| place.path == path && place.schema == schema;
+                let same = self.places(&alone).iter().any(is_same);
+                let told_alone = known_keys(&(self.read)(&alone.to_string())).filter(|_| same);
                 known.entry(schema).or_default().extend(told.into_iter().chain(told_alone).flatten());
             }
         }

@@ -7,23 +7,17 @@ use crate::journal::Journal;
 use crate::names::StoreKey;
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Subject, Verdict};
-use crate::rotation::decide::{Strangers, reached_consumers};
+use crate::rotation::decide::reached_consumers;
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::Generation;
+use crate::rotation::state::{Current, Generation};
 use crate::secret::{Fingerprint, Secret, SecretParts, TOKEN_PART};
 
-use super::{PROOFS, address, subject};
+use super::{address, subject};
 
 /// How often it is looked whether a secret in a store that the journal does not know works still.
 const WATCH: Span = Span::minutes(5);
-
-/// After a look that says nothing certain, the next one comes so soon.
-const SOON: Span = Span::seconds(10);
-
-/// So many answers in a row prove that a secret of nobody's is dead.
-const LOOKS: u32 = 2;
 
 /// Whether a secret may be written over others.
 enum Trust {
@@ -132,89 +126,57 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
 
     /// Another secret that a store holds and that works, while the current one does not: its consumers are served, and
     /// nothing is written over it before an operator says so.
-    pub(super) async fn living_store(&self, held: &mut Held, context: &Context) -> Option<(Failure, Time)> {
+    pub(super) async fn living_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
         let current = held.state.phase.current().filter(|current| current.dead.is_some())?;
-        // What an operator gave up is replaced whatever else works.
-        if current.generation.compromised.is_some() {
-            return None;
-        }
-        self.living_beside(held, context).await
+        self.living_beside(held, context, current).await
     }
 
     /// The same before a renewal, where this process did not prove the current secret. What renews the current secret may be spent: a journal
     /// that is older than its stores does not know of the renewals since.
     ///
     /// Law: no part of a secret is presented for a renewal while a store holds a living secret that the journal does not
-    /// know. A provider to which a spent part is presented ends all that came of it. Nor does `--compromised` change that:
-    /// who wants the living one replaced lets patrold adopt it first.
-    pub(super) async fn newer_store(&self, held: &mut Held, context: &Context) -> Option<(Failure, Time)> {
+    /// know. A provider to which a spent part is presented ends all that came of it.
+    pub(super) async fn newer_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
         let current = held.state.phase.current()?;
         let trusted = held.memo.trusted == Some((current.generation.number, current.generation.revision));
         if trusted && current.dead.is_none() {
             return None;
         }
-        self.living_beside(held, context).await
+        self.living_beside(held, context, current).await
     }
 
-    /// A secret beside the current generation's that a store holds and that works, or may work.
-    async fn living_beside(&self, held: &mut Held, context: &Context) -> Option<(Failure, Time)> {
-        let current = held.state.phase.current()?.generation.clone();
-        self.stranger(held, context, address(context, &current)).await
+    /// A secret beside `current` that a store holds and that works.
+    async fn living_beside(&self, held: &Held, context: &Context, current: &Current) -> Option<(Failure, Time)> {
+        if current.generation.compromised.is_some() {
+            return None;
+        }
+        self.stranger(held, context, address(context, &current.generation)).await
     }
 
-    /// A secret that a store holds, that the journal does not know, and that the provider accepts, or may accept.
+    /// A secret that a store holds, that the journal does not know, and that the provider accepts.
     ///
     /// Law: an orphan is not revoked while consumers may use it. An older journal knows nothing but the intent of what was
-    /// minted, and delivered, after it was copied. One answer that such a secret is dead proves nothing, and no answer
-    /// proves less: both are asked for again, though not for ever.
-    pub(super) async fn stranger(
-        &self,
-        held: &mut Held,
-        context: &Context,
-        at: Address<'_>,
-    ) -> Option<(Failure, Time)> {
+    /// minted, and delivered, after it was copied.
+    pub(super) async fn stranger(&self, held: &Held, context: &Context, at: Address<'_>) -> Option<(Failure, Time)> {
         if !context.abilities.can.verifies {
             return None;
         }
-        let now = self.clock.now();
-        let next = |wait: Span| now.checked_add_signed(wait).unwrap_or(Time::MAX_UTC);
-        let mut doubt = None;
         for store in context.policy.stores.iter().filter(|store| store.part == TOKEN_PART) {
-            let secret = match self.effects.peek(store).await {
-                Ok(Some(secret)) => secret,
-                Ok(None) => continue,
-                Err(failure) => {
-                    doubt = Some((failure, false));
-                    continue;
-                }
-            };
+            let Ok(Some(secret)) = self.effects.peek(store).await else { continue };
             let fingerprint = self.fingerprint(&secret);
             let known = |it: &Generation| it.fingerprints.get(TOKEN_PART) == Some(&fingerprint);
             if held.state.generations().any(known) {
                 continue;
             }
             let presented = Subject { secret: Some(SecretParts::new(secret)), ..Subject::default() };
-            match self.effects.verify(at, &presented).await {
-                Outcome::Done(Verdict::Alive { .. }) => {
-                    held.memo.strangers = Strangers::default();
-                    let detail = format!("store {} of token {}", store.key, context.policy.name);
-                    let wait = WATCH.min(context.policy.account.poll_every);
-                    return Some((Failure::new(FailureCode::StoreNewer, detail), next(wait)));
-                }
-                Outcome::Done(Verdict::Dead(failure)) => doubt = doubt.or(Some((failure, true))),
-                Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
-                    doubt = Some((failure, false));
-                }
+            let verdict = self.effects.verify(at, &presented).await;
+            if let Outcome::Done(Verdict::Alive { .. }) = verdict {
+                let detail = format!("store {} of token {}", store.key, context.policy.name);
+                let next = self.clock.now().checked_add_signed(WATCH.min(context.policy.account.poll_every));
+                return Some((Failure::new(FailureCode::StoreNewer, detail), next.unwrap_or(Time::MAX_UTC)));
             }
         }
-        let Some((failure, answered)) = doubt else {
-            held.memo.strangers = Strangers::default();
-            return None;
-        };
-        let seen = &mut held.memo.strangers;
-        let (looks, enough) = if answered { (&mut seen.dead, LOOKS) } else { (&mut seen.silent, PROOFS) };
-        *looks = looks.saturating_add(1);
-        (*looks < enough).then(|| (failure, next(SOON)))
+        None
     }
 
     fn fingerprint(&self, secret: &Secret) -> Fingerprint {

@@ -61,8 +61,6 @@ pub struct Memo {
     pub forced: bool,
     /// When an operator last asked for something that does not wait for the grace of the old token.
     pub hurried: Option<Time>,
-    /// What its stores hold and the journal does not know: looks in a row that did not find it alive.
-    pub strangers: Strangers,
     /// When the process was started, an inventory was read, or a store's directory was made anew.
     pub resumed: Option<Time>,
 }
@@ -91,15 +89,6 @@ impl Repairs {
         self.quiet_until = Some(later(now, quiet));
         None
     }
-}
-
-/// Looks in a row at secrets that stores hold and the journal does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Strangers {
-    /// The provider did not accept one, and accepted none.
-    pub dead: u32,
-    /// It did not say whether it accepts one.
-    pub silent: u32,
 }
 
 /// Searches for the orphan of a mint that found nothing. Most find nothing, which is no failure.

@@ -17,7 +17,7 @@ mod upkeep;
 mod vacant;
 mod watching;
 
-pub use memo::{Looks, Memo, Missing, Repairs, Strangers};
+pub use memo::{Looks, Memo, Missing, Repairs};
 pub use situation::Situation;
 pub use step::{Action, Rest, Step};
 

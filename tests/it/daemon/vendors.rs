@@ -15,7 +15,7 @@ use tokio::process::Command;
 use super::world::{Daemon, PATIENCE, World};
 use crate::lookalike::{
     Asked, Authentik, Databricks, Datahub, Entra, Fault, GitlabDeploy, GoogleCloud, Grafana, Harbor, Jfrog, Ledger,
-    Lookalike, Nautobot, Netbox450, Provider, Sonarqube99, Tailscale, TerraformTeam, TerraformUser, Zabbix,
+    Lookalike, Nautobot, Netbox450, Provider, Sonarqube99, Tailscale, TerraformUser, Zabbix,
 };
 
 /// A world with one vendor, and an inventory of one token.
@@ -175,11 +175,22 @@ async fn no_dead_token_is_called_fine() {
         a_dead_token_is_noticed::<Sonarqube99>(),
         a_dead_token_is_noticed::<Zabbix>(),
         a_dead_token_is_noticed::<Authentik>(),
-        a_dead_token_is_noticed::<Grafana>(),
-        a_dead_token_is_noticed::<Nautobot>(),
-        a_dead_token_is_noticed::<TerraformUser>(),
-        a_dead_token_is_noticed::<TerraformTeam>(),
     );
+}
+
+#[tokio::test]
+async fn no_dead_token_of_grafana_is_called_fine() {
+    a_dead_token_is_noticed::<Grafana>().await;
+}
+
+#[tokio::test]
+async fn no_dead_token_of_nautobot_is_called_fine() {
+    a_dead_token_is_noticed::<Nautobot>().await;
+}
+
+#[tokio::test]
+async fn no_dead_token_of_a_terraform_user_is_called_fine() {
+    a_dead_token_is_noticed::<TerraformUser>().await;
 }
 
 #[tokio::test]
