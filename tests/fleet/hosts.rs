@@ -7,12 +7,12 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use patrold::clock::{Clock as _, SystemClock};
-use patrold::demo::{Ledger, Service};
+use patrold::demo::Ledger;
 use patrold::inventory::EngineKind;
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use super::stage::{Replica, Stage, patrold};
+use super::stage::{Replica, Stage, account, patrold};
 
 /// Much longer than anything should take.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -28,22 +28,14 @@ fn secret(root: &Path, host: &str) -> Option<String> {
 
 /// The account and the token with a store on each of `hosts`; `more`: further keys of the token.
 fn token(stage: &Stage, hosts: &[&str], more: &str) -> String {
-    let (root, operator) = (stage.root.display(), stage.loopback.operator().unwrap());
+    let root = stage.root.display();
     let stores = hosts.iter().fold(String::new(), |mut stores, host| {
         // Writing to a String cannot fail.
         let _ = writeln!(stores, "  {{ kind = \"file\", path = \"{root}/{host}/gps\", hosts = [\"{host}\"] }},");
         stores
     });
     format!(
-        r#"
-[account.hosted]
-provider   = "awx"
-url        = "{url}"
-credential = {{ username = "{user}", password = {{ file = "{root}/password" }} }}
-params     = {{ user_id = {id} }}
-poll-every = "2s"
-settle     = "300ms"
-
+        r#"{account}
 [[token]]
 name         = "gps"
 account      = "hosted"
@@ -52,9 +44,7 @@ stores = [
 {stores}]
 {more}
 "#,
-        url = stage.loopback.url(Service::Awx).as_str().trim_end_matches('/'),
-        user = operator.name,
-        id = operator.id,
+        account = account("hosted", &stage.root, &stage.loopback),
     )
 }
 

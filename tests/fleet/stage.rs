@@ -198,9 +198,27 @@ pub fn key(root: &Path) -> KeySource {
     KeySource::File(root.join("seal.key"))
 }
 
+/// An account of the loopback provider that is called `name`.
+pub fn account(name: &str, root: &Path, loopback: &Loopback) -> String {
+    let (root, operator) = (root.display(), loopback.operator().unwrap());
+    format!(
+        r#"
+[account.{name}]
+provider   = "awx"
+url        = "{url}"
+credential = {{ username = "{user}", password = {{ file = "{root}/password" }} }}
+params     = {{ user_id = {id} }}
+poll-every = "2s"
+settle     = "300ms"
+"#,
+        url = loopback.url(Service::Awx).as_str().trim_end_matches('/'),
+        user = operator.name,
+        id = operator.id,
+    )
+}
+
 fn write_inventory(root: &Path, name: &str, place: &str, loopback: &Loopback, more: &str) {
-    let operator = loopback.operator().unwrap();
-    let (root_text, url) = (root.display(), loopback.url(Service::Awx).as_str().trim_end_matches('/').to_owned());
+    let root_text = root.display();
     let mut text = format!(
         r#"
 [daemon]
@@ -226,26 +244,17 @@ drift-every    = "5s"
         lease = LEASE.as_secs(),
     );
     for number in 0..ACCOUNTS {
+        text += &account(&format!("controller-{number}"), root, loopback);
         // Writing to a String cannot fail.
         let _ = write!(
             text,
             r#"
-[account.controller-{number}]
-provider   = "awx"
-url        = "{url}"
-credential = {{ username = "{user}", password = {{ file = "{root_text}/password" }} }}
-params     = {{ user_id = {id} }}
-poll-every = "2s"
-settle     = "300ms"
-
 [[token]]
 name         = "ci-{number}"
 account      = "controller-{number}"
 rotate-every = "3s"
 stores       = [{{ kind = "file", path = "{root_text}/stores/ci-{number}" }}]
 "#,
-            user = operator.name,
-            id = operator.id,
         );
     }
     fs::write(root.join(format!("{name}.toml")), text).unwrap();

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::begin::FleetError;
-use super::engine::{Change, Compare, Done, Engine, EngineError, Pair, Step};
+use super::begin::{self, FleetError};
+use super::engine::{Change, Compare, Engine, EngineError, Step};
 use super::errand::{Answer, Errand, ErrandId, HostSeal};
 use super::hosts::Agent;
-use super::layout::{FORMAT, Layout, Meta};
-use super::lease::{Lease, boot};
+use super::json;
+use super::layout::Layout;
+use super::lease::Lease;
 use super::presence::{Following, Moment};
-use super::{failure, json};
 use crate::clock::Time;
 use crate::inventory::AgentSettings;
 use crate::journal::key::KeyError;
@@ -50,17 +50,9 @@ pub enum News {
 impl Post {
     /// Finds the fleet of `settings`, as the holder of the key of its host.
     pub async fn open(settings: &AgentSettings, key: &Secret) -> Result<Self, FleetError> {
-        let fleet = &settings.fleet;
         let unusable = |source| KeyError::Unusable { place: format!("the key of host {}", settings.host), source };
         let sealer = Sealer::new(key.trimmed().expose().as_bytes()).map_err(unusable)?;
-        let engine = Engine::new(&settings.engine).await.map_err(|failure| FleetError::unusable(fleet, failure))?;
-        let layout = Layout::new(fleet);
-        let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(fleet, error))?;
-        let Some(found) = found else { return Err(FleetError::Missing(fleet.to_string())) };
-        let meta: Meta = found.read().ok_or(FleetError::Damaged { key: found.key })?;
-        if meta.format > FORMAT {
-            return Err(FleetError::Newer { fleet: fleet.to_string(), found: meta.format });
-        }
+        let (engine, layout, meta) = begin::find(&settings.fleet, &settings.engine).await?;
         let host = settings.host.clone();
         let seal = HostSeal::new(sealer, meta.instance.to_string(), host.clone());
         Ok(Self { engine, layout, host, seal, lease: Lease::new(settings.lease), incarnation: meta.incarnation })
@@ -83,48 +75,18 @@ impl Post {
 
     /// Takes a lease, and tells the fleet that this agent lives. Whoever waits for its host no longer waits again.
     pub async fn join(&self, agent: &Agent, now: Time) -> Result<Posted, EngineError> {
-        let sent = boot();
-        let lease = self.engine.grant(self.lease.ttl()).await?;
-        let key = self.layout.agent(&self.host);
-        let steps = [
-            Step::Put { key: key.clone(), value: json(agent), lease },
+        let sign = (self.layout.agent(&self.host), json(agent));
+        let more = [
             Step::Put { key: self.layout.seen(&self.host), value: json(&now), lease: 0 },
             Step::Delete(self.layout.forgotten(&self.host)),
         ];
-        let done = self.engine.transact(&[Compare::Created(key.clone(), 0)], &steps, &[key]).await;
-        let holder = match done {
-            Ok(Done::Held(_)) => {
-                self.lease.extend(lease, sent);
-                return Ok(Posted::Yes);
-            }
-            Ok(Done::Denied(found)) => found.into_iter().flatten().next(),
-            Err(error) => {
-                // What may have been written ends with it.
-                let _ = self.engine.end_lease(lease).await;
-                return Err(error);
-            }
-        };
-        // A lease that nothing depends on ends by itself.
-        let _ = self.engine.end_lease(lease).await;
-        match holder.as_ref().and_then(Pair::read) {
-            Some(holder) => Ok(Posted::Taken(holder)),
-            None => Err(EngineError::Refused(failure("who has the name of this host cannot be read"))),
-        }
+        let holder = self.lease.take(&self.engine, sign, &more, "host").await?;
+        Ok(holder.map_or(Posted::Yes, Posted::Taken))
     }
 
     /// Gives a sign of life. False: the lease has ended.
     pub async fn keep_alive(&self, patience: Duration) -> Result<bool, EngineError> {
-        let (lease, sent) = (self.lease.id(), boot());
-        if lease == 0 {
-            return Ok(false);
-        }
-        let lives = self.engine.keep(lease, patience).await?;
-        if lives {
-            self.lease.extend(lease, sent);
-        } else {
-            self.lease.end();
-        }
-        Ok(lives)
+        self.lease.keep(&self.engine, patience).await
     }
 
     /// Notes that this agent was seen at `now`.
@@ -135,9 +97,7 @@ impl Post {
 
     /// Leaves the post.
     pub async fn leave(&self) -> Result<(), EngineError> {
-        let lease = self.lease.id();
-        self.lease.end();
-        if lease == 0 { Ok(()) } else { self.engine.end_lease(lease).await }
+        self.lease.give_up(&self.engine).await
     }
 
     /// Every errand of this host, and the moment from which on [`Post::follow`] tells what changes.

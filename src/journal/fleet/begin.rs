@@ -8,7 +8,7 @@ use super::layout::{FORMAT, Layout, Meta};
 use super::lease::Lease;
 use super::marks::Marks;
 use super::{FleetJournal, failure, json};
-use crate::inventory::FleetSettings;
+use crate::inventory::{EngineSettings, FleetSettings};
 use crate::journal::key::{KeyError, KeySource};
 use crate::journal::seal::Sealer;
 use crate::names::{FleetName, InstanceId, hex};
@@ -84,19 +84,24 @@ fn sealer(key: &KeySource) -> Result<Sealer, FleetError> {
     Ok(key.existing(Path::new("/"))?)
 }
 
+/// The engine and what it tells of the fleet called `fleet`, which this program can read.
+pub(super) async fn find(fleet: &FleetName, engine: &EngineSettings) -> Result<(Engine, Layout, Meta), FleetError> {
+    let engine = Engine::new(engine).await.map_err(|failure| FleetError::unusable(fleet, failure))?;
+    let layout = Layout::new(fleet);
+    let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(fleet, error))?;
+    let Some(found) = found else { return Err(FleetError::Missing(fleet.to_string())) };
+    let meta: Meta = found.read().ok_or(FleetError::Damaged { key: found.key })?;
+    if meta.format > FORMAT {
+        return Err(FleetError::Newer { fleet: fleet.to_string(), found: meta.format });
+    }
+    Ok((engine, layout, meta))
+}
+
 impl FleetJournal {
     /// Joins what was made by [`FleetJournal::found`]. Nothing is owned yet.
     pub async fn open(settings: &FleetSettings, key: &KeySource) -> Result<Self, FleetError> {
         let sealer = sealer(key)?;
-        let engine =
-            Engine::new(&settings.engine).await.map_err(|failure| FleetError::unusable(&settings.name, failure))?;
-        let layout = Layout::new(&settings.name);
-        let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(&settings.name, error))?;
-        let Some(found) = found else { return Err(FleetError::Missing(settings.name.to_string())) };
-        let meta: Meta = found.read().ok_or(FleetError::Damaged { key: found.key })?;
-        if meta.format > FORMAT {
-            return Err(FleetError::Newer { fleet: settings.name.to_string(), found: meta.format });
-        }
+        let (engine, layout, meta) = find(&settings.name, &settings.engine).await?;
         let ours = hex(&sealer.key_id());
         if ours != meta.seal_key {
             return Err(FleetError::OtherKey { fleet: settings.name.to_string(), ours, theirs: meta.seal_key });

@@ -83,10 +83,7 @@ impl FleetJournal {
     }
 
     fn note_host(&self, hosts: &mut Hosts, change: Change) {
-        let (key, pair) = match change {
-            Change::Put(pair) => (pair.key.clone(), Some(pair)),
-            Change::Deleted(key) => (key, None),
-        };
+        let (key, pair) = change.into_parts();
         match (self.layout.told_of_host(&key), pair) {
             (Some(OfHost::Agent(host)), Some(pair)) => hosts.agents.extend(pair.read().map(|agent| (host, agent))),
             (Some(OfHost::Agent(host)), None) => drop(hosts.agents.remove(&host)),

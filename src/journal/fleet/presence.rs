@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::engine::{Change, Compare, Done, EngineError, Pair, Since, Step, Watch};
 use super::layout::{ClaimValue, Subject};
-use super::lease::boot;
 use super::wishes::Wish;
 use super::{FleetJournal, Member, Owned, WishId, failure, json};
 use crate::journal::Fence;
@@ -57,29 +56,9 @@ impl std::fmt::Debug for Following {
 impl FleetJournal {
     /// Takes a lease, and tells the others that this replica lives.
     pub async fn join(&self, member: &Member) -> Result<Joined, EngineError> {
-        let sent = boot();
-        let lease = self.engine.grant(self.lease.ttl()).await?;
-        let key = self.layout.member(&self.replica);
-        let put = Step::Put { key: key.clone(), value: json(member), lease };
-        let done = self.engine.transact(&[Compare::Created(key.clone(), 0)], &[put], &[key]).await;
-        let holder = match done {
-            Ok(Done::Held(_)) => {
-                self.lease.extend(lease, sent);
-                return Ok(Joined::Yes);
-            }
-            Ok(Done::Denied(found)) => found.into_iter().flatten().next(),
-            Err(error) => {
-                // What may have been written ends with it.
-                let _ = self.engine.end_lease(lease).await;
-                return Err(error);
-            }
-        };
-        // A lease that nothing depends on ends by itself.
-        let _ = self.engine.end_lease(lease).await;
-        match holder.as_ref().and_then(Pair::read) {
-            Some(holder) => Ok(Joined::NameTaken(holder)),
-            None => Err(EngineError::Refused(failure("who has the name of this replica cannot be read"))),
-        }
+        let sign = (self.layout.member(&self.replica), json(member));
+        let holder = self.lease.take(&self.engine, sign, &[], "replica").await?;
+        Ok(holder.map_or(Joined::Yes, Joined::NameTaken))
     }
 
     /// Tells the others something new of this replica, which lives.
@@ -90,24 +69,12 @@ impl FleetJournal {
 
     /// Gives a sign of life. False: the lease has ended, and every claim with it.
     pub async fn keep_alive(&self, patience: Duration) -> Result<bool, EngineError> {
-        let (lease, sent) = (self.lease.id(), boot());
-        if lease == 0 {
-            return Ok(false);
-        }
-        let lives = self.engine.keep(lease, patience).await?;
-        if lives {
-            self.lease.extend(lease, sent);
-        } else {
-            self.lease.end();
-        }
-        Ok(lives)
+        self.lease.keep(&self.engine, patience).await
     }
 
     /// Gives up everything at once: others may take it from now on.
     pub async fn leave(&self) -> Result<(), EngineError> {
-        let lease = self.lease.id();
-        self.lease.end();
-        if lease == 0 { Ok(()) } else { self.engine.end_lease(lease).await }
+        self.lease.give_up(&self.engine).await
     }
 
     /// What there is now, and the moment from which on [`FleetJournal::follow`] tells what changes.
@@ -135,10 +102,7 @@ impl FleetJournal {
     }
 
     fn note(&self, presence: &mut Presence, change: Change) {
-        let (key, pair) = match change {
-            Change::Put(pair) => (pair.key.clone(), Some(pair)),
-            Change::Deleted(key) => (key, None),
-        };
+        let (key, pair) = change.into_parts();
         match (self.layout.subject(&key), pair) {
             (Some(Subject::Member(replica)), Some(pair)) => {
                 presence.members.extend(pair.read().map(|member| (replica, member)));

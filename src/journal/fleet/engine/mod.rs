@@ -128,6 +128,16 @@ pub(super) enum Change {
     Deleted(String),
 }
 
+impl Change {
+    /// The key, and what is there now.
+    pub fn into_parts(self) -> (String, Option<Pair>) {
+        match self {
+            Self::Put(pair) => (pair.key.clone(), Some(pair)),
+            Self::Deleted(key) => (key, None),
+        }
+    }
+}
+
 /// Until when everything is known: changes are told from there on.
 #[derive(Clone, Debug)]
 pub(super) enum Since {
