@@ -4,14 +4,15 @@
 //! Law: it obeys its own file. Whoever writes the engine of the fleet has no more power here than that file gives.
 
 mod done;
+mod errands;
 mod obey;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, Semaphore};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::{Clock, SystemClock};
@@ -26,11 +27,12 @@ use crate::journal::fleet::agent::{News, Post, Posted};
 use crate::journal::fleet::errand::{Answer, Came, Deed, Errand, ErrandId};
 use crate::journal::fleet::hosts::Agent;
 use crate::journal::fleet::{EngineError, FleetError, boot};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureCode};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprinter, random, source};
 
 use self::done::Log;
+use self::errands::{Ended, Errands, Task};
 use self::obey::Hand;
 use super::serve::Signals;
 use super::systemd::Systemd;
@@ -120,12 +122,12 @@ pub async fn serve(settings: AgentSettings) -> Result<(), AgentError> {
         }
         begun = work => begun?,
     };
-    let mut errands = Errands::new(&hand);
+    let mut errands = Errands::default();
     let signal = tokio::select! {
         biased;
         signal = signals.stop() => signal,
         () = live(&hand) => "",
-        () = errands.run() => "",
+        () = follow(&hand, &mut errands) => "",
     };
     tracing::info!(event = event::STOPPING, signal, "stopping: errands under way are done");
     systemd.stopping(LAST_ERRANDS);
@@ -231,121 +233,61 @@ async fn live(hand: &Hand) {
     }
 }
 
-/// An errand, with what it says.
-type Task = (i64, Option<Box<Errand>>);
-
-/// Errands that are done, under way, and wait for the one before.
-struct Errands<'h> {
-    hand: &'h Arc<Hand>,
-    /// The revision of the last errand under each id that was begun, or waits.
-    known: HashMap<ErrandId, i64>,
-    running: HashSet<ErrandId>,
-    next: BTreeMap<ErrandId, Task>,
-    work: JoinSet<ErrandId>,
-    places: Arc<Semaphore>,
-}
-
-impl<'h> Errands<'h> {
-    fn new(hand: &'h Arc<Hand>) -> Self {
-        Self {
-            hand,
-            known: HashMap::new(),
-            running: HashSet::new(),
-            next: BTreeMap::new(),
-            work: JoinSet::new(),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+/// Follows what is asked, and does it. Never returns.
+async fn follow(hand: &Arc<Hand>, errands: &mut Errands) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let work = |id: ErrandId, (revision, errand): Task| {
+        let (hand, places) = (Arc::clone(hand), Arc::clone(&places));
+        async move {
+            // It is never closed.
+            let _place = places.acquire().await;
+            run(&hand, &id, revision, errand.as_deref()).await;
         }
-    }
-
-    /// Follows what is asked, and does it. Never returns.
-    async fn run(&mut self) {
-        loop {
-            let begun = async {
-                let (news, moment) = self.hand.post.errands().await?;
-                Ok::<_, EngineError>((news, self.hand.post.follow(moment).await?))
-            };
-            let (news, mut following) = match begun.await {
-                Ok(begun) => begun,
-                Err(error) => {
-                    tracing::debug!(event = event::FLEET_AWAY, %error, "the engine cannot be followed; tried again");
-                    sleep(PAUSE).await;
-                    continue;
+    };
+    let take = |errands: &mut Errands, news: Vec<News>, whole: bool| {
+        for question in errands.take(news, whole) {
+            let hand = Arc::clone(hand);
+            // Whoever asked has removed the answer, too, unless it is gone itself.
+            tokio::spawn(async move { hand.post.withdraw(&question).await });
+        }
+        errands.begin(work);
+    };
+    loop {
+        let begun = async {
+            let (news, moment) = hand.post.errands().await?;
+            Ok::<_, EngineError>((news, hand.post.follow(moment).await?))
+        };
+        let (news, mut following) = match begun.await {
+            Ok(begun) => begun,
+            Err(error) => {
+                tracing::debug!(event = event::FLEET_AWAY, %error, "the engine cannot be followed; tried again");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        take(errands, news, true);
+        let fresh_until = Instant::now() + FOLLOWED;
+        while Instant::now() < fresh_until {
+            tokio::select! {
+                news = hand.post.next(&mut following) => match news {
+                    Some(news) => take(errands, news, false),
+                    None => break,
+                },
+                Some(ended) = errands.ended() => {
+                    if ended == Ended::Abnormally {
+                        tracing::error!(event = event::TASK_DIED, "an errand ended abnormally");
+                    }
+                    errands.begin(work);
                 }
-            };
-            self.take(news, true);
-            let fresh_until = Instant::now() + FOLLOWED;
-            while Instant::now() < fresh_until {
-                tokio::select! {
-                    news = self.hand.post.next(&mut following) => match news {
-                        Some(news) => self.take(news, false),
-                        None => break,
-                    },
-                    Some(ended) = self.work.join_next() => self.ended(ended.ok()),
-                    () = tokio::time::sleep_until(fresh_until) => {}
-                }
+                () = tokio::time::sleep_until(fresh_until) => {}
             }
         }
-    }
-
-    /// `whole`: all that there is, so that an older one is there because the data of the engine ran back.
-    fn take(&mut self, news: Vec<News>, whole: bool) {
-        for news in news {
-            match news {
-                News::Wanted { id, revision, errand } => {
-                    if self.known.get(&id).is_some_and(|known| *known == revision || *known > revision && !whole) {
-                        continue;
-                    }
-                    self.known.insert(id.clone(), revision);
-                    self.next.insert(id, (revision, errand));
-                }
-                News::Gone(id) => {
-                    self.next.remove(&id);
-                    if self.known.remove(&id).is_some() && id.is_question() {
-                        let hand = Arc::clone(self.hand);
-                        // Whoever asked has removed the answer, too, unless it is gone itself.
-                        tokio::spawn(async move { hand.post.withdraw(&id).await });
-                    }
-                }
-            }
-        }
-        self.begin();
-    }
-
-    /// Begins what waits for nothing.
-    fn begin(&mut self) {
-        let ready: Vec<_> = self.next.keys().filter(|id| !self.running.contains(*id)).cloned().collect();
-        for id in ready {
-            let Some((revision, errand)) = self.next.remove(&id) else { continue };
-            self.running.insert(id.clone());
-            let (hand, places) = (Arc::clone(self.hand), Arc::clone(&self.places));
-            self.work.spawn(async move {
-                // It is never closed.
-                let _place = places.acquire().await;
-                run(&hand, &id, revision, errand.as_deref()).await;
-                id
-            });
-        }
-    }
-
-    /// One has ended. `None`: abnormally, and nobody knows which.
-    fn ended(&mut self, id: Option<ErrandId>) {
-        if let Some(id) = id {
-            self.running.remove(&id);
-        } else {
-            tracing::error!(event = event::TASK_DIED, "an errand ended abnormally");
-        }
-        self.begin();
-    }
-
-    /// Waits for what is under way.
-    async fn finish(&mut self) {
-        while self.work.join_next().await.is_some() {}
     }
 }
 
 /// Does one errand, and answers.
 async fn run(hand: &Hand, id: &ErrandId, revision: i64, errand: Option<&Errand>) {
-    let came = hand.obey(id, revision, errand).await;
+    let came = whatever_happens(hand.obey(id, revision, errand)).await;
     if let Some(errand) = errand {
         let (token, subject) = (&errand.token, errand.deed.subject());
         match &came {
@@ -375,5 +317,25 @@ async fn run(hand: &Hand, id: &ErrandId, revision: i64, errand: Option<&Errand>)
             return;
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// What came of an errand. Whoever asked hears also of one that panicked: it may have been done.
+async fn whatever_happens(work: impl Future<Output = Came>) -> Came {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        let what = "the agent panicked over it: the line `panicked` in its log says where";
+        Came::Unknown(Failure::new(FailureCode::Stopped, what))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_asked_hears_of_an_errand_that_panicked() {
+        assert_eq!(whatever_happens(async { Came::Done }).await, Came::Done);
+        let came = whatever_happens(async { panic!("the secret is 4711") }).await;
+        assert!(matches!(&came, Came::Unknown(failure) if !failure.to_string().contains("4711")), "{came:?}");
     }
 }

@@ -43,9 +43,12 @@ pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
             return Some(step);
         }
         let could_be_found = generation.remote.id.is_some() || (marker.is_some() && s.abilities.can.marks);
+        let can_ask = s.abilities.can.verifies && generation.has_secret() && !current.secret_lost;
         let detail = match seen {
             Some(entry) if entry.dead => Some("the listing says that it is not in effect any more"),
             None if listing.tells_absence() && could_be_found => Some("two listings do not contain it"),
+            // Law: a listing that leaves out what lives proves nothing, and is a reason to ask.
+            None if could_be_found && can_ask => Some("a listing does not contain it"),
             // It is there again: the count begins anew.
             Some(_) if second_look(s, current).is_some() => Some(""),
             _ => None,
@@ -95,7 +98,10 @@ pub(super) fn next_examination(s: &Situation<'_>, current: &Current) -> Option<T
         return Some(s.now);
     }
     let over = passes.is_some_and(|passes| passes <= s.now) || reckoning.is_contradicted(generation);
-    let regular = (!s.abilities.can.lists && !s.unusable(current) || over && !renews).then_some(regular);
+    // Nor does a listing tell anything of a token that it calls neither by its id nor by its marker.
+    let named = generation.remote.id.is_some() || generation.marker.is_some() && s.abilities.can.marks;
+    let unlisted = !(s.abilities.can.lists && named);
+    let regular = (unlisted && !s.unusable(current) || over && !renews).then_some(regular);
     // Listings that fail tell nothing. Each poll wakes its tokens, also one that failed.
     let listed = s.listing.map(Listing::at).or(s.memo.begun).filter(|at| *at <= s.now);
     let stale = listed.filter(|at| s.abilities.can.lists && !s.unusable(current) && later(*at, every * 2) <= s.now);

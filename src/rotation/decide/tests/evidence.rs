@@ -407,3 +407,50 @@ fn a_provider_that_says_of_every_token_that_it_has_expired_gets_backoff() {
 fn vain_failure() -> Failure {
     Failure::new(FailureCode::NotLengthened, "")
 }
+
+/// The listing of an hour ago, of a provider that may leave out what lives, lacks it.
+fn left_out(case: &mut Case) {
+    case.listing = Some(Listing::new(at(9), vec![entry(2)], None, true).leaving_out(true));
+}
+
+#[test]
+fn what_a_listing_leaves_out_is_asked_about_where_it_can_be() {
+    let waits = "rest until 12:00: not-due";
+    let rows: [Row; 5] = [
+        ("its secret tells", Case::steady, left_out, "Examine"),
+        (
+            "once for each listing",
+            Case::steady,
+            |c| {
+                left_out(c);
+                c.memo.examined = Some(at(9));
+            },
+            waits,
+        ),
+        (
+            "as with one that has not all pages",
+            Case::steady,
+            |c| c.listing = Some(Listing::new(at(9), vec![entry(2)], None, false)),
+            "Examine",
+        ),
+        (
+            "not where nobody can be asked",
+            Case::steady,
+            |c| {
+                left_out(c);
+                c.abilities.can.verifies = false;
+            },
+            waits,
+        ),
+        (
+            "nor with a secret that nobody can open",
+            Case::steady,
+            |c| {
+                left_out(c);
+                c.current().secret_lost = true;
+            },
+            "Begin",
+        ),
+    ];
+    rows.into_iter().for_each(check);
+}
