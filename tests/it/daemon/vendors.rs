@@ -15,7 +15,7 @@ use tokio::process::Command;
 use super::world::{Daemon, PATIENCE, World};
 use crate::lookalike::{
     Asked, Authentik, Databricks, Datahub, Entra, Fault, GitlabDeploy, GoogleCloud, Grafana, Harbor, Jfrog, Ledger,
-    Lookalike, Nautobot, Netbox450, Provider, Sonarqube99, Tailscale, TerraformUser, Zabbix,
+    Lookalike, Nautobot, Netbox450, Provider, Sonarqube99, Tailscale, TerraformTeam, TerraformUser, Zabbix,
 };
 
 /// A world with one vendor, and an inventory of one token.
@@ -191,6 +191,11 @@ async fn no_dead_token_of_nautobot_is_called_fine() {
 #[tokio::test]
 async fn no_dead_token_of_a_terraform_user_is_called_fine() {
     a_dead_token_is_noticed::<TerraformUser>().await;
+}
+
+#[tokio::test]
+async fn no_dead_token_of_a_terraform_team_is_called_fine() {
+    a_dead_token_is_noticed::<TerraformTeam>().await;
 }
 
 #[tokio::test]

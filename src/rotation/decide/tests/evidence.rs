@@ -416,8 +416,18 @@ fn left_out(case: &mut Case) {
 #[test]
 fn what_a_listing_leaves_out_is_asked_about_where_it_can_be() {
     let waits = "rest until 12:00: not-due";
-    let rows: [Row; 5] = [
+    let rows: [Row; 6] = [
         ("its secret tells", Case::steady, left_out, "Examine"),
+        (
+            "nothing in a listing is called like one that was adopted",
+            Case::steady,
+            |c| {
+                c.listed(9, &[1]);
+                let generation = &mut c.current().generation;
+                (generation.remote.id, generation.marker) = (None, None);
+            },
+            "Examine",
+        ),
         (
             "once for each listing",
             Case::steady,
