@@ -225,7 +225,7 @@ pub async fn fill<'a>(
             let (provider, name) = (at(account), marker(token, opened.instance));
             let parts = provider.issue_to(site.user(account).id, Service::Awx, name.as_str(), life.expires);
             let issued = provider.ledger().entry_of(parts.token().expose()).expect("it was just issued");
-            write_private(token.stores[0].replaces().expect("a file store"), parts.token().expose());
+            write_private(&token.stores[0].replaces().expect("a file store"), parts.token().expose());
             let slot = SecretSlot { token: token.name.clone(), generation: GenerationNo(1), revision: 0 };
             let fingerprint = opened.fingerprinter.of(parts.token());
             let state = settled(token, issued.id, opened.instance, &fingerprint, life);

@@ -164,6 +164,10 @@ fn place(inventory: &Inventory, what: &str) -> Result<Place, Complaint> {
     let part = part.unwrap_or(crate::secret::TOKEN_PART);
     let file = token.stores.iter().filter(|store| store.part == part).find_map(|store| match &store.kind {
         StoreKind::File(file) => Some(Place { path: file.path.clone(), format: file.format.clone() }),
+        StoreKind::Directory(directory) => {
+            let file = directory.as_file(directory.file(&store.key)?);
+            Some(Place { path: file.path, format: file.format })
+        }
         StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => None,
     });
     file.ok_or_else(|| {

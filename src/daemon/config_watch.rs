@@ -96,7 +96,7 @@ impl<C: Clock> Running<C> {
 fn store_files(inventory: &Inventory) -> Vec<PathBuf> {
     let stores = inventory.tokens.values().flat_map(|token| &token.stores).filter_map(StorePolicy::replaces);
     let mut files: Vec<_> =
-        stores.flat_map(|path| path.parent().into_iter().chain([path])).map(Path::to_owned).collect();
+        stores.flat_map(|path| path.parent().map(Path::to_owned).into_iter().chain([path.into_owned()])).collect();
     files.sort();
     files.dedup();
     files

@@ -3,6 +3,7 @@
 //! Law: a temporary file may hold a live secret, so that none stays where nobody looks. Before anything is written, the
 //! state directory knows every place that is written to; it is forgotten once it was swept and nothing goes there any more.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,8 @@ pub(super) fn expect(inventory: &Inventory) {
 fn places(inventory: &Inventory) -> BTreeSet<PathBuf> {
     let mut directories = BTreeSet::new();
     let stores = inventory.tokens.values().flat_map(|token| &token.stores).filter_map(StorePolicy::replaces);
-    stores.filter(|path| path.is_symlink() || directories.insert(path.parent())).map(Path::to_owned).collect()
+    let mut new = |path: &Path| path.is_symlink() || directories.insert(path.parent().map(Path::to_owned));
+    stores.map(Cow::into_owned).filter(|path| new(path)).collect()
 }
 
 fn recall(state_dir: &Path) -> BTreeSet<PathBuf> {

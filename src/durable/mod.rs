@@ -31,6 +31,7 @@
 mod acl;
 mod error;
 mod path;
+mod switched;
 mod temporary;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::{Cause, DurableError, Phase};
 use self::path::Goal;
+pub use self::switched::{Change, Current, Shown, Switched};
 use self::temporary::Temporary;
 
 /// Permissions and ownership of a file.
@@ -224,9 +226,10 @@ impl Target {
         sync_directory(&self.directory).map_err(|error| at(Phase::SyncDirectory, Cause::Io(error)))
     }
 
-    /// Removes the temporary files that a killed daemon left beside the target, and says how many they were.
+    /// Removes the temporary files that a killed daemon left beside the target, and directories and links that a [`Switched`]
+    /// needs no more; says how many they were.
     ///
-    /// Touches nothing but regular files whose name only this module makes, and of those none that is being written.
+    /// Touches nothing but what has a name that only this module makes, and of those none that is being written.
     pub fn sweep(&self) -> Result<usize, DurableError> {
         let at = |error: Errno| DurableError::new(&self.path, Phase::Inspect, error.into());
         let mut removed = 0;
@@ -242,7 +245,7 @@ impl Target {
                 removed += 1;
             }
         }
-        Ok(removed)
+        Ok(removed + switched::sweep(&self.directory, |_| false).map_err(at)?)
     }
 
     /// What forbids a rename over the target and can be known before.

@@ -13,6 +13,17 @@ use super::error::Cause;
 use super::{Attributes, Former, acl};
 use crate::secret::random;
 
+const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+const RANDOM: usize = 6;
+
+/// A name with a random part.
+pub(super) fn random_name(prefix: &str, suffix: &str) -> io::Result<String> {
+    let mut bytes = [0; RANDOM];
+    random::fill(&mut bytes).map_err(io::Error::other)?;
+    let letters = bytes.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    Ok(format!("{prefix}{}{suffix}", String::from_iter(letters)))
+}
+
 /// A temporary file that goes away unless it was renamed.
 pub(super) struct Temporary<'a> {
     directory: &'a OwnedFd,
@@ -23,18 +34,13 @@ pub(super) struct Temporary<'a> {
 impl<'a> Temporary<'a> {
     const PREFIX: &'static str = ".patrold-";
     const SUFFIX: &'static str = ".tmp";
-    const LETTERS: &'static [u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    const RANDOM: usize = 6;
 
     /// An empty file of mode 0600 under a name that nothing else has.
     pub(super) fn create(directory: &'a OwnedFd) -> io::Result<Self> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut attempts = 0;
         loop {
-            let mut bytes = [0; Self::RANDOM];
-            random::fill(&mut bytes).map_err(io::Error::other)?;
-            let letters = bytes.map(|byte| char::from(Self::LETTERS[usize::from(byte % 32)]));
-            let name = format!("{}{}{}", Self::PREFIX, String::from_iter(letters), Self::SUFFIX);
+            let name = Self::random()?;
             match openat(directory, &name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => {
                     // Tells `sweep` that its writer lives; where locks are unknown, sweeping is for a start only.
@@ -45,6 +51,23 @@ impl<'a> Temporary<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// An empty file of mode 0600 that is called `name`, in a directory where nothing is yet.
+    pub(super) fn named(directory: &'a OwnedFd, name: &str) -> io::Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Self { directory, name: Some(name.to_owned()), file: file.into() })
+    }
+
+    /// It stays under its name.
+    pub(super) fn keep(mut self) {
+        self.name = None;
+    }
+
+    /// A name that only this module makes.
+    pub(super) fn random() -> io::Result<String> {
+        random_name(Self::PREFIX, Self::SUFFIX)
     }
 
     /// Gives it the owner, mode and access control list that the target will have. The mode first: a system that lets
@@ -96,7 +119,12 @@ impl<'a> Temporary<'a> {
     pub(super) fn is_name(name: &[u8]) -> bool {
         name.strip_prefix(Self::PREFIX.as_bytes())
             .and_then(|rest| rest.strip_suffix(Self::SUFFIX.as_bytes()))
-            .is_some_and(|random| random.len() == Self::RANDOM && random.iter().all(|c| Self::LETTERS.contains(c)))
+            .is_some_and(Self::is_random)
+    }
+
+    /// Whether it can be the random part of such a name.
+    pub(super) fn is_random(part: &[u8]) -> bool {
+        part.len() == RANDOM && part.iter().all(|c| LETTERS.contains(c))
     }
 }
 

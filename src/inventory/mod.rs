@@ -9,6 +9,7 @@ pub mod diff;
 mod endpoint;
 pub mod environment;
 mod fleet;
+mod format;
 mod hook;
 pub mod initial;
 mod listen;
@@ -38,6 +39,7 @@ pub use agent::{AgentSettings, PathPattern};
 pub use endpoint::{ConnectTo, Credential, EndpointPolicy, ProxyPolicy, RateLimit, SitePolicy, Timeouts};
 pub use environment::Environment;
 pub use fleet::{Database, EngineKind, EnginePlace, EngineSettings, FleetSettings, Server, ServerHost};
+pub use format::{CredentialAddress, Dialect, Format, IniReader, Pointer, Syntax, Wrap, XmlPath, XmlStep};
 pub use hook::{
     CallPolicy, CheckPolicy, HookKind, HookPolicy, HostHook, OnFailure, Pace, RolloutPolicy, RunPolicy, SignalPolicy,
     SignalTarget, UnitAction, UnitPolicy, Workload, full_unit_name,
@@ -49,8 +51,8 @@ pub use load::{Loaded, load, load_edited, load_text};
 pub use load_agent::load_agent;
 pub use notify::{ChannelPolicy, Encryption, MailPolicy, MailServer, NoticeCommand, Post, Via, WebPolicy, When};
 pub use store::{
-    CommandPolicy, CredentialAddress, Dialect, Existing, FilePolicy, Format, HostFile, HostedPolicy, IniReader,
-    OnDrift, OnLeave, Pointer, RemotePolicy, StoreKind, StorePolicy, Syntax, Wrap, XmlPath, XmlStep,
+    CommandPolicy, DATA_LINK, DirectoryFile, DirectoryPolicy, Existing, FilePolicy, HostFile, HostedPolicy, OnDrift,
+    OnLeave, RemotePolicy, StoreKind, StorePolicy,
 };
 pub use values::{is_loopback, is_name_of_loopback};
 

@@ -1,17 +1,18 @@
 //! Where the secrets of a token go.
 //!
-//! A **target** is what is read and written as one thing: a file, whatever it holds. A **slot** is the place of one secret
-//! in it: the whole file, or a key of it. A [`StoreKey`] names a slot, a [`TargetKey`] a target.
+//! A **target** is what is read and written as one thing: a file, whatever it holds, or a directory whose files change at
+//! once. A **slot** is the place of one secret in it: the whole file, a key of it, or one of those files. A [`StoreKey`]
+//! names a slot, a [`TargetKey`] a target.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::AccountPolicy;
+use super::format::Format;
 use crate::names::{AccountName, HostName, NameError, StoreKey, TargetKey, TokenName};
 use crate::provider::{Params, Provider};
 
@@ -32,20 +33,31 @@ pub struct StorePolicy {
 }
 
 impl StorePolicy {
-    /// The file of this machine that is replaced by a write: its directory is watched, swept of temporary files, and must
-    /// be one that consumers see. `None` where the store is no file here.
-    pub fn replaces(&self) -> Option<&Path> {
+    /// The file of this machine that is replaced by a write: its directory is swept of what a kill left there, and must be
+    /// one that consumers see. `None` where the store is no file here.
+    pub fn replaces(&self) -> Option<Cow<'_, Path>> {
         match &self.kind {
-            StoreKind::File(file) => Some(&file.path),
+            StoreKind::File(file) => Some(Cow::Borrowed(&file.path)),
+            StoreKind::Directory(directory) => Some(Cow::Owned(directory.path.join(DATA_LINK))),
             StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => None,
         }
+    }
+
+    /// The other slots that one write brings up to date with this one, so that nobody sees a mixture, each with the part of
+    /// the secret that it gets.
+    pub fn beside(&self) -> impl Iterator<Item = (&StoreKey, &str)> {
+        let files = match &self.kind {
+            StoreKind::Directory(directory) => &*directory.files,
+            StoreKind::File(_) | StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => &[],
+        };
+        files.iter().filter(|file| file.key != self.key).map(|file| (&file.key, file.part.as_str()))
     }
 
     /// The host whose agent writes it. `None`: this process does.
     pub fn host(&self) -> Option<&HostName> {
         match &self.kind {
             StoreKind::Hosted(hosted) => Some(&hosted.host),
-            StoreKind::File(_) | StoreKind::Command(_) | StoreKind::Remote(_) => None,
+            StoreKind::File(_) | StoreKind::Directory(_) | StoreKind::Command(_) | StoreKind::Remote(_) => None,
         }
     }
 
@@ -53,6 +65,7 @@ impl StorePolicy {
     pub fn given_to(&self) -> (Option<u32>, Option<u32>) {
         match &self.kind {
             StoreKind::File(file) => (file.owner, file.group),
+            StoreKind::Directory(directory) => (directory.owner, directory.group),
             StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => (None, None),
         }
     }
@@ -61,14 +74,14 @@ impl StorePolicy {
     pub fn account(&self) -> Option<&AccountName> {
         match &self.kind {
             StoreKind::Remote(remote) => Some(&remote.account),
-            StoreKind::File(_) | StoreKind::Command(_) | StoreKind::Hosted(_) => None,
+            StoreKind::File(_) | StoreKind::Directory(_) | StoreKind::Command(_) | StoreKind::Hosted(_) => None,
         }
     }
 
     /// Whether it may hold something that it does not show: whose that is, only what is known of writes can tell.
     pub fn hides(&self) -> bool {
         match &self.kind {
-            StoreKind::File(_) | StoreKind::Hosted(_) => false,
+            StoreKind::File(_) | StoreKind::Directory(_) | StoreKind::Hosted(_) => false,
             StoreKind::Command(command) => command.read.is_some(),
             StoreKind::Remote(remote) => remote.definition.hides(),
         }
@@ -78,23 +91,30 @@ impl StorePolicy {
     pub fn erasable(&self) -> Result<(), &'static str> {
         match &self.kind {
             StoreKind::File(file) if !file.format.gives_back() => Err("other values are in the same file"),
+            StoreKind::Directory(directory) if !directory.file(&self.key).is_some_and(|it| it.format.gives_back()) => {
+                Err("its files say more than the secret")
+            }
             StoreKind::Command(_) => Err("no program is told to remove anything"),
             StoreKind::Hosted(_) => Err("the agent of a host removes nothing"),
             StoreKind::Remote(remote) if !remote.definition.erases() => Err("its definition has no [delete]"),
-            StoreKind::File(_) | StoreKind::Remote(_) => Ok(()),
+            StoreKind::File(_) | StoreKind::Directory(_) | StoreKind::Remote(_) => Ok(()),
         }
     }
 
     /// The directory of that file.
     pub fn directory(&self) -> Option<&Path> {
-        self.replaces().map(|path| path.parent().unwrap_or(Path::new("/")))
+        match &self.kind {
+            StoreKind::File(file) => Some(file.path.parent().unwrap_or(Path::new("/"))),
+            StoreKind::Directory(directory) => Some(&directory.path),
+            StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => None,
+        }
     }
 
     /// The programs that it runs.
     pub fn programs(&self) -> impl Iterator<Item = &str> {
         let commands = match &self.kind {
             StoreKind::Command(command) => Some(std::iter::once(&command.write).chain(&command.read)),
-            StoreKind::File(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => None,
+            StoreKind::File(_) | StoreKind::Directory(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => None,
         };
         commands.into_iter().flatten().filter_map(|argv| argv.first()).map(String::as_str)
     }
@@ -133,6 +153,8 @@ pub enum OnLeave {
 pub enum StoreKind {
     /// A file of this machine.
     File(FilePolicy),
+    /// One of the files of a directory of this machine that change at once.
+    Directory(DirectoryPolicy),
     /// Whatever a program of the operator's reads and writes.
     Command(Box<CommandPolicy>),
     /// A slot of a store that is described by a definition and reached through an account.
@@ -255,281 +277,51 @@ pub struct FilePolicy {
     pub format: Format,
 }
 
-/// What a file holds, and where in it the secret is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Format {
-    /// The secret and nothing else. `newline`: one follows it.
-    Whole { newline: bool },
-    /// One variable of an env file.
-    Env { key: String, dialect: Dialect },
-    /// One value of a structured document.
-    Document { syntax: Syntax, pointer: Pointer },
-    /// One entry of a Java properties file.
-    Properties { key: String },
-    /// One key of an INI file; without a section, one before the first.
-    Ini { section: Option<String>, key: String, reader: IniReader },
-    /// The password of a machine and a user in a netrc file.
-    Netrc { machine: String, login: String },
-    /// The secret of an address in git's credential store.
-    GitCredentials { address: CredentialAddress },
-    /// The text of an element of an XML document.
-    Xml { path: XmlPath },
-    /// A text that stands for the secret, within another format.
-    Wrapped { within: Box<Format>, wrap: Wrap },
+/// The link in a directory store that leads to the files that are valid now. Kubernetes calls it so in the volumes that it
+/// projects (`pkg/volume/util/atomic_writer.go`), and consumers that know those watch it.
+pub const DATA_LINK: &str = "..data";
+
+/// A directory whose files change at once, and which of them is the slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryPolicy {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Permission bits of the files.
+    pub mode: Option<u32>,
+    /// Of the files. Resolved when the inventory was loaded.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
+    /// All files that the token has there, the slot's among them. Shared by their stores.
+    pub files: Arc<[DirectoryFile]>,
 }
 
-/// Who reads an INI file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum IniReader {
-    /// Python's `configparser`, and what reads as it does: pip, twine, AWS.
-    Python,
-    /// npm.
-    Npm,
-}
-
-/// What a text says besides the secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Wrap {
-    /// This before it.
-    Prefix(String),
-    /// User name, colon and secret in base64 (RFC 7617).
-    Basic { username: String },
-    /// The secret, percent-encoded, within an address.
-    Address { before: String, after: String },
-}
-
-/// An address of git's credential store, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CredentialAddress {
-    pub protocol: String,
-    pub username: String,
-    /// With its port, where it has one.
-    pub host: String,
-    /// Empty, or with a slash before it.
-    pub path: String,
-}
-
-/// Where in an XML document a text is: the names of elements from the outside in; `name[child=text]` is the one that has
-/// such a child.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct XmlPath(Vec<XmlStep>);
-
-/// One element of a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct XmlStep {
+/// One of the files of a directory that change at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryFile {
+    pub key: StoreKey,
+    /// In the directory.
     pub name: String,
-    /// A child and its text.
-    pub with: Option<(String, String)>,
+    /// Which part of the secret it gets.
+    pub part: String,
+    /// [`Format::Whole`], or that with something around the secret.
+    pub format: Format,
 }
 
-impl XmlPath {
-    /// At least two: what the outermost element holds is the document.
-    pub fn steps(&self) -> &[XmlStep] {
-        &self.0
+impl DirectoryPolicy {
+    /// The file whose slot is called `key`.
+    pub fn file(&self, key: &StoreKey) -> Option<&DirectoryFile> {
+        self.files.iter().find(|file| file.key == *key)
     }
 
-    /// The password of a server in Maven's settings.
-    pub fn maven_password(server: &str) -> Self {
-        let step = |name: &str, with| XmlStep { name: name.to_owned(), with };
-        let id = Some(("id".to_owned(), server.to_owned()));
-        Self(vec![step("settings", None), step("servers", None), step("server", id), step("password", None)])
-    }
-}
-
-impl FromStr for XmlPath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("\"{text}\" is not a path; write for example \"/settings/servers/server[id=ci]/password\"");
-        let mut steps = Vec::new();
-        let mut rest = text;
-        while let Some(step) = rest.strip_prefix('/') {
-            let end = step.find(['/', '[']).unwrap_or(step.len());
-            let (name, mut after) = step.split_at(end);
-            let mut with = None;
-            if let Some(inner) = after.strip_prefix('[') {
-                let (inner, behind) = inner.split_once(']').ok_or_else(wrong)?;
-                let (child, value) = inner.split_once('=').ok_or_else(wrong)?;
-                with = Some((child.to_owned(), value.trim_matches(['"', '\'']).to_owned()));
-                after = behind;
-            }
-            let fits = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || ".-_:".contains(c));
-            if !fits(name) || with.as_ref().is_some_and(|(child, _)| !fits(child)) {
-                return Err(wrong());
-            }
-            steps.push(XmlStep { name: name.to_owned(), with });
-            rest = after;
-        }
-        if steps.len() < 2 || !rest.is_empty() { Err(wrong()) } else { Ok(Self(steps)) }
-    }
-}
-
-impl fmt::Display for XmlPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|XmlStep { name, with }| match with {
-            Some((child, text)) => write!(f, "/{name}[{child}={text}]"),
-            None => write!(f, "/{name}"),
-        })
-    }
-}
-
-impl TryFrom<String> for XmlPath {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<XmlPath> for String {
-    fn from(path: XmlPath) -> String {
-        path.to_string()
-    }
-}
-
-impl fmt::Display for CredentialAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { protocol, username, host, path } = self;
-        write!(f, "{protocol}://{username}@{host}{path}")
-    }
-}
-
-impl Format {
-    /// Whether the file holds more than the secret, which stays as it is.
-    pub fn is_shared(&self) -> bool {
-        match self {
-            Self::Whole { .. } => false,
-            Self::Env { .. }
-            | Self::Document { .. }
-            | Self::Properties { .. }
-            | Self::Ini { .. }
-            | Self::Netrc { .. }
-            | Self::GitCredentials { .. }
-            | Self::Xml { .. } => true,
-            Self::Wrapped { within, .. } => within.is_shared(),
+    /// One of its files, as its consumers see it.
+    pub fn as_file(&self, file: &DirectoryFile) -> FilePolicy {
+        let Self { path, mode, owner, group, .. } = self;
+        FilePolicy {
+            path: path.join(&file.name),
+            mode: *mode,
+            owner: *owner,
+            group: *group,
+            format: file.format.clone(),
         }
     }
-
-    /// Whether the secret can be taken out again: it is all of the file, or one entry whose place is found for sure.
-    pub fn gives_back(&self) -> bool {
-        match self {
-            Self::Whole { .. } | Self::Env { .. } | Self::Document { .. } => true,
-            Self::Properties { .. }
-            | Self::Ini { .. }
-            | Self::Netrc { .. }
-            | Self::GitCredentials { .. }
-            | Self::Xml { .. }
-            | Self::Wrapped { .. } => false,
-        }
-    }
-
-    /// The format without what it says besides the secret.
-    pub fn bare(&self) -> &Self {
-        match self {
-            Self::Wrapped { within, .. } => within.bare(),
-            other => other,
-        }
-    }
-
-    /// Whether one file can have a slot of this format and one of `other`.
-    pub fn fits(&self, other: &Self) -> bool {
-        match (self.bare(), other.bare()) {
-            (Self::Env { dialect, .. }, Self::Env { dialect: other, .. }) => dialect == other,
-            (Self::Document { syntax, .. }, Self::Document { syntax: other, .. }) => syntax == other,
-            (Self::Ini { reader, .. }, Self::Ini { reader: other, .. }) => reader == other,
-            (Self::Properties { .. }, Self::Properties { .. })
-            | (Self::Netrc { .. }, Self::Netrc { .. })
-            | (Self::GitCredentials { .. }, Self::GitCredentials { .. })
-            | (Self::Xml { .. }, Self::Xml { .. }) => true,
-            _ => false,
-        }
-    }
-}
-
-/// How a structured document is written. Stored state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Syntax {
-    Json,
-    Yaml,
-    Toml,
-}
-
-/// Where in a document a value is: a JSON pointer (RFC 6901) to something within the whole. Of a list, `key=text` is the
-/// first item that has such a key. Stored state, as it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Pointer(Vec<String>);
-
-impl Pointer {
-    /// A pointer with these tokens, from the outside in; there is at least one.
-    pub fn of<const N: usize>(tokens: [&str; N]) -> Self {
-        Self(tokens.map(str::to_owned).to_vec())
-    }
-
-    /// Names of tables and numbers of items, from the outside in; at least one.
-    pub fn tokens(&self) -> &[String] {
-        &self.0
-    }
-
-    /// Whether one of the two leads into what the other leads to.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.0.starts_with(&other.0) || other.0.starts_with(&self.0)
-    }
-}
-
-impl From<Pointer> for String {
-    fn from(pointer: Pointer) -> Self {
-        pointer.to_string()
-    }
-}
-
-impl TryFrom<String> for Pointer {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl FromStr for Pointer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is no pointer; write for example \"/auth/token\"");
-        let rest = text.strip_prefix('/').ok_or_else(wrong)?;
-        let token = |token: &str| {
-            let escapes =
-                token.match_indices('~').all(|(at, _)| matches!(token.as_bytes().get(at + 1), Some(b'0' | b'1')));
-            escapes.then(|| token.replace("~1", "/").replace("~0", "~")).ok_or_else(wrong)
-        };
-        rest.split('/').map(token).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-impl fmt::Display for Pointer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
-    }
-}
-
-/// The program that reads an env file. It is never guessed from the file's name: readers differ. Stored state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dialect {
-    /// systemd's `EnvironmentFile=`.
-    Systemd,
-    /// `docker --env-file`.
-    Docker,
-    /// compose, godotenv, Node, Python and Ruby at once.
-    Dotenv,
-    /// `set -a; . FILE` in a POSIX shell.
-    PosixSh,
 }

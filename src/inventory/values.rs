@@ -139,6 +139,18 @@ pub fn is_variable(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// Whether `name` can be a file that a directory shows by a link of its own: not one that Kubernetes or patrold keep for
+/// themselves there.
+pub fn file_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) || name.chars().any(char::is_control) {
+        return Err("a name has 1 to 255 bytes, without a slash and without control characters");
+    }
+    if name == "." || name.starts_with("..") || name.starts_with(".patrold-") {
+        return Err("names that begin with \"..\" or \".patrold-\" are of patrold's own making");
+    }
+    Ok(())
+}
+
 /// A span as people write it: `2d 22h`.
 pub fn show(span: Span) -> String {
     let mut rest = span.num_seconds();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::few::Few;
-use crate::inventory::TokenPolicy;
+use crate::inventory::{StorePolicy, TokenPolicy};
 use crate::names::{GenerationNo, HookKey, Marker, StoreKey};
 use crate::secret::Fingerprint;
 use crate::store::{Known, Receipt};
@@ -195,8 +195,13 @@ impl TokenState {
         minted.chain(intended).chain(orphans).map(Marker::as_str)
     }
 
-    /// What is known of the slot `store`, which gets `part`.
-    pub fn known_of(&self, store: &StoreKey, part: &str) -> Known {
+    /// What is known of the slot of a store, and of those that are written with it.
+    pub fn known_of(&self, store: &StorePolicy) -> Known {
+        let beside = store.beside().map(|(key, part)| (key.clone(), self.known_of_slot(key, part)));
+        Known { beside: beside.collect(), ..self.known_of_slot(&store.key, &store.part) }
+    }
+
+    fn known_of_slot(&self, store: &StoreKey, part: &str) -> Known {
         let generations = self.generations().filter_map(|generation| generation.fingerprints.get(part));
         let written = || {
             let candidate = self.phase.candidate().map(|candidate| &candidate.delivery);
@@ -208,6 +213,7 @@ impl TokenState {
         Known {
             ours: generations.chain(self.adopted.get(part)).cloned().collect(),
             receipt: self.receipts.get(store).cloned().or_else(written),
+            beside: Vec::new(),
             begun: self.writing.get(store).copied(),
         }
     }

@@ -25,10 +25,10 @@ use super::turn::Turns;
 static TURNS: Turns<Identity, Mutex<()>> = Turns::new();
 
 /// Larger files are refused.
-const MAX_FILE: usize = 1024 * 1024;
+pub(super) const MAX_FILE: usize = 1024 * 1024;
 
 /// How often an edit begins anew because somebody else changed the file meanwhile.
-const EDITS: u32 = 5;
+pub(super) const EDITS: u32 = 5;
 
 /// A slot of a file.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ impl Slot {
         Err(self.unwritable("somebody else changed the file each time that it was edited"))
     }
 
-    fn found(&self, content: &Content) -> Result<Found, Failure> {
+    pub(super) fn found(&self, content: &Content) -> Result<Found, Failure> {
         let read = format::get(&content.bytes, &self.file.format).map_err(|problem| self.unwritable(problem))?;
         Ok(match read {
             Read::Missing => Found::Absent,
@@ -159,7 +159,7 @@ impl Slot {
     }
 
     /// Whether what is there may be replaced.
-    fn permitted(&self, existing: Option<&Content>, judge: Option<&Judge>) -> Result<(), Failure> {
+    pub(super) fn permitted(&self, existing: Option<&Content>, judge: Option<&Judge>) -> Result<(), Failure> {
         let Some(judge) = judge else { return Ok(()) };
         let found = match existing {
             Some(content) => self.found(content)?,
@@ -209,7 +209,7 @@ impl Slot {
     }
 
     /// Reads back what was written.
-    fn confirm(&self, secret: &Secret) -> Outcome<()> {
+    pub(super) fn confirm(&self, secret: &Secret) -> Outcome<()> {
         let mismatch = |why: &str| {
             Outcome::Unknown(Failure::new(FailureCode::StoreMismatch, format!("{}: {why} after the write", self.key)))
         };
@@ -230,7 +230,7 @@ impl Slot {
     /// The owner, group and mode that the file is to have. It keeps what the inventory does not name: a file with other
     /// content everything, a file that holds a secret alone its owner and group, and its mode where an access control
     /// list depends on it.
-    fn attributes(&self, existing: Option<&Content>) -> Result<Attributes, Failure> {
+    pub(super) fn attributes(&self, existing: Option<&Content>) -> Result<Attributes, Failure> {
         let file = &self.file;
         let shared = file.format.is_shared();
         let mode = file.mode.unwrap_or(defaults::STORE_MODE);
@@ -312,7 +312,7 @@ fn still(target: &Target, existing: Option<&Content>) -> Result<(), Cause> {
     if same { Ok(()) } else { Err(Cause::Changed) }
 }
 
-fn fits(wanted: Attributes, found: Attributes) -> bool {
+pub(super) fn fits(wanted: Attributes, found: Attributes) -> bool {
     let agree = |wanted: Option<u32>, found| wanted.is_none() || wanted == found;
     wanted.mode == found.mode && agree(wanted.owner, found.owner) && agree(wanted.group, found.group)
 }

@@ -93,7 +93,7 @@ mod tests {
         let value = |secret: &str| Found::Value(Secret::new(secret));
         let hidden = |text: &str| Found::Hidden(Some(text.parse().unwrap()));
         let receipt = Some(Receipt { evidence: Some("1".parse().unwrap()) });
-        let known = Known { ours: Vec::new(), receipt, begun: None };
+        let known = Known { ours: Vec::new(), receipt, beside: Vec::new(), begun: None };
         for (sentence, found, attributes_ok, expected) in [
             ("the same secret", value("tok-1"), true, Drift::Same),
             ("the same secret, readable for others", value("tok-1"), false, Drift::AttributesDiffer),

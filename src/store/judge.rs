@@ -158,7 +158,7 @@ mod tests {
             ("nobody can look", Found::Blind, None, Refuse, Report, Move::WriteBlindly),
             ("nobody can look, later", Found::Blind, silent.clone(), Refuse, Report, Move::WriteBlindly),
         ] {
-            let known = Known { ours: vec![print("older"), print("old")], receipt, begun: None };
+            let known = Known { ours: vec![print("older"), print("old")], receipt, beside: Vec::new(), begun: None };
             let judge =
                 Judge { new: Some(print("new")), known, existing, on_drift, fingerprints: fingerprints.clone() };
             assert_eq!(judge.judge(&found), expected, "{sentence}");
@@ -189,7 +189,7 @@ mod tests {
             let begun = Some("2026-12-01T12:00:00Z".parse().unwrap());
             let judge = Judge {
                 new: None,
-                known: Known { ours: Vec::new(), receipt, begun },
+                known: Known { ours: Vec::new(), receipt, beside: Vec::new(), begun },
                 existing: Existing::Refuse,
                 on_drift: OnDrift::Report,
                 fingerprints: fingerprints.clone(),

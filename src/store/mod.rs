@@ -4,6 +4,7 @@
 //! | backend | kinds |
 //! | --- | --- |
 //! | [`disk`] | files of this machine, in the formats that [`mod@format`] knows |
+//! | [`directory`] | files of a directory of this machine that change all at once |
 //! | [`command`] | whatever a program of the operator's reads and writes |
 //! | `remote` | slots of services that a definition describes, through an account |
 //!
@@ -11,6 +12,7 @@
 //! writes. Writing what is there already changes nothing.
 
 pub mod command;
+pub mod directory;
 pub mod disk;
 pub mod document;
 pub mod drift;
@@ -28,6 +30,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use self::judge::{Found, Judge};
+use self::place::Reach;
 pub use self::place::{Erased, Place};
 pub use self::receipt::{Delivery, Known, Receipt};
 use crate::account::pool::Accounts;
@@ -35,8 +38,9 @@ use crate::account::survey::Glimpse;
 use crate::clock::{Clock, Time};
 use crate::crash;
 use crate::inventory::{CommandPolicy, FilePolicy, HostFile, RemotePolicy, StoreKind, StorePolicy};
-use crate::names::{HostName, StoreKey};
+use crate::names::{AccountName, HostName, StoreKey};
 use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::provider::Params;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 
 /// What a store holds.
@@ -51,6 +55,7 @@ pub struct Look {
 #[derive(Clone, Debug)]
 enum Backend {
     Disk(disk::Slot),
+    Directory(directory::Slot),
     Command(command::Slot),
     Remote(remote::Slot),
     /// Written by the agent of this host: only whether it can hold a value is known here.
@@ -61,6 +66,9 @@ impl Backend {
     fn of(policy: &StorePolicy) -> Self {
         match &policy.kind {
             StoreKind::File(file) => Self::Disk(disk::Slot { key: policy.key.clone(), file: file.clone() }),
+            StoreKind::Directory(directory) => {
+                Self::Directory(directory::Slot { key: policy.key.clone(), directory: directory.clone() })
+            }
             StoreKind::Command(command) => {
                 Self::Command(command::Slot { key: policy.key.clone(), command: CommandPolicy::clone(command) })
             }
@@ -86,6 +94,7 @@ fn elsewhere(host: &HostName) -> Failure {
 pub fn check_value(policy: &StorePolicy, secret: &Secret) -> Result<(), Failure> {
     match Backend::of(policy) {
         Backend::Disk(slot) | Backend::Elsewhere(_, slot) => slot.check_value(secret),
+        Backend::Directory(slot) => slot.check_value(secret),
         Backend::Command(slot) => slot.check_value(secret),
         Backend::Remote(slot) => slot.check_value(secret),
     }
@@ -106,6 +115,11 @@ pub async fn preflight<C: Clock>(
 ) -> Result<(), Failure> {
     match Backend::of(policy) {
         Backend::Disk(slot) => {
+            let judge = judge.filter(Judge::is_strict);
+            let tested = bounded(policy.key.clone(), move || slot.preflight(judge.as_ref())).await;
+            tested.and_then(|tested| tested)
+        }
+        Backend::Directory(slot) => {
             let judge = judge.filter(Judge::is_strict);
             let tested = bounded(policy.key.clone(), move || slot.preflight(judge.as_ref())).await;
             tested.and_then(|tested| tested)
@@ -147,6 +161,20 @@ pub async fn write<C: Clock>(
             let written = bounded(policy.key.clone(), move || slot.write(&secret, judge.as_ref())).await;
             written.unwrap_or_else(Outcome::Unknown).map(|()| receipt)
         }
+        Backend::Directory(slot) => {
+            let receipt = judge.is_strict().then(Receipt::default);
+            let beside = |key: &StoreKey| known.beside.iter().find(|(it, _)| it == key).map(|(_, known)| known);
+            let parts = slot.parts(delivery.parts, |file, secret| {
+                let known = if file.key == policy.key { known } else { beside(&file.key)? };
+                Some(Judge::of(policy, Some(secret), known, fingerprints)).filter(Judge::is_strict)
+            });
+            let parts = match parts {
+                Ok(parts) => parts,
+                Err(failure) => return Outcome::Refused(failure),
+            };
+            let written = bounded(policy.key.clone(), move || slot.write(&parts)).await;
+            written.unwrap_or_else(Outcome::Unknown).map(|()| receipt)
+        }
         Backend::Command(slot) => slot.write(secret, delivery, &judge).await.map(Some),
         Backend::Remote(slot) => slot.write(secret, delivery, judge, accounts).await.map(Some),
         Backend::Elsewhere(host, _) => Outcome::later(elsewhere(&host)),
@@ -157,6 +185,7 @@ pub async fn write<C: Clock>(
 pub async fn look<C: Clock>(policy: &StorePolicy, accounts: &Accounts<C>) -> Result<Look, Failure> {
     match Backend::of(policy) {
         Backend::Disk(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
+        Backend::Directory(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
         Backend::Command(slot) => slot.look().await.map(|found| Look { found, attributes_ok: true }),
         Backend::Remote(slot) => slot.look(accounts).await.map(|found| Look { found, attributes_ok: true }),
         Backend::Elsewhere(host, _) => Err(elsewhere(&host)),
@@ -200,18 +229,35 @@ pub async fn erase<C: Clock>(
     fingerprints: &Fingerprinter,
     accounts: &Accounts<C>,
 ) -> Outcome<Erased> {
-    let (account, params) = match place.file() {
-        Err(service) => service,
-        Ok(file) => {
+    let owned = (delivered.clone(), fingerprints.clone());
+    let ours = move |found: &Found| is_value(found, &owned.0, &owned.1);
+    let erased = match place.reach() {
+        Reach::File(file) => {
             let slot = disk::Slot { key: key.clone(), file };
-            let (delivered, fingerprints) = (delivered.clone(), fingerprints.clone());
-            let ours = move |found: &Found| is_value(found, &delivered, &fingerprints);
-            return match bounded(key.clone(), move || slot.erase(ours)).await.and_then(|erased| erased) {
-                Ok(erased) => Outcome::Done(erased),
-                Err(failure) => Outcome::later(failure),
-            };
+            bounded(key.clone(), move || slot.erase(ours)).await
+        }
+        Reach::Entry(path, name) => {
+            let slot = directory::left(key, path.clone(), name.to_owned());
+            bounded(key.clone(), move || slot.erase(ours)).await
+        }
+        Reach::Service(account, params) => {
+            return erase_remote(key, (account, params), (delivered, receipt), fingerprints, accounts).await;
         }
     };
+    match erased.and_then(|erased| erased) {
+        Ok(erased) => Outcome::Done(erased),
+        Err(failure) => Outcome::later(failure),
+    }
+}
+
+/// The same of a slot of a service.
+async fn erase_remote<C: Clock>(
+    key: &StoreKey,
+    (account, params): (&AccountName, &Params),
+    (delivered, receipt): (&Fingerprint, Option<&Receipt>),
+    fingerprints: &Fingerprinter,
+    accounts: &Accounts<C>,
+) -> Outcome<Erased> {
     let Some(member) = accounts.get(account) else {
         return Outcome::Done(Erased::Stays(format!("was reached by the account `{account}`, which is gone")));
     };
@@ -237,6 +283,7 @@ fn is_value(found: &Found, delivered: &Fingerprint, fingerprints: &Fingerprinter
 pub fn is_missing(policy: &StorePolicy) -> bool {
     match Backend::of(policy) {
         Backend::Disk(slot) => slot.is_missing(),
+        Backend::Directory(slot) => slot.is_missing(),
         // Only a look would tell.
         Backend::Command(_) | Backend::Remote(_) | Backend::Elsewhere(..) => false,
     }

@@ -32,6 +32,13 @@ pub enum Place {
         /// Absolute.
         path: PathBuf,
     },
+    /// One of the files of a directory that change at once; the others stay.
+    Entry {
+        /// Of the directory. Absolute.
+        path: PathBuf,
+        /// Of the file.
+        name: String,
+    },
     /// One variable of an env file, whose other lines stay.
     Variable {
         /// Absolute.
@@ -55,18 +62,28 @@ pub enum Place {
     },
 }
 
+/// What serves a place.
+pub(super) enum Reach<'a> {
+    /// The file, and what of it is the slot.
+    File(FilePolicy),
+    /// A directory, and the name of a file in it.
+    Entry(&'a PathBuf, &'a str),
+    /// The account that reaches a service, and the parameters of the slot.
+    Service(&'a AccountName, &'a Params),
+}
+
 impl Place {
-    /// The file, and what of it is the slot; or the account that reaches a service, and the parameters of the slot.
-    pub(super) fn file(&self) -> Result<FilePolicy, (&AccountName, &Params)> {
+    pub(super) fn reach(&self) -> Reach<'_> {
         let (path, format) = match self {
             Self::File { path } => (path, Format::Whole { newline: false }),
             Self::Variable { path, key, dialect } => (path, Format::Env { key: key.clone(), dialect: *dialect }),
             Self::Value { path, syntax, pointer } => {
                 (path, Format::Document { syntax: *syntax, pointer: pointer.clone() })
             }
-            Self::Service { account, params } => return Err((account, params)),
+            Self::Entry { path, name } => return Reach::Entry(path, name),
+            Self::Service { account, params } => return Reach::Service(account, params),
         };
-        Ok(FilePolicy { path: path.clone(), mode: None, owner: None, group: None, format })
+        Reach::File(FilePolicy { path: path.clone(), mode: None, owner: None, group: None, format })
     }
 
     /// That of a store whose value can be taken out.
@@ -88,6 +105,10 @@ impl Place {
                     | Format::Xml { .. }
                     | Format::Wrapped { .. } => None,
                 }
+            }
+            StoreKind::Directory(directory) => {
+                let name = directory.file(&policy.key)?.name.clone();
+                Some(Self::Entry { path: directory.path.clone(), name })
             }
             StoreKind::Command(_) | StoreKind::Hosted(_) => None,
             StoreKind::Remote(remote) => {

@@ -49,6 +49,8 @@ pub struct Known {
     pub ours: Vec<Fingerprint>,
     /// Of the last write that was acknowledged. `None`: there was none.
     pub receipt: Option<Receipt>,
+    /// The same of slots that one write brings up to date with this one.
+    pub beside: Vec<(StoreKey, Known)>,
     /// When a write was begun of which nobody knows whether it was done: the process was killed, or its acknowledgement
     /// was lost.
     pub begun: Option<Time>,

@@ -85,7 +85,7 @@ async fn steps_of<C: Clock>(
         Proof::Nothing => "acknowledged; the store shows nothing",
     };
     step("first write", proof);
-    let known = Known { ours: vec![fingerprints.of(&first)], receipt, begun: None };
+    let known = Known { ours: vec![fingerprints.of(&first)], receipt, beside: Vec::new(), begun: None };
     let seen = look(policy, accounts).await.map_err(|why| ("drift", why))?;
     let drift = drift::compare(&fingerprints.of(&first), &seen, &known, &fingerprints);
     match drift.sentence() {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -102,6 +103,32 @@ fn a_program_starts_once_its_value_is_there_and_again_with_each_new_one() {
     running.signal(Signal::TERM);
     assert_eq!(running.status(), 143);
     assert!(!stage.log().contains("two"), "no value is logged: {}", stage.log());
+}
+
+#[test]
+fn files_that_change_at_once_restart_a_program_once() {
+    let stage = Stage::new();
+    let (directory, token) = (stage.path("app"), format!("{}=T", stage.path("app/token").display()));
+    let switch = |number: &str| {
+        let data = directory.join(format!("..{number}"));
+        fs::create_dir_all(&data).unwrap();
+        fs::write(data.join("token"), format!("tok-{number}")).unwrap();
+        fs::write(data.join("refresh"), format!("ref-{number}")).unwrap();
+        symlink(format!("..{number}"), directory.join("..next")).unwrap();
+        fs::rename(directory.join("..next"), directory.join("..data")).unwrap();
+    };
+    switch("one");
+    for name in ["token", "refresh"] {
+        symlink(format!("..data/{name}"), directory.join(name)).unwrap();
+    }
+    let refresh = format!("{}=R", directory.join("refresh").display());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_patrold"));
+    command.args(["exec", "--file", &token, "--file", &refresh, "--coalesce", "50ms"]);
+    command.args(["--", "sh", "-c", "echo $T $R; exec sleep 600"]);
+    let mut running = stage.spawn(command);
+    assert_eq!(running.line(), "tok-one ref-one");
+    switch("two");
+    assert_eq!(running.line(), "tok-two ref-two");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod events;
 mod examples;
 mod exec;
 mod kill;
+mod local_stores;
 mod lookalike;
 mod metrics;
 mod packaging;

@@ -43,6 +43,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "provider/values",
             "secret/",
             "store/command",
+            "store/directory",
             "store/disk",
             "store/remote",
             "store/trial",

@@ -149,7 +149,7 @@ fn the_reference_says_the_defaults_that_the_code_has() {
     assert_eq!(token.drift_every, defaults::DRIFT_EVERY);
     assert_eq!(token.schedule.as_ref().unwrap().timezone(), defaults::TIMEZONE);
     assert!(!token.paused);
-    let [file, env_file, _, service, command] = &token.stores[..] else { panic!("{:?}", token.stores) };
+    let [file, env_file, _, _, _, service, command] = &token.stores[..] else { panic!("{:?}", token.stores) };
     assert_eq!(file.part, crate::secret::TOKEN_PART);
     assert_eq!((file.existing, file.on_drift), (defaults::EXISTING, defaults::ON_DRIFT));
     assert_eq!(service.key.as_str(), "https://bao.example.com:8200/secret/apps/ingest#token");

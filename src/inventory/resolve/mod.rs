@@ -5,6 +5,7 @@
 
 mod account;
 mod agent;
+mod claims;
 mod cycle;
 mod daemon;
 mod fleet;

@@ -8,7 +8,7 @@ use crate::inventory::{DaemonSettings, ListenAuth};
 use crate::secret::SecretSource;
 
 use super::Context;
-use super::store::Needed;
+use super::claims::Needed;
 
 /// What lies in the state directory.
 const KEPT: [&str; 10] = [

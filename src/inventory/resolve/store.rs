@@ -1,74 +1,42 @@
-//! Stores: paths, owners, and targets that collide.
+//! Stores: paths, owners, formats, and the places that they claim.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fmt;
-use std::path::{Component, Path, PathBuf};
+mod directory;
+mod format;
+
+use std::path::Path;
 
 use crate::document::{Located, Spot};
-use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, RemoteSpec, StoreKindSpec, StoreSpec};
+use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, OwnerSpec, RemoteSpec, StoreKindSpec, StoreSpec};
 use crate::inventory::{
-    AccountPolicy, CommandPolicy, FilePolicy, Format, HostFile, HostedPolicy, OnLeave, Pointer, RemotePolicy,
-    StoreKind, StorePolicy, Syntax, defaults, values,
+    AccountPolicy, CommandPolicy, Existing, FilePolicy, HostFile, HostedPolicy, OnLeave, RemotePolicy, StoreKind,
+    StorePolicy, Syntax, defaults, values,
 };
-use crate::names::{AccountName, HostName, TargetKey, TokenName};
+use crate::names::{AccountName, HostName, StoreKey, TargetKey, TokenName};
 use crate::secret::TOKEN_PART;
 
+use self::format::format;
 use super::account::absolute;
+use super::claims::{Claims, Needed, Writer, normalised, target};
 use super::hosts;
 use super::program::cannot_start;
 use super::{Accounts, Context, params};
 
-/// Every target that some store writes.
-pub(super) struct Targets<'c> {
+/// The stores of all tokens, and what they have claimed.
+pub(super) struct Stores<'c> {
     context: &'c Context<'c>,
     accounts: &'c Accounts,
-    taken: HashMap<TargetKey, Claim>,
+    claims: Claims<'c>,
 }
 
-/// The owner of a target.
-enum Claim {
-    /// The inventory itself was read from it.
-    Inventory,
-    /// This program needs it for something else.
-    Needed(Needed),
-    /// One store has all of it.
-    Whole(Writer),
-    /// Stores have a slot of it each.
-    Slots { first: Writer, slots: HashMap<String, Writer> },
-    /// Stores have a slot of it each, and agree about the rest.
-    Shared { first: Writer, agreed: FilePolicy, slots: HashMap<String, Writer> },
-}
-
-/// A token and the place of its store.
-#[derive(Clone)]
-struct Writer {
-    what: String,
-    spot: Spot,
-}
-
-/// A file that no store may write.
-#[derive(Clone)]
-pub(super) struct Needed {
-    pub path: PathBuf,
-    /// As the end of a sentence.
-    pub what: String,
-    pub spot: Spot,
-}
-
-impl<'c> Targets<'c> {
-    /// Law: no store writes over a file that this program reads or keeps for another purpose.
+impl<'c> Stores<'c> {
+    /// None yet; `needed` are files that none may write.
     pub(super) fn new(context: &'c Context<'c>, accounts: &'c Accounts, needed: Vec<Needed>) -> Self {
-        // A path that names no target cannot be a store's either.
-        let target = |path: &Path| target(&normalised(path)).parse().ok();
-        let needed = needed.into_iter().filter_map(|file| Some((target(&file.path)?, Claim::Needed(file))));
-        let files = context.around.files.iter().filter_map(|path| Some((target(path)?, Claim::Inventory)));
-        Self { context, accounts, taken: needed.chain(files).collect() }
+        Self { context, accounts, claims: Claims::new(context, needed) }
     }
 
     /// Makes room for about so many stores.
     pub(super) fn reserve(&mut self, stores: usize) {
-        self.taken.reserve(stores);
+        self.claims.reserve(stores);
     }
 
     /// The policies of one store of the token that messages call `what`: one, or one for each of its hosts.
@@ -79,7 +47,12 @@ impl<'c> Targets<'c> {
         token: Option<&TokenName>,
         what: &str,
     ) -> Vec<StorePolicy> {
-        let Some(hosts) = &spec.hosts else { return self.store(spec, account, None, what).into_iter().collect() };
+        let Some(hosts) = &spec.hosts else {
+            return match &spec.kind {
+                StoreKindSpec::Directory(directory) => self.directory(spec, directory, account, what),
+                _ => self.store(spec, account, None, what).into_iter().collect(),
+            };
+        };
         let (Some(hosts), Some(token)) = (hosts::of_store(spec, hosts, what, self.context), token) else {
             return Vec::new();
         };
@@ -114,6 +87,8 @@ impl<'c> Targets<'c> {
                 };
                 (key, file.path.spot, defaults::EXISTING, kind)
             }
+            // Each of its files is a store of its own, and of hosts there are none.
+            StoreKindSpec::Directory(_) => return None,
             StoreKindSpec::Command(command) => {
                 let (key, policy) = self.command(command, &account?.name, what)?;
                 (key, command.name.spot, defaults::EXISTING_REMOTE, StoreKind::Command(Box::new(policy)))
@@ -123,23 +98,33 @@ impl<'c> Targets<'c> {
                 (key, remote.account.spot, defaults::EXISTING_REMOTE, StoreKind::Remote(policy))
             }
         };
+        let key = self.key(&key, spot, what)?;
+        Some(self.policy(spec, key, part, existing, kind, what))
+    }
+
+    fn key(&self, text: &str, spot: Spot, what: &str) -> Option<StoreKey> {
+        let parsed = text.parse();
+        parsed.map_err(|error| self.context.report.error(spot, format!("a store of {what}: {error}"))).ok()
+    }
+
+    /// With what all kinds of stores have.
+    fn policy(
+        &self,
+        spec: &StoreSpec,
+        key: StoreKey,
+        part: String,
+        existing: Existing,
+        kind: StoreKind,
+        what: &str,
+    ) -> StorePolicy {
         let on_leave = spec.on_leave.as_ref().map_or(defaults::ON_LEAVE, |on_leave| on_leave.value);
-        match key.parse() {
-            Ok(key) => {
-                let (existing, on_drift) =
-                    (spec.existing.unwrap_or(existing), spec.on_drift.unwrap_or(defaults::ON_DRIFT));
-                let policy = StorePolicy { key, part, existing, on_drift, on_leave, kind };
-                if let (Some(Located { value: OnLeave::Erase, spot }), Err(why)) = (&spec.on_leave, policy.erasable()) {
-                    let message = format!("nothing can be taken out of a store of {what}: {why}");
-                    self.context.report.error_with_help(*spot, message, "write `on-leave = \"keep\"`");
-                }
-                Some(policy)
-            }
-            Err(error) => {
-                self.context.report.error(spot, format!("a store of {what}: {error}"));
-                None
-            }
+        let (existing, on_drift) = (spec.existing.unwrap_or(existing), spec.on_drift.unwrap_or(defaults::ON_DRIFT));
+        let policy = StorePolicy { key, part, existing, on_drift, on_leave, kind };
+        if let (Some(Located { value: OnLeave::Erase, spot }), Err(why)) = (&spec.on_leave, policy.erasable()) {
+            let message = format!("nothing can be taken out of a store of {what}: {why}");
+            self.context.report.error_with_help(*spot, message, "write `on-leave = \"keep\"`");
         }
+        policy
     }
 
     /// A slot of programs, claimed, and the text that names it.
@@ -173,7 +158,7 @@ impl<'c> Targets<'c> {
             timeout: spec.timeout.unwrap_or(defaults::STORE_TIMEOUT),
             pass_env: spec.pass_env.clone(),
         };
-        self.claim(format_args!("the store \"{}\"", spec.name.value), slot, writer)?;
+        self.claims.claim(format_args!("the store \"{}\"", spec.name.value), slot, writer)?;
         Some((text, policy))
     }
 
@@ -216,7 +201,7 @@ impl<'c> Targets<'c> {
         let place = spec.params.first().map_or(spec.account.spot, |(_, value)| value.spot);
         let writer = Writer { what, spot: place };
         let whole = key.split('#').next().unwrap_or(&key);
-        self.claim_entry(whole, policy.target.clone(), policy.slot.as_deref(), writer)?;
+        self.claims.claim_entry(whole, policy.target.clone(), policy.slot.as_deref(), writer)?;
         Some((key, policy))
     }
 
@@ -232,7 +217,7 @@ impl<'c> Targets<'c> {
             self.context.report.error_with_help(writer.spot, message, "choose a path outside of `providers`");
             return None;
         }
-        if host.is_none() && self.context.fleet.as_ref().is_some_and(|fleet| !fleet.shares(&normal)) {
+        if host.is_none() && self.is_alone(&normal) {
             let message = format!(
                 "{} is a file of one host, and any replica of the fleet may be the one that writes it for {what}",
                 normal.display()
@@ -252,7 +237,7 @@ impl<'c> Targets<'c> {
         };
         let (slot, spot, kind) = match spec.format.bare() {
             FormatSpec::Whole { .. } => {
-                self.claim(format_args!("{}{there}", normal.display()), target, writer)?;
+                self.claims.claim(format_args!("{}{there}", normal.display()), target, writer)?;
                 return Some((text, file));
             }
             FormatSpec::Env { key, .. } => {
@@ -284,7 +269,7 @@ impl<'c> Targets<'c> {
             // What is bare is not wrapped.
             FormatSpec::Wrapped { .. } => return None,
         };
-        self.claim_slot(&normal, target, &slot, &file, Writer { spot, ..writer })?;
+        self.claims.claim_slot(&normal, target, &slot, &file, Writer { spot, ..writer })?;
         Some((format!("{kind}:{}#{slot}{there}", normal.display()), file))
     }
 
@@ -298,6 +283,11 @@ impl<'c> Targets<'c> {
         part.value.clone()
     }
 
+    /// Whether the inventory is a fleet's, whose replicas do not share the path.
+    fn is_alone(&self, path: &Path) -> bool {
+        self.context.fleet.as_ref().is_some_and(|fleet| !fleet.shares(path))
+    }
+
     /// Whether the file is read as a provider definition.
     fn is_definition(&self, path: &Path) -> bool {
         let directory = self.context.around.providers.map(normalised);
@@ -307,28 +297,37 @@ impl<'c> Targets<'c> {
 
     /// `numbers`: owner and group are looked up here.
     fn attributes(&self, spec: &FileSpec, numbers: bool, what: &str) -> Option<FilePolicy> {
-        let report = self.context.report;
-        let owner = spec.owner.as_ref().map(|owner| (owner.spot, &owner.value));
-        let user = owner.filter(|_| numbers);
-        let user = user.and_then(|(spot, owner)| self.number(&owner.user, spot, OwnerKind::User, what));
-        let with_user = owner.and_then(|(spot, owner)| Some((spot, owner.group.as_deref()?)));
-        if let Some((group, _)) = spec.group.as_ref().zip(with_user) {
-            let message = format!("a store of {what} has a group in `owner` and in `group`");
-            report.error_with_help(group.spot, message, "remove one of the two");
-        }
-        let group = with_user.or_else(|| spec.group.as_ref().map(|group| (group.spot, group.value.as_str())));
-        let group = group.filter(|_| numbers);
-        let group = group.and_then(|(spot, group)| self.number(group, spot, OwnerKind::Group, what));
-
+        let (owner, group) = self.owners(spec.owner.as_ref(), spec.group.as_ref(), numbers, what);
         let path = absolute(&spec.path, format_args!("`path` of a store of {what}"), self.context)?;
         if path.file_name().is_none() || spec.path.value.ends_with(['/']) || spec.path.value.ends_with("/.") {
             let message = format!("`path` of a store of {what} is a directory");
-            report.error_with_help(spec.path.spot, message, "name a file in it");
+            self.context.report.error_with_help(spec.path.spot, message, "name a file in it");
             return None;
         }
         let format = format(&spec.format);
         let mode = spec.mode.as_ref().map(|mode| mode.value);
-        Some(FilePolicy { path, mode, owner: user, group, format })
+        Some(FilePolicy { path, mode, owner, group, format })
+    }
+
+    /// The numbers of a user and a group; with `numbers`, they are looked up.
+    fn owners(
+        &self,
+        owner: Option<&Located<OwnerSpec>>,
+        group: Option<&Located<String>>,
+        numbers: bool,
+        what: &str,
+    ) -> (Option<u32>, Option<u32>) {
+        let owner = owner.map(|owner| (owner.spot, &owner.value));
+        let user = owner.filter(|_| numbers);
+        let user = user.and_then(|(spot, owner)| self.number(&owner.user, spot, OwnerKind::User, what));
+        let with_user = owner.and_then(|(spot, owner)| Some((spot, owner.group.as_deref()?)));
+        if let Some((group, _)) = group.zip(with_user) {
+            let message = format!("a store of {what} has a group in `owner` and in `group`");
+            self.context.report.error_with_help(group.spot, message, "remove one of the two");
+        }
+        let group = with_user.or_else(|| group.map(|group| (group.spot, group.value.as_str())));
+        let group = group.filter(|_| numbers);
+        (user, group.and_then(|(spot, group)| self.number(group, spot, OwnerKind::Group, what)))
     }
 
     fn number(&self, name: &str, spot: Spot, kind: OwnerKind, what: &str) -> Option<u32> {
@@ -357,93 +356,6 @@ impl<'c> Targets<'c> {
         self.context.report.error_with_help(key.spot, message, help);
         None
     }
-
-    /// Claims all of a target for one store.
-    fn claim(&mut self, shown: impl fmt::Display, target: TargetKey, writer: Writer) -> Option<()> {
-        match self.taken.entry(target) {
-            Entry::Vacant(free) => {
-                free.insert(Claim::Whole(writer));
-                Some(())
-            }
-            Entry::Occupied(taken) => {
-                self.context.collision(shown, taken.get(), &writer);
-                None
-            }
-        }
-    }
-
-    /// Claims one entry of a target, or all of it where there is no `slot`.
-    fn claim_entry(&mut self, shown: &str, target: TargetKey, slot: Option<&str>, writer: Writer) -> Option<()> {
-        let Some(slot) = slot else { return self.claim(shown, target, writer) };
-        match self.taken.entry(target) {
-            Entry::Vacant(free) => {
-                let slots = HashMap::from([(slot.to_owned(), writer.clone())]);
-                free.insert(Claim::Slots { first: writer, slots });
-                Some(())
-            }
-            Entry::Occupied(mut taken) => {
-                let Claim::Slots { slots, .. } = taken.get_mut() else {
-                    self.context.collision(shown, taken.get(), &writer);
-                    return None;
-                };
-                if let Some(other) = slots.get(slot) {
-                    let message = twice(&writer, &format!("{slot} of {shown}"), other);
-                    self.context.clash(writer.spot, message, other.spot);
-                    return None;
-                }
-                slots.insert(slot.to_owned(), writer);
-                Some(())
-            }
-        }
-    }
-
-    /// Claims one slot of a target that others may have slots of, too.
-    fn claim_slot(
-        &mut self,
-        path: &Path,
-        target: TargetKey,
-        slot: &str,
-        file: &FilePolicy,
-        writer: Writer,
-    ) -> Option<()> {
-        let context = self.context;
-        let mut taken = match self.taken.entry(target) {
-            Entry::Vacant(free) => {
-                let slots = HashMap::from([(slot.to_owned(), writer.clone())]);
-                free.insert(Claim::Shared { first: writer, agreed: file.clone(), slots });
-                return Some(());
-            }
-            Entry::Occupied(taken) => taken,
-        };
-        let Claim::Shared { first, agreed, slots } = taken.get_mut() else {
-            context.collision(path.display(), taken.get(), &writer);
-            return None;
-        };
-        // Of a document, a value and what it is within are one.
-        let within = |known: &String| match (file.format.bare(), known.parse::<Pointer>()) {
-            (Format::Document { pointer, .. }, Ok(known)) => pointer.overlaps(&known),
-            _ => false,
-        };
-        if let Some(other) = slots.get(slot).or_else(|| slots.iter().find(|(known, _)| within(known)).map(|(_, it)| it))
-        {
-            let message = twice(&writer, &format!("key {slot} of {}", path.display()), other);
-            context.clash(writer.spot, message, other.spot);
-            return None;
-        }
-        if !agreed.format.fits(&file.format) {
-            let env = matches!((&agreed.format, &file.format), (Format::Env { .. }, Format::Env { .. }));
-            let way = if env { "dialect" } else { "format" };
-            let message = format!("{} writes {} in another {way} than {}", writer.what, path.display(), first.what);
-            context.clash(writer.spot, message, first.spot);
-        }
-        if differ(agreed.mode, file.mode) || differ(agreed.owner, file.owner) || differ(agreed.group, file.group) {
-            let message =
-                format!("{} wants another mode or owner of {} than {}", writer.what, path.display(), first.what);
-            context.clash(writer.spot, message, first.spot);
-        }
-        slots.insert(slot.to_owned(), writer);
-        Some(())
-    }
 }
 
 /// The same file, as the agent of `host` writes it.
@@ -466,113 +378,8 @@ fn hosted(
     StoreKind::Hosted(Box::new(HostedPolicy { host, account, token, file }))
 }
 
-/// What a file holds.
-fn format(spec: &FormatSpec) -> Format {
-    match spec {
-        FormatSpec::Whole { newline } => Format::Whole { newline: newline.unwrap_or(defaults::NEWLINE) },
-        FormatSpec::Env { key, dialect } => Format::Env {
-            key: key.value.clone(),
-            dialect: dialect.as_ref().map_or(defaults::DIALECT, |dialect| dialect.value),
-        },
-        FormatSpec::Document { syntax, pointer } => {
-            Format::Document { syntax: *syntax, pointer: pointer.value.clone() }
-        }
-        FormatSpec::Properties { key } => Format::Properties { key: key.value.clone() },
-        FormatSpec::Ini { section, key, reader } => {
-            Format::Ini { section: section.clone(), key: key.value.clone(), reader: *reader }
-        }
-        FormatSpec::Netrc { machine, login } => Format::Netrc { machine: machine.value.clone(), login: login.clone() },
-        FormatSpec::GitCredentials { address } => Format::GitCredentials { address: address.value.clone() },
-        FormatSpec::Xml { path } => Format::Xml { path: path.value.clone() },
-        FormatSpec::Wrapped { within, wrap } => {
-            Format::Wrapped { within: Box::new(format(within)), wrap: wrap.clone() }
-        }
-    }
-}
-
-impl FormatSpec {
-    /// The format without what it says besides the secret.
-    fn bare(&self) -> &Self {
-        match self {
-            Self::Wrapped { within, .. } => within.bare(),
-            other => other,
-        }
-    }
-}
-
 #[derive(Clone, Copy)]
 enum OwnerKind {
     User,
     Group,
-}
-
-impl Context<'_> {
-    fn collision(&self, shown: impl fmt::Display, claim: &Claim, writer: &Writer) {
-        let first = match claim {
-            Claim::Inventory => {
-                let message = format!("{} would overwrite {shown}, a file of this inventory", writer.what);
-                self.report.error_with_help(writer.spot, message, "choose another path");
-                return;
-            }
-            Claim::Needed(Needed { what, spot, .. }) => {
-                let message = format!("{} would overwrite {shown}, {what}", writer.what);
-                self.clash(writer.spot, message, *spot);
-                return;
-            }
-            Claim::Whole(first) | Claim::Shared { first, .. } | Claim::Slots { first, .. } => first,
-        };
-        let message = twice(writer, &shown.to_string(), first);
-        self.clash(writer.spot, message, first.spot);
-    }
-
-    fn clash(&self, spot: Spot, message: String, first: Spot) {
-        self.report.error_with_help(spot, message, format!("the other one is at {}", self.report.place(first)));
-    }
-}
-
-fn twice(writer: &Writer, target: &str, first: &Writer) -> String {
-    if writer.what == first.what {
-        return format!("{} writes {target} twice", writer.what);
-    }
-    format!("{} writes {target}, and so does {}", writer.what, first.what)
-}
-
-/// Whether both are given and not the same.
-fn differ(one: Option<u32>, other: Option<u32>) -> bool {
-    one.zip(other).is_some_and(|(one, other)| one != other)
-}
-
-/// The text that names a file as a target.
-fn target(path: &Path) -> String {
-    format!("file:{}", path.display())
-}
-
-/// `path` without `.`, doubled slashes and `..`, so that two spellings of one file are seen as one. Links are not
-/// followed: the inventory must mean the same before they exist.
-fn normalised(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            Component::RootDir | Component::Prefix(_) | Component::Normal(_) => normal.push(component),
-        }
-    }
-    normal
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spellings_of_one_path_are_one() {
-        for (spelling, normal) in
-            [("/a/./b//c", "/a/b/c"), ("/a/x/../b/c", "/a/b/c"), ("/../a/b", "/a/b"), ("/a/b/c", "/a/b/c")]
-        {
-            assert_eq!(normalised(Path::new(spelling)), Path::new(normal));
-        }
-    }
 }

@@ -20,9 +20,10 @@ use crate::names::TokenName;
 use crate::provider::Params;
 
 use super::account;
+use super::claims::Needed;
 use super::hosts;
 use super::program::cannot_start;
-use super::store::{Needed, Targets};
+use super::store::Stores;
 use super::timing::{Crons, Life, check_fits};
 use super::{Accounts, Context, params};
 
@@ -34,7 +35,7 @@ pub(super) struct Resolver<'c> {
     /// Tokens that accounts authenticate with.
     used: &'c HashSet<String>,
     crons: Crons<'c>,
-    targets: Targets<'c>,
+    targets: Stores<'c>,
 }
 
 /// Places of tokens of which something was told. Of several that were made of one, it is told of the first.
@@ -58,7 +59,7 @@ impl<'c> Resolver<'c> {
             accounts,
             used,
             crons: Crons::new(context),
-            targets: Targets::new(context, accounts, needed),
+            targets: Stores::new(context, accounts, needed),
         }
     }
 

@@ -202,7 +202,7 @@ fn plain(text: &str) -> Result<String, &'static str> {
 }
 
 /// What the text says besides the secret: at most one of `prefix`, `basic` and `address`.
-fn wrapped(reader: &Reader<'_>, within: Option<FormatSpec>) -> Option<FormatSpec> {
+pub(super) fn wrapped(reader: &Reader<'_>, within: Option<FormatSpec>) -> Option<FormatSpec> {
     let ways = ["prefix", "basic", "address"];
     let (prefix, basic, url) = (reader.string("prefix"), reader.string("basic"), reader.string("address"));
     let given: Vec<_> = ways.into_iter().filter(|way| reader.has(way)).collect();

@@ -8,12 +8,14 @@ mod agent;
 pub(super) mod each;
 mod fleet;
 mod format;
+mod hook;
 mod listen;
 mod notify;
 mod policy;
 mod reach;
 mod short;
 mod source;
+mod store;
 mod token;
 
 use std::collections::BTreeSet;
@@ -25,16 +27,15 @@ pub use account::{AccountSpec, RateLimitSpec};
 pub use agent::AgentSpec;
 pub use fleet::{EngineSpec, FleetSpec, PlaceSpec};
 pub use format::FormatSpec;
+pub use hook::{HookKindSpec, HookSpec, PaceSpec, RunSpec, SignalSpec};
 pub use listen::ListenSpec;
 pub use notify::{ChannelSpec, MailSpec, ServerSpec, ViaSpec, WebSpec, WhenSpec};
 pub use policy::{PolicySpec, ScheduleSpec, WindowSpec};
 pub use reach::{ConnectToSpec, SiteSpec, TlsSpec};
 pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
-pub use token::{
-    CommandSpec, FileSpec, HookKindSpec, HookSpec, PaceSpec, RemoteSpec, RunSpec, SignalSpec, StoreKindSpec, StoreSpec,
-    TokenSpec,
-};
+pub use store::{CommandSpec, DirectorySpec, FileSpec, OwnerSpec, RemoteSpec, StoreKindSpec, StoreSpec};
+pub use token::TokenSpec;
 
 use super::{LogFormat, NewJournal, values};
 use crate::secret::SecretSource;

@@ -16,8 +16,7 @@ use crate::secret::SecretSource;
 use super::RateLimitSpec;
 use super::reach::{SiteSpec, TlsSpec};
 use super::source;
-use super::source::argv;
-use super::token::pass_env;
+use super::source::{argv, pass_env};
 
 /// One channel.
 #[derive(Debug)]

@@ -228,3 +228,13 @@ fn file_name(text: &str) -> Result<String, &'static str> {
     }
     Ok(text.to_owned())
 }
+
+/// Names of the daemon's environment variables that a program may see.
+pub(super) fn pass_env(reader: &Reader<'_>) -> Vec<String> {
+    let names = reader.strings("pass-env").map(|names| names.value).unwrap_or_default();
+    for name in names.iter().filter(|name| !values::is_variable(&name.value)) {
+        let message = format!("`pass-env` of {} holds what is not the name of an environment variable", reader.what());
+        reader.report().error_with_help(name.spot, message, "write names only, without values");
+    }
+    names.into_iter().map(|name| name.value).collect()
+}

@@ -123,7 +123,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let (delivery, state, fresh) = (&delivery, &held.state, &fresh);
         let targets = context.policy.stores.iter().filter(|store| stores.contains(&store.key));
         let written = join_all(targets.map(|store| async move {
-            let mut known = state.known_of(&store.key, &store.part);
+            let mut known = state.known_of(store);
             // What is there now was there before the write that was only intended.
             known.begun.take_if(|_| fresh.contains(&store.key));
             let outcome = self.effects.write(store, delivery, &known).await;
@@ -236,7 +236,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let targets = delivered.filter_map(|store| Some((store, current.generation.fingerprints.get(&store.part)?)));
         let state = &held.state;
         let conditions = join_all(targets.map(|(store, fingerprint)| async move {
-            let known = state.known_of(&store.key, &store.part);
+            let known = state.known_of(store);
             let written = match current.delivery.stores.get(&store.key) {
                 Some(Progress::Done { at }) => *at,
                 _ => now,

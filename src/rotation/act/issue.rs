@@ -30,7 +30,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         };
         let likely = likely.as_ref();
         let tested = join_all(policy.stores.iter().map(|store| async {
-            let known = held.state.known_of(&store.key, &store.part);
+            let known = held.state.known_of(store);
             let fits =
                 likely.and_then(|parts| parts.part(&store.part)).map_or(Ok(()), |it| store::check_size(store, it));
             let result = match fits {

@@ -53,7 +53,7 @@ pub(super) fn stores(s: &Situation<'_>, delivery: &Delivery) -> Delivering {
 /// Whether a write whose end nobody learned would be taken for a stranger's, and stay in the way, were it not known that it
 /// was begun.
 fn needs_intent(s: &Situation<'_>, store: &StorePolicy) -> bool {
-    let known = s.state.known_of(&store.key, &store.part);
+    let known = s.state.known_of(store);
     let stops = match known.receipt {
         None => store.existing == Existing::Refuse,
         Some(_) => store.on_drift == OnDrift::Report,

@@ -93,7 +93,7 @@ impl Service {
         let print = |text: &str| self.fingerprints.of(&Secret::new(text));
         Judge {
             new: Some(print(new)),
-            known: Known { ours: vec![print("old")], receipt, begun: None },
+            known: Known { ours: vec![print("old")], receipt, beside: Vec::new(), begun: None },
             existing: Existing::Refuse,
             on_drift: OnDrift::Report,
             fingerprints: self.fingerprints.clone(),

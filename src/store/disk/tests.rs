@@ -341,7 +341,7 @@ fn a_strangers_value_stays_where_the_inventory_says_so() {
     let (old, new) = (Secret::new("old"), Secret::new("new"));
     let judge = |receipt: Option<Receipt>, existing, on_drift| Judge {
         new: Some(fingerprints.of(&new)),
-        known: Known { ours: vec![fingerprints.of(&old)], receipt, begun: None },
+        known: Known { ours: vec![fingerprints.of(&old)], receipt, beside: Vec::new(), begun: None },
         existing,
         on_drift,
         fingerprints: fingerprints.clone(),

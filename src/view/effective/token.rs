@@ -7,9 +7,9 @@ use super::value::{cron, path, percent, quoted, some, source, source_table, span
 use super::{Keys, Section};
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
-    CredentialAddress, Dialect, Existing, FilePolicy, Format, HookKind, HookPolicy, HostFile, IniReader, OnDrift,
-    OnFailure, OnLeave, RenewBefore, RunPolicy, SignalTarget, StoreKind, StorePolicy, Syntax, TokenPolicy, Wrap,
-    is_loopback,
+    CredentialAddress, Dialect, DirectoryFile, DirectoryPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy,
+    HostFile, IniReader, OnDrift, OnFailure, OnLeave, RenewBefore, RunPolicy, SignalTarget, StoreKind, StorePolicy,
+    Syntax, TokenPolicy, Wrap, is_loopback,
 };
 
 pub(super) fn token(policy: &TokenPolicy, origins: &Origins) -> Section {
@@ -59,7 +59,12 @@ pub(super) fn token(policy: &TokenPolicy, origins: &Origins) -> Section {
             Value::Object(table)
         }),
     );
-    let stores: Vec<_> = policy.stores.iter().map(store).collect();
+    // The files of one directory stand in one table.
+    let tables = policy.stores.iter().filter(|store| match &store.kind {
+        StoreKind::Directory(directory) => directory.files.first().is_none_or(|first| first.key == store.key),
+        _ => true,
+    });
+    let stores: Vec<_> = tables.map(store).collect();
     keys.add(&["stores", "file", "env"], Some(stores).filter(|it| !it.is_empty()).map(Value::Array), "default");
     let hooks: Vec<_> = policy.hooks.iter().map(hook).collect();
     keys.add(&["hooks", "restart", "reload"], Some(hooks).filter(|it| !it.is_empty()).map(Value::Array), "default");
@@ -87,6 +92,7 @@ fn store(policy: &StorePolicy) -> Value {
     ];
     let own = match &policy.kind {
         StoreKind::File(policy) => file(policy),
+        StoreKind::Directory(policy) => directory(policy),
         StoreKind::Hosted(hosted) => {
             let HostFile { path, mode, owner, group, format } = hosted.file.clone();
             let mut keys = file(&FilePolicy { path, mode, owner: None, group: None, format });
@@ -114,9 +120,28 @@ fn store(policy: &StorePolicy) -> Value {
             ]
         }
     };
-    let common = common.map(|(key, value)| (key, Some(value)));
+    // Each file of a directory has a part of its own.
+    let parts = matches!(policy.kind, StoreKind::Directory(_));
+    let common = common.map(|(key, value)| (key, Some(value).filter(|_| !parts || key != "part")));
     let table = own.into_iter().chain(common).filter_map(|(key, value)| Some((key.to_owned(), value?)));
     Value::Object(table.collect())
+}
+
+fn directory(directory: &DirectoryPolicy) -> Vec<(&'static str, Option<Value>)> {
+    let entry = |it: &DirectoryFile| {
+        let newline = matches!(it.format.bare(), Format::Whole { newline: true });
+        let keys = [("part", json!(it.part)), ("newline", json!(newline))].into_iter().chain(wrap(&it.format));
+        (it.name.clone(), Value::Object(keys.map(|(key, value)| (key.to_owned(), value)).collect()))
+    };
+    let files: Map<_, _> = directory.files.iter().map(entry).collect();
+    vec![
+        ("kind", Some(json!("directory"))),
+        ("path", Some(path(&directory.path))),
+        ("mode", directory.mode.map(|mode| json!(format!("{mode:04o}")))),
+        ("owner", directory.owner.map(|owner| json!(owner.to_string()))),
+        ("group", directory.group.map(|group| json!(group.to_string()))),
+        ("files", Some(Value::Object(files))),
+    ]
 }
 
 fn file(file: &FilePolicy) -> Vec<(&'static str, Option<Value>)> {
@@ -156,15 +181,7 @@ fn file(file: &FilePolicy) -> Vec<(&'static str, Option<Value>)> {
         // What is bare is not wrapped.
         Format::Wrapped { .. } => ("", Vec::new()),
     };
-    if let Format::Wrapped { wrap, .. } = &file.format {
-        own.push(match wrap {
-            Wrap::Prefix(prefix) => ("prefix", json!(prefix)),
-            Wrap::Basic { username } => ("basic", json!(username)),
-            Wrap::Address { before, after } => {
-                ("address", json!(format!("{}{after}", before.strip_suffix(':').unwrap_or(before))))
-            }
-        });
-    }
+    own.extend(wrap(&file.format));
     let mut keys = vec![
         ("kind", Some(json!(kind))),
         ("path", Some(path(&file.path))),
@@ -174,6 +191,18 @@ fn file(file: &FilePolicy) -> Vec<(&'static str, Option<Value>)> {
     ];
     keys.extend(own.into_iter().map(|(key, value)| (key, Some(value))));
     keys
+}
+
+/// What a file says besides the secret.
+fn wrap(format: &Format) -> Option<(&'static str, Value)> {
+    let Format::Wrapped { wrap, .. } = format else { return None };
+    Some(match wrap {
+        Wrap::Prefix(prefix) => ("prefix", json!(prefix)),
+        Wrap::Basic { username } => ("basic", json!(username)),
+        Wrap::Address { before, after } => {
+            ("address", json!(format!("{}{after}", before.strip_suffix(':').unwrap_or(before))))
+        }
+    })
 }
 
 fn hook(policy: &HookPolicy) -> Value {
