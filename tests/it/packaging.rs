@@ -266,3 +266,56 @@ fn the_inventories_in_the_readme_are_valid() {
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     }
 }
+
+#[test]
+fn two_builds_that_differ_are_told_apart() {
+    let compare = |change: fn(&Path)| {
+        let home = tempfile::tempdir().unwrap();
+        for side in ["one", "other"] {
+            let directory = home.path().join(side);
+            fs::create_dir_all(directory.join("below")).unwrap();
+            fs::write(directory.join("patrold-1.tar.gz"), [0x1f, 0x8b, 0, 7]).unwrap();
+            fs::write(directory.join("below/patrold.1"), "page").unwrap();
+            // Says nothing of what the files hold.
+            fs::write(directory.join("SHA256SUMS"), "as built").unwrap();
+        }
+        change(&home.path().join("other"));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/compare");
+        Command::new(script).arg(home.path().join("one")).arg(home.path().join("other")).output().unwrap()
+    };
+    let same = compare(|_| {});
+    assert!(same.status.success(), "{same:?}");
+    for (sentence, change, named) in [
+        (
+            "one byte differs",
+            (|other| fs::write(other.join("patrold-1.tar.gz"), [0x1f, 0x8b, 0, 8]).unwrap()) as fn(&Path),
+            "patrold-1.tar.gz",
+        ),
+        ("a file below differs", |other| fs::write(other.join("below/patrold.1"), "pages").unwrap(), "below/patrold.1"),
+        ("a file is missing", |other| fs::remove_file(other.join("patrold-1.tar.gz")).unwrap(), "patrold-1.tar.gz"),
+        ("a file is there besides", |other| fs::write(other.join("patrold-1.deb"), "").unwrap(), "patrold-1.deb"),
+        ("a file has another name", |other| fs::rename(other.join("SHA256SUMS"), other.join("SUMS")).unwrap(), "SUMS"),
+        ("nothing was built", |other| fs::remove_dir_all(other).unwrap(), "other"),
+    ] {
+        let told = compare(change);
+        let words = String::from_utf8_lossy(&told.stderr);
+        assert!(!told.status.success() && words.contains(named), "{sentence}: {told:?}");
+    }
+}
+
+/// A build that fails leaves no release of what an earlier one built.
+#[test]
+fn a_release_ends_where_its_build_fails() {
+    let home = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cargo = home.path().join("cargo");
+    fs::write(&cargo, "#!/bin/sh\necho \"no such luck\" >&2\nexit 101\n").unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = home.path().join("output");
+    let path = format!("{}:{}", home.path().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(root.join("packaging/release"));
+    let told = command.arg(&output).arg("--verify").env("PATH", path).env_remove("PROGRAM").output().unwrap();
+    let words = String::from_utf8_lossy(&told.stderr);
+    assert!(!told.status.success() && words.contains("no such luck") && !words.contains("same bytes"), "{told:?}");
+    assert!(!output.exists(), "something was packed");
+}
