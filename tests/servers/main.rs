@@ -13,6 +13,7 @@ mod facts;
 mod jupyterhub;
 mod keystone;
 mod life;
+mod mail;
 mod moto;
 mod oidc;
 mod openbao;
