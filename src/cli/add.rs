@@ -157,7 +157,7 @@ fn tell(args: &AddArgs, inventory: &Inventory, console: &mut Console) -> Result<
         console.note(format_args!("the running daemon takes it up by itself: `patrold status {}`", args.name))?;
     } else if !own {
         console.note(format_args!(
-            "next: `patrold run` mints it and keeps it alive; `patrold rotate {}` only mints it",
+            "next: `patrold run` keeps it alive; `patrold rotate {}` only mints it",
             args.name
         ))?;
     }

@@ -42,6 +42,18 @@ impl Ask {
         given: Option<&str>,
         accept: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Complaint> {
+        self.value_or(flag, question, given, None, accept)
+    }
+
+    /// The same, where an empty answer means the `usual` one.
+    pub(super) fn value_or<T, E: Display>(
+        &mut self,
+        flag: &str,
+        question: &str,
+        given: Option<&str>,
+        usual: Option<&str>,
+        accept: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Complaint> {
         if let Some(given) = given {
             return accept(given).map(Some).map_err(|why| Complaint::invalid(format!("{flag}: {why}")));
         }
@@ -49,8 +61,11 @@ impl Ask {
             self.missing.push(flag.to_owned());
             return Ok(None);
         }
+        let question = usual.map_or_else(|| question.to_owned(), |usual| format!("{question} [{usual}]"));
         loop {
-            match accept(line(question)?.trim()) {
+            let typed = line(&question)?;
+            let answer = Some(typed.trim()).filter(|answer| !answer.is_empty()).or(usual).unwrap_or_default();
+            match accept(answer) {
                 Ok(value) => return Ok(Some(value)),
                 Err(why) => eprint_line(&why),
             }

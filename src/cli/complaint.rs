@@ -6,6 +6,7 @@ use crate::control::ClientError;
 use crate::daemon::StartError;
 use crate::demo::show::ShowError;
 use crate::exit::Exit;
+use crate::outcome::FailureCode;
 
 /// A sentence for standard error, and the exit status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,22 +17,30 @@ pub struct Complaint {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The failure of a request that it is about.
+    pub code: Option<FailureCode>,
 }
 
 impl Complaint {
     /// What was asked for failed.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Failed, message: message.into(), help: None }
+        Self { exit: Exit::Failed, message: message.into(), help: None, code: None }
     }
 
     /// The command line or the inventory is wrong.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Invalid, message: message.into(), help: None }
+        Self { exit: Exit::Invalid, message: message.into(), help: None, code: None }
     }
 
     /// The reasons were printed already.
     pub fn told(exit: Exit) -> Self {
-        Self { exit, message: String::new(), help: None }
+        Self { exit, message: String::new(), help: None, code: None }
+    }
+
+    /// Of a request that failed so.
+    #[must_use]
+    pub fn of(self, code: FailureCode) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// With the remedy.

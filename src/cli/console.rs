@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
-use crate::text::Paint;
+use crate::text::{Paint, words};
 
 use super::{ColorWhen, Complaint};
 
@@ -103,7 +103,25 @@ impl Console {
         if self.is_quiet() {
             return Ok(());
         }
+        let text = words::continued(&text.to_string(), self.err_width(), 0);
         Ok(writeln!(self.err, "{text}")?)
+    }
+
+    /// How many columns the terminal has that notes go to.
+    fn err_width(&self) -> Option<usize> {
+        let size = tcgetwinsize(io::stderr()).ok().filter(|size| size.ws_col > 0 && io::stderr().is_terminal())?;
+        Some(usize::from(size.ws_col))
+    }
+
+    /// Tells why a command fails, with the remedy.
+    pub fn complain(&mut self, complaint: &Complaint) -> io::Result<()> {
+        let (paint, width) = (self.err_paint, self.err_width());
+        let message = words::continued(&complaint.to_string(), width, "error: ".len());
+        writeln!(self.err, "{}: {message}", paint.red("error"))?;
+        let Some(help) = &complaint.help else { return Ok(()) };
+        let lines = words::wrapped(help, width, "  = help: ".len());
+        let help = if help.contains('\n') { help.clone() } else { lines.join("\n          ") };
+        writeln!(self.err, "  = {}: {help}", paint.cyan("help"))
     }
 
     /// Tells how far something is, without a new line.
@@ -117,6 +135,7 @@ impl Console {
 
     /// Tells something that somebody should look at.
     pub fn warn(&mut self, text: impl fmt::Display) -> Result<(), Complaint> {
+        let text = words::continued(&text.to_string(), self.err_width(), "warning: ".len());
         Ok(writeln!(self.err, "{}: {text}", self.err_paint.yellow("warning"))?)
     }
 }

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::inventory::environment::MAIN_FILE;
 use crate::inventory::{Environment, load_text};
 use crate::names::AccountName;
-use crate::outcome::Outcome;
+use crate::outcome::{FailureCode, Outcome};
 use crate::provider::{Params, Provider};
 use crate::view::check::render_report;
 
@@ -74,19 +74,53 @@ pub(super) fn run(args: &InitArgs, named: Option<&Path>, console: &mut Console) 
     let place = Place::new(args, named)?;
     let mut ask = Ask::new();
     let mut tries = 1..TRIES;
-    let mut given = args.clone();
+    let (mut given, mut former) = (args.clone(), Former::default());
     loop {
-        let answers = gather(&given, &place, &mut ask)?;
+        let answers = gather(&given, &former, &place, &mut ask)?;
+        let (url, username) = (answers.url.clone(), answers.username.clone());
+        let credential = answers.credential.clone();
         match prove(args, &place, answers, &mut ask, console) {
             Ok((answers, evidence)) => return finish(args, &place, &answers, &evidence, console),
-            Err(complaint) if ask.is_terminal() && args.credential_file.is_none() && tries.next().is_some() => {
+            Err(complaint) => {
+                let reached = !complaint.code.is_some_and(is_on_the_way);
+                // Where the address is not asked for, another answer cannot help.
+                let helps = reached || url.is_some();
+                if !(helps && ask.is_terminal() && args.credential_file.is_none() && tries.next().is_some()) {
+                    return Err(complaint);
+                }
                 console.warn(&complaint)?;
-                // Anything of it may be wrong: the address, the user, the password.
+                // Anything may be wrong that somebody answered: an empty answer keeps it.
                 given = InitArgs { url: None, username: None, ..args.clone() };
+                former = Former { url, username, credential: credential.filter(|_| !reached) };
             }
-            Err(complaint) => return Err(complaint),
         }
     }
+}
+
+/// Whether a request failed before the provider looked at its credential.
+fn is_on_the_way(code: FailureCode) -> bool {
+    matches!(
+        code,
+        FailureCode::Connect
+            | FailureCode::Resolve
+            | FailureCode::Proxy
+            | FailureCode::UnknownIssuer
+            | FailureCode::CertificateExpired
+            | FailureCode::CertificateName
+            | FailureCode::NotTls
+            | FailureCode::Tls
+            | FailureCode::CaFile
+            | FailureCode::Timeout
+    )
+}
+
+/// What was answered the time before.
+#[derive(Default)]
+struct Former {
+    url: Option<String>,
+    username: Option<String>,
+    /// Nobody has looked at it yet: it is not asked for again.
+    credential: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// What is made, and where.
@@ -127,26 +161,38 @@ impl Place {
     }
 }
 
-fn gather(args: &InitArgs, place: &Place, ask: &mut Ask) -> Result<Answers, Complaint> {
+fn gather(args: &InitArgs, former: &Former, place: &Place, ask: &mut Ask) -> Result<Answers, Complaint> {
     let provider = &place.provider;
     let url = match provider.default_url() {
         Some(_) if args.url.is_none() => None,
-        _ => ask.value("--url", "Address of the service (https://…)", args.url.as_deref(), address)?,
+        _ => {
+            let (question, usual) = match &former.url {
+                Some(url) => ("Address of the service", Some(url.as_str())),
+                None => ("Address of the service (https://…)", None),
+            };
+            ask.value_or("--url", question, args.url.as_deref(), usual, address)?
+        }
     };
     let any = |text: &str| Ok::<_, String>(text.to_owned());
     let username = match &args.username {
         Some(username) => Some(username.clone()),
+        None if former.credential.is_some() => former.username.clone(),
         None if provider.takes_username() && ask.is_terminal() && args.credential_file.is_none() => {
-            ask.value("--username", "User name (leave empty to use a token)", None, any)?
+            match &former.username {
+                Some(name) => ask.value_or("--username", "User name (- to use a token)", None, Some(name), any)?,
+                None => ask.value("--username", "User name (leave empty to use a token)", None, any)?,
+            }
         }
         None => None,
     };
-    let username = username.filter(|username| !username.is_empty());
+    let username = username.filter(|username| !username.is_empty() && username != "-");
     let mut params = params::parse(provider, &args.params)?;
     let needed = provider.listing_params();
     params::ask(provider, &mut params, ask, |name| needed.contains(name))?;
     let question = if username.is_some() { "Password" } else { "Credential (a token or key of the service)" };
-    let credential = if provider.needs_credential() {
+    let credential = if former.credential.is_some() {
+        former.credential.clone()
+    } else if provider.needs_credential() {
         ask.secret("--credential-file", question, args.credential_file.as_deref())?
     } else {
         None
@@ -189,6 +235,7 @@ fn prove(
             Outcome::Done(proof) => Ok((answers, checkup::told(proof).1)),
             Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                 Err(Complaint::failed(format!("{}: {failure}", place.provider.name))
+                    .of(failure.code)
                     .with_help("nothing was written; check address, user name and credential"))
             }
         }

@@ -496,10 +496,6 @@ fn tell(complaint: &Complaint, console: &mut Console) {
     if complaint.message.is_empty() {
         return;
     }
-    let paint = console.err_paint;
     // There is nowhere left to report that standard error cannot be written to.
-    let _ = writeln!(console.err, "{}: {complaint}", paint.red("error"));
-    if let Some(help) = &complaint.help {
-        let _ = writeln!(console.err, "  = {}: {help}", paint.cyan("help"));
-    }
+    let _ = console.complain(complaint);
 }

@@ -84,6 +84,7 @@ impl Finder<'_> {
                 Outcome::Done(candidates) => candidates,
                 Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) => {
                     return Err(Complaint::failed(format!("`{name}` cannot be found: {failure}"))
+                        .of(failure.code)
                         .with_help(format!("check address and credential, or give --param {name}=…")));
                 }
             };

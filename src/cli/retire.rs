@@ -88,7 +88,8 @@ pub(super) fn run(args: &RetireArgs, named: Option<&Path>, console: &mut Console
         return Err(unknown_token(&args.name, status.tokens.iter().map(|token| &token.name)));
     }
     if !args.json || args.dry_run {
-        write!(console.out, "{}", foretell(args, edit.as_ref(), known, &status))?;
+        let told = foretell(args, edit.as_ref(), known, &status);
+        write!(console.out, "{}", words::folded(&told, console.width(false)))?;
         console.out.flush()?;
     }
     if args.dry_run {
@@ -203,7 +204,7 @@ fn choose(args: &RetireArgs, alive: bool) -> Result<Choice, Complaint> {
         return Ok(Choice::Keep);
     }
     let mut ask = Ask::new();
-    let question = "Revoke it at the provider, keep it alive there, or change nothing? [revoke/keep/NOTHING]";
+    let question = "Revoke it at the provider, or keep it alive there? [revoke/keep/NOTHING]";
     let choice = ask.value("--revoke or --keep", question, None, |answer| match answer {
         "r" | "revoke" => Ok(Choice::Revoke),
         "k" | "keep" => Ok(Choice::Keep),
@@ -263,7 +264,8 @@ fn tell(args: &RetireArgs, answer: &RetireAnswer, console: &mut Console) -> Resu
     if args.json {
         console.json(answer)?;
     } else {
-        writeln!(console.out, "{}: {}", args.name, retirement::sentence(answer, SystemClock.now()))?;
+        let told = format!("{}: {}", args.name, retirement::sentence(answer, SystemClock.now()));
+        writeln!(console.out, "{}", words::continued(&told, console.width(false), 0))?;
     }
     Ok(match answer.outcome {
         RetireOutcome::Revoked | RetireOutcome::Planned | RetireOutcome::Kept | RetireOutcome::Nothing => Exit::Fine,

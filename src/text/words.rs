@@ -85,6 +85,29 @@ pub fn wrapped(text: &str, width: Option<usize>, indent: usize) -> Vec<String> {
     lines
 }
 
+/// A sentence after `first` columns of something else, continued below behind two blanks where it is too long. What has
+/// lines of its own stays as it is.
+pub fn continued(text: &str, width: Option<usize>, first: usize) -> String {
+    let Some(width) = width.filter(|width| first + text.chars().count() > *width && !text.contains('\n')) else {
+        return text.to_owned();
+    };
+    let (mut out, mut column) = (String::with_capacity(text.len() + 8), first);
+    for word in text.split_whitespace() {
+        let long = word.chars().count();
+        if out.is_empty() {
+            column += long;
+        } else if column + 1 + long > width {
+            out.push_str("\n  ");
+            column = 2 + long;
+        } else {
+            out.push(' ');
+            column += 1 + long;
+        }
+        out.push_str(word);
+    }
+    out
+}
+
 /// `text` with every line that is too long continued below where its words begin: beside its name, where it has one.
 pub fn folded(text: &str, width: Option<usize>) -> String {
     let Some(columns) = width else { return text.to_owned() };
@@ -114,6 +137,20 @@ pub fn folded(text: &str, width: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_go_on_below_where_they_are_too_long() {
+        for (sentence, text, width, first, expected) in [
+            ("no terminal", "one two three", None, 9, "one two three"),
+            ("it fits", "one two three", Some(22), 9, "one two three"),
+            ("it does not", "one two three", Some(21), 9, "one two\n  three"),
+            ("more than twice", "one two three four", Some(9), 0, "one two\n  three\n  four"),
+            ("a word that is too long", "one /a/path/of/its/own two", Some(8), 0, "one\n  /a/path/of/its/own\n  two"),
+            ("lines of its own", "one two\nthree four five", Some(8), 0, "one two\nthree four five"),
+        ] {
+            assert_eq!(continued(text, width, first), expected, "{sentence}");
+        }
+    }
 
     #[test]
     fn lines_end_with_whole_words() {

@@ -264,8 +264,9 @@ fn a_wrong_password_is_asked_for_again_with_the_reason() {
         ("Address", url.as_str()),
         ("User name", name),
         ("Password", "wrong"),
-        ("Address", url.as_str()),
-        ("User name", name),
+        // What was right is kept by an empty answer.
+        (&format!("Address of the service [{url}]"), ""),
+        (&format!("User name (- to use a token) [{name}]"), ""),
         ("Password", password),
     ];
     let (shown, exit) = newcomer.type_in("home", &["init", "awx"], &answers);
@@ -275,6 +276,23 @@ fn a_wrong_password_is_asked_for_again_with_the_reason() {
     assert_eq!(newcomer.files("home"), ["credentials", "patrold.toml"]);
     let written = fs::read_to_string(newcomer.home.path().join("home/credentials/awx")).unwrap();
     assert_eq!(written, password);
+}
+
+#[test]
+fn only_the_address_is_asked_for_again_where_nobody_answered() {
+    let newcomer = Newcomer::new();
+    let url = newcomer.url(Service::Awx);
+    let operator = newcomer.loopback.operator().unwrap();
+    let answers = [
+        ("Address", "http://127.0.0.1:1"),
+        ("User name", operator.name.as_str()),
+        ("Password", operator.password.expose()),
+        ("Address of the service [http://127.0.0.1:1]", url.as_str()),
+    ];
+    let (shown, exit) = newcomer.type_in("home", &["init", "awx"], &answers);
+    assert_eq!(exit, Some(0), "{shown}");
+    assert_eq!((shown.matches("Password").count(), shown.matches("User name").count()), (1, 1), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
 }
 
 #[test]
