@@ -1,6 +1,8 @@
 //! Why a token is or is not rotated now: every rule with its time, the one that decides, what comes next, and what is
 //! in the way.
 
+mod evidence;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
@@ -13,6 +15,7 @@ use crate::rotation::state::{Current, Orphan, Phase};
 use crate::text::words;
 use crate::timing::window::WindowState;
 
+pub use self::evidence::Evidence;
 use super::status::{self, AccountCondition, AccountStatus, OwedKind, Subject, TokenStatus};
 
 /// Everything that decides about one token. Part of `explain --json` and of the control protocol: names are stable.
@@ -37,6 +40,9 @@ pub struct Explanation {
     pub window: Option<WindowNow>,
     /// What keeps the next rotation from beginning, or would if it were due.
     pub obstacles: Vec<Obstacle>,
+    /// What says that consumers have the new secret; empty unless an old token waits for its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
 }
 
 /// One rule that makes a token due.
@@ -140,7 +146,10 @@ impl Explanation {
         of_token(subject, &token, policy, decides.as_ref(), now, &mut obstacles);
         obstacles.extend(account.as_ref().into_iter().flat_map(of_account));
         let daemon = !matches!(subject.activity, status::Activity::Asleep(_));
-        Self { at: now, daemon, written: None, token, account, rules, window, obstacles }
+        let evidence = policy
+            .map(|policy| evidence::of(policy, &subject.state.phase, abilities, &token.next.reason))
+            .unwrap_or_default();
+        Self { at: now, daemon, written: None, token, account, rules, window, obstacles, evidence }
     }
 }
 

@@ -3,8 +3,10 @@
 //!
 //! Part of `status --json` and of the control protocol: fields are added, never renamed.
 
+mod account;
 mod build;
 mod cause;
+mod error;
 mod fleet;
 
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,10 @@ use crate::provider::Expiry;
 use super::outlook::Outlook;
 use super::reload::ReloadAnswer;
 
+pub use account::{AccountCondition, AccountStatus};
 pub use build::{AccountFacts, Activity, Subject, account, build, token};
 pub use cause::Cause;
+pub use error::ErrorStatus;
 pub use fleet::{ElsewhereStatus, EngineStatus, FleetStatus, HostStatus, ReplicaStatus, UnownedStatus};
 
 /// Everything at one moment.
@@ -81,75 +85,6 @@ pub struct JournalStatus {
     /// What stands in it and cannot be read, a line each.
     #[serde(default)]
     pub unreadable: Vec<String>,
-}
-
-/// Whether an account can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AccountCondition {
-    /// Nothing was tried so far, or no daemon runs.
-    Unknown,
-    /// Its last operation succeeded.
-    Fine,
-    /// Its credential is dead or missing, or the provider cannot be reached.
-    Degraded,
-}
-
-impl AccountCondition {
-    /// Every condition.
-    pub const ALL: [Self; 3] = [Self::Unknown, Self::Fine, Self::Degraded];
-
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Fine => "fine",
-            Self::Degraded => "degraded",
-        }
-    }
-}
-
-/// One account.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct AccountStatus {
-    /// Its name in the inventory.
-    pub name: AccountName,
-    /// Its provider definition.
-    pub provider: ProviderName,
-    /// Where the provider is.
-    pub url: String,
-    /// The proxy that its requests go through, with who names it; none where they go directly, or where no daemon runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<String>,
-    /// Whether it can be used.
-    pub condition: AccountCondition,
-    /// Since when it is degraded.
-    pub since: Option<Time>,
-    /// The provider's clock minus ours.
-    pub skew_ms: Option<i64>,
-    /// The clocks differ so much that somebody should set one of them.
-    pub skew_is_worrying: bool,
-    /// The provider asked for patience until then.
-    pub blocked_until: Option<Time>,
-    /// When an operation last succeeded.
-    pub last_success: Option<Time>,
-    /// Why an operation last failed.
-    pub last_error: Option<ErrorStatus>,
-    /// When its tokens were last listed.
-    pub last_listing: Option<Time>,
-    /// Markers of live tokens at the provider that no generation accounts for.
-    pub orphans: Vec<String>,
-    /// Requests sent since the account was loaded.
-    pub requests: u64,
-    /// Requests that the inventory's `rate-limit` would let leave now.
-    #[serde(default)]
-    pub quota_left: Option<u64>,
-    /// Requests that the provider still takes, by its last answer that told.
-    #[serde(default)]
-    pub allowance: Option<u64>,
-    /// How many tokens of the inventory it has.
-    pub tokens: usize,
 }
 
 /// How a token fares, in one word.
@@ -294,56 +229,6 @@ pub struct RetiringStatus {
     pub handed_over: Time,
     /// It is not revoked before this.
     pub revoke_at: Time,
-}
-
-/// A failure and its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ErrorStatus {
-    /// When it happened.
-    pub at: Time,
-    /// Its stable code.
-    pub code: FailureCode,
-    /// One line.
-    pub message: String,
-    /// The request that it came of, under the id that the provider's log has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    /// What to do about it.
-    #[serde(default)]
-    pub help: String,
-    /// The runbook that goes further: an anchor of `docs/runbooks.md`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runbook: Option<String>,
-}
-
-impl ErrorStatus {
-    /// `failure`, which happened at `at`.
-    pub fn new(at: Time, failure: &Failure) -> Self {
-        Self {
-            at,
-            code: failure.code,
-            message: failure.to_string(),
-            request_id: failure.request_id.clone(),
-            help: failure.code.remedy().to_owned(),
-            runbook: failure.code.runbook().map(str::to_owned),
-        }
-    }
-
-    /// All of it in words, with the id of the request.
-    pub fn in_full(&self) -> String {
-        crate::outcome::with_request(&self.message, self.request_id.as_deref())
-    }
-
-    /// What to do about it, with the runbook; `None` where the daemon is of a version that does not tell.
-    pub fn advice(&self) -> Option<String> {
-        advice(&self.help, self.runbook.as_deref())
-    }
-}
-
-fn advice(help: &str, runbook: Option<&str>) -> Option<String> {
-    let runbook = runbook.map(|anchor| format!(" (docs/runbooks.md#{anchor})")).unwrap_or_default();
-    (!help.is_empty()).then(|| format!("{help}{runbook}"))
 }
 
 /// What is owed to consumers.

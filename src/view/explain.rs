@@ -80,6 +80,17 @@ impl Explanation {
             }
             table.write_within(paint, width, out)?;
         }
+        if !self.evidence.is_empty() {
+            writeln!(out)?;
+            let table = Table::new(&["EVIDENCE", "SINCE", "SAYS"]);
+            let mut table = table.folding();
+            for it in &self.evidence {
+                let tint = if it.given { Tint::Plain } else { Tint::Warning };
+                let since = it.at.map_or_else(|| "-".to_owned(), |at| words::relative(at, self.at));
+                table.row(tint, vec![it.source.clone(), since, it.words.clone()]);
+            }
+            table.write_within(paint, width, out)?;
+        }
         writeln!(out)?;
         if self.obstacles.is_empty() {
             writeln!(out, "nothing is in its way")?;

@@ -3,6 +3,21 @@
 //! Law: an observer is told of what is durable, in the order in which it was committed, and of nothing else. What a kill
 //! leaves untold is in the journal: whoever needs more than what happens while the process runs reads it there, as the view,
 //! the tally and the credentials do at the start.
+//!
+//! No observer keeps a cursor in the journal, and none needs one:
+//!
+//! * The view, the credentials and what is accounted for are functions of the states, which a start reads whole.
+//! * The tally counts since the start, as counters of metrics do: whoever scrapes them expects that they begin anew.
+//! * Hooks, HTTP calls among them, are rows of a delivery in the state: a row that a kill cut short is owed still, and its
+//!   attempt has the same idempotency key.
+//! * People are told of conditions, not of events ([`notifier`](super::notifier)). What is the matter follows from the states, and
+//!   what each channel was told is in a book of its own: a kill between a message and its note sends that message once more,
+//!   under the same key, and one before the message loses nothing, because the condition is open still. What was over before
+//!   anybody looked was told to nobody, as `for` asks of everything that is short.
+//! * A log line that a kill swallowed is in `patrold history`.
+//!
+//! An observer that must see each event once (a stream for an archive, say) would be the first to need a cursor: the records
+//! of the journal are numbered for it.
 
 mod credentials;
 mod log;

@@ -202,3 +202,35 @@ fn rules_that_do_not_apply_say_why_and_the_account_is_told_of() {
     assert!(text.contains("! account: the account gps-account is degraded: reason unknown\n"), "{text}");
     assert_eq!(text.matches("  yes  ").count(), 1, "{text}");
 }
+
+#[test]
+fn the_end_of_an_old_token_has_its_evidence() {
+    let start = sample::start();
+    let mut policy = sample::token();
+    policy.stores = vec![sample::store("a"), sample::store("b")];
+    let mut current = Current::new(generation(2, Span::hours(1)), crate::rotation::state::Delivery::default());
+    current.delivery.stores.insert("a".parse().unwrap(), crate::rotation::state::Progress::Done { at: start });
+    let rotation = RotationId::new([1; 6]);
+    let retiring = Retiring {
+        generation: generation(1, Span::days(20)),
+        rotation,
+        handed_over: start,
+        revoke_at: start + Span::hours(1),
+    };
+    let phase = Phase::Active { current, retiring: Box::new(retiring) };
+    let state = TokenState { phase, last_number: GenerationNo(2), ..TokenState::default() };
+    let said = |explanation: &Explanation| -> Vec<(String, bool)> {
+        explanation.evidence.iter().map(|it| (format!("{} {}", it.source, it.words), it.given)).collect()
+    };
+    let explanation = explain(&policy, &state, true);
+    let expected = [
+        ("store a holds the new secret".to_owned(), true),
+        ("store b does not hold the new secret yet".to_owned(), false),
+    ];
+    assert_eq!(said(&explanation)[..2], expected);
+    let mut text = Vec::new();
+    explanation.write(Paint::Plain, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("EVIDENCE") && text.contains("does not hold the new secret yet"), "{text}");
+    assert_eq!(said(&explain(&policy, &aged(3), true)), [], "nothing waits for its end");
+}

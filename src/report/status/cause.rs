@@ -7,9 +7,10 @@ use crate::report::outlook::NextAction;
 use crate::rotation::reason::Reason;
 use crate::text::words;
 
+use super::error::advice;
 use super::{
     AccountCondition, AccountStatus, Condition, ErrorStatus, GenerationStatus, JournalStatus, OrphanKind, OwedKind,
-    ReloadStatus, Status, TokenStatus, advice,
+    ReloadStatus, Status, TokenStatus,
 };
 
 /// What to do about a token that left the inventory.
