@@ -156,10 +156,8 @@ fn tell(args: &AddArgs, inventory: &Inventory, console: &mut Console) -> Result<
     if running {
         console.note(format_args!("the running daemon takes it up by itself: `patrold status {}`", args.name))?;
     } else if !own {
-        console.note(format_args!(
-            "next: `patrold run` keeps it alive; `patrold rotate {}` only mints it",
-            args.name
-        ))?;
+        console
+            .note(format_args!("next: `patrold run` keeps it alive; `patrold rotate {}` only mints it", args.name))?;
     }
     Ok(Exit::Fine)
 }

@@ -234,9 +234,11 @@ fn read_conditions(table: &Reader<'_>, key: &'static str, binder: &Binder<'_>, s
 }
 
 fn read_captures(table: Reader<'_>, operation: Operation, call: &mut Call) {
-    let SlotCall { shows, version, changed, tail, .. } = &mut call.slots;
+    let SlotCall { shows, version, changed, changed_with_value, tail, .. } = &mut call.slots;
     if matches!(operation, Operation::Read | Operation::Survey) {
         *shows = read_shows(&table);
+        let with = table.choice("changed-with", &[("write", false), ("value", true)]);
+        *changed_with_value = with.is_some_and(|with| with.value);
         *tail = table.table("tail", "`tail`").and_then(|reader| {
             let chars = count(&reader, "chars");
             reader.required("chars");

@@ -303,6 +303,11 @@ impl Provider {
         self.has(Operation::Delete)
     }
 
+    /// Whether what a target says of its state stays where the same value is written again.
+    pub fn changes_with_value(&self) -> bool {
+        self.call(Operation::Read).is_ok_and(|read| read.slots.changed_with_value)
+    }
+
     /// Whether slots of one target can be written at once.
     pub fn gathers(&self) -> bool {
         self.store().is_some_and(|store| store.slot.is_some())

@@ -341,7 +341,11 @@ fn mismatch(owed: &Owed, before: Option<&Seen>, now: Option<&Seen>) -> Option<&'
             None => {
                 let before = before.and_then(|before| before.evidence.as_ref());
                 let same = evidence.is_some() && evidence.as_ref() == before;
-                same.then_some("it says that it did not change")
+                // A digest stays where the value was there already: a write of ours, of which nobody learned that it was
+                // done. As the last one left it, it would be the old value's.
+                let left = owed.judge.known.receipt.as_ref().and_then(|receipt| receipt.evidence.as_ref());
+                let was_there = owed.slot.remote.definition.changes_with_value() && before != left;
+                (same && !was_there).then_some("it says that it did not change")
             }
         },
         Found::Blind => None,

@@ -16,6 +16,7 @@ use patrold::secret::{Fingerprinter, Secret, SecretParts};
 use patrold::store::{self, Delivery, Judge, Known, Receipt, drift};
 use tempfile::TempDir;
 
+use crate::lookalike::shelf::{self, Shelf};
 use crate::lookalike::{
     Api, Consul, Doppler, Etcd, Fault, Gcp, Gitea, Github, Gitlab, KeyVault, Kubernetes, Lookalike, Own,
     SecretsManager, Ssm, VariableGroup, Vault,
@@ -320,10 +321,81 @@ async fn every_store_goes_through_every_fault() {
         .await,
         row(setup("http", TOKEN, "path = \"apps/ingest\"", Some(" ")), || Own::new("apps/ingest")).await,
     ];
+    let shelves = shelves().await;
     let head = format!("| store | {} |", FAULTS.join(" | "));
     let rule = "| --- ".repeat(FAULTS.len() + 1) + "|";
-    let table = [head, rule].into_iter().chain(rows).collect::<Vec<_>>().join("\n");
+    let table = [head, rule].into_iter().chain(rows).chain(shelves).collect::<Vec<_>>().join("\n");
     update_page(Path::new("docs/stores.md"), "faults", &table);
+}
+
+const BASIC: &str = "credential = { username = \"client\", password = { file = \"$DIR/credential\" } }";
+
+/// Rows of stores whose look-alikes are alike, and of definitions that are made of others.
+async fn shelves() -> Vec<String> {
+    let mut rows = Vec::new();
+    let plain = |definition, account, keys| Setup { definition, account, keys, refused: Some(" ") };
+    let github = [
+        ("github-environment-secret", "environment = \"production\"", "/repos/example/app/environments/production"),
+        ("github-organization-secret", "visibility = \"private\"", "/orgs/example/actions"),
+    ];
+    for (definition, own, place) in github {
+        let repository = if place.starts_with("/repos") { "repository = \"app\"\n" } else { "" };
+        let keys = format!("owner = \"example\"\nname = \"DEPLOY\"\n{repository}{own}");
+        let setup = plain(definition, TOKEN, Box::leak(keys.into_boxed_str()));
+        rows.push(row(setup, || Github::at(place, "DEPLOY")).await);
+    }
+    rows.push(row(plain("etcd-password", BASIC, "key = \"/apps/token\""), || Etcd::new("/apps/token")).await);
+    let new = |place: &'static str, answer| move || Shelf::new(place, "DEPLOY", answer);
+    let repository = "owner = \"example\"\nrepository = \"app\"\nname = \"DEPLOY\"";
+    let variables = "/repos/example/app/actions/variables";
+    rows.push(row(plain("github-variable", TOKEN, repository), new(variables, shelf::github_variable)).await);
+    let group = Setup {
+        refused: Some("short"),
+        ..plain("gitlab-group-variable", TOKEN, "group = \"group/team\"\nkey = \"DEPLOY\"")
+    };
+    rows.push(row(group, new("/api/v4/groups/group/team", shelf::gitlab_group)).await);
+    let repository = "workspace = \"example\"\nrepository = \"app\"\nname = \"DEPLOY\"";
+    let place = "/2.0/repositories/example/app/pipelines_config/variables";
+    rows.push(row(plain("bitbucket-variable", TOKEN, repository), new(place, shelf::bitbucket)).await);
+    let cluster = "organization = \"example\"\ncluster = \"c-1\"\nname = \"DEPLOY\"";
+    let place = "/v2/organizations/example/clusters/c-1/secrets";
+    rows.push(row(plain("buildkite-secret", TOKEN, cluster), new(place, shelf::buildkite)).await);
+    let project = "project = \"gh/example/app\"\nname = \"DEPLOY\"";
+    let place = "/api/v2/project/gh/example/app";
+    rows.push(row(plain("circleci-variable", TOKEN, project), new(place, shelf::circleci)).await);
+    let worker = "account-id = \"a-1\"\nscript = \"ingest\"\nname = \"DEPLOY\"";
+    let place = "/accounts/a-1/workers/scripts/ingest/secrets";
+    rows.push(row(plain("cloudflare-workers-secret", TOKEN, worker), new(place, shelf::cloudflare)).await);
+    let app = "app = \"example\"\nname = \"DEPLOY\"";
+    rows.push(row(plain("fly-secret", TOKEN, app), new("example", shelf::fly)).await);
+    let workspace = "workspace = \"ws-1\"\nname = \"DEPLOY\"";
+    let place = "/api/v2/workspaces/ws-1/vars";
+    rows.push(row(plain("hcp-terraform-variable", TOKEN, workspace), new(place, shelf::hcp_terraform)).await);
+    let heroku = || Shelf::shared("/apps/example/config-vars", "DEPLOY", shelf::heroku);
+    rows.push(row(plain("heroku", TOKEN, app), heroku).await);
+    let folder = "project = \"p-1\"\nenvironment = \"prod\"\nname = \"DEPLOY\"";
+    rows.push(row(plain("infisical", BASIC, folder), new("/api/v4/secrets", shelf::infisical)).await);
+    let team = "team = \"example\"\nname = \"DEPLOY\"";
+    rows.push(row(plain("netlify", TOKEN, team), new("/accounts/example/env/DEPLOY", shelf::netlify)).await);
+    let item = "vault = \"v-1\"\nitem = \"i-1\"\nexisting = \"replace\"";
+    let onepassword = || Shelf::holding("/v1/vaults/v-1/items/i-1", "password", shelf::onepassword);
+    rows.push(row(plain("onepassword-connect", TOKEN, item), onepassword).await);
+    let project = "project = \"app\"\nname = \"DEPLOY\"";
+    rows.push(row(plain("vercel-variable", TOKEN, project), new("/projects/app/env", shelf::vercel)).await);
+    rows
+}
+
+#[test]
+fn every_definition_has_a_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/stores.md")).unwrap();
+    let (_, table) = page.split_once("<!-- faults:").unwrap();
+    for entry in fs::read_dir(root.join("config/stores")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let is_definition = path.extension().is_some_and(|extension| extension == "toml");
+        assert!(!is_definition || table.contains(&format!("| `{name}` |")), "{name} went through no fault");
+    }
 }
 
 /// Holds the table that a page has between two marks against `table`, or puts it there.

@@ -114,6 +114,8 @@ pub(crate) struct SlotCall {
     pub(crate) version: Option<Version>,
     /// What tells that somebody wrote.
     pub(crate) changed: Option<Place>,
+    /// It tells of another value: the same one written again changes nothing of it.
+    pub(crate) changed_with_value: bool,
     /// Where the last characters of the value stand, and how many of them are shown.
     pub(crate) tail: Option<(Place, usize)>,
 }

@@ -103,9 +103,10 @@ impl Api for Gitlab {
     }
 }
 
-/// GitHub: the secrets of one repository, which it opens with a key of its own.
+/// GitHub: the secrets of one repository, environment or organization, which it opens with a key of its own.
 pub struct Github {
-    repository: String,
+    /// The path below which they are.
+    place: String,
     name: String,
     key: SecretKey,
     /// Value, and how often it was written.
@@ -117,9 +118,14 @@ pub struct Github {
 
 impl Github {
     pub fn new(repository: &str, name: &str) -> Self {
+        Self::at(&format!("/repos/{repository}/actions"), name)
+    }
+
+    /// Those below a path.
+    pub fn at(place: &str, name: &str) -> Self {
         let key = SecretKey::generate(&mut OsRng);
         let (secrets, variables) = (BTreeMap::new(), BTreeMap::new());
-        Self { repository: repository.to_owned(), name: name.to_owned(), key, secrets, variables, writes: 0 }
+        Self { place: place.to_owned(), name: name.to_owned(), key, secrets, variables, writes: 0 }
     }
 
     /// Somebody makes a secret of his own.
@@ -166,11 +172,11 @@ impl Github {
 
 impl Api for Github {
     fn answer(&mut self, asked: &Asked) -> Answer {
-        let below = asked.path.strip_prefix(&format!("/repos/{}/actions/variables", self.repository));
+        let below = asked.path.strip_prefix(&format!("{}/variables", self.place));
         if let Some(name) = below.map(|name| name.trim_start_matches('/').to_owned()) {
             return self.variable(&name, asked);
         }
-        let inside = asked.path.strip_prefix(&format!("/repos/{}/actions/secrets", self.repository));
+        let inside = asked.path.strip_prefix(&format!("{}/secrets", self.place));
         let inside = inside.map(|inside| inside.strip_prefix('/').unwrap_or(inside));
         let shown = |name: &str, times: u32| json!({ "name": name, "created_at": "2026-01-01T00:00:00Z", "updated_at": format!("2026-01-01T00:00:{times:02}Z") });
         let missing = (404, json!({ "message": "Not Found" }));
@@ -213,7 +219,7 @@ impl Api for Github {
     }
 
     fn misplace(&mut self) -> bool {
-        "example/renamed".clone_into(&mut self.repository);
+        "/repos/example/renamed/actions".clone_into(&mut self.place);
         true
     }
 }

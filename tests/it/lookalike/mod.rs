@@ -12,6 +12,7 @@ mod proven;
 mod ready;
 mod selfhosted;
 mod several;
+pub mod shelf;
 mod vault;
 
 use std::collections::{BTreeMap, VecDeque};
