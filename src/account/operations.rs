@@ -48,6 +48,12 @@ impl<'a> Job<'a> {
 }
 
 impl<C: Clock> Account<C> {
+    /// Not before this, by the rate limit, may a mint or a renewal be intended: its request would be turned away. None:
+    /// now.
+    pub fn plan(&self) -> Option<Time> {
+        self.endpoint.plan(self.endpoint.now() + PATIENCE)
+    }
+
     /// Asks for a new token. `Unknown` where the request may have arrived without a usable answer coming back.
     pub async fn mint(&self, params: &Params, mint_request: &MintRequest) -> Outcome<Minted> {
         let chosen = self.policy.provider.lets_choose().then(|| Secret::new(hex(&random::bytes::<32>())));

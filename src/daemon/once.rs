@@ -174,10 +174,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     }
 }
 
-/// Whether a step of a rotation, a renewal or a delivery comes next, and not the next rotation or the end of a grace.
+/// Whether a step of a rotation, a renewal or a delivery comes next, and not the next rotation or the end of a grace; also
+/// one that waits for the rate limit of its account.
 fn is_under_way(state: &TokenState, rest: Rest) -> bool {
     let settled = matches!(state.phase, Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. });
-    !settled || rest.reason == Reason::Delivering
+    !settled || matches!(rest.reason, Reason::Delivering | Reason::Limited)
 }
 
 fn verdict(before: Option<&TokenState>, now: &View) -> Verdict {
@@ -216,6 +217,7 @@ mod tests {
         check("its step failed", &refused, Some(Reason::BackingOff), false, Verdict::Failed);
         check("the journal cannot be written", &touched, Some(Reason::JournalUnwritable), true, Verdict::Failed);
         check("stores are owed", &touched, Some(Reason::Delivering), false, Verdict::Failed);
+        check("the rate limit lets nothing leave", &idle, Some(Reason::Limited), false, Verdict::Failed);
         check("another token has no secret", &idle, Some(Reason::CredentialMissing), false, Verdict::Failed);
         check("it was given up while busy", &touched, None, false, Verdict::Failed);
     }

@@ -135,6 +135,10 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         }
     }
 
+    fn plan(&self, account: &AccountName) -> Option<Time> {
+        self.accounts.get(account)?.client().ok()?.plan()
+    }
+
     async fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> Outcome<Minted> {
         guard!(self);
         let member;

@@ -66,6 +66,13 @@ impl<C: Clock> Endpoint<C> {
         }
     }
 
+    /// Not before this, by the rate limit, may something be begun that asks the service until `latest`. None: now.
+    pub fn plan(&self, latest: Time) -> Option<Time> {
+        let mut state = self.0.shared.state();
+        let now = self.0.clock.now();
+        state.limiter.plan(now, latest.max(now))
+    }
+
     /// When an answer came, with what its own head shows of the provider's clock; where that shows nothing, what those
     /// before it showed.
     pub(super) fn received(&self, response: &Response, sent_at: Time, now: Time) -> Received {

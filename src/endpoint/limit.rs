@@ -55,6 +55,8 @@ pub struct Limiter {
     quota: Option<Quota>,
     /// Those who were turned away are told different times, as far apart as the quota would have them.
     turned_away: Option<Quota>,
+    /// Those who were told to go on count against each other before their requests take slots.
+    planned: Option<Quota>,
     blocked: Option<Blocked>,
     /// Calls for patience in a row that did not say how much.
     vague_blocks: u32,
@@ -67,7 +69,7 @@ impl Limiter {
     /// A limiter without history.
     pub fn new(limit: Option<RateLimit>) -> Self {
         let quota = limit.map(Quota::new);
-        Self { turned_away: quota.clone(), quota, ..Self::default() }
+        Self { turned_away: quota.clone(), planned: quota.clone(), quota, ..Self::default() }
     }
 
     /// A limiter that goes on where one with this memory stopped.
@@ -107,6 +109,7 @@ impl Limiter {
     pub fn resize(&mut self, limit: Option<RateLimit>) {
         let slots = self.quota.take().map(|quota| quota.slots).unwrap_or_default();
         self.turned_away = limit.map(Quota::new);
+        self.planned.clone_from(&self.turned_away);
         self.quota = limit.map(|limit| Quota::new(limit).after(slots));
     }
 
@@ -151,6 +154,19 @@ impl Limiter {
         }
         let promise = self.turned_away.as_mut().map_or(slot, |quota| quota.take(slot));
         Some(Admission::NotBefore(promise.min(slot + LONGEST_BLOCK)))
+    }
+
+    /// Plans what begins with a request. Gives the moment to ask again at where the rate limit lets none leave until
+    /// `latest`; `None`: go on. A plan takes no slot, its requests do; but no more is planned than could leave.
+    pub fn plan(&mut self, now: Time, latest: Time) -> Option<Time> {
+        self.follow_clock(now);
+        let (quota, planned) = (self.quota.as_ref()?, self.planned.as_mut()?);
+        let slot = planned.next(quota.next(now));
+        if slot <= latest {
+            planned.take(slot);
+            return None;
+        }
+        Some(self.turned_away.as_mut().map_or(slot, |quota| quota.take(slot)))
     }
 
     /// Until when the provider wants nothing from this account.
@@ -204,7 +220,8 @@ impl Limiter {
     /// Carries everything along when the clock was set back: what lay a minute ahead still does.
     fn follow_clock(&mut self, now: Time) {
         if let Some(back) = self.seen.map(|seen| seen - now).filter(|back| *back > Span::zero()) {
-            self.quota.iter_mut().chain(&mut self.turned_away).for_each(|quota| quota.shift(back));
+            let quotas = [&mut self.quota, &mut self.turned_away, &mut self.planned];
+            quotas.into_iter().flatten().for_each(|quota| quota.shift(back));
             if let Some(blocked) = &mut self.blocked {
                 blocked.shift(back);
             }

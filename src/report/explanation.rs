@@ -275,8 +275,10 @@ fn of_token(
     if lasting.into_iter().any(|reason| token.next.reason == by(reason)) {
         add(&token.next.reason, None, token.next.why.clone());
     }
-    if [Some(&token.next.reason), token.next.hold.as_ref()].contains(&Some(&by(Reason::NoRoom).to_owned())) {
-        add(by(Reason::NoRoom), token.next.at, Reason::NoRoom.sentence().to_owned());
+    for reason in [Reason::NoRoom, Reason::Limited] {
+        if [Some(&token.next.reason), token.next.hold.as_ref()].contains(&Some(&by(reason).to_owned())) {
+            add(by(reason), token.next.at, reason.sentence().to_owned());
+        }
     }
     match &state.phase {
         Phase::Vacant | Phase::Steady { .. } | Phase::Active { .. } | Phase::Revoked { .. } => {}

@@ -140,6 +140,7 @@ impl Outlook {
                 Self::new(NextAction::Adopt, until, Reason::FirstIssue).held_by(Reason::BackingOff)
             }
             Reason::BackingOff => Self::new(NextAction::Rotate, until, Reason::FirstIssue).held_by(Reason::BackingOff),
+            Reason::Limited => Self::new(NextAction::Rotate, until, Reason::FirstIssue).held_by(Reason::Limited),
             Reason::NoRoom => Self::new(NextAction::Rotate, None, Reason::FirstIssue).held_by(Reason::NoRoom),
             // The rest may end earlier, to compare stores.
             Reason::Grace => {

@@ -56,6 +56,11 @@ pub trait Effects: Send + Sync + 'static {
     /// Tests that a store can be written, changing nothing.
     fn preflight(&self, store: &StorePolicy, known: &Known) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// Not before this may a mint or a renewal be intended, by the account's own rate limit. None: now. Nothing is asked.
+    fn plan(&self, _account: &AccountName) -> Option<Time> {
+        None
+    }
+
     /// Asks for a new token.
     fn mint(&self, at: Address<'_>, mint_request: &MintRequest) -> impl Future<Output = Outcome<Minted>> + Send;
 

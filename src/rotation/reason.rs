@@ -74,6 +74,7 @@ reasons! {
     OrphanAlive = "remnant-alive", "older one alive", "an older generation that cannot be revoked is still alive";
     NoRoom = "no-room", "no room", "its provider takes no more live tokens there: revoke one that is not needed, \
                          `patrold audit` lists them";
+    Limited = "rate-limit", "rate limit", "the rate limit of its account lets no request leave yet";
     Undoing = "undoing", "rolling back", "the new generation is being taken back";
     Retirement = "retirement", "retired", "an operator retired it: it is revoked then";
     LeftInventory = "left-inventory", "not in inventory", "it is no longer in the inventory";

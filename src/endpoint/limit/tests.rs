@@ -45,6 +45,20 @@ fn what_is_left_comes_back_when_its_span_is_over() {
     assert_eq!(left, [1, 0, 0, 1, 2]);
 }
 
+#[test]
+fn no_more_is_planned_than_could_leave() {
+    let mut limiter = Limiter::new(Some(limit(2, 60)));
+    let plan = |limiter: &mut Limiter, now| limiter.plan(at(now), at(now + 5));
+    assert_eq!([0, 0, 1, 1].map(|now| plan(&mut limiter, now)), [None, None, Some(at(60)), Some(at(60))]);
+    assert_eq!(plan(&mut limiter, 2), Some(at(120)), "as far apart as the limit");
+    assert_eq!(limiter.left(at(2)), Some(2), "a plan is no request");
+    for _ in 0..2 {
+        assert_eq!(limiter.admit(at(3), at(8), None, Urgency::Patient), Admission::At(at(3)));
+    }
+    assert_eq!(plan(&mut limiter, 60), None, "it may wait five seconds");
+    assert_eq!(Limiter::new(None).plan(at(0), at(5)), None, "there is no limit");
+}
+
 proptest! {
     #[test]
     fn no_span_ever_holds_more_slots_than_the_limit(

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use crate::clock::{Clock, Time};
 use crate::journal::Journal;
-use crate::names::{Marker, RemoteId};
+use crate::names::{AccountName, Marker, RemoteId};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Entry, MintRequest, Minted, Remote};
 use crate::rotation::decide::{Looks, search_settled, tells_end, unknown_mint};
@@ -70,11 +70,21 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 return self.postpone(held, context, None, failure);
             }
         }
+        if self.is_limited(held, &policy.account.name) {
+            return;
+        }
         let rotation = self.effects.rotation_id();
         let number = held.state.last_number.next();
         let intent = self.intent(context, rotation, number, reason);
         held.memo.fresh = Some(rotation);
         self.note(held, context, Event::Intended { intent });
+    }
+
+    /// Whether the account's rate limit would turn the request away of what is intended next: it is waited for then.
+    pub(super) fn is_limited(&self, held: &mut Held, account: &AccountName) -> bool {
+        let until = self.effects.plan(account);
+        held.memo.limited = until.map(|until| (self.clock.now(), until));
+        until.is_some()
     }
 
     /// What the provider lists of the token that another installation made.

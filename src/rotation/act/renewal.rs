@@ -22,7 +22,7 @@ const REJECTED: u32 = 12;
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     pub(super) async fn begin_renewal(&self, held: &mut Held, context: &Context, reason: Reason) {
         let Some(current) = held.state.phase.current() else { return };
-        let number = current.generation.number;
+        let (number, account) = (current.generation.number, current.generation.account.clone());
         let situation = self.situation(held, context);
         let (unusable, pressing) = (situation.reckoning().unusable(current), situation.pressing(current));
         if let Some((failure, next)) = self.newer_store(held, context).await {
@@ -36,6 +36,9 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             if !(unusable || pressing && some) {
                 return self.postpone_renewal(held, context, None, failure);
             }
+        }
+        if self.is_limited(held, &account) {
+            return;
         }
         let rotation = self.effects.rotation_id();
         let intent = self.intent(context, rotation, number, reason);

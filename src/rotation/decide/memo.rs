@@ -53,6 +53,8 @@ pub struct Memo {
     pub proof: Option<Proof>,
     /// It was tried to see the account's clock.
     pub looked: bool,
+    /// When a mint or a renewal was to be intended, and until when the account's rate limit lets none leave.
+    pub limited: Option<(Time, Time)>,
     /// When the account last began to answer again.
     pub recovered: Option<Time>,
     /// When an operator last asked for something.

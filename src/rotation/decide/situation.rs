@@ -80,6 +80,16 @@ impl Situation<'_> {
         self.waiting(Some(retry)).filter(|_| !self.ended(retry, self.memo.resumed))
     }
 
+    /// Until when the account's rate limit lets no mint and no renewal leave, as far as this process was told. Another
+    /// inventory may say otherwise.
+    ///
+    /// Law: a wait for the own limit is a rest. Nothing was begun, and nothing failed.
+    pub(super) fn limited(&self) -> Option<Time> {
+        let (asked, until) = self.memo.limited?;
+        let resumed = self.memo.resumed.is_some_and(|resumed| resumed > asked);
+        (asked <= self.now && self.now < until && !resumed).then_some(until)
+    }
+
     /// Whether the rotation that an operator asked for does not wait for the grace of the old token.
     pub(super) fn hurries(&self) -> bool {
         self.state.requested.is_some_and(|asked| self.memo.hurried.is_some_and(|hurried| hurried >= asked))

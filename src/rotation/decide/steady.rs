@@ -128,6 +128,9 @@ fn rotation(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
     if let Some(next) = vain.filter(|next| *next > s.now) {
         return not_before(next, Reason::BackingOff);
     }
+    if let Some(until) = s.limited() {
+        return not_before(until, Reason::Limited);
+    }
     Begin::Now(if start.overridden { Reason::WindowOverridden } else { due.reason })
 }
 
@@ -160,6 +163,9 @@ fn renewal(s: &Situation<'_>, current: &Current, due: &Due) -> Begin {
     }
     if start.at > s.now {
         return not_before(start.at, if due.at <= s.now { Reason::WindowClosed } else { Reason::NotDue });
+    }
+    if let Some(until) = s.limited() {
+        return not_before(until, Reason::Limited);
     }
     Begin::Now(due.reason)
 }

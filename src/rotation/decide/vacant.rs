@@ -32,6 +32,7 @@ pub(super) fn vacant(s: &Situation<'_>) -> Step {
         None if !s.abilities.can.mints => rest(Reason::WatchOnly, wake),
         None if s.state.held_back => rest(Reason::HeldBack, wake),
         None => match room::full_until(s) {
+            None if let Some(until) = s.limited() => rest(Reason::Limited, earliest(s.now, [Some(until), wake])),
             Some(end) => rest(Reason::NoRoom, earliest(s.now, [Some(end).filter(|end| *end < Time::MAX_UTC), wake])),
             None => Step::Act(Action::Begin(Reason::FirstIssue)),
         },

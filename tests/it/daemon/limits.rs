@@ -5,10 +5,12 @@ use std::fs;
 use patrold::clock::Span;
 use patrold::demo::{Fault, Service};
 use patrold::endpoint::{EndpointHealth, EndpointState};
+use patrold::names::GenerationNo;
 use patrold::outcome::FailureCode;
 use patrold::provider::Operation::List;
+use patrold::rotation::reason::Reason;
 
-use super::world::{Daemon, World, token};
+use super::world::{Daemon, World, now, token};
 
 fn health(daemon: &Daemon, account: &str) -> EndpointHealth {
     let member = daemon.running.core.accounts.get(&account.parse().unwrap()).unwrap();
@@ -86,4 +88,40 @@ async fn a_rate_limit_counts_what_left_before_an_edit_and_a_restart() {
     daemon.stop().await;
     let daemon = world.resume().await;
     assert!(health(&daemon, "awx").quota_left.unwrap() <= left, "after a restart");
+}
+
+#[tokio::test]
+async fn a_wait_for_the_own_limit_begins_nothing_and_fails_nothing() {
+    let world = World::new().await;
+    let ci = token("ci", Service::Awx, "rotate-every = \"30d\"");
+    let account = |requests: u32| {
+        let limit = format!("poll-every = \"1d\"\nrate-limit = {{ requests = {requests}, per = \"1h\" }}");
+        world.account(Service::Awx, &limit)
+    };
+    let daemon = world.start(&[account(20), ci.clone()]).await;
+    daemon.steady("ci", 1).await;
+    while health(&daemon, "awx").quota_left != Some(0) {
+        daemon.running.core.poll(&"awx".parse().unwrap()).await;
+    }
+    let sent = world.count();
+    daemon.request("ci").await;
+    let limited = |view: &patrold::daemon::registry::View| view.rest.is_some_and(|it| it.reason == Reason::Limited);
+    let waits = daemon.until("ci", "it waits for the limit", limited).await;
+    // The rest may end earlier, for something else.
+    let begins = |view: &patrold::daemon::registry::View| view.rest.unwrap().next.unwrap().1.at;
+    let at = begins(&waits);
+    assert!(at > now() + Span::minutes(30), "{at}");
+    for _ in 0..3 {
+        daemon.running.core.run_token(&"ci".parse().unwrap()).await;
+    }
+    let view = daemon.view("ci");
+    assert_eq!(begins(&view), at, "it has one time, however often it is woken");
+    assert_eq!((view.state.last_number, view.state.failed_rotations), (GenerationNo(1), 0), "something was begun");
+    assert_eq!((&view.state.retry, &view.state.last_failure), (&None, &None), "something failed");
+    assert_eq!(world.count(), sent);
+    let status = serde_json::to_value(daemon.running.status()).unwrap();
+    assert_eq!(status["tokens"][0]["next"]["hold"], "rate-limit", "{status:#}");
+
+    world.write(&[account(1000), ci]);
+    daemon.steady("ci", 2).await;
 }

@@ -282,3 +282,36 @@ fn a_stop_of_our_own_lengthens_no_wait_where_the_orphan_can_be_taken_back() {
         assert_eq!(counted(code, spoil), expected, "{sentence}");
     }
 }
+
+#[test]
+fn a_wait_for_the_rate_limit_of_the_account() {
+    let rows: [Row; 6] = [
+        (
+            "lasts until a request may leave",
+            waiting,
+            |c| c.memo.limited = Some((at(9), at(11))),
+            "rest until 11:00: rate-limit",
+        ),
+        (
+            "also before there is a token",
+            Case::vacant,
+            |c| c.memo.limited = Some((at(0), at(1))),
+            "rest until 1:00: rate-limit",
+        ),
+        ("and no longer", waiting, |c| c.memo.limited = Some((at(9), at(10))), "Begin"),
+        (
+            "another inventory may have another limit",
+            waiting,
+            |c| (c.memo.limited, c.memo.resumed) = (Some((at(9), at(11))), Some(at(10))),
+            "Begin",
+        ),
+        ("the clock was set back since", waiting, |c| c.memo.limited = Some((at(11), at(13))), "Begin"),
+        (
+            "an operator's request does not end it",
+            waiting,
+            |c| (c.memo.limited, c.memo.pressed) = (Some((at(9), at(11))), Some(at(10))),
+            "rest until 11:00: rate-limit",
+        ),
+    ];
+    rows.into_iter().for_each(check);
+}
