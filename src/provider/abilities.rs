@@ -10,6 +10,8 @@ pub struct Abilities {
     pub can: Capabilities,
     /// A revocation takes the secret of the token that it revokes.
     pub revokes_self: bool,
+    /// A revocation takes the id of the token, which the answer to a mint may not have told.
+    pub revokes_by_id: bool,
     /// A renewal of unknown outcome may be sent again once the old secret is proven to work still.
     pub renewal_repeats: bool,
     /// How long a mint of unknown outcome may still appear in a listing, and a renewal of unknown outcome take effect.
@@ -24,6 +26,7 @@ impl Abilities {
         Self {
             can: provider.capabilities(),
             revokes_self: provider.revokes_by_secret(),
+            revokes_by_id: provider.revokes_by_id(),
             renewal_repeats: provider.has(Operation::Verify)
                 && provider.on_timeout(Operation::Renew) != OnTimeout::NeverRetry,
             settle: provider.mint_settle(),

@@ -175,6 +175,11 @@ impl Provider {
             .is_some_and(|revoke| revoke.role == Role::Subject || revoke.says(|name| matches!(name, Name::OldPart(_))))
     }
 
+    /// Whether a revocation names the token by its id.
+    pub fn revokes_by_id(&self) -> bool {
+        self.rules.calls.get(&Operation::Revoke).is_some_and(|revoke| revoke.says(|name| *name == Name::OldId))
+    }
+
     /// Whether the caller chooses the secret of a new token.
     pub fn lets_choose(&self) -> bool {
         self.rules.calls.get(&Operation::Mint).is_some_and(|mint| mint.says(|name| *name == Name::WantSecret))

@@ -4,7 +4,7 @@ use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
 use crate::names::Marker;
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::{Gone, ProviderTime, Remote, Subject, Verdict};
+use crate::provider::{Entry, Gone, ProviderTime, Remote, Subject, Verdict};
 use crate::rotation::decide::{Missing, quiet_after, used_until};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
@@ -211,7 +211,10 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         subject: &Subject,
         generation: Option<&Generation>,
     ) -> Outcome<Gone> {
-        let outcome = self.effects.revoke(at, subject).await;
+        let outcome = match self.identified(held, context, at, subject).await {
+            Ok(subject) => self.effects.revoke(at, &subject).await,
+            Err(outcome) => outcome,
+        };
         // What was ended is what has this secret, and the token may have another one.
         let astray = subject.secret.is_some() && generation.is_some_and(|it| !it.secret_tells());
         let failure = match outcome {
@@ -246,6 +249,39 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
                 Outcome::Refused(Failure { code: FailureCode::NoOperation, ..failure })
             }
             Look::Lives | Look::Blind => Outcome::Refused(failure),
+        }
+    }
+
+    /// What a revocation names a token by, or how it ended without a request. Where it takes an id that no answer has told, a
+    /// new listing is asked for it.
+    async fn identified(
+        &self,
+        held: &Held,
+        context: &Context,
+        at: Address<'_>,
+        subject: &Subject,
+    ) -> Result<Subject, Outcome<Gone>> {
+        let can = context.abilities.can;
+        let lacks_id = subject.id.is_none() && context.abilities.revokes_by_id;
+        let looks = lacks_id && can.lists && can.marks && *at.account == context.policy.account.name;
+        let Some(name) = subject.name.as_deref().filter(|_| looks) else { return Ok(subject.clone()) };
+        let listing = match self.effects.list(at, self.clock.now()).await {
+            Outcome::Done(listing) => listing,
+            Outcome::Later { not_before, failure } => return Err(Outcome::Later { not_before, failure }),
+            Outcome::Refused(failure) => return Err(Outcome::Refused(failure)),
+            Outcome::Unknown(failure) => return Err(Outcome::later(failure)),
+        };
+        let refused = |code, detail: &str| Err(Outcome::Refused(Failure::new(code, detail)));
+        match listing.find(None, Some(name)) {
+            Some(entry) if entry.dead => Err(Outcome::Done(Gone::Already)),
+            // Whatever ends it ends what consumers use.
+            Some(Entry { remote: Remote { id, .. }, .. })
+                if held.state.phase.current().is_some_and(|it| it.generation.is_known_as(at.account, id.as_ref())) =>
+            {
+                refused(FailureCode::NoOperation, "the listing has it under the id of the current generation")
+            }
+            Some(entry) => Ok(Subject { id: entry.remote.id.clone(), ..subject.clone() }),
+            None => refused(FailureCode::NotFound, "its revocation takes its id, and no listing has shown that yet"),
         }
     }
 

@@ -157,8 +157,11 @@ impl Situation<'_> {
 
     /// Whether a token can be taken back at its provider.
     pub fn can_revoke(&self, generation: &Generation) -> bool {
-        let identified = generation.remote.id.is_some() || generation.marker.is_some();
-        self.foreign(&generation.account) || self.abilities.can.revokes && (identified || self.abilities.revokes_self)
+        let can = &self.abilities.can;
+        // An id that no answer has told may stand in a listing.
+        let findable = !self.abilities.revokes_by_id || can.lists && can.marks;
+        let identified = generation.remote.id.is_some() || generation.marker.is_some() && findable;
+        self.foreign(&generation.account) || can.revokes && (identified || self.abilities.revokes_self)
     }
 
     /// Whether a generation that is to be revoked needs no revocation any more: its time is over by every clock, and the

@@ -145,3 +145,26 @@ fn an_access_token_that_has_expired_is_no_proof_that_its_pair_is_gone() {
     sim.run_for(Span::hours(12));
     check(&sim, "it is revoked once the provider finds it again");
 }
+
+#[test]
+fn an_id_that_only_listings_tell_is_looked_for_before_a_revocation() {
+    for hides in [false, true] {
+        let mut sim = sim(|policy, abilities| {
+            policy.grace = Span::zero();
+            (abilities.can.has_id, abilities.can.verifies, abilities.revokes_by_id) = (false, false, true);
+        });
+        sim.run();
+        sim.request(false).unwrap();
+        let end = sim.provider_now() + Span::hours(1);
+        if hides {
+            sim.world.ledger(|ledger| ledger.lies.tell(Lie::Forbidden, end));
+        }
+        // Nobody polls meanwhile.
+        sim.run();
+        sim.run_for(Span::minutes(5));
+        assert_eq!(sim.state().phase.name() == "steady", !hides, "{:?}", sim.state());
+        sim.run_for(Span::hours(4));
+        check(&sim, "nothing is left");
+        assert!(sim.state().orphans.is_empty(), "{:?}", sim.state());
+    }
+}

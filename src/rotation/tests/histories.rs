@@ -234,6 +234,8 @@ impl Service {
                 let can = &mut abilities.can;
                 (can.revokes, can.lists, can.verifies, can.has_id) = (revokes, lists, verifies, has_id);
                 abilities.revokes_self = revokes_self;
+                // The answer to a mint does not tell the id that a revocation takes.
+                abilities.revokes_by_id = revokes && lists && !has_id && !revokes_self;
             }
         }
         abilities

@@ -144,6 +144,7 @@ pub(crate) fn abilities() -> Abilities {
             max_live: None,
         },
         revokes_self: false,
+        revokes_by_id: false,
         renewal_repeats: false,
         settle: Span::seconds(30),
         parts: vec!["token".into()],

@@ -347,6 +347,9 @@ impl Effects for Arc<World> {
     async fn revoke(&self, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
         let believed = self.is_off(Off::ProofOfEnd);
         self.effect(Kind::Revoke, |ledger, fate, now| {
+            if ledger.abilities.revokes_by_id && subject.id.is_none() {
+                return Outcome::Refused(Failure::new(FailureCode::Request, "`old.id` has no value"));
+            }
             let revoke = || match (ledger.revoke(at.account, subject, now), ledger.repetition) {
                 (Revoked::Now, _) => Some(Gone::Revoked),
                 (_, Repetition::NotFound) | (Revoked::Hidden, _) if believed => Some(Gone::Already),
