@@ -237,7 +237,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Phase::Searching { intent, search, .. } = &held.state.phase else { return };
         let (intent, search) = (intent.clone(), search.clone());
         let address = Address { account: &intent.account, params: &intent.params };
-        if let Some((failure, next)) = self.stranger(held, context, address).await {
+        if let Some((failure, next)) = self.stranger(held, context, address).await.living() {
             return self.note(held, context, Event::Postponed { failure, next });
         }
         match self.end(held, context, address, &named(&intent.marker, remote), None).await {

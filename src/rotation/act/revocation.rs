@@ -153,7 +153,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let taken = match &orphan {
             Orphan::Unrevocable { .. } => return,
             Orphan::UnknownMint { marker, account, params, .. } => {
-                if let Some((failure, next)) = self.stranger(held, context, Address { account, params }).await {
+                if let Some((failure, next)) = self.stranger(held, context, Address { account, params }).await.living()
+                {
                     return self.note(held, context, Event::ReapFailed { orphan, failure, next });
                 }
                 self.end(held, context, Address { account, params }, &named(marker, remote), None).await.into()

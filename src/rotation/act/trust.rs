@@ -11,13 +11,20 @@ use crate::rotation::decide::reached_consumers;
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::run::{Context, Held, Machine};
-use crate::rotation::state::{Current, Generation};
+use crate::rotation::state::Generation;
 use crate::secret::{Fingerprint, Secret, SecretParts, TOKEN_PART};
 
 use super::{address, subject};
 
 /// How often it is looked whether a secret in a store that the journal does not know works still.
 const WATCH: Span = Span::minutes(5);
+
+/// So many looks that settle nothing are enough, where the last came the `verify-timeout` after the first or later: a provider
+/// may not know a secret everywhere before.
+const LOOKS: u32 = 5;
+
+/// How soon the next of them is.
+const SOON: Span = Span::seconds(15);
 
 /// Whether a secret may be written over others.
 enum Trust {
@@ -29,6 +36,26 @@ enum Trust {
         failure: Failure,
         not_before: Option<Time>,
     },
+}
+
+/// What stores hold that the journal does not know.
+pub(super) enum Stranger {
+    /// Nothing.
+    None,
+    /// A secret that the provider accepts, and when it is looked again.
+    Lives(Failure, Time),
+    /// A store cannot be read, or nobody can tell whether what it holds works, or one answer says that it does not.
+    Unknown(Failure),
+}
+
+impl Stranger {
+    /// The one that certainly lives.
+    pub(super) fn living(self) -> Option<(Failure, Time)> {
+        match self {
+            Self::Lives(failure, next) => Some((failure, next)),
+            Self::None | Self::Unknown(_) => None,
+        }
+    }
 }
 
 impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
@@ -128,55 +155,94 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
     /// nothing is written over it before an operator says so.
     pub(super) async fn living_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
         let current = held.state.phase.current().filter(|current| current.dead.is_some())?;
-        self.living_beside(held, context, current).await
+        // What an operator gave up is replaced whatever else works.
+        if current.generation.compromised.is_some() {
+            return None;
+        }
+        self.stranger(held, context, address(context, &current.generation)).await.living()
     }
 
     /// The same before a renewal, where this process did not prove the current secret. What renews the current secret may be spent: a journal
     /// that is older than its stores does not know of the renewals since.
     ///
     /// Law: no part of a secret is presented for a renewal while a store holds a living secret that the journal does not
-    /// know. A provider to which a spent part is presented ends all that came of it.
-    pub(super) async fn newer_store(&self, held: &Held, context: &Context) -> Option<(Failure, Time)> {
+    /// know. A provider to which a spent part is presented ends all that came of it. Nor does `--compromised` change that:
+    /// what others have is replaced, and what consumers have is not ended before.
+    ///
+    /// Law: one look proves nothing where a store cannot be read, or nobody can tell whether what it holds works. The
+    /// current secret may prove itself instead; else it is looked again, though not for ever: a doubt starves nobody.
+    pub(super) async fn newer_store(&self, held: &mut Held, context: &Context) -> Option<(Failure, Time)> {
         let current = held.state.phase.current()?;
-        let trusted = held.memo.trusted == Some((current.generation.number, current.generation.revision));
-        if trusted && current.dead.is_none() {
+        let (generation, dead) = (current.generation.clone(), current.dead.is_some());
+        let slot = (generation.number, generation.revision);
+        if held.memo.trusted == Some(slot) && !dead {
             return None;
         }
-        self.living_beside(held, context, current).await
-    }
-
-    /// A secret beside `current` that a store holds and that works.
-    async fn living_beside(&self, held: &Held, context: &Context, current: &Current) -> Option<(Failure, Time)> {
-        if current.generation.compromised.is_some() {
+        let now = self.clock.now();
+        let failure = match self.stranger(held, context, address(context, &generation)).await {
+            Stranger::None => {
+                held.memo.doubt = None;
+                return None;
+            }
+            Stranger::Lives(failure, next) => {
+                held.memo.doubt = None;
+                return Some((failure, next));
+            }
+            Stranger::Unknown(failure) => failure,
+        };
+        // A renewal since would have ended it.
+        if !context.abilities.can.renewal_overlaps
+            && let Outcome::Done(Verdict::Alive { .. }) = self.ask(held, context).await
+        {
+            held.memo.trusted = Some(slot);
+            held.memo.doubt = None;
             return None;
         }
-        self.stranger(held, context, address(context, &current.generation)).await
+        let (since, looks) = held.memo.doubt.filter(|(since, _)| *since <= now).unwrap_or((now, 0));
+        held.memo.doubt = Some((since, looks + 1));
+        let over = looks + 1 >= LOOKS && now - since >= context.policy.verify_timeout;
+        let next = now.checked_add_signed(SOON).unwrap_or(Time::MAX_UTC);
+        (!over).then_some((failure, next))
     }
 
     /// A secret that a store holds, that the journal does not know, and that the provider accepts.
     ///
     /// Law: an orphan is not revoked while consumers may use it. An older journal knows nothing but the intent of what was
     /// minted, and delivered, after it was copied.
-    pub(super) async fn stranger(&self, held: &Held, context: &Context, at: Address<'_>) -> Option<(Failure, Time)> {
+    pub(super) async fn stranger(&self, held: &Held, context: &Context, at: Address<'_>) -> Stranger {
+        let mut found = Stranger::None;
         if !context.abilities.can.verifies {
-            return None;
+            return found;
         }
         for store in context.policy.stores.iter().filter(|store| store.part == TOKEN_PART) {
-            let Ok(Some(secret)) = self.effects.peek(store).await else { continue };
+            let secret = match self.effects.peek(store).await {
+                Ok(Some(secret)) => secret,
+                Ok(None) => continue,
+                Err(failure) => {
+                    found = Stranger::Unknown(failure);
+                    continue;
+                }
+            };
             let fingerprint = self.fingerprint(&secret);
             let known = |it: &Generation| it.fingerprints.get(TOKEN_PART) == Some(&fingerprint);
             if held.state.generations().any(known) {
                 continue;
             }
             let presented = Subject { secret: Some(SecretParts::new(secret)), ..Subject::default() };
-            let verdict = self.effects.verify(at, &presented).await;
-            if let Outcome::Done(Verdict::Alive { .. }) = verdict {
-                let detail = format!("store {} of token {}", store.key, context.policy.name);
-                let next = self.clock.now().checked_add_signed(WATCH.min(context.policy.account.poll_every));
-                return Some((Failure::new(FailureCode::StoreNewer, detail), next.unwrap_or(Time::MAX_UTC)));
+            match self.effects.verify(at, &presented).await {
+                Outcome::Done(Verdict::Alive { .. }) => {
+                    let detail = format!("store {} of token {}", store.key, context.policy.name);
+                    let next = self.clock.now().checked_add_signed(WATCH.min(context.policy.account.poll_every));
+                    let failure = Failure::new(FailureCode::StoreNewer, detail);
+                    return Stranger::Lives(failure, next.unwrap_or(Time::MAX_UTC));
+                }
+                Outcome::Done(Verdict::Dead(failure))
+                | Outcome::Later { failure, .. }
+                | Outcome::Refused(failure)
+                | Outcome::Unknown(failure) => found = Stranger::Unknown(failure),
             }
         }
-        None
+        found
     }
 
     fn fingerprint(&self, secret: &Secret) -> Fingerprint {

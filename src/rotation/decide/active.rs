@@ -1,7 +1,7 @@
 //! A new generation is current and the old one goes out of use: when its time ends, and when it gives way early.
 
 use crate::clock::Time;
-use crate::rotation::due::{self, Due, RuleKind};
+use crate::rotation::due::{self, Due, Means, RuleKind};
 use crate::rotation::event::Event;
 use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
@@ -74,6 +74,9 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
             return Step::Act(Action::Revoke);
         }
     }
+    if !served && s.wanted && at_its_end(s, current) {
+        return Step::Note(Event::RevocationDeferred { orphan: set_aside(s, &retiring.generation, None) });
+    }
     let end = s.reckoning().end(&retiring.generation);
     let wake = [
         owed,
@@ -105,6 +108,13 @@ pub(super) fn active(s: &Situation<'_>, current: &Current, retiring: &Retiring) 
         Some(_) => rest(Reason::Revoking, earliest(s.now, wake.into_iter().chain([retry]))),
         None => Step::Act(Action::Revoke),
     }
+}
+
+/// Whether nothing that patrold can do makes the current generation usable, so that somebody has to bring another one. The old
+/// one does not stand in the way of that.
+fn at_its_end(s: &Situation<'_>, current: &Current) -> bool {
+    let renews = current.renewable() && s.abilities.means(&current.generation) != Means::Rotation;
+    !s.abilities.can.mints && !renews && (s.unusable(current) || current.secret_lost)
 }
 
 /// How the old generation ends where it is the same token as the current one: never by a revocation, which would end what

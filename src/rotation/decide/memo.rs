@@ -51,6 +51,9 @@ pub struct Memo {
     pub freed: Option<Time>,
     /// When the provider accepted one of its secrets last.
     pub proof: Option<Proof>,
+    /// Since when it is not known whether a store holds a living secret that the journal does not know, and how often it was
+    /// looked.
+    pub doubt: Option<(Time, u32)>,
     /// It was tried to see the account's clock.
     pub looked: bool,
     /// When a mint or a renewal was to be intended, and until when the account's rate limit lets none leave.

@@ -35,17 +35,7 @@ fn a_wait_that_began_before_the_clock_was_set_back_ends() {
 
 #[test]
 fn an_older_journal_presents_no_spent_part_while_a_store_holds_what_works() {
-    let mut sim = sim(|policy, abilities| {
-        policy.initial = Some(initial());
-        *abilities = renewing();
-        abilities.can.mints = false;
-    });
-    sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
-    sim.log_in();
-    sim.run();
-    let older = sim.snapshot();
-    sim.run_for(Span::hours(9));
-    sim.restore(older);
+    let mut sim = outdated_pair();
     sim.run_for(Span::hours(1));
     assert_eq!(sim.violations(), Vec::<String>::new());
     let retry = sim.state().phase.current().and_then(|current| current.renewal_retry.as_ref());
@@ -167,4 +157,88 @@ fn an_id_that_only_listings_tell_is_looked_for_before_a_revocation() {
         check(&sim, "nothing is left");
         assert!(sim.state().orphans.is_empty(), "{:?}", sim.state());
     }
+}
+
+/// A pair that was renewed since its journal was copied, which is restored now: its store holds what works.
+fn outdated_pair() -> Sim {
+    let mut sim = sim(|policy, abilities| {
+        policy.initial = Some(initial());
+        *abilities = renewing();
+        abilities.can.mints = false;
+    });
+    sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
+    sim.log_in();
+    sim.run();
+    let older = sim.snapshot();
+    sim.run_for(Span::hours(9));
+    sim.restore(older);
+    sim
+}
+
+#[test]
+fn no_doubt_about_a_store_lets_a_spent_part_be_presented() {
+    for kind in [Kind::Inspect, Kind::Verify] {
+        for failing in 1..8 {
+            let mut sim = outdated_pair();
+            let mut left = failing;
+            sim.world.script(move |it, _| {
+                let fails = it == kind && left > 0;
+                left -= usize::from(fails);
+                if fails { Fate::Later } else { Fate::Fine }
+            });
+            sim.run_for(Span::hours(1));
+            assert_eq!(sim.violations(), Vec::<String>::new(), "{failing} of {kind:?} fail");
+            let now = sim.provider_now();
+            assert_eq!(sim.world.ledger(|ledger| ledger.unserved(now).len()), 0, "{failing} of {kind:?} fail");
+        }
+    }
+}
+
+#[test]
+fn what_others_have_is_no_reason_to_present_a_spent_part() {
+    let mut sim = outdated_pair();
+    sim.request(true).unwrap();
+    sim.run_for(Span::hours(1));
+    assert_eq!(sim.violations(), Vec::<String>::new());
+    let retry = sim.state().phase.current().and_then(|current| current.renewal_retry.as_ref());
+    assert_eq!(retry.map(|retry| retry.failure.code), Some(FailureCode::StoreNewer), "{:?}", sim.state());
+}
+
+/// A store that cannot be read for long holds up a renewal for a while, and not for ever.
+#[test]
+fn a_doubt_about_a_store_starves_nobody() {
+    let mut sim = sim(|policy, abilities| {
+        policy.initial = Some(initial());
+        *abilities = renewing();
+        abilities.can.mints = false;
+    });
+    sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
+    sim.log_in();
+    sim.run();
+    sim.restart();
+    // Its access token is over when patrold comes back, so that nothing but a renewal proves anything.
+    sim.clock.set(sim.now() + Span::hours(9));
+    sim.world.script(|kind, _| if kind == Kind::Inspect { Fate::Refused } else { Fate::Fine });
+    sim.run_for(Span::minutes(5));
+    let now = sim.provider_now();
+    assert_eq!(sim.world.ledger(|ledger| ledger.unserved(now).len()), 0, "{:?}", sim.state());
+    assert_eq!(sim.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn a_pair_that_was_taken_over_dead_does_not_stand_in_the_way_of_the_next() {
+    let mut sim = sim(|policy, abilities| {
+        policy.initial = Some(initial());
+        *abilities = renewing();
+        abilities.can.mints = false;
+    });
+    sim.log_in();
+    sim.run();
+    sim.log_in();
+    sim.world.ledger(|ledger| ledger.tokens.iter_mut().for_each(|token| token.revoked = true));
+    sim.run_for(Span::hours(3));
+    assert_eq!(sim.state().phase.current().map(|current| current.renewal_spent), Some(true), "{:?}", sim.state());
+    sim.log_in();
+    sim.run_for(Span::hours(6));
+    check(&sim, "the third pair works");
 }

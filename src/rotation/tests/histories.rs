@@ -2,7 +2,7 @@
 //! then peace. Nothing may happen that must never happen, nobody waits beyond the law, and in the end everything is in
 //! order.
 //!
-//! A history is drawn from a seed. `PATROLD_SEEDS` says how many are lived (1,600 by default, from 0 on), `PATROLD_SEED`
+//! A history is drawn from a seed. `PATROLD_SEEDS` says how many are lived (2,000 by default, from 0 on), `PATROLD_SEED`
 //! lives one. One that fails is made shorter for as long as it fails, and printed with what it broke; the search ends with
 //! the third (`PATROLD_BROKEN`).
 
@@ -27,7 +27,7 @@ use super::policy::{abilities, hook, initial, renewing, store, token};
 use super::world::{Fate, Kind, Off, Script};
 
 /// How many histories `cargo test` lives.
-const SEEDS: u64 = 1_600;
+const SEEDS: u64 = 2_000;
 
 /// Within so many histories each control is found.
 const CONTROL_SEEDS: u64 = 400;
