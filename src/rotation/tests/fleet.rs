@@ -44,7 +44,7 @@ use crate::store::{Delivery, Erased, Known, Receipt};
 use super::driver::accounts_for;
 use super::ledger::{Consumer, Ledger, Revoked};
 use super::policy::{abilities, hook, renewing, start, store, token};
-use super::world::{fingerprinter, numbered_rotation};
+use super::world::{numbered_rotation, print_of};
 
 /// What a process does wrong, so that the searches show that they find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Engine {
     }
 
     fn stored(&self, token: &TokenName) -> Option<Stored> {
-        self.memory.snapshot().states.get(token).cloned()
+        self.memory.stored(token).now_or_never().unwrap().unwrap()
     }
 
     fn commit(&self, mut commit: Commit) -> Result<Head, CommitError> {
@@ -269,7 +269,7 @@ impl Effects for Port {
 
     async fn inspect(&self, store: &StorePolicy, delivered: &Fingerprint, _known: &Known, _since: Time) -> Condition {
         self.look(|ledger, _| match ledger.stores.get(&store.key) {
-            Some(held) if fingerprinter().of(&Secret::new(held.clone())) == *delivered => Condition::Same,
+            Some(held) if print_of(held) == *delivered => Condition::Same,
             _ => Condition::Drifted { found: "holds something else".into(), value: true },
         })
     }
@@ -293,7 +293,7 @@ impl Effects for Port {
     }
 
     fn fingerprints(&self, secret: &SecretParts) -> Few<String, Fingerprint> {
-        secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret))).collect()
+        secret.iter().map(|(part, secret)| (part.to_owned(), print_of(secret.expose()))).collect()
     }
 
     fn rotation_id(&self) -> RotationId {
@@ -694,11 +694,15 @@ impl Fleet {
     /// Tells states apart: the journal, the world, what is on its way, and what each process was told.
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let snapshot = self.wire.engine.memory.snapshot();
-        format!("{:?} {:?} {:?}", snapshot.states, self.now(), self.owners).hash(&mut hasher);
+        for policy in &self.policies {
+            if let Some(Stored { state, since, newest, head }) = self.wire.engine.stored(&policy.name) {
+                (policy.name.as_str(), state, since, newest, head.0).hash(&mut hasher);
+            }
+        }
+        (self.now(), &self.owners).hash(&mut hasher);
         let inner = self.inner();
-        format!("{:?} {:?}", inner.ledger.tokens, inner.ledger.stores).hash(&mut hasher);
-        format!("{:?}", inner.ledger.consumers).hash(&mut hasher);
+        let Ledger { tokens, stores, consumers, .. } = &inner.ledger;
+        let _ = fmt::write(&mut Hashing(&mut hasher), format_args!("{tokens:?} {stores:?} {consumers:?}"));
         for message in &inner.net {
             (message.from, &message.what, message.late).hash(&mut hasher);
         }
@@ -708,11 +712,24 @@ impl Fleet {
                 match (&seat.run, inner.heard.get(&(process, token))) {
                     (Some(_), Some(heard)) => heard.finish().hash(&mut hasher),
                     (Some(_), None) => {}
-                    (None, _) => format!("{:?}", seat.held.try_lock().unwrap()).hash(&mut hasher),
+                    (None, _) => {
+                        let held = seat.held.try_lock().unwrap();
+                        let _ = fmt::write(&mut Hashing(&mut hasher), format_args!("{held:?} "));
+                    }
                 }
             }
         }
         hasher.finish()
+    }
+}
+
+/// Hashes what is written to it.
+struct Hashing<'h>(&'h mut DefaultHasher);
+
+impl fmt::Write for Hashing<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
     }
 }
 

@@ -512,7 +512,7 @@ impl Ledger {
         self.writes.as_ref()?;
         let evidence = self.evidence(&store.key);
         let found = if evidence.is_none() { Found::Absent } else { Found::Hidden(evidence) };
-        match Judge::of(store, None, known, &fingerprinter()).judge(&found) {
+        match Judge::of(store, None, known, fingerprinter()).judge(&found) {
             Move::Stop(stranger) => Some(stranger.failure(&store.key)),
             _ => None,
         }

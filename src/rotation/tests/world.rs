@@ -1,9 +1,10 @@
 //! Effects on the simulated world, each of which may fail, have an unknown outcome, or never come back.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use crate::account::Listing;
 use crate::clock::{Clock, ManualClock, Span, Time};
@@ -246,8 +247,20 @@ fn granted<T>(outcome: Outcome<Option<T>>, refused: impl FnOnce() -> Failure) ->
     }
 }
 
-pub(super) fn fingerprinter() -> Fingerprinter {
-    Fingerprinter::new(&[7; 32])
+pub(super) fn fingerprinter() -> &'static Fingerprinter {
+    static FINGERPRINTER: LazyLock<Fingerprinter> = LazyLock::new(|| Fingerprinter::new(&[7; 32]));
+    &FINGERPRINTER
+}
+
+/// The fingerprint of a secret. Stories have a few secrets, and ask for each again and again.
+pub(super) fn print_of(secret: &str) -> Fingerprint {
+    thread_local! {
+        static PRINTS: RefCell<HashMap<String, Fingerprint>> = RefCell::default();
+    }
+    PRINTS.with_borrow_mut(|prints| match prints.get(secret) {
+        Some(print) => print.clone(),
+        None => prints.entry(secret.to_owned()).or_insert(fingerprinter().of(&Secret::new(secret))).clone(),
+    })
 }
 
 /// The id of the rotation of this number.
@@ -402,7 +415,7 @@ impl Effects for Arc<World> {
             }
             let same = |held: &String| match &behind {
                 Some(behind) => held == behind,
-                None => fingerprinter().of(&Secret::new(held.clone())) == *delivered,
+                None => print_of(held) == *delivered,
             };
             let held = ledger.stores.get(&store.key);
             match outcome(fate, || ()) {
@@ -418,7 +431,7 @@ impl Effects for Arc<World> {
 
     async fn erase(&self, store: &StoreKey, claim: &Claim, _: Option<&Receipt>) -> Outcome<Erased> {
         self.effect(Kind::Write, |ledger, fate, _| {
-            let ours = |held: &String| fingerprinter().of(&Secret::new(held.clone())) == claim.fingerprint;
+            let ours = |held: &String| print_of(held) == claim.fingerprint;
             if ledger.stores.get(store).is_some_and(|held| !ours(held)) {
                 return Outcome::Done(Erased::Stays("holds something else".to_owned()));
             }
@@ -443,7 +456,7 @@ impl Effects for Arc<World> {
     }
 
     fn fingerprints(&self, secret: &SecretParts) -> Few<String, Fingerprint> {
-        let prints = secret.iter().map(|(part, secret)| (part.to_owned(), fingerprinter().of(secret)));
+        let prints = secret.iter().map(|(part, secret)| (part.to_owned(), print_of(secret.expose())));
         if !self.is_off(Off::Kinship) {
             return prints.collect();
         }
