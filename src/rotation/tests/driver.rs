@@ -143,6 +143,10 @@ impl Watched {
                 }
                 Err(misfit) => ledger.violations.push(misfit.to_string()),
             }
+            if let Event::Minted { candidate } = &*line.event {
+                let told = |it: &&mut Issued| has_secret(&candidate.generation, it);
+                ledger.tokens.iter_mut().filter(told).for_each(|it| it.lost = false);
+            }
             let (theirs, generation) = match (&*line.event, brought) {
                 (Event::Offered { candidate }, _) => (false, candidate.generation.clone()),
                 (Event::Undone { orphan: None, .. }, Some(candidate)) => (true, candidate.generation),
@@ -204,6 +208,10 @@ pub(super) fn accounts_for(state: &TokenState, issued: &Issued) -> bool {
         Some(marker) => {
             state.markers().any(|known| known == marker)
                 || state.generations().any(|it| called(it) || has_secret(it, issued))
+                || state.orphans.iter().any(|orphan| match orphan {
+                    Orphan::Unrevocable { id, .. } => id.as_ref().is_some_and(|id| issued.is_called(id.as_str())),
+                    Orphan::UnknownMint { .. } | Orphan::Deferred { .. } => false,
+                })
         }
         // An adopted secret has no marker.
         None => {

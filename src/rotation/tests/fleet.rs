@@ -696,7 +696,7 @@ impl Fleet {
         let mut hasher = DefaultHasher::new();
         for policy in &self.policies {
             if let Some(Stored { state, since, newest, head }) = self.wire.engine.stored(&policy.name) {
-                (policy.name.as_str(), state, since, newest, head.0).hash(&mut hasher);
+                (policy.name.as_str(), state, since, newest, format!("{head:?}")).hash(&mut hasher);
             }
         }
         (self.now(), &self.owners).hash(&mut hasher);

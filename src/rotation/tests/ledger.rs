@@ -40,7 +40,7 @@ pub(super) struct Issued {
     revoked_at: Option<Time>,
     /// A provider that gives the same secret twice gives it another id.
     aliases: Vec<String>,
-    /// Nobody got the answer that had its secret.
+    /// Nobody got the answer that had its secret, or wrote it down.
     pub lost: bool,
     /// The journal that knew of it is gone: what is left of it is an orphan for `audit`.
     pub astray: bool,
@@ -278,10 +278,9 @@ impl Ledger {
 
     pub fn mint(&mut self, account: &AccountName, mint_request: &MintRequest, now: Time, born: Time) -> Minted {
         let can_look = self.abilities.can.lists && self.abilities.can.marks;
-        // Where consumers need a token, it is looked for afterwards.
-        let secure = |secret: &String| {
-            self.tokens.iter().any(|token| token.secret == *secret && token.works(now) && !self.near_end(token, now))
-        };
+        // Where consumers need a token, or seem to by all that the provider tells, it is looked for afterwards.
+        let sound = |token: &Issued| token.works(now) && !self.near_end(token, now) && !self.is_disowned(token, now);
+        let secure = |secret: &String| self.tokens.iter().any(|token| token.secret == *secret && sound(token));
         let comfortable = !self.unaware
             && !self.consumers.is_empty()
             && self.consumers.iter().all(|consumer| consumer.holds.as_ref().is_some_and(secure));

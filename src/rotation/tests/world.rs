@@ -298,17 +298,13 @@ impl Effects for Arc<World> {
                 let before = ledger.tokens.len();
                 let outcome = outcome(fate, || ledger.mint(at.account, mint_request, now, born));
                 ledger.doubt = Some(0);
-                // Until somebody has its answer.
+                // Until the journal has its answer.
                 ledger.tokens[before..].iter_mut().for_each(|token| token.lost = true);
                 outcome
             })
             .await;
-        if let Outcome::Done(minted) = &minted {
-            let told = minted.secret.token().expose();
-            self.ledger(|ledger| {
-                ledger.tokens.iter_mut().filter(|token| token.secret == told).for_each(|token| token.lost = false);
-                ledger.unaware = false;
-            });
+        if matches!(minted, Outcome::Done(_)) {
+            self.ledger(|ledger| ledger.unaware = false);
         }
         if !matches!(minted, Outcome::Unknown(_)) {
             self.ledger(|ledger| ledger.doubt = None);
