@@ -56,7 +56,31 @@ pub struct LoopbackEngine {
     directory: TempDir,
     port: u16,
     options: EngineOptions,
+    /// For etcd.
+    peers: Peers,
     process: Child,
+}
+
+/// A member of an etcd cluster among its peers.
+#[derive(Clone, Debug, Default)]
+struct Peers {
+    name: String,
+    /// Where it listens for the others.
+    url: String,
+    /// Every member with its address, as etcd takes them.
+    all: String,
+}
+
+impl Peers {
+    /// `count` members that know each other.
+    fn draw(count: usize) -> io::Result<Vec<Self>> {
+        let urls = (0..count).map(|_| Ok(format!("http://127.0.0.1:{}", free_port()?)));
+        let urls = urls.collect::<io::Result<Vec<_>>>()?;
+        let all: Vec<_> = urls.iter().enumerate().map(|(number, url)| format!("m{number}={url}")).collect();
+        let all = all.join(",");
+        let peers = urls.into_iter().enumerate();
+        Ok(peers.map(|(number, url)| Self { name: format!("m{number}"), url, all: all.clone() }).collect())
+    }
 }
 
 /// A port that is free now.
@@ -93,12 +117,35 @@ pub fn installed() -> Vec<EngineKind> {
 impl LoopbackEngine {
     /// Starts one, and waits until it answers.
     pub async fn start(kind: EngineKind, options: EngineOptions) -> Result<Self, EngineStartError> {
+        let peers = Peers::draw(1)?.pop().unwrap_or_default();
+        let mut engine = Self::spawn(kind, options, peers).await?;
+        engine.answers().await?;
+        if kind == EngineKind::PostgreSql {
+            engine.make_database().await?;
+        }
+        Ok(engine)
+    }
+
+    /// Starts an etcd cluster of `count` members, and waits until each takes connections.
+    pub async fn cluster(count: usize, options: &EngineOptions) -> Result<Vec<Self>, EngineStartError> {
+        let mut members = Vec::with_capacity(count);
+        for peers in Peers::draw(count)? {
+            members.push(Self::spawn(EngineKind::Etcd, options.clone(), peers).await?);
+        }
+        // None answers before it has found the others.
+        for member in &mut members {
+            member.answers().await?;
+        }
+        Ok(members)
+    }
+
+    async fn spawn(kind: EngineKind, options: EngineOptions, peers: Peers) -> Result<Self, EngineStartError> {
         let directory = tempfile::Builder::new().prefix("patrold-engine-").tempdir()?;
         let port = free_port()?;
         let process = match kind {
             EngineKind::Etcd => {
                 write_files(directory.path(), &options, None)?;
-                start_etcd(directory.path(), port, &options)?
+                start_etcd(directory.path(), port, &peers, &options)?
             }
             EngineKind::PostgreSql => {
                 let programs = postgres().ok_or(EngineStartError::Missing)?;
@@ -106,12 +153,7 @@ impl LoopbackEngine {
                 start_postgres(&programs, directory.path(), port, &options)?
             }
         };
-        let mut engine = Self { kind, directory, port, options, process };
-        engine.answers().await?;
-        if kind == EngineKind::PostgreSql {
-            engine.make_database().await?;
-        }
-        Ok(engine)
+        Ok(Self { kind, directory, port, options, peers, process })
     }
 
     /// What it is.
@@ -129,12 +171,17 @@ impl LoopbackEngine {
         self.directory.path()
     }
 
+    /// Where an etcd listens for clients.
+    pub fn url(&self) -> String {
+        let scheme = if self.options.encrypted { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
     /// What `engine` of `[fleet]` says of it.
     pub fn place(&self) -> String {
         let (port, directory) = (self.port, self.directory.path().display());
         match self.kind {
-            EngineKind::Etcd if self.options.encrypted => format!("etcd = [\"https://127.0.0.1:{port}\"]"),
-            EngineKind::Etcd => format!("etcd = [\"http://127.0.0.1:{port}\"]"),
+            EngineKind::Etcd => format!("etcd = [\"{}\"]", self.url()),
             EngineKind::PostgreSql => {
                 format!("postgres = \"postgresql://patrold@/patrold?host={directory}&port={port}\"")
             }
@@ -146,8 +193,7 @@ impl LoopbackEngine {
         match self.kind {
             EngineKind::Etcd => {
                 let mut command = Command::new(program);
-                let scheme = if self.options.encrypted { "https" } else { "http" };
-                command.env("ETCDCTL_API", "3").args(["--endpoints", &format!("{scheme}://127.0.0.1:{}", self.port)]);
+                command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url()]);
                 command
             }
             EngineKind::PostgreSql => {
@@ -161,12 +207,23 @@ impl LoopbackEngine {
 
     /// Kills it, as a power cut does, and starts it again on its data.
     pub async fn crash(&mut self) -> Result<(), EngineStartError> {
+        self.kill().await?;
+        self.revive().await
+    }
+
+    /// Kills it, as a power cut does.
+    pub async fn kill(&mut self) -> Result<(), EngineStartError> {
         // A postmaster that is told so leaves everything as it is, and takes its children along.
         let signal = if self.kind == EngineKind::PostgreSql { Signal::QUIT } else { Signal::KILL };
         self.signal(signal)?;
         self.process.wait().await?;
+        Ok(())
+    }
+
+    /// Starts it again on its data, where it was killed.
+    pub async fn revive(&mut self) -> Result<(), EngineStartError> {
         self.process = match self.kind {
-            EngineKind::Etcd => start_etcd(self.directory.path(), self.port, &self.options)?,
+            EngineKind::Etcd => start_etcd(self.directory.path(), self.port, &self.peers, &self.options)?,
             EngineKind::PostgreSql => {
                 let programs = postgres().ok_or(EngineStartError::Missing)?;
                 start_postgres(&programs, self.directory.path(), self.port, &self.options)?
@@ -193,7 +250,8 @@ impl LoopbackEngine {
             return Err(EngineStartError::Failed { kind: self.kind, said });
         }
         let process = start_postgres(&programs, directory.path(), self.port, &self.options)?;
-        let mut standby = Self { kind: self.kind, directory, port: self.port, options: self.options.clone(), process };
+        let (kind, port, options, peers) = (self.kind, self.port, self.options.clone(), Peers::default());
+        let mut standby = Self { kind, directory, port, options, peers, process };
         standby.answers().await?;
         Ok(standby)
     }
@@ -204,7 +262,8 @@ impl LoopbackEngine {
         self.process.wait().await.map(drop)
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
+    /// Sends a signal to it.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
         match self.process.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             Some(pid) => Ok(kill_process(pid, signal)?),
             None => Ok(()),
@@ -254,16 +313,16 @@ fn failed(kind: EngineKind, directory: &Path) -> EngineStartError {
     EngineStartError::Failed { kind, said: lines[lines.len().saturating_sub(5)..].join("\n") }
 }
 
-fn start_etcd(directory: &Path, port: u16, options: &EngineOptions) -> io::Result<Child> {
+fn start_etcd(directory: &Path, port: u16, peers: &Peers, options: &EngineOptions) -> io::Result<Child> {
     let scheme = if options.encrypted { "https" } else { "http" };
-    let (url, peers) = (format!("{scheme}://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", free_port()?));
+    let url = format!("{scheme}://127.0.0.1:{port}");
     let mut command = Command::new("etcd");
     command
-        .args(["--name", "one", "--data-dir"])
+        .args(["--name", &peers.name, "--data-dir"])
         .arg(directory.join("data"))
         .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-        .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
-        .args(["--initial-cluster", &format!("one={peers}")])
+        .args(["--listen-peer-urls", &peers.url, "--initial-advertise-peer-urls", &peers.url])
+        .args(["--initial-cluster", &peers.all])
         // On loopback the gateway must not go through a proxy of the environment.
         .env("no_proxy", "127.0.0.1");
     spawn(command, directory, options)

@@ -5,14 +5,22 @@ use std::io::{Write as _, stderr};
 use patrold::demo::engine::{EngineOptions, LoopbackEngine, installed};
 use patrold::inventory::EngineKind;
 
-/// Starts an engine. None where this machine has none of this kind.
-pub async fn start(kind: EngineKind, options: EngineOptions) -> Option<LoopbackEngine> {
-    if !installed().contains(&kind) {
+/// Whether this machine has an engine of this kind; where it has none, that is said.
+pub fn is_there(kind: EngineKind) -> bool {
+    let there = installed().contains(&kind);
+    if !there {
         let required = std::env::var_os("PATROLD_FLEET_REQUIRED").is_some();
         assert!(!required, "there is no {kind} on this machine: install etcd-server, etcd-client and postgresql");
         // Not by a macro: what those print is swallowed where a test succeeds.
         let _ =
             writeln!(stderr(), "SKIPPED: there is no {kind} on this machine (etcd-server, etcd-client, postgresql)");
+    }
+    there
+}
+
+/// Starts an engine. None where this machine has none of this kind.
+pub async fn start(kind: EngineKind, options: EngineOptions) -> Option<LoopbackEngine> {
+    if !is_there(kind) {
         return None;
     }
     Some(LoopbackEngine::start(kind, options).await.unwrap())

@@ -15,7 +15,7 @@ use super::stage::{ACCOUNTS, Stage, patrold};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes an authority, a certificate for loopback, and its key.
-fn certify(root: &Path) {
+pub fn certify(root: &Path) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
