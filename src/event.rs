@@ -82,16 +82,19 @@ lines! {
         "roll the inventory out to every replica";
     FLEET_RISK = "fleet-risk", "The engine does not guarantee all that a fleet relies on",
         "do what the line says";
+    FLEET_KEY = "fleet-key", "Another key seals the secrets of the fleet; those of accounts that this replica owns are sealed anew", "";
     FLEET_WISH = "fleet-wish", "An operator asked at another replica for something that this one has to do", "";
     HOST_BACK = "host-back", "The agent of a host is back, or has acknowledged late; the tokens that wait for it go on", "";
     HOST_AWAY = "host-away", "The agent of a host is away; its stores are owed, and nothing is revoked that its consumers may use",
-        "start `patrold agent` there; for a host that is gone for good, take it out of `hosts`";
+        "start `patrold agent` there; for a host that is gone for good, take it out of `hosts`, or `patrold fleet forget` it where labels mean it";
+    HOSTS_CHANGED = "hosts-changed", "Hosts have come or gone that tokens mean by labels; these are delivered to those that there are", "";
     AGENT_STARTED = "agent-started", "`patrold agent` runs", "";
     AGENT_NAME_TAKEN = "agent-name-taken", "Another agent of this host lives, or lived until a moment ago; this one waits for the end of its lease, and gives up after that",
         "run one agent on each host, and give each its own `host` in [agent]";
     AGENT_STATE_UNREADABLE = "agent-state-unreadable", "What an agent wrote down of what it has done cannot be read; it is set aside, and begun anew",
         "nothing: what its host is to have is written again";
     AGENT_WROTE = "agent-wrote", "An agent has written a store of its host", "";
+    AGENT_ERASED = "agent-erased", "An agent has taken a secret out of a store of its host that left the inventory", "";
     AGENT_RAN = "agent-ran", "An agent has run a hook for its consumers", "";
     AGENT_REFUSED = "agent-refused", "An agent was asked for what its file does not allow, or what it cannot do",
         "add the path to `paths` of [agent], if that is meant; otherwise find out who asks for it";

@@ -78,6 +78,13 @@ fn plain(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// A key and a value, each as [`plain`] has it, with a `=` between them.
+fn label(text: &str) -> Result<(), NameError> {
+    let (key, value) = text.split_once('=').ok_or(NameError("it is no key and value, such as role=web"))?;
+    plain(key)?;
+    plain(value)
+}
+
 /// What a provider or a store calls something: any text without control characters.
 fn opaque(text: &str) -> Result<(), NameError> {
     if text.is_empty() {
@@ -115,6 +122,10 @@ text_newtype! {
 text_newtype! {
     /// The name of a host of consumers, as its agent calls it.
     HostName, plain
+}
+text_newtype! {
+    /// What a host of consumers is, as its agent says: `role=web`.
+    Label, label
 }
 text_newtype! {
     /// The name of a way to tell people: a `[[notify]]` of the inventory.

@@ -344,10 +344,14 @@ const FLEET_EXAMPLES: &str = "\
 Examples:
   patrold fleet init               once, on any host
   patrold fleet import             instead, where a daemon was alone until now
+  patrold fleet leave              back to a daemon that is alone, while every replica is stopped
   patrold fleet status             who lives, and who owns how much
   patrold fleet drain web-2        before its host is shut down
   patrold fleet drain web-2 --undo
   patrold fleet host-key web-9     the key for the agent of a host of consumers
+  patrold fleet host-key web-9 --label role=web
+  patrold fleet rekey              seal everything with `next-seal-key`, while the fleet runs
+  patrold fleet rekey --finish     can the old key go?
   patrold fleet forget web-9       do not wait for it until its agent is back
 
 Exit status of status: 0 every account has an owner, 3 some have none.";

@@ -91,8 +91,8 @@ fn ready(named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint>
     let status = disk.ask(console, Client::status)?;
     let status = status.ok_or_else(|| Complaint::failed("no daemon is running"))?;
     let readiness = Readiness::judge(&status, true);
-    write!(console.out, "{}", readiness.text(false))?;
-    Ok(if readiness.is_ready(false) { Exit::Fine } else { Exit::Failed })
+    write!(console.out, "{}", readiness.text(false, false))?;
+    Ok(if readiness.is_ready(false, false) { Exit::Fine } else { Exit::Failed })
 }
 
 /// How often the status is drawn anew.
@@ -132,8 +132,14 @@ fn frame(text: &str, rows: usize) -> String {
 /// Adds the tokens that other replicas of the fleet look after, as the journal tells of them.
 fn add_elsewhere(status: &mut Status, disk: &Disk, console: &mut Console) -> Result<(), Complaint> {
     let Some(fleet) = status.fleet.as_ref().filter(|fleet| !fleet.elsewhere.is_empty()) else { return Ok(()) };
-    let elsewhere: BTreeSet<_> = fleet.elsewhere.iter().map(|it| it.token.clone()).collect();
-    let accounts: BTreeSet<_> = fleet.elsewhere.iter().map(|it| it.account.clone()).collect();
+    // A daemon tells what the journal tells it; one of an older version does not.
+    let told: BTreeSet<_> = status.tokens.iter().map(|token| &token.name).collect();
+    let missing: Vec<_> = fleet.elsewhere.iter().filter(|it| !told.contains(&it.token)).collect();
+    if missing.is_empty() || fleet.unread.is_some() {
+        return Ok(());
+    }
+    let elsewhere: BTreeSet<_> = missing.iter().map(|it| it.token.clone()).collect();
+    let accounts: BTreeSet<_> = missing.iter().map(|it| it.account.clone()).collect();
     // Broken on disk, it does not tell where the engine is.
     let Ok(inventory) = disk.valid_ref() else { return Ok(()) };
     let mut inventory = inventory.clone();

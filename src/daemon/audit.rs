@@ -22,10 +22,11 @@ use crate::rotation::{Event, TokenState};
 
 use super::core::Core;
 use super::deadlines::Key;
+use super::fleet::wishes::{self, Asked};
 use super::ownership::Manner;
 use super::registry::{Token, View};
 use super::scheduler::Waker;
-use super::{Errand, StartError, open};
+use super::{Errand, Running, StartError, open};
 use crate::account::pool::{ListingKey, Member};
 
 /// How long the revocation of one orphan is waited for.
@@ -192,6 +193,24 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             waits()
         });
         ended.await.unwrap_or_else(|_| waits())
+    }
+}
+
+impl<C: Clock> Running<C> {
+    /// The same of every account: those of other replicas are asked for there.
+    pub async fn audit(&self, account: Option<&AccountName>, reap: &[String]) -> Audit {
+        let mut audit = self.core.audit(account, reap, Some(&self.waker)).await;
+        let Some(fleet) = &self.fleet else { return audit };
+        let foreign = audit.accounts.iter_mut().filter(|audit| self.is_foreign(&audit.account));
+        join_all(foreign.map(|audit| async {
+            let asked = Asked::Audit { reap: reap.to_vec() };
+            match wishes::audit(fleet.ask_owner(&audit.account, None, asked, PATIENCE).await) {
+                Ok(theirs) => *audit = theirs,
+                Err(why) => audit.failure = Some(why),
+            }
+        }))
+        .await;
+        audit
     }
 }
 

@@ -162,7 +162,9 @@ impl Drop for Socket {
 
 async fn status<C: Clock>(State(served): State<Served<C>>) -> Result<Response, (StatusCode, Json<Refusal>)> {
     let running = Arc::clone(&served.running);
-    let text = served.status.get(move || serde_json::to_string(&running.status()).unwrap_or_default()).await;
+    let theirs = running.theirs().await;
+    let make = move || serde_json::to_string(&running.status_of_all(theirs.as_deref())).unwrap_or_default();
+    let text = served.status.get(make).await;
     let failed = |error: io::Error| (StatusCode::INTERNAL_SERVER_ERROR, Json(Refusal { error: error.to_string() }));
     Ok(([(CONTENT_TYPE, JSON)], text.map_err(failed)?).into_response())
 }
@@ -173,7 +175,7 @@ async fn explain<C: Clock>(
 ) -> Json<ExplainAnswer> {
     let running = &served.running;
     Json(ExplainAnswer {
-        explanation: running.explain(&request.token),
+        explanation: running.explain(&request.token, None),
         set_aside: running.core.tokens.why_aside(&request.token),
     })
 }
@@ -266,7 +268,7 @@ impl<C: Clock> Served<C> {
     async fn execute(&self, name: &TokenName, asked: OperatorRequest, timeout_seconds: u64) -> RotateResult {
         let patience = Duration::from_secs(timeout_seconds).min(LONGEST_WAIT);
         if let Some((fleet, account)) = self.elsewhere(name) {
-            let told = fleet.ask_owner(&account, name, Asked::Operator(asked), patience).await;
+            let told = fleet.ask_owner(&account, Some(name), Asked::Operator(asked), patience).await;
             return wishes::result(name, told);
         }
         self.running.core.execute(Some(&self.running.waker), name, asked, patience).await.report()
@@ -275,7 +277,7 @@ impl<C: Clock> Served<C> {
 
 async fn cancel<C: Clock>(State(served): State<Served<C>>, Json(request): Json<CancelRequest>) -> Json<CancelAnswer> {
     let withdrawn = if let Some((fleet, account)) = served.elsewhere(&request.token) {
-        wishes::withdrawal(fleet.ask_owner(&account, &request.token, Asked::Cancel, BRIEF).await)
+        wishes::withdrawal(fleet.ask_owner(&account, Some(&request.token), Asked::Cancel, BRIEF).await)
     } else {
         let withdrawn = served.running.core.cancel(&request.token).await;
         served.running.waker.wake(vec![Key::Token(request.token)]);
@@ -294,7 +296,7 @@ async fn retire<C: Clock>(State(served): State<Served<C>>, Json(request): Json<R
 
 async fn audit<C: Clock>(State(served): State<Served<C>>, Json(request): Json<AuditRequest>) -> Json<Audit> {
     let running = &served.running;
-    Json(running.core.audit(request.account.as_ref(), &request.reap, Some(&running.waker)).await)
+    Json(running.audit(request.account.as_ref(), &request.reap).await)
 }
 
 async fn check<C: Clock>(State(served): State<Served<C>>) -> Json<Online> {

@@ -5,6 +5,7 @@
 //! unless an operator has said that nobody waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,16 +13,17 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Time;
-use crate::inventory::{HookPolicy, HostHook, HostedPolicy};
+use crate::inventory::{HookPolicy, HostHook, HostedPolicy, KnownHosts};
 use crate::journal::Fence;
 use crate::journal::fleet::errand::{Answer, Came, Content, Deed, Errand, ErrandId, HostSeal};
 use crate::journal::fleet::hosts::Hosts;
+use crate::journal::fleet::presence::Moment;
 use crate::journal::fleet::{EngineError, FleetJournal};
 use crate::names::{AccountName, GenerationNo, HostName, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::rotation::effects::Occasion;
 use crate::secret::Secret;
-use crate::store::{Found, Look};
+use crate::store::{Erased, Found, Look};
 use crate::text::words;
 
 /// How long an answer is waited for before the store is owed.
@@ -34,6 +36,10 @@ type Place = (HostName, ErrandId);
 #[derive(Debug, Default)]
 pub struct Agents {
     hosts: Mutex<Hosts>,
+    /// What is known of hosts was read at least once.
+    heard_of_all: AtomicBool,
+    /// Held while everything is read: what was read first is noted first.
+    reading: tokio::sync::Mutex<()>,
     waiting: Mutex<BTreeMap<Place, mpsc::UnboundedSender<Answer>>>,
     /// Errands that this process has left, with their revision, and whose they are.
     left: Mutex<BTreeMap<Place, (i64, TokenName)>>,
@@ -73,9 +79,29 @@ impl Agents {
         lock(&self.hosts).clone()
     }
 
-    /// Notes what the engine tells of hosts. Gives the tokens that something has changed for: an answer came after it was
-    /// waited for.
-    pub fn note(&self, hosts: &Hosts) -> Vec<TokenName> {
+    /// Reads everything that the engine tells of hosts, and notes it. Gives the tokens that [`Agents::note`] gives, too.
+    pub async fn read(&self, journal: &FleetJournal) -> Result<(Hosts, Moment, Vec<TokenName>), EngineError> {
+        let _one = self.reading.lock().await;
+        let (hosts, moment) = journal.hosts().await?;
+        let late = self.note(&hosts);
+        *lock(&self.hosts) = hosts.clone();
+        self.heard_of_all.store(true, Ordering::Release);
+        Ok((hosts, moment, late))
+    }
+
+    /// Notes what changed since. Gives the tokens that something has changed for: an answer came after it was waited for.
+    pub fn follow(&self, hosts: &Hosts) -> Vec<TokenName> {
+        let late = self.note(hosts);
+        let mut known = lock(&self.hosts);
+        // Everything was read anew meanwhile: this was before.
+        if hosts.newest >= known.newest {
+            *known = hosts.clone();
+        }
+        late
+    }
+
+    /// Hands on the answers that are waited for. Gives the tokens of those that came late.
+    fn note(&self, hosts: &Hosts) -> Vec<TokenName> {
         let mut late = Vec::new();
         let mut heard = lock(&self.heard);
         heard.retain(|(place, to)| hosts.answers.get(place).is_some_and(|answer| answer.to == *to));
@@ -90,8 +116,21 @@ impl Agents {
             let left = lock(&self.left).get(place).filter(|(revision, _)| *revision == answer.to).cloned();
             late.extend(left.map(|(_, token)| token));
         }
-        *lock(&self.hosts) = hosts.clone();
         late
+    }
+
+    /// The hosts that labels may mean. `None`: nobody has told yet.
+    pub fn known(&self) -> Option<KnownHosts> {
+        self.heard_of_all.load(Ordering::Acquire).then(|| lock(&self.hosts).known())
+    }
+
+    /// Seals what goes between this replica and a host.
+    fn seal(&self, journal: &FleetJournal, host: &HostName) -> Result<HostSeal, Failure> {
+        let (labels, outdated) = {
+            let hosts = lock(&self.hosts);
+            (hosts.labels.get(host).cloned().unwrap_or_default(), hosts.outdated.contains(host))
+        };
+        journal.host_seal(host, &labels, outdated)
     }
 
     /// Why a host is not waited for: its agent is away. `None`: it lives.
@@ -105,8 +144,7 @@ impl Agents {
 
     /// Whether nobody waits for a host that is away.
     pub fn is_forgotten(&self, host: &HostName) -> bool {
-        let hosts = lock(&self.hosts);
-        hosts.forgotten.contains(host) && !hosts.agents.contains_key(host)
+        lock(&self.hosts).is_forgotten(host)
     }
 
     /// Has `secret` written to a store.
@@ -119,7 +157,7 @@ impl Agents {
         secret: &Secret,
     ) -> Outcome<()> {
         let (host, id) = (&hosted.host, ErrandId::of_store(&hosted.token, store));
-        let seal = match asker.journal.host_seal(host) {
+        let seal = match self.seal(asker.journal, host) {
             Ok(seal) => seal,
             Err(failure) => return Outcome::later(failure),
         };
@@ -139,7 +177,7 @@ impl Agents {
     /// What a store holds.
     pub async fn look(&self, asker: Asker<'_>, hosted: &HostedPolicy, store: &StoreKey) -> Result<Look, Failure> {
         let (host, id) = (&hosted.host, ErrandId::draw());
-        let seal = asker.journal.host_seal(host)?;
+        let seal = self.seal(asker.journal, host)?;
         let deed = Deed::Look { store: store.clone(), file: hosted.file.clone() };
         match self.question(asker, Addressee::of(hosted), &id, deed, PATIENCE).await? {
             Came::Holds { content, attributes_ok } => {
@@ -159,6 +197,43 @@ impl Agents {
         let deed = Deed::Rehearse { store: store.clone(), file: hosted.file.clone() };
         let came = self.question(asker, Addressee::of(hosted), &ErrandId::draw(), deed, PATIENCE).await?;
         outcome(&hosted.host, came).into_result()
+    }
+
+    /// Takes a value out of a store that has left the inventory, where `ours` says so of it.
+    pub async fn erase(
+        &self,
+        asker: Asker<'_>,
+        hosted: &HostedPolicy,
+        store: &StoreKey,
+        ours: impl Fn(&Secret) -> bool,
+    ) -> Outcome<Erased> {
+        let host = &hosted.host;
+        if self.is_forgotten(host) {
+            return Outcome::Done(Erased::Stays(format!("is on {host}, which nobody waits for")));
+        }
+        let erased = async {
+            // Otherwise its agent would write it again, the file being gone.
+            let id = ErrandId::of_store(&hosted.token, store);
+            if let Some(wanted) = asker.journal.wanted(host, &id).await.map_err(EngineError::failure)? {
+                let removed = asker.journal.unwant(asker.fence, host, &id, wanted.revision).await;
+                removed.map_err(EngineError::failure)?;
+            }
+            let secret = match self.look(asker, hosted, store).await?.found {
+                Found::Absent => return Ok(Erased::Gone),
+                Found::Value(secret) if ours(&secret) => secret,
+                Found::Value(_) | Found::Other | Found::Hidden(_) | Found::Blind => {
+                    return Ok(Erased::Stays("holds something else than was delivered".to_owned()));
+                }
+            };
+            let id = ErrandId::draw();
+            let secret = self.seal(asker.journal, host)?.seal_errand(&id, &hosted.token, &secret)?;
+            let deed = Deed::Erase { store: store.clone(), file: hosted.file.clone(), secret };
+            match self.question(asker, Addressee::of(hosted), &id, deed, PATIENCE).await? {
+                Came::Stays(why) => Ok(Erased::Stays(why)),
+                came => outcome(host, came).into_result().map(|()| Erased::Gone),
+            }
+        };
+        erased.await.map_or_else(Outcome::later, Outcome::Done)
     }
 
     /// Has a hook run on `host`, for a token of `account`.
@@ -275,7 +350,7 @@ fn silent(host: &HostName, seen: Option<Time>, now: Time) -> Failure {
 fn outcome(host: &HostName, came: Came) -> Outcome<()> {
     let of_host = |failure: Failure| failure.reworded(format!("{host}: {}", failure.detail));
     match came {
-        Came::Done | Came::Holds { .. } => Outcome::Done(()),
+        Came::Done | Came::Stays(_) | Came::Holds { .. } => Outcome::Done(()),
         Came::Later(failure) => Outcome::later(of_host(failure)),
         Came::Refused(failure) => Outcome::Refused(of_host(failure)),
         Came::Unknown(failure) => Outcome::Unknown(of_host(failure)),
@@ -291,48 +366,4 @@ fn found(seal: &HostSeal, id: &ErrandId, token: &TokenName, content: Content) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Span;
-
-    #[test]
-    fn a_late_answer_wakes_its_token_once() {
-        let agents = Agents::default();
-        let (host, token): (HostName, TokenName) = ("web-1".parse().unwrap(), "gps".parse().unwrap());
-        let place = (host, ErrandId::of_store(&token, &"file:/run/gps@web-1".parse().unwrap()));
-        agents.left.lock().unwrap().insert(place.clone(), (7, token.clone()));
-        let hosts = |to| Hosts {
-            answers: BTreeMap::from([(place.clone(), Answer { to, came: Came::Done })]),
-            ..Hosts::default()
-        };
-        assert_eq!(agents.note(&hosts(6)), [], "an answer to the errand before");
-        assert_eq!(agents.note(&hosts(7)), [token]);
-        assert_eq!(agents.note(&hosts(7)), [], "it is told once");
-
-        let (sender, mut answers) = mpsc::unbounded_channel();
-        agents.waiting.lock().unwrap().insert(place.clone(), sender);
-        agents.left.lock().unwrap().insert(place.clone(), (8, "gps".parse().unwrap()));
-        assert_eq!(agents.note(&hosts(8)), [], "whoever waits for it has it");
-        assert_eq!(answers.try_recv().unwrap().to, 8);
-    }
-
-    #[test]
-    fn a_host_that_is_away_is_named_with_when_it_was_seen() {
-        let agents = Agents::default();
-        let (host, now): (HostName, Time) = ("web-2".parse().unwrap(), Time::UNIX_EPOCH + Span::hours(1));
-        let detail = |agents: &Agents| agents.absence(&host, now).map(|failure| failure.detail);
-        assert_eq!(detail(&agents).as_deref(), Some("web-2 has not acknowledged (never seen)"));
-        let mut hosts = Hosts::default();
-        hosts.seen.insert(host.clone(), now - Span::minutes(3));
-        agents.note(&hosts);
-        assert_eq!(detail(&agents).as_deref(), Some("web-2 has not acknowledged (last seen 3m ago)"));
-        hosts.forgotten.insert(host.clone());
-        agents.note(&hosts);
-        assert!(agents.is_forgotten(&host));
-        let agent = crate::journal::fleet::hosts::Agent { version: "1".to_owned(), started: now };
-        hosts.agents.insert(host.clone(), agent);
-        agents.note(&hosts);
-        assert!(!agents.is_forgotten(&host), "it is back");
-        assert_eq!(detail(&agents), None);
-    }
-}
+mod tests;

@@ -130,7 +130,8 @@ impl StartError {
                  fleet's",
             ),
             Self::Imported { .. } => Some(
-                "put [fleet] back into the inventory; or, if the fleet is given up for good, name another `state-dir`",
+                "put [fleet] back into the inventory; if the fleet is given up for good, `patrold fleet leave` then moves the \
+                 journal back",
             ),
             Self::OnlyReplicas => Some("start `patrold run` on this host, and ask again"),
             _ => None,

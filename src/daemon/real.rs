@@ -23,7 +23,7 @@ use crate::rotation::{Event, TokenState};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprint, Fingerprinter, Secret, SecretParts, random};
 use crate::store::drift::{self, Drift};
-use crate::store::{self, Delivery, Erased, Found, Judge, Known, Look, Receipt};
+use crate::store::{self, Delivery, Erased, Found, Judge, Known, Look, Place, Receipt};
 
 use super::hosts::{Agents, Asker};
 use super::observe::{Committed, Observers};
@@ -225,6 +225,11 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
     async fn erase(&self, store: &StoreKey, claim: &Claim, receipt: Option<&Receipt>) -> Outcome<Erased> {
         guard!(self);
         let Claim { place, fingerprint, .. } = claim;
+        if let Place::Hosted { hosted } = place {
+            let ours = |there: &Secret| self.fingerprinter.readings(there).contains(fingerprint);
+            let erased = ask_host!(self, &hosted.account, asker => self.agents.erase(asker, hosted, store, ours));
+            return self.accounts.keyring().clean(erased.unwrap_or_else(Outcome::later)).await;
+        }
         let work = store::erase(store, place, (fingerprint, receipt), &self.fingerprinter, &self.accounts);
         let erased = aside(Box::pin(work)).await;
         self.accounts.keyring().clean(erased).await

@@ -12,7 +12,7 @@ use crate::few::Few;
 use crate::journal::archive::{Archive, OpenError, OpenJournal, Opened};
 use crate::journal::key::{self, IfLost, KeyError, KeySource, NewKey};
 use crate::journal::{Change, Journal as _, SecretChange, SecretSlot};
-use crate::names::{GenerationNo, TokenName};
+use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::stored::{RestoreError, Restored, draft, restore};
 use crate::rotation::{Event, apply};
@@ -120,6 +120,20 @@ pub async fn open_current(state_dir: &Path, key: &KeySource, now: Time) -> Resul
         key::remove_made(state_dir)?;
     }
     Ok((journal, opened, resealed))
+}
+
+/// Makes a journal that goes on from the one whose markers carry `instance`, and opens it.
+pub async fn open_as(
+    archive: &Archive,
+    key: &KeySource,
+    instance: InstanceId,
+    now: Time,
+) -> Result<(OpenJournal, Opened), RekeyError> {
+    let (archive, key) = (archive.clone(), key.clone());
+    let opened = tokio::task::spawn_blocking(move || archive.open_as(&key, instance, now)).await;
+    let opened =
+        opened.unwrap_or_else(|error| Err(OpenError::Io { path: PathBuf::new(), source: crash::as_io(&error) }));
+    Ok(opened?)
 }
 
 /// Gives up the secrets in the journal of `state_dir` that `key` does not open: their tokens are rotated by the next

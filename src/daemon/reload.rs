@@ -9,6 +9,8 @@ use crate::clock::{Clock, Time};
 use crate::event;
 use crate::inventory::Loaded;
 use crate::inventory::diff::Change;
+use crate::journal::fleet::EngineError;
+use crate::outcome::Failure;
 
 use super::account_news::log_roots;
 use super::core::Core;
@@ -118,6 +120,12 @@ impl<C: Clock> Reloader<C> {
         for line in &lines {
             tracing::warn!(event = event::INVENTORY_NOTE, "{line}");
         }
+        if inventory.selects_hosts()
+            && let Err(failure) = self.learn_hosts().await
+        {
+            let problem = format!("the hosts that `hosts` means by labels cannot be read: {failure}");
+            return Reload { at: Some(at), problems: vec![problem], ..Reload::default() };
+        }
         let inventory = Arc::new(inventory);
         let expected = Arc::clone(&inventory);
         // Ends abnormally only with the runtime.
@@ -133,6 +141,16 @@ impl<C: Clock> Reloader<C> {
         self.waker.wake(self.affected(&changes));
         let changes = changes.iter().map(ToString::to_string).collect();
         Reload { at: Some(at), changes, in_force_since: Some(at), ..Reload::default() }
+    }
+
+    /// Law: an inventory that means hosts by labels takes effect only with all of them. Without, a host that was named until
+    /// now would be none of its hosts for a moment, and what it holds would be revoked.
+    async fn learn_hosts(&self) -> Result<(), Failure> {
+        let Some(journal) = self.core.machine.journal.fleet() else { return Ok(()) };
+        let agents = &self.core.machine.effects.agents;
+        let (_, _, late) = agents.read(journal).await.map_err(EngineError::failure)?;
+        self.waker.wake(late.into_iter().map(Key::Token).collect());
+        Ok(())
     }
 
     /// What has something new to look at, or owes something; nothing else is touched.

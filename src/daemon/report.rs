@@ -1,12 +1,12 @@
 //! The reports of a running daemon: the status, gathered from what others may look at.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use crate::clock::{Clock, Time};
-use crate::inventory::{AccountPolicy, TokenPolicy};
+use crate::inventory::{AccountPolicy, Inventory, TokenPolicy};
 use crate::journal::Journal as _;
-use crate::journal::fleet::boot;
+use crate::journal::fleet::{FleetJournal, boot};
 use crate::names::{AccountName, TokenName};
 use crate::provider::ProviderClock;
 use crate::report::explanation::Explanation;
@@ -19,7 +19,8 @@ use crate::rotation::effects::Effects as _;
 use crate::view::metrics::Measures;
 
 use super::core::{Core, Poll};
-use super::fleet::hosts_status;
+use super::fleet::theirs::Theirs;
+use super::fleet::{hosts_status, idle_selectors};
 use super::ownership::Manner;
 use super::registry::View;
 use super::{DaemonJournal, Running};
@@ -94,6 +95,36 @@ impl<C: Clock> Running<C> {
         Status { daemon: Some(self.process()), fleet, ..self.core.status(channels) }
     }
 
+    /// What the journal tells of tokens that other replicas look after. `None`: there is no fleet.
+    pub async fn theirs(&self) -> Option<Arc<Theirs>> {
+        let fleet = self.fleet.as_ref()?;
+        let inventory = self.core.inventory();
+        let accounts = inventory.accounts.keys().filter(|account| self.is_foreign(account)).cloned();
+        Some(fleet.theirs(accounts.collect()).await)
+    }
+
+    /// The status with what `theirs` tells of tokens that other replicas look after.
+    pub fn status_of_all(&self, theirs: Option<&Theirs>) -> Status {
+        let mut status = self.status();
+        let (Some(theirs), Some(fleet)) = (theirs, status.fleet.as_mut()) else { return status };
+        fleet.unread = theirs.failure.as_ref().map(ToString::to_string);
+        let mut inventory = Inventory::clone(&self.core.inventory());
+        let known = |name: &TokenName| theirs.states.contains_key(name);
+        // Of what could not be read, nothing is known but whose it is.
+        inventory.tokens.retain(|name, policy| {
+            let vacant = theirs.failure.is_none() && !theirs.unreadable.contains_key(name);
+            self.is_elsewhere(policy) && (known(name) || vacant)
+        });
+        inventory.accounts.retain(|account, _| self.is_foreign(account));
+        let about = JournalStatus { state_dir: String::new(), failure: None, unreadable: Vec::new() };
+        let wanted = theirs.states.iter().filter(|(name, _)| inventory.tokens.contains_key(*name));
+        let known = wanted.map(|(name, state)| (name.clone(), state.clone())).collect();
+        status.tokens.extend(status::build(&inventory, &known, about, status.at).tokens);
+        status.tokens.sort_by(|one, other| one.name.cmp(&other.name));
+        status.journal.unreadable.extend(theirs.unreadable.values().cloned());
+        status
+    }
+
     /// Whether another replica of the fleet looks after a token.
     fn is_elsewhere(&self, policy: &TokenPolicy) -> bool {
         self.is_foreign(&policy.account.name)
@@ -127,8 +158,11 @@ impl<C: Clock> Running<C> {
         status.elsewhere = elsewhere.collect();
         let tokens: Vec<_> = self.core.tokens.all().into_iter().filter(|(_, token)| token.wanted()).collect();
         let tokens: Vec<_> = tokens.iter().map(|(_, token)| (token.policy(), token.state())).collect();
-        let tokens = tokens.iter().map(|(policy, state)| (&**policy, Some(&**state)));
-        status.hosts = hosts_status(&self.core.machine.effects.agents.hosts(), tokens);
+        // What another replica looks after has gone on since.
+        let tokens = tokens.iter().map(|(policy, state)| (&**policy, (!self.is_elsewhere(policy)).then_some(&**state)));
+        let hosts = self.core.machine.effects.agents.hosts();
+        status.hosts = hosts_status(&hosts, tokens);
+        status.idle_selectors = idle_selectors(&inventory, &hosts);
         status.replica = Some(settings.host.clone());
         status.lease_left_ms = fleet.lease_left().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         status.trouble = view.trouble;
@@ -136,16 +170,22 @@ impl<C: Clock> Running<C> {
         Some(status)
     }
 
-    /// Why a token is or is not rotated now. None where nobody knows the token.
-    pub fn explain(&self, name: &TokenName) -> Option<Explanation> {
+    /// Why a token is or is not rotated now. None where nobody knows the token. `theirs`: what is told of one that another
+    /// replica looks after.
+    pub fn explain(&self, name: &TokenName, theirs: Option<&Theirs>) -> Option<Explanation> {
         let now = self.core.clock.now();
         let token = self.core.tokens.get(name)?;
         let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
-        let subject = subject(name, &policy, wanted, &view, self.core.machine.effects.clock(&policy.account.name));
         let member = self.core.accounts.get(&policy.account.name);
+        let abilities = member.as_ref().map(|member| member.abilities.as_ref());
+        let mut subject = subject(name, &policy, wanted, &view, self.core.machine.effects.clock(&policy.account.name));
+        let told = theirs.filter(|_| self.is_elsewhere(&policy)).and_then(|theirs| theirs.states.get(name));
+        if let Some(state) = told {
+            let activity = abilities.map_or(Activity::Busy, Activity::Asleep);
+            subject = Subject { state, proof: None, activity, ..subject };
+        }
         let tokens = self.core.tokens.of(&policy.account.name).iter().filter(|(_, it)| it.wanted()).count();
         let account = self.core.account(&policy.account, self.core.polls().get(&policy.account.name), tokens, now);
-        let abilities = member.as_ref().map(|member| member.abilities.as_ref());
         Some(Explanation::new(&subject, abilities, Some(account), now))
     }
 
@@ -170,6 +210,7 @@ impl<C: Clock> Running<C> {
                 .steps
                 .clone(),
             traffic: traffic.collect(),
+            commits: self.core.machine.journal.fleet().map(FleetJournal::commits),
             log_dropped: crate::telemetry::log::dropped(),
             refused,
         }

@@ -63,13 +63,47 @@ impl Ending {
     }
 }
 
+/// How long things took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Latencies {
+    /// Up to each bound of [`BUCKETS`] and above the one before it; above all of them.
+    buckets: [u64; BUCKETS.len() + 1],
+    seconds: f64,
+}
+
+impl Latencies {
+    /// Takes note of one, in seconds.
+    pub fn note(&mut self, seconds: f64) {
+        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
+        self.buckets[bucket] += 1;
+        self.seconds += seconds;
+    }
+
+    /// Those of at most so many seconds, for each bound of [`BUCKETS`].
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+        BUCKETS.iter().zip(&self.buckets).scan(0, |sum, (bound, count)| {
+            *sum += count;
+            Some((*bound, *sum))
+        })
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// How long they took together.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+}
+
 /// The requests of one account since it was loaded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Traffic {
     counts: BTreeMap<(&'static str, Ending), u64>,
-    /// Latencies up to each bound of [`BUCKETS`] and above the one before it; above all of them.
-    buckets: [u64; BUCKETS.len() + 1],
-    seconds: f64,
+    /// Of those that were answered, or may have been.
+    latencies: Latencies,
 }
 
 impl Traffic {
@@ -81,10 +115,7 @@ impl Traffic {
             return;
         }
         // The clock may have been set back meanwhile.
-        let seconds = latency.as_seconds_f64().max(0.0);
-        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
-        self.buckets[bucket] += 1;
-        self.seconds += seconds;
+        self.latencies.note(latency.as_seconds_f64().max(0.0));
     }
 
     /// How often each errand ended how.
@@ -92,22 +123,9 @@ impl Traffic {
         self.counts.iter().map(|((errand, ending), count)| (*errand, *ending, *count))
     }
 
-    /// Requests that took at most so many seconds, for each bound of [`BUCKETS`].
-    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        BUCKETS.iter().zip(&self.buckets).scan(0, |sum, (bound, count)| {
-            *sum += count;
-            Some((*bound, *sum))
-        })
-    }
-
-    /// All requests that were answered or may have been.
-    pub fn answered(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
-    /// How long they took together.
-    pub fn seconds(&self) -> f64 {
-        self.seconds
+    /// How long those took that were answered, or may have been.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
     }
 }
 
@@ -123,10 +141,11 @@ mod tests {
             traffic.note(list, Ending::Success, Span::milliseconds(milliseconds));
         }
         traffic.note(list, Ending::NotSent, Span::seconds(10));
-        let cumulative: Vec<_> = traffic.cumulative().collect();
+        let latencies = traffic.latencies();
+        let cumulative: Vec<_> = latencies.cumulative().collect();
         assert_eq!(cumulative[..3], [(0.005, 2), (0.01, 3), (0.025, 3)]);
-        assert_eq!((cumulative[11].1, traffic.answered()), (3, 4), "one took longer than all bounds");
-        assert!((traffic.seconds() - 31.011).abs() < 1e-9);
+        assert_eq!((cumulative[11].1, latencies.count()), (3, 4), "one took longer than all bounds");
+        assert!((latencies.seconds() - 31.011).abs() < 1e-9);
         let counts: Vec<_> = traffic.counts().collect();
         assert_eq!(counts, [(list, Ending::Success, 4), (list, Ending::NotSent, 1)]);
     }

@@ -1,10 +1,11 @@
 //! The file of an agent: which fleet it serves, and what it lets itself be told.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::EngineSettings;
-use crate::names::{FleetName, HostName};
+use crate::names::{FleetName, HostName, Label};
 use crate::secret::SecretSource;
 
 /// `[agent]`.
@@ -13,7 +14,9 @@ pub struct AgentSettings {
     pub fleet: FleetName,
     /// What the inventory of the fleet calls this machine.
     pub host: HostName,
-    /// The key of the host, from `patrold fleet host-key`.
+    /// What this machine is, by which the inventory may mean it.
+    pub labels: BTreeSet<Label>,
+    /// The key of the host, from `patrold fleet host-key`, for these labels.
     pub key: SecretSource,
     /// Where it keeps which errands it has done.
     pub state_dir: PathBuf,
@@ -95,6 +98,7 @@ mod tests {
         let settings = AgentSettings {
             fleet: "prod".parse().unwrap(),
             host: "web-1".parse().unwrap(),
+            labels: BTreeSet::new(),
             key: SecretSource::File("/etc/patrold/host.key".into()),
             state_dir: "/var/lib/patrold".into(),
             lease: Duration::from_secs(15),

@@ -195,6 +195,7 @@ fn token(old: &TokenPolicy, new: &TokenPolicy) -> Vec<&'static str> {
         initial,
         stores,
         hooks,
+        selected,
     } = old;
     differing([
         ("account", account.name == new.account.name),
@@ -213,6 +214,7 @@ fn token(old: &TokenPolicy, new: &TokenPolicy) -> Vec<&'static str> {
         ("initial", *initial == new.initial),
         ("stores", *stores == new.stores),
         ("hooks", *hooks == new.hooks),
+        ("hosts", *selected == new.selected),
     ])
 }
 

@@ -22,6 +22,8 @@ pub struct FleetSettings {
     /// Directories that every replica sees alike: only there may a store be a file.
     pub shared_paths: Vec<PathBuf>,
     pub engine: EngineSettings,
+    /// A further key that opens secrets, until it is the one that seals them: while the seal key is exchanged.
+    pub next_seal_key: Option<SecretSource>,
 }
 
 impl FleetSettings {

@@ -122,6 +122,7 @@ mod tests {
             (&FINE.replace("paths = ", "hooks = [[\"./tell\"]]\npaths = "), "can never be started"),
             (&FINE.replace("[agent.engine]", "lease = \"1s\"\n[agent.engine]"), "from 2s to 60s"),
             (&FINE.replace("fleet = ", "host = \"web 1\"\nfleet = "), "cannot be the name of a host"),
+            (&FINE.replace("fleet = ", "labels = [\"web\"]\nfleet = "), "is no label"),
             (&FINE.replace("https://", "http://"), "is plain http"),
             (&format!("{FINE}\n[[token]]\nname = \"gps\"\n"), "token"),
         ] {

@@ -19,6 +19,7 @@ mod notify;
 pub mod origin;
 mod owners;
 mod resolve;
+mod selected;
 mod spec;
 mod store;
 mod values;
@@ -41,8 +42,8 @@ pub use environment::Environment;
 pub use fleet::{Database, EngineKind, EnginePlace, EngineSettings, FleetSettings, Server, ServerHost};
 pub use format::{CredentialAddress, Dialect, Format, IniReader, Pointer, Syntax, Wrap, XmlPath, XmlStep};
 pub use hook::{
-    CallPolicy, CheckPolicy, HookKind, HookPolicy, HostHook, OnFailure, Pace, RolloutPolicy, RunPolicy, SignalPolicy,
-    SignalTarget, UnitAction, UnitPolicy, Workload, full_unit_name,
+    CallPolicy, CheckPolicy, HookKind, HookPolicy, HostHook, HostProcess, OnFailure, Pace, RolloutPolicy, RunPolicy,
+    SignalPolicy, SignalTarget, UnitAction, UnitPolicy, Workload, full_unit_name,
 };
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
@@ -50,6 +51,7 @@ pub(crate) use load::interpret_text;
 pub use load::{Loaded, load, load_edited, load_text};
 pub use load_agent::load_agent;
 pub use notify::{ChannelPolicy, Encryption, MailPolicy, MailServer, NoticeCommand, Post, Via, WebPolicy, When};
+pub use selected::{HostSelector, KnownHosts, Selected, SelectedHook, SelectedStore};
 pub use store::{
     CommandPolicy, DATA_LINK, DirectoryFile, DirectoryPolicy, Existing, FilePolicy, HostFile, HostedPolicy, OnDrift,
     OnLeave, RemotePolicy, StoreKind, StorePolicy,
@@ -75,7 +77,8 @@ impl Inventory {
     /// Everything secret that the inventory refers to, except for tokens that accounts authenticate with.
     pub fn secret_sources(&self) -> impl Iterator<Item = &SecretSource> {
         let engine = self.fleet.iter().filter_map(|fleet| fleet.engine.login.as_ref()).map(|(_, password)| password);
-        self.daemon.seal_key.iter().chain(engine).chain(self.credential_sources())
+        let next = self.fleet.iter().filter_map(|fleet| fleet.next_seal_key.as_ref());
+        self.daemon.seal_key.iter().chain(next).chain(engine).chain(self.credential_sources())
     }
 
     /// The same without the key of the journal: what is read again while the daemon runs.
@@ -193,6 +196,8 @@ pub struct TokenPolicy {
     pub initial: Option<Box<Initial>>,
     pub stores: Vec<StorePolicy>,
     pub hooks: Vec<HookPolicy>,
+    /// Stores and hooks of hosts that the inventory does not name. `None`: there are none.
+    pub selected: Option<Box<Selected>>,
 }
 
 impl TokenPolicy {
@@ -218,6 +223,7 @@ impl TokenPolicy {
             initial: None,
             stores: Vec::new(),
             hooks: Vec::new(),
+            selected: None,
         }
     }
 }

@@ -95,9 +95,9 @@ impl StorePolicy {
                 Err("its files say more than the secret")
             }
             StoreKind::Command(_) => Err("no program is told to remove anything"),
-            StoreKind::Hosted(_) => Err("the agent of a host removes nothing"),
+            StoreKind::Hosted(hosted) if !hosted.file.format.gives_back() => Err("other values are in the same file"),
             StoreKind::Remote(remote) if !remote.definition.erases() => Err("its definition has no [delete]"),
-            StoreKind::File(_) | StoreKind::Directory(_) | StoreKind::Remote(_) => Ok(()),
+            StoreKind::File(_) | StoreKind::Directory(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => Ok(()),
         }
     }
 
@@ -164,7 +164,8 @@ pub enum StoreKind {
 }
 
 /// A file of another machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HostedPolicy {
     pub host: HostName,
     pub account: AccountName,

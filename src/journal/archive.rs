@@ -7,7 +7,7 @@ use super::key::{IfLost, KeySource};
 use super::sqlite;
 use crate::clock::Time;
 use crate::durable::{self, Attributes, DurableError, Target};
-use crate::names::FleetName;
+use crate::names::{FleetName, InstanceId};
 
 pub use super::sqlite::{DirectoryLock, OpenError, Opened, Pruned, VerifyError};
 
@@ -46,6 +46,16 @@ impl Archive {
         OpenJournal::open_with(&self.state_dir, key, if_lost, now)
     }
 
+    /// The same; where there is none, it is made to go on from the journal whose markers carry `instance`.
+    pub fn open_as(
+        &self,
+        key: &KeySource,
+        instance: InstanceId,
+        now: Time,
+    ) -> Result<(OpenJournal, Opened), OpenError> {
+        OpenJournal::open_as(&self.state_dir, key, IfLost::Refuse, Some(instance), now)
+    }
+
     /// Whether there is one that was not moved into a fleet.
     pub fn exists(&self) -> bool {
         self.state_dir.join(sqlite::DATABASE).exists() && self.imported().is_none()
@@ -60,6 +70,11 @@ impl Archive {
     /// Notes that the journal was moved into `fleet`: it is not opened again.
     pub fn note_import(&self, fleet: &FleetName) -> Result<(), DurableError> {
         durable::replace(&self.state_dir.join(IMPORTED), fleet.as_str().as_bytes(), Attributes::PRIVATE)
+    }
+
+    /// Notes that the journal was moved back.
+    pub fn forget_import(&self) -> Result<(), DurableError> {
+        Target::open(&self.state_dir.join(IMPORTED))?.remove()
     }
 
     /// Takes the lock of the state directory, and makes the directory where there is none: for a process that keeps its

@@ -10,13 +10,15 @@
 //! The parts are names and values, each behind its length. They are not JSON: a JSON reader copies strings into buffers
 //! that nobody wipes.
 
+use std::collections::BTreeSet;
+
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{self, HKDF_SHA256, Prk, Salt};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::SecretSlot;
 use super::record::put;
-use crate::names::{HostName, hex};
+use crate::names::{HostName, Label, hex, unhex};
 use crate::secret::{Fingerprinter, Secret, SecretParts, TOKEN_PART, random};
 
 const VERSION: u8 = 1;
@@ -59,16 +61,26 @@ impl Sealer {
     }
 
     /// The key of a host, from which no other host's and no seal key can be told: what the fleet sends to its agent is
-    /// sealed under it, and nothing else.
-    pub fn host_key(&self, host: &HostName) -> Secret {
+    /// sealed under it, and nothing else. It is made for what the host is, too: whoever says to be more has another key.
+    pub fn host_key(&self, host: &HostName, labels: &BTreeSet<Label>) -> Secret {
         let mut key = Zeroizing::new([0; 32]);
-        derive(&self.root, &[b"host", host.as_str().as_bytes()], key.as_mut_slice());
+        // Neither a name nor a label holds a line feed.
+        let labels = labels.iter().flat_map(|label| [b"\n".as_slice(), label.as_str().as_bytes()]);
+        let info: Vec<&[u8]> = [b"host".as_slice(), host.as_str().as_bytes()].into_iter().chain(labels).collect();
+        derive(&self.root, &info, key.as_mut_slice());
         Secret::new(hex(key.as_slice()))
     }
 
     /// What seals for a host.
-    pub fn for_host(&self, host: &HostName) -> Result<Self, SealError> {
-        Self::new(self.host_key(host).expose().as_bytes())
+    pub fn for_host(&self, host: &HostName, labels: &BTreeSet<Label>) -> Result<Self, SealError> {
+        Self::new(self.host_key(host, labels).expose().as_bytes())
+    }
+
+    /// The key of fingerprints, for a journal that keeps it although its secrets are sealed with another key by now.
+    pub fn fingerprint_key(&self) -> Secret {
+        let mut key = Zeroizing::new([0; 32]);
+        derive(&self.root, &[b"fingerprints"], key.as_mut_slice());
+        Secret::new(hex(key.as_slice()))
     }
 
     /// Makes fingerprints under a key of their own.
@@ -160,6 +172,11 @@ impl Sealer {
         }
         bytes
     }
+}
+
+/// Makes fingerprints under a key that [`Sealer::fingerprint_key`] gave. `None`: it is none.
+pub fn fingerprinter_of(key: &Secret) -> Option<Fingerprinter> {
+    unhex(key.expose()).map(|key| Fingerprinter::new(&key))
 }
 
 impl std::fmt::Debug for Sealer {
@@ -296,14 +313,18 @@ mod tests {
     fn a_host_opens_what_is_sealed_for_it_and_nothing_else() {
         let (web_1, web_2): (HostName, HostName) = ("web-1".parse().unwrap(), "web-2".parse().unwrap());
         let worker = sealer(1);
+        let none = BTreeSet::new();
         let parts = || SecretParts::new(Secret::new("hunter2"));
-        let sealed = worker.for_host(&web_1).unwrap().seal_message(&["web-1", "gps"], &parts()).unwrap();
-        let agent = Sealer::new(worker.host_key(&web_1).expose().as_bytes()).unwrap();
+        let sealed = worker.for_host(&web_1, &none).unwrap().seal_message(&["web-1", "gps"], &parts()).unwrap();
+        let agent = Sealer::new(worker.host_key(&web_1, &none).expose().as_bytes()).unwrap();
         assert_eq!(shown(&agent.open_message(&["web-1", "gps"], &sealed).unwrap()), shown(&parts()));
         assert!(agent.open_message(&["web-1", "other"], &sealed).is_err(), "it is bound to what it is about");
         assert!(agent.open(&slot("gps", 1, 0), &sealed).is_err());
-        let other = Sealer::new(worker.host_key(&web_2).expose().as_bytes()).unwrap();
+        let other = Sealer::new(worker.host_key(&web_2, &none).expose().as_bytes()).unwrap();
         assert_eq!(other.open_message(&["web-1", "gps"], &sealed).unwrap_err(), SealError::OtherKey);
+        let more = BTreeSet::from(["role=web".parse().unwrap()]);
+        let other = worker.for_host(&web_1, &more).unwrap();
+        assert_eq!(other.open_message(&["web-1", "gps"], &sealed).unwrap_err(), SealError::OtherKey, "another label");
         assert_eq!(worker.open_message(&["web-1", "gps"], &sealed).unwrap_err(), SealError::OtherKey);
         assert!(agent.open(&slot("gps", 1, 0), &worker.seal(&slot("gps", 1, 0), &parts()).unwrap()).is_err());
     }

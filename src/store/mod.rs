@@ -221,6 +221,13 @@ pub async fn rehearse_file(slot: disk::Slot) -> Result<(), Failure> {
     bounded(slot.key.clone(), move || slot.preflight(None)).await.and_then(|tested| tested)
 }
 
+/// Takes what a file of this machine holds out of it, where it is `value`.
+pub async fn erase_from_file(slot: disk::Slot, value: &Secret, prints: Fingerprinter) -> Result<Erased, Failure> {
+    let value = prints.of(value);
+    let ours = move |found: &Found| is_value(found, &value, &prints);
+    bounded(slot.key.clone(), move || slot.erase(ours)).await.and_then(|erased| erased)
+}
+
 /// Takes the value of `delivered` out of a store, where it is there still.
 pub async fn erase<C: Clock>(
     key: &StoreKey,
@@ -239,6 +246,10 @@ pub async fn erase<C: Clock>(
         Reach::Entry(path, name) => {
             let slot = directory::left(key, path.clone(), name.to_owned());
             bounded(key.clone(), move || slot.erase(ours)).await
+        }
+        Reach::Host => {
+            let why = "it is on a host, and no agent was asked";
+            return Outcome::Refused(Failure::new(FailureCode::StoreUnwritable, why));
         }
         Reach::Service(account, params) => {
             return erase_remote(key, (account, params), (delivered, receipt), fingerprints, accounts).await;

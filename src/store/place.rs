@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{Dialect, FilePolicy, Format, Pointer, StoreKind, StorePolicy, Syntax};
+use crate::inventory::{Dialect, FilePolicy, Format, HostedPolicy, Pointer, StoreKind, StorePolicy, Syntax};
 use crate::names::AccountName;
 use crate::outcome::Told;
 use crate::provider::Params;
@@ -60,6 +60,8 @@ pub enum Place {
         /// Those of the account overlaid with those of the store.
         params: Params,
     },
+    /// A file of a host of consumers, which the agent there takes the value out of.
+    Hosted { hosted: Box<HostedPolicy> },
 }
 
 /// What serves a place.
@@ -70,6 +72,8 @@ pub(super) enum Reach<'a> {
     Entry(&'a PathBuf, &'a str),
     /// The account that reaches a service, and the parameters of the slot.
     Service(&'a AccountName, &'a Params),
+    /// A host of consumers, whose agent has to be asked.
+    Host,
 }
 
 impl Place {
@@ -82,6 +86,7 @@ impl Place {
             }
             Self::Entry { path, name } => return Reach::Entry(path, name),
             Self::Service { account, params } => return Reach::Service(account, params),
+            Self::Hosted { .. } => return Reach::Host,
         };
         Reach::File(FilePolicy { path: path.clone(), mode: None, owner: None, group: None, format })
     }
@@ -110,7 +115,8 @@ impl Place {
                 let name = directory.file(&policy.key)?.name.clone();
                 Some(Self::Entry { path: directory.path.clone(), name })
             }
-            StoreKind::Command(_) | StoreKind::Hosted(_) => None,
+            StoreKind::Command(_) => None,
+            StoreKind::Hosted(hosted) => Some(Self::Hosted { hosted: hosted.clone() }),
             StoreKind::Remote(remote) => {
                 Some(Self::Service { account: remote.account.clone(), params: remote.params.clone() })
             }

@@ -4,13 +4,44 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::clock::Time;
-use crate::report::status::{ElsewhereStatus, FleetStatus};
+use crate::report::status::{ElsewhereStatus, FleetStatus, HostStatus, ReplicaStatus};
 use crate::text::{Paint, words};
 
 use super::table::{Table, Tint};
 
 /// The most accounts that are named in one line.
 const NAMED: usize = 5;
+
+impl ReplicaStatus {
+    /// How it is, in a word.
+    pub fn state(&self) -> &'static str {
+        match (self.drained, self.behind) {
+            (true, _) => "drained",
+            (false, true) => "behind",
+            (false, false) => "lives",
+        }
+    }
+}
+
+impl HostStatus {
+    /// How its agent is, in a word.
+    pub fn agent(&self) -> &'static str {
+        match (self.forgotten, &self.version) {
+            (true, _) => "forgotten",
+            (false, Some(_)) => "lives",
+            (false, None) => "away",
+        }
+    }
+
+    /// When its agent was last seen, in words.
+    pub fn seen_words(&self, now: Time) -> String {
+        match (&self.version, self.seen) {
+            (Some(_), _) => "now".to_owned(),
+            (None, None) => "never".to_owned(),
+            (None, Some(seen)) => words::relative(seen.min(now), now),
+        }
+    }
+}
 
 impl FleetStatus {
     /// One line: the fleet, and the share of the replica that tells it.
@@ -30,6 +61,8 @@ impl FleetStatus {
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
         troubles.extend(self.trouble.as_ref().map(|why| format!("this replica takes no part in the fleet: {why}")));
+        let unread = self.unread.as_ref();
+        troubles.extend(unread.map(|why| format!("what other replicas look after cannot be read: {why}")));
         if let Some(engine) = &self.engine {
             if !engine.has_leader {
                 troubles.push("the engine has no leader: nothing is begun until it has".to_owned());
@@ -55,6 +88,17 @@ impl FleetStatus {
             let what = words::count(away.len(), "host");
             troubles.push(format!("{what} whose agent is away: {}", words::some(&away, NAMED)));
         }
+        let unproven: Vec<_> = self.hosts.iter().filter(|host| host.unproven).map(|host| &host.name).collect();
+        if !unproven.is_empty() {
+            let hosts = words::some(&unproven, NAMED);
+            troubles.push(format!("says labels that its key was not made for, and has none here: {hosts}"));
+        }
+        let outdated: Vec<_> = self.hosts.iter().filter(|host| host.outdated).map(|host| &host.name).collect();
+        if !outdated.is_empty() {
+            let hosts = words::some(&outdated, NAMED);
+            troubles.push(format!("with a key that came of the old seal key (`patrold fleet host-key`): {hosts}"));
+        }
+        troubles.extend(self.idle_selectors.iter().cloned());
         troubles
     }
 
@@ -71,11 +115,7 @@ impl FleetStatus {
         writeln!(out)?;
         let mut table = Table::new(&["REPLICA", "ACCOUNTS", "STATE", "VERSION", "UP"]);
         for replica in &self.replicas {
-            let state = match (replica.drained, replica.behind) {
-                (true, _) => "drained",
-                (false, true) => "behind",
-                (false, false) => "lives",
-            };
+            let state = replica.state();
             let tint = if state == "lives" { Tint::Plain } else { Tint::Warning };
             table.row(
                 tint,
@@ -99,17 +139,17 @@ impl FleetStatus {
             return Ok(());
         }
         writeln!(out)?;
-        let mut table = Table::new(&["HOST", "AGENT", "SEEN", "OWES"]);
+        // A fleet that uses none is not shown an empty column.
+        let labelled = self.hosts.iter().any(|host| !host.labels.is_empty());
+        let head = ["HOST", "AGENT", "SEEN", "OWES", "LABELS"];
+        let mut table = Table::new(&head[..head.len() - usize::from(!labelled)]);
         for host in &self.hosts {
-            let (agent, seen) = match (&host.version, host.seen) {
-                (Some(_), _) => ("lives", "now".to_owned()),
-                (None, None) => ("away", "never".to_owned()),
-                (None, Some(seen)) => ("away", words::relative(seen.min(now), now)),
-            };
-            let agent = if host.forgotten { "forgotten" } else { agent };
+            let (agent, seen) = (host.agent(), host.seen_words(now));
             let tint = if agent == "lives" && host.owes.is_empty() { Tint::Plain } else { Tint::Warning };
             let owes = if host.owes.is_empty() { "nothing".to_owned() } else { words::some(&host.owes, NAMED) };
-            table.row(tint, vec![host.name.to_string(), agent.to_owned(), seen, owes]);
+            let mut cells = vec![host.name.to_string(), agent.to_owned(), seen, owes];
+            cells.extend(labelled.then(|| words::some(&host.labels, NAMED)));
+            table.row(tint, cells);
         }
         table.write_within(paint, width, out)
     }
@@ -138,7 +178,7 @@ impl FleetStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::status::{EngineStatus, HostStatus, ReplicaStatus, UnownedStatus};
+    use crate::report::status::{EngineStatus, UnownedStatus};
 
     fn replica(name: &str, accounts: usize, behind: bool) -> ReplicaStatus {
         let started = Time::UNIX_EPOCH;
@@ -155,7 +195,9 @@ mod tests {
             engine: None,
             unowned: Vec::new(),
             elsewhere: Vec::new(),
+            unread: None,
             hosts: Vec::new(),
+            idle_selectors: Vec::new(),
             leases_lost: 0,
             accounts_taken: 2,
         }
@@ -203,6 +245,9 @@ mod tests {
         let host = |name: &str, version: Option<&str>, owes: &[&str]| HostStatus {
             name: name.parse().unwrap(),
             version: version.map(str::to_owned),
+            labels: Vec::new(),
+            unproven: false,
+            outdated: false,
             seen: Some(Time::UNIX_EPOCH - crate::clock::Span::minutes(3)),
             forgotten: false,
             owes: owes.iter().map(|token| token.parse().unwrap()).collect(),

@@ -3,6 +3,7 @@
 //! from one to the other, relative to each other, so that a proxy may serve them below a path of its own.
 
 mod filter;
+mod fleet;
 mod frame;
 mod token;
 
@@ -65,6 +66,7 @@ pub fn render<'h>(
         timeline(&mut out);
     }
     accounts(&mut out, &status.accounts, status.at);
+    status.fleet.iter().for_each(|fleet| self::fleet::write(&mut out, fleet, status.at));
     recent(&mut out, happenings.rev(), "token/", status.at);
     orphans(&mut out, &status.accounts);
     foot(&mut out);

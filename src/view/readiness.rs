@@ -23,6 +23,8 @@ pub struct Readiness {
     pub reasons: Vec<String>,
     /// What somebody should look at although it is ready, a line each.
     pub warnings: Vec<String>,
+    /// What of its fleet nobody does, a line each: no replica is ready less than the others because of it.
+    pub of_fleet: Vec<String>,
     /// What to do about either, a line each.
     pub help: Vec<String>,
 }
@@ -59,12 +61,12 @@ impl Readiness {
         // An operator who pauses a token before its first secret knows that it has none.
         reasons.extend(tell(&named(Condition::Missing, false), "without a first secret"));
         reasons.extend(tell(&named(Condition::Down, true), "whose secret does not work"));
-        let mut warnings = Vec::new();
+        let (mut warnings, mut of_fleet) = (Vec::new(), Vec::new());
         if let Some(fleet) = fleet {
             let unowned: Vec<_> =
                 fleet.unowned.iter().filter(|it| it.for_seconds >= UNOWNED).map(|it| &it.account).collect();
             if !unowned.is_empty() {
-                warnings.push(format!("accounts that no replica owns: {}", words::some(&unowned, NAMES)));
+                of_fleet.push(format!("accounts that no replica owns: {}", words::some(&unowned, NAMES)));
             }
             let me = fleet.replicas.iter().find(|replica| Some(&replica.name) == fleet.replica.as_ref());
             if me.is_some_and(|me| me.behind) {
@@ -99,18 +101,21 @@ impl Readiness {
         help.extend(causes.take(NAMES));
         help.extend(status.journal.cause().and_then(|cause| cause.advice).map(|advice| format!("journal: {advice}")));
         help.extend(reload.and_then(ReloadStatus::advice).map(|advice| format!("inventory: {advice}")));
-        Self { reasons, warnings, help }
+        Self { reasons, warnings, of_fleet, help }
     }
 
-    /// Whether it is ready; `strict`: warnings count, too.
-    pub fn is_ready(&self, strict: bool) -> bool {
-        self.reasons.is_empty() && (!strict || self.warnings.is_empty())
+    /// Whether it is ready; `strict`: warnings count, too; `fleet`: what nobody in its fleet does counts, too.
+    pub fn is_ready(&self, strict: bool, fleet: bool) -> bool {
+        let strictly = !strict || self.warnings.is_empty();
+        self.reasons.is_empty() && strictly && (!(strict || fleet) || self.of_fleet.is_empty())
     }
 
     /// The judgement as text.
-    pub fn text(&self, strict: bool) -> String {
-        let mut text = if self.is_ready(strict) { "ready\n" } else { "not ready\n" }.to_owned();
-        for (word, lines) in [("reason", &self.reasons), ("warning", &self.warnings), ("help", &self.help)] {
+    pub fn text(&self, strict: bool, fleet: bool) -> String {
+        let mut text = if self.is_ready(strict, fleet) { "ready\n" } else { "not ready\n" }.to_owned();
+        for (word, lines) in
+            [("reason", &self.reasons), ("warning", &self.of_fleet), ("warning", &self.warnings), ("help", &self.help)]
+        {
             for line in lines {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "{word}: {line}");
@@ -147,7 +152,7 @@ mod tests {
     fn check(sentence: &str, change: impl FnOnce(&mut Status), alive: bool, expected: &str) {
         let mut status = fine();
         change(&mut status);
-        assert_eq!(Readiness::judge(&status, alive).text(false), expected, "{sentence}");
+        assert_eq!(Readiness::judge(&status, alive).text(false, false), expected, "{sentence}");
     }
 
     #[test]
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn an_invalid_inventory_is_named_with_its_place() {
         let status: Status = serde_json::from_str(include_str!("metrics/tests/status.json")).unwrap();
-        let text = Readiness::judge(&status, true).text(false);
+        let text = Readiness::judge(&status, true).text(false, false);
         assert!(text.contains("reason: the inventory on disk is invalid (1 problem): patrold.toml:3:1: "), "{text}");
     }
 
@@ -203,7 +208,7 @@ mod tests {
         status.tokens[0].condition = Condition::Failing;
         let failure = Failure::new(FailureCode::HookFailed, "no such unit");
         status.tokens[0].last_error = Some(ErrorStatus::new(status.at, &failure));
-        let text = Readiness::judge(&status, true).text(false);
+        let text = Readiness::judge(&status, true).text(false, false);
         let remedy = FailureCode::HookFailed.remedy();
         let anchor = "(docs/runbooks.md#a-store-or-a-hook-fails)";
         let help = format!("help: token gps-ingest: the hook failed: no such unit; {remedy} {anchor}\n");
@@ -216,8 +221,32 @@ mod tests {
         status.accounts[0].condition = AccountCondition::Degraded;
         status.tokens[0].condition = Condition::Failing;
         let readiness = Readiness::judge(&status, true);
-        assert!(readiness.is_ready(false) && !readiness.is_ready(true), "{readiness:?}");
+        assert!(readiness.is_ready(false, false) && !readiness.is_ready(true, false), "{readiness:?}");
         assert_eq!(readiness.warnings.len(), 2, "{readiness:?}");
-        assert!(readiness.text(true).starts_with("not ready\nwarning: account gps is degraded: "), "{readiness:?}");
+        assert!(
+            readiness.text(true, false).starts_with("not ready\nwarning: account gps is degraded: "),
+            "{readiness:?}"
+        );
+    }
+
+    #[test]
+    fn what_nobody_in_a_fleet_does_counts_where_it_is_asked_for() {
+        let mut status = fine();
+        let unowned = |seconds: u64| {
+            serde_json::json!({
+                "name": "prod", "replica": "r1", "lease-left-ms": 9000, "trouble": null, "replicas": [], "engine": null,
+                "unowned": [{ "account": "gps", "for-seconds": seconds }], "elsewhere": [],
+                "leases-lost": 0, "accounts-taken": 0,
+            })
+        };
+        for (sentence, seconds, plain, fleet, strict) in
+            [("it changes hands", 119, true, true, true), ("nobody takes it", 120, true, false, false)]
+        {
+            status.fleet = Some(serde_json::from_value(unowned(seconds)).unwrap());
+            let readiness = Readiness::judge(&status, true);
+            let ready =
+                [(false, false), (false, true), (true, false)].map(|(strict, fleet)| readiness.is_ready(strict, fleet));
+            assert_eq!(ready, [plain, fleet, strict], "{sentence}: {readiness:?}");
+        }
     }
 }

@@ -43,6 +43,19 @@ async fn a_command_on_another_host_reaches_the_owner_or_names_it() {
         assert!(command != "rotate" || asked.status.success(), "{told}");
     }
     assert_eq!(fs::read_to_string(&inventory).unwrap(), before, "the entry is still there");
+    let audited = patrold(&stage.root, "r1", &["audit", "--json"]).await;
+    let audit: serde_json::Value = serde_json::from_slice(&audited.stdout).unwrap();
+    let accounts = audit["accounts"].as_array().unwrap();
+    assert_eq!(accounts.len(), ACCOUNTS, "{audit:#}");
+    for audit in accounts {
+        assert!(audit["failure"].is_null() && audit["listed"].as_u64().is_some_and(|listed| listed > 0), "{audit:#}");
+    }
+    // What was read a second ago is shown again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let shown = patrold(&stage.root, "r1", &["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let theirs = status["tokens"].as_array().unwrap().iter().find(|it| it["name"] == *token).unwrap();
+    assert!(theirs["current"]["number"].as_u64().is_some(), "the journal tells of it: {theirs:#}");
     let whose = patrold(&stage.root, "r1", &["fleet", "status"]).await;
     let told = String::from_utf8_lossy(&whose.stdout).into_owned();
     assert!(told.lines().any(|line| line.starts_with(account.as_str()) && line.contains("r2")), "{told}");

@@ -5,13 +5,17 @@
 
 #![allow(clippy::unwrap_used, reason = "the lint exempts test functions, but not what they share")]
 
+mod cluster;
 mod elsewhere;
 mod engine;
 mod hosts;
 mod inputs;
+mod labels;
 mod moves;
 mod postgres;
+mod rekey;
 mod restored;
 mod rounds;
 mod secured;
 mod stage;
+mod typed;

@@ -65,10 +65,54 @@ async fn a_daemon_that_was_alone_moves_into_a_fleet() {
     assert!(daemon.wait().await.unwrap().success());
 
     // Alone again, it would go on from what was before.
+    let with_fleet = fs::read_to_string(&path).unwrap();
     let alone =
         fleet.split("[fleet]").next().unwrap().to_owned() + "[defaults]" + fleet.split("[defaults]").nth(1).unwrap();
     fs::write(&path, alone).unwrap();
     let refused = patrold(root, "alone", &["run"]).await;
     let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.contains("was moved into fleet moved"), "{refused}");
+
+    // The fleet is given up: while a replica lives, nothing is moved.
+    fs::write(&path, &with_fleet).unwrap();
+    let mut daemon = stage.run("alone");
+    let begun = Instant::now();
+    while patrold(root, "alone", &["fleet", "status"]).await.status.code() != Some(0) {
+        assert!(begun.elapsed() < PATIENCE, "{}", stage.log("alone"));
+    }
+    let refused = patrold(root, "alone", &["fleet", "leave"]).await;
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("replicas live: alone"), "{refused}");
+    let pid = rustix::process::Pid::from_raw(daemon.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    assert!(daemon.wait().await.unwrap().success());
+    let before: Vec<_> = (0..ACCOUNTS).map(stored).collect();
+    let marked = || stage.loopback.ledger().all().iter().filter(|entry| entry.is_marked()).count();
+    let minted = marked();
+    let left = patrold(root, "alone", &["fleet", "leave"]).await;
+    let told = format!("{}{}", String::from_utf8_lossy(&left.stdout), String::from_utf8_lossy(&left.stderr));
+    assert!(left.status.success() && told.contains("moved back from fleet moved: 8 tokens"), "{told}");
+    // A replica elsewhere is told where it went.
+    let other = with_fleet.replace("/alone", "/other").replace("\"alone\"", "\"other\"");
+    fs::write(root.join("other.toml"), other).unwrap();
+    let refused = patrold(root, "other", &["run"]).await;
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("was moved back into the state directory of alone"), "{refused}");
+
+    // It goes on alone: with the same secrets, and nothing minted for it.
+    let alone =
+        fleet.split("[fleet]").next().unwrap().to_owned() + "[defaults]" + fleet.split("[defaults]").nth(1).unwrap();
+    fs::write(&path, alone).unwrap();
+    let mut daemon = stage.run("alone");
+    let begun = Instant::now();
+    while !patrold(root, "alone", &["status", "--ready"]).await.status.success() {
+        assert!(begun.elapsed() < PATIENCE, "{}", stage.log("alone"));
+    }
+    let rotated = patrold(root, "alone", &["rotate", "ci-5", "--timeout", "20s"]).await;
+    assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stdout));
+    let changed: Vec<_> = (0..ACCOUNTS).filter(|number| stored(*number) != before[*number]).collect();
+    assert_eq!((changed, marked()), (vec![5], minted + 1), "only what was asked for");
+    let pid = rustix::process::Pid::from_raw(daemon.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    assert!(daemon.wait().await.unwrap().success());
 }

@@ -303,7 +303,10 @@ async fn run(hand: &Hand, id: &ErrandId, revision: i64, errand: Option<&Errand>)
             Came::Later(failure) | Came::Unknown(failure) => {
                 tracing::warn!(event = event::AGENT_FAILED, %token, what = subject, code = failure.code.code(), "not done: {failure}");
             }
-            Came::Done | Came::Holds { .. } => {}
+            Came::Done if matches!(errand.deed, Deed::Erase { .. }) => {
+                tracing::info!(event = event::AGENT_ERASED, %token, store = subject, "the store has left the inventory; its secret is taken out");
+            }
+            Came::Done | Came::Stays(_) | Came::Holds { .. } => {}
         }
     }
     let answer = Answer { to: revision, came };

@@ -15,7 +15,7 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::keyring::Keyring;
 use crate::secret::{Fingerprinter, SecretParts};
 use crate::store::disk::Slot;
-use crate::store::{self, Found};
+use crate::store::{self, Erased, Found};
 
 use super::done::{Age, Log};
 
@@ -43,9 +43,10 @@ impl Hand {
             return Came::Refused(Failure::new(FailureCode::StoreRefused, what));
         };
         let (store, file) = match &errand.deed {
-            Deed::Write { store, file, .. } | Deed::Look { store, file } | Deed::Rehearse { store, file } => {
-                (store, file)
-            }
+            Deed::Write { store, file, .. }
+            | Deed::Look { store, file }
+            | Deed::Rehearse { store, file }
+            | Deed::Erase { store, file, .. } => (store, file),
             Deed::Run { .. } => return self.run(errand).await,
         };
         let slot = match self.slot(store, file).await {
@@ -95,6 +96,17 @@ impl Hand {
                 Ok(()) => Came::Done,
                 Err(failure) => Came::Later(failure),
             },
+            Deed::Erase { secret, .. } => {
+                let secret = match self.post.seal().open_errand(id, &errand.token, secret) {
+                    Ok(secret) => secret,
+                    Err(failure) => return Came::Refused(failure),
+                };
+                match store::erase_from_file(slot, &secret, self.fingerprints.clone()).await {
+                    Ok(Erased::Gone) => Came::Done,
+                    Ok(Erased::Stays(why)) => Came::Stays(why),
+                    Err(failure) => Came::Later(failure),
+                }
+            }
             Deed::Run { .. } => self.run(errand).await,
         }
     }

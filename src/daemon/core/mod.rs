@@ -17,7 +17,7 @@ use crate::endpoint::EndpointState;
 use crate::endpoint::urgency::Urgency;
 use crate::event;
 use crate::inventory::diff::{Change, diff};
-use crate::inventory::{Credential, Inventory, TokenPolicy};
+use crate::inventory::{Credential, Inventory, KnownHosts, TokenPolicy};
 use crate::journal::{Journal, SecretSlot};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::FailureCode;
@@ -41,7 +41,11 @@ pub struct Core<C, J> {
     pub machine: Machine<Real<C, J>, J, C>,
     pub accounts: Arc<Accounts<C>>,
     pub tokens: Arc<Registry>,
+    /// As it was written, and with a store and a hook on each host that it means by labels.
+    written: RwLock<Arc<Inventory>>,
     inventory: RwLock<Arc<Inventory>>,
+    /// Held while an inventory is put in effect: the hosts that the one in effect was made for.
+    applying: tokio::sync::Mutex<KnownHosts>,
     /// What the journal knows of tokens that are in no inventory any more, nor their accounts.
     strays: Vec<(TokenName, Arc<TokenState>)>,
     /// Per account: consecutive failed polls, the last failure, and markers that nobody accounts for.
@@ -75,7 +79,10 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             machine,
             accounts,
             tokens,
+            // Of a fleet, nothing is owned before its hosts are known.
+            written: RwLock::new(Arc::clone(&inventory)),
             inventory: RwLock::new(inventory),
+            applying: tokio::sync::Mutex::default(),
             strays: Vec::new(),
             polls: RwLock::default(),
             changes: AtomicU64::new(0),
@@ -93,8 +100,39 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
         Arc::clone(&self.inventory.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The same as it was written, whatever hosts there are.
+    pub fn written(&self) -> Arc<Inventory> {
+        Arc::clone(&self.written.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Puts another inventory in effect and tells what changed. Runs under way finish with what they began with.
     pub async fn apply(&self, inventory: Arc<Inventory>) -> Vec<Change> {
+        let mut hosts = self.applying.lock().await;
+        *hosts = self.machine.effects.agents.known().unwrap_or_default();
+        *self.written.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&inventory);
+        let changes = self.put_in_effect(inventory.on_hosts(&hosts)).await;
+        *self.resumed.write().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        self.stirred.notify_one();
+        changes
+    }
+
+    /// Hosts have come or gone: puts a store and a hook on each that the inventory means, and tells what changed.
+    pub async fn apply_hosts(&self) -> Vec<Change> {
+        let mut hosts = self.applying.lock().await;
+        let (written, Some(known)) = (self.written(), self.machine.effects.agents.known()) else { return Vec::new() };
+        if *hosts == known {
+            return Vec::new();
+        }
+        hosts.clone_from(&known);
+        if !written.selects_hosts() {
+            return Vec::new();
+        }
+        let changes = self.put_in_effect(written.on_hosts(&known)).await;
+        self.stirred.notify_one();
+        changes
+    }
+
+    async fn put_in_effect(&self, inventory: Arc<Inventory>) -> Vec<Change> {
         let changes = diff(&self.inventory(), &inventory);
         log_roots(&self.accounts.update(&inventory).await);
         for (name, policy) in &inventory.tokens {
@@ -119,8 +157,6 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             _ => None,
         });
         self.adopt_accounts(added).await;
-        *self.resumed.write().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
-        self.stirred.notify_one();
         changes
     }
 

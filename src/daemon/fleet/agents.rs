@@ -12,12 +12,14 @@ use crate::daemon::core::Core;
 use crate::daemon::deadlines::Key;
 use crate::daemon::scheduler::Waker;
 use crate::event;
+use crate::inventory::diff::Change;
 use crate::inventory::{Inventory, StorePolicy, TokenPolicy};
 use crate::journal::fleet::hosts::Hosts;
 use crate::journal::fleet::{EngineError, FleetJournal};
 use crate::names::{HostName, TokenName};
 use crate::report::status::HostStatus;
 use crate::rotation::TokenState;
+use crate::text::words;
 
 /// How long it is waited before an engine that is away is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -28,6 +30,9 @@ const FOLLOWED: Duration = Duration::from_secs(30);
 /// How soon a first store on a host is noticed in a changed inventory.
 const NOTICED: Duration = Duration::from_secs(1);
 
+/// The most tokens that are named in one line.
+const NAMED: usize = 5;
+
 /// How often errands are removed of stores that have left the inventory.
 const TIDY_EVERY: Duration = Duration::from_secs(300);
 
@@ -36,15 +41,15 @@ pub(super) async fn follow<C: Clock>(core: Arc<Core<C, DaemonJournal>>, waker: W
     let Some(journal) = journal.fleet() else { return };
     let mut follower = Follower { core, waker, live: BTreeSet::new(), inventory: None, tidied: None };
     loop {
-        if follower.hosts_in_use().is_empty() {
+        if follower.hosts_in_use().is_empty() && !follower.core.written().selects_hosts() {
             sleep(NOTICED).await;
             continue;
         }
         let begun = async {
-            let (hosts, moment) = journal.hosts().await?;
-            Ok::<_, EngineError>((hosts, journal.follow_hosts(moment).await?))
+            let (hosts, moment, late) = follower.core.machine.effects.agents.read(journal).await?;
+            Ok::<_, EngineError>((hosts, journal.follow_hosts(moment).await?, late))
         };
-        let (mut hosts, mut following) = match begun.await {
+        let (mut hosts, mut following, late) = match begun.await {
             Ok(begun) => begun,
             Err(error) => {
                 tracing::debug!(event = event::FLEET_AWAY, %error, "the engine cannot be followed; tried again");
@@ -52,7 +57,7 @@ pub(super) async fn follow<C: Clock>(core: Arc<Core<C, DaemonJournal>>, waker: W
                 continue;
             }
         };
-        follower.hear(&hosts);
+        follower.hear(&hosts, late).await;
         follower.tidy(journal).await;
         let fresh_until = Instant::now() + FOLLOWED;
         while Instant::now() < fresh_until {
@@ -60,7 +65,8 @@ pub(super) async fn follow<C: Clock>(core: Arc<Core<C, DaemonJournal>>, waker: W
                 more = journal.next_of_hosts(&mut following, &mut hosts) => if !more { break },
                 () = sleep_until(fresh_until) => {}
             }
-            follower.hear(&hosts);
+            let late = follower.core.machine.effects.agents.follow(&hosts);
+            follower.hear(&hosts, late).await;
         }
     }
 }
@@ -89,8 +95,25 @@ impl<C: Clock> Follower<C> {
         &self.inventory.insert((inventory, hosts)).1
     }
 
-    /// Notes what is known of hosts, and wakes the tokens that wait for what has changed.
-    fn hear(&mut self, hosts: &Hosts) {
+    /// Puts stores and hooks on hosts that have come, and wakes the tokens that wait for what has changed. `late`: those
+    /// that something was answered to.
+    async fn hear(&mut self, hosts: &Hosts, late: Vec<TokenName>) {
+        let changes = self.core.apply_hosts().await;
+        let changed = changes.into_iter().filter_map(|change| match change {
+            Change::TokenChanged(name, _) => Some(Key::Token(name)),
+            _ => None,
+        });
+        let changed: Vec<_> = changed.collect();
+        if !changed.is_empty() {
+            let hosts = hosts.known().len();
+            tracing::info!(
+                event = event::HOSTS_CHANGED,
+                hosts,
+                tokens = changed.len(),
+                "hosts have come or gone; tokens that mean them by labels are delivered to those that there are"
+            );
+            self.waker.wake(changed);
+        }
         let in_use = self.hosts_in_use().clone();
         let live: BTreeSet<_> = hosts.agents.keys().cloned().collect();
         for host in self.live.difference(&live).filter(|host| in_use.contains(*host)) {
@@ -105,7 +128,6 @@ impl<C: Clock> Follower<C> {
             tracing::info!(event = event::HOST_BACK, %host, "the agent of a host lives");
         }
         self.live = live;
-        let late = self.core.machine.effects.agents.note(hosts);
         let waits = |policy: &TokenPolicy, state: &TokenState| {
             let there = hosts_of(policy).any(|host| back.contains(host));
             there && (state.owes_anything() || state.retry.is_some())
@@ -115,19 +137,7 @@ impl<C: Clock> Follower<C> {
             let all = self.core.tokens.all().into_iter();
             woken.extend(all.filter(|(_, token)| waits(&token.policy(), &token.state())).map(|(name, _)| name));
         }
-        for name in woken {
-            self.end_wait(name);
-        }
-    }
-
-    /// Ends every wait of a token. Aside: its run may be waiting for what is to be heard next.
-    fn end_wait(&self, name: TokenName) {
-        let (core, waker) = (Arc::clone(&self.core), self.waker.clone());
-        tokio::spawn(async move {
-            let Some(token) = core.tokens.get(&name) else { return };
-            core.hold(&token).await.memo.pressed = Some(core.clock.now());
-            waker.wake(vec![Key::Token(name)]);
-        });
+        woken.into_iter().for_each(|name| end_wait(&self.core, &self.waker, name));
     }
 
     /// Removes the errands of stores that have left the inventory, of accounts that this replica owns.
@@ -150,10 +160,37 @@ impl<C: Clock> Follower<C> {
     }
 }
 
+/// Ends every wait of a token. Aside: its run may be waiting for what is to be heard next.
+pub(super) fn end_wait<C: Clock>(core: &Arc<Core<C, DaemonJournal>>, waker: &Waker, name: TokenName) {
+    let (core, waker) = (Arc::clone(core), waker.clone());
+    tokio::spawn(async move {
+        let Some(token) = core.tokens.get(&name) else { return };
+        core.hold(&token).await.memo.pressed = Some(core.clock.now());
+        waker.wake(vec![Key::Token(name)]);
+    });
+}
+
 /// The hosts that stores and hooks of a token are on.
 fn hosts_of(policy: &TokenPolicy) -> impl Iterator<Item = &HostName> {
     let hooks = policy.hooks.iter().filter_map(|hook| hook.host.as_ref());
     policy.stores.iter().filter_map(StorePolicy::host).chain(hooks)
+}
+
+/// Labels of the inventory that no known host has, with the tokens that mean them, a line each.
+pub fn idle_selectors(inventory: &Inventory, hosts: &Hosts) -> Vec<String> {
+    let known = hosts.known();
+    let mut idle: BTreeMap<String, BTreeSet<&TokenName>> = BTreeMap::new();
+    for token in inventory.tokens.values() {
+        for selector in token.selected.iter().flat_map(|selected| selected.selectors()) {
+            if !known.values().any(|labels| selector.takes(labels)) {
+                idle.entry(selector.to_string()).or_default().insert(&token.name);
+            }
+        }
+    }
+    let line = |(selector, tokens): (String, BTreeSet<&TokenName>)| {
+        format!("no host is known that is {selector}: {}", words::some(&tokens.into_iter().collect::<Vec<_>>(), NAMED))
+    };
+    idle.into_iter().map(line).collect()
 }
 
 /// Hosts, for those who look: those that stores of the inventory are on, and those whose agents live. `states`: what is
@@ -182,6 +219,9 @@ pub fn hosts_status<'a>(
     }
     let status = |(host, owes): (HostName, BTreeSet<TokenName>)| HostStatus {
         version: hosts.agents.get(&host).map(|agent| agent.version.clone()),
+        labels: hosts.labels.get(&host).into_iter().flatten().cloned().collect(),
+        unproven: hosts.unproven.contains(&host),
+        outdated: hosts.outdated.contains(&host),
         seen: hosts.seen.get(&host).copied(),
         forgotten: hosts.forgotten.contains(&host) && !hosts.agents.contains_key(&host),
         owes: owes.into_iter().collect(),

@@ -132,6 +132,7 @@ mod tests {
             started: crate::clock::Time::UNIX_EPOCH,
             rank,
             inventory: rank.to_string(),
+            keys: Vec::new(),
         };
         let members = members.iter().map(|(name, rank)| (replica(name), member(*rank))).collect();
         Presence { members, ..Presence::default() }

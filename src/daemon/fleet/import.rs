@@ -77,6 +77,7 @@ pub async fn import(
         // Older than any inventory: nobody waits for it to take anything.
         rank: 0,
         inventory: String::new(),
+        keys: journal.key_ids(),
     };
     if let Joined::NameTaken(_) = journal.join(&member).await? {
         return Err(ImportError::Lives(journal.replica().to_string()));

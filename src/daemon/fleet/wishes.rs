@@ -12,13 +12,19 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::clock::Time;
+use crate::clock::{Clock, Time};
+use crate::daemon::DaemonJournal;
+use crate::daemon::core::Core;
+use crate::daemon::deadlines::Key;
 use crate::daemon::rotate::OperatorRequest;
+use crate::daemon::scheduler::Waker;
+use crate::event;
 use crate::journal::fleet::presence::Presence;
 use crate::journal::fleet::wishes::{Sealed, Wish};
 use crate::journal::fleet::{EngineError, FleetJournal, WishId};
 use crate::names::{AccountName, RemoteId, ReplicaName, TokenName};
 use crate::outcome::{Failure, FailureCode};
+use crate::report::audit::AccountAudit;
 use crate::report::rotation::{RotateOutcome, RotateResult};
 use crate::rotation::act::operator::Offer;
 
@@ -31,13 +37,18 @@ pub enum Asked {
     Operator(OperatorRequest),
     /// That a request is withdrawn which has not begun.
     Cancel,
+    /// That its account is listed and held against the journal. `reap`: markers of orphans that are revoked.
+    Audit {
+        reap: Vec<String>,
+    },
 }
 
 /// How it is written. Stored state, for minutes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Written {
-    token: TokenName,
+    /// `None`: the account is meant.
+    token: Option<TokenName>,
     deed: Deed,
     timeout_seconds: u64,
 }
@@ -51,6 +62,7 @@ enum Deed {
     Recall,
     Adopt { sealed: Sealed, id: Option<RemoteId>, expires: Option<Time> },
     Cancel,
+    Audit { reap: Vec<String> },
 }
 
 /// What came of it. Stored state, for minutes.
@@ -60,6 +72,7 @@ pub enum Told {
     Result(RotateResult),
     /// The reason where it cannot be withdrawn.
     Cancelled(Option<String>),
+    Audited(Box<AccountAudit>),
     /// Why nothing was begun.
     Refused(String),
 }
@@ -86,7 +99,7 @@ impl Wishes {
         &self,
         journal: &FleetJournal,
         presence: &Presence,
-        (account, token): (&AccountName, &TokenName),
+        (account, token): (&AccountName, Option<&TokenName>),
         asked: Asked,
         patience: Duration,
     ) -> Result<Told, Unheard> {
@@ -97,7 +110,7 @@ impl Wishes {
         })?;
         let sealed = |failure: Failure| Unheard::Refused(failure.to_string());
         let written = Written {
-            token: token.clone(),
+            token: token.cloned(),
             deed: deed(journal, token, asked).map_err(sealed)?,
             timeout_seconds: patience.as_secs(),
         };
@@ -148,7 +161,9 @@ pub fn result(token: &TokenName, told: Result<Told, Unheard>) -> RotateResult {
     let (outcome, detail) = match told {
         Ok(Told::Result(result)) => return result,
         Ok(Told::Refused(why)) | Err(Unheard::Refused(why)) => (RotateOutcome::Refused, why),
-        Ok(Told::Cancelled(_)) => (RotateOutcome::Failed, "its owner has answered something else".to_owned()),
+        Ok(Told::Cancelled(_) | Told::Audited(_)) => {
+            (RotateOutcome::Failed, "its owner has answered something else".to_owned())
+        }
         Err(Unheard::Silent(why)) => (RotateOutcome::Waiting, why),
     };
     RotateResult { token: token.clone(), outcome, generation: None, detail, left: Vec::new(), interim: false }
@@ -161,7 +176,16 @@ pub fn withdrawal(told: Result<Told, Unheard>) -> Result<(), String> {
         Ok(Told::Cancelled(Some(why)) | Told::Refused(why)) | Err(Unheard::Refused(why) | Unheard::Silent(why)) => {
             Err(why)
         }
-        Ok(Told::Result(_)) => Err("its owner has answered something else".to_owned()),
+        Ok(Told::Result(_) | Told::Audited(_)) => Err("its owner has answered something else".to_owned()),
+    }
+}
+
+/// The audit of an account that its owner was asked for. The error says in words why there is none.
+pub fn audit(told: Result<Told, Unheard>) -> Result<AccountAudit, String> {
+    match told {
+        Ok(Told::Audited(audit)) => Ok(*audit),
+        Ok(Told::Refused(why)) | Err(Unheard::Refused(why) | Unheard::Silent(why)) => Err(why),
+        Ok(Told::Result(_) | Told::Cancelled(_)) => Err("its owner has answered something else".to_owned()),
     }
 }
 
@@ -169,8 +193,9 @@ fn silent(owner: &ReplicaName, why: &str) -> Unheard {
     Unheard::Silent(format!("replica {owner} was asked, and {why}: `patrold status` shows what became of it"))
 }
 
-fn deed(journal: &FleetJournal, token: &TokenName, asked: Asked) -> Result<Deed, Failure> {
+fn deed(journal: &FleetJournal, token: Option<&TokenName>, asked: Asked) -> Result<Deed, Failure> {
     Ok(match asked {
+        Asked::Audit { reap } => Deed::Audit { reap },
         Asked::Cancel => Deed::Cancel,
         Asked::Operator(OperatorRequest::Rotate) => Deed::Rotate,
         Asked::Operator(OperatorRequest::RotateNow) => Deed::RotateNow,
@@ -178,29 +203,76 @@ fn deed(journal: &FleetJournal, token: &TokenName, asked: Asked) -> Result<Deed,
         Asked::Operator(OperatorRequest::Recall) => Deed::Recall,
         Asked::Operator(OperatorRequest::Adopt(offer)) => {
             let Offer { secret, id, expires } = *offer;
+            let token = token.ok_or_else(nameless)?;
             Deed::Adopt { sealed: journal.seal_wish(token, &secret)?, id, expires }
         }
     })
 }
 
+/// What is asked of a token, and names none.
+fn nameless() -> Failure {
+    Failure::new(FailureCode::Journal, "a wish for a token names none")
+}
+
 /// What a wish asks, with the patience of whoever asks.
-pub fn read(journal: &FleetJournal, wish: &Wish) -> Result<(TokenName, Asked, Duration), Failure> {
+pub fn read(journal: &FleetJournal, wish: &Wish) -> Result<(Option<TokenName>, Asked, Duration), Failure> {
     let written: Written = serde_json::from_str(&wish.body).map_err(|error| {
         let what = format!("a replica of another version asks for what this one does not know: {error}");
         Failure::new(FailureCode::Journal, what)
     })?;
     let asked = match written.deed {
         Deed::Cancel => Asked::Cancel,
+        Deed::Audit { reap } => Asked::Audit { reap },
         Deed::Rotate => Asked::Operator(OperatorRequest::Rotate),
         Deed::RotateNow => Asked::Operator(OperatorRequest::RotateNow),
         Deed::Replace => Asked::Operator(OperatorRequest::Replace),
         Deed::Recall => Asked::Operator(OperatorRequest::Recall),
         Deed::Adopt { sealed, id, expires } => {
-            let secret = journal.open_wish(&written.token, &sealed)?;
+            let secret = journal.open_wish(written.token.as_ref().ok_or_else(nameless)?, &sealed)?;
             Asked::Operator(OperatorRequest::Adopt(Box::new(Offer { secret, id, expires })))
         }
     };
     Ok((written.token, asked, Duration::from_secs(written.timeout_seconds)))
+}
+
+/// Does what a wish asks.
+pub(super) async fn granted<C: Clock>(
+    core: &Core<C, DaemonJournal>,
+    waker: &Waker,
+    journal: &FleetJournal,
+    wish: &Wish,
+) -> Told {
+    let fence = core.machine.effects.ownership.fence(&wish.account);
+    if fence.is_none_or(|fence| fence.epoch != wish.epoch) {
+        return Told::Refused("its account has changed hands meanwhile; nothing was begun: ask again".to_owned());
+    }
+    let (token, asked, patience) = match read(journal, wish) {
+        Ok(read) => read,
+        Err(failure) => return Told::Refused(failure.to_string()),
+    };
+    let account = &wish.account;
+    tracing::info!(
+        event = event::FLEET_WISH,
+        %account,
+        token = token.as_ref().map_or("-", TokenName::as_str),
+        by = %wish.by,
+        "an operator asks for it at another replica"
+    );
+    match (asked, token) {
+        (Asked::Audit { reap }, _) => match core.audit(Some(account), &reap, Some(waker)).await.accounts.pop() {
+            Some(audit) => Told::Audited(Box::new(audit)),
+            None => Told::Refused("its account is not in the inventory there".to_owned()),
+        },
+        (_, None) => Told::Refused(nameless().to_string()),
+        (Asked::Operator(asked), Some(token)) => {
+            Told::Result(core.execute(Some(waker), &token, asked, patience).await.report())
+        }
+        (Asked::Cancel, Some(token)) => {
+            let withdrawn = core.cancel(&token).await;
+            waker.wake(vec![Key::Token(token)]);
+            Told::Cancelled(withdrawn.err())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -112,13 +112,13 @@ impl<C: Clock> Responder<C> {
                 };
                 respond(status, TEXT, text)
             }
-            Asked::Ready { strict, known } => {
+            Asked::Ready { strict, fleet, known } => {
                 let (_, alive) = running.waker.heartbeat(PATIENCE).await;
                 let readiness = Readiness::judge(&running.status(), alive);
-                let ready = readiness.is_ready(strict);
+                let ready = readiness.is_ready(strict, fleet);
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 if known {
-                    respond(status, TEXT, readiness.text(strict))
+                    respond(status, TEXT, readiness.text(strict, fleet))
                 } else {
                     respond(status, TEXT, if ready { "ready\n" } else { "not ready\n" })
                 }
@@ -131,20 +131,25 @@ impl<C: Clock> Responder<C> {
             }
             Asked::Status => {
                 // A status has nothing that JSON could not hold.
-                let make = move || serde_json::to_string_pretty(&running.status()).unwrap_or_default() + "\n";
+                let theirs = running.theirs().await;
+                let whole = move || running.status_of_all(theirs.as_deref());
+                let make = move || serde_json::to_string_pretty(&whole()).unwrap_or_default() + "\n";
                 made(self.status.get(make).await, JSON)
             }
             Asked::Page(filter) if filter.is_empty() => {
-                let host = self.host.clone();
+                let (host, theirs) = (self.host.clone(), running.theirs().await);
                 let make = move || {
-                    let place = Place { host: &host };
-                    page::render(&running.status(), &running.core.inventory(), place, happenings(&running).iter())
+                    let (place, status) = (Place { host: &host }, running.status_of_all(theirs.as_deref()));
+                    page::render(&status, &running.core.inventory(), place, happenings(&running).iter())
                 };
                 shown(made(self.page.get(make).await, HTML))
             }
             Asked::Page(filter) => {
                 let (host, key) = (self.host.clone(), format!("{filter:?}"));
-                let make = move || page::render_found(&running.status(), Place { host: &host }, &filter);
+                let theirs = running.theirs().await;
+                let make = move || {
+                    page::render_found(&running.status_of_all(theirs.as_deref()), Place { host: &host }, &filter)
+                };
                 shown(made(self.found.get_as(&key, make).await, HTML))
             }
             Asked::Token(name) => {
@@ -153,9 +158,11 @@ impl<C: Clock> Responder<C> {
                     let text = "there is no such token, or its state cannot be read; / shows all\n";
                     return respond(StatusCode::NOT_FOUND, TEXT, text);
                 }
+                let theirs = running.theirs().await;
                 let make = move || {
-                    let Some(explanation) = running.explain(&name) else { return String::new() };
-                    let (status, inventory) = (running.status(), running.core.inventory());
+                    let theirs = theirs.as_deref();
+                    let Some(explanation) = running.explain(&name, theirs) else { return String::new() };
+                    let (status, inventory) = (running.status_of_all(theirs), running.core.inventory());
                     let happenings = happenings(&running);
                     page::render_token(&status, &inventory, &explanation, Place { host: &host }, happenings.iter())
                 };

@@ -13,9 +13,10 @@ use super::refusals::Refused;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     Live,
-    /// `strict`: warnings count, too. `known`: the caller may see the reasons.
+    /// `strict`: warnings count, too. `fleet`: accounts that nobody owns count, too. `known`: the caller may see the reasons.
     Ready {
         strict: bool,
+        fleet: bool,
         known: bool,
     },
     Metrics,
@@ -63,7 +64,10 @@ pub fn route(
     let known = guard.is_none_or(|guard| guard.admits(headers.get(AUTHORIZATION)));
     let asked = match uri.path() {
         "/livez" => return Ok(Asked::Live),
-        "/readyz" => return Ok(Asked::Ready { strict: uri.query() == Some("strict"), known }),
+        "/readyz" => {
+            let asks = |word: &str| uri.query().is_some_and(|query| query.split('&').any(|it| it == word));
+            return Ok(Asked::Ready { strict: asks("strict"), fleet: asks("fleet"), known });
+        }
         "/metrics" => Some(Asked::Metrics),
         "/status.json" => Some(Asked::Status),
         "/" => Some(Asked::Page(Filter::parse(uri.query().unwrap_or_default()))),
@@ -121,8 +125,11 @@ mod tests {
         check("nothing", "GET /token/", None, Err(404));
         check("their head", "HEAD /metrics", None, Ok(Asked::Metrics));
         check("a query is ignored", "GET /status.json?x=1", None, Ok(Asked::Status));
-        check("ready", "GET /readyz", None, Ok(Asked::Ready { strict: false, known: true }));
-        check("strictly", "GET /readyz?strict", None, Ok(Asked::Ready { strict: true, known: true }));
+        check("ready", "GET /readyz", None, Ok(Asked::Ready { strict: false, fleet: false, known: true }));
+        let asked = |strict, fleet| Ok(Asked::Ready { strict, fleet, known: true });
+        check("strictly", "GET /readyz?strict", None, asked(true, false));
+        check("all of the fleet", "GET /readyz?fleet", None, asked(false, true));
+        check("both", "GET /readyz?strict&fleet", None, asked(true, true));
         check("no action", "POST /metrics", None, Err(405));
         check("nor by another name", "DELETE /", None, Err(405));
         check("traversal", "GET /../../etc/passwd", None, Err(404));
@@ -157,7 +164,7 @@ mod tests {
         let guard = Guard::basic("ops", &Secret::new("correct horse battery"));
         let guard = Some(&guard);
         check("alive", "GET /livez", guard, Ok(Asked::Live));
-        check("no reasons", "GET /readyz", guard, Ok(Asked::Ready { strict: false, known: false }));
+        check("no reasons", "GET /readyz", guard, Ok(Asked::Ready { strict: false, fleet: false, known: false }));
         check("no metrics", "GET /metrics", guard, Err(401));
         check("not even what is missing", "GET /nothing", guard, Err(401));
         // ops:correct horse battery

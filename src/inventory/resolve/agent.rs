@@ -1,10 +1,12 @@
 //! `[agent]`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::document::Located;
 use crate::inventory::agent::{AgentSettings, PathPattern};
 use crate::inventory::spec::AgentSpec;
-use crate::names::HostName;
+use crate::names::{HostName, Label};
 use crate::secret::SecretSource;
 
 use super::Context;
@@ -17,6 +19,7 @@ pub(super) fn resolve(spec: &AgentSpec, file: &Path, context: &Context<'_>) -> O
     let report = context.report;
     let fleet = spec.fleet.as_ref().and_then(|text| fleet::name(text, context));
     let host = host(spec, context);
+    let labels = labels(spec, context);
     let state_dir = match &spec.state_dir {
         Some(text) => absolute(text, "`state-dir` of [agent]", context),
         None => context.around.state_dir.map(Path::to_owned),
@@ -25,7 +28,7 @@ pub(super) fn resolve(spec: &AgentSpec, file: &Path, context: &Context<'_>) -> O
         let message = "there is no state directory: neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME is set";
         report.error_with_help(spec.spot, message, "write state-dir = \"/var/lib/patrold\" in [agent]");
     }
-    let pattern = |text: &crate::document::Located<String>| match PathPattern::parse(&text.value) {
+    let pattern = |text: &Located<String>| match PathPattern::parse(&text.value) {
         Ok(pattern) => Some(pattern),
         Err(error) => {
             let message = format!("\"{}\" in `paths` of [agent] is no pattern: {error}", text.value);
@@ -54,6 +57,7 @@ pub(super) fn resolve(spec: &AgentSpec, file: &Path, context: &Context<'_>) -> O
     Some(AgentSettings {
         fleet: fleet?,
         host: host?,
+        labels,
         key: key?,
         state_dir: state_dir?,
         lease,
@@ -62,6 +66,18 @@ pub(super) fn resolve(spec: &AgentSpec, file: &Path, context: &Context<'_>) -> O
         engine: engine?,
         own,
     })
+}
+
+fn labels(spec: &AgentSpec, context: &Context<'_>) -> BTreeSet<Label> {
+    let label = |text: &Located<String>| match text.value.parse() {
+        Ok(label) => Some(label),
+        Err(error) => {
+            let message = format!("\"{}\" in `labels` of [agent] is no label: {error}", text.value);
+            context.report.error_with_help(text.spot, message, "write for example labels = [\"role=web\"]");
+            None
+        }
+    };
+    spec.labels.iter().filter_map(label).collect()
 }
 
 fn host(spec: &AgentSpec, context: &Context<'_>) -> Option<HostName> {

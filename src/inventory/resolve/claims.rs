@@ -15,6 +15,8 @@ use super::Context;
 pub(super) struct Claims<'c> {
     context: &'c Context<'c>,
     taken: HashMap<TargetKey, Claim>,
+    /// Files of hosts, whether these are named, and who writes them.
+    hosted: HashMap<PathBuf, (bool, Writer)>,
 }
 
 /// The owner of a target.
@@ -56,12 +58,24 @@ impl<'c> Claims<'c> {
         let target = |path: &Path| target(&normalised(path)).parse().ok();
         let needed = needed.into_iter().filter_map(|file| Some((target(&file.path)?, Claim::Needed(file))));
         let files = context.around.files.iter().filter_map(|path| Some((target(path)?, Claim::Inventory)));
-        Self { context, taken: needed.chain(files).collect() }
+        Self { context, taken: needed.chain(files).collect(), hosted: HashMap::new() }
     }
 
     /// Makes room for about so many stores.
     pub(super) fn reserve(&mut self, stores: usize) {
         self.taken.reserve(stores);
+    }
+
+    /// Hosts have a file by their names or by what they are: which of the two meet on one host, nobody knows beforehand.
+    pub fn claim_manner(&mut self, path: &Path, named: bool, writer: &Writer) -> Option<()> {
+        let (manner, first) = self.hosted.entry(path.to_owned()).or_insert_with(|| (named, writer.clone()));
+        if *manner == named {
+            return Some(());
+        }
+        let path = path.display();
+        let message = format!("{path} is on hosts by name and on hosts by label, which may be the same ones");
+        self.context.clash(writer.spot, message, first.spot);
+        None
     }
 
     /// Claims all of a target for one store.

@@ -25,6 +25,7 @@ pub(super) fn resolve(spec: &FleetSpec, context: &Context<'_>) -> Option<FleetSe
     Some(FleetSettings {
         host: host(spec, context)?,
         lease,
+        next_seal_key: spec.next_seal_key.clone(),
         shared_paths: spec.shared_paths.iter().filter_map(shared).collect(),
         engine: engine(spec.engine.as_ref()?, "`engine` of [fleet]", context)?,
         name: name?,

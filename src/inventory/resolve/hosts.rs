@@ -4,10 +4,16 @@ use std::collections::BTreeSet;
 
 use crate::document::{Located, Spot};
 use crate::inventory::spec::{StoreKindSpec, StoreSpec};
-use crate::inventory::{CheckPolicy, Existing, HookKind, HostHook, OnDrift, OnLeave};
-use crate::names::HostName;
+use crate::inventory::{CheckPolicy, Existing, HookKind, HostHook, HostSelector, OnDrift};
+use crate::names::{HostName, Label};
 
 use super::Context;
+
+/// The hosts that something is on.
+pub(super) enum On {
+    Named(Vec<HostName>),
+    Selected(HostSelector),
+}
 
 /// The hosts of a store of the token that messages call `what`. `None` where something is wrong.
 pub(super) fn of_store(
@@ -15,7 +21,7 @@ pub(super) fn of_store(
     hosts: &Located<Vec<Located<String>>>,
     what: &str,
     context: &Context<'_>,
-) -> Option<Vec<HostName>> {
+) -> Option<On> {
     let refuse = |spot: Spot, why: String, help: &str| context.report.error_with_help(spot, why, help);
     let errors = context.report.errors();
     if context.fleet.is_none() {
@@ -35,10 +41,6 @@ pub(super) fn of_store(
         let help = "write on-drift = \"repair\", or leave it out: an agent cannot tell patrold's values from others";
         refuse(hosts.spot, format!("a store of {what} has `hosts` and on-drift = \"report\""), help);
     }
-    if let Some(Located { value: OnLeave::Erase, spot }) = &spec.on_leave {
-        let help = "write on-leave = \"keep\", or leave it out: an agent removes nothing";
-        refuse(*spot, format!("a store of {what} has `hosts` and on-leave = \"erase\""), help);
-    }
     let named = names(hosts, &format!("a store of {what}"), context);
     named.filter(|_| context.report.errors() == errors)
 }
@@ -49,7 +51,7 @@ pub(super) fn of_hook(
     hosts: &Located<Vec<Located<String>>>,
     what: &str,
     context: &Context<'_>,
-) -> Option<Vec<HostName>> {
+) -> Option<On> {
     let refuse = |why: String, help: &str| context.report.error_with_help(hosts.spot, why, help);
     let errors = context.report.errors();
     if context.fleet.is_none() {
@@ -58,8 +60,14 @@ pub(super) fn of_hook(
         refuse(format!("a hook of {what} has `hosts`, and the inventory has no [fleet]"), help);
     }
     if HostHook::of(kind).is_none() {
-        let help = "hooks of kind run, check and systemd can be of hosts; an address is called from the replica";
-        refuse(format!("a hook of {what} has `hosts`, and is of a kind that no agent runs"), help);
+        if let HookKind::Signal(_) = kind {
+            let help = "leave `of` out, or name a unit or a pid-file: users have other numbers on other machines";
+            refuse(format!("a hook of {what} has `hosts` and `of`"), help);
+        } else {
+            let help =
+                "hooks of kind run, check, systemd and signal can be of hosts; an address is called from the replica";
+            refuse(format!("a hook of {what} has `hosts`, and is of a kind that no agent runs"), help);
+        }
     }
     if let HookKind::Run(run) | HookKind::Check(CheckPolicy { run, .. }) = kind
         && !run.pass_env.is_empty()
@@ -71,27 +79,50 @@ pub(super) fn of_hook(
     named.filter(|_| context.report.errors() == errors)
 }
 
-/// The names in `hosts` of what messages call `what`.
-fn names(hosts: &Located<Vec<Located<String>>>, what: &str, context: &Context<'_>) -> Option<Vec<HostName>> {
+/// What `hosts` of what messages call `what` means: names, or what the hosts are.
+fn names(hosts: &Located<Vec<Located<String>>>, what: &str, context: &Context<'_>) -> Option<On> {
+    let refuse = |spot: Spot, why: String, help: &str| context.report.error_with_help(spot, why, help);
     let errors = context.report.errors();
     if hosts.value.is_empty() {
         let help = "write hosts = [\"web-1\", …], or leave it out";
-        context.report.error_with_help(hosts.spot, format!("`hosts` of {what} names none"), help);
+        refuse(hosts.spot, format!("`hosts` of {what} names none"), help);
     }
-    let (mut names, mut seen) = (Vec::with_capacity(hosts.value.len()), BTreeSet::new());
+    let is_selector = |text: &str| text == "*" || text.contains('=');
+    let selects = hosts.value.iter().any(|text| is_selector(&text.value));
+    let every = hosts.value.iter().any(|text| text.value == "*");
+    let (mut names, mut labels, mut seen) = (Vec::with_capacity(hosts.value.len()), BTreeSet::new(), BTreeSet::new());
     for text in &hosts.value {
-        match text.value.parse::<HostName>() {
-            Ok(name) if seen.insert(name.clone()) => names.push(name),
-            Ok(name) => {
-                let message = format!("`hosts` of {what} names {name} twice");
-                context.report.error_with_help(text.spot, message, "remove one of the two");
+        if !seen.insert(text.value.as_str()) {
+            refuse(text.spot, format!("`hosts` of {what} names {} twice", text.value), "remove one of the two");
+        } else if selects && !is_selector(&text.value) {
+            let help = "give that host the label, too: `labels` of its [agent]";
+            refuse(text.spot, format!("`hosts` of {what} mixes labels with the name {}", text.value), help);
+        } else if every && text.value != "*" {
+            let help = "\"*\" means every host: leave the others out";
+            refuse(text.spot, format!("`hosts` of {what} has {} besides \"*\"", text.value), help);
+        } else if selects && !every {
+            match text.value.parse::<Label>() {
+                Ok(label) => drop(labels.insert(label)),
+                Err(error) => {
+                    let message = format!("\"{}\" in `hosts` of {what} is no label: {error}", text.value);
+                    refuse(text.spot, message, "write what `labels` of [agent] says on those machines");
+                }
             }
-            Err(error) => {
-                let message = format!("\"{}\" in `hosts` of {what} is not a valid name of a host: {error}", text.value);
-                let help = "write what `host` of [agent] says on that machine";
-                context.report.error_with_help(text.spot, message, help);
+        } else if !selects {
+            match text.value.parse::<HostName>() {
+                Ok(name) => names.push(name),
+                Err(error) => {
+                    let message =
+                        format!("\"{}\" in `hosts` of {what} is not a valid name of a host: {error}", text.value);
+                    refuse(text.spot, message, "write what `host` of [agent] says on that machine");
+                }
             }
         }
     }
-    (context.report.errors() == errors).then_some(names)
+    let on = match (every, selects) {
+        (true, _) => On::Selected(HostSelector::Every),
+        (false, true) => On::Selected(HostSelector::Labelled(labels)),
+        (false, false) => On::Named(names),
+    };
+    (context.report.errors() == errors).then_some(on)
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use crate::document::{Located, Spot};
 use crate::inventory::spec::{CommandSpec, FileSpec, FormatSpec, OwnerSpec, RemoteSpec, StoreKindSpec, StoreSpec};
 use crate::inventory::{
-    AccountPolicy, CommandPolicy, Existing, FilePolicy, HostFile, HostedPolicy, OnLeave, RemotePolicy, StoreKind,
-    StorePolicy, Syntax, defaults, values,
+    AccountPolicy, CommandPolicy, Existing, FilePolicy, HostFile, HostSelector, HostedPolicy, OnLeave, RemotePolicy,
+    SelectedStore, StoreKind, StorePolicy, Syntax, defaults, values,
 };
 use crate::names::{AccountName, HostName, StoreKey, TargetKey, TokenName};
 use crate::secret::TOKEN_PART;
@@ -17,7 +17,7 @@ use crate::secret::TOKEN_PART;
 use self::format::format;
 use super::account::absolute;
 use super::claims::{Claims, Needed, Writer, normalised, target};
-use super::hosts;
+use super::hosts::{self, On};
 use super::program::cannot_start;
 use super::{Accounts, Context, params};
 
@@ -27,6 +27,41 @@ pub(super) struct Stores<'c> {
     accounts: &'c Accounts,
     claims: Claims<'c>,
 }
+
+/// What one entry of `stores` means.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub stores: Vec<StorePolicy>,
+    pub selected: Option<SelectedStore>,
+}
+
+/// Where the file of a store is.
+#[derive(Clone, Copy)]
+enum Where<'a> {
+    Here,
+    /// On this host.
+    On(&'a HostName, &'a TokenName),
+    /// On those that have certain labels.
+    Selected(&'a TokenName),
+}
+
+impl Where<'_> {
+    /// What its key ends with.
+    fn there(self) -> String {
+        match self {
+            Self::Here => String::new(),
+            Self::On(host, _) => format!("@{host}"),
+            Self::Selected(_) => EVERYWHERE.to_owned(),
+        }
+    }
+
+    fn is_here(self) -> bool {
+        matches!(self, Self::Here)
+    }
+}
+
+/// No host has this name.
+const EVERYWHERE: &str = "@*";
 
 impl<'c> Stores<'c> {
     /// None yet; `needed` are files that none may write.
@@ -39,51 +74,76 @@ impl<'c> Stores<'c> {
         self.claims.reserve(stores);
     }
 
-    /// The policies of one store of the token that messages call `what`: one, or one for each of its hosts.
+    /// What one entry of the stores of the token that messages call `what` means: a store, or one for each of its hosts.
     pub(super) fn stores(
         &mut self,
         spec: &StoreSpec,
         account: Option<&AccountPolicy>,
         token: Option<&TokenName>,
         what: &str,
-    ) -> Vec<StorePolicy> {
+    ) -> Resolved {
         let Some(hosts) = &spec.hosts else {
-            return match &spec.kind {
+            let stores = match &spec.kind {
                 StoreKindSpec::Directory(directory) => self.directory(spec, directory, account, what),
-                _ => self.store(spec, account, None, what).into_iter().collect(),
+                _ => self.store(spec, account, Where::Here, what).into_iter().collect(),
             };
+            return Resolved { stores, selected: None };
         };
-        let (Some(hosts), Some(token)) = (hosts::of_store(spec, hosts, what, self.context), token) else {
-            return Vec::new();
+        let (Some(on), Some(token)) = (hosts::of_store(spec, hosts, what, self.context), token) else {
+            return Resolved::default();
+        };
+        let named = match on {
+            On::Named(named) => named,
+            On::Selected(selector) => {
+                let policy = self.store(spec, account, Where::Selected(token), what);
+                let selected = policy.and_then(|policy| self.selected(policy, selector, hosts.spot, what));
+                return Resolved { stores: Vec::new(), selected };
+            }
         };
         let errors = self.context.report.errors();
-        let mut stores = Vec::with_capacity(hosts.len());
-        for host in &hosts {
-            stores.extend(self.store(spec, account, Some((host, token)), what));
+        let mut stores = Vec::with_capacity(named.len());
+        for host in &named {
+            stores.extend(self.store(spec, account, Where::On(host, token), what));
             // What is wrong with it is so on each.
             if self.context.report.errors() > errors {
                 break;
             }
         }
-        stores
+        Resolved { stores, selected: None }
     }
 
-    /// The policy of one store, on one of its `host`s where it has any.
+    /// The store of every host that is meant, after that of one.
+    fn selected(&self, policy: StorePolicy, hosts: HostSelector, spot: Spot, what: &str) -> Option<SelectedStore> {
+        let StoreKind::Hosted(hosted) = &policy.kind else { return None };
+        let (hosted, place) = (hosted.as_ref().clone(), policy.key.as_str().strip_suffix(EVERYWHERE)?.to_owned());
+        let store = SelectedStore { hosts, place, policy, hosted };
+        // As long as the name of a host can be.
+        let longest: HostName = "h".repeat(64).parse().ok()?;
+        if store.key(&longest).is_none() {
+            self.context.report.error(spot, format!("the place of a store of {what} has too long a name"));
+            return None;
+        }
+        Some(store)
+    }
+
+    /// The policy of one store at one place.
     fn store(
         &mut self,
         spec: &StoreSpec,
         account: Option<&AccountPolicy>,
-        host: Option<(&HostName, &TokenName)>,
+        place: Where<'_>,
         what: &str,
     ) -> Option<StorePolicy> {
         let parts = account.map(|account| account.provider.secret_parts());
         let part = self.part(spec.part.as_ref(), parts.as_deref(), what);
         let (key, spot, existing, kind) = match &spec.kind {
             StoreKindSpec::File(file) => {
-                let (key, policy) = self.file(file, host.map(|(host, _)| host), what)?;
-                let kind = match host {
-                    Some((host, token)) => hosted(file, policy, (host, token), &account?.name),
-                    None => StoreKind::File(policy),
+                let (key, policy) = self.file(file, place, what)?;
+                let kind = match place {
+                    Where::Here => StoreKind::File(policy),
+                    Where::On(host, token) => hosted(file, policy, (host, token), &account?.name),
+                    // Whose name it is does not matter until there is a host.
+                    Where::Selected(token) => hosted(file, policy, (&"any".parse().ok()?, token), &account?.name),
                 };
                 (key, file.path.spot, defaults::EXISTING, kind)
             }
@@ -205,19 +265,22 @@ impl<'c> Stores<'c> {
         Some((key, policy))
     }
 
-    /// A file with its slot, claimed, and the text that names the slot. With a `host`, it is one of that machine, and its
-    /// owner has no number here.
-    fn file(&mut self, spec: &FileSpec, host: Option<&HostName>, what: &str) -> Option<(String, FilePolicy)> {
-        let file = self.attributes(spec, host.is_none(), what)?;
+    /// A file with its slot, claimed, and the text that names the slot. That of another machine has an owner without a
+    /// number here.
+    fn file(&mut self, spec: &FileSpec, place: Where<'_>, what: &str) -> Option<(String, FilePolicy)> {
+        let file = self.attributes(spec, place.is_here(), what)?;
         let normal = normalised(&file.path);
         let writer = Writer { what: what.to_owned(), spot: spec.path.spot };
-        let there = host.map(|host| format!("@{host}")).unwrap_or_default();
-        if host.is_none() && self.is_definition(&normal) {
+        let there = place.there();
+        if !place.is_here() {
+            self.claims.claim_manner(&normal, matches!(place, Where::On(..)), &writer)?;
+        }
+        if place.is_here() && self.is_definition(&normal) {
             let message = format!("{what} would overwrite {}, a provider definition", normal.display());
             self.context.report.error_with_help(writer.spot, message, "choose a path outside of `providers`");
             return None;
         }
-        if host.is_none() && self.is_alone(&normal) {
+        if place.is_here() && self.is_alone(&normal) {
             let message = format!(
                 "{} is a file of one host, and any replica of the fleet may be the one that writes it for {what}",
                 normal.display()

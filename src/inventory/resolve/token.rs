@@ -13,15 +13,15 @@ use crate::inventory::spec::{
 };
 use crate::inventory::{
     AccountPolicy, CallPolicy, CheckPolicy, Credential, HookKind, HookPolicy, Initial, Pace, RenewBefore,
-    RolloutPolicy, RunPolicy, SignalPolicy, SignalTarget, StorePolicy, TokenPolicy, UnitAction, UnitPolicy, defaults,
-    values,
+    RolloutPolicy, RunPolicy, Selected, SelectedHook, SignalPolicy, SignalTarget, StorePolicy, TokenPolicy, UnitAction,
+    UnitPolicy, defaults, values,
 };
-use crate::names::TokenName;
+use crate::names::{HostName, TokenName};
 use crate::provider::Params;
 
 use super::account;
 use super::claims::Needed;
-use super::hosts;
+use super::hosts::{self, On};
 use super::program::cannot_start;
 use super::store::Stores;
 use super::timing::{Crons, Life, check_fits};
@@ -135,13 +135,16 @@ impl<'c> Resolver<'c> {
 
         let named = spec.name.as_ref().map(|name| &name.value);
         let mut stores = Vec::with_capacity(spec.stores.len());
+        let mut selected = Selected::default();
         for store in &spec.stores {
-            stores.extend(self.targets.stores(store, account.as_deref(), named, &what));
+            let resolved = self.targets.stores(store, account.as_deref(), named, &what);
+            stores.extend(resolved.stores);
+            selected.stores.extend(resolved.selected);
         }
         // Held for as long as the daemon runs, and mostly one.
         stores.shrink_to_fit();
         let name = spec.name.as_ref();
-        let hooks = self.hooks(spec, &what);
+        let hooks = self.hooks(spec, &mut selected, &what);
         self.warn_without_consumer(spec, &what, account.as_deref());
         if let Some(account) = &account {
             self.check_initial(spec, account, &what);
@@ -179,6 +182,7 @@ impl<'c> Resolver<'c> {
             }),
             stores,
             hooks,
+            selected: (selected != Selected::default()).then(|| Box::new(selected)),
             account: account?,
         })
     }
@@ -371,7 +375,8 @@ impl<'c> Resolver<'c> {
         given.value
     }
 
-    fn hooks(&self, token: &TokenSpec, what: &str) -> Vec<HookPolicy> {
+    /// The hooks of a token; those of hosts by their labels go into `selected`.
+    fn hooks(&self, token: &TokenSpec, selected: &mut Selected, what: &str) -> Vec<HookPolicy> {
         let units: Vec<_> = token.units.iter().map(|unit| self.unit_hook(unit)).collect();
         let mut seen = HashSet::with_capacity(units.len() + token.hooks.len());
         let mut hooks = Vec::with_capacity(units.len() + token.hooks.len());
@@ -380,7 +385,12 @@ impl<'c> Resolver<'c> {
             let Some((kind, spot)) = self.hook_kind(&spec.kind, timeout, what) else { continue };
             let on = match &spec.hosts {
                 Some(named) => match hosts::of_hook(&kind, named, what, self.context) {
-                    Some(hosts) => hosts.into_iter().map(Some).collect(),
+                    Some(On::Named(hosts)) => hosts.into_iter().map(Some).collect(),
+                    Some(On::Selected(hosts)) => {
+                        let policy = hook_policy(spec, kind, timeout, None);
+                        selected.hooks.push(SelectedHook { hosts, policy });
+                        continue;
+                    }
                     None => continue,
                 },
                 None => vec![None],
@@ -393,25 +403,13 @@ impl<'c> Resolver<'c> {
                 self.check_reach(unit, spot, what);
             }
             for host in on {
-                let key = kind.key(host.as_ref());
-                if !seen.insert(key.clone()) {
+                let hook = hook_policy(spec, kind.clone(), timeout, host);
+                if !seen.insert(hook.key.clone()) {
                     let message = format!("{what} runs this command twice after each rotation");
                     self.context.report.error_with_help(spot, message, "remove one of the two hooks");
                     continue;
                 }
-                hooks.push(HookPolicy {
-                    key,
-                    kind: kind.clone(),
-                    timeout,
-                    on_failure: spec.on_failure.unwrap_or(defaults::ON_FAILURE),
-                    pace: Pace {
-                        wave: spec.pace.wave.unwrap_or(Pace::default().wave),
-                        coalesce: spec.pace.coalesce,
-                        splay: spec.pace.splay,
-                        once_per: spec.pace.once_per,
-                    },
-                    host,
-                });
+                hooks.push(hook);
             }
         }
         hooks
@@ -544,6 +542,23 @@ impl Resolver<'_> {
 }
 
 /// The token's value, else the shared one, else the default.
+/// One hook, on `host` or where the account is owned.
+fn hook_policy(spec: &HookSpec, kind: HookKind, timeout: Duration, host: Option<HostName>) -> HookPolicy {
+    HookPolicy {
+        key: kind.key(host.as_ref()),
+        kind,
+        timeout,
+        on_failure: spec.on_failure.unwrap_or(defaults::ON_FAILURE),
+        pace: Pace {
+            wave: spec.pace.wave.unwrap_or(Pace::default().wave),
+            coalesce: spec.pace.coalesce,
+            splay: spec.pace.splay,
+            once_per: spec.pace.once_per,
+        },
+        host,
+    }
+}
+
 fn either(own: Option<&Located<Span>>, shared: Option<&Located<Span>>, default: Span) -> Span {
     own.or(shared).map_or(default, |found| found.value)
 }

@@ -18,6 +18,7 @@ pub struct FleetSpec {
     pub lease: Option<Located<Duration>>,
     pub shared_paths: Vec<Located<String>>,
     pub engine: Option<EngineSpec>,
+    pub next_seal_key: Option<SecretSource>,
 }
 
 /// What keeps the journal.
@@ -51,6 +52,8 @@ impl FleetSpec {
             host: reader.string("host"),
             lease: reader.parsed("lease", values::timer),
             shared_paths: reader.strings("shared-paths").map(|found| found.value).unwrap_or_default(),
+            next_seal_key: source::secret(&reader, "next-seal-key", &["file", "env", "systemd-credential"])
+                .map(|found| found.value),
             engine: reader.required("engine").then(|| EngineSpec::decode(&reader)).flatten(),
         };
         reader.finish();

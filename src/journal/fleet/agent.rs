@@ -1,21 +1,23 @@
 //! A fleet as the agent of a host sees it: what it is asked, and where it answers. It holds the key of its host and no
 //! other, reads what is meant for its host, and writes nothing but its answers and its sign of life.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::begin::{self, FleetError};
 use super::engine::{Change, Compare, Engine, EngineError, Step};
 use super::errand::{Answer, Errand, ErrandId, HostSeal};
-use super::hosts::Agent;
+use super::hosts::{Agent, Seen};
 use super::json;
 use super::layout::Layout;
 use super::lease::Lease;
 use super::presence::{Following, Moment};
+use super::wishes::Sealed;
 use crate::clock::Time;
 use crate::inventory::AgentSettings;
 use crate::journal::key::KeyError;
 use crate::journal::seal::Sealer;
-use crate::names::HostName;
+use crate::names::{HostName, Label};
 use crate::secret::Secret;
 
 /// The fleet, and this host in it.
@@ -27,6 +29,9 @@ pub struct Post {
     seal: HostSeal,
     lease: Lease,
     incarnation: String,
+    labels: BTreeSet<Label>,
+    /// That the key was made for them.
+    proof: Sealed,
 }
 
 /// How an agent took up its post, or did not.
@@ -47,15 +52,35 @@ pub enum News {
     Gone(ErrandId),
 }
 
+/// The labels stand behind the key that was made for them. Were the file of the agent to say others, nobody would wait for
+/// this host, and its consumers would be left with dead tokens.
+fn check_labels<'a>(made_for: impl Iterator<Item = &'a str>, said: &BTreeSet<Label>) -> Result<(), FleetError> {
+    let made_for: BTreeSet<&str> = made_for.collect();
+    if made_for == said.iter().map(Label::as_str).collect() {
+        return Ok(());
+    }
+    let told = |labels: Vec<&str>| if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+    Err(FleetError::Labels {
+        made_for: told(made_for.into_iter().collect()),
+        said: told(said.iter().map(Label::as_str).collect()),
+    })
+}
+
 impl Post {
     /// Finds the fleet of `settings`, as the holder of the key of its host.
     pub async fn open(settings: &AgentSettings, key: &Secret) -> Result<Self, FleetError> {
         let unusable = |source| KeyError::Unusable { place: format!("the key of host {}", settings.host), source };
-        let sealer = Sealer::new(key.trimmed().expose().as_bytes()).map_err(unusable)?;
+        let text = key.trimmed();
+        let mut words = text.expose().split_whitespace();
+        let sealer = Sealer::new(words.next().unwrap_or_default().as_bytes()).map_err(unusable)?;
+        check_labels(words, &settings.labels)?;
         let (engine, layout, meta) = begin::find(&settings.fleet, &settings.engine).await?;
         let host = settings.host.clone();
         let seal = HostSeal::new(sealer, meta.instance.to_string(), host.clone());
-        Ok(Self { engine, layout, host, seal, lease: Lease::new(settings.lease), incarnation: meta.incarnation })
+        let labels = settings.labels.clone();
+        let proof = seal.prove(&labels).map_err(|failure| FleetError::unusable(&settings.fleet, failure))?;
+        let (lease, incarnation) = (Lease::new(settings.lease), meta.incarnation);
+        Ok(Self { engine, layout, host, seal, lease, incarnation, labels, proof })
     }
 
     /// What tells this fleet from another one under the same name, and from itself before it was recovered.
@@ -76,10 +101,7 @@ impl Post {
     /// Takes a lease, and tells the fleet that this agent lives. Whoever waits for its host no longer waits again.
     pub async fn join(&self, agent: &Agent, now: Time) -> Result<Posted, EngineError> {
         let sign = (self.layout.agent(&self.host), json(agent));
-        let more = [
-            Step::Put { key: self.layout.seen(&self.host), value: json(&now), lease: 0 },
-            Step::Delete(self.layout.forgotten(&self.host)),
-        ];
+        let more = [self.seen(now), Step::Delete(self.layout.forgotten(&self.host))];
         let holder = self.lease.take(&self.engine, sign, &more, "host").await?;
         Ok(holder.map_or(Posted::Yes, Posted::Taken))
     }
@@ -91,8 +113,12 @@ impl Post {
 
     /// Notes that this agent was seen at `now`.
     pub async fn tell_seen(&self, now: Time) -> Result<(), EngineError> {
-        let put = Step::Put { key: self.layout.seen(&self.host), value: json(&now), lease: 0 };
-        self.engine.transact(&[], &[put], &[]).await.map(drop)
+        self.engine.transact(&[], &[self.seen(now)], &[]).await.map(drop)
+    }
+
+    fn seen(&self, at: Time) -> Step {
+        let seen = Seen { at, labels: self.labels.clone(), proof: self.proof.clone() };
+        Step::Put { key: self.layout.seen(&self.host), value: json(&seen), lease: 0 }
     }
 
     /// Leaves the post.
@@ -144,5 +170,23 @@ impl Post {
 
     fn answer_at(&self, id: &ErrandId) -> String {
         format!("{}{}", self.layout.answers(&self.host), id.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_and_the_file_of_its_agent_say_the_same_labels() {
+        for (sentence, key, file, fine) in [
+            ("none", "", &[][..], true),
+            ("the same, in another order", "site=fra role=web", &["role=web", "site=fra"], true),
+            ("the file says more", "", &["role=web"], false),
+            ("the file says less", "role=web", &[], false),
+        ] {
+            let said = file.iter().map(|label| label.parse().unwrap()).collect();
+            assert_eq!(check_labels(key.split_whitespace(), &said).is_ok(), fine, "{sentence}");
+        }
     }
 }

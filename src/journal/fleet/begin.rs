@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::engine::{Compare, Done, Engine, EngineError, Pair, Step};
+use super::keys::Keys;
 use super::layout::{FORMAT, Layout, Meta};
 use super::lease::Lease;
 use super::marks::Marks;
@@ -33,6 +34,10 @@ pub enum FleetError {
     Newer { fleet: String, found: u32 },
     #[error("fleet `{fleet}` seals its secrets with the key {theirs}, and this replica was given the key {ours}")]
     OtherKey { fleet: String, ours: String, theirs: String },
+    #[error("the journal of fleet `{fleet}` was moved back into the state directory of {host}")]
+    Left { fleet: String, host: String },
+    #[error("the key of this host was made for other labels ({made_for}) than `labels` of its [agent] says ({said})")]
+    Labels { made_for: String, said: String },
     #[error("a fleet needs one seal key that every replica is given")]
     NoKey,
     #[error("{key} in the engine holds what patrold did not write")]
@@ -52,6 +57,13 @@ impl FleetError {
             Self::NoKey => Some(
                 "make one (head -c 32 /dev/urandom | base64), put it on every host, and name it: seal-key = { file = \
                  \"/etc/patrold/seal.key\" } in [daemon], or the systemd credential patrold-seal-key",
+            ),
+            Self::Left { .. } => Some(
+                "take [fleet] out of the inventory there; whoever wants a fleet again names another one, and types `patrold \
+                 fleet import` there",
+            ),
+            Self::Labels { .. } => Some(
+                "`patrold fleet host-key HOST --label role=web …` on a replica prints a key for each set of labels",
             ),
             Self::Damaged { .. } => Some("restore a backup of the engine, or name another fleet"),
             Self::Key(_) | Self::Away { .. } | Self::Refused { .. } => None,
@@ -84,8 +96,27 @@ fn sealer(key: &KeySource) -> Result<Sealer, FleetError> {
     Ok(key.existing(Path::new("/"))?)
 }
 
-/// The engine and what it tells of the fleet called `fleet`, which this program can read.
+/// The same with the one that is to follow, where there is one.
+fn sealers(settings: &FleetSettings, key: &KeySource) -> Result<Vec<Sealer>, FleetError> {
+    let first = sealer(key)?;
+    let next = match &settings.next_seal_key {
+        Some(source) => Some(sealer(&KeySource::resolve(Some(source), |name| std::env::var_os(name))?)?),
+        None => None,
+    };
+    Ok(std::iter::once(first).chain(next).collect())
+}
+
+/// The engine and what it tells of the fleet called `fleet`, which this program can read and which lives.
 pub(super) async fn find(fleet: &FleetName, engine: &EngineSettings) -> Result<(Engine, Layout, Meta), FleetError> {
+    let found = find_any(fleet, engine).await?;
+    match &found.2.left {
+        Some(host) => Err(FleetError::Left { fleet: fleet.to_string(), host: host.to_string() }),
+        None => Ok(found),
+    }
+}
+
+/// The same of one that was left, too.
+async fn find_any(fleet: &FleetName, engine: &EngineSettings) -> Result<(Engine, Layout, Meta), FleetError> {
     let engine = Engine::new(engine).await.map_err(|failure| FleetError::unusable(fleet, failure))?;
     let layout = Layout::new(fleet);
     let found = engine.get(layout.meta()).await.map_err(|error| FleetError::of(fleet, error))?;
@@ -100,21 +131,37 @@ pub(super) async fn find(fleet: &FleetName, engine: &EngineSettings) -> Result<(
 impl FleetJournal {
     /// Joins what was made by [`FleetJournal::found`]. Nothing is owned yet.
     pub async fn open(settings: &FleetSettings, key: &KeySource) -> Result<Self, FleetError> {
-        let sealer = sealer(key)?;
-        let (engine, layout, meta) = find(&settings.name, &settings.engine).await?;
-        let ours = hex(&sealer.key_id());
-        if ours != meta.seal_key {
-            return Err(FleetError::OtherKey { fleet: settings.name.to_string(), ours, theirs: meta.seal_key });
-        }
+        Self::with(settings, key, find(&settings.name, &settings.engine).await?)
+    }
+
+    /// The same of a fleet whose journal is being moved back.
+    pub async fn open_to_leave(settings: &FleetSettings, key: &KeySource) -> Result<(Self, Meta), FleetError> {
+        let found = find_any(&settings.name, &settings.engine).await?;
+        let meta = found.2.clone();
+        Ok((Self::with(settings, key, found)?, meta))
+    }
+
+    fn with(
+        settings: &FleetSettings,
+        key: &KeySource,
+        (engine, layout, meta): (Engine, Layout, Meta),
+    ) -> Result<Self, FleetError> {
+        let sealers = sealers(settings, key)?;
+        let ours: Vec<_> = sealers.iter().map(|sealer| hex(&sealer.key_id())).collect();
+        let Some(keys) = Keys::new(sealers, &meta) else {
+            let (fleet, ours) = (settings.name.to_string(), ours.join(" and "));
+            return Err(FleetError::OtherKey { fleet, ours, theirs: meta.seal_key });
+        };
         Ok(Self {
             engine,
             layout,
-            sealer,
+            keys,
             instance: meta.instance,
             replica: settings.host.clone(),
             lease: Arc::new(Lease::new(settings.lease)),
             ends: Mutex::default(),
             marks: Marks::new(meta.incarnation),
+            commits: Mutex::default(),
             tokens: tokio::sync::Mutex::default(),
         })
     }
@@ -134,16 +181,25 @@ impl FleetJournal {
 
     /// From now on every replica believes what the engine tells, although it ran back.
     pub async fn recover(&self) -> Result<(), EngineError> {
+        self.change_meta(&[], |meta| Ok(Meta { incarnation: hex(&random::bytes::<8>()), ..meta })).await
+    }
+
+    /// Changes what the fleet is, unless somebody else does at the same time.
+    pub(super) async fn change_meta(
+        &self,
+        more: &[Step],
+        change: impl FnOnce(Meta) -> Result<Meta, Failure>,
+    ) -> Result<(), EngineError> {
         let key = self.layout.meta();
         let damaged = || EngineError::Refused(failure(format!("{key} in the engine holds what patrold did not write")));
         let pair = self.engine.get(key.clone()).await?.ok_or_else(damaged)?;
-        let meta: Meta = pair.read().ok_or_else(damaged)?;
-        let meta = Meta { incarnation: hex(&random::bytes::<8>()), ..meta };
+        let meta = change(pair.read().ok_or_else(damaged)?).map_err(EngineError::Refused)?;
         let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };
-        match self.engine.transact(&[Compare::Modified(key, pair.modified)], &[put], &[]).await? {
+        let steps: Vec<_> = std::iter::once(put).chain(more.iter().cloned()).collect();
+        match self.engine.transact(&[Compare::Modified(key, pair.modified)], &steps, &[]).await? {
             Done::Held(_) => Ok(()),
             Done::Denied(_) => {
-                Err(EngineError::Refused(failure("somebody else has recovered the fleet at the same time")))
+                Err(EngineError::Refused(failure("somebody else has changed the fleet at the same time: try again")))
             }
         }
     }
@@ -163,6 +219,8 @@ impl FleetJournal {
             instance: instance.unwrap_or_else(|| InstanceId::new(random::bytes())),
             incarnation: hex(&random::bytes::<8>()),
             seal_key: hex(&sealer.key_id()),
+            left: None,
+            fingerprints: None,
         };
         let key = layout.meta();
         let put = Step::Put { key: key.clone(), value: json(&meta), lease: 0 };

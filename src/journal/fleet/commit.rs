@@ -1,6 +1,7 @@
 //! Commits: the claim, the head and the change in one transaction.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 
 use super::engine::{Compare, Done, EngineError, Pair, Step};
 use super::layout::{HeadValue, RecordValue};
@@ -32,6 +33,42 @@ impl FleetJournal {
         }
         self.read(&fence.account, &change.token).await.map_err(CommitError::Refused)?;
         Ok(known(&self.ends()))
+    }
+
+    /// Writes a commit: the claim, the head and the change in one transaction.
+    async fn write(&self, commit: Commit) -> Result<Head, CommitError> {
+        let Commit { fence, change } = commit;
+        let Some(end) = self.end_at(&fence, &change).await? else {
+            if let Some(home) = self.home(&change.token).await.map_err(|error| CommitError::Refused(error.failure()))?
+                && home != fence.account
+            {
+                return Err(CommitError::Refused(moved(&change.token, home.as_str(), &fence.account)));
+            }
+            // Whoever moved it may have been this process.
+            let stored = self.stored(&change.token).await.map_err(CommitError::Refused)?;
+            return Err(CommitError::Overtaken(Box::new(stored.unwrap_or_default())));
+        };
+        let (steps, mut next) = self.steps(&fence, &change, &end).map_err(CommitError::Refused)?;
+        let mut conditions = vec![
+            Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed()),
+            Compare::Modified(self.layout.head(&fence.account, &change.token), change.follows.0),
+        ];
+        if change.follows == Head::default() {
+            conditions.push(Compare::Created(self.layout.home(&change.token), 0));
+        }
+        let otherwise = [self.layout.claim(&fence.account), self.layout.home(&change.token)];
+        match self.engine.transact(&conditions, &steps, &otherwise).await {
+            Ok(Done::Held(revision)) => {
+                next.head = Head(revision);
+                // It goes on from what was seen.
+                let _ = self.marks.see(&fence.account, &change.token, next.chain.seq, &hex(&next.chain.hash));
+                self.ends().insert(change.token, next);
+                Ok(Head(revision))
+            }
+            Ok(Done::Denied(found)) => Err(self.denial(&fence, &change, found).await),
+            Err(EngineError::Unknown(failure)) => Err(CommitError::Unknown(failure)),
+            Err(EngineError::Away(failure) | EngineError::Refused(failure)) => Err(CommitError::Refused(failure)),
+        }
     }
 
     /// The steps that make `change` durable after `end`, and where the journal of the token ends then.
@@ -69,7 +106,7 @@ impl FleetJournal {
         for secret in &change.secrets {
             steps.push(match secret {
                 SecretChange::Keep { slot, parts } => {
-                    let sealed = self.sealer.seal(slot, parts);
+                    let sealed = self.keys.sealer().seal(slot, parts);
                     let value = sealed.map_err(|error| failure(format!("the secret was not sealed: {error}")))?;
                     Step::Put { key: self.layout.secret(account, slot), value, lease: 0 }
                 }
@@ -123,38 +160,11 @@ impl Journal for FleetJournal {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Head, CommitError> {
-        let Commit { fence, change } = commit;
-        let Some(end) = self.end_at(&fence, &change).await? else {
-            if let Some(home) = self.home(&change.token).await.map_err(|error| CommitError::Refused(error.failure()))?
-                && home != fence.account
-            {
-                return Err(CommitError::Refused(moved(&change.token, home.as_str(), &fence.account)));
-            }
-            // Whoever moved it may have been this process.
-            let stored = self.stored(&change.token).await.map_err(CommitError::Refused)?;
-            return Err(CommitError::Overtaken(Box::new(stored.unwrap_or_default())));
-        };
-        let (steps, mut next) = self.steps(&fence, &change, &end).map_err(CommitError::Refused)?;
-        let mut conditions = vec![
-            Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed()),
-            Compare::Modified(self.layout.head(&fence.account, &change.token), change.follows.0),
-        ];
-        if change.follows == Head::default() {
-            conditions.push(Compare::Created(self.layout.home(&change.token), 0));
-        }
-        let otherwise = [self.layout.claim(&fence.account), self.layout.home(&change.token)];
-        match self.engine.transact(&conditions, &steps, &otherwise).await {
-            Ok(Done::Held(revision)) => {
-                next.head = Head(revision);
-                // It goes on from what was seen.
-                let _ = self.marks.see(&fence.account, &change.token, next.chain.seq, &hex(&next.chain.hash));
-                self.ends().insert(change.token, next);
-                Ok(Head(revision))
-            }
-            Ok(Done::Denied(found)) => Err(self.denial(&fence, &change, found).await),
-            Err(EngineError::Unknown(failure)) => Err(CommitError::Unknown(failure)),
-            Err(EngineError::Away(failure) | EngineError::Refused(failure)) => Err(CommitError::Refused(failure)),
-        }
+        let (begun, at) = (boot(), commit.change.at);
+        let result = self.write(commit).await;
+        let took = boot().saturating_sub(begun);
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).note(&result, took, at);
+        result
     }
 
     async fn settle(&self, token: &TokenName, after: Head) -> Result<Settled, Failure> {
@@ -198,7 +208,7 @@ impl Journal for FleetJournal {
         let Some(account) = self.home(&slot.token).await.map_err(EngineError::failure)? else { return Ok(None) };
         let found = self.engine.get(self.layout.secret(&account, slot)).await.map_err(EngineError::failure)?;
         let Some(found) = found else { return Ok(None) };
-        self.sealer.open(slot, &found.value).map(Some).map_err(|error| {
+        self.keys.open(slot, &found.value).map(Some).map_err(|error| {
             let what = format!("{} generation {}: {error}", slot.token, slot.generation);
             Failure::new(FailureCode::SecretUnreadable, what)
         })

@@ -8,10 +8,13 @@ use super::engine::{Change, Compare, Done, EngineError, Look, Pair, Step};
 use super::errand::{Answer, Errand, ErrandId, HostSeal};
 use super::layout::OfHost;
 use super::presence::{Following, Moment};
+use super::wishes::Sealed;
 use super::{FleetJournal, failure, json};
 use crate::clock::Time;
+use crate::inventory::KnownHosts;
 use crate::journal::Fence;
-use crate::names::HostName;
+use crate::journal::seal::Sealer;
+use crate::names::{HostName, Label};
 use crate::outcome::Failure;
 use crate::secret::Secret;
 
@@ -24,6 +27,15 @@ pub struct Agent {
     pub started: Time,
 }
 
+/// When an agent was last seen, and what its host is. Stored state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub at: Time,
+    pub labels: BTreeSet<Label>,
+    /// That it has the key that was made for these labels.
+    pub proof: Sealed,
+}
+
 /// What the engine tells of hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
@@ -31,10 +43,31 @@ pub struct Hosts {
     pub agents: BTreeMap<HostName, Agent>,
     /// When each was last seen, a minute old at most.
     pub seen: BTreeMap<HostName, Time>,
+    /// What each is, of those whose agents have proven to have the key that was made for that.
+    pub labels: KnownHosts,
+    /// Hosts whose agents say what their keys were not made for.
+    pub unproven: BTreeSet<HostName>,
     /// Nobody waits for these until they are back.
     pub forgotten: BTreeSet<HostName>,
+    /// Hosts whose agents have keys that came of another seal key than the one in force.
+    pub outdated: BTreeSet<HostName>,
+    /// The newest revision of all that was read.
+    pub newest: i64,
     /// Answers that nobody has taken yet.
     pub answers: BTreeMap<(HostName, ErrandId), Answer>,
+}
+
+impl Hosts {
+    /// Whether nobody waits for a host that is away.
+    pub fn is_forgotten(&self, host: &HostName) -> bool {
+        self.forgotten.contains(host) && !self.agents.contains_key(host)
+    }
+
+    /// The hosts that labels may mean: they were seen once, and are not forgotten.
+    pub fn known(&self) -> KnownHosts {
+        let known = self.labels.iter().filter(|(host, _)| !self.is_forgotten(host));
+        known.map(|(host, labels)| (host.clone(), labels.clone())).collect()
+    }
 }
 
 /// An errand as the engine has it.
@@ -48,13 +81,19 @@ pub struct Wanted {
 
 impl FleetJournal {
     /// The key of a host, for its agent.
-    pub fn host_key(&self, host: &HostName) -> Secret {
-        self.sealer.host_key(host)
+    pub fn host_key(&self, host: &HostName, labels: &BTreeSet<Label>) -> Secret {
+        self.keys.sealer().host_key(host, labels)
     }
 
-    /// Seals what goes between the fleet and a host.
-    pub fn host_seal(&self, host: &HostName) -> Result<HostSeal, Failure> {
-        let sealer = self.sealer.for_host(host).map_err(|error| failure(format!("the key of {host}: {error}")))?;
+    /// Seals what goes between the fleet and a host with these labels. `outdated`: its agent has a key that came of another
+    /// seal key than the one in force.
+    pub fn host_seal(&self, host: &HostName, labels: &BTreeSet<Label>, outdated: bool) -> Result<HostSeal, Failure> {
+        let older = self.keys.all().nth(1).filter(|_| outdated);
+        self.host_seal_of(older.unwrap_or(self.keys.sealer()), host, labels)
+    }
+
+    fn host_seal_of(&self, of: &Sealer, host: &HostName, labels: &BTreeSet<Label>) -> Result<HostSeal, Failure> {
+        let sealer = of.for_host(host, labels).map_err(|error| failure(format!("the key of {host}: {error}")))?;
         Ok(HostSeal::new(sealer, self.instance.to_string(), host.clone()))
     }
 
@@ -84,11 +123,36 @@ impl FleetJournal {
 
     fn note_host(&self, hosts: &mut Hosts, change: Change) {
         let (key, pair) = change.into_parts();
+        hosts.newest = pair.as_ref().map_or(hosts.newest, |pair| hosts.newest.max(pair.modified));
         match (self.layout.told_of_host(&key), pair) {
             (Some(OfHost::Agent(host)), Some(pair)) => hosts.agents.extend(pair.read().map(|agent| (host, agent))),
             (Some(OfHost::Agent(host)), None) => drop(hosts.agents.remove(&host)),
-            (Some(OfHost::Seen(host)), Some(pair)) => hosts.seen.extend(pair.read().map(|at| (host, at))),
-            (Some(OfHost::Seen(host)), None) => drop(hosts.seen.remove(&host)),
+            (Some(OfHost::Seen(host)), Some(pair)) => {
+                let Some(Seen { at, labels, proof }) = pair.read() else { return };
+                hosts.seen.insert(host.clone(), at);
+                let proves =
+                    |of: &Sealer| self.host_seal_of(of, &host, &labels).is_ok_and(|seal| seal.proves(&labels, &proof));
+                // The place of the key that it came of; the first is in force.
+                match self.keys.all().position(proves) {
+                    Some(place) => {
+                        hosts.unproven.remove(&host);
+                        hosts.outdated.retain(|it| *it != host || place > 0);
+                        hosts.outdated.extend((place > 0).then(|| host.clone()));
+                        hosts.labels.insert(host, labels);
+                    }
+                    None => {
+                        hosts.labels.remove(&host);
+                        hosts.outdated.remove(&host);
+                        hosts.unproven.insert(host);
+                    }
+                }
+            }
+            (Some(OfHost::Seen(host)), None) => {
+                hosts.seen.remove(&host);
+                hosts.labels.remove(&host);
+                hosts.unproven.remove(&host);
+                hosts.outdated.remove(&host);
+            }
             (Some(OfHost::Forgotten(host)), Some(_)) => drop(hosts.forgotten.insert(host)),
             (Some(OfHost::Forgotten(host)), None) => drop(hosts.forgotten.remove(&host)),
             (Some(OfHost::Answer(host, id)), Some(pair)) => {

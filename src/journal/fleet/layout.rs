@@ -11,11 +11,12 @@
 //! /patrold/FLEET/i/DIGEST                an inventory; its create revision tells which came first
 //! /patrold/FLEET/w/HOST/ID               what the agent of a host is to do; that of a store stays, a question ends with who asks
 //! /patrold/FLEET/h/a/HOST                an agent that lives; on its lease
-//! /patrold/FLEET/h/s/HOST                when an agent was last seen
+//! /patrold/FLEET/h/s/HOST                when an agent was last seen, and what its host is
 //! /patrold/FLEET/h/f/HOST                nobody waits for the host until its agent is back
 //! /patrold/FLEET/h/k/HOST/ID             what an agent has answered
 //! /patrold/FLEET/on/m/REPLICA            a replica that lives; on its lease
 //! /patrold/FLEET/on/c/ACCOUNT            a claim; on the lease of its replica. Its create revision is the epoch
+//! /patrold/FLEET/on/k/seal               the id of the key that seals secrets, while keys are exchanged
 //! /patrold/FLEET/on/d/REPLICA            a replica that is to own nothing
 //! /patrold/FLEET/on/w/ID                 what an operator asks of an owner; on the lease of the replica that was asked
 //! /patrold/FLEET/on/a/ID                 the owner's answer; on its lease
@@ -23,6 +24,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sealed::Sealed;
 use crate::journal::SecretSlot;
 use crate::names::{AccountName, FleetName, HostName, InstanceId, ReplicaName, TokenName, hex};
 use crate::secret::random;
@@ -74,6 +76,26 @@ impl Layout {
 
     pub fn secret(&self, account: &AccountName, slot: &SecretSlot) -> String {
         format!("{}s/{account}/{}/{}.{}", self.root, slot.token, slot.generation, slot.revision)
+    }
+
+    /// Where the secrets of an account begin.
+    pub fn secrets_of_account(&self, account: &AccountName) -> String {
+        format!("{}s/{account}/", self.root)
+    }
+
+    /// Where all secrets begin.
+    pub fn all_secrets(&self) -> String {
+        format!("{}s/", self.root)
+    }
+
+    /// Which key seals, while keys are exchanged.
+    pub fn announced_key(&self) -> String {
+        format!("{}on/k/seal", self.root)
+    }
+
+    /// Where the secrets of a token begin.
+    pub fn secrets(&self, account: &AccountName, token: &TokenName) -> String {
+        format!("{}s/{account}/{token}/", self.root)
     }
 
     pub fn home(&self, token: &TokenName) -> String {
@@ -172,6 +194,7 @@ impl Layout {
             "m" => name.parse().ok().map(Subject::Member),
             "c" => name.parse().ok().map(Subject::Claim),
             "d" => name.parse().ok().map(Subject::Drained),
+            "k" => Some(Subject::Key),
             "w" => Some(Subject::Wish(WishId(name.to_owned()))),
             "a" => Some(Subject::Answer(WishId(name.to_owned()))),
             _ => None,
@@ -194,6 +217,8 @@ pub(super) enum Subject {
     Member(ReplicaName),
     Claim(AccountName),
     Drained(ReplicaName),
+    /// The key that seals secrets, while keys are exchanged.
+    Key,
     Wish(WishId),
     Answer(WishId),
 }
@@ -225,7 +250,7 @@ pub(super) fn is_presence(key: &str) -> bool {
     matches!(kind, Some("on" | "h" | "w"))
 }
 
-/// What a fleet is. Made once.
+/// What a fleet is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     pub format: u32,
@@ -235,6 +260,12 @@ pub struct Meta {
     pub incarnation: String,
     /// The id of the key that seals secrets, in hex digits.
     pub seal_key: String,
+    /// The host whose state directory the journal was moved back into: it is kept here no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<ReplicaName>,
+    /// The key of fingerprints, under the seal key. `None`: it is the one that comes of the seal key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprints: Option<Sealed>,
 }
 
 /// Where the journal of a token ends.
@@ -273,6 +304,9 @@ pub struct Member {
     pub rank: i64,
     /// The digest of that inventory.
     pub inventory: String,
+    /// The ids of the keys that it can open secrets with.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 /// Who has a claim.

@@ -8,13 +8,17 @@
 pub mod agent;
 mod begin;
 mod commit;
+mod depart;
 mod engine;
 pub mod errand;
 pub mod hosts;
+pub mod keys;
 mod layout;
 mod lease;
 mod marks;
 pub mod presence;
+mod sealed;
+pub mod tally;
 pub mod wishes;
 
 use std::collections::HashMap;
@@ -26,12 +30,13 @@ use serde::Serialize;
 pub use self::begin::FleetError;
 use self::engine::{Engine, Look, Pair};
 pub use self::engine::{EngineError, Health};
+use self::keys::Keys;
 use self::layout::{HeadValue, Layout, RecordValue};
 pub use self::layout::{Member, Meta, Owned, WishId};
 pub use self::lease::{Lease, boot};
 use self::marks::Marks;
+use self::tally::Commits;
 use super::record::{Chain, Record};
-use super::seal::Sealer;
 use super::{Head, Stored};
 use crate::names::{AccountName, InstanceId, ReplicaName, TokenName, unhex};
 use crate::outcome::{Failure, FailureCode};
@@ -58,12 +63,13 @@ struct End {
 pub struct FleetJournal {
     engine: Engine,
     layout: Layout,
-    sealer: Sealer,
+    keys: Keys,
     instance: InstanceId,
     replica: ReplicaName,
     lease: Arc<Lease>,
     ends: Mutex<HashMap<TokenName, End>>,
     marks: Marks,
+    commits: Mutex<Commits>,
     /// The names of all tokens, and when they were read.
     tokens: tokio::sync::Mutex<Option<(Duration, Names)>>,
 }
@@ -81,7 +87,7 @@ impl FleetJournal {
 
     /// Makes fingerprints under the fleet's key.
     pub fn fingerprinter(&self) -> &Fingerprinter {
-        self.sealer.fingerprinter()
+        self.keys.fingerprints()
     }
 
     /// What this replica is called.
@@ -92,6 +98,11 @@ impl FleetJournal {
     /// The sign of life of this replica.
     pub fn lease(&self) -> &Arc<Lease> {
         &self.lease
+    }
+
+    /// The commits of this process.
+    pub fn commits(&self) -> Commits {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How the engine is.

@@ -25,6 +25,8 @@ pub struct Presence {
     pub claims: BTreeMap<AccountName, Claim>,
     /// Replicas that are to own nothing.
     pub drained: BTreeSet<ReplicaName>,
+    /// The key that seals secrets, while keys are exchanged.
+    pub seal_key: Option<String>,
     /// What operators ask of owners.
     pub wishes: BTreeMap<WishId, Wish>,
     /// What owners have answered.
@@ -115,6 +117,7 @@ impl FleetJournal {
             (Some(Subject::Claim(account)), None) => drop(presence.claims.remove(&account)),
             (Some(Subject::Drained(replica)), Some(_)) => drop(presence.drained.insert(replica)),
             (Some(Subject::Drained(replica)), None) => drop(presence.drained.remove(&replica)),
+            (Some(Subject::Key), pair) => presence.seal_key = pair.and_then(|pair| pair.read()),
             (Some(Subject::Wish(id)), Some(pair)) => presence.wishes.extend(pair.read().map(|wish| (id, wish))),
             (Some(Subject::Wish(id)), None) => drop(presence.wishes.remove(&id)),
             (Some(Subject::Answer(id)), Some(pair)) => {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{EngineError, Step};
 use super::layout::WishId;
+pub use super::sealed::Sealed;
 use super::{FleetJournal, failure, json};
 use crate::journal::SecretSlot;
 use crate::names::{AccountName, GenerationNo, ReplicaName, TokenName};
@@ -23,11 +24,6 @@ pub struct Wish {
     /// What is asked, as replicas understand it.
     pub body: String,
 }
-
-/// A secret under the fleet's key, or under that of a host, in base64.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Sealed(pub(super) String);
 
 /// No generation has this number: what is sealed for a wish opens nowhere else.
 const OF_WISH: GenerationNo = GenerationNo(u32::MAX);
@@ -59,7 +55,7 @@ impl FleetJournal {
 
     /// Seals a secret that goes with a wish.
     pub fn seal_wish(&self, token: &TokenName, secret: &SecretParts) -> Result<Sealed, Failure> {
-        let sealed = self.sealer.seal(&slot(token), secret);
+        let sealed = self.keys.sealer().seal(&slot(token), secret);
         let sealed = sealed.map_err(|error| failure(format!("the secret was not sealed: {error}")))?;
         Ok(Sealed(STANDARD.encode(sealed)))
     }
@@ -67,7 +63,7 @@ impl FleetJournal {
     /// Opens it.
     pub fn open_wish(&self, token: &TokenName, sealed: &Sealed) -> Result<SecretParts, Failure> {
         let bytes = STANDARD.decode(&sealed.0).map_err(|_| failure("the secret of a wish is damaged"))?;
-        self.sealer.open(&slot(token), &bytes).map_err(|error| failure(format!("the secret of a wish: {error}")))
+        self.keys.open(&slot(token), &bytes).map_err(|error| failure(format!("the secret of a wish: {error}")))
     }
 }
 

@@ -104,6 +104,17 @@ impl SqliteJournal {
         if_lost: IfLost,
         now: Time,
     ) -> Result<(Self, Opened), OpenError> {
+        Self::open_as(state_dir, key, if_lost, None, now)
+    }
+
+    /// The same. `instance`: what the markers of a journal carry that is made here, and goes on from another one.
+    pub fn open_as(
+        state_dir: &Path,
+        key: &KeySource,
+        if_lost: IfLost,
+        instance: Option<InstanceId>,
+        now: Time,
+    ) -> Result<(Self, Opened), OpenError> {
         let failed = |source| OpenError::Io { path: state_dir.to_owned(), source };
         let state_dir = std::path::absolute(state_dir).map_err(failed)?;
         let mut notes = prepare_directory(&state_dir).map_err(failed)?;
@@ -123,6 +134,9 @@ impl SqliteJournal {
             // Before its key: a kill between the two must not leave a key without a journal, which tells of one that is gone.
             schema::prepare_writer(&connection).map_err(database)?;
             schema::migrate(&mut connection, version).map_err(database)?;
+            if let Some(instance) = instance {
+                schema::go_on_as(&connection, instance).map_err(database)?;
+            }
         }
         // Before a key is made that opens none of them.
         let secrets = if has_journal { count_secrets(&connection).map_err(database)? } else { 0 };

@@ -114,6 +114,11 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Resul
     transaction.commit()
 }
 
+/// A journal that was just made goes on from another one, whose id is this.
+pub(super) fn go_on_as(connection: &Connection, instance: InstanceId) -> rusqlite::Result<()> {
+    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'instance'", [instance.to_string()]).map(drop)
+}
+
 /// The id that was drawn when the journal was made.
 pub(super) fn instance(connection: &Connection, path: &Path) -> Result<InstanceId, OpenError> {
     let text: String = connection

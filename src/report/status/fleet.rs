@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::inventory::EngineKind;
-use crate::names::{AccountName, FleetName, HostName, ReplicaName, TokenName};
+use crate::names::{AccountName, FleetName, HostName, Label, ReplicaName, TokenName};
 
 /// The fleet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,9 +26,15 @@ pub struct FleetStatus {
     pub unowned: Vec<UnownedStatus>,
     /// Tokens of the inventory that other replicas look after.
     pub elsewhere: Vec<ElsewhereStatus>,
+    /// Why the journal does not tell of them now.
+    #[serde(default)]
+    pub unread: Option<String>,
     /// Hosts of consumers that stores are on, or whose agents live.
     #[serde(default)]
     pub hosts: Vec<HostStatus>,
+    /// Labels that no known host has, with the tokens that mean them, a line each.
+    #[serde(default)]
+    pub idle_selectors: Vec<String>,
     /// How often the lease of this replica was lost since its start.
     pub leases_lost: u64,
     /// How many accounts this replica has taken since its start.
@@ -79,6 +85,15 @@ pub struct HostStatus {
     pub name: HostName,
     /// The version of its agent. `None`: it is away.
     pub version: Option<String>,
+    /// What it is, by which the inventory may mean it.
+    #[serde(default)]
+    pub labels: Vec<Label>,
+    /// Its agent says labels that its key was not made for.
+    #[serde(default)]
+    pub unproven: bool,
+    /// Its agent has a key that came of a seal key which is not in force any more.
+    #[serde(default)]
+    pub outdated: bool,
     /// When its agent was last seen, a minute old at most. `None`: never.
     pub seen: Option<Time>,
     /// Nobody waits for it until its agent is back.

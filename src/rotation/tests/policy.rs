@@ -67,6 +67,7 @@ pub(crate) fn token() -> TokenPolicy {
         initial: None,
         stores: Vec::new(),
         hooks: Vec::new(),
+        selected: None,
     }
 }
 

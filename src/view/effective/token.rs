@@ -8,8 +8,8 @@ use super::{Keys, Section};
 use crate::inventory::origin::{Origins, Part};
 use crate::inventory::{
     CredentialAddress, Dialect, DirectoryFile, DirectoryPolicy, Existing, FilePolicy, Format, HookKind, HookPolicy,
-    HostFile, IniReader, OnDrift, OnFailure, OnLeave, RenewBefore, RunPolicy, SignalTarget, StoreKind, StorePolicy,
-    Syntax, TokenPolicy, Wrap, is_loopback,
+    HostFile, HostSelector, IniReader, OnDrift, OnFailure, OnLeave, RenewBefore, RunPolicy, SignalTarget, StoreKind,
+    StorePolicy, Syntax, TokenPolicy, Wrap, is_loopback,
 };
 
 pub(super) fn token(policy: &TokenPolicy, origins: &Origins) -> Section {
@@ -64,9 +64,18 @@ pub(super) fn token(policy: &TokenPolicy, origins: &Origins) -> Section {
         StoreKind::Directory(directory) => directory.files.first().is_none_or(|first| first.key == store.key),
         _ => true,
     });
-    let stores: Vec<_> = tables.map(store).collect();
+    let selected = policy.selected.as_deref();
+    let on = |mut value: Value, hosts: &HostSelector| {
+        if let Some(keys) = value.as_object_mut() {
+            keys.insert("hosts".to_owned(), json!(hosts.words()));
+        }
+        value
+    };
+    let of_hosts = selected.into_iter().flat_map(|it| &it.stores).map(|it| on(store(&it.policy), &it.hosts));
+    let stores: Vec<_> = tables.map(store).chain(of_hosts).collect();
     keys.add(&["stores", "file", "env"], Some(stores).filter(|it| !it.is_empty()).map(Value::Array), "default");
-    let hooks: Vec<_> = policy.hooks.iter().map(hook).collect();
+    let of_hosts = selected.into_iter().flat_map(|it| &it.hooks).map(|it| on(hook(&it.policy), &it.hosts));
+    let hooks: Vec<_> = policy.hooks.iter().map(hook).chain(of_hosts).collect();
     keys.add(&["hooks", "restart", "reload"], Some(hooks).filter(|it| !it.is_empty()).map(Value::Array), "default");
     keys.section(format!("token.{}", quoted(name)))
 }

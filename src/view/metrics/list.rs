@@ -80,6 +80,18 @@ metrics! {
     FLEET_BEHIND = Gauge "patrold_fleet_behind" [], "1 while another replica has a newer inventory, else 0";
     ENGINE_SIZE = Gauge "patrold_engine_size_bytes" [], "How large the database of the engine is";
     ENGINE_ALARMS = Gauge "patrold_engine_alarms" [], "Alarms that the engine has raised, such as NOSPACE";
+    HOST_UP = Gauge "patrold_host_up" ["host"],
+        "1 while the agent of a host of consumers lives, else 0; absent for one that nobody waits for";
+    HOST_SEEN = Gauge "patrold_host_last_seen_timestamp_seconds" ["host"],
+        "When the agent of a host was last seen, a minute old at most; absent where it never was";
+    HOST_OWES = Gauge "patrold_host_owed_tokens" ["host"],
+        "Tokens that this replica owns and of which the host has not acknowledged a store or a hook";
+    ENGINE_COMMITS = Counter "patrold_engine_commits_total" ["result"],
+        "Commits of this replica since its start, by how they ended; absent where there is no fleet";
+    ENGINE_COMMIT_TIME = Histogram "patrold_engine_commit_duration_seconds" [],
+        "How long it took until the engine had acknowledged a commit";
+    ENGINE_LAST_COMMIT = Gauge "patrold_engine_last_commit_timestamp_seconds" [],
+        "When this replica last wrote something to the engine; absent before the first time";
     CHANNEL_FAILING = Gauge "patrold_channel_failing" ["channel"],
         "1 while a channel of [[notify]] does not take messages, else 0";
     CHANNEL_TOLD = Gauge "patrold_channel_open_conditions" ["channel"],

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::Time;
 use crate::endpoint::traffic::Traffic;
+use crate::journal::fleet::tally::{CommitEnding, Commits};
 use crate::names::AccountName;
 use crate::rotation::steps::Steps;
 
@@ -34,6 +35,8 @@ pub struct Measures {
     pub in_force_since: Time,
     pub steps: Steps,
     pub traffic: BTreeMap<AccountName, Traffic>,
+    /// What a replica of a fleet wrote to the engine.
+    pub commits: Option<Commits>,
     /// Log lines that were dropped.
     pub log_dropped: u64,
     /// What the HTTP server refused, by the word for the reason.
@@ -50,6 +53,8 @@ pub fn render(status: &Status, measures: &Measures) -> String {
     accounts(&mut text, &status.accounts);
     traffic(&mut text, &measures.traffic);
     fleet(&mut text, status.fleet.as_ref());
+    hosts(&mut text, status.fleet.as_ref());
+    commits(&mut text, measures.commits.as_ref());
     channels(&mut text, &status.channels);
     text.family(&list::LOG_DROPPED).sample(&[], measures.log_dropped);
     let mut family = text.family(&list::REFUSED);
@@ -197,6 +202,36 @@ fn fleet(text: &mut Text, fleet: Option<&FleetStatus>) {
     number(&list::ENGINE_ALARMS, |fleet, _| u64::try_from(fleet.engine.as_ref()?.alarms.len()).ok());
 }
 
+fn hosts(text: &mut Text, fleet: Option<&FleetStatus>) {
+    let hosts = fleet.map(|fleet| fleet.hosts.as_slice()).unwrap_or_default();
+    let mut family = text.family(&list::HOST_UP);
+    for host in hosts.iter().filter(|host| !host.forgotten) {
+        family.sample(&[host.name.as_str()], u8::from(host.version.is_some()));
+    }
+    let mut family = text.family(&list::HOST_SEEN);
+    for host in hosts {
+        family.time(&[host.name.as_str()], host.seen);
+    }
+    let mut family = text.family(&list::HOST_OWES);
+    for host in hosts {
+        family.sample(&[host.name.as_str()], host.owes.len());
+    }
+}
+
+fn commits(text: &mut Text, commits: Option<&Commits>) {
+    let mut family = text.family(&list::ENGINE_COMMITS);
+    if let Some(commits) = commits {
+        for ending in CommitEnding::ALL {
+            family.sample(&[ending.word()], commits.count(ending));
+        }
+    }
+    let mut family = text.family(&list::ENGINE_COMMIT_TIME);
+    if let Some(Commits { latencies, .. }) = commits {
+        family.histogram(&[], latencies.cumulative(), latencies.seconds(), latencies.count());
+    }
+    text.family(&list::ENGINE_LAST_COMMIT).time(&[], commits.and_then(|commits| commits.last));
+}
+
 fn channels(text: &mut Text, channels: &[ChannelStatus]) {
     let mut family = text.family(&list::CHANNEL_FAILING);
     for channel in channels {
@@ -217,7 +252,8 @@ fn traffic(text: &mut Text, traffic: &BTreeMap<AccountName, Traffic>) {
     }
     let mut family = text.family(&list::LATENCY);
     for (account, traffic) in traffic {
-        family.histogram(&[account.as_str()], traffic.cumulative(), traffic.seconds(), traffic.answered());
+        let latencies = traffic.latencies();
+        family.histogram(&[account.as_str()], latencies.cumulative(), latencies.seconds(), latencies.count());
     }
 }
 

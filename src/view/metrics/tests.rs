@@ -52,6 +52,7 @@ fn a_status_becomes_numbers() {
         in_force_since: at,
         steps: steps.into(),
         traffic: [(account, Traffic::default())].into(),
+        commits: None,
         log_dropped: 4,
         refused: vec![("too-many-connections", 7)],
     };
@@ -96,4 +97,48 @@ fn a_status_becomes_numbers() {
     let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let listed: Vec<_> = METRICS.iter().map(|metric| format!("{} {}", metric.name, metric.kind.word())).collect();
     assert_eq!(families, listed, "every family once, in the order of the list");
+}
+
+#[test]
+fn hosts_and_commits_of_a_fleet_become_numbers() {
+    let mut status: Status = serde_json::from_str(include_str!("tests/status.json")).unwrap();
+    let at = status.at;
+    let measures = |commits| Measures {
+        heartbeat: at,
+        read: at,
+        in_force_since: at,
+        steps: Steps::new(),
+        traffic: BTreeMap::new(),
+        commits,
+        log_dropped: 0,
+        refused: Vec::new(),
+    };
+    let alone = render(&status, &measures(None));
+    assert!(!alone.contains("\npatrold_host_") && !alone.contains("\npatrold_engine_"), "{alone}");
+    let host = |name: &str, up: bool, forgotten: bool| {
+        serde_json::json!({
+            "name": name, "version": up.then_some("1"), "seen": "2026-03-10T11:59:00Z", "forgotten": forgotten,
+            "owes": if up { vec![] } else { vec!["gps-ingest"] },
+        })
+    };
+    let fleet = serde_json::json!({
+        "name": "prod", "replica": "r1", "lease-left-ms": 9000, "trouble": null, "replicas": [], "engine": null,
+        "unowned": [], "elsewhere": [], "leases-lost": 0, "accounts-taken": 0,
+        "hosts": [host("web-1", true, false), host("web-2", false, false), host("web-3", false, true)],
+    });
+    status.fleet = Some(serde_json::from_value(fleet).unwrap());
+    let text = render(&status, &measures(Some(Commits::default())));
+    for line in [
+        "patrold_host_up{host=\"web-1\"} 1",
+        "patrold_host_up{host=\"web-2\"} 0",
+        "patrold_host_last_seen_timestamp_seconds{host=\"web-2\"} 1773143940",
+        "patrold_host_owed_tokens{host=\"web-1\"} 0",
+        "patrold_host_owed_tokens{host=\"web-2\"} 1",
+        "patrold_engine_commits_total{result=\"fenced\"} 0",
+        "patrold_engine_commit_duration_seconds_count 0",
+    ] {
+        assert!(text.lines().any(|had| had == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("patrold_host_up{host=\"web-3\"}"), "nobody waits for it: {text}");
+    assert!(!text.contains("\npatrold_engine_last_commit"), "there was none: {text}");
 }

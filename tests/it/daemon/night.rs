@@ -36,7 +36,7 @@ impl Seen {
         let mut alone = Vec::new();
         status.write_token(token, Paint::Plain, None, &mut alone).unwrap();
         let mut explained = Vec::new();
-        let explanation = daemon.running.explain(&name_of(name)).unwrap();
+        let explanation = daemon.running.explain(&name_of(name), None).unwrap();
         explanation.write(Paint::Plain, &mut explained).unwrap();
         let inventory = daemon.running.core.inventory();
         let page = page::render_token(&status, &inventory, &explanation, Place { host: "here" }, empty::<&Happening>());
@@ -45,7 +45,7 @@ impl Seen {
             condition: token.condition,
             overview: String::from_utf8(overview).unwrap(),
             token: String::from_utf8(alone).unwrap(),
-            ready: Readiness::judge(&status, true).text(false),
+            ready: Readiness::judge(&status, true).text(false, false),
             explained: String::from_utf8(explained).unwrap(),
         }
     }
@@ -147,7 +147,7 @@ async fn a_provider_that_answers_errors_only_is_not_fine() {
         let status = daemon.running.status();
         let account = &status.accounts[0];
         assert_eq!(account.condition, AccountCondition::Degraded, "{fault:?}: {account:?}");
-        let ready = Readiness::judge(&status, true).text(false);
+        let ready = Readiness::judge(&status, true).text(false, false);
         assert!(ready.starts_with("ready\nwarning: account awx is degraded") && ready.contains(remedy), "{ready}");
         let mut overview = Vec::new();
         status.write(Paint::Plain, &mut overview).unwrap();

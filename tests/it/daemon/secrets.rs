@@ -61,7 +61,7 @@ pub(super) fn forms(secret: &str) -> Vec<String> {
 pub(super) async fn shown(world: &World, daemon: &Daemon) -> Vec<(String, Vec<u8>)> {
     let mut shown = vec![("status".to_owned(), serde_json::to_vec(&daemon.running.status()).unwrap())];
     for name in ["ci", "gps", "backup"] {
-        let explanation = daemon.running.explain(&name.parse().unwrap());
+        let explanation = daemon.running.explain(&name.parse().unwrap(), None);
         shown.push((format!("explanation of {name}"), serde_json::to_vec(&explanation).unwrap()));
     }
     let mut bound = daemon.front.bound();

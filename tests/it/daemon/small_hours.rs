@@ -61,7 +61,7 @@ async fn a_user_that_was_deleted_at_the_provider() {
     world.until_requests("a refused listing", |requests| requests.iter().any(refused)).await;
     daemon.running.core.audit(None, &[], None).await;
     let status = daemon.running.status();
-    let ready = Readiness::judge(&status, true).text(false);
+    let ready = Readiness::judge(&status, true).text(false, false);
     let remedy = FailureCode::Unauthorized.remedy();
     assert!(ready.contains("account awx is degraded") && ready.contains(remedy), "{ready}");
     let overview = Seen::look(&daemon, "ci").overview;

@@ -1,0 +1,106 @@
+//! The seal key of a fleet is exchanged while tokens are rotated.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use patrold::inventory::EngineKind;
+use rustix::process::Signal;
+
+use super::engine::get;
+use super::rounds::{all_with, gather, judge};
+use super::stage::{Replica, Stage, patrold};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Changes the inventory of a replica, and starts it again with that.
+async fn again(stage: &Stage, mut replica: Replica, change: impl Fn(&str) -> String) -> Replica {
+    replica.signal(Signal::TERM);
+    assert!(replica.process.wait().await.unwrap().success(), "{}", stage.log(&replica.name));
+    rewrite(&stage.root, &replica.name, change);
+    let process = stage.run(&replica.name);
+    stage.until("both live", PATIENCE, |it| it.members.len() == 2 && all_with(it, &["r1", "r2"])).await;
+    Replica { name: replica.name, process }
+}
+
+fn rewrite(root: &Path, name: &str, change: impl Fn(&str) -> String) {
+    let path = root.join(format!("{name}.toml"));
+    let before = fs::read_to_string(&path).unwrap();
+    let after = change(&before);
+    assert_ne!(before, after);
+    fs::write(path, after).unwrap();
+}
+
+async fn told(stage: &Stage, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = patrold(&stage.root, "r1", arguments).await;
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+async fn rotates(stage: &Stage) {
+    let begun = Instant::now();
+    let count = || ["r1", "r2"].iter().map(|name| stage.log(name).matches("\"retired\"").count()).sum::<usize>();
+    let before = count();
+    while count() <= before + 3 {
+        assert!(begun.elapsed() < PATIENCE, "nothing is rotated any more: {}", stage.log("r1"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_seal_key_is_exchanged_while_the_fleet_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
+    let root = stage.root.display().to_string();
+    fs::write(stage.root.join("seal-2.key"), "fedcba9876543210fedcba9876543210\n").unwrap();
+    let (dismissed, consumers) = gather(stage.consumers());
+    let (mut r1, mut r2) = (stage.start("r1", ""), stage.start("r2", ""));
+    stage.until("both have a share", PATIENCE, |it| all_with(it, &["r1", "r2"]) && !all_with(it, &["r1"])).await;
+    rotates(&stage).await;
+    let (code, text) = told(&stage, &["fleet", "rekey"]).await;
+    assert!(code == Some(2) && text.contains("no other key"), "{text}");
+
+    // Every replica has the new key before it is brought into force.
+    let next = format!("next-seal-key = {{ file = \"{root}/seal-2.key\" }}\n");
+    let with_next = |text: &str| text.replace("[fleet]\n", &format!("[fleet]\n{next}"));
+    r1 = again(&stage, r1, with_next).await;
+    let (code, text) = told(&stage, &["fleet", "rekey"]).await;
+    assert!(code == Some(1) && text.contains("do not have the key") && text.contains("r2"), "{text}");
+    r2 = again(&stage, r2, with_next).await;
+    let before = get(&stage.engine, "/patrold/test/meta").await;
+    let (code, text) = told(&stage, &["fleet", "rekey"]).await;
+    assert!(code == Some(0) && text.contains("seals from now on"), "{text}");
+    assert_ne!(get(&stage.engine, "/patrold/test/meta").await, before);
+    let begun = Instant::now();
+    loop {
+        let (code, text) = told(&stage, &["fleet", "rekey", "--finish"]).await;
+        if code == Some(0) {
+            assert!(text.contains("nothing needs the old key"), "{text}");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{text}{}", stage.log("r1"));
+    }
+    rotates(&stage).await;
+
+    // The old one goes, from one replica after the other. Whoever has nothing else does not start.
+    let with_new = |text: &str| text.replace(&next, "").replace("/seal.key\"", "/seal-2.key\"");
+    r1 = again(&stage, r1, with_new).await;
+    r2 = again(&stage, r2, with_new).await;
+    rotates(&stage).await;
+    let refused = patrold(&stage.root, "watcher", &["fleet", "status"]).await;
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("seals its secrets with the key"), "{text}");
+    let (code, text) = told(&stage, &["rotate", "ci-2", "--timeout", "20s"]).await;
+    assert_eq!(code, Some(0), "{text}");
+
+    for mut replica in [r1, r2] {
+        replica.signal(Signal::TERM);
+        let ended = tokio::time::timeout(PATIENCE, replica.process.wait()).await.unwrap().unwrap();
+        assert!(ended.success(), "{} ended with {ended}: {}", replica.name, stage.log(&replica.name));
+        // A store that was found changed, a secret that could not be opened: nothing of that kind.
+        let log = stage.log(&replica.name);
+        assert!(!log.contains("secret-unreadable") && !log.contains("drifted"), "{log}");
+    }
+    dismissed.store(true, Ordering::Release);
+    judge(&stage, consumers.join().unwrap()).await;
+}
