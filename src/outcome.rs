@@ -54,6 +54,7 @@ pub trait Told {
 }
 
 impl Told for () {}
+impl Told for bool {}
 
 impl<T: Told> Told for Option<T> {
     fn rejection(&mut self) -> Option<&mut Failure> {

@@ -1,7 +1,8 @@
 //! Places: how much work of one account is under way at once, and who is next.
 //!
 //! Law: a place is held while working, not while waiting; the nearest deadline goes first; no account takes the place of
-//! another. A run gives its place up while it waits for hooks and stores ([`aside`]), and asks for one again afterwards.
+//! another. A run gives its place up while it waits for hooks, for services, and for a disk that takes its time ([`aside`]), and
+//! asks for one again afterwards.
 
 use std::collections::BTreeMap;
 use std::fmt;

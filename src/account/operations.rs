@@ -7,10 +7,10 @@ use crate::names::hex;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::slots::Putting;
 use crate::provider::{
-    Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Received, Response, Role,
+    Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Quote, Received, Response, Role,
     Subject, Values, Verdict,
 };
-use crate::secret::{Redactor, Secret, random};
+use crate::secret::{Secret, random};
 
 /// How long a caller is held for its turn. A caller that would wait longer gets the time of its next try instead.
 const PATIENCE: Span = Span::seconds(5);
@@ -39,11 +39,11 @@ impl<'a> Job<'a> {
         account: &'a Account<impl Clock>,
         now: Time,
         identity: Option<&'a Identity>,
-        secrets: Option<&'a Redactor>,
+        quote: Quote<'a>,
     ) -> Values<'a> {
         let Self { params, mint_request, chosen, subject, page, putting, .. } = *self;
         let base_url = &account.policy.endpoint.url;
-        Values { now, base_url, params, identity, mint_request, chosen, subject, page, putting, secrets }
+        Values { now, base_url, params, identity, mint_request, chosen, subject, page, putting, quote }
     }
 }
 
@@ -90,18 +90,32 @@ impl<C: Clock> Account<C> {
 
     /// Presents the secret of `subject` to the provider and asks what it thinks of it.
     pub async fn verify(&self, params: &Params, subject: &Subject) -> Outcome<Verdict> {
-        if subject.secret.is_none() {
-            return Outcome::Refused(Failure::new(FailureCode::SecretUnreadable, "there is no secret to present"));
-        }
-        let job = Job { subject: Some(subject), ..self.job(Operation::Verify, params) };
+        let job = match self.presenting(params, subject) {
+            Ok(job) => job,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        self.send(job, read_verdict).await
+    }
+
+    /// Whether the provider accepts the secret of `subject`, where nobody reads the words of its refusal: they are not
+    /// quoted, and nothing has to be struck out of them.
+    pub async fn accepts(&self, params: &Params, subject: &Subject) -> Outcome<bool> {
+        let job = match self.presenting(params, subject) {
+            Ok(job) => job,
+            Err(failure) => return Outcome::Refused(failure),
+        };
+        let verdict = |verdict| matches!(verdict, Verdict::Alive { .. });
         self.send(job, |provider, values, response, received| {
-            // Where the account asks about the token, its own credential being refused says nothing of the token.
-            if response.status == 401 && provider.role(Operation::Verify) == Role::Account {
-                return Outcome::Refused(Failure::new(FailureCode::Unauthorized, "HTTP 401"));
-            }
-            provider.read_verify(values, response, received)
+            read_verdict(provider, values, response, received).map(verdict)
         })
         .await
+    }
+
+    fn presenting<'a>(&self, params: &'a Params, subject: &'a Subject) -> Result<Job<'a>, Failure> {
+        if subject.secret.is_none() {
+            return Err(Failure::new(FailureCode::SecretUnreadable, "there is no secret to present"));
+        }
+        Ok(Job { subject: Some(subject), ..self.job(Operation::Verify, params) })
     }
 
     /// Takes back the token `subject`. Doing it twice does no harm, so an unclear end is `Later`.
@@ -176,9 +190,9 @@ impl<C: Clock> Account<C> {
             presented: presented.as_ref(),
             latest: job.latest,
         };
-        let request = |now| provider.render(operation, &job.values(self, now, identity, None));
-        let asked = self.endpoint.ask(request, errand, |answer, secrets| {
-            let values = job.values(self, answer.moment, identity, secrets);
+        let request = |now| provider.render(operation, &job.values(self, now, identity, Quote::Nothing));
+        let asked = self.endpoint.ask(request, errand, |answer, quote| {
+            let values = job.values(self, answer.moment, identity, quote);
             read(provider, &values, &provider.readable(operation, &answer.response), answer.received)
         });
         asked.await
@@ -189,13 +203,26 @@ impl<C: Clock> Account<C> {
         let provider = &self.policy.provider;
         let moment = self.endpoint.moment();
         let job = Job { mint_request: None, chosen: None, subject: None, page: None, putting: None, ..job };
-        let values = |secrets| job.values(self, moment, Some(&root.identity), secrets);
-        let request = provider.render_login(&values(None)).map_err(|failure| self.endpoint.failed(failure))?;
-        let read = |response: &Response, received, secrets: Option<&Redactor>| {
-            provider.read_login(&job.values(self, moment, Some(&root.identity), secrets), response, received)
+                let request = provider.render_login(&job.values(self, moment, Some(&root.identity), Quote::Nothing)).map_err(|failure| self.endpoint.failed(failure))?;
+        let read = |response: &Response, received, quote: Quote<'_>| {
+            provider.read_login(&job.values(self, moment, Some(&root.identity), quote), response, received)
         };
         self.endpoint.session(root, request, job.latest, read).await
     }
+}
+
+/// What an answer says of the secret that was presented.
+fn read_verdict(
+    provider: &Provider,
+    values: &Values<'_>,
+    response: &Response,
+    received: Received,
+) -> Outcome<Verdict> {
+    // Where the account asks about the token, its own credential being refused says nothing of the token.
+    if response.status == 401 && provider.role(Operation::Verify) == Role::Account {
+        return Outcome::Refused(Failure::new(FailureCode::Unauthorized, "HTTP 401"));
+    }
+    provider.read_verify(values, response, received)
 }
 
 fn effect(operation: Operation) -> Effect {

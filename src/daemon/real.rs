@@ -129,7 +129,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
                 .and_then(|it| it);
         }
         let judge = Judge::of(store, None, known, &self.fingerprinter);
-        match aside(Box::pin(store::preflight(store, Some(judge), &self.accounts))).await {
+        match Box::pin(store::preflight(store, Some(judge), &self.accounts)).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
             fine => fine,
         }
@@ -168,6 +168,11 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
         client!(self, at => member).verify(at.params, subject).await
     }
 
+    async fn accepts(&self, at: Address<'_>, subject: &Subject) -> Outcome<bool> {
+        let member;
+        client!(self, at => member).accepts(at.params, subject).await
+    }
+
     async fn revoke(&self, at: Address<'_>, subject: &Subject) -> Outcome<Gone> {
         guard!(self);
         let member;
@@ -197,7 +202,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             return self.accounts.keyring().clean(written).await;
         }
         let work = store::write(store, delivery, known, &self.fingerprinter, &self.accounts);
-        let written = aside(Box::pin(work)).await;
+        let written = Box::pin(work).await;
         self.accounts.keyring().clean(written).await
     }
 
@@ -211,14 +216,14 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
                 .and_then(|it| it);
             return self.compared(look, delivered, known).await;
         }
-        let seen = aside(Box::pin(store::glimpse(store, since, &self.fingerprinter, &self.accounts))).await;
+        let seen = Box::pin(store::glimpse(store, since, &self.fingerprinter, &self.accounts)).await;
         match seen.map(|seen| drift::unchanged(delivered, &seen?, known)) {
             Ok(Some(Drift::Untold)) => return Condition::Hidden,
             Ok(Some(_)) => return Condition::Same,
             Ok(None) => {}
             Err(failure) => return Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
         }
-        let look = aside(Box::pin(store::look(store, &self.accounts))).await;
+        let look = Box::pin(store::look(store, &self.accounts)).await;
         self.compared(look, delivered, known).await
     }
 
@@ -231,7 +236,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             return self.accounts.keyring().clean(erased.unwrap_or_else(Outcome::later)).await;
         }
         let work = store::erase(store, place, (fingerprint, receipt), &self.fingerprinter, &self.accounts);
-        let erased = aside(Box::pin(work)).await;
+        let erased = Box::pin(work).await;
         self.accounts.keyring().clean(erased).await
     }
 

@@ -98,7 +98,7 @@ impl Token {
         self.followers.get_or_init(|| Box::new(watch::Sender::new(view.clone()))).subscribe()
     }
 
-    pub(super) fn show_state(&self, state: &Arc<TokenState>) {
+    fn show_state(&self, state: &Arc<TokenState>) {
         self.show(|view| {
             view.state = Arc::clone(state);
             view.rest = None;
@@ -133,6 +133,8 @@ pub struct Registry {
     tokens: RwLock<Tokens>,
     /// Tokens whose state nobody can read, and why: nothing is done with them, and nothing forgotten.
     aside: RwLock<BTreeMap<TokenName, String>>,
+    /// Tokens whose state has changed since somebody asked; `None`: nobody asks.
+    changed: Mutex<Option<BTreeSet<TokenName>>>,
 }
 
 #[derive(Debug, Default)]
@@ -192,6 +194,8 @@ impl Registry {
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         let before = tokens.by_name.insert(name.clone(), token).map(|before| before.policy().account.name.clone());
         tokens.move_to(name, before.as_ref(), &account);
+        drop(tokens);
+        self.note_change(name);
     }
 
     /// The inventory says `policy` of a token from now on; a run under way goes on with what it began with. False: there is
@@ -204,6 +208,37 @@ impl Registry {
         token.wanted.store(true, Ordering::Release);
         tokens.move_to(&policy.name, Some(&before.account.name), &policy.account.name);
         true
+    }
+
+    /// Shows what is durable of a token.
+    pub fn show(&self, name: &TokenName, token: &Token, state: &Arc<TokenState>) {
+        token.show_state(state);
+        self.note_change(name);
+    }
+
+    /// Notes from now on which tokens change.
+    pub fn watch_changes(&self) {
+        *self.changes() = Some(BTreeSet::new());
+    }
+
+    /// Notes it no longer.
+    pub fn ignore_changes(&self) {
+        *self.changes() = None;
+    }
+
+    /// The tokens that have changed since this was asked last.
+    pub fn take_changed(&self) -> BTreeSet<TokenName> {
+        self.changes().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(super) fn note_change(&self, name: &TokenName) {
+        if let Some(changed) = self.changes().as_mut() {
+            changed.insert(name.clone());
+        }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Option<BTreeSet<TokenName>>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every token, in the order of names.

@@ -10,8 +10,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::journal::{Journal, SecretSlot};
+use crate::names::TokenName;
 use crate::secret::SecretParts;
-use crate::secret::redact::{Redactor, Secrets};
+use crate::secret::redact::{Known, Redactor, Secrets};
 
 use super::registry::Registry;
 
@@ -28,8 +29,9 @@ pub struct Vault<J> {
 
 #[derive(Default)]
 struct Opened {
-    secrets: BTreeMap<SecretSlot, SecretParts>,
-    redactor: Option<Arc<Redactor>>,
+    /// The secrets of each token that has any.
+    secrets: BTreeMap<TokenName, BTreeMap<SecretSlot, SecretParts>>,
+    known: Arc<Known>,
     used: Option<Instant>,
 }
 
@@ -44,58 +46,75 @@ impl<J: Journal> Vault<J> {
         Self { tokens, journal, opened: Arc::default() }
     }
 
-    fn slots(&self) -> BTreeSet<SecretSlot> {
-        let mut slots = BTreeSet::new();
-        for (name, token) in self.tokens.all() {
-            let state = token.view().state;
-            slots.extend(state.generations().flat_map(|generation| {
-                let slot = generation.slot(&name);
-                // A renewal keeps the revision before it until the new one is proven.
-                let before = slot.revision.checked_sub(1).map(|revision| SecretSlot { revision, ..slot.clone() });
-                before.into_iter().chain([slot])
-            }));
+    /// The slots of the generations that a token has now.
+    fn slots(&self, name: &TokenName) -> BTreeSet<SecretSlot> {
+        let Some(token) = self.tokens.get(name) else { return BTreeSet::new() };
+        let state = token.state();
+        let slots = state.generations().flat_map(|generation| {
+            let slot = generation.slot(name);
+            // A renewal keeps the revision before it until the new one is proven.
+            let before = slot.revision.checked_sub(1).map(|revision| SecretSlot { revision, ..slot.clone() });
+            before.into_iter().chain([slot]).collect::<Vec<_>>()
+        });
+        slots.collect()
+    }
+
+    /// Opens what a token has new, and forgets what it has no longer.
+    async fn look(&self, opened: &mut Opened, name: &TokenName) {
+        let slots = self.slots(name);
+        let before = opened.secrets.remove(name).unwrap_or_default();
+        let mut after = BTreeMap::new();
+        for slot in slots {
+            if let Some(parts) = before.get(&slot) {
+                after.insert(slot, parts.clone());
+                continue;
+            }
+            match self.journal.secret(&slot).await {
+                Ok(Some(parts)) => {
+                    parts.iter().for_each(|(_, secret)| Arc::make_mut(&mut opened.known).add(secret));
+                    after.insert(slot, parts);
+                }
+                Ok(None) => {}
+                // One that cannot be opened now was not given to anybody either; it is tried again.
+                Err(_) => self.tokens.note_change(name),
+            }
         }
-        slots
+        for (slot, parts) in before {
+            if !after.contains_key(&slot) {
+                parts.iter().for_each(|(_, secret)| Arc::make_mut(&mut opened.known).remove(secret));
+            }
+        }
+        if !after.is_empty() {
+            opened.secrets.insert(name.clone(), after);
+        }
     }
 }
 
 impl<J: Journal> Secrets for Vault<J> {
     fn redactor(&self) -> BoxFuture<'_, Arc<Redactor>> {
         Box::pin(async {
-            let slots = self.slots();
             let mut opened = self.opened.lock().await;
-            let before = opened.secrets.len();
-            opened.secrets.retain(|slot, _| slots.contains(slot));
-            let mut changed = opened.secrets.len() != before;
-            for slot in slots {
-                if opened.secrets.contains_key(&slot) {
-                    continue;
-                }
-                // A secret that cannot be opened now was not given to anybody either.
-                if let Ok(Some(parts)) = self.journal.secret(&slot).await {
-                    opened.secrets.insert(slot, parts);
-                    changed = true;
-                }
+            // Opened as a whole once, and from then on as far as tokens have changed: answers with words come with every
+            // rotation, and an installation may have a hundred thousand tokens.
+            let changed = if opened.used.is_some() {
+                self.tokens.take_changed()
+            } else {
+                self.tokens.watch_changes();
+                self.tokens.all().into_iter().map(|(name, _)| name).collect()
+            };
+            for name in changed {
+                self.look(&mut opened, &name).await;
             }
-            let known = opened.redactor.take().filter(|_| !changed);
-            let redactor = known.unwrap_or_else(|| {
-                let mut redactor = Redactor::default();
-                for parts in opened.secrets.values() {
-                    parts.iter().for_each(|(_, secret)| redactor.add(secret));
-                }
-                Arc::new(redactor)
-            });
-            opened.redactor = Some(Arc::clone(&redactor));
             if opened.used.replace(Instant::now()).is_none() {
-                tokio::spawn(forget(Arc::downgrade(&self.opened)));
+                tokio::spawn(forget(Arc::clone(&self.tokens), Arc::downgrade(&self.opened)));
             }
-            redactor
+            Arc::new(Redactor::of(Arc::clone(&opened.known)))
         })
     }
 }
 
 /// Closes what was opened once nobody has needed it for a while.
-async fn forget(opened: Weak<Mutex<Opened>>) {
+async fn forget(tokens: Arc<Registry>, opened: Weak<Mutex<Opened>>) {
     let mut until = Instant::now() + KEPT;
     loop {
         tokio::time::sleep_until(until).await;
@@ -105,6 +124,7 @@ async fn forget(opened: Weak<Mutex<Opened>>) {
             Some(used) if used + KEPT > Instant::now() => until = used + KEPT,
             _ => {
                 *opened = Opened::default();
+                tokens.ignore_changes();
                 return;
             }
         }

@@ -7,8 +7,7 @@ use super::traffic::Ending;
 use super::{Endpoint, Inner, client, request_id};
 use crate::clock::{Clock, Time};
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
-use crate::provider::{Received, Request, Response};
-use crate::secret::Redactor;
+use crate::provider::{Quote, Received, Request, Response};
 use crate::secret::redact::Secrets as _;
 
 /// What a request is for.
@@ -102,19 +101,19 @@ impl<C: Clock> Endpoint<C> {
 
     /// The same, with what `read` makes of the answer; notes how it ended.
     ///
-    /// Where an answer has words of the service to tell, `read` is called again with every secret at hand that could be
-    /// among them: opening them all for each answer would cost more than the answers.
+    /// `read` quotes nothing of an answer at first. Where it has words of the service to tell, it is called again with
+    /// every secret at hand that could be among them: opening them all for each answer would cost more than the answers.
     pub async fn ask<T: Told>(
         &self,
         request: impl FnOnce(Time) -> Result<Request, Failure>,
         errand: Errand<'_>,
-        read: impl Fn(&Answer, Option<&Redactor>) -> Outcome<T>,
+        read: impl Fn(&Answer, Quote<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
         let sent = self.send(request, errand).await;
         let outcome = match &sent {
             Exchange::Answered(answer) => {
                 let Answer { response, request_id, .. } = answer;
-                let understood = self.understand(response, |secrets| read(answer, secrets)).await;
+                let understood = self.understand(response, |quote| read(answer, quote)).await;
                 match self.identified(understood, request_id.as_deref(), response, errand.effect).await {
                     Outcome::Refused(failure) if self.doubt_clock(errand.effect, answer.by_ours, &failure) => {
                         return self.failed_once(failure);
@@ -132,18 +131,21 @@ impl<C: Clock> Endpoint<C> {
         self.note(outcome, errand.presented).await
     }
 
-    /// What `read` makes of an answer, with the secrets that its words may hold.
+    /// What `read` makes of an answer, quoted without the secrets that its words may hold.
     pub(super) async fn understand<T: Told>(
         &self,
         response: &Response,
-        read: impl Fn(Option<&Redactor>) -> Outcome<T>,
+        read: impl Fn(Quote<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
-        let mut outcome = read(None);
-        if outcome.words().is_none() || response.body.is_empty() {
+        let mut outcome = read(Quote::Nothing);
+        if outcome.words().is_none() {
             return outcome;
         }
+        if response.body.is_empty() {
+            return read(Quote::Request);
+        }
         let secrets = self.0.setup.keyring.redactor().await;
-        read(Some(&secrets))
+        read(Quote::Clean(&secrets))
     }
 
     /// `outcome` with the id of its request, where it has words: the id that the answer names, else `sent`.

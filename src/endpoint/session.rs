@@ -8,8 +8,8 @@ use super::exchange::{Effect, End, put_off};
 use super::{Endpoint, Inner};
 use crate::clock::{Clock, Span, Time};
 use crate::outcome::Outcome;
-use crate::provider::{Identity, ProviderClock, Received, Request, Response, Session};
-use crate::secret::{Fingerprint, Redactor, SecretParts};
+use crate::provider::{Identity, ProviderClock, Quote, Received, Request, Response, Session};
+use crate::secret::{Fingerprint, SecretParts};
 
 /// A session is given up this long before its end, so that none ends on the way.
 const MARGIN: Span = Span::seconds(30);
@@ -83,7 +83,7 @@ impl<C: Clock> Endpoint<C> {
         root: &Presented,
         request: Request,
         latest: Time,
-        read: impl Fn(&Response, Received, Option<&Redactor>) -> Outcome<Session>,
+        read: impl Fn(&Response, Received, Quote<'_>) -> Outcome<Session>,
     ) -> Result<Presented, Outcome<T>> {
         let Inner { setup, shared, .. } = &*self.0;
         // Held across the exchange: who comes second gets the session of who came first.
@@ -100,7 +100,7 @@ impl<C: Clock> Endpoint<C> {
         let now = self.now();
         let outcome = match sent {
             End::Answered { response, received, request_id, until } => {
-                let understood = self.understand(&response, |secrets| read(&response, received, secrets)).await;
+                let understood = self.understand(&response, |quote| read(&response, received, quote)).await;
                 put_off(self.identified(understood, request_id.as_deref(), &response, Effect::Makes).await, until)
             }
             End::NotSent(failure) | End::Unknown(failure) => Outcome::later(failure),

@@ -8,7 +8,7 @@ use url::Url;
 use super::subject_secret;
 use crate::clock::{Span, Time};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
-use crate::provider::{Cursor, Identity, MintRequest, ParamKind, ParamSpec, Params, Provider, Subject, Values};
+use crate::provider::{Cursor, Identity, MintRequest, ParamKind, ParamSpec, Params, Provider, Quote, Subject, Values};
 use crate::secret::{Secret, SecretParts};
 
 // Of characters that nothing escapes: an echo of them looks the same in every encoding.
@@ -70,7 +70,7 @@ impl Setting {
             subject: Some(&self.subject),
             page: self.page.as_ref(),
             putting: None,
-            secrets: None,
+            quote: Quote::Request,
         }
     }
 

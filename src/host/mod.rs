@@ -150,7 +150,7 @@ pub fn remedy_of_denied(said: &str) -> Option<String> {
 
 /// Whether `directory` is where this process alone sees it. Asked before each write.
 pub fn hides(directory: &Path) -> Option<mount::Hidden> {
-    mount::of_path(&mount::table(), directory)
+    mount::of_path(&mount::current(), directory)
 }
 
 #[cfg(test)]

@@ -3,7 +3,12 @@
 //! Law: what only the daemon sees is no delivery. A store that a sandbox hides from everybody else takes writes, reads
 //! them back, and never drifts; its consumers meanwhile hold what they held before.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How a directory is hidden from other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +32,49 @@ impl Hidden {
 /// `/proc/self/mountinfo`, empty where it cannot be read: then nothing is known to be hidden.
 pub fn table() -> String {
     std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
+}
+
+/// The same, read again only where it has changed since: stores ask before each write, and the table may be long.
+pub fn current() -> Arc<str> {
+    static LATEST: Mutex<Option<Watched>> = Mutex::new(None);
+    let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(watched) = latest.as_mut()
+        && watched.refresh().is_some()
+    {
+        return Arc::clone(&watched.text);
+    }
+    *latest = Watched::open();
+    latest.as_ref().map_or_else(|| table().into(), |watched| Arc::clone(&watched.text))
+}
+
+/// The table of mounts with its open file, on which the kernel tells of every change (`proc_pid_mountinfo(5)`).
+struct Watched {
+    file: File,
+    text: Arc<str>,
+}
+
+impl Watched {
+    fn open() -> Option<Self> {
+        let mut watched = Self { file: File::open("/proc/self/mountinfo").ok()?, text: Arc::default() };
+        watched.read()?;
+        Some(watched)
+    }
+
+    /// `None`: nobody can tell whether it has changed.
+    fn refresh(&mut self) -> Option<()> {
+        let changed = PollFlags::PRI | PollFlags::ERR;
+        let mut files = [PollFd::new(&self.file, PollFlags::PRI)];
+        poll(&mut files, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
+        if files[0].revents().intersects(changed) { self.read() } else { Some(()) }
+    }
+
+    fn read(&mut self) -> Option<()> {
+        let mut text = String::new();
+        self.file.rewind().ok()?;
+        self.file.read_to_string(&mut text).ok()?;
+        self.text = text.into();
+        Some(())
+    }
 }
 
 /// How `path` is hidden, by a table of mounts in the format of `proc_pid_mountinfo(5)`: the mount with the longest way to

@@ -247,7 +247,8 @@ async fn too_much(
 /// Reads to the end of the output; false as soon as there is more than may be.
 async fn read(source: Option<&mut (impl AsyncRead + Unpin)>, output: &Output) -> bool {
     let Some(source) = source else { return true };
-    let mut buffer = Zeroizing::new([0; 4096]);
+    // Not within the future, which is part of whatever may have to start a program.
+    let mut buffer = Zeroizing::new(vec![0; 4096]);
     while let Ok(length @ 1..) = source.read(&mut buffer[..]).await {
         if !output.add(&buffer[..length]) {
             return false;

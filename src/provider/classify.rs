@@ -7,7 +7,7 @@ use super::extract::{Content, Wiped};
 use super::model::{Call, Limit, Predicate, ResetUnit};
 use super::request::{Scoped, redactor, sent, url};
 use super::resolved::Provider;
-use super::{Operation, ProviderTime, Received, Response, Values, time};
+use super::{Operation, ProviderTime, Quote, Received, Response, Values, time};
 use crate::clock::{Span, Time};
 use crate::outcome::{Failure, FailureCode, Outcome, one_line};
 use crate::secret::redact::plain_words;
@@ -258,6 +258,11 @@ impl Provider {
         hint: &str,
         discreet: bool,
     ) -> String {
+        let known = match values.quote {
+            Quote::Nothing => return format!("HTTP {}", response.status),
+            Quote::Request => None,
+            Quote::Clean(known) => Some(known),
+        };
         let quiet = discreet && (200..300).contains(&response.status);
         let mut redactor = redactor(values);
         if let Some(signed) = self.signed(call, values) {
@@ -282,11 +287,11 @@ impl Provider {
                 message.unwrap_or_else(|| if quiet { String::new() } else { body.to_string() })
             }
         };
-        let said = values.secrets.map_or_else(|| said.clone(), |known| known.clean(&said));
+        let said = known.map_or_else(|| said.clone(), |known| known.clean(&said));
         let said = redactor.clean(&said);
         let said = if discreet { plain_words(&said, &sent(values)) } else { said };
         let said = one_line(&said, QUOTED);
-        let hint = values.secrets.map_or_else(|| hint.to_owned(), |known| known.clean(hint));
+        let hint = known.map_or_else(|| hint.to_owned(), |known| known.clean(hint));
         let parts = [format!("HTTP {}", response.status), redactor.clean(&hint), said];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
     }

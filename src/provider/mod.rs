@@ -227,8 +227,18 @@ pub struct Values<'a> {
     pub page: Option<&'a Cursor>,
     /// What is written to a store.
     pub putting: Option<&'a slots::Putting<'a>>,
-    /// Every secret that could be in an answer, besides those of the request; where an answer has words to show.
-    pub secrets: Option<&'a Redactor>,
+    pub quote: Quote<'a>,
+}
+
+/// What of a provider's own words a failure quotes.
+#[derive(Clone, Copy, Debug)]
+pub enum Quote<'a> {
+    /// None: what the answer means is all that is asked.
+    Nothing,
+    /// Whatever it says, but for the secrets of the request.
+    Request,
+    /// The same, but for these secrets as well.
+    Clean(&'a Redactor),
 }
 
 /// Where a listing goes on; opaque outside of this module.

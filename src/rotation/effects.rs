@@ -70,6 +70,9 @@ pub trait Effects: Send + Sync + 'static {
     /// Asks whether the provider accepts the subject's secret.
     fn verify(&self, at: Address<'_>, subject: &Subject) -> impl Future<Output = Outcome<Verdict>> + Send;
 
+    /// The same, where a refusal is all that is wanted and nobody reads its words.
+    fn accepts(&self, at: Address<'_>, subject: &Subject) -> impl Future<Output = Outcome<bool>> + Send;
+
     /// Takes a token back.
     fn revoke(&self, at: Address<'_>, subject: &Subject) -> impl Future<Output = Outcome<Gone>> + Send;
 

@@ -6,6 +6,7 @@
 //! not known yet, plain words are kept and nothing else ([`plain_words`]).
 
 mod decode;
+mod known;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +16,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use memchr::memmem;
-
 use self::decode::View;
+pub use self::known::Known;
 use super::Secret;
 
 /// Shorter secrets would be found by chance.
@@ -47,38 +47,34 @@ impl Secrets for Redactor {
 
 /// Secrets, and how they are struck out of messages.
 #[derive(Clone, Debug, Default)]
-pub struct Redactor(Vec<Secret>);
+pub struct Redactor {
+    /// What all redactors of the process know; shared, since it may be a great deal.
+    shared: Arc<Known>,
+    /// What this one knows besides.
+    own: Known,
+}
 
 impl Redactor {
-    /// Strikes `secret` out from now on, and each of its lines.
-    pub fn add(&mut self, secret: &Secret) {
-        let whole = secret.expose();
-        if whole.len() >= SHORTEST {
-            self.0.push(secret.clone());
-        }
-        // A key in PEM begins and ends with lines that are no secret.
-        let lines = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("---"));
-        self.0.extend(lines.filter(|line| *line != whole).map(Secret::new));
+    /// One that strikes out what `shared` knows.
+    pub fn of(shared: Arc<Known>) -> Self {
+        Self { shared, own: Known::default() }
     }
 
-    /// Strikes out what `other` does, too.
-    pub fn extend(&mut self, other: &Self) {
-        self.0.extend(other.0.iter().cloned());
+    /// Strikes `secret` out from now on, and each of its lines.
+    pub fn add(&mut self, secret: &Secret) {
+        self.own.add(secret);
     }
 
     /// `text` with every known secret replaced by `***`, whatever form it has. Of a very long text, its beginning.
     pub fn clean(&self, text: &str) -> String {
         let text = beginning(text);
-        if self.0.is_empty() {
+        if self.shared.is_empty() && self.own.is_empty() {
             return text.to_owned();
         }
         let mut hits = Vec::new();
         decode::visit(text.as_bytes(), |view: &View| {
-            for secret in &self.0 {
-                let length = secret.expose().len();
-                let found = memmem::find_iter(view.bytes(), secret.expose());
-                hits.extend(found.map(|at| view.source(at..at + length)));
-            }
+            self.shared.find(view, &mut hits);
+            self.own.find(view, &mut hits);
         });
         strike(text, hits)
     }

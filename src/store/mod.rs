@@ -29,6 +29,8 @@ use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 pub use self::judge::{Found, Judge};
 use self::place::Reach;
 pub use self::place::{Erased, Place};
@@ -40,6 +42,7 @@ use crate::crash;
 use crate::inventory::{CommandPolicy, FilePolicy, HostFile, RemotePolicy, StoreKind, StorePolicy};
 use crate::names::{AccountName, HostName, StoreKey};
 use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::places::aside;
 use crate::provider::Params;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 
@@ -127,9 +130,9 @@ pub async fn preflight<C: Clock>(
         Backend::Command(slot) => {
             let (key, programs) = (policy.key.clone(), slot.clone());
             bounded(key, move || programs.check_programs()).await.and_then(|checked| checked)?;
-            slot.preflight(judge.as_ref()).await
+            aside(slot.preflight(judge.as_ref())).await
         }
-        Backend::Remote(slot) => slot.preflight(judge.as_ref(), accounts).await,
+        Backend::Remote(slot) => aside(slot.preflight(judge.as_ref(), accounts)).await,
         Backend::Elsewhere(host, _) => Err(elsewhere(&host)),
     }
 }
@@ -175,8 +178,8 @@ pub async fn write<C: Clock>(
             let written = bounded(policy.key.clone(), move || slot.write(&parts)).await;
             written.unwrap_or_else(Outcome::Unknown).map(|()| receipt)
         }
-        Backend::Command(slot) => slot.write(secret, delivery, &judge).await.map(Some),
-        Backend::Remote(slot) => slot.write(secret, delivery, judge, accounts).await.map(Some),
+        Backend::Command(slot) => aside(slot.write(secret, delivery, &judge)).await.map(Some),
+        Backend::Remote(slot) => aside(slot.write(secret, delivery, judge, accounts)).await.map(Some),
         Backend::Elsewhere(host, _) => Outcome::later(elsewhere(&host)),
     }
 }
@@ -186,8 +189,8 @@ pub async fn look<C: Clock>(policy: &StorePolicy, accounts: &Accounts<C>) -> Res
     match Backend::of(policy) {
         Backend::Disk(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
         Backend::Directory(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
-        Backend::Command(slot) => slot.look().await.map(|found| Look { found, attributes_ok: true }),
-        Backend::Remote(slot) => slot.look(accounts).await.map(|found| Look { found, attributes_ok: true }),
+        Backend::Command(slot) => aside(slot.look()).await.map(|found| Look { found, attributes_ok: true }),
+        Backend::Remote(slot) => aside(slot.look(accounts)).await.map(|found| Look { found, attributes_ok: true }),
         Backend::Elsewhere(host, _) => Err(elsewhere(&host)),
     }
 }
@@ -202,7 +205,7 @@ pub async fn glimpse<C: Clock>(
 ) -> Result<Option<Glimpse>, Failure> {
     let StoreKind::Remote(remote) = &policy.kind else { return Ok(None) };
     let Some(member) = accounts.get(&remote.account) else { return Ok(None) };
-    member.glimpse((&remote.params, remote.slot.as_deref()), since, fingerprints).await
+    aside(member.glimpse((&remote.params, remote.slot.as_deref()), since, fingerprints)).await
 }
 
 /// Writes a file of this machine, which may hold whatever it holds, and reads it back.
@@ -282,7 +285,7 @@ async fn erase_remote<C: Clock>(
         Found::Hidden(evidence) => evidence.is_some() && *evidence == left,
         found => is_value(found, delivered, fingerprints),
     };
-    remote::Slot { key: key.clone(), remote }.erase(ours, accounts).await
+    aside(remote::Slot { key: key.clone(), remote }.erase(ours, accounts)).await
 }
 
 fn is_value(found: &Found, delivered: &Fingerprint, fingerprints: &Fingerprinter) -> bool {
@@ -303,6 +306,12 @@ pub fn is_missing(policy: &StorePolicy) -> bool {
 /// How long a disk may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What takes longer waits: its run gives up its place, and its permit.
+const SOON: Duration = Duration::from_millis(100);
+
+/// How much is done with disks at once. More of it takes threads and memory and is no faster.
+static PERMITS: Semaphore = Semaphore::const_new(32);
+
 /// Stores with something under way that has taken longer.
 static HANGING: LazyLock<Mutex<HashSet<StoreKey>>> = LazyLock::new(Mutex::default);
 
@@ -320,8 +329,14 @@ async fn bounded<T: Send + 'static>(key: StoreKey, work: impl FnOnce() -> T + Se
     if hanging().contains(&key) {
         return Err(hangs(&key));
     }
+    let permit = PERMITS.acquire().await;
     let mut task = tokio::task::spawn_blocking(work);
-    if let Ok(ended) = tokio::time::timeout(PATIENCE, &mut task).await {
+    let mut ended = tokio::time::timeout(SOON, &mut task).await;
+    drop(permit);
+    if ended.is_err() {
+        ended = aside(tokio::time::timeout(PATIENCE, &mut task)).await;
+    }
+    if let Ok(ended) = ended {
         return ended
             .map_err(|error| Failure::new(FailureCode::StoreUnwritable, format!("{key}: {}", crash::told(&error))));
     }

@@ -106,7 +106,7 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
             }
             let mut held = token.held.lock().await;
             held.take_up(restored);
-            token.show_state(held.state());
+            self.tokens.show(name, &token, held.state());
             return;
         }
         let inventory = self.inventory();

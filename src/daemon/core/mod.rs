@@ -164,8 +164,11 @@ impl<C: Clock, J: Journal + Clone> Core<C, J> {
     pub async fn hold<'t>(&self, token: &'t Token) -> MutexGuard<'t, Held> {
         let mut held = token.held.lock().await;
         // Where the journal cannot be read now, the next run tries again and tells why.
-        if held.torn() && self.machine.recover(&mut held, &token.policy().name).await.is_ok() {
-            token.show_state(held.state());
+        if held.torn() {
+            let name = token.policy().name.clone();
+            if self.machine.recover(&mut held, &name).await.is_ok() {
+                self.tokens.show(&name, token, held.state());
+            }
         }
         held
     }

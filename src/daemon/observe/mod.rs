@@ -69,7 +69,7 @@ impl<C: Clock, J: Journal> Observers<C, J> {
     pub async fn tell(&self, committed: &Committed<'_>) {
         let Committed { token, at, event, state } = *committed;
         if let Some(known) = self.tokens.get(token) {
-            known.show_state(state);
+            self.tokens.show(token, &known, state);
             let account = &known.policy().account.name;
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).note(account, token, at, event, state);
         }

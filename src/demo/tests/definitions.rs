@@ -12,7 +12,7 @@ use crate::document::{Reader, Report};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
 use crate::outcome::Outcome;
 use crate::provider::{
-    Entry, Expiry, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Response, Subject, Values, Verdict,
+    Entry, Expiry, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Quote, Response, Subject, Values, Verdict,
 };
 use crate::secret::SecretParts;
 
@@ -65,7 +65,7 @@ impl Account {
             subject,
             page: None,
             putting: None,
-            secrets: None,
+            quote: Quote::Request,
         };
         let request = self.provider.render(operation, &values).unwrap();
         let mut sent = self.rig.http.request(request.method, request.url);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::error::OpenError;
@@ -73,10 +74,12 @@ pub(super) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", "ON")
 }
 
-/// The settings of every connection. Its own cache of pages is small: the system keeps them, too.
+/// The settings of every connection. Its own cache of pages is small: the system keeps them, too. Plans do not depend on
+/// what is asked for: a statement that is asked again is not planned again.
 pub(super) fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
     const CACHE_KIB: i64 = 512;
     connection.busy_timeout(PATIENCE)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)
 }
 

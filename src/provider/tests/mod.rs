@@ -103,7 +103,7 @@ impl Given {
             subject: Some(&self.subject),
             page: self.page.as_ref(),
             putting: None,
-            secrets: None,
+            quote: Quote::Request,
         }
     }
 }

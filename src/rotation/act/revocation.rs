@@ -108,12 +108,12 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let Ok(secret) = self.secret(context, &generation).await else {
             return self.note(held, context, Event::Retired { proven: false });
         };
-        match self.effects.verify(address(context, &generation), &subject(&generation, Some(secret))).await {
-            Outcome::Done(Verdict::Dead(_)) => {
+        match self.effects.accepts(address(context, &generation), &subject(&generation, Some(secret))).await {
+            Outcome::Done(false) => {
                 let proven = generation.secret_tells();
                 self.note(held, context, Event::Retired { proven });
             }
-            Outcome::Done(Verdict::Alive { .. }) => {
+            Outcome::Done(true) => {
                 let failure = Failure::new(FailureCode::StillAlive, "");
                 if tried < PROOFS {
                     return self.postpone(held, context, None, failure);

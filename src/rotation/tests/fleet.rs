@@ -231,6 +231,10 @@ impl Effects for Port {
         self.look(|ledger, now| Outcome::Done(Arc::new(ledger.listing(at.account, now).unwrap())))
     }
 
+    async fn accepts(&self, at: Address<'_>, subject: &Subject) -> Outcome<bool> {
+        self.verify(at, subject).await.map(|verdict| matches!(verdict, Verdict::Alive { .. }))
+    }
+
     async fn verify(&self, _at: Address<'_>, subject: &Subject) -> Outcome<Verdict> {
         self.look(|ledger, now| {
             Outcome::Done(match ledger.accepts(subject, now) {

@@ -333,6 +333,10 @@ impl Effects for Arc<World> {
         listed
     }
 
+    async fn accepts(&self, at: Address<'_>, subject: &Subject) -> Outcome<bool> {
+        self.verify(at, subject).await.map(|verdict| matches!(verdict, Verdict::Alive { .. }))
+    }
+
     async fn verify(&self, _at: Address<'_>, subject: &Subject) -> Outcome<Verdict> {
         let believed = self.is_off(Off::ProofOfLife);
         self.effect(Kind::Verify, |ledger, fate, now| {

@@ -3,6 +3,8 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
+use memchr::memmem;
+
 use super::*;
 
 /// Every character of it is one that some encoding changes.
@@ -154,4 +156,21 @@ fn of_an_answer_with_a_secret_that_nobody_knows_words_are_kept() {
     ] {
         assert_eq!(plain_words(text, &sent), expected);
     }
+}
+
+#[test]
+fn a_secret_that_two_had_is_struck_out_until_neither_has_it() {
+    let mut known = Known::default();
+    let pem = Secret::new("-----BEGIN KEY-----\nfirst-line-of-it\nsecond-line-of-it\n-----END KEY-----\n");
+    let clean = |known: &Known, text: &str| Redactor::of(Arc::new(known.clone())).clean(text);
+    known.add(&Secret::new("first-token"));
+    known.add(&pem);
+    known.add(&pem);
+    assert_eq!(clean(&known, "first-token, second-line-of-it, first"), "***, ***, first");
+    known.remove(&pem);
+    assert_eq!(clean(&known, "first-token, second-line-of-it"), "***, ***");
+    known.remove(&pem);
+    assert_eq!(clean(&known, "first-token, second-line-of-it"), "***, second-line-of-it");
+    known.remove(&Secret::new("first-token"));
+    assert!(known.is_empty());
 }
