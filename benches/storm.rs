@@ -24,7 +24,7 @@ use measure::{Daemon, Life, Site, fill, heading, mib, now, options, token_name, 
 const TOKENS: usize = 10_000;
 const ACCOUNTS: usize = 50;
 /// Runs of one account at once: so many may overtake each other.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// What becomes of an account, by its number.

@@ -7,8 +7,8 @@ use crate::names::hex;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
 use crate::provider::slots::Putting;
 use crate::provider::{
-    Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Quote, Received, Response, Role,
-    Subject, Values, Verdict,
+    Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Quote, Received, Response,
+    Role, Subject, Values, Verdict,
 };
 use crate::secret::{Secret, random};
 
@@ -203,7 +203,9 @@ impl<C: Clock> Account<C> {
         let provider = &self.policy.provider;
         let moment = self.endpoint.moment();
         let job = Job { mint_request: None, chosen: None, subject: None, page: None, putting: None, ..job };
-                let request = provider.render_login(&job.values(self, moment, Some(&root.identity), Quote::Nothing)).map_err(|failure| self.endpoint.failed(failure))?;
+        let request = provider
+            .render_login(&job.values(self, moment, Some(&root.identity), Quote::Nothing))
+            .map_err(|failure| self.endpoint.failed(failure))?;
         let read = |response: &Response, received, quote: Quote<'_>| {
             provider.read_login(&job.values(self, moment, Some(&root.identity), quote), response, received)
         };
@@ -212,12 +214,7 @@ impl<C: Clock> Account<C> {
 }
 
 /// What an answer says of the secret that was presented.
-fn read_verdict(
-    provider: &Provider,
-    values: &Values<'_>,
-    response: &Response,
-    received: Received,
-) -> Outcome<Verdict> {
+fn read_verdict(provider: &Provider, values: &Values<'_>, response: &Response, received: Received) -> Outcome<Verdict> {
     // Where the account asks about the token, its own credential being refused says nothing of the token.
     if response.status == 401 && provider.role(Operation::Verify) == Role::Account {
         return Outcome::Refused(Failure::new(FailureCode::Unauthorized, "HTTP 401"));

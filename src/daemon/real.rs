@@ -129,7 +129,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
                 .and_then(|it| it);
         }
         let judge = Judge::of(store, None, known, &self.fingerprinter);
-        match Box::pin(store::preflight(store, Some(judge), &self.accounts)).await {
+        match store::preflight(store, Some(judge), &self.accounts).await {
             Err(failure) => Err(self.accounts.keyring().clean_failure(failure).await),
             fine => fine,
         }
@@ -202,7 +202,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             return self.accounts.keyring().clean(written).await;
         }
         let work = store::write(store, delivery, known, &self.fingerprinter, &self.accounts);
-        let written = Box::pin(work).await;
+        let written = work.await;
         self.accounts.keyring().clean(written).await
     }
 
@@ -216,14 +216,14 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
                 .and_then(|it| it);
             return self.compared(look, delivered, known).await;
         }
-        let seen = Box::pin(store::glimpse(store, since, &self.fingerprinter, &self.accounts)).await;
+        let seen = store::glimpse(store, since, &self.fingerprinter, &self.accounts).await;
         match seen.map(|seen| drift::unchanged(delivered, &seen?, known)) {
             Ok(Some(Drift::Untold)) => return Condition::Hidden,
             Ok(Some(_)) => return Condition::Same,
             Ok(None) => {}
             Err(failure) => return Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
         }
-        let look = Box::pin(store::look(store, &self.accounts)).await;
+        let look = store::look(store, &self.accounts).await;
         self.compared(look, delivered, known).await
     }
 
@@ -236,7 +236,7 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             return self.accounts.keyring().clean(erased.unwrap_or_else(Outcome::later)).await;
         }
         let work = store::erase(store, place, (fingerprint, receipt), &self.fingerprinter, &self.accounts);
-        let erased = Box::pin(work).await;
+        let erased = work.await;
         self.accounts.keyring().clean(erased).await
     }
 

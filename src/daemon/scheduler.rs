@@ -23,7 +23,7 @@ use super::core::Core;
 use super::deadlines::{Deadlines, Key};
 
 /// Tokens of one account that are dealt with at once. Requests are bounded by the account itself; this bounds memory.
-const RUNS_PER_ACCOUNT: usize = 64;
+const RUNS_PER_ACCOUNT: usize = 32;
 
 /// A clock that goes back by more was set.
 const SET_BACK: Span = Span::seconds(5);
@@ -272,6 +272,27 @@ async fn wait<C: Clock>(clock: &C, deadline: Option<Time>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::clock::SystemClock;
+    use crate::daemon::DaemonJournal;
+    use crate::daemon::real::Real;
+    use crate::rotation::run::{Context, Held, Machine};
+
+    /// Thousands of runs may wait at once: whoever makes one larger than this boxes what is rare in it.
+    #[test]
+    fn a_run_that_waits_is_small() {
+        type Driver = Machine<Real<SystemClock, DaemonJournal>, DaemonJournal, SystemClock>;
+        fn size<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+            size_of::<F>()
+        }
+        let run = size(|(machine, held, context): (&'static Driver, &'static mut Held, &'static Context)| {
+            machine.run(held, context)
+        });
+        let around =
+            size(|(core, name): (&'static Core<SystemClock, DaemonJournal>, &'static TokenName)| core.run_token(name));
+        let most = 9 * 1024;
+        assert!(run + around <= most, "a run takes {run} + {around} bytes, and may take {most}");
+    }
 
     /// The waker of a scheduler that does not turn.
     fn stuck(at: Time) -> (Waker, mpsc::UnboundedReceiver<Vec<Key>>, watch::Sender<Time>) {

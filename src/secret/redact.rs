@@ -15,10 +15,10 @@ use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use self::decode::View;
 pub use self::known::Known;
 use super::Secret;
+use futures_util::future::BoxFuture;
 
 /// Shorter secrets would be found by chance.
 const SHORTEST: usize = 4;

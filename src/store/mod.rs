@@ -30,6 +30,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::judge::{Found, Judge};
 use self::place::Reach;
@@ -130,9 +131,9 @@ pub async fn preflight<C: Clock>(
         Backend::Command(slot) => {
             let (key, programs) = (policy.key.clone(), slot.clone());
             bounded(key, move || programs.check_programs()).await.and_then(|checked| checked)?;
-            aside(slot.preflight(judge.as_ref())).await
+            aside(Box::pin(slot.preflight(judge.as_ref()))).await
         }
-        Backend::Remote(slot) => aside(slot.preflight(judge.as_ref(), accounts)).await,
+        Backend::Remote(slot) => aside(Box::pin(slot.preflight(judge.as_ref(), accounts))).await,
         Backend::Elsewhere(host, _) => Err(elsewhere(&host)),
     }
 }
@@ -178,8 +179,8 @@ pub async fn write<C: Clock>(
             let written = bounded(policy.key.clone(), move || slot.write(&parts)).await;
             written.unwrap_or_else(Outcome::Unknown).map(|()| receipt)
         }
-        Backend::Command(slot) => aside(slot.write(secret, delivery, &judge)).await.map(Some),
-        Backend::Remote(slot) => aside(slot.write(secret, delivery, judge, accounts)).await.map(Some),
+        Backend::Command(slot) => aside(Box::pin(slot.write(secret, delivery, &judge))).await.map(Some),
+        Backend::Remote(slot) => aside(Box::pin(slot.write(secret, delivery, judge, accounts))).await.map(Some),
         Backend::Elsewhere(host, _) => Outcome::later(elsewhere(&host)),
     }
 }
@@ -189,8 +190,10 @@ pub async fn look<C: Clock>(policy: &StorePolicy, accounts: &Accounts<C>) -> Res
     match Backend::of(policy) {
         Backend::Disk(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
         Backend::Directory(slot) => bounded(policy.key.clone(), move || slot.look()).await.and_then(|look| look),
-        Backend::Command(slot) => aside(slot.look()).await.map(|found| Look { found, attributes_ok: true }),
-        Backend::Remote(slot) => aside(slot.look(accounts)).await.map(|found| Look { found, attributes_ok: true }),
+        Backend::Command(slot) => aside(Box::pin(slot.look())).await.map(|found| Look { found, attributes_ok: true }),
+        Backend::Remote(slot) => {
+            aside(Box::pin(slot.look(accounts))).await.map(|found| Look { found, attributes_ok: true })
+        }
         Backend::Elsewhere(host, _) => Err(elsewhere(&host)),
     }
 }
@@ -205,7 +208,7 @@ pub async fn glimpse<C: Clock>(
 ) -> Result<Option<Glimpse>, Failure> {
     let StoreKind::Remote(remote) = &policy.kind else { return Ok(None) };
     let Some(member) = accounts.get(&remote.account) else { return Ok(None) };
-    aside(member.glimpse((&remote.params, remote.slot.as_deref()), since, fingerprints)).await
+    aside(Box::pin(member.glimpse((&remote.params, remote.slot.as_deref()), since, fingerprints))).await
 }
 
 /// Writes a file of this machine, which may hold whatever it holds, and reads it back.
@@ -285,7 +288,7 @@ async fn erase_remote<C: Clock>(
         Found::Hidden(evidence) => evidence.is_some() && *evidence == left,
         found => is_value(found, delivered, fingerprints),
     };
-    aside(remote::Slot { key: key.clone(), remote }.erase(ours, accounts)).await
+    aside(Box::pin(remote::Slot { key: key.clone(), remote }.erase(ours, accounts))).await
 }
 
 fn is_value(found: &Found, delivered: &Fingerprint, fingerprints: &Fingerprinter) -> bool {
@@ -330,11 +333,12 @@ async fn bounded<T: Send + 'static>(key: StoreKey, work: impl FnOnce() -> T + Se
         return Err(hangs(&key));
     }
     let permit = PERMITS.acquire().await;
+    let end = Instant::now() + PATIENCE;
     let mut task = tokio::task::spawn_blocking(work);
-    let mut ended = tokio::time::timeout(SOON, &mut task).await;
+    let mut ended = timeout(SOON, &mut task).await;
     drop(permit);
     if ended.is_err() {
-        ended = aside(tokio::time::timeout(PATIENCE, &mut task)).await;
+        ended = aside(timeout_at(end, &mut task)).await;
     }
     if let Ok(ended) = ended {
         return ended

@@ -12,7 +12,8 @@ use crate::document::{Reader, Report};
 use crate::names::{GenerationNo, InstanceId, Marker, RotationId};
 use crate::outcome::Outcome;
 use crate::provider::{
-    Entry, Expiry, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Quote, Response, Subject, Values, Verdict,
+    Entry, Expiry, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Quote, Response, Subject, Values,
+    Verdict,
 };
 use crate::secret::SecretParts;
 

@@ -19,6 +19,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use tokio::sync::oneshot;
@@ -37,6 +38,9 @@ use crate::names::{AccountName, GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::{Fingerprinter, SecretParts};
 
+/// So long the path of the database is taken for what it was; each commit looks itself.
+const REACHED: Duration = Duration::from_millis(100);
+
 /// The database, in the state directory.
 pub const DATABASE: &str = "journal.db";
 
@@ -48,6 +52,8 @@ pub struct SqliteJournal {
     path: PathBuf,
     instance: InstanceId,
     place: Place,
+    /// When the path last led to it.
+    reached: Mutex<Option<Instant>>,
     reader: Mutex<Connection>,
     /// `None` only while it is dropped.
     jobs: Option<mpsc::Sender<Job>>,
@@ -187,7 +193,17 @@ impl SqliteJournal {
         let _ = mark::note(&state_dir, instance, last);
         let fingerprinter = sealer.fingerprinter().clone();
         let reader = Mutex::new(reader);
-        let journal = Self { sealer, path, instance, place, reader, jobs: Some(jobs), writer: Some(writer), lease };
+        let journal = Self {
+            sealer,
+            path,
+            instance,
+            place,
+            reached: Mutex::default(),
+            reader,
+            jobs: Some(jobs),
+            writer: Some(writer),
+            lease,
+        };
         Ok((journal, Opened { instance, states, fingerprinter, key: origin, unreadable, bereft, notes }))
     }
 
@@ -268,7 +284,14 @@ impl Journal for SqliteJournal {
     }
 
     fn reachable(&self) -> Result<(), Failure> {
-        self.place.check()
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if reached.is_some_and(|at| at.elapsed() < REACHED) {
+            return Ok(());
+        }
+        *reached = None;
+        self.place.check()?;
+        *reached = Some(Instant::now());
+        Ok(())
     }
 
     async fn stored(&self, token: &TokenName) -> Result<Option<Stored>, Failure> {
