@@ -103,19 +103,19 @@ impl Console {
         if self.is_quiet() {
             return Ok(());
         }
-        let text = words::continued(&text.to_string(), self.err_width(), 0);
+        let text = words::continued(&text.to_string(), Self::err_width(), 0);
         Ok(writeln!(self.err, "{text}")?)
     }
 
     /// How many columns the terminal has that notes go to.
-    fn err_width(&self) -> Option<usize> {
+    fn err_width() -> Option<usize> {
         let size = tcgetwinsize(io::stderr()).ok().filter(|size| size.ws_col > 0 && io::stderr().is_terminal())?;
         Some(usize::from(size.ws_col))
     }
 
     /// Tells why a command fails, with the remedy.
     pub fn complain(&mut self, complaint: &Complaint) -> io::Result<()> {
-        let (paint, width) = (self.err_paint, self.err_width());
+        let (paint, width) = (self.err_paint, Self::err_width());
         let message = words::continued(&complaint.to_string(), width, "error: ".len());
         writeln!(self.err, "{}: {message}", paint.red("error"))?;
         let Some(help) = &complaint.help else { return Ok(()) };
@@ -135,7 +135,7 @@ impl Console {
 
     /// Tells something that somebody should look at.
     pub fn warn(&mut self, text: impl fmt::Display) -> Result<(), Complaint> {
-        let text = words::continued(&text.to_string(), self.err_width(), "warning: ".len());
+        let text = words::continued(&text.to_string(), Self::err_width(), "warning: ".len());
         Ok(writeln!(self.err, "{}: {text}", self.err_paint.yellow("warning"))?)
     }
 }

@@ -83,11 +83,11 @@ impl Slot {
     pub fn preflight(&self, judge: Option<&Judge>) -> Result<(), Failure> {
         let (file, name) = self.file()?;
         let switched = self.open_shared()?;
-        let current = switched.current().map_err(|error| self.unwritable(&error))?;
-        let (existing, _) = self.seen(&switched, current.as_ref(), name)?;
+        let current = switched.current().map_err(|error| unwritable(&error))?;
+        let (existing, _) = seen(&switched, current.as_ref(), name)?;
         let attributes = file.attributes(existing.as_ref())?;
         let size = existing.as_ref().map_or(0, |content| content.bytes.len()) + 4096;
-        switched.rehearse(size, attributes).map_err(|error| self.unwritable(&error))?;
+        switched.rehearse(size, attributes).map_err(|error| unwritable(&error))?;
         file.permitted(existing.as_ref(), judge)
     }
 
@@ -112,14 +112,14 @@ impl Slot {
         let turn = TURNS.of(&switched.identity());
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..EDITS {
-            let current = switched.current().map_err(|error| self.unwritable(&error))?;
+            let current = switched.current().map_err(|error| unwritable(&error))?;
             let (mut changes, mut strangers, mut same) = (Vec::new(), Vec::new(), true);
             for part in parts {
-                let (existing, shown) = self.seen(&switched, current.as_ref(), &part.name)?;
+                let (existing, shown) = seen(&switched, current.as_ref(), &part.name)?;
                 part.slot.permitted(existing.as_ref(), part.judge.as_ref())?;
                 let attributes = part.slot.attributes(existing.as_ref())?;
                 let bytes = format::set(&[], part.secret.expose(), &part.slot.file.format)
-                    .map_err(|problem| self.failure(problem.to_string()))?;
+                    .map_err(|problem| failure(problem.to_string()))?;
                 let is = |content: &Content| content.bytes == bytes && fits(attributes, content.attributes);
                 same &= shown == Shown::Linked && existing.as_ref().is_some_and(is);
                 if shown == Shown::File {
@@ -130,14 +130,14 @@ impl Slot {
             if same {
                 return Ok(match switched.settle() {
                     Ok(()) => Outcome::Done(()),
-                    Err(error) => Outcome::Unknown(self.unwritable(&error)),
+                    Err(error) => Outcome::Unknown(unwritable(&error)),
                 });
             }
             if !strangers.is_empty() {
                 // Files that stand in place of links are taken in first, which changes nothing that consumers read: only what
                 // all of them read through links can change at once.
                 match take_over(&switched, current.as_ref(), &strangers, step) {
-                    Err(error) if !error.is_changed() => return Err(self.unwritable(&error)),
+                    Err(error) if !error.is_changed() => return Err(unwritable(&error)),
                     _ => continue,
                 }
             }
@@ -151,7 +151,7 @@ impl Slot {
                 step(phase)?;
                 let judged = changes.iter().filter(|(part, ..)| phase == Phase::Rename && part.judge.is_some());
                 for (part, existing, ..) in judged {
-                    let Ok((now, _)) = self.seen(&switched, current.as_ref(), &part.name) else {
+                    let Ok((now, _)) = seen(&switched, current.as_ref(), &part.name) else {
                         return Err(Cause::Changed);
                     };
                     if now.map(|now| now.bytes) != existing.as_ref().map(|existing| existing.bytes.clone()) {
@@ -163,28 +163,11 @@ impl Slot {
             match switched.publish(current.as_ref(), &wanted, &mut unchanged) {
                 Ok(()) => return Ok(confirm(parts)),
                 Err(error) if error.is_changed() => {}
-                Err(error) if error.may_be_visible() => return Ok(Outcome::Unknown(self.unwritable(&error))),
-                Err(error) => return Err(self.unwritable(&error)),
+                Err(error) if error.may_be_visible() => return Ok(Outcome::Unknown(unwritable(&error))),
+                Err(error) => return Err(unwritable(&error)),
             }
         }
-        Err(self.failure("somebody else changed the directory each time that it was edited".to_owned()))
-    }
-
-    /// What the file holds, as its consumers see it, or would through its link; and how they see it.
-    fn seen(
-        &self,
-        switched: &Switched,
-        current: Option<&Current>,
-        name: &str,
-    ) -> Result<(Option<Content>, Shown), Failure> {
-        let shown = switched.shown(name).map_err(|error| self.unwritable(&error))?;
-        let content = match (shown, current) {
-            (Shown::File, _) => switched.own_file(name).and_then(|file| file.read(MAX_FILE)),
-            (Shown::Linked | Shown::Nothing, Some(current)) => current.read(name, MAX_FILE),
-            (Shown::Linked | Shown::Nothing, None) => Ok(None),
-        };
-        let content = content.or_else(|error| if error.is_denied() { Ok(None) } else { Err(error) });
-        Ok((content.map_err(|error| self.unwritable(&error))?, shown))
+        Err(failure("somebody else changed the directory each time that it was edited".to_owned()))
     }
 
     /// What the file holds, as its consumers see it.
@@ -204,37 +187,28 @@ impl Slot {
             Err(error) if error.io().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound) => {
                 return Ok(Erased::Gone);
             }
-            switched => switched.map_err(|error| self.unwritable(&error))?,
+            switched => switched.map_err(|error| unwritable(&error))?,
         };
         let turn = TURNS.of(&switched.identity());
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..EDITS {
-            let current = switched.current().map_err(|error| self.unwritable(&error))?;
-            let (existing, shown) = self.seen(&switched, current.as_ref(), name)?;
+            let current = switched.current().map_err(|error| unwritable(&error))?;
+            let (existing, shown) = seen(&switched, current.as_ref(), name)?;
             let Some(existing) = existing else {
                 if shown == Shown::Nothing || current.is_none() {
                     return Ok(Erased::Gone);
                 }
                 // Its link is there still.
-                return self.take_out(&switched, current.as_ref(), name).map(|_| Erased::Gone);
+                return take_out(&switched, current.as_ref(), name).map(|_| Erased::Gone);
             };
             if shown == Shown::File || !ours(&file.found(&existing)?) {
                 return Ok(Erased::Stays(ELSE.to_owned()));
             }
-            if self.take_out(&switched, current.as_ref(), name)? {
+            if take_out(&switched, current.as_ref(), name)? {
                 return Ok(Erased::Gone);
             }
         }
-        Err(self.failure("somebody else changed the directory each time that it was edited".to_owned()))
-    }
-
-    /// Whether it was taken out; otherwise somebody else was first.
-    fn take_out(&self, switched: &Switched, current: Option<&Current>, name: &str) -> Result<bool, Failure> {
-        match switched.publish(current, &[(name, Change::Remove)], &mut |_| Ok(())) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_changed() => Ok(false),
-            Err(error) => Err(self.unwritable(&error)),
-        }
+        Err(failure("somebody else changed the directory each time that it was edited".to_owned()))
     }
 
     /// Whether nothing is there, without a look at what is.
@@ -245,19 +219,40 @@ impl Slot {
     fn open_shared(&self) -> Result<Switched, Failure> {
         let path = &self.directory.path;
         match crate::host::hides(path) {
-            Some(hidden) => Err(self.failure(format!("{}: {}", path.display(), hidden.sentence()))),
-            None => Switched::open(path).map_err(|error| self.unwritable(&error)),
+            Some(hidden) => Err(failure(format!("{}: {}", path.display(), hidden.sentence()))),
+            None => Switched::open(path).map_err(|error| unwritable(&error)),
         }
     }
+}
 
-    fn unwritable(&self, error: &DurableError) -> Failure {
-        // Names the path itself.
-        self.failure(error.to_string())
-    }
+/// What the file holds, as its consumers see it, or would through its link; and how they see it.
+fn seen(switched: &Switched, current: Option<&Current>, name: &str) -> Result<(Option<Content>, Shown), Failure> {
+    let shown = switched.shown(name).map_err(|error| unwritable(&error))?;
+    let content = match (shown, current) {
+        (Shown::File, _) => switched.own_file(name).and_then(|file| file.read(MAX_FILE)),
+        (Shown::Linked | Shown::Nothing, Some(current)) => current.read(name, MAX_FILE),
+        (Shown::Linked | Shown::Nothing, None) => Ok(None),
+    };
+    let content = content.or_else(|error| if error.is_denied() { Ok(None) } else { Err(error) });
+    Ok((content.map_err(|error| unwritable(&error))?, shown))
+}
 
-    fn failure(&self, why: String) -> Failure {
-        Failure::new(FailureCode::StoreUnwritable, why)
+/// Whether it was taken out; otherwise somebody else was first.
+fn take_out(switched: &Switched, current: Option<&Current>, name: &str) -> Result<bool, Failure> {
+    match switched.publish(current, &[(name, Change::Remove)], &mut |_| Ok(())) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_changed() => Ok(false),
+        Err(error) => Err(unwritable(&error)),
     }
+}
+
+fn unwritable(error: &DurableError) -> Failure {
+    // Names the path itself.
+    failure(error.to_string())
+}
+
+fn failure(why: String) -> Failure {
+    Failure::new(FailureCode::StoreUnwritable, why)
 }
 
 /// Files that stand in place of links become the files that the links lead to.
