@@ -122,6 +122,7 @@ pub enum HostProcess {
     Program { exe: PathBuf },
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
 fn write_signal<S: Serializer>(signal: &Signal, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(word(*signal))
 }

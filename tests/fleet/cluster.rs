@@ -51,8 +51,7 @@ async fn carry(
     mut is_cut: watch::Receiver<bool>,
 ) {
     let mut bytes = vec![0; 64 << 10];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut bytes).await else { break };
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
         if is_cut.wait_for(|cut| !cut).await.is_err() || to.write_all(&bytes[..count]).await.is_err() {
             break;
         }
@@ -151,12 +150,16 @@ async fn a_fleet_keeps_its_promise_while_members_of_etcd_are_lost_led_anew_and_c
         .until("the third has a share", PATIENCE, |it| it.claims.values().any(|claim| claim.replica.as_str() == "r3"))
         .await;
     rotates(&stage).await;
-    links.iter().for_each(|link| assert!(link.cut.send(true).is_ok()));
+    for link in &links {
+        assert!(link.cut.send(true).is_ok());
+    }
     let took = stage.until("the others own everything", PATIENCE, |it| all_with(it, &["r1", "r2"])).await;
     print(&format!("links of a replica cut: all taken over after {took:?} (lease {LEASE:?})"));
     assert!(took <= LEASE + Duration::from_secs(4), "{took:?}");
     rotates(&stage).await;
-    links.iter().for_each(|link| assert!(link.cut.send(false).is_ok()));
+    for link in &links {
+        assert!(link.cut.send(false).is_ok());
+    }
     let back = |it: &patrold::journal::fleet::presence::Presence| it.members.len() == 3;
     stage.until("the third is back", PATIENCE, back).await;
 

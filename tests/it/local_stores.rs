@@ -27,6 +27,9 @@ const FAULTS: [&str; 7] = [
     "value rule",
 ];
 
+/// What a file holds, for a value.
+type Content = fn(&str) -> String;
+
 /// A kind of store.
 struct Kind {
     name: &'static str,
@@ -34,9 +37,9 @@ struct Kind {
     /// The file that a write replaces, below the store's directory.
     file: &'static str,
     /// What it holds, for a value; with something of others, where the kind has room for that.
-    content: fn(&str) -> String,
+    content: Content,
     /// A file that is written with it, and what that holds.
-    second: Option<(&'static str, fn(&str) -> String)>,
+    second: Option<(&'static str, Content)>,
     /// Whether others have a place in it.
     shared: bool,
     refused: Option<&'static str>,
@@ -161,7 +164,7 @@ impl<'k> Rig<'k> {
                 self.put(NEW).await.unwrap();
                 format!("`{}`, written later", code.code())
             }
-            "read in the middle of a write" => self.read_while_it_is_written().await,
+            "read in the middle of a write" => self.read_while_it_is_written(),
             "killed between write and record" => {
                 self.put(NEW).await.unwrap();
                 let place = self.place();
@@ -209,7 +212,7 @@ impl<'k> Rig<'k> {
     }
 
     /// Consumers that read all the time see one value, whole, or of several files those of one secret.
-    async fn read_while_it_is_written(&self) -> String {
+    fn read_while_it_is_written(&self) -> String {
         let (ended, seen) = (AtomicBool::new(false), std::sync::Mutex::new(0));
         let directory = self.at("");
         let reader = || {

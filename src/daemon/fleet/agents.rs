@@ -137,7 +137,9 @@ impl<C: Clock> Follower<C> {
             let all = self.core.tokens.all().into_iter();
             woken.extend(all.filter(|(_, token)| waits(&token.policy(), &token.state())).map(|(name, _)| name));
         }
-        woken.into_iter().for_each(|name| end_wait(&self.core, &self.waker, name));
+        for name in woken {
+            end_wait(&self.core, &self.waker, name);
+        }
     }
 
     /// Removes the errands of stores that have left the inventory, of accounts that this replica owns.

@@ -190,7 +190,9 @@ impl<C: Clock> Replica<C> {
         }
         let (_, _, late) = self.core.machine.effects.agents.read(journal).await.map_err(EngineError::failure)?;
         self.core.apply_hosts().await;
-        late.into_iter().for_each(|name| end_wait(&self.core, &self.waker, name));
+        for name in late {
+            end_wait(&self.core, &self.waker, name);
+        }
         Ok(())
     }
 

@@ -133,18 +133,15 @@ impl FleetJournal {
                 let proves =
                     |of: &Sealer| self.host_seal_of(of, &host, &labels).is_ok_and(|seal| seal.proves(&labels, &proof));
                 // The place of the key that it came of; the first is in force.
-                match self.keys.all().position(proves) {
-                    Some(place) => {
-                        hosts.unproven.remove(&host);
-                        hosts.outdated.retain(|it| *it != host || place > 0);
-                        hosts.outdated.extend((place > 0).then(|| host.clone()));
-                        hosts.labels.insert(host, labels);
-                    }
-                    None => {
-                        hosts.labels.remove(&host);
-                        hosts.outdated.remove(&host);
-                        hosts.unproven.insert(host);
-                    }
+                if let Some(place) = self.keys.all().position(proves) {
+                    hosts.unproven.remove(&host);
+                    hosts.outdated.retain(|it| *it != host || place > 0);
+                    hosts.outdated.extend((place > 0).then(|| host.clone()));
+                    hosts.labels.insert(host, labels);
+                } else {
+                    hosts.labels.remove(&host);
+                    hosts.outdated.remove(&host);
+                    hosts.unproven.insert(host);
                 }
             }
             (Some(OfHost::Seen(host)), None) => {

@@ -201,14 +201,12 @@ pub fn cloudflare(memory: &mut Memory, asked: &Asked) -> Answer {
         );
     }
     let shown = |name: &str| json!({ "name": name, "type": "secret_text" });
-    match asked.method.as_str() {
-        "GET" => (200, json!({ "success": true, "errors": [], "result": memory.all(|name, _| shown(name)) })),
-        _ => {
-            let name = text(&asked.body["name"]);
-            memory.put(&name, &text(&asked.body["text"]));
-            (200, json!({ "success": true, "errors": [], "result": shown(&name) }))
-        }
+    if asked.method.as_str() == "GET" {
+        return (200, json!({ "success": true, "errors": [], "result": memory.all(|name, _| shown(name)) }));
     }
+    let name = text(&asked.body["name"]);
+    memory.put(&name, &text(&asked.body["text"]));
+    (200, json!({ "success": true, "errors": [], "result": shown(&name) }))
 }
 
 /// <https://fly.io/docs/>: GraphQL, with a digest of each value. An app that is not there is an error.
