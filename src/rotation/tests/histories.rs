@@ -30,7 +30,7 @@ use super::world::{Fate, Kind, Off, Script};
 const SEEDS: u64 = 2_000;
 
 /// Within so many histories each control is found.
-const CONTROL_SEEDS: u64 = 400;
+const CONTROL_SEEDS: u64 = 1_000;
 
 /// How long a token lives; its last third is for its rotation.
 const LIFE: Span = Span::days(6);
