@@ -23,6 +23,7 @@ name  = "prod"
 host  = "web-1"
 lease = "15s"
 shared-paths = ["/mnt/secrets"]
+next-seal-key = { file = "/etc/patrold/seal-2.key" }
 
 [fleet.engine]
 etcd = ["https://etcd-1.example.com:2379"]
