@@ -79,7 +79,7 @@ impl Agents {
         lock(&self.hosts).clone()
     }
 
-    /// Reads everything that the engine tells of hosts, and notes it. Gives the tokens that [`Agents::note`] gives, too.
+    /// Reads everything that the engine tells of hosts, and notes it. Gives the tokens of answers that came late.
     pub async fn read(&self, journal: &FleetJournal) -> Result<(Hosts, Moment, Vec<TokenName>), EngineError> {
         let _one = self.reading.lock().await;
         let (hosts, moment) = journal.hosts().await?;

@@ -18,7 +18,7 @@ pub struct View {
     pub trouble: Option<String>,
     /// Another replica has a newer inventory.
     pub behind: bool,
-    /// Since when nobody owns an account of the inventory, on the clock of [`boot`].
+    /// Since when nobody owns an account of the inventory, on the clock of [`boot`](crate::journal::fleet::boot).
     pub free_since: BTreeMap<AccountName, Duration>,
     pub health: Option<Health>,
     /// The key that was announced last, while keys are exchanged.
