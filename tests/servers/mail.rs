@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -27,6 +28,12 @@ fn send(url: &str, ca: &str, password: &str) -> Output {
     command.arg("--config").arg(&path).args(["notify", "test", "post"]).output().unwrap()
 }
 
+/// One test at a time counts what the server got.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn letters(facts: &Facts) -> Vec<Value> {
     let text = fs::read_to_string(facts.get("letters")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -35,6 +42,7 @@ fn letters(facts: &Facts) -> Vec<Value> {
 #[test]
 fn a_notification_reaches_a_mail_server() {
     let Some(facts) = Facts::of("aiosmtpd") else { return };
+    let _turn = turn();
     let (ca, password) = (facts.get("ca"), facts.get("credential"));
     for url in [facts.url(), facts.get("tls-url")] {
         let before = letters(&facts).len();
@@ -60,6 +68,7 @@ fn a_notification_reaches_a_mail_server() {
 #[test]
 fn a_mail_server_that_is_another_or_refuses_the_password_gets_no_message() {
     let Some(facts) = Facts::of("aiosmtpd") else { return };
+    let _turn = turn();
     let own = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let another = own.path().join("ca.pem");
