@@ -100,7 +100,8 @@ impl Agents {
         late
     }
 
-    /// Hands on the answers that are waited for. Gives the tokens of those that came late.
+    /// Hands on the answers that are waited for, and ends the wait for hosts that are away. Gives the tokens of those that
+    /// came late.
     fn note(&self, hosts: &Hosts) -> Vec<TokenName> {
         let mut late = Vec::new();
         let mut heard = lock(&self.heard);
@@ -116,6 +117,8 @@ impl Agents {
             let left = lock(&self.left).get(place).filter(|(revision, _)| *revision == answer.to).cloned();
             late.extend(left.map(|(_, token)| token));
         }
+        // A host that is gone answers nobody: whoever waits for it learns so now, however long its hook might have taken.
+        lock(&self.waiting).retain(|(host, _), _| hosts.agents.contains_key(host));
         late
     }
 

@@ -1,30 +1,15 @@
 //! Stores on hosts of consumers: agents write them, and nothing is revoked before each has.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-use patrold::clock::{Clock as _, SystemClock};
-use patrold::demo::Ledger;
 use patrold::inventory::EngineKind;
 use rustix::process::Signal;
-use tokio::process::Command;
 
-use super::stage::{Replica, Stage, account, patrold};
-
-/// Much longer than anything should take.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Where the consumer on a host reads its token.
-fn file(root: &Path, host: &str) -> PathBuf {
-    root.join(host).join("gps")
-}
-
-fn secret(root: &Path, host: &str) -> Option<String> {
-    fs::read_to_string(file(root, host)).ok().filter(|text| !text.is_empty())
-}
+use super::agents::{self, PATIENCE, file, kill, lives, secret, start_agent, tells, until};
+use super::stage::{Stage, account, patrold};
 
 /// The account and the token with a store on each of `hosts`; `more`: further keys of the token.
 fn token(stage: &Stage, hosts: &[&str], more: &str) -> String {
@@ -61,66 +46,8 @@ fn read(root: &Path, host: &str) -> Option<String> {
 
 /// Writes the file of an agent that may write what is in `paths` of its host, and run `hooks`.
 async fn write_agent(stage: &Stage, host: &str, paths: &str, hooks: &str) {
-    let root = stage.root.display();
-    let key = patrold(&stage.root, "watcher", &["fleet", "host-key", host]).await;
-    assert!(key.status.success(), "{}", String::from_utf8_lossy(&key.stderr));
-    fs::create_dir_all(stage.root.join(host)).unwrap();
-    fs::write(stage.root.join(format!("{host}.key")), key.stdout).unwrap();
-    let text = format!(
-        "[agent]\nfleet = \"test\"\nhost = \"{host}\"\nkey = {{ file = \"{root}/{host}.key\" }}\n\
-         state-dir = \"{root}/{host}.state\"\nlease = \"2s\"\npaths = [\"{root}/{host}/{paths}\"]\nhooks = [{hooks}]\n\
-         engine = {{ {} }}\n",
-        stage.engine.place()
-    );
-    fs::write(stage.root.join(format!("{host}.toml")), text).unwrap();
-}
-
-/// Starts the agent of the file `name`.
-fn start_agent(stage: &Stage, name: &str) -> Replica {
-    let log = File::options().create(true).append(true).open(stage.root.join(format!("{name}.log"))).unwrap();
-    let process = Command::new(env!("CARGO_BIN_EXE_patrold"))
-        .args(["agent", "--log-level", "debug"])
-        .arg(stage.root.join(format!("{name}.toml")))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    Replica { name: name.to_owned(), process }
-}
-
-/// Waits until `fine`, and tells the logs where that takes too long.
-async fn until(stage: &Stage, sentence: &str, mut fine: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !fine() {
-        let logs = ["r1", "web-1", "web-2"].map(|name| format!("--- {name}\n{}", stage.log(name))).join("\n");
-        assert!(begun.elapsed() < PATIENCE, "not in time: {sentence}\n{logs}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn lives(ledger: &Ledger, secret: &str) -> bool {
-    ledger.is_live(secret, SystemClock.now())
-}
-
-async fn told(stage: &Stage, arguments: &[&str]) -> String {
-    let output = patrold(&stage.root, "r1", arguments).await;
-    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-}
-
-/// Waits until a command tells `text`.
-async fn tells(stage: &Stage, arguments: &[&str], text: &str) -> String {
-    let begun = Instant::now();
-    loop {
-        let told = told(stage, arguments).await;
-        if told.contains(text) {
-            return told;
-        }
-        let logs = ["r1", "web-1", "web-2"].map(|name| format!("--- {name}\n{}", stage.log(name))).join("\n");
-        assert!(begun.elapsed() < PATIENCE, "{arguments:?} does not tell {text:?}: {told}\n{logs}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    let more = format!("paths = [\"{}/{host}/{paths}\"]\nhooks = [{hooks}]", stage.root.display());
+    agents::write_agent(stage, host, &[], &more).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,8 +110,7 @@ async fn play(kind: EngineKind) {
     assert!(stage.log("twin").contains("an agent of host web-2 lives already"), "{}", stage.log("twin"));
 
     // An agent is away: its host is named, and nothing is revoked.
-    web_2.process.start_kill().unwrap();
-    web_2.process.wait().await.unwrap();
+    kill(&mut web_2).await;
     tells(&stage, &["fleet", "status"], "web-2  away").await;
     let asked = patrold(&root, "r1", &["rotate", "gps", "--now", "--timeout", "5s"]).await;
     let answer = String::from_utf8_lossy(&[asked.stdout, asked.stderr].concat()).into_owned();
@@ -252,8 +178,7 @@ async fn an_agent_writes_only_what_its_own_file_allows_and_a_host_can_be_forgott
     // Nobody waits for a host that an operator has given up, and it gets what it missed when it is back.
     let lives_still = patrold(&root, "r1", &["fleet", "forget", "web-2"]).await;
     assert!(!lives_still.status.success());
-    web_2.process.start_kill().unwrap();
-    web_2.process.wait().await.unwrap();
+    kill(&mut web_2).await;
     tells(&stage, &["fleet", "status"], "web-2  away").await;
     let forgotten = patrold(&root, "r1", &["fleet", "forget", "web-2"]).await;
     assert!(forgotten.status.success(), "{}", String::from_utf8_lossy(&forgotten.stderr));

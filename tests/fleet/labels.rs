@@ -1,31 +1,16 @@
 //! Stores on hosts that the inventory does not name: whoever has the label is owed, and nobody else.
 
-use std::fs::{self, File};
-use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::time::Duration;
 
-use patrold::clock::{Clock as _, SystemClock};
-use patrold::demo::Ledger;
 use patrold::inventory::EngineKind;
 use rustix::process::Signal;
-use tokio::process::Command;
 
-use super::stage::{Replica, Stage, account, patrold};
-
-/// Much longer than anything should take.
-const PATIENCE: Duration = Duration::from_secs(40);
+use super::agents::{self, PATIENCE, kill, lives, secret, start_agent, tells, until};
+use super::stage::{Stage, account, patrold};
 
 /// One path for all hosts, which on this one machine leads each agent to a directory of its own.
 const PATH: &str = "/proc/self/cwd/gps";
-
-fn secret(root: &Path, host: &str) -> Option<String> {
-    fs::read_to_string(root.join(host).join("gps")).ok().filter(|text| !text.is_empty())
-}
-
-fn lives(ledger: &Ledger, secret: &str) -> bool {
-    ledger.is_live(secret, SystemClock.now())
-}
 
 /// The account and a token with a store, and a hook, on each of `hosts`, as the inventory spells them.
 fn token(stage: &Stage, hosts: &str) -> String {
@@ -45,66 +30,11 @@ hooks  = [{{ kind = "signal", exe = "{root}/nobody", absent = "ok", hosts = {hos
 
 /// Writes the file of an agent that says to have `labels`, with a key that was made for `made_for`.
 async fn write_agent(stage: &Stage, host: &str, labels: &[&str], made_for: &[&str]) {
-    let root = stage.root.display();
-    let with: Vec<&str> = made_for.iter().flat_map(|label| ["--label", label]).collect();
-    let key = patrold(&stage.root, "watcher", &[&["fleet", "host-key", host], &with[..]].concat()).await;
-    assert!(key.status.success(), "{}", String::from_utf8_lossy(&key.stderr));
-    fs::create_dir_all(stage.root.join(host)).unwrap();
-    fs::write(stage.root.join(format!("{host}.key")), key.stdout).unwrap();
-    let text = format!(
-        "[agent]\nfleet = \"test\"\nhost = \"{host}\"\nlabels = {labels:?}\nkey = {{ file = \"{root}/{host}.key\" }}\n\
-         state-dir = \"{root}/{host}.state\"\nlease = \"2s\"\npaths = [\"/proc/self/cwd/*\"]\n\
-         hooks = [[\"kill\", \"-HUP\", \"--exe={root}/nobody\"]]\nengine = {{ {} }}\n",
-        stage.engine.place()
+    let more = format!(
+        "labels = {labels:?}\npaths = [\"/proc/self/cwd/*\"]\nhooks = [[\"kill\", \"-HUP\", \"--exe={}/nobody\"]]",
+        stage.root.display()
     );
-    fs::write(stage.root.join(format!("{host}.toml")), text).unwrap();
-}
-
-fn start_agent(stage: &Stage, name: &str) -> Replica {
-    let log = File::options().create(true).append(true).open(stage.root.join(format!("{name}.log"))).unwrap();
-    let process = Command::new(env!("CARGO_BIN_EXE_patrold"))
-        .args(["agent", "--log-level", "debug"])
-        .arg(stage.root.join(format!("{name}.toml")))
-        .current_dir(stage.root.join(name))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    Replica { name: name.to_owned(), process }
-}
-
-fn logs(stage: &Stage) -> String {
-    let tail =
-        |log: String| log.lines().rev().take(25).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
-    ["r1", "web-1", "web-2", "db-1"].map(|name| format!("--- {name}\n{}", tail(stage.log(name)))).join("\n")
-}
-
-async fn until(stage: &Stage, sentence: &str, mut fine: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !fine() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {sentence}\n{}", logs(stage));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn tells(stage: &Stage, arguments: &[&str], text: &str) -> String {
-    let begun = Instant::now();
-    loop {
-        let output = patrold(&stage.root, "r1", arguments).await;
-        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        if told.contains(text) {
-            return told;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{arguments:?} does not tell {text:?}: {told}\n{}", logs(stage));
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-async fn kill(replica: &mut Replica) {
-    replica.process.start_kill().unwrap();
-    replica.process.wait().await.unwrap();
+    agents::write_agent(stage, host, made_for, &more).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,8 +80,12 @@ async fn play(kind: EngineKind) {
     assert!(r1.process.wait().await.unwrap().success(), "{}", stage.log("r1"));
     r1 = stage.start("r1", &token(&stage, "[\"role=web\"]"));
     tells(&stage, &["fleet", "status"], "web-2  away").await;
-    stage.until("it owns the account", PATIENCE, |it| it.claims.contains_key(&"hosted".parse().unwrap())).await;
-    patrold(&root, "r1", &["rotate", "gps", "--now", "--timeout", "5s"]).await;
+    let asked = patrold(&root, "r1", &["rotate", "gps", "--now", "--timeout", "5s"]).await;
+    let told = String::from_utf8_lossy(&[asked.stdout, asked.stderr].concat()).into_owned();
+    assert!(
+        told.contains("web-2 has not acknowledged"),
+        "it was asked of a replica that takes the account now: {told}"
+    );
     tells(&stage, &["status", "gps"], "web-2 has not acknowledged").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(lives(&ledger, &first), "what a silent host holds is alive");

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the lint exempts test functions, but not what they share")]
 
+mod agents;
 mod cluster;
 mod elsewhere;
 mod engine;

@@ -169,7 +169,8 @@ impl Stage {
     }
 }
 
-fn tail(log: &str) -> String {
+/// The end of a log.
+pub fn tail(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n") + "\n"
 }

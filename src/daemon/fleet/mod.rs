@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -44,7 +45,7 @@ use super::scheduler::Waker;
 #[derive(Debug)]
 pub struct Fleet {
     journal: DaemonJournal,
-    view: Arc<Mutex<View>>,
+    view: watch::Sender<View>,
     /// That of the replica, and the one that follows the hosts of consumers.
     tasks: Mutex<Vec<JoinHandle<()>>>,
     settings: FleetSettings,
@@ -56,13 +57,13 @@ impl Fleet {
     /// Starts to take part in the fleet of `settings`.
     pub fn start<C: Clock>(core: &Arc<Core<C, DaemonJournal>>, waker: &Waker, settings: &FleetSettings) -> Self {
         let journal = Arc::clone(&core.machine.journal);
-        let view: Arc<Mutex<View>> = Arc::default();
+        let view: watch::Sender<View> = watch::Sender::default();
         let wishes: Arc<Wishes> = Arc::default();
         let replica = Replica {
             core: Arc::clone(core),
             waker: waker.clone(),
             journal: Arc::clone(&journal),
-            view: Arc::clone(&view),
+            view: view.clone(),
             wishes: Arc::clone(&wishes),
             started: core.clock.now(),
             not_before: Arc::default(),
@@ -82,7 +83,7 @@ impl Fleet {
 
     /// What the replica knows of its fleet.
     pub fn view(&self) -> View {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view.borrow().clone()
     }
 
     /// What the inventory said of the fleet when the process was started.
@@ -103,7 +104,8 @@ impl Fleet {
         }
     }
 
-    /// Asks the owner of `account` for what an operator asks of `token`.
+    /// Asks the owner of `account` for what an operator asks of `token`. Where nobody owns it now, whoever asks waits for the
+    /// replica that takes it.
     pub async fn ask_owner(
         &self,
         account: &AccountName,
@@ -114,6 +116,9 @@ impl Fleet {
         let Some(journal) = self.journal.fleet() else {
             return Err(Unheard::Refused("this process is no replica".to_owned()));
         };
+        let mut views = self.view.subscribe();
+        // Out of patience: whoever asks is told that there is no owner.
+        let _ = timeout(patience, views.wait_for(|view| view.presence.claims.contains_key(account))).await;
         let presence = self.view().presence;
         self.wishes.ask(journal, &presence, (account, token), asked, patience).await
     }

@@ -1,9 +1,10 @@
 //! The task of a replica: it lives, follows who else does, and lives again whenever its lease was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::clock::{Clock, Time};
@@ -40,7 +41,7 @@ pub(super) struct Replica<C> {
     pub core: Arc<Core<C, DaemonJournal>>,
     pub waker: Waker,
     pub journal: DaemonJournal,
-    pub view: Arc<Mutex<View>>,
+    pub view: watch::Sender<View>,
     pub wishes: Arc<Wishes>,
     pub started: Time,
     /// Accounts that could not be taken up, and when they are tried again.
@@ -50,8 +51,10 @@ pub(super) struct Replica<C> {
 }
 
 impl<C: Clock> Replica<C> {
-    pub(super) fn look<T>(&self, look: impl FnOnce(&mut View) -> T) -> T {
-        look(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn look<T: Default>(&self, look: impl FnOnce(&mut View) -> T) -> T {
+        let mut seen = T::default();
+        self.view.send_modify(|view| seen = look(view));
+        seen
     }
 
     /// Lives, and lives again whenever the lease was lost.

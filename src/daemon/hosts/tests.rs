@@ -41,3 +41,22 @@ fn a_host_that_is_away_is_named_with_when_it_was_seen() {
     assert!(!agents.is_forgotten(&host), "it is back");
     assert_eq!(detail(&agents), None);
 }
+
+#[test]
+fn nobody_waits_on_for_a_host_whose_agent_dies() {
+    let agents = Agents::default();
+    let (host, id): (HostName, _) = ("web-2".parse().unwrap(), ErrandId::draw());
+    let mut hosts = Hosts::default();
+    let agent = crate::journal::fleet::hosts::Agent { version: "1".to_owned(), started: Time::UNIX_EPOCH };
+    hosts.agents.insert(host.clone(), agent);
+    let (sender, mut answers) = mpsc::unbounded_channel();
+    agents.waiting.lock().unwrap().insert((host.clone(), id.clone()), sender);
+    agents.follow(&hosts);
+    assert_eq!(answers.try_recv(), Err(mpsc::error::TryRecvError::Empty), "it lives");
+
+    hosts.agents.clear();
+    hosts.answers.insert((host, id), Answer { to: 3, came: Came::Done });
+    agents.follow(&hosts);
+    assert_eq!(answers.try_recv().map(|answer| answer.to), Ok(3), "the last that it said");
+    assert_eq!(answers.try_recv(), Err(mpsc::error::TryRecvError::Disconnected), "it is away");
+}
