@@ -87,7 +87,7 @@ lines! {
     HOST_BACK = "host-back", "The agent of a host is back, or has acknowledged late; the tokens that wait for it go on", "";
     HOST_AWAY = "host-away", "The agent of a host is away; its stores are owed, and nothing is revoked that its consumers may use",
         "start `patrold agent` there; for a host that is gone for good, take it out of `hosts`, or `patrold fleet forget` it where labels mean it";
-    HOSTS_CHANGED = "hosts-changed", "Hosts have come or gone that tokens mean by labels; these are delivered to those that there are", "";
+    HOSTS_CHANGED = "hosts-changed", "Hosts that tokens name by labels have come or gone; these tokens are delivered to the hosts that there are now", "";
     AGENT_STARTED = "agent-started", "`patrold agent` runs", "";
     AGENT_NAME_TAKEN = "agent-name-taken", "Another agent of this host lives, or lived until a moment ago; this one waits for the end of its lease, and gives up after that",
         "run one agent on each host, and give each its own `host` in [agent]";

@@ -90,32 +90,29 @@ impl<C: Clock> Account<C> {
 
     /// Presents the secret of `subject` to the provider and asks what it thinks of it.
     pub async fn verify(&self, params: &Params, subject: &Subject) -> Outcome<Verdict> {
-        let job = match self.presenting(params, subject) {
-            Ok(job) => job,
-            Err(failure) => return Outcome::Refused(failure),
-        };
-        self.send(job, read_verdict).await
+        self.present(params, subject, |verdict| verdict).await
     }
 
     /// Whether the provider accepts the secret of `subject`, where nobody reads the words of its refusal: they are not
     /// quoted, and nothing has to be struck out of them.
     pub async fn accepts(&self, params: &Params, subject: &Subject) -> Outcome<bool> {
-        let job = match self.presenting(params, subject) {
-            Ok(job) => job,
-            Err(failure) => return Outcome::Refused(failure),
-        };
-        let verdict = |verdict| matches!(verdict, Verdict::Alive { .. });
-        self.send(job, |provider, values, response, received| {
-            read_verdict(provider, values, response, received).map(verdict)
-        })
-        .await
+        self.present(params, subject, |verdict| matches!(verdict, Verdict::Alive { .. })).await
     }
 
-    fn presenting<'a>(&self, params: &'a Params, subject: &'a Subject) -> Result<Job<'a>, Failure> {
+    /// Presents the secret of `subject`, and gives what `told` makes of the answer.
+    async fn present<T: Told>(&self, params: &Params, subject: &Subject, told: impl Fn(Verdict) -> T) -> Outcome<T> {
         if subject.secret.is_none() {
-            return Err(Failure::new(FailureCode::SecretUnreadable, "there is no secret to present"));
+            return Outcome::Refused(Failure::new(FailureCode::SecretUnreadable, "there is no secret to present"));
         }
-        Ok(Job { subject: Some(subject), ..self.job(Operation::Verify, params) })
+        let job = Job { subject: Some(subject), ..self.job(Operation::Verify, params) };
+        self.send(job, |provider, values, response, received| {
+            // Where the account asks about the token, its own credential being refused says nothing of the token.
+            if response.status == 401 && provider.role(Operation::Verify) == Role::Account {
+                return Outcome::Refused(Failure::new(FailureCode::Unauthorized, "HTTP 401"));
+            }
+            provider.read_verify(values, response, received).map(&told)
+        })
+        .await
     }
 
     /// Takes back the token `subject`. Doing it twice does no harm, so an unclear end is `Later`.
@@ -211,15 +208,6 @@ impl<C: Clock> Account<C> {
         };
         self.endpoint.session(root, request, job.latest, read).await
     }
-}
-
-/// What an answer says of the secret that was presented.
-fn read_verdict(provider: &Provider, values: &Values<'_>, response: &Response, received: Received) -> Outcome<Verdict> {
-    // Where the account asks about the token, its own credential being refused says nothing of the token.
-    if response.status == 401 && provider.role(Operation::Verify) == Role::Account {
-        return Outcome::Refused(Failure::new(FailureCode::Unauthorized, "HTTP 401"));
-    }
-    provider.read_verify(values, response, received)
 }
 
 fn effect(operation: Operation) -> Effect {

@@ -106,7 +106,7 @@ enum FleetCommand {
         /// The host, as the inventory names it in `hosts`
         #[arg(value_name = "HOST")]
         host: HostName,
-        /// What the host is, as `labels` of its agent's file says: once for each
+        /// A label of the host, as in `labels` of its agent's file; once for each
         #[arg(long = "label", value_name = "KEY=VALUE")]
         labels: Vec<Label>,
     },
@@ -184,10 +184,7 @@ fn take_over(
     let moved = runtime()?.block_on(import(inventory, fleet, &key, SystemClock.now()));
     let Imported { tokens, secrets, known, left } = moved.map_err(|error| match error {
         ImportError::Fleet(error) => of_fleet(&error),
-        ImportError::Open(error) => match error.help() {
-            Some(help) => Complaint::failed(error.to_string()).with_help(help),
-            None => Complaint::failed(error.to_string()),
-        },
+        ImportError::Open(error) => error.into(),
         error => Complaint::failed(error.to_string()),
     })?;
     if json {
@@ -219,6 +216,7 @@ fn move_back(
     let moved = runtime()?.block_on(leave(inventory, fleet, &key, SystemClock.now()));
     let Left { tokens, secrets, behind } = moved.map_err(|error| match error {
         LeaveError::Fleet(error) => of_fleet(&error),
+        LeaveError::Open(error) => error.into(),
         LeaveError::Occupied => Complaint::failed(error.to_string()).with_help("name another `state-dir` in [daemon]"),
         error => Complaint::failed(error.to_string()),
     })?;

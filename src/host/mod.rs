@@ -57,7 +57,7 @@ impl Facts {
     /// small files take.
     pub fn gather(main: &Path, inventory: Option<&Inventory>) -> Self {
         Self {
-            mounts: mount::table(),
+            mounts: mount::table().to_string(),
             hook_units: hook_units(),
             unstartable: inventory.map(program::unstartable).unwrap_or_default(),
             absent: inventory.map(absent::gather).unwrap_or_default(),
@@ -150,7 +150,7 @@ pub fn remedy_of_denied(said: &str) -> Option<String> {
 
 /// Whether `directory` is where this process alone sees it. Asked before each write.
 pub fn hides(directory: &Path) -> Option<mount::Hidden> {
-    mount::of_path(&mount::current(), directory)
+    mount::of_path(&mount::table(), directory)
 }
 
 #[cfg(test)]

@@ -29,13 +29,9 @@ impl Hidden {
     }
 }
 
-/// `/proc/self/mountinfo`, empty where it cannot be read: then nothing is known to be hidden.
-pub fn table() -> String {
-    std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
-}
-
-/// The same, read again only where it has changed since: stores ask before each write, and the table may be long.
-pub fn current() -> Arc<str> {
+/// `/proc/self/mountinfo`, empty where it cannot be read: then nothing is known to be hidden. It is read again only where it
+/// has changed since: stores ask before each write, and the table may be long.
+pub fn table() -> Arc<str> {
     static LATEST: Mutex<Option<Watched>> = Mutex::new(None);
     let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(watched) = latest.as_mut()
@@ -44,7 +40,7 @@ pub fn current() -> Arc<str> {
         return Arc::clone(&watched.text);
     }
     *latest = Watched::open();
-    latest.as_ref().map_or_else(|| table().into(), |watched| Arc::clone(&watched.text))
+    latest.as_ref().map_or_else(Arc::default, |watched| Arc::clone(&watched.text))
 }
 
 /// The table of mounts with its open file, on which the kernel tells of every change (`proc_pid_mountinfo(5)`).

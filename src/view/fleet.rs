@@ -187,19 +187,11 @@ mod tests {
 
     fn fleet() -> FleetStatus {
         FleetStatus {
-            name: "prod".parse().unwrap(),
             replica: Some("web-1".parse().unwrap()),
             lease_left_ms: Some(9000),
-            trouble: None,
             replicas: vec![replica("web-1", 2, false), replica("web-2", 3, false)],
-            engine: None,
-            unowned: Vec::new(),
-            elsewhere: Vec::new(),
-            unread: None,
-            hosts: Vec::new(),
-            idle_selectors: Vec::new(),
-            leases_lost: 0,
             accounts_taken: 2,
+            ..FleetStatus::named("prod".parse().unwrap())
         }
     }
 

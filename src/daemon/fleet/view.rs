@@ -39,10 +39,6 @@ pub fn status(name: &FleetName, presence: &Presence, health: Option<&Health>) ->
         drained: presence.drained.contains(name),
     };
     FleetStatus {
-        name: name.clone(),
-        replica: None,
-        lease_left_ms: None,
-        trouble: None,
         replicas: presence.members.iter().map(replica).collect(),
         engine: health.map(|health| EngineStatus {
             kind: health.kind,
@@ -52,12 +48,6 @@ pub fn status(name: &FleetName, presence: &Presence, health: Option<&Health>) ->
             alarms: health.alarms.clone(),
             risks: health.risks.clone(),
         }),
-        unowned: Vec::new(),
-        elsewhere: Vec::new(),
-        unread: None,
-        hosts: Vec::new(),
-        idle_selectors: Vec::new(),
-        leases_lost: 0,
-        accounts_taken: 0,
+        ..FleetStatus::named(name.clone())
     }
 }

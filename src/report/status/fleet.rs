@@ -41,6 +41,27 @@ pub struct FleetStatus {
     pub accounts_taken: u64,
 }
 
+impl FleetStatus {
+    /// A fleet of which only its name is known.
+    pub fn named(name: FleetName) -> Self {
+        Self {
+            name,
+            replica: None,
+            lease_left_ms: None,
+            trouble: None,
+            replicas: Vec::new(),
+            engine: None,
+            unowned: Vec::new(),
+            elsewhere: Vec::new(),
+            unread: None,
+            hosts: Vec::new(),
+            idle_selectors: Vec::new(),
+            leases_lost: 0,
+            accounts_taken: 0,
+        }
+    }
+}
+
 /// A replica that lives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

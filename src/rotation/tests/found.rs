@@ -159,8 +159,8 @@ fn an_id_that_only_listings_tell_is_looked_for_before_a_revocation() {
     }
 }
 
-/// A pair that was renewed since its journal was copied, which is restored now: its store holds what works.
-fn outdated_pair() -> Sim {
+/// A pair of eight hours that is only renewed, and was taken over.
+fn pair() -> Sim {
     let mut sim = sim(|policy, abilities| {
         policy.initial = Some(initial());
         *abilities = renewing();
@@ -169,6 +169,12 @@ fn outdated_pair() -> Sim {
     sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
     sim.log_in();
     sim.run();
+    sim
+}
+
+/// A pair that was renewed since its journal was copied, which is restored now: its store holds what works.
+fn outdated_pair() -> Sim {
+    let mut sim = pair();
     let older = sim.snapshot();
     sim.run_for(Span::hours(9));
     sim.restore(older);
@@ -207,14 +213,7 @@ fn what_others_have_is_no_reason_to_present_a_spent_part() {
 /// A store that cannot be read for long holds up a renewal for a while, and not for ever.
 #[test]
 fn a_doubt_about_a_store_starves_nobody() {
-    let mut sim = sim(|policy, abilities| {
-        policy.initial = Some(initial());
-        *abilities = renewing();
-        abilities.can.mints = false;
-    });
-    sim.world.ledger(|ledger| ledger.lifetime = Some(Span::hours(8)));
-    sim.log_in();
-    sim.run();
+    let mut sim = pair();
     sim.restart();
     // Its access token is over when patrold comes back, so that nothing but a renewal proves anything.
     sim.clock.set(sim.now() + Span::hours(9));
