@@ -49,6 +49,8 @@ pub(super) enum Lie {
 pub(super) struct Book {
     /// How the next mint lies.
     pub(super) lie: Option<Lie>,
+    /// Listings show what was minted until then. None: everything.
+    pub(super) shown_until: Option<Time>,
     drawers: [Drawer; 3],
     by_secret: HashMap<Box<str>, Place>,
     by_refresh: HashMap<Box<str>, Place>,
@@ -98,6 +100,7 @@ impl Book {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             lie: None,
+            shown_until: None,
             drawers: Default::default(),
             by_secret: HashMap::new(),
             by_refresh: HashMap::new(),
@@ -298,17 +301,22 @@ impl Book {
     /// The tokens of `owner` that were not revoked, by id: expired ones are among them.
     pub(super) fn listed(&self, service: Service, owner: u64) -> impl DoubleEndedIterator<Item = &LedgerEntry> {
         let ids = self.drawer(service).listed.get(&owner);
-        ids.into_iter().flatten().filter_map(move |id| self.entry(service, *id))
+        let entries = ids.into_iter().flatten().filter_map(move |id| self.entry(service, *id));
+        entries.filter(|entry| self.shows(entry))
     }
 
     /// The tokens of everybody that were not revoked, by id.
     pub(super) fn listed_of_all(&self, service: Service) -> impl DoubleEndedIterator<Item = &LedgerEntry> {
-        self.drawer(service).entries.iter().filter(|entry| entry.end.is_none())
+        self.drawer(service).entries.iter().filter(|entry| entry.end.is_none() && self.shows(entry))
     }
 
     /// Every token of `owner`, revoked ones too, by id.
     pub(super) fn ever(&self, service: Service, owner: u64) -> impl Iterator<Item = &LedgerEntry> {
-        self.drawer(service).entries.iter().filter(move |entry| entry.owner == owner)
+        self.drawer(service).entries.iter().filter(move |entry| entry.owner == owner && self.shows(entry))
+    }
+
+    fn shows(&self, entry: &LedgerEntry) -> bool {
+        self.shown_until.is_none_or(|until| entry.created <= until)
     }
 
     /// Takes what has expired off the listing of `owner`.

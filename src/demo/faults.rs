@@ -66,6 +66,9 @@ pub enum Fault {
     SameId,
     /// A lie. List: no entries, although there are some.
     EmptyListing,
+    /// List: what was minted within `by` before is not there yet. Not a lie: services that keep their listings apart from
+    /// their tokens do that, and an account's `settle` says for how long.
+    LateListing { by: Span },
     /// A lie. 404 in words that name nothing, although it is there; does not act.
     NotFound,
     /// 400 in words that name nothing; does not act.
@@ -106,14 +109,15 @@ impl Fault {
 
     /// Answers that are not true, and cost a client nothing that it could not have done without.
     pub fn lies() -> Vec<Self> {
-        vec![Self::EmptyListing, Self::NotFound, Self::Refused]
+        let late = Self::LateListing { by: Span::milliseconds(900) };
+        vec![Self::EmptyListing, late, Self::NotFound, Self::Refused]
     }
 
     /// Whether it can be drawn for `operation`. Ordered by name, it happens to any.
     fn fits(&self, operation: Operation) -> bool {
         match self {
             Self::SameToken | Self::SameId => operation == Operation::Mint,
-            Self::EmptyListing => operation == Operation::List,
+            Self::EmptyListing | Self::LateListing { .. } => operation == Operation::List,
             Self::NotFound | Self::Refused => matches!(operation, Operation::List | Operation::Revoke),
             _ => true,
         }

@@ -225,15 +225,15 @@ impl Shared {
 
     /// Does what a request asks for, now.
     fn act(&self, service: Service, call: &Call) -> Answer {
-        self.act_lying(service, call, None)
+        self.act_lying(service, call, None, None)
     }
 
-    /// The same, with a lie in place of a mint.
-    fn act_lying(&self, service: Service, call: &Call, lie: Option<Lie>) -> Answer {
+    /// The same, with a lie in place of a mint, and with listings that lack what is younger than `late`.
+    fn act_lying(&self, service: Service, call: &Call, lie: Option<Lie>, late: Option<Span>) -> Answer {
         let mut book = self.ledger.lock();
-        book.lie = lie;
         // Read under the lock, so that the order of the book is the order of its times.
         let now = self.time.now();
+        (book.lie, book.shown_until) = (lie, late.map(|late| now - late));
         match service {
             Service::PointOne => pointone::handle(&mut book, &self.site, now, call),
             Service::Awx => awx::handle(&mut book, &self.site, now, call),
@@ -324,9 +324,10 @@ impl Shared {
             Some(Fault::Redirect { to }) => Answer::empty(302).with("location", to),
             Some(Fault::Empty) => Answer::empty(act().status),
             Some(Fault::Stall) => std::future::pending().await,
-            Some(Fault::SameToken) => self.act_lying(service, &call, Some(Lie::SameToken)),
-            Some(Fault::SameId) => self.act_lying(service, &call, Some(Lie::SameId)),
+            Some(Fault::SameToken) => self.act_lying(service, &call, Some(Lie::SameToken), None),
+            Some(Fault::SameId) => self.act_lying(service, &call, Some(Lie::SameId), None),
             Some(Fault::EmptyListing) => act().map_json(without_entries),
+            Some(Fault::LateListing { by }) => self.act_lying(service, &call, None, Some(by)),
             Some(Fault::NotFound) => Answer::json(404, json!({ "message": "Not found." })),
             Some(Fault::Refused) => Answer::json(400, json!({ "detail": "Bad request." })),
             Some(Fault::Unauthorized) => match service {

@@ -8,7 +8,7 @@ use crate::timing::jitter::jitter;
 use crate::timing::window::WindowState;
 
 use super::reason::Reason;
-use super::state::{Current, TokenState};
+use super::state::{Current, Generation, TokenState};
 
 /// How long after a rollback no new token is minted: the operator finds out meanwhile what was wrong with the newer one.
 pub const RECALL_HOLD: Span = Span::days(1);
@@ -99,7 +99,7 @@ pub fn rules(
         if renews {
             let can_renew = alone || refresh_expires.is_none_or(|end| end > expires);
             let end = refresh_expires.filter(|_| alone).map_or(expires, |end| end.min(expires));
-            let (at, deadline) = lead(policy, generation.issued_at, end);
+            let (at, deadline) = lead(policy, generation, generation.issued_at, end);
             let kind = if can_renew { RuleKind::Renewal } else { RuleKind::Rotation };
             let reason = if can_renew { Reason::Renewal } else { Reason::RenewBefore };
             rules.push(Due { kind, reason, at, deadline: Some(deadline), urgent: can_renew });
@@ -109,13 +109,13 @@ pub fn rules(
             let patience = later(if alone { expires.max(generation.issued_at) } else { expires }, patience);
             rules.push(urgent(Reason::Expired, refresh_expires.map_or(patience, |end| end.max(expires).min(patience))));
         } else {
-            let (at, deadline) = lead(policy, generation.minted_at, expires);
+            let (at, deadline) = lead(policy, generation, generation.minted_at, expires);
             rules.push(rotation(Reason::RenewBefore, at, Some(deadline)));
             rules.push(urgent(Reason::Expired, expires));
         }
     }
     if let Some(until) = remote.renewable_until.and_then(here) {
-        let (at, deadline) = lead(policy, generation.minted_at, until);
+        let (at, deadline) = lead(policy, generation, generation.minted_at, until);
         rules.push(rotation(Reason::RenewableUntil, at, Some(deadline)));
     }
     if let Some(every) = policy.rotate_every {
@@ -195,17 +195,20 @@ fn has_rhythm(policy: &TokenPolicy) -> bool {
     policy.rotate_every.is_some() || policy.schedule.is_some()
 }
 
-/// When `renew-before` and jitter make a credential due that lives from `from` to `end`, and its deadline: half of
-/// what `renew-before` leaves.
-fn lead(policy: &TokenPolicy, from: Time, end: Time) -> (Time, Time) {
+/// When `renew-before` and jitter make a credential of `generation` due that lives from `from` to `end`, and its deadline:
+/// half of what `renew-before` leaves.
+///
+/// Law: what was adopted is due the whole `renew-before` before its end, where that is a span, also if that is in the past:
+/// nobody knows how long it lived before. A share is one of the life that was left then.
+fn lead(policy: &TokenPolicy, generation: &Generation, from: Time, end: Time) -> (Time, Time) {
     let life = (end - from).max(Span::zero());
     let lead = match policy.renew_before {
         // A span that is longer than the life would make every new generation due at once.
-        RenewBefore::Span(span) if span < life => span,
+        RenewBefore::Span(span) if span < life || !generation.knows_issue() => span,
         RenewBefore::Span(_) => life / 3,
         RenewBefore::Share(share) => scale(life, share),
     };
-    let spread = policy.jitter.min(life / 10).min(life - lead);
+    let spread = policy.jitter.min(life / 10).min((life - lead).max(Span::zero()));
     (end - lead - jitter(&policy.name, spread), end - lead / 2)
 }
 

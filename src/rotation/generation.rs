@@ -55,6 +55,11 @@ impl Generation {
         self.params.is_some() || !self.fingerprints.is_empty()
     }
 
+    /// Whether anybody knows when its secret was issued: of one that was adopted, nobody does.
+    pub fn knows_issue(&self) -> bool {
+        self.params.is_some() || self.revision > 0
+    }
+
     /// Whether the death of its secret in the journal is the death of the token.
     ///
     /// Law: after a reissue of unknown outcome the token may live with a secret that nobody holds. It is gone by a dead entry

@@ -119,8 +119,7 @@ impl Orphan {
 ///
 /// Law: what a provider says to have ended before it gave it has not ended.
 fn last_end(generation: &Generation) -> Option<ProviderTime> {
-    // Of a secret that was adopted nobody knows when it was issued.
-    let issued = (generation.params.is_some() || generation.revision > 0).then_some(generation.issued_at);
+    let issued = generation.knows_issue().then_some(generation.issued_at);
     let lasts = |end: &ProviderTime| issued.is_none_or(|issued| ProviderClock::Unseen.latest(*end) > issued);
     let expires = generation.remote.expires.moment().filter(lasts)?;
     let refresh = generation.remote.refresh_expires.filter(|refresh| refresh.as_told() > expires.as_told());

@@ -53,9 +53,11 @@ impl Reckoning<'_> {
 
     /// What `moment`, an end of `generation`, may be on our clock, the earliest first. Empty: it cannot be right.
     fn readings(&self, generation: &Generation, moment: ProviderTime) -> Vec<Time> {
-        // Of a secret that was adopted nobody knows when it was issued.
-        let issued = generation.params.is_some() || generation.revision > 0;
-        let from = if issued { later(generation.issued_at.min(self.now), RESOLUTION) } else { Time::MIN_UTC };
+        let from = if generation.knows_issue() {
+            later(generation.issued_at.min(self.now), RESOLUTION)
+        } else {
+            Time::MIN_UTC
+        };
         let mut readings = self.clock_of(generation).readings(moment).after(from);
         if let Some(accepted) = self.accepted(generation) {
             while readings.len() > 1

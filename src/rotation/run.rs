@@ -459,6 +459,7 @@ fn erased(state: &TokenState, event: &Event) -> Vec<(GenerationNo, u32)> {
     let slot = |generation: &Generation| (generation.number, generation.revision);
     let phase = &state.phase;
     let ended = match event {
+        Event::LeftToExpire { orphan } if let Some(deferred) = state.deferred(orphan) => Some(slot(deferred)),
         Event::Retired { .. }
         | Event::LeftToExpire { .. }
         | Event::RevocationDeferred { orphan: Orphan::Unrevocable { .. } } => {

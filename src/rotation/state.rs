@@ -218,6 +218,15 @@ impl TokenState {
         }
     }
 
+    /// The generation whose revocation was left for later and that `orphan` takes the place of.
+    pub(crate) fn deferred(&self, orphan: &Orphan) -> Option<&Generation> {
+        let Orphan::Unrevocable { number, .. } = orphan else { return None };
+        self.orphans.iter().find_map(|known| match known {
+            Orphan::Deferred { generation, .. } if generation.number == *number => Some(generation.as_ref()),
+            _ => None,
+        })
+    }
+
     /// Every generation that may have a secret in the journal: those of the phase, and those whose revocation was left for
     /// later.
     pub fn generations(&self) -> impl Iterator<Item = &Generation> {

@@ -266,3 +266,14 @@ async fn random_faults_leave_the_ledger_true() {
     assert_eq!(minted(&rig), answered + lost);
     assert_eq!(rig.ledger().live_tokens(Service::Awx, rig.now()).len() as u64, 1 + answered + lost);
 }
+
+#[tokio::test]
+async fn a_late_listing_lacks_what_is_young_and_nothing_else() {
+    let rig = Rig::new().await;
+    for by in [Span::zero(), Span::hours(1)] {
+        rig.loopback.faults().next(Service::Awx, Operation::List, Fault::LateListing { by });
+        let got = rig.bearer(Service::Awx, Method::GET, MINT, &rig.admin(Service::Awx), None).await;
+        assert_eq!(rig.loopback.faults().pending(), 0);
+        assert_eq!(got.json()["count"], json!(u8::from(by == Span::zero())), "{by}");
+    }
+}

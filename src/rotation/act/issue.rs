@@ -4,10 +4,10 @@ use futures_util::future::join_all;
 
 use crate::clock::{Clock, Time};
 use crate::journal::Journal;
-use crate::names::{AccountName, Marker, RemoteId};
+use crate::names::{AccountName, Marker};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::provider::{Entry, MintRequest, Minted, Remote};
-use crate::rotation::decide::{Looks, search_settled, tells_end, unknown_mint};
+use crate::rotation::decide::{Looks, lost, search_settled, tells_end, unknown_mint};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
 use crate::rotation::kinship::Kinship;
@@ -184,15 +184,20 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let now = self.clock.now();
         match self.effects.list(address, now).await {
             Outcome::Done(listing) => {
-                if let Some(entry) = listing.named(intent.marker.as_str()).find(|entry| !entry.dead) {
-                    let remote = entry.remote.clone();
-                    let known = held.state.has_id(&intent.account, remote.id.as_ref());
+                let known = |entry: &&Entry| held.state.has_id(&intent.account, entry.remote.id.as_ref());
+                let mut named = listing.named(intent.marker.as_str()).filter(|entry| !entry.dead);
+                let again = named.find(known).map(|entry| entry.remote.clone());
+                drop(named);
+                let situation = self.situation(held, context);
+                let lost = lost(&situation, &listing, &intent.account, &intent.marker);
+                if let Some(remote) = again {
                     self.note(held, context, Event::OrphanFound { remote });
-                    if known {
-                        // The mint may have given it another secret.
-                        let detail = "a mint without an answer gave it another name, and perhaps another secret";
-                        self.examine(held, context, Failure::new(FailureCode::SameToken, detail)).await;
-                    }
+                    // The mint may have given it another secret.
+                    let detail = "a mint without an answer gave it another name, and perhaps another secret";
+                    self.examine(held, context, Failure::new(FailureCode::SameToken, detail)).await;
+                } else if let Some(entry) = lost {
+                    let remote = entry.remote.clone();
+                    self.note(held, context, Event::OrphanFound { remote });
                 } else if listing.at() >= settled {
                     let orphan = unknown_mint(&self.situation(held, context), &intent, &search);
                     let next = self.after_search(held, context, search.since);
@@ -221,9 +226,8 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
         let listed = self.effects.list(Address { account, params }, now).await;
         let found = match &listed {
             Outcome::Done(listing) => {
-                let known = |id: Option<&RemoteId>| held.state.has_id(account, id);
-                let mut entries = listing.named(marker.as_str());
-                entries.find(|entry| !entry.dead && !known(entry.remote.id.as_ref())).map(|entry| entry.remote.clone())
+                let lost = lost(&self.situation(held, context), listing, account, marker);
+                lost.map(|entry| entry.remote.clone())
             }
             Outcome::Later { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => None,
         };

@@ -220,6 +220,11 @@ fn happen(state: &mut TokenState, at: Time, event: &Event) -> Option<()> {
         Event::Revoked { .. } => turn(state, |_, phase| handover::revoked(phase)),
         Event::FoundAlive { .. } => turn(state, |_, phase| handover::found_alive(phase)),
         Event::Retired { .. } => turn(state, |_, phase| handover::retired(phase)),
+        Event::LeftToExpire { orphan } if let Some(number) = state.deferred(orphan).map(|it| it.number) => {
+            let left = |known: &&mut Orphan| matches!(known, Orphan::Deferred { generation, .. } if generation.number == number);
+            state.orphans.iter_mut().filter(left).for_each(|known| *known = orphan.clone());
+            Some(())
+        }
         Event::RevocationDeferred { orphan } | Event::LeftToExpire { orphan } => {
             turn(state, |state, phase| handover::left(state, phase, orphan))
         }

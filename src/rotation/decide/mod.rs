@@ -25,7 +25,7 @@ pub(super) use candidate::{reached_consumers, set_aside};
 pub(super) use intent::{search_settled, unknown_mint};
 pub(super) use retirement::{quiet_after, used_until};
 pub(super) use situation::SHORTEST_LIFE;
-pub(super) use upkeep::{differs, like, tells_end};
+pub(super) use upkeep::{differs, like, lost, tells_end};
 
 #[cfg(test)]
 mod tests;

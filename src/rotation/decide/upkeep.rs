@@ -2,20 +2,21 @@
 
 use crate::account::Listing;
 use crate::clock::{Span, Time};
-use crate::names::Marker;
+use crate::names::{AccountName, Marker};
 use crate::outcome::{Failure, FailureCode};
 use crate::provider::{Entry, Expiry, Remote};
 use crate::rotation::due::Means;
 use crate::rotation::event::Event;
+use crate::rotation::kinship::Kinship;
 use crate::rotation::orphan::MEMORY;
-use crate::rotation::state::{Current, Orphan};
+use crate::rotation::state::{Current, Generation, Orphan};
 
 use super::intent::next_look;
 use super::{Action, Missing, Situation, Step, later};
 
 /// Orphans that can be revoked, a new expiry, a current generation that is dead.
 pub(super) fn upkeep(s: &Situation<'_>, current: &Current) -> Option<Step> {
-    if let Some(step) = reap(s, Some(current)) {
+    if let Some(step) = given_again(s, current).or_else(|| reap(s, Some(current))) {
         return Some(step);
     }
     if current.dead.is_some() || s.foreign(&current.generation.account) {
@@ -147,6 +148,24 @@ pub(in crate::rotation) fn differs(told: Expiry, known: Expiry) -> bool {
     }
 }
 
+/// A generation whose revocation was left for later, and whose token was given again as the current one. Consumers have that.
+///
+/// Law: nothing is owed of a token that lives on as the current one; what ends one of the two ends both. It is told at once:
+/// a renewal makes another secret, and nobody could see then that they are one.
+fn given_again(s: &Situation<'_>, current: &Current) -> Option<Step> {
+    current.delivery.settled?;
+    s.state.orphans.iter().find_map(|orphan| {
+        let Orphan::Deferred { generation, .. } = orphan else { return None };
+        let same_id = generation.remote.id == current.generation.remote.id;
+        let event = match generation.kinship(&current.generation) {
+            Kinship::None => return None,
+            Kinship::Secret if !same_id => Event::LeftToExpire { orphan: Orphan::unrevocable(generation) },
+            Kinship::Secret | Kinship::Id => Event::OrphanEnded { orphan: orphan.clone(), revoked: false },
+        };
+        Some(Step::Note(event))
+    })
+}
+
 /// An orphan that can be revoked now: its token is listed after all, or its revocation was left for later.
 pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step> {
     let ready = s.state.orphans.iter().filter(|orphan| s.waiting(orphan.retry()).is_none());
@@ -155,10 +174,7 @@ pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step>
             Orphan::Unrevocable { .. } => None,
             Orphan::UnknownMint { marker, account, .. } => {
                 let listing = s.listing.filter(|_| s.abilities.can.revokes && !s.foreign(account))?;
-                let mut entries = listing.named(marker.as_str());
-                // A provider that gave the token that existed gave it the new name.
-                let lost = |entry: &&Entry| !entry.dead && !s.state.has_id(account, entry.remote.id.as_ref());
-                entries.find(lost).map(|entry| entry.remote.clone())
+                lost(s, listing, account, marker).map(|entry| entry.remote.clone())
             }
             Orphan::Deferred { generation, revoke_at, .. } => {
                 let kin = current.is_some_and(|current| current.generation.is_kin(generation));
@@ -168,6 +184,51 @@ pub(super) fn reap(s: &Situation<'_>, current: Option<&Current>) -> Option<Step>
         };
         Some(Step::Act(Action::Reap(orphan.clone(), remote?)))
     })
+}
+
+/// What a mint of unknown outcome made, where `listing` shows it.
+///
+/// Law: an orphan is ended only where a listing shows that it is another token than each that is in use: by another id, or
+/// because the listing has that one, too, under its own marker. A provider may have given the orphan again, or given what
+/// existed the orphan's name: what ends the orphan then ends what consumers have. Of what was adopted there is no marker: an
+/// orphan that has an id, or was made since, is another.
+pub(in crate::rotation) fn lost<'l>(
+    s: &Situation<'_>,
+    listing: &'l Listing,
+    account: &AccountName,
+    marker: &Marker,
+) -> Option<&'l Entry> {
+    let mut entries = listing.named(marker.as_str()).filter(|entry| !entry.dead);
+    entries.find(|entry| {
+        let id = entry.remote.id.as_ref();
+        let other = |shown: &Entry| !shown.dead && !std::ptr::eq(shown, *entry);
+        let is_another = |it: &Generation| {
+            let made_since = || entry.created.is_some_and(|created| s.clock.earliest(created) > it.minted_at);
+            let shown = match &it.marker {
+                Some(own) => id.is_some() && it.remote.id.is_some() || listing.named(own.as_str()).any(other),
+                None => id.is_some() || made_since(),
+            };
+            it.account != *account || shown
+        };
+        !s.state.has_id(account, id) && in_use(s).all(is_another)
+    })
+}
+
+/// The generations that consumers may have.
+fn in_use<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a Generation> {
+    let (now, phase) = (s.now, &s.state.phase);
+    let current = phase.current();
+    let left = phase.retiring().filter(|it| free(s, current, Some(it.revoke_at)).is_some_and(|at| at <= now));
+    let left = left.map(|retiring| retiring.generation.number);
+    let held = phase.generations().filter(move |it| Some(it.number) != left && !s.reckoning().over(it));
+    let deferred = s.state.orphans.iter().filter_map(move |orphan| match orphan {
+        Orphan::Deferred { generation, revoke_at, .. } => {
+            let free = free(s, current, *revoke_at).is_some_and(|at| at <= now);
+            (!free).then_some(generation.as_ref())
+        }
+        Orphan::Unrevocable { .. } | Orphan::UnknownMint { .. } => None,
+    });
+    held.chain(deferred)
 }
 
 /// The search for the orphan of an unknown mint, where one is due.

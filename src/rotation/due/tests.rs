@@ -119,7 +119,7 @@ fn open(case: &mut Case, expression: &str) {
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn a_token_falls_due_by_its_first_rule() {
     type Row = (&'static str, fn(&mut Case), i64, &'static str);
-    let rows: [Row; 22] = [
+    let rows: [Row; 24] = [
         ("ten days before thirty are over", |_| {}, 0, "renew-before 480, deadline 600, begins 480"),
         ("when it is due, it begins now", |_| {}, 500, "renew-before 480, deadline 600, begins 500"),
         (
@@ -133,6 +133,25 @@ fn a_token_falls_due_by_its_first_rule() {
             |c| c.policy.renew_before = RenewBefore::Span(Span::days(30)),
             0,
             "renew-before 480, deadline 600, begins 480",
+        ),
+        (
+            "longer than what is left of a token that was adopted: the whole of it",
+            |c| {
+                adopted(c);
+                c.policy.renew_before = RenewBefore::Span(Span::days(40));
+                c.policy.jitter = Span::days(1);
+            },
+            0,
+            "renew-before -240, deadline 240, begins 0",
+        ),
+        (
+            "a share of what is left of a token that was adopted",
+            |c| {
+                adopted(c);
+                c.policy.renew_before = RenewBefore::Share(0.5);
+            },
+            0,
+            "renew-before 360, deadline 540, begins 360",
         ),
         ("by age", |c| c.policy.rotate_every = Some(Span::days(7)), 0, "rotate-every 168, deadline 600, begins 168"),
         (
@@ -223,6 +242,10 @@ fn a_token_falls_due_by_its_first_rule() {
     for (sentence, change, after, expected) in rows {
         check(sentence, Case::new, change, Span::hours(after), expected);
     }
+}
+
+fn adopted(case: &mut Case) {
+    case.current.generation.params = None;
 }
 
 fn dead(case: &mut Case, hours: i64) {

@@ -128,6 +128,8 @@ struct Story {
     /// How the provider answers what it always answers so.
     repetition: Repetition,
     decorates: bool,
+    /// No answer tells an id, where mints tell none.
+    anonymous: bool,
     shows_after: i64,
     happenings: Vec<Happening>,
     /// The fates of the first effects.
@@ -273,7 +275,9 @@ impl Story {
         let shows_after = if dice.coin() { 0 } else { dice.between(1, 30) };
         let happenings = (0..dice.between(1, 13)).map(|_| draw_happening(&mut dice)).collect();
         let faults = (0..dice.below(120)).map(|_| u8::try_from(dice.below(256)).unwrap()).collect();
-        Self { service, rollback, repetition, decorates, shows_after, happenings, faults }
+        // Drawn last: a seed tells the same story as ever besides.
+        let anonymous = matches!(service, Service::Lacking { has_id: false, .. }) && dice.coin();
+        Self { service, rollback, repetition, decorates, anonymous, shows_after, happenings, faults }
     }
 
     fn wanted(&self) -> TokenPolicy {
@@ -288,12 +292,15 @@ impl Story {
 
     /// `off`: a law that does not hold there.
     fn begin(&self, off: Option<Off>) -> Sim {
-        let mut sim = Sim::new(self.wanted(), self.service.abilities());
+        let mut abilities = self.service.abilities();
+        abilities.revokes_by_id &= !self.anonymous;
+        let mut sim = Sim::new(self.wanted(), abilities);
         if let Some(off) = off {
             sim.world.switch_off(off);
         }
         sim.world.ledger(|ledger| {
             (ledger.repetition, ledger.decorates) = (self.repetition, self.decorates);
+            ledger.anonymous = self.anonymous;
             ledger.shows_after = Span::seconds(self.shows_after);
             let renews = matches!(self.service, Service::Renewing | Service::OnlyRenewing);
             ledger.lifetime = Some(if renews { Span::hours(8) } else { LIFE });
@@ -422,6 +429,9 @@ impl Story {
             return vec![format!("after {DARK} of peace nobody serves {dark}: {:?}", sim.state())];
         }
         reap_strays(sim);
+        if self.anonymous {
+            revoke_by_hand(sim);
+        }
         sim.run_for(Span::hours(8));
         for _ in 0..5 {
             // A rotation of its own may be under way.
@@ -474,6 +484,19 @@ fn reap_strays(sim: &mut Sim) {
         };
         sim.note(Event::ReapRequested { orphan });
     }
+}
+
+/// What nobody but a person can end: it was given again, and its provider knows it by no id, and by a name that only an older
+/// journal knew. `status` tells that it lives.
+fn revoke_by_hand(sim: &Sim) {
+    let (now, state) = (sim.provider_now(), sim.state());
+    sim.world.ledger(|ledger| {
+        let held = |it: &Issued| ledger.consumers.iter().any(|consumer| consumer.holds.as_ref() == Some(&it.secret));
+        let known = |it: &Issued| it.marker.as_ref().is_none_or(|marker| state.markers().any(|known| known == marker));
+        let ended: Vec<bool> = ledger.tokens.iter().map(|it| it.lives(now) && !known(it) && !held(it)).collect();
+        let tokens = ledger.tokens.iter_mut().zip(ended).filter(|(_, ended)| *ended);
+        tokens.for_each(|(token, _)| token.revoked = true);
+    });
 }
 
 fn change_stores(sim: &mut Sim) {
@@ -561,12 +584,14 @@ fn shortened(mut story: Story) -> Story {
         let plainer = [
             Story { faults: Vec::new(), ..story.clone() },
             Story { decorates: false, ..story.clone() },
+            Story { anonymous: false, ..story.clone() },
             Story { shows_after: 0, ..story.clone() },
             Story { repetition: Repetition::Named, ..story.clone() },
         ];
         let size = |story: &Story| {
             let faults = story.faults.iter().filter(|byte| **byte > 150).count();
-            let plain = [story.decorates, story.shows_after > 0, story.repetition != Repetition::Named];
+            let plain =
+                [story.decorates, story.anonymous, story.shows_after > 0, story.repetition != Repetition::Named];
             (faults, story.happenings.len(), plain.into_iter().filter(|it| *it).count())
         };
         let before = size(&story);

@@ -128,6 +128,8 @@ pub(super) struct Ledger {
     pub lies: Lies,
     /// How long a token that is new or revoked does not show in listings as such.
     pub shows_after: Span,
+    /// Neither listings nor verifications tell ids.
+    pub anonymous: bool,
     /// Listings call a token by its marker and words of their own.
     pub decorates: bool,
     /// How a revocation of what is gone already is answered.
@@ -169,6 +171,7 @@ impl Ledger {
             skew: Span::zero(),
             lies: Lies::default(),
             shows_after: Span::zero(),
+            anonymous: false,
             decorates: false,
             repetition: Repetition::Named,
             restored: false,
@@ -446,9 +449,14 @@ impl Ledger {
         token.born <= then && was_there && !ended || ghost
     }
 
+    /// The id of a token, where its provider shows ids.
+    pub fn shown_id(&self, token: &Issued) -> Option<RemoteId> {
+        (!self.anonymous).then(|| token.id.parse().unwrap())
+    }
+
     fn entry(&self, token: &Issued, now: Time) -> Entry {
         let name = token.marker.as_ref().filter(|_| self.abilities.can.marks);
-        let mut remote = self.remote(token, Some(token.id.parse().unwrap()), now, None);
+        let mut remote = self.remote(token, self.shown_id(token), now, None);
         remote.expires = self.expiry(token, now);
         Entry {
             remote,

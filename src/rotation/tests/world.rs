@@ -344,7 +344,7 @@ impl Effects for Arc<World> {
                 None if believed => Verdict::Alive { id: None, expires: None },
                 Some(issued) => {
                     let expires = Some(ledger.expiry(issued, now));
-                    Verdict::Alive { id: Some(issued.id.parse().unwrap()), expires }
+                    Verdict::Alive { id: ledger.shown_id(issued), expires }
                 }
                 None => Verdict::Dead(Failure::new(FailureCode::Unauthorized, "401")),
             };
