@@ -38,6 +38,20 @@ fn every_metric_that_is_named_exists() {
 }
 
 #[test]
+fn the_dashboard_shows_every_metric_of_a_fleet() {
+    let shown = named(&fs::read_to_string(root("packaging/grafana/patrold.json")).unwrap());
+    let of_fleet =
+        |name: &&str| ["patrold_fleet_", "patrold_engine_", "patrold_host_"].iter().any(|it| name.starts_with(it));
+    let names: Vec<_> = METRICS.iter().map(|metric| metric.name).filter(of_fleet).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        // A moment is for alerts and tables.
+        let counts = !name.ends_with("_timestamp_seconds");
+        assert!(!counts || shown.iter().any(|it| it.starts_with(name)), "no panel shows {name}");
+    }
+}
+
+#[test]
 fn every_alert_leads_to_a_runbook() {
     let rules = fs::read_to_string(root("packaging/prometheus/alerts.yml")).unwrap();
     let page = fs::read_to_string(root("docs/runbooks.md")).unwrap();
