@@ -7,8 +7,9 @@ use tokio::sync::watch;
 
 use super::survey::{Glimpse, Surveys};
 use crate::account::{Account, Listing};
-use crate::clock::{Clock, Time};
+use crate::clock::{Clock, Span, Time};
 use crate::endpoint::Workshop;
+use crate::endpoint::limit::Memory;
 use crate::endpoint::shared::{Bounds, EndpointKey, Shared};
 use crate::inventory::{AccountPolicy, Credential, Inventory};
 use crate::names::{AccountName, TokenName};
@@ -226,6 +227,32 @@ impl<C: Clock> Accounts<C> {
             endpoint.note(now);
         }
         self.workshop.limits().save().await;
+    }
+
+    /// Tells whenever the limits of an account have changed, and are to be known elsewhere.
+    pub fn limits_saved(&self) -> watch::Receiver<u64> {
+        self.workshop.limits().saved()
+    }
+
+    /// What another process has to know of the limits of `account`.
+    pub fn memory_of(&self, account: &AccountName) -> Option<Memory> {
+        Some(self.get(account)?.shared()?.memory())
+    }
+
+    /// Holds `account` to what another process told then of its limits; `untold`: of so long it told nothing, and may have sent all
+    /// the while. What is known here counts on where `also` is so of another account at the same endpoint.
+    pub fn carry_on(
+        &self,
+        account: &AccountName,
+        (at, memory): (Time, Memory),
+        also: impl Fn(&AccountName) -> bool,
+        untold: Option<Span>,
+    ) {
+        let members = self.all();
+        let Some(shared) = members.get(account).and_then(|member| member.shared()) else { return };
+        let mut others = members.iter().filter(|(name, _)| *name != account && also(name));
+        let known = others.any(|(_, member)| member.shared().is_some_and(|other| Arc::ptr_eq(other, shared)));
+        shared.carry_on((at, memory), known, untold, self.clock.now());
     }
 
     fn managed(&self, token: &TokenName) -> Managed {

@@ -6,7 +6,6 @@ use clap::Args;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::ExplainAnswer;
-use crate::control::client::Client;
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::names::TokenName;
@@ -18,7 +17,7 @@ use crate::rotation::TokenState;
 
 use super::disk::Disk;
 use super::reading::{Journaled, unknown_token};
-use super::{Complaint, Console, status};
+use super::{Complaint, Console};
 
 /// Arguments of `patrold explain`.
 #[derive(Clone, Debug, Args)]
@@ -37,13 +36,6 @@ pub struct ExplainArgs {
 /// Explains one token: as the running daemon sees it, or else as the journal does.
 pub(super) fn run(args: &ExplainArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let disk = Disk::read(named, SystemClock.now(), console);
-    // Of what another replica looks after, this one knows nothing.
-    if disk.inventory().is_some_and(|inventory| inventory.fleet.is_some())
-        && let Some(status) = disk.ask(console, Client::status)?
-        && let Some(complaint) = status::on_another(&status, &args.name, "explain")
-    {
-        return Err(complaint);
-    }
     let explanation = match disk.ask(console, |daemon| daemon.explain(&args.name))? {
         Some(ExplainAnswer { set_aside: Some(why), .. }) => return Err(Complaint::failed(why)),
         Some(answer) => answer.explanation,

@@ -21,7 +21,7 @@ use crate::text::words;
 
 use super::identity::act_as_owner;
 use super::reading::{Journaled, inventory, of_fleet, open_fleet, open_journal, seal_key};
-use super::{Complaint, Console, discovery, runtime};
+use super::{Complaint, Console, discovery, recovery, runtime};
 
 /// Arguments of `patrold fleet`.
 #[derive(Clone, Debug, Args)]
@@ -73,6 +73,11 @@ enum FleetCommand {
     /// consumers hold for one that was left behind, and revoke it. Restore a newer backup if there is one. This says that
     /// there is none; tokens in the middle of a rotation are named first.
     Recover {
+        /// The seal key is lost: give up the secrets that it sealed; their tokens are rotated once
+        ///
+        /// While every replica is stopped, with the new key as `seal-key` in the inventory. Without --yes it tells how many.
+        #[arg(long)]
+        lost_key: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -136,7 +141,8 @@ pub(super) fn run(args: &FleetArgs, named: Option<&Path>, console: &mut Console)
         FleetCommand::Import { json } => take_over(&inventory, &fleet, *json, console),
         FleetCommand::Leave { json } => move_back(&inventory, &fleet, *json, console),
         FleetCommand::Status { json } => show(&inventory, &fleet, *json, console),
-        FleetCommand::Recover { yes } => recover(&inventory, &fleet, *yes, console),
+        FleetCommand::Recover { lost_key: false, yes } => recovery::believe(&inventory, &fleet, *yes, console),
+        FleetCommand::Recover { lost_key: true, yes } => recovery::without_key(&inventory, &fleet, *yes, console),
         FleetCommand::Rekey { finish: false } => rekey(&inventory, &fleet, console),
         FleetCommand::Rekey { finish: true } => finish_rekey(&inventory, &fleet, console),
         FleetCommand::HostKey { host, labels } => {
@@ -267,33 +273,6 @@ fn show(inventory: &Inventory, fleet: &FleetSettings, json: bool, console: &mut 
         }
     }
     Ok(if status.unowned.is_empty() { Exit::Fine } else { Exit::Partly })
-}
-
-fn recover(inventory: &Inventory, fleet: &FleetSettings, yes: bool, console: &mut Console) -> Result<Exit, Complaint> {
-    let journaled = Journaled::read(inventory)?;
-    let midway = journaled.states.iter().filter(|(_, state)| state.phase.intent().is_some());
-    let midway: Vec<_> = midway.map(|(name, _)| name).collect();
-    if !midway.is_empty() {
-        console.warn(format_args!(
-            "by this journal these tokens were being minted, and what was minted is looked for and revoked, also where \
-             consumers have it by now; let their consumers have another secret first: {}",
-            words::some(&midway, 20)
-        ))?;
-    }
-    if !yes {
-        return Err(Complaint::failed("nothing was changed").with_help(
-            "restore a newer backup of the engine; if there is none, --yes says that what it tells is to be believed",
-        ));
-    }
-    runtime()?.block_on(async {
-        let journal = open_fleet(inventory, fleet).await?;
-        journal.recover().await.map_err(refused)
-    })?;
-    writeln!(
-        console.out,
-        "every replica believes what the engine tells from now on; `patrold audit` shows what is left"
-    )?;
-    Ok(Exit::Fine)
 }
 
 fn drain(

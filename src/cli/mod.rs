@@ -33,6 +33,7 @@ mod plan;
 mod progress;
 mod provider;
 mod reading;
+mod recovery;
 mod reload;
 mod removal;
 mod retire;

@@ -80,9 +80,6 @@ pub(super) fn run(args: &RetireArgs, named: Option<&Path>, console: &mut Console
     let config = discovery::find(named)?;
     let edit = edit(args, &config, console)?;
     let status = status::gather(named, console)?;
-    if let Some(complaint) = status::on_another(&status, &args.name, "retire") {
-        return Err(complaint);
-    }
     let known = status.tokens.iter().find(|token| token.name == args.name);
     if edit.is_none() && known.is_none() {
         return Err(unknown_token(&args.name, status.tokens.iter().map(|token| &token.name)));
@@ -166,6 +163,10 @@ fn foretell(args: &RetireArgs, edit: Option<&Edit>, known: Option<&TokenStatus>,
     }
     if let Some(fleet) = status.fleet.as_ref().filter(|_| edit.is_some()) {
         line("fleet", &format!("take it out of the inventory of every other host of fleet {}, too", fleet.name));
+        let owner = fleet.elsewhere.iter().find(|it| it.token == args.name).and_then(|it| it.owner.as_ref());
+        if let Some(owner) = owner {
+            line("", &format!("replica {owner} looks after it: it is revoked once its entry is gone there"));
+        }
     }
     if edit.is_some_and(|edit| edit.account_stays) {
         line("account", &format!("[account.{}] stays: the provider is asked through it", args.name));

@@ -24,7 +24,7 @@ use futures_util::stream;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use crate::clock::{Clock, Span};
+use crate::clock::Clock;
 use crate::control::guard::{self, Limits};
 use crate::control::{
     ADOPT, AUDIT, AdoptRequest, AuditRequest, CANCEL, CHECK, CancelAnswer, CancelRequest, EXPLAIN, Expected,
@@ -32,7 +32,7 @@ use crate::control::{
     RELOAD, RETIRE, ROLLBACK, ROTATE, Refusal, RetireRequest, RollbackRequest, RotateRequest, STATUS,
 };
 use crate::journal::archive::Pruned;
-use crate::names::{AccountName, TokenName};
+use crate::names::TokenName;
 use crate::report::audit::Audit;
 use crate::report::reload::ReloadAnswer;
 use crate::report::retirement::RetireAnswer;
@@ -42,9 +42,6 @@ use crate::secret::{SecretParts, source};
 use crate::view::online::Online;
 
 use super::Running;
-use super::deadlines::Key;
-use super::fleet::Fleet;
-use super::fleet::wishes::{self, Asked};
 use super::notifier;
 use super::reload::Reloader;
 use super::rotate::{Answer, OperatorRequest, RequestResult};
@@ -57,9 +54,6 @@ const JSON: &str = "application/json";
 
 /// The longest wait for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-
-/// How long a withdrawal may take that another replica has to make.
-const BRIEF: Duration = Duration::from_secs(5);
 
 /// A request that takes longer is told what it waits for.
 const INTERIM: Duration = Duration::from_secs(1);
@@ -173,11 +167,7 @@ async fn explain<C: Clock>(
     State(served): State<Served<C>>,
     Query(request): Query<ExplainRequest>,
 ) -> Json<ExplainAnswer> {
-    let running = &served.running;
-    Json(ExplainAnswer {
-        explanation: running.explain(&request.token, None),
-        set_aside: running.core.tokens.why_aside(&request.token),
-    })
+    Json(served.running.explain_anywhere(&request.token).await)
 }
 
 async fn rotate<C: Clock>(
@@ -195,7 +185,8 @@ async fn rotate<C: Clock>(
     if request.follow {
         return Ok(follow(served, names, asked, request.timeout_seconds, request.interim));
     }
-    let results = names.iter().map(|name| served.execute(name, asked.clone(), request.timeout_seconds));
+    let results =
+        names.iter().map(|name| served.running.execute(name, asked.clone(), patience(request.timeout_seconds)));
     Ok(Json(RotateAnswer { results: join_all(results).await }).into_response())
 }
 
@@ -213,7 +204,7 @@ fn follow<C: Clock>(
     tell(serde_json::to_string(&Expected { expected: names.len() }));
     tokio::spawn(async move {
         let each = names.iter().map(|name| async {
-            let mut granted = pin!(served.execute(name, asked.clone(), timeout));
+            let mut granted = pin!(served.running.execute(name, asked.clone(), patience(timeout)));
             let early = tokio::time::timeout(INTERIM, granted.as_mut()).await;
             let result = if let Ok(result) = early {
                 result
@@ -245,7 +236,8 @@ async fn adopt<C: Clock>(
         (StatusCode::UNPROCESSABLE_ENTITY, Json(Refusal { error }))
     })?;
     let offer = Offer { secret: SecretParts::new(secret), id: request.id, expires: request.expires };
-    let result = served.execute(&request.token, OperatorRequest::Adopt(Box::new(offer)), request.timeout_seconds).await;
+    let asked = OperatorRequest::Adopt(Box::new(offer));
+    let result = served.running.execute(&request.token, asked, patience(request.timeout_seconds)).await;
     Ok(Json(RotateAnswer { results: vec![result] }))
 }
 
@@ -253,45 +245,24 @@ async fn rollback<C: Clock>(
     State(served): State<Served<C>>,
     Json(request): Json<RollbackRequest>,
 ) -> Json<RotateAnswer> {
-    let result = served.execute(&request.token, OperatorRequest::Recall, request.timeout_seconds).await;
+    let patience = patience(request.timeout_seconds);
+    let result = served.running.execute(&request.token, OperatorRequest::Recall, patience).await;
     Json(RotateAnswer { results: vec![result] })
 }
 
-impl<C: Clock> Served<C> {
-    /// The account of a token that another replica of the fleet looks after.
-    fn elsewhere(&self, name: &TokenName) -> Option<(&Fleet, AccountName)> {
-        let fleet = self.running.fleet.as_ref()?;
-        let account = self.running.core.tokens.get(name)?.policy().account.name.clone();
-        self.running.is_foreign(&account).then_some((fleet, account))
-    }
-
-    async fn execute(&self, name: &TokenName, asked: OperatorRequest, timeout_seconds: u64) -> RotateResult {
-        let patience = Duration::from_secs(timeout_seconds).min(LONGEST_WAIT);
-        if let Some((fleet, account)) = self.elsewhere(name) {
-            let told = fleet.ask_owner(&account, Some(name), Asked::Operator(asked), patience).await;
-            return wishes::result(name, told);
-        }
-        self.running.core.execute(Some(&self.running.waker), name, asked, patience).await.report()
-    }
-}
-
 async fn cancel<C: Clock>(State(served): State<Served<C>>, Json(request): Json<CancelRequest>) -> Json<CancelAnswer> {
-    let withdrawn = if let Some((fleet, account)) = served.elsewhere(&request.token) {
-        wishes::withdrawal(fleet.ask_owner(&account, Some(&request.token), Asked::Cancel, BRIEF).await)
-    } else {
-        let withdrawn = served.running.core.cancel(&request.token).await;
-        served.running.waker.wake(vec![Key::Token(request.token)]);
-        withdrawn
-    };
-    let detail = withdrawn.err().unwrap_or_default();
+    let detail = served.running.cancel(&request.token).await.err().unwrap_or_default();
     Json(CancelAnswer { cancelled: detail.is_empty(), detail })
 }
 
 async fn retire<C: Clock>(State(served): State<Served<C>>, Json(request): Json<RetireRequest>) -> Json<RetireAnswer> {
     let RetireRequest { token, grace_seconds, timeout_seconds } = request;
-    let patience = Duration::from_secs(timeout_seconds).min(LONGEST_WAIT);
-    let grace = grace_seconds.map(|seconds| Span::from_std(Duration::from_secs(seconds)).unwrap_or(Span::MAX));
-    Json(served.running.core.retire(Some(&served.running.waker), &token, grace, patience).await)
+    Json(served.running.retire(&token, grace_seconds.map(Duration::from_secs), patience(timeout_seconds)).await)
+}
+
+/// How long an answer is waited for that may take so many seconds.
+fn patience(seconds: u64) -> Duration {
+    Duration::from_secs(seconds).min(LONGEST_WAIT)
 }
 
 async fn audit<C: Clock>(State(served): State<Served<C>>, Json(request): Json<AuditRequest>) -> Json<Audit> {

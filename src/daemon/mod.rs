@@ -2,6 +2,7 @@
 
 mod account_news;
 pub mod agent;
+mod anywhere;
 pub mod audit;
 pub mod checkup;
 mod condition_line;
@@ -392,7 +393,7 @@ impl<C: Clock> Running<C> {
             scheduler.abort();
         }
         if let Some(fleet) = &self.fleet {
-            fleet.leave().await;
+            fleet.leave(&self.core).await;
         }
         self.core.machine.effects.hooks.close(Duration::from_secs(1)).await;
         self.core.accounts.write_limits().await;

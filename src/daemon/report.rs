@@ -8,19 +8,20 @@ use crate::inventory::{AccountPolicy, Inventory, TokenPolicy};
 use crate::journal::Journal as _;
 use crate::journal::fleet::{FleetJournal, boot};
 use crate::names::{AccountName, TokenName};
-use crate::provider::ProviderClock;
-use crate::report::explanation::Explanation;
+use crate::provider::{Abilities, ProviderClock};
+use crate::report::explanation::{Explanation, OwnerStatus};
 use crate::report::reload::ReloadAnswer;
 use crate::report::status::{
     self, AccountFacts, AccountStatus, Activity, ChannelStatus, DaemonStatus, ElsewhereStatus, FleetStatus,
     JournalStatus, ReloadStatus, Status, Subject, UnownedStatus,
 };
+use crate::rotation::TokenState;
 use crate::rotation::effects::Effects as _;
 use crate::view::metrics::Measures;
 
 use super::core::{Core, Poll};
 use super::fleet::theirs::Theirs;
-use super::fleet::{hosts_status, idle_selectors};
+use super::fleet::{Fleet, hosts_status, idle_selectors};
 use super::ownership::Manner;
 use super::registry::View;
 use super::{DaemonJournal, Running};
@@ -59,6 +60,19 @@ impl<C: Clock> Core<C, DaemonJournal> {
             unreadable: self.tokens.aside().into_values().collect(),
         };
         Status { at: now, daemon: None, journal, fleet: None, accounts, tokens, channels }
+    }
+
+    /// Why a token of this process is or is not rotated now. None where it does not know the token.
+    pub fn explain(&self, name: &TokenName) -> Option<Explanation> {
+        let now = self.clock.now();
+        let token = self.tokens.get(name)?;
+        let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
+        let member = self.accounts.get(&policy.account.name);
+        let abilities = member.as_ref().map(|member| member.abilities.as_ref());
+        let subject = subject(name, &policy, wanted, &view, self.machine.effects.clock(&policy.account.name));
+        let tokens = self.tokens.of(&policy.account.name).iter().filter(|(_, it)| it.wanted()).count();
+        let account = self.account(&policy.account, self.polls().get(&policy.account.name), tokens, now);
+        Some(Explanation::new(&subject, abilities, Some(account), now))
     }
 
     /// Whether an account of the inventory is another replica's of the fleet.
@@ -108,7 +122,9 @@ impl<C: Clock> Running<C> {
         let mut status = self.status();
         let (Some(theirs), Some(fleet)) = (theirs, status.fleet.as_mut()) else { return status };
         fleet.unread = theirs.failure.as_ref().map(ToString::to_string);
-        let mut inventory = Inventory::clone(&self.core.inventory());
+        let owners = self.fleet.as_ref().map(Fleet::view).unwrap_or_default();
+        let here = self.core.inventory();
+        let mut inventory = Inventory::clone(&here);
         let known = |name: &TokenName| theirs.states.contains_key(name);
         // Of what could not be read, nothing is known but whose it is.
         inventory.tokens.retain(|name, policy| {
@@ -117,8 +133,17 @@ impl<C: Clock> Running<C> {
         });
         inventory.accounts.retain(|account, _| self.is_foreign(account));
         let about = JournalStatus { state_dir: String::new(), failure: None, unreadable: Vec::new() };
-        let wanted = theirs.states.iter().filter(|(name, _)| inventory.tokens.contains_key(*name));
-        let known = wanted.map(|(name, state)| (name.clone(), state.clone())).collect();
+        // What left this inventory, and is looked after there until it is over.
+        let left = |name: &TokenName, state: &TokenState| !here.tokens.contains_key(name) && !state.is_over();
+        let shown = |name: &TokenName, state: &TokenState| inventory.tokens.contains_key(name) || left(name, state);
+        let known: BTreeMap<_, _> = theirs.states.iter().filter(|(name, state)| shown(name, state)).collect();
+        let homes = known.keys().filter(|name| !here.tokens.contains_key(**name));
+        fleet.elsewhere.extend(homes.filter_map(|name| {
+            let account = theirs.accounts.get(*name)?.clone();
+            let owner = owners.presence.claims.get(&account).map(|claim| claim.replica.clone());
+            Some(ElsewhereStatus { token: (*name).clone(), account, owner })
+        }));
+        let known = known.into_iter().map(|(name, state)| (name.clone(), state.clone())).collect();
         status.tokens.extend(status::build(&inventory, &known, about, status.at).tokens);
         status.tokens.sort_by(|one, other| one.name.cmp(&other.name));
         status.journal.unreadable.extend(theirs.unreadable.values().cloned());
@@ -170,23 +195,36 @@ impl<C: Clock> Running<C> {
         Some(status)
     }
 
-    /// Why a token is or is not rotated now. None where nobody knows the token. `theirs`: what is told of one that another
-    /// replica looks after.
+    /// Why a token is or is not rotated now. None where nobody knows the token. `theirs`: what is told of those that other
+    /// replicas look after.
     pub fn explain(&self, name: &TokenName, theirs: Option<&Theirs>) -> Option<Explanation> {
-        let now = self.core.clock.now();
-        let token = self.core.tokens.get(name)?;
-        let (policy, wanted, view) = (token.policy(), token.wanted(), token.view());
-        let member = self.core.accounts.get(&policy.account.name);
-        let abilities = member.as_ref().map(|member| member.abilities.as_ref());
-        let mut subject = subject(name, &policy, wanted, &view, self.core.machine.effects.clock(&policy.account.name));
-        let told = theirs.filter(|_| self.is_elsewhere(&policy)).and_then(|theirs| theirs.states.get(name));
-        if let Some(state) = told {
-            let activity = abilities.map_or(Activity::Busy, Activity::Asleep);
-            subject = Subject { state, proof: None, activity, ..subject };
+        let policy = self.core.tokens.get(name).map(|token| token.policy());
+        let told = theirs.and_then(|theirs| Some((theirs.states.get(name)?, theirs.accounts.get(name)?)));
+        let account = policy.as_ref().map(|policy| &policy.account.name).or(told.map(|(_, account)| account))?.clone();
+        if !self.is_foreign(&account) {
+            return Some(self.core.explain(name)?.owned_by(self.owner_of(&account, false)));
         }
-        let tokens = self.core.tokens.of(&policy.account.name).iter().filter(|(_, it)| it.wanted()).count();
-        let account = self.core.account(&policy.account, self.core.polls().get(&policy.account.name), tokens, now);
-        Some(Explanation::new(&subject, abilities, Some(account), now))
+        let vacant = TokenState::default();
+        let policy = self.core.inventory().tokens.get(name).cloned();
+        let abilities = policy.as_ref().map(|policy| Abilities::of(&policy.account.provider));
+        let subject = Subject {
+            name,
+            policy: policy.as_deref(),
+            wanted: policy.is_some(),
+            state: told.map_or(&vacant, |(state, _)| state),
+            clock: ProviderClock::Unseen,
+            proof: None,
+            activity: abilities.as_ref().map_or(Activity::Busy, Activity::Asleep),
+        };
+        let explained = Explanation::new(&subject, abilities.as_ref(), None, self.core.clock.now());
+        Some(Explanation { daemon: false, ..explained }.owned_by(self.owner_of(&account, true)))
+    }
+
+    /// Who looks after an account. `None`: there is no fleet. `journal`: what is told comes from the journal.
+    pub(super) fn owner_of(&self, account: &AccountName, journal: bool) -> Option<OwnerStatus> {
+        let claim = self.fleet.as_ref()?.view().presence.claims.remove(account);
+        let (replica, claim) = claim.map(|claim| (claim.replica, claim.epoch)).unzip();
+        Some(OwnerStatus { replica, claim, journal })
     }
 
     /// What is measured besides the status. `heartbeat`: when the scheduler last gave a sign of life; `refused`: whom the

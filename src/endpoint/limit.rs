@@ -49,6 +49,39 @@ pub struct Memory {
     seen: Option<Time>,
 }
 
+impl Memory {
+    /// Nothing is held against anybody.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether somebody asked after `at`.
+    pub fn is_after(&self, at: Time) -> bool {
+        self.seen.is_some_and(|seen| seen > at)
+    }
+
+    /// Whether the provider has said the same, whatever was sent since.
+    pub fn tells_as(&self, other: &Self) -> bool {
+        let said = |memory: &Self| (memory.blocked_until, memory.vague_blocks, memory.refused.clone());
+        said(self) == said(other)
+    }
+
+    /// What two processes know of one endpoint: the stricter of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let later = |refused: &RefusedCredential| refused.next_try;
+        let mut slots: Vec<_> = self.slots.into_iter().chain(other.slots).collect();
+        slots.sort_unstable();
+        Self {
+            blocked_until: self.blocked_until.max(other.blocked_until),
+            vague_blocks: self.vague_blocks.max(other.vague_blocks),
+            refused: self.refused.into_iter().chain(other.refused).max_by_key(later),
+            slots: slots.into(),
+            seen: self.seen.max(other.seen),
+        }
+    }
+}
+
 /// Everything that decides when the next request of one account may leave.
 #[derive(Clone, Debug, Default)]
 pub struct Limiter {
@@ -103,6 +136,14 @@ impl Limiter {
             seen: None,
         };
         if memory == Memory::default() { memory } else { Memory { seen: self.seen, ..memory } }
+    }
+
+    /// Counts as used what another process may have sent in the last `untold`: the limit's share of it.
+    pub fn presume(&mut self, untold: Span, now: Time) {
+        let Some(quota) = &mut self.quota else { return };
+        for _ in 0..quota.share(untold).min(quota.left(now)) {
+            quota.take(now);
+        }
     }
 
     /// Holds to another limit; slots that were handed out count on.

@@ -40,6 +40,8 @@ pub struct Limits {
     known: Mutex<BTreeMap<String, Noted>>,
     /// Held while the file is written, so that an older text never replaces a newer one.
     writing: tokio::sync::Mutex<()>,
+    /// How often they were to be written down.
+    saved: watch::Sender<u64>,
     /// Why they could not be written down when that was tried last.
     trouble: watch::Sender<Option<String>>,
 }
@@ -93,8 +95,14 @@ impl Limits {
         self.trouble.subscribe()
     }
 
+    /// Tells whenever there is something to write down.
+    pub fn saved(&self) -> watch::Receiver<u64> {
+        self.saved.subscribe()
+    }
+
     /// Writes down what was noted.
     pub async fn save(&self) {
+        self.saved.send_modify(|times| *times = times.wrapping_add(1));
         let Some(path) = &self.path else { return };
         let _writing = self.writing.lock().await;
         let form = Form { version: VERSION, endpoints: self.known().clone() };

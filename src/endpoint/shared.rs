@@ -8,7 +8,7 @@ use url::Url;
 
 use super::credential::CredentialCache;
 use super::health::Outage;
-use super::limit::Limiter;
+use super::limit::{Limiter, Memory};
 use super::limits::Limits;
 use super::session::SessionCache;
 use super::skew::Skew;
@@ -200,6 +200,23 @@ impl Shared {
     /// Why the credential was refused, where it was.
     pub(super) fn refused(&self) -> Option<Failure> {
         self.state().limiter.refused().cloned()
+    }
+
+    /// What another process has to know of its limits.
+    pub fn memory(&self) -> Memory {
+        self.state().limiter.memory()
+    }
+
+    /// Holds it to what another process told then of its limits, and to what is known here, too, where that is newer or
+    /// `counts` all the same. `untold`: of so long the other one told nothing, and may have sent all the while.
+    pub fn carry_on(&self, (at, memory): (Time, Memory), counts: bool, untold: Option<Span>, now: Time) {
+        let mut state = self.state();
+        let ours = state.limiter.memory();
+        let memory = if counts || ours.is_after(at) { ours.and(memory) } else { memory };
+        state.limiter = Limiter::recall(state.rate_limit, Some(memory), now);
+        if let Some(untold) = untold {
+            state.limiter.presume(untold, now);
+        }
     }
 
     /// Notes its limits among those of all endpoints, to be written down with them.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::inventory::TokenPolicy;
+use crate::names::ReplicaName;
 use crate::provider::Abilities;
 use crate::provider::Expiry;
 use crate::rotation::due::{self, Due, Means, RuleKind};
@@ -30,6 +31,9 @@ pub struct Explanation {
     /// looked, or it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<String>,
+    /// Which replica of the fleet looks after it; `None`: there is no fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerStatus>,
     /// Its status.
     pub token: TokenStatus,
     /// Its account's status, where it is known.
@@ -43,6 +47,18 @@ pub struct Explanation {
     /// What says that consumers have the new secret; empty unless an old token waits for its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+}
+
+/// Which replica of a fleet looks after a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OwnerStatus {
+    /// `None`: none does now.
+    pub replica: Option<ReplicaName>,
+    /// The number of its claim: a later one is higher.
+    pub claim: Option<u64>,
+    /// The owner has not told this; the journal has.
+    pub journal: bool,
 }
 
 /// One rule that makes a token due.
@@ -149,7 +165,14 @@ impl Explanation {
         let evidence = policy
             .map(|policy| evidence::of(policy, &subject.state.phase, abilities, &token.next.reason))
             .unwrap_or_default();
-        Self { at: now, daemon, written: None, token, account, rules, window, obstacles, evidence }
+        Self { at: now, daemon, written: None, owner: None, token, account, rules, window, obstacles, evidence }
+    }
+}
+
+impl Explanation {
+    /// The same, with who looks after the token.
+    pub fn owned_by(self, owner: Option<OwnerStatus>) -> Self {
+        Self { owner, ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::clock::Time;
-use crate::report::explanation::Explanation;
+use crate::report::explanation::{Explanation, OwnerStatus};
 use crate::report::outlook::NextAction;
 use crate::report::status::Cause;
 use crate::rotation::Phase;
@@ -36,6 +36,9 @@ impl Explanation {
         let current = token.current.as_ref().map(|current| format!(", generation {}", current.number));
         let phase = format!("{}{}", Phase::words(&token.phase), current.unwrap_or_default());
         write_line("phase", &phase, width, out)?;
+        if let Some(owner) = &self.owner {
+            write_line("owner", &owned(owner), width, out)?;
+        }
         if let Some(written) = &self.written {
             write_line("written", &format!("at {written}"), width, out)?;
         }
@@ -111,4 +114,14 @@ fn write_line(name: &str, text: &str, width: Option<usize>, out: &mut impl Write
         writeln!(out, "  {name:<8}{line}")?;
     }
     Ok(())
+}
+
+/// Who looks after the token, and who tells this.
+fn owned(owner: &OwnerStatus) -> String {
+    let by = match (&owner.replica, owner.claim) {
+        (Some(replica), Some(claim)) => format!("replica {replica} (claim {claim})"),
+        (Some(replica), None) => format!("replica {replica}"),
+        (None, _) => "no replica now".to_owned(),
+    };
+    if owner.journal { format!("{by}; this is what the journal tells") } else { by }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use patrold::inventory::EngineKind;
+use patrold::journal::fleet::presence::Presence;
+use rustix::process::Signal;
 
 use super::stage::{ACCOUNTS, Stage, patrold};
 
@@ -26,13 +28,9 @@ async fn a_command_on_another_host_reaches_the_owner_or_names_it() {
     let inventory = stage.root.join("r1.toml");
     let before = fs::read_to_string(&inventory).unwrap();
 
-    for command in [&["explain"][..], &["retire", "--revoke"], &["retire", "--keep"]] {
-        let asked = patrold(&stage.root, "r1", &[command, &[&token]].concat()).await;
-        let told = String::from_utf8_lossy(&asked.stderr).into_owned();
-        assert_eq!(asked.status.code(), Some(1), "{command:?}: {told}");
-        assert!(told.contains(&format!("{token} is looked after by replica r2")), "{command:?}: {told}");
-        assert!(told.contains(&format!("type `patrold {} {token}` on that host", command[0])), "{command:?}: {told}");
-    }
+    let told = says(&stage, "r1", &["explain", &token]).await;
+    assert!(told.contains("owner   replica r2 (claim "), "{told}");
+    assert!(told.contains("RULE") && !told.contains("the journal tells"), "the owner itself has told: {told}");
     let shown = patrold(&stage.root, "r1", &["status", &token]).await;
     let told = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.status.success() && told.contains("r2"), "{told}");
@@ -60,10 +58,60 @@ async fn a_command_on_another_host_reaches_the_owner_or_names_it() {
     let told = String::from_utf8_lossy(&whose.stdout).into_owned();
     assert!(told.lines().any(|line| line.starts_with(account.as_str()) && line.contains("r2")), "{told}");
 
-    let retired = patrold(&stage.root, "r2", &["retire", &token, "--revoke", "--now"]).await;
-    let told = String::from_utf8_lossy(&retired.stdout).into_owned();
+    let (before, told) =
+        (fs::read_to_string(&inventory).unwrap(), asked(&stage, "r1", &["retire", &token, "--revoke"]).await);
+    assert_eq!(told.0, Some(1), "the owner needs it still: {}", told.1);
+    assert!(told.1.contains("still in the inventory of replica r2"), "{}", told.1);
+    assert!(told.1.contains("out of the inventory of every other host of fleet test"), "{}", told.1);
+    assert_ne!(fs::read_to_string(&inventory).unwrap(), before, "its entry has left this one");
+    let told = says(&stage, "r2", &["retire", &token, "--keep"]).await;
+    assert!(told.contains("it stays alive"), "{told}");
+    let told = says(&stage, "r1", &["retire", &token, "--revoke", "--after", "1h"]).await;
+    assert!(told.contains(": it is revoked in "), "{told}");
+    let told = says(&stage, "r1", &["cancel", &token]).await;
+    assert!(told.contains("withdrawn"), "{told}");
+    let told = says(&stage, "r1", &["explain", &token]).await;
+    assert!(told.contains("owner   replica r2"), "{told}");
+    let told = says(&stage, "r1", &["retire", &token, "--revoke", "--now"]).await;
     // What was asked for above may be under way still.
-    let taken = [": revoked", ": it is revoked now"].iter().any(|answer| told.contains(answer));
-    assert!(retired.status.success() && taken, "{told}");
-    assert!(told.contains("out of the inventory of every other host of fleet test"), "{told}");
+    assert!([": revoked", ": it is revoked now"].iter().any(|answer| told.contains(answer)), "{told}");
+}
+
+/// What a command says on the host `name`, and how it ends.
+async fn asked(stage: &Stage, name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = patrold(&stage.root, name, arguments).await;
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// The same of one that has to end well.
+async fn says(stage: &Stage, name: &str, arguments: &[&str]) -> String {
+    let (code, told) = asked(stage, name, arguments).await;
+    assert_eq!(code, Some(0), "{arguments:?}: {told}");
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_owner_did_not_begin_is_asked_of_the_next_one_and_done_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
+    let (_r1, r2) = (stage.start("r1", ""), stage.start("r2", ""));
+    let owned = |presence: &Presence, name: &str| presence.claims.values().any(|claim| claim.replica.as_str() == name);
+    let share =
+        |presence: &Presence| presence.claims.len() == ACCOUNTS && owned(presence, "r1") && owned(presence, "r2");
+    stage.until("both own something", PATIENCE, share).await;
+    let presence = stage.presence().await;
+    let (account, _) = presence.claims.iter().find(|(_, claim)| claim.replica.as_str() == "r2").unwrap();
+    let token = account.as_str().replace("controller", "ci");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+
+    r2.signal(Signal::STOP);
+    let told = says(&stage, "r1", &["rotate", &token]).await;
+    assert!(told.contains("rotated"), "{told}");
+    r2.signal(Signal::CONT);
+    let both = |presence: &Presence| presence.members.len() == 2;
+    stage.until("the one that was stopped is back", PATIENCE, both).await;
+    let told = says(&stage, "r1", &["history", &token, "--json"]).await;
+    let history: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let records = history.as_object().unwrap().values().find_map(|it| it.as_array()).unwrap();
+    assert_eq!(records.iter().filter(|record| record["event"] == "requested").count(), 1, "{told}");
 }

@@ -12,7 +12,7 @@ use super::agents::{self, PATIENCE, file, kill, lives, secret, start_agent, tell
 use super::stage::{Stage, account, patrold};
 
 /// The account and the token with a store on each of `hosts`; `more`: further keys of the token.
-fn token(stage: &Stage, hosts: &[&str], more: &str) -> String {
+pub fn token(stage: &Stage, hosts: &[&str], more: &str) -> String {
     let root = stage.root.display();
     let stores = hosts.iter().fold(String::new(), |mut stores, host| {
         // Writing to a String cannot fail.
@@ -45,7 +45,7 @@ fn read(root: &Path, host: &str) -> Option<String> {
 }
 
 /// Writes the file of an agent that may write what is in `paths` of its host, and run `hooks`.
-async fn write_agent(stage: &Stage, host: &str, paths: &str, hooks: &str) {
+pub async fn write_agent(stage: &Stage, host: &str, paths: &str, hooks: &str) {
     let more = format!("paths = [\"{}/{host}/{paths}\"]\nhooks = [{hooks}]", stage.root.display());
     agents::write_agent(stage, host, &[], &more).await;
 }

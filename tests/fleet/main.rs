@@ -12,6 +12,7 @@ mod engine;
 mod hosts;
 mod inputs;
 mod labels;
+mod limits;
 mod moves;
 mod postgres;
 mod rekey;

@@ -13,9 +13,18 @@ use super::stage::{ACCOUNTS, Stage, patrold};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_daemon_that_was_alone_moves_into_a_fleet() {
+async fn a_daemon_that_was_alone_moves_into_a_fleet_and_back_over_etcd() {
+    Box::pin(there_and_back(EngineKind::Etcd)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_was_alone_moves_into_a_fleet_and_back_over_postgresql() {
+    Box::pin(there_and_back(EngineKind::PostgreSql)).await;
+}
+
+async fn there_and_back(kind: EngineKind) {
     let directory = tempfile::tempdir().unwrap();
-    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
+    let Some(stage) = Stage::set(directory.path(), kind).await else { return };
     let root = directory.path();
     stage.write("alone", &stage.engine.place());
     let path = root.join("alone.toml");

@@ -6,11 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use patrold::inventory::EngineKind;
+use patrold::journal::fleet::presence::{Claim, Presence};
 use rustix::process::Signal;
 
+use super::agents::{lives, until};
 use super::engine::get;
 use super::rounds::{all_with, gather, judge};
-use super::stage::{Replica, Stage, patrold};
+use super::stage::{ACCOUNTS, Replica, Stage, patrold};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -19,8 +21,13 @@ async fn again(stage: &Stage, mut replica: Replica, change: impl Fn(&str) -> Str
     replica.signal(Signal::TERM);
     assert!(replica.process.wait().await.unwrap().success(), "{}", stage.log(&replica.name));
     rewrite(&stage.root, &replica.name, change);
+    let name = replica.name.parse().unwrap();
     let process = stage.run(&replica.name);
-    stage.until("both live", PATIENCE, |it| it.members.len() == 2 && all_with(it, &["r1", "r2"])).await;
+    let owned = |it: &Presence| {
+        let lives = |claim: &Claim| it.members.contains_key(&claim.replica);
+        it.members.contains_key(&name) && it.claims.len() >= ACCOUNTS && it.claims.values().all(lives)
+    };
+    stage.until("it lives again, and everything is owned", PATIENCE, owned).await;
     Replica { name: replica.name, process }
 }
 
@@ -48,9 +55,18 @@ async fn rotates(stage: &Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_seal_key_is_exchanged_while_the_fleet_runs() {
+async fn the_seal_key_is_exchanged_while_the_fleet_runs_over_etcd() {
+    Box::pin(exchange(EngineKind::Etcd)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_seal_key_is_exchanged_while_the_fleet_runs_over_postgresql() {
+    Box::pin(exchange(EngineKind::PostgreSql)).await;
+}
+
+async fn exchange(kind: EngineKind) {
     let directory = tempfile::tempdir().unwrap();
-    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
+    let Some(stage) = Stage::set(directory.path(), kind).await else { return };
     let root = stage.root.display().to_string();
     fs::write(stage.root.join("seal-2.key"), "fedcba9876543210fedcba9876543210\n").unwrap();
     let (dismissed, consumers) = gather(stage.consumers());
@@ -103,4 +119,44 @@ async fn the_seal_key_is_exchanged_while_the_fleet_runs() {
     }
     dismissed.store(true, Ordering::Release);
     judge(&stage, consumers.join().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_lost_costs_one_rotation_of_each_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
+    let mut r1 = stage.start("r1", "");
+    stage.until("it has all", PATIENCE, |it| it.claims.len() == ACCOUNTS && all_with(it, &["r1"])).await;
+    let stored = |number: usize| fs::read_to_string(stage.root.join("stores").join(format!("ci-{number}"))).ok();
+    let all = || (0..ACCOUNTS).map(stored).collect::<Vec<_>>();
+    until(&stage, "each has a secret", || all().iter().all(Option::is_some)).await;
+    let (code, text) = told(&stage, &["fleet", "recover", "--lost-key", "--yes"]).await;
+    assert!(code == Some(1) && text.contains("it is not lost"), "{text}");
+    fs::write(stage.root.join("seal-2.key"), "fedcba9876543210fedcba9876543210\n").unwrap();
+    let with_new = |text: &str| {
+        text.replace("/seal.key\"", "/seal-2.key\"").replace("rotate-every = \"3s\"", "rotate-every = \"30d\"")
+    };
+    rewrite(&stage.root, "r1", with_new);
+    let (code, text) = told(&stage, &["fleet", "recover", "--lost-key", "--yes"]).await;
+    assert!(code == Some(1) && text.contains("replicas live, and have the key: r1"), "{text}");
+    r1.signal(Signal::TERM);
+    assert!(r1.process.wait().await.unwrap().success(), "{}", stage.log("r1"));
+    let refused = patrold(&stage.root, "r1", &["fleet", "status"]).await;
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("--lost-key"), "{text}");
+
+    let (code, text) = told(&stage, &["fleet", "recover", "--lost-key"]).await;
+    assert!(code == Some(1) && text.contains("8 tokens would be given up; nothing was changed"), "{text}");
+    let before = all();
+    let (code, text) = told(&stage, &["fleet", "recover", "--lost-key", "--yes"]).await;
+    assert!(code == Some(0) && text.contains("8 tokens are given up"), "{text}");
+    let mut r1 = Replica { name: "r1".to_owned(), process: stage.run("r1") };
+    let changed = || all().iter().zip(&before).all(|(now, before)| now.is_some() && now != before);
+    until(&stage, "each has another secret", changed).await;
+    let (code, text) = told(&stage, &["rotate", "ci-2", "--timeout", "20s"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    let ledger = stage.loopback.ledger();
+    assert!(all().iter().all(|it| it.as_ref().is_some_and(|it| lives(ledger, it))), "{}", stage.log("r1"));
+    r1.signal(Signal::TERM);
+    assert!(r1.process.wait().await.unwrap().success(), "{}", stage.log("r1"));
 }

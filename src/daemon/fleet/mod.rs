@@ -5,10 +5,13 @@
 
 mod agents;
 mod claims;
+mod grants;
 mod groups;
 pub mod import;
 pub mod leave;
 mod life;
+mod limits;
+pub mod loss;
 mod replica;
 mod share;
 pub mod theirs;
@@ -20,6 +23,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -28,9 +32,10 @@ use crate::clock::Clock;
 use crate::event;
 use crate::inventory::FleetSettings;
 use crate::journal::any::AnyJournal;
-use crate::journal::fleet::{FleetError, FleetJournal, boot};
+use crate::journal::fleet::{EngineError, FleetError, FleetJournal, boot};
 use crate::journal::key::KeySource;
 use crate::names::{AccountName, TokenName};
+use crate::outcome::Failure;
 
 pub use self::agents::{hosts_status, idle_selectors};
 use self::replica::{PAUSE, Replica};
@@ -41,12 +46,18 @@ use super::DaemonJournal;
 use super::core::Core;
 use super::scheduler::Waker;
 
+/// How long a replica that stops tells the limits of its accounts.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Accounts that are told of at once.
+const AT_ONCE: usize = 16;
+
 /// A replica that runs.
 #[derive(Debug)]
 pub struct Fleet {
     journal: DaemonJournal,
     view: watch::Sender<View>,
-    /// That of the replica, and the one that follows the hosts of consumers.
+    /// That of the replica, the one that follows the hosts of consumers, and the one that tells limits.
     tasks: Mutex<Vec<JoinHandle<()>>>,
     settings: FleetSettings,
     wishes: Arc<Wishes>,
@@ -71,10 +82,11 @@ impl Fleet {
         };
         let task = tokio::spawn(async move { Box::pin(replica.run()).await });
         let hosts = tokio::spawn(agents::follow(Arc::clone(core), waker.clone(), Arc::clone(&journal)));
+        let told = tokio::spawn(limits::follow(Arc::clone(core), Arc::clone(&journal)));
         Self {
             journal,
             view,
-            tasks: Mutex::new(vec![task, hosts]),
+            tasks: Mutex::new(vec![task, hosts, told]),
             settings: settings.clone(),
             wishes,
             theirs: Reading::default(),
@@ -116,18 +128,50 @@ impl Fleet {
         let Some(journal) = self.journal.fleet() else {
             return Err(Unheard::Refused("this process is no replica".to_owned()));
         };
+        let until = boot() + patience;
         let mut views = self.view.subscribe();
-        // Out of patience: whoever asks is told that there is no owner.
-        let _ = timeout(patience, views.wait_for(|view| view.presence.claims.contains_key(account))).await;
-        let presence = self.view().presence;
-        self.wishes.ask(journal, &presence, (account, token), asked, patience).await
+        // The claim that was asked for in vain: it had ended, and nothing was begun.
+        let mut over = 0;
+        loop {
+            let left = until.saturating_sub(boot());
+            let owner = |view: &View| view.presence.claims.get(account).is_some_and(|claim| claim.epoch > over);
+            let owned = timeout(left, views.wait_for(owner)).await.is_ok();
+            if !owned && over > 0 {
+                return Err(Unheard::Refused(
+                    "its account has changed hands meanwhile, and nobody has taken it so far; nothing was begun: ask again"
+                        .to_owned(),
+                ));
+            }
+            // Out of patience: whoever asks is told that there is no owner.
+            let presence = self.view().presence;
+            let asked_of = presence.claims.get(account).map_or(0, |claim| claim.epoch);
+            let left = until.saturating_sub(boot());
+            match self.wishes.ask(journal, &presence, (account, token), asked.clone(), left).await? {
+                Told::Moved => over = asked_of,
+                told => return Ok(told),
+            }
+        }
+    }
+
+    /// The account that the journal of `token` is kept under. `None`: the fleet knows no such token.
+    pub async fn account_of(&self, token: &TokenName) -> Result<Option<AccountName>, Failure> {
+        match self.journal.fleet() {
+            Some(journal) => journal.home(token).await.map_err(EngineError::failure),
+            None => Ok(None),
+        }
     }
 
     /// Gives up everything at once, so that others take it.
-    pub async fn leave(&self) {
+    pub async fn leave<C: Clock>(&self, core: &Core<C, DaemonJournal>) {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.iter().for_each(JoinHandle::abort);
         if let Some(journal) = self.journal.fleet() {
+            let ownership = &core.machine.effects.ownership;
+            let fences: Vec<_> = ownership.owned().iter().filter_map(|account| ownership.fence(account)).collect();
+            // Made before the first is awaited: what outlives an await must not borrow the closure that made it.
+            let last: Vec<_> = fences.iter().map(|fence| limits::hand_over(core, journal, fence)).collect();
+            let last = stream::iter(last).buffer_unordered(AT_ONCE).collect::<()>();
+            let _ = timeout(LAST_WORDS, last).await;
             // Where the engine does not hear of it, the lease ends by itself.
             let _ = timeout(Duration::from_secs(2), journal.leave()).await;
             journal.write_marks().await;

@@ -19,10 +19,11 @@ use crate::names::{AccountName, ReplicaName};
 use crate::outcome::{Failure, FailureCode};
 
 use super::claims::is_behind;
+use super::grants::granted;
 use super::groups::{digest_of, groups};
 use super::life::keep;
 use super::view::View;
-use super::wishes::{Told, Wishes, granted};
+use super::wishes::{Told, Wishes};
 
 /// How long it is waited before an engine that is away is asked again.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
@@ -273,7 +274,14 @@ impl<C: Clock> Replica<C> {
             let (core, waker, journal) = (Arc::clone(&self.core), self.waker.clone(), Arc::clone(&self.journal));
             tokio::spawn(async move {
                 let Some(journal) = journal.fleet() else { return };
-                let told = granted(&core, &waker, journal, &wish).await;
+                let told = match granted(&core, &waker, journal, (&id, &wish)).await {
+                    Ok(Some(told)) => told,
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(event = event::FLEET_WISH, by = %wish.by, %error, "a wish could not be taken");
+                        return;
+                    }
+                };
                 let mut text = serde_json::to_string(&told).unwrap_or_default();
                 if text.len() > LONGEST_ANSWER {
                     let told = Told::Refused(format!(

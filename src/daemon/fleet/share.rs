@@ -18,6 +18,7 @@ use crate::outcome::Failure;
 use super::agents::end_wait;
 use super::claims::{Duty, Scene, duties};
 use super::groups::{self, Group};
+use super::limits;
 use super::replica::{PAUSE, Replica};
 
 /// Accounts that are taken up at once.
@@ -134,6 +135,7 @@ impl<C: Clock> Replica<C> {
             let fence = ownership.claim(&account).await?;
             let taken_up = async {
                 self.learn_hosts(journal, &account).await?;
+                limits::take(&self.core, journal, &account).await?;
                 self.core.take_up(fence.clone()).await
             };
             if let Err(failure) = taken_up.await {
@@ -207,6 +209,9 @@ impl<C: Clock> Replica<C> {
         tokio::spawn(async move {
             let account = fence.account.clone();
             core.settle_account(&account).await;
+            if let Some(journal) = journal.fleet() {
+                limits::hand_over(&core, journal, &fence).await;
+            }
             if let Some(journal) = journal.fleet()
                 && journal.release(&fence).await.is_ok()
             {

@@ -23,6 +23,8 @@ const AT_ONCE: usize = 16;
 #[derive(Debug, Default)]
 pub struct Theirs {
     pub states: BTreeMap<TokenName, TokenState>,
+    /// The account that the journal of each is kept under.
+    pub accounts: BTreeMap<TokenName, AccountName>,
     /// Tokens whose state cannot be read, and why.
     pub unreadable: BTreeMap<TokenName, String>,
     /// Why some of it could not be read.
@@ -42,13 +44,17 @@ impl Reading {
         {
             return Arc::clone(theirs);
         }
-        let read = accounts.into_iter().map(|account| async move { journal.load_account(&account).await });
+        let read = accounts.into_iter().map(|account| async move {
+            let tokens = journal.load_account(&account).await;
+            (account, tokens)
+        });
         let read: Vec<_> = stream::iter(read).buffer_unordered(AT_ONCE).collect().await;
         let mut theirs = Theirs::default();
-        for account in read {
-            match account {
+        for (account, tokens) in read {
+            match tokens {
                 Ok(tokens) => {
                     for (name, stored) in tokens {
+                        theirs.accounts.insert(name.clone(), account.clone());
                         match restore(&stored) {
                             Ok(restored) => drop(theirs.states.insert(name, restored.state)),
                             Err(error) => {

@@ -1,8 +1,9 @@
 //! What an operator asks at one replica of a token that another one looks after: a wish is left in the engine, and whoever
 //! owns the token's account does it and answers there.
 //!
-//! Law: a wish names the claim of the owner that it is meant for. Whoever takes the account over later does not do it again,
-//! but says that it changed hands. Wish and answer end with the leases of those who wrote them.
+//! Law: nothing is done twice. A wish names the claim of the owner that it is meant for, and whoever begins it takes it out of
+//! the engine first. A later owner that takes it out instead knows that nobody began it, and says so: then the new owner is
+//! asked. Wish and answer end with the leases of those who wrote them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -12,19 +13,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::clock::{Clock, Time};
-use crate::daemon::DaemonJournal;
-use crate::daemon::core::Core;
-use crate::daemon::deadlines::Key;
+use crate::clock::Time;
 use crate::daemon::rotate::OperatorRequest;
-use crate::daemon::scheduler::Waker;
-use crate::event;
 use crate::journal::fleet::presence::Presence;
 use crate::journal::fleet::wishes::{Sealed, Wish};
 use crate::journal::fleet::{EngineError, FleetJournal, WishId};
 use crate::names::{AccountName, RemoteId, ReplicaName, TokenName};
 use crate::outcome::{Failure, FailureCode};
 use crate::report::audit::AccountAudit;
+use crate::report::explanation::Explanation;
+use crate::report::retirement::{RetireAnswer, RetireOutcome};
 use crate::report::rotation::{RotateOutcome, RotateResult};
 use crate::rotation::act::operator::Offer;
 
@@ -32,7 +30,7 @@ use crate::rotation::act::operator::Offer;
 const SLACK: Duration = Duration::from_secs(10);
 
 /// What is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Asked {
     Operator(OperatorRequest),
     /// That a request is withdrawn which has not begun.
@@ -41,6 +39,19 @@ pub enum Asked {
     Audit {
         reap: Vec<String>,
     },
+    /// That a token which left the inventory is revoked, after `grace`.
+    Retire {
+        grace: Option<Duration>,
+    },
+    /// Why the token is or is not rotated now.
+    Explain,
+}
+
+impl Asked {
+    /// What its answer may take beyond the patience of whoever asked.
+    fn slack(&self) -> Duration {
+        if matches!(self, Self::Explain) { Duration::ZERO } else { SLACK }
+    }
 }
 
 /// How it is written. Stored state, for minutes.
@@ -63,6 +74,8 @@ enum Deed {
     Adopt { sealed: Sealed, id: Option<RemoteId>, expires: Option<Time> },
     Cancel,
     Audit { reap: Vec<String> },
+    Retire { grace_seconds: Option<u64> },
+    Explain,
 }
 
 /// What came of it. Stored state, for minutes.
@@ -73,6 +86,11 @@ pub enum Told {
     /// The reason where it cannot be withdrawn.
     Cancelled(Option<String>),
     Audited(Box<AccountAudit>),
+    Retired(RetireAnswer),
+    /// `None`: its owner does not know the token.
+    Explained(Option<Box<Explanation>>),
+    /// The account changed hands meanwhile, and nobody has begun it: the new owner is to be asked.
+    Moved,
     /// Why nothing was begun.
     Refused(String),
 }
@@ -109,6 +127,7 @@ impl Wishes {
             ))
         })?;
         let sealed = |failure: Failure| Unheard::Refused(failure.to_string());
+        let slack = asked.slack();
         let written = Written {
             token: token.cloned(),
             deed: deed(journal, token, asked).map_err(sealed)?,
@@ -118,11 +137,11 @@ impl Wishes {
         let id = WishId::draw();
         let (sender, answer) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), sender);
-        let wish = Wish { account: account.clone(), epoch: claim.epoch, by: journal.replica().clone(), body };
+        let wish = Wish { account: account.clone(), epoch: claim.epoch, by: journal.replica().clone(), body, left: 0 };
         let left = journal.wish(&id, &wish).await;
         let owner = &claim.replica;
         let told = match left {
-            Ok(()) => match timeout(patience + SLACK, answer).await {
+            Ok(()) => match timeout(patience + slack, answer).await {
                 Ok(Ok(text)) => serde_json::from_str(&text)
                     .map_err(|error| silent(owner, &format!("its answer cannot be understood: {error}"))),
                 _ => Err(silent(owner, "it has not answered in time")),
@@ -161,9 +180,7 @@ pub fn result(token: &TokenName, told: Result<Told, Unheard>) -> RotateResult {
     let (outcome, detail) = match told {
         Ok(Told::Result(result)) => return result,
         Ok(Told::Refused(why)) | Err(Unheard::Refused(why)) => (RotateOutcome::Refused, why),
-        Ok(Told::Cancelled(_) | Told::Audited(_)) => {
-            (RotateOutcome::Failed, "its owner has answered something else".to_owned())
-        }
+        Ok(_) => (RotateOutcome::Failed, OTHER.to_owned()),
         Err(Unheard::Silent(why)) => (RotateOutcome::Waiting, why),
     };
     RotateResult { token: token.clone(), outcome, generation: None, detail, left: Vec::new(), interim: false }
@@ -176,7 +193,7 @@ pub fn withdrawal(told: Result<Told, Unheard>) -> Result<(), String> {
         Ok(Told::Cancelled(Some(why)) | Told::Refused(why)) | Err(Unheard::Refused(why) | Unheard::Silent(why)) => {
             Err(why)
         }
-        Ok(Told::Result(_) | Told::Audited(_)) => Err("its owner has answered something else".to_owned()),
+        Ok(_) => Err(OTHER.to_owned()),
     }
 }
 
@@ -185,9 +202,23 @@ pub fn audit(told: Result<Told, Unheard>) -> Result<AccountAudit, String> {
     match told {
         Ok(Told::Audited(audit)) => Ok(*audit),
         Ok(Told::Refused(why)) | Err(Unheard::Refused(why) | Unheard::Silent(why)) => Err(why),
-        Ok(Told::Result(_) | Told::Cancelled(_)) => Err("its owner has answered something else".to_owned()),
+        Ok(_) => Err(OTHER.to_owned()),
     }
 }
+
+/// What became of a retirement that the owner was asked for.
+pub fn retirement(token: &TokenName, told: Result<Told, Unheard>) -> RetireAnswer {
+    let (outcome, detail) = match told {
+        Ok(Told::Retired(answer)) => return answer,
+        Ok(Told::Refused(why)) | Err(Unheard::Refused(why)) => (RetireOutcome::Refused, why),
+        Ok(_) => (RetireOutcome::Failed, OTHER.to_owned()),
+        Err(Unheard::Silent(why)) => (RetireOutcome::Waiting, why),
+    };
+    RetireAnswer { outcome, detail, ..RetireAnswer::of(token) }
+}
+
+/// An answer to another question: a replica of another version may give it.
+const OTHER: &str = "its owner has answered something else";
 
 fn silent(owner: &ReplicaName, why: &str) -> Unheard {
     Unheard::Silent(format!("replica {owner} was asked, and {why}: `patrold status` shows what became of it"))
@@ -197,6 +228,8 @@ fn deed(journal: &FleetJournal, token: Option<&TokenName>, asked: Asked) -> Resu
     Ok(match asked {
         Asked::Audit { reap } => Deed::Audit { reap },
         Asked::Cancel => Deed::Cancel,
+        Asked::Retire { grace } => Deed::Retire { grace_seconds: grace.map(|grace| grace.as_secs()) },
+        Asked::Explain => Deed::Explain,
         Asked::Operator(OperatorRequest::Rotate) => Deed::Rotate,
         Asked::Operator(OperatorRequest::RotateNow) => Deed::RotateNow,
         Asked::Operator(OperatorRequest::Replace) => Deed::Replace,
@@ -210,7 +243,7 @@ fn deed(journal: &FleetJournal, token: Option<&TokenName>, asked: Asked) -> Resu
 }
 
 /// What is asked of a token, and names none.
-fn nameless() -> Failure {
+pub(super) fn nameless() -> Failure {
     Failure::new(FailureCode::Journal, "a wish for a token names none")
 }
 
@@ -223,6 +256,8 @@ pub fn read(journal: &FleetJournal, wish: &Wish) -> Result<(Option<TokenName>, A
     let asked = match written.deed {
         Deed::Cancel => Asked::Cancel,
         Deed::Audit { reap } => Asked::Audit { reap },
+        Deed::Retire { grace_seconds } => Asked::Retire { grace: grace_seconds.map(Duration::from_secs) },
+        Deed::Explain => Asked::Explain,
         Deed::Rotate => Asked::Operator(OperatorRequest::Rotate),
         Deed::RotateNow => Asked::Operator(OperatorRequest::RotateNow),
         Deed::Replace => Asked::Operator(OperatorRequest::Replace),
@@ -235,46 +270,6 @@ pub fn read(journal: &FleetJournal, wish: &Wish) -> Result<(Option<TokenName>, A
     Ok((written.token, asked, Duration::from_secs(written.timeout_seconds)))
 }
 
-/// Does what a wish asks.
-pub(super) async fn granted<C: Clock>(
-    core: &Core<C, DaemonJournal>,
-    waker: &Waker,
-    journal: &FleetJournal,
-    wish: &Wish,
-) -> Told {
-    let fence = core.machine.effects.ownership.fence(&wish.account);
-    if fence.is_none_or(|fence| fence.epoch != wish.epoch) {
-        return Told::Refused("its account has changed hands meanwhile; nothing was begun: ask again".to_owned());
-    }
-    let (token, asked, patience) = match read(journal, wish) {
-        Ok(read) => read,
-        Err(failure) => return Told::Refused(failure.to_string()),
-    };
-    let account = &wish.account;
-    tracing::info!(
-        event = event::FLEET_WISH,
-        %account,
-        token = token.as_ref().map_or("-", TokenName::as_str),
-        by = %wish.by,
-        "an operator asks for it at another replica"
-    );
-    match (asked, token) {
-        (Asked::Audit { reap }, _) => match core.audit(Some(account), &reap, Some(waker)).await.accounts.pop() {
-            Some(audit) => Told::Audited(Box::new(audit)),
-            None => Told::Refused("its account is not in the inventory there".to_owned()),
-        },
-        (_, None) => Told::Refused(nameless().to_string()),
-        (Asked::Operator(asked), Some(token)) => {
-            Told::Result(core.execute(Some(waker), &token, asked, patience).await.report())
-        }
-        (Asked::Cancel, Some(token)) => {
-            let withdrawn = core.cancel(&token).await;
-            waker.wake(vec![Key::Token(token)]);
-            Told::Cancelled(withdrawn.err())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,7 +279,7 @@ mod tests {
         let wishes = Wishes::default();
         let (id, account) = (WishId::draw(), "a".parse::<AccountName>().unwrap());
         let by = "web-1".parse().unwrap();
-        let wish = Wish { account: account.clone(), epoch: 7, by, body: String::new() };
+        let wish = Wish { account: account.clone(), epoch: 7, by, body: String::new(), left: 3 };
         let mut presence = Presence::default();
         presence.wishes.insert(id.clone(), wish.clone());
         let (none, own) = (BTreeSet::new(), BTreeSet::from([account]));
@@ -304,7 +299,15 @@ mod tests {
 
     #[test]
     fn what_is_told_is_read_back() {
-        for told in [Told::Cancelled(None), Told::Cancelled(Some("it has begun".into())), Told::Refused("no".into())] {
+        let token: TokenName = "gps".parse().unwrap();
+        for told in [
+            Told::Cancelled(None),
+            Told::Cancelled(Some("it has begun".into())),
+            Told::Retired(RetireAnswer::of(&token)),
+            Told::Explained(None),
+            Told::Moved,
+            Told::Refused("no".into()),
+        ] {
             let text = serde_json::to_string(&told).unwrap();
             assert_eq!(serde_json::from_str::<Told>(&text).unwrap(), told, "{text}");
         }

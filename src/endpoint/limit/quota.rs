@@ -43,6 +43,14 @@ impl Quota {
         slot
     }
 
+    /// How many slots there are in `span`, at least one, and no more than in the span of the limit.
+    pub fn share(&self, span: Span) -> usize {
+        let per = self.per.num_milliseconds().max(1);
+        let share =
+            span.num_milliseconds().clamp(0, per).saturating_mul(i64::try_from(self.requests).unwrap_or(i64::MAX));
+        usize::try_from(share / per).unwrap_or(self.requests).clamp(1, self.requests)
+    }
+
     /// How many slots are free at `now`.
     pub fn left(&self, now: Time) -> usize {
         let taken = self.slots.iter().filter(|slot| **slot + self.per > now).count();

@@ -46,6 +46,32 @@ fn what_is_left_comes_back_when_its_span_is_over() {
 }
 
 #[test]
+fn who_takes_over_holds_to_what_was_told_and_counts_what_may_have_been_sent() {
+    let mut former = Limiter::new(Some(limit(10, 60)));
+    for second in 0..4 {
+        assert_eq!(former.admit(at(second), at(second), None, Urgency::Patient), Admission::At(at(second)));
+    }
+    former.credential_refused(at(4), refusal("old"));
+    let told = former.memory();
+    let mut other = Limiter::new(Some(limit(10, 60)));
+    other.block(at(5), Some(at(90)));
+    let both = other.memory().and(told.clone());
+    let mut next = Limiter::recall(Some(limit(10, 60)), Some(both.clone()), at(6));
+    assert_eq!(next.blocked_until(at(6)), Some(at(90)), "what is known here counts on");
+    assert!(next.refused().is_some() && next.left(at(6)) == Some(6), "with what was told");
+    next.presume(Span::seconds(20), at(6));
+    assert_eq!(next.left(at(6)), Some(3), "a third of the limit may have been sent in a third of its span");
+    next.presume(Span::days(1), at(6));
+    assert_eq!(next.left(at(6)), Some(0), "and no more than the limit");
+    assert!(both.tells_as(&next.memory()) && !told.tells_as(&both), "what was sent is nothing that a provider said");
+    assert!(Limiter::new(None).memory().is_empty() && !told.is_empty());
+    assert!(told.is_after(at(2)) && !told.is_after(at(3)) && !Limiter::new(None).memory().is_after(at(0)));
+    let mut free = Limiter::recall(None, Some(told), at(6));
+    free.presume(Span::days(1), at(6));
+    assert_eq!(free.left(at(6)), None, "where there is no limit, nothing is counted");
+}
+
+#[test]
 fn no_more_is_planned_than_could_leave() {
     let mut limiter = Limiter::new(Some(limit(2, 60)));
     let plan = |limiter: &mut Limiter, now| limiter.plan(at(now), at(now + 5));

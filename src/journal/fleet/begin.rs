@@ -53,7 +53,10 @@ impl FleetError {
             ),
             Self::Exists(_) => Some("replicas join it by themselves: start `patrold run`"),
             Self::Newer { .. } => Some("run that version on this host, too"),
-            Self::OtherKey { .. } => Some("give this replica the key that the others have (`seal-key` in [daemon])"),
+            Self::OtherKey { .. } => Some(
+                "give this replica the key that the others have (`seal-key` in [daemon]); if nobody has it any more, `patrold \
+                 fleet recover --lost-key` gives the secrets up",
+            ),
             Self::NoKey => Some(
                 "make one (head -c 32 /dev/urandom | base64), put it on every host, and name it: seal-key = { file = \
                  \"/etc/patrold/seal.key\" } in [daemon], or the systemd credential patrold-seal-key",
@@ -139,6 +142,17 @@ impl FleetJournal {
         let found = find_any(&settings.name, &settings.engine).await?;
         let meta = found.2.clone();
         Ok((Self::with(settings, key, found)?, meta))
+    }
+
+    /// The same of a fleet whose key is lost, with a key that is in force nowhere. `None`: it is the one in force.
+    pub async fn open_bereft(settings: &FleetSettings, key: &KeySource) -> Result<Option<Self>, FleetError> {
+        let (engine, layout, meta) = find(&settings.name, &settings.engine).await?;
+        let seal_key = hex(&sealer(key)?.key_id());
+        if seal_key == meta.seal_key {
+            return Ok(None);
+        }
+        let meta = Meta { seal_key, fingerprints: None, ..meta };
+        Self::with(settings, key, (engine, layout, meta)).map(Some)
     }
 
     fn with(

@@ -160,6 +160,21 @@ impl FleetJournal {
         Ok(count)
     }
 
+    /// Secrets of a token that no key of this process has sealed.
+    pub async fn lost_secrets(&self, account: &AccountName, token: &TokenName) -> Result<Vec<SecretSlot>, EngineError> {
+        let prefix = self.layout.secrets_of_account(account);
+        let pairs = self.engine.all(&self.layout.secrets(account, token)).await?;
+        let lost = pairs.iter().filter(|pair| !self.keys.all().any(|key| key.fits(&pair.value).unwrap_or_default()));
+        Ok(lost.filter_map(|pair| pair.key.strip_prefix(&prefix).and_then(slot_of)).collect())
+    }
+
+    /// Brings the key of this process into force where the one before is lost, with all that came of it.
+    pub async fn replace_lost_key(&self) -> Result<(), EngineError> {
+        let seal_key = hex(&self.keys.sealer().key_id());
+        let announced = [Step::Delete(self.layout.announced_key())];
+        self.change_meta(&announced, |meta| Ok(Meta { seal_key, fingerprints: None, ..meta })).await
+    }
+
     /// What still needs a key that is not in force.
     pub async fn exchange(&self) -> Result<Exchange, EngineError> {
         let mut exchange = Exchange::default();

@@ -8,6 +8,7 @@
 //! /patrold/FLEET/s/ACCOUNT/TOKEN/GEN.REV a sealed secret
 //! /patrold/FLEET/n/TOKEN                 the account that a token's journal is kept under
 //! /patrold/FLEET/a/ACCOUNT               the inventory that an account was last owned under
+//! /patrold/FLEET/l/ACCOUNT               what its provider asked for, and which credential it refused; its next owner holds to it
 //! /patrold/FLEET/i/DIGEST                an inventory; its create revision tells which came first
 //! /patrold/FLEET/w/HOST/ID               what the agent of a host is to do; that of a store stays, a question ends with who asks
 //! /patrold/FLEET/h/a/HOST                an agent that lives; on its lease
@@ -109,6 +110,10 @@ impl Layout {
 
     pub fn account(&self, account: &AccountName) -> String {
         format!("{}a/{account}", self.root)
+    }
+
+    pub fn limits(&self, account: &AccountName) -> String {
+        format!("{}l/{account}", self.root)
     }
 
     pub fn inventory(&self, digest: &str) -> String {

@@ -15,6 +15,7 @@ pub mod hosts;
 pub mod keys;
 mod layout;
 mod lease;
+mod limits;
 mod marks;
 pub mod presence;
 mod sealed;
@@ -115,7 +116,7 @@ impl FleetJournal {
     }
 
     /// The account that the journal of `token` is kept under. `None`: it has no journal.
-    async fn home(&self, token: &TokenName) -> Result<Option<AccountName>, EngineError> {
+    pub async fn home(&self, token: &TokenName) -> Result<Option<AccountName>, EngineError> {
         if let Some(end) = self.ends().get(token) {
             return Ok(Some(end.account.clone()));
         }

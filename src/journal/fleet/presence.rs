@@ -118,7 +118,10 @@ impl FleetJournal {
             (Some(Subject::Drained(replica)), Some(_)) => drop(presence.drained.insert(replica)),
             (Some(Subject::Drained(replica)), None) => drop(presence.drained.remove(&replica)),
             (Some(Subject::Key), pair) => presence.seal_key = pair.and_then(|pair| pair.read()),
-            (Some(Subject::Wish(id)), Some(pair)) => presence.wishes.extend(pair.read().map(|wish| (id, wish))),
+            (Some(Subject::Wish(id)), Some(pair)) => {
+                let wish = |wish: Wish| Wish { left: pair.created, ..wish };
+                presence.wishes.extend(pair.read().map(|told| (id, wish(told))));
+            }
             (Some(Subject::Wish(id)), None) => drop(presence.wishes.remove(&id)),
             (Some(Subject::Answer(id)), Some(pair)) => {
                 presence.answers.extend(String::from_utf8(pair.value).ok().map(|text| (id, text)));

@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::engine::{EngineError, Step};
+use super::engine::{Compare, Done, EngineError, Step};
 use super::layout::WishId;
 pub use super::sealed::Sealed;
 use super::{FleetJournal, failure, json};
-use crate::journal::SecretSlot;
+use crate::journal::{Fence, SecretSlot};
 use crate::names::{AccountName, GenerationNo, ReplicaName, TokenName};
 use crate::outcome::Failure;
 use crate::secret::SecretParts;
@@ -23,6 +23,9 @@ pub struct Wish {
     pub by: ReplicaName,
     /// What is asked, as replicas understand it.
     pub body: String,
+    /// The revision at which it was left. The engine tells it.
+    #[serde(skip)]
+    pub left: i64,
 }
 
 /// No generation has this number: what is sealed for a wish opens nowhere else.
@@ -32,6 +35,16 @@ impl FleetJournal {
     /// Leaves a wish, for as long as this replica lives.
     pub async fn wish(&self, id: &WishId, wish: &Wish) -> Result<(), EngineError> {
         self.say(self.layout.wish(id), json(wish)).await
+    }
+
+    /// Takes a wish out of the engine, so that nobody else takes it: whoever has it is the only one who may begin it. `fence`:
+    /// and only while this claim stands. False: it was taken, or whoever left it is gone, or the claim is another's.
+    pub async fn take_wish(&self, id: &WishId, wish: &Wish, fence: Option<&Fence>) -> Result<bool, EngineError> {
+        let mut conditions = vec![Compare::Created(self.layout.wish(id), wish.left)];
+        conditions
+            .extend(fence.map(|fence| Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed())));
+        let done = self.engine.transact(&conditions, &[Step::Delete(self.layout.wish(id))], &[]).await?;
+        Ok(matches!(done, Done::Held(_)))
     }
 
     /// Answers a wish, for as long as this replica lives.
