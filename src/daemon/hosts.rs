@@ -129,11 +129,11 @@ impl Agents {
 
     /// Seals what goes between this replica and a host.
     fn seal(&self, journal: &FleetJournal, host: &HostName) -> Result<HostSeal, Failure> {
-        let (labels, outdated) = {
+        let (labels, came_of) = {
             let hosts = lock(&self.hosts);
-            (hosts.labels.get(host).cloned().unwrap_or_default(), hosts.outdated.contains(host))
+            (hosts.labels.get(host).cloned().unwrap_or_default(), hosts.came_of.get(host).cloned())
         };
-        journal.host_seal(host, &labels, outdated)
+        journal.host_seal(host, &labels, came_of.as_deref())
     }
 
     /// Why a host is not waited for: its agent is away. `None`: it lives.

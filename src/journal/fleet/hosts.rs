@@ -14,7 +14,7 @@ use crate::clock::Time;
 use crate::inventory::KnownHosts;
 use crate::journal::Fence;
 use crate::journal::seal::Sealer;
-use crate::names::{HostName, Label};
+use crate::names::{HostName, Label, hex};
 use crate::outcome::Failure;
 use crate::secret::Secret;
 
@@ -51,6 +51,8 @@ pub struct Hosts {
     pub forgotten: BTreeSet<HostName>,
     /// Hosts whose agents have keys that came of another seal key than the one in force.
     pub outdated: BTreeSet<HostName>,
+    /// The id of the seal key that the key of each agent came of: whatever is in force by now, it opens what is sealed with that.
+    pub came_of: BTreeMap<HostName, String>,
     /// The newest revision of all that was read.
     pub newest: i64,
     /// Answers that nobody has taken yet.
@@ -85,11 +87,16 @@ impl FleetJournal {
         self.keys.sealer().host_key(host, labels)
     }
 
-    /// Seals what goes between the fleet and a host with these labels. `outdated`: its agent has a key that came of another
-    /// seal key than the one in force.
-    pub fn host_seal(&self, host: &HostName, labels: &BTreeSet<Label>, outdated: bool) -> Result<HostSeal, Failure> {
-        let older = self.keys.all().nth(1).filter(|_| outdated);
-        self.host_seal_of(older.unwrap_or(self.keys.sealer()), host, labels)
+    /// Seals what goes between the fleet and a host with these labels. `came_of`: the id of the seal key that its agent's key
+    /// came of, where it has told that.
+    pub fn host_seal(
+        &self,
+        host: &HostName,
+        labels: &BTreeSet<Label>,
+        came_of: Option<&str>,
+    ) -> Result<HostSeal, Failure> {
+        let theirs = self.keys.all().find(|sealer| came_of == Some(hex(&sealer.key_id()).as_str()));
+        self.host_seal_of(theirs.unwrap_or(self.keys.sealer()), host, labels)
     }
 
     fn host_seal_of(&self, of: &Sealer, host: &HostName, labels: &BTreeSet<Label>) -> Result<HostSeal, Failure> {
@@ -133,7 +140,8 @@ impl FleetJournal {
                 let proves =
                     |of: &Sealer| self.host_seal_of(of, &host, &labels).is_ok_and(|seal| seal.proves(&labels, &proof));
                 // The place of the key that it came of; the first is in force.
-                if let Some(place) = self.keys.all().position(proves) {
+                if let Some((place, of)) = self.keys.all().enumerate().find(|(_, of)| proves(*of)) {
+                    hosts.came_of.insert(host.clone(), hex(&of.key_id()));
                     hosts.unproven.remove(&host);
                     hosts.outdated.retain(|it| *it != host || place > 0);
                     hosts.outdated.extend((place > 0).then(|| host.clone()));
@@ -141,6 +149,7 @@ impl FleetJournal {
                 } else {
                     hosts.labels.remove(&host);
                     hosts.outdated.remove(&host);
+                    hosts.came_of.remove(&host);
                     hosts.unproven.insert(host);
                 }
             }
@@ -149,6 +158,7 @@ impl FleetJournal {
                 hosts.labels.remove(&host);
                 hosts.unproven.remove(&host);
                 hosts.outdated.remove(&host);
+                hosts.came_of.remove(&host);
             }
             (Some(OfHost::Forgotten(host)), Some(_)) => drop(hosts.forgotten.insert(host)),
             (Some(OfHost::Forgotten(host)), None) => drop(hosts.forgotten.remove(&host)),
