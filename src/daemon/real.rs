@@ -1,5 +1,6 @@
 //! The rotation machine's effects on the real world.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +10,7 @@ use crate::event;
 use crate::few::Few;
 
 use crate::hook::{self, HookEvent, HookRunner};
-use crate::inventory::{HookPolicy, StoreKind, StorePolicy, TokenPolicy, initial};
+use crate::inventory::{HookPolicy, StoreKind, StorePolicy, TemplateSlot, TokenPolicy, initial};
 use crate::journal::Journal;
 use crate::names::{AccountName, RotationId, StoreKey, TokenName};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -63,6 +64,21 @@ impl<C: Clock, J: Journal> Real<C, J> {
             }
             Err(failure) => Condition::Unreadable(self.accounts.keyring().clean_failure(failure).await),
         }
+    }
+
+    /// The values of other tokens in a file that a template makes, as far as they have any.
+    async fn others(&self, of: &TemplateSlot) -> Result<BTreeMap<String, Secret>, Failure> {
+        let mut values = BTreeMap::new();
+        let own = of.own().map(|own| &own.token);
+        for member in of.members.iter().filter(|member| Some(&member.token) != own) {
+            let Some(token) = self.tokens.get(&member.token) else { continue };
+            let state = token.state();
+            let Some(generation) = state.shown_to_consumers(&member.key) else { continue };
+            let parts = self.observers.credentials.secret(&generation.slot(&member.token)).await?;
+            let value = parts.and_then(|parts| parts.part(&member.part).cloned());
+            values.extend(value.map(|value| (member.name.clone(), value)));
+        }
+        Ok(values)
     }
 
     fn member(&self, at: Address<'_>) -> Result<Arc<Member<C>>, Failure> {
@@ -201,8 +217,15 @@ impl<C: Clock, J: Journal + Clone> Effects for Real<C, J> {
             let written = written.unwrap_or_else(Outcome::later).map(|()| None);
             return self.accounts.keyring().clean(written).await;
         }
-        let work = store::write(store, delivery, known, &self.fingerprinter, &self.accounts);
-        let written = work.await;
+        let others = match store.template() {
+            Some(of) => match self.others(of).await {
+                Ok(others) => others,
+                Err(failure) => return Outcome::later(failure),
+            },
+            None => BTreeMap::new(),
+        };
+        let delivery = Delivery { others: &others, ..*delivery };
+        let written = store::write(store, &delivery, known, &self.fingerprinter, &self.accounts).await;
         self.accounts.keyring().clean(written).await
     }
 

@@ -206,6 +206,10 @@ impl Registry {
         let before =
             std::mem::replace(&mut *token.policy.lock().unwrap_or_else(PoisonError::into_inner), Arc::clone(policy));
         token.wanted.store(true, Ordering::Release);
+        // What they hold may be no longer what they are to hold.
+        if before.stores != policy.stores {
+            token.suspect_stores();
+        }
         tokens.move_to(&policy.name, Some(&before.account.name), &policy.account.name);
         true
     }

@@ -46,6 +46,11 @@ impl Spot {
     pub fn start(self) -> usize {
         self.start as usize
     }
+
+    /// The byte after it, as an offset.
+    pub fn end(self) -> usize {
+        self.end as usize
+    }
 }
 
 /// Whether a problem keeps the inventory from being used.

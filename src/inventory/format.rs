@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::template::TemplateSlot;
 
 /// What a file holds, and where in it the secret is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,9 @@ pub enum Format {
     GitCredentials { address: CredentialAddress },
     /// The text of an element of an XML document.
     Xml { path: XmlPath },
+    /// A value of a text that has places for secrets of several tokens. No agent writes such a file, and no journal has one.
+    #[serde(skip)]
+    Template(Arc<TemplateSlot>),
     /// A text that stands for the secret, within another format.
     Wrapped { within: Box<Format>, wrap: Wrap },
 }
@@ -155,7 +161,7 @@ impl Format {
     /// Whether the file holds more than the secret, which stays as it is.
     pub fn is_shared(&self) -> bool {
         match self {
-            Self::Whole { .. } => false,
+            Self::Whole { .. } | Self::Template(_) => false,
             Self::Env { .. }
             | Self::Document { .. }
             | Self::Properties { .. }
@@ -167,6 +173,11 @@ impl Format {
         }
     }
 
+    /// Whether a write copies something of what the file holds.
+    pub fn keeps_others(&self) -> bool {
+        self.is_shared() || matches!(self, Self::Template(_))
+    }
+
     /// Whether the secret can be taken out again: it is all of the file, or one entry whose place is found for sure.
     pub fn gives_back(&self) -> bool {
         match self {
@@ -176,6 +187,7 @@ impl Format {
             | Self::Netrc { .. }
             | Self::GitCredentials { .. }
             | Self::Xml { .. }
+            | Self::Template(_)
             | Self::Wrapped { .. } => false,
         }
     }

@@ -22,6 +22,7 @@ mod resolve;
 mod selected;
 mod spec;
 mod store;
+mod template;
 mod values;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub use store::{
     CommandPolicy, DATA_LINK, DirectoryFile, DirectoryPolicy, Existing, FilePolicy, HostFile, HostedPolicy, OnDrift,
     OnLeave, RemotePolicy, StoreKind, StorePolicy,
 };
+pub use template::{Fault, Member, Piece, Quoting, Template, TemplateSlot};
 pub use values::{is_loopback, is_name_of_loopback};
 
 /// Everything that the files ask for.

@@ -17,6 +17,7 @@ pub enum Part {
     Account,
     Token,
     Channel,
+    Template,
 }
 
 /// The place of every key, as `file:line:column`.
@@ -52,6 +53,9 @@ impl Origins {
                     }
                     ("notify", DeValue::Table(named)) => {
                         named.iter().for_each(|(name, it)| add(Part::Channel, name.get_ref(), it));
+                    }
+                    ("template", DeValue::Table(named)) => {
+                        named.iter().for_each(|(name, it)| add(Part::Template, name.get_ref(), it));
                     }
                     ("token" | "notify", DeValue::Array(listed)) => {
                         let part = if key.get_ref() == "token" { Part::Token } else { Part::Channel };

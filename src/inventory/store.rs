@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::AccountPolicy;
 use super::format::Format;
+use super::template::TemplateSlot;
 use crate::names::{AccountName, HostName, NameError, StoreKey, TargetKey, TokenName};
 use crate::provider::{Params, Provider};
 
@@ -50,7 +51,18 @@ impl StorePolicy {
             StoreKind::Directory(directory) => &*directory.files,
             StoreKind::File(_) | StoreKind::Command(_) | StoreKind::Remote(_) | StoreKind::Hosted(_) => &[],
         };
-        files.iter().filter(|file| file.key != self.key).map(|file| (&file.key, file.part.as_str()))
+        let files = files.iter().map(|file| (&file.key, file.part.as_str()));
+        let members = self.template().into_iter().flat_map(TemplateSlot::together);
+        let slots = files.chain(members.map(|member| (&member.key, member.part.as_str())));
+        slots.filter(|(key, _)| **key != self.key)
+    }
+
+    /// The value of a template that it is, where it is one.
+    pub fn template(&self) -> Option<&TemplateSlot> {
+        match &self.kind {
+            StoreKind::File(FilePolicy { format: Format::Template(slot), .. }) => Some(slot),
+            _ => None,
+        }
     }
 
     /// The host whose agent writes it. `None`: this process does.

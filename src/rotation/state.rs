@@ -195,6 +195,18 @@ impl TokenState {
         minted.chain(intended).chain(orphans).map(Marker::as_str)
     }
 
+    /// The generation that the consumers of a store are to have now, as another token's delivery has to know: the new one
+    /// once the store has it, or where there is none before it and it is proven; else the current one.
+    pub fn shown_to_consumers(&self, store: &StoreKey) -> Option<&Generation> {
+        let proven = match &self.phase {
+            Phase::Verified { candidate, .. } | Phase::Delivered { candidate, .. } => Some(candidate),
+            _ => None,
+        };
+        let current = self.phase.current().map(|current| &current.generation);
+        let delivered = proven.filter(|candidate| candidate.delivery.has_store(store) || current.is_none());
+        delivered.map(|candidate| &candidate.generation).or(current)
+    }
+
     /// What is known of the slot of a store, and of those that are written with it.
     pub fn known_of(&self, store: &StorePolicy) -> Known {
         let beside = store.beside().map(|(key, part)| (key.clone(), self.known_of_slot(key, part)));

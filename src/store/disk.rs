@@ -16,7 +16,7 @@ use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::secret::Secret;
 
 use super::Look;
-use super::format::{self, Problem, Read};
+use super::format::{self, Problem, Read, Text};
 use super::judge::{Found, Judge, Move};
 use super::place::{ELSE, Erased};
 use super::turn::Turns;
@@ -86,7 +86,7 @@ impl Slot {
         };
         let content = match target.read(MAX_FILE) {
             // It holds something that is not known; that is no reason not to replace it.
-            Err(error) if error.is_denied() && !self.file.format.is_shared() => {
+            Err(error) if error.is_denied() && !self.file.format.keeps_others() => {
                 return Ok(Look { found: Found::Other, attributes_ok: false });
             }
             content => content.map_err(|error| self.unwritable(error))?,
@@ -178,16 +178,32 @@ impl Slot {
     }
 
     fn write_checked(&self, secret: &Secret, judge: Option<&Judge>) -> Result<Outcome<()>, Failure> {
+        self.edit(
+            judge.is_some(),
+            |existing| self.permitted(existing, judge),
+            |document| Ok(format::set(document, secret.expose(), &self.file.format)?),
+            || self.confirm(secret),
+        )
+    }
+
+    /// Replaces what the file holds by what `text` makes of it, where that is `permitted`, and `confirm`s it. `judged`: what
+    /// was found permitted must be what is replaced. Fails where nothing has changed.
+    pub(super) fn edit(
+        &self,
+        judged: bool,
+        permitted: impl Fn(Option<&Content>) -> Result<(), Failure>,
+        text: impl Fn(&[u8]) -> Result<Text, Why>,
+        confirm: impl FnOnce() -> Outcome<()>,
+    ) -> Result<Outcome<()>, Failure> {
         let target = self.open_shared()?;
         let turn = TURNS.of(&target.identity());
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..EDITS {
             let existing = self.read_existing(&target)?;
-            self.permitted(existing.as_ref(), judge)?;
+            permitted(existing.as_ref())?;
             let wanted = self.attributes(existing.as_ref())?;
             let document = existing.as_ref().map_or(&[][..], |content| &content.bytes);
-            let edited = format::set(document, secret.expose(), &self.file.format);
-            let bytes = edited.map_err(|problem| self.unwritable(problem))?;
+            let bytes = text(document).map_err(|why| self.unwritable(why))?;
             if existing.as_ref().is_some_and(|content| content.bytes == bytes && fits(wanted, content.attributes)) {
                 return Ok(match target.settle() {
                     Ok(()) => Outcome::Done(()),
@@ -195,11 +211,11 @@ impl Slot {
                 });
             }
             let unchanged = |phase| match phase {
-                Phase::Rename if self.file.format.is_shared() || judge.is_some() => still(&target, existing.as_ref()),
+                Phase::Rename if self.file.format.keeps_others() || judged => still(&target, existing.as_ref()),
                 _ => Ok(()),
             };
             match target.replace_checked(&bytes, wanted, unchanged) {
-                Ok(()) => return Ok(self.confirm(secret)),
+                Ok(()) => return Ok(confirm()),
                 Err(error) if error.is_changed() => {}
                 Err(error) if error.may_be_visible() => return Ok(Outcome::Unknown(self.unwritable(error))),
                 Err(error) => return Err(self.unwritable(error)),
@@ -275,7 +291,7 @@ impl Slot {
     }
 
     fn read_existing(&self, target: &Target) -> Result<Option<Content>, Failure> {
-        let content = if self.file.format.is_shared() {
+        let content = if self.file.format.keeps_others() {
             // Its other content is copied into the new file.
             target.read_sole(MAX_FILE)
         } else {
@@ -318,7 +334,7 @@ pub(super) fn fits(wanted: Attributes, found: Attributes) -> bool {
 }
 
 /// What keeps a store from being written.
-enum Why {
+pub(super) enum Why {
     File(DurableError),
     Content(Problem),
     Other(String),

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::document::percent::{percent_decoded, percent_encoded};
 pub use super::env_file::{Problem, Read, Text};
-use super::{document, env_file};
+use super::{document, env_file, filling};
 use crate::inventory::{Format, Wrap};
 
 /// Whether the format can have a slot of this name.
@@ -23,7 +23,8 @@ pub fn check_slot(format: &Format) -> Result<(), String> {
         | Format::Ini { .. }
         | Format::Netrc { .. }
         | Format::GitCredentials { .. }
-        | Format::Xml { .. } => Ok(()),
+        | Format::Xml { .. }
+        | Format::Template(_) => Ok(()),
     }
 }
 
@@ -48,6 +49,7 @@ pub fn check_value(value: &str, format: &Format) -> Result<(), String> {
             }
             document::check_xml_value(value)
         }
+        Format::Template(slot) => filling::check_value(value, slot),
         Format::Wrapped { within, wrap } => {
             if let (Wrap::Basic { .. } | Wrap::Address { .. }, true) = (wrap, value.contains('\n')) {
                 return Err("the value has a line end, which its reader cuts off".to_owned());
@@ -71,6 +73,7 @@ pub fn get(document: &[u8], format: &Format) -> Result<Read, Problem> {
         Format::Netrc { machine, login } => document::get_netrc(document, machine, login),
         Format::GitCredentials { address } => document::get_credential(document, address),
         Format::Xml { path } => document::get_xml(document, path),
+        Format::Template(slot) => Ok(filling::get(document, slot)),
         Format::Wrapped { within, wrap } => Ok(match get(document, within)? {
             Read::Value(text) => {
                 str::from_utf8(&text).ok().and_then(|text| unwrapped(text, wrap)).map_or(Read::Disputed, Read::Value)
@@ -98,6 +101,8 @@ pub fn set(document: &[u8], value: &str, format: &Format) -> Result<Text, Proble
         Format::Netrc { machine, login } => document::set_netrc(document, machine, login, value),
         Format::GitCredentials { address } => document::set_credential(document, address, value),
         Format::Xml { path } => document::set_xml(document, path, value),
+        // Its values are written together, with those of other tokens.
+        Format::Template(_) => Err(Problem::new(1, "a template has values of more than one secret")),
         Format::Wrapped { within, wrap } => set(document, &wrapped(value, wrap), within),
     }
 }
@@ -113,6 +118,7 @@ pub fn remove(document: &[u8], format: &Format) -> Result<Text, Problem> {
         | Format::Netrc { .. }
         | Format::GitCredentials { .. }
         | Format::Xml { .. }
+        | Format::Template(_)
         | Format::Wrapped { .. } => Err(Problem::new(1, "nothing is taken out of files of its format")),
     }
 }

@@ -17,11 +17,13 @@ pub mod disk;
 pub mod document;
 pub mod drift;
 pub mod env_file;
+mod filling;
 pub mod format;
 pub mod judge;
 pub mod place;
 mod receipt;
 mod remote;
+mod template;
 pub mod trial;
 mod turn;
 
@@ -158,6 +160,9 @@ pub async fn write<C: Clock>(
     }
     let judge = Judge::of(policy, Some(secret), known, fingerprints);
     match Backend::of(policy) {
+        Backend::Disk(slot) if policy.template().is_some() => {
+            write_template(slot, policy, delivery, known, fingerprints).await
+        }
         Backend::Disk(slot) => {
             let judge = Some(judge).filter(Judge::is_strict);
             let receipt = judge.is_some().then(Receipt::default);
@@ -183,6 +188,28 @@ pub async fn write<C: Clock>(
         Backend::Remote(slot) => aside(Box::pin(slot.write(secret, delivery, judge, accounts))).await.map(Some),
         Backend::Elsewhere(host, _) => Outcome::later(elsewhere(&host)),
     }
+}
+
+/// Writes the values of a token in a file that a template makes.
+async fn write_template(
+    slot: disk::Slot,
+    policy: &StorePolicy,
+    delivery: &Delivery<'_>,
+    known: &Known,
+    fingerprints: &Fingerprinter,
+) -> Outcome<Option<Receipt>> {
+    let Some(of) = policy.template().cloned() else { return Outcome::Done(None) };
+    let judge = |secret: &Secret, known: &Known| {
+        Some(Judge::of(policy, Some(secret), known, fingerprints)).filter(Judge::is_strict)
+    };
+    let parts = match template::parts(&slot, &of, delivery.parts, known, judge) {
+        Ok(parts) => parts,
+        Err(failure) => return Outcome::Refused(failure),
+    };
+    let receipt = Judge::of(policy, None, known, fingerprints).is_strict().then(Receipt::default);
+    let others = delivery.others.clone();
+    let written = bounded(policy.key.clone(), move || template::write(&slot, &of, &parts, &others)).await;
+    written.unwrap_or_else(Outcome::Unknown).map(|()| receipt)
 }
 
 /// What the store holds.

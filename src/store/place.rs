@@ -108,6 +108,7 @@ impl Place {
                     | Format::Netrc { .. }
                     | Format::GitCredentials { .. }
                     | Format::Xml { .. }
+                    | Format::Template(_)
                     | Format::Wrapped { .. } => None,
                 }
             }

@@ -8,6 +8,8 @@ use crate::names::{Evidence, GenerationNo, RotationId, StoreKey, TokenName, hex}
 use crate::outcome::Told;
 use crate::secret::{Fingerprint, SecretParts};
 
+use super::filling::Values;
+
 /// What a store said of a write that it acknowledged. Stored state; holds no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,12 +32,14 @@ pub struct Delivery<'a> {
     pub rotation: RotationId,
     /// Each store gets one of them.
     pub parts: &'a SecretParts,
+    /// Values of other tokens, by the names that a template has for them.
+    pub others: &'a Values,
 }
 
 impl Delivery<'_> {
     /// The same for every attempt to bring this secret to `store`, and another one for every other: an idempotency key.
     pub fn id(&self, store: &StoreKey) -> String {
-        let Self { token, generation, revision, rotation, parts: _ } = self;
+        let Self { token, generation, revision, rotation, parts: _, others: _ } = self;
         let text = format!("{token}\n{generation}\n{revision}\n{rotation}\n{store}");
         hex(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
     }

@@ -1,5 +1,7 @@
 //! The test of a definition of a store at a live account: what it claims is done there and seen, or not.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::drift;
@@ -117,6 +119,7 @@ async fn put<C: Clock>(
         revision: 0,
         rotation: RotationId::new(random::bytes()),
         parts: &parts,
+        others: &BTreeMap::new(),
     };
     match write(policy, &delivery, &known.unwrap_or_default(), fingerprints, accounts).await {
         Outcome::Done(receipt) => Ok((value, receipt)),

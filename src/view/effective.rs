@@ -1,6 +1,7 @@
 //! The inventory as it is meant: every key with its value, and where the value comes from.
 
 mod endpoint;
+mod template;
 mod token;
 mod value;
 
@@ -51,6 +52,7 @@ impl Effective {
         let mut parts = vec![daemon(&inventory.daemon, origins)];
         parts.extend(inventory.accounts.values().map(|policy| account(policy, origins)));
         parts.extend(inventory.tokens.values().map(|policy| token(policy, origins)));
+        parts.extend(template::templates(inventory, origins));
         parts.extend(inventory.channels.values().map(|policy| channel(policy, origins)));
         Self { parts }
     }

@@ -1,6 +1,7 @@
 //! Stores of this machine go through the same list of faults, each kind in the same way. What became of it is a table in
 //! `docs/stores.md`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,7 +80,8 @@ impl<'k> Rig<'k> {
              credential = {{ username = \"client\", password = {{ file = \"/etc/patrold/client\" }} }}\n\
              [[token]]\nname = \"api\"\naccount = \"auth\"\n\
              initial = {{ file = \"/etc/patrold/access\", parts = {{ refresh_token = {{ file = \"/etc/patrold/refresh\" }} }} }}\n\
-             [[token.stores]]\n{}\n",
+             {}{}\n",
+            if kind.keys.starts_with('[') { "" } else { "[[token.stores]]\n" },
             kind.keys
         );
         let path = home.path().join("patrold.toml");
@@ -120,7 +122,14 @@ impl<'k> Rig<'k> {
         let parts = parts(value);
         let token: TokenName = "api".parse().unwrap();
         let rotation = RotationId::new([1; 6]);
-        let delivery = Delivery { token: &token, generation: GenerationNo(2), revision: 0, rotation, parts: &parts };
+        let delivery = Delivery {
+            token: &token,
+            generation: GenerationNo(2),
+            revision: 0,
+            rotation,
+            parts: &parts,
+            others: &BTreeMap::new(),
+        };
         let mut last = Outcome::Done(None);
         for policy in &self.policies {
             last = store::write(policy, &delivery, &self.known(), &self.fingerprints, &self.accounts).await;
@@ -258,7 +267,7 @@ impl<'k> Rig<'k> {
     }
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind {
         name: "file",
         keys: "kind = \"file\"\npath = \"$DIR/app/token\"",
@@ -305,6 +314,16 @@ const KINDS: [Kind; 5] = [
         second: Some(("refresh", |value| format!("refresh-{value}\n"))),
         shared: true,
         refused: Some(" "),
+    },
+    Kind {
+        name: "template",
+        keys: "[template.pair]\npath = \"$DIR/app/pair\"\nfrom = { access = \"api\", refresh = { token = \"api\", part = \"refresh_token\" } }\n\
+               text = \"access {{ access }}\\nrefresh {{ refresh }}\\n\"",
+        file: "pair",
+        content: |value| format!("access {value}\nrefresh refresh-{value}\n"),
+        second: None,
+        shared: false,
+        refused: Some("two words"),
     },
 ];
 

@@ -1,6 +1,7 @@
 //! Every store that has a definition goes through the same list of faults, against a look-alike that keeps what is written
 //! to it. What became of it is the table in `docs/stores.md`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -110,7 +111,14 @@ impl<A: Api> Rig<A> {
         let parts = SecretParts::new(Secret::new(value));
         let token: TokenName = "ci".parse().unwrap();
         let rotation = RotationId::new([1; 6]);
-        let delivery = Delivery { token: &token, generation: GenerationNo(2), revision: 0, rotation, parts: &parts };
+        let delivery = Delivery {
+            token: &token,
+            generation: GenerationNo(2),
+            revision: 0,
+            rotation,
+            parts: &parts,
+            others: &BTreeMap::new(),
+        };
         store::write(&self.policy, &delivery, &self.known, &self.fingerprints, &self.accounts).await
     }
 
@@ -427,7 +435,14 @@ async fn slots_of_one_document_that_are_owed_at_once_go_in_one_request() {
     let parts = SecretParts::new(Secret::new("tok-2-of-patrold"));
     let token: TokenName = "ci".parse().unwrap();
     let rotation = RotationId::new([1; 6]);
-    let delivery = Delivery { token: &token, generation: GenerationNo(2), revision: 0, rotation, parts: &parts };
+    let delivery = Delivery {
+        token: &token,
+        generation: GenerationNo(2),
+        revision: 0,
+        rotation,
+        parts: &parts,
+        others: &BTreeMap::new(),
+    };
     let known = Known { receipt: None, ..rig.known.clone() };
     let written =
         rig.policies.iter().map(|policy| store::write(policy, &delivery, &known, &rig.fingerprints, &rig.accounts));
@@ -468,7 +483,14 @@ async fn many_writers_of_one_document_lose_nothing() {
         let (rig, token) = (&rig, &token);
         async move {
             for _ in 0..10 {
-                let delivery = Delivery { token, generation: GenerationNo(2), revision: 0, rotation, parts: &parts };
+                let delivery = Delivery {
+                    token,
+                    generation: GenerationNo(2),
+                    revision: 0,
+                    rotation,
+                    parts: &parts,
+                    others: &BTreeMap::new(),
+                };
                 let written = store::write(policy, &delivery, &rig.known, &rig.fingerprints, &rig.accounts).await;
                 if matches!(written, Outcome::Done(_)) {
                     return;

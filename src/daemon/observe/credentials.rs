@@ -7,10 +7,12 @@ use crate::clock::{Clock, Time};
 use crate::daemon::registry::Registry;
 use crate::event;
 use crate::inventory::TokenPolicy;
-use crate::journal::Journal;
+use crate::journal::{Journal, SecretSlot};
 use crate::names::AccountName;
+use crate::outcome::Failure;
 use crate::rotation::reckoning::Reckoning;
 use crate::rotation::state::Current;
+use crate::secret::SecretParts;
 
 use super::Committed;
 
@@ -42,6 +44,11 @@ impl<C: Clock, J: Journal> Credentials<C, J> {
         let account = &token.account.name;
         let Some(member) = self.accounts.get(account) else { return false };
         member.abilities.awaits_renewal(current, &self.reckoning(account))
+    }
+
+    /// The secret that the journal has there.
+    pub async fn secret(&self, slot: &SecretSlot) -> Result<Option<SecretParts>, Failure> {
+        self.journal.secret(slot).await
     }
 
     /// Gives accounts the current secrets that the journal has, where they have none yet: when the process starts, and when

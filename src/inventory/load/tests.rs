@@ -149,7 +149,9 @@ fn the_reference_says_the_defaults_that_the_code_has() {
     assert_eq!(token.drift_every, defaults::DRIFT_EVERY);
     assert_eq!(token.schedule.as_ref().unwrap().timezone(), defaults::TIMEZONE);
     assert!(!token.paused);
-    let [file, env_file, _, _, _, service, command] = &token.stores[..] else { panic!("{:?}", token.stores) };
+    let [file, env_file, _, _, _, service, command, _template] = &token.stores[..] else {
+        panic!("{:?}", token.stores)
+    };
     assert_eq!(file.part, crate::secret::TOKEN_PART);
     assert_eq!((file.existing, file.on_drift), (defaults::EXISTING, defaults::ON_DRIFT));
     assert_eq!(service.key.as_str(), "https://bao.example.com:8200/secret/apps/ingest#token");
@@ -192,11 +194,13 @@ fn the_reference_names_every_key() {
         initial = { zzzzzzzz = 1 }
         stores = [{ kind = "file", zzzzzzzz = 1 }, { kind = "env-file", zzzzzzzz = 1 }]
         hooks = [{ zzzzzzzz = 1 }]
+        [template.t]
+        zzzzzzzz = 1
     "#;
     let (_dir, loaded) = loaded_from(&[("patrold.toml", probe)]);
     let lists: Vec<_> = loaded.report.problems().into_iter().filter_map(|problem| problem.help).collect();
     let lists: Vec<_> = lists.iter().filter_map(|help| help.strip_prefix("valid keys: ")).collect();
-    assert_eq!(lists.len(), 16, "{}", loaded.report.render());
+    assert_eq!(lists.len(), 17, "{}", loaded.report.render());
     let text = fs::read_to_string("config/patrold.toml").unwrap();
     let words: HashSet<_> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect();
     for key in lists.iter().flat_map(|list| list.split(", ")) {

@@ -96,7 +96,8 @@ pub fn resolve(mut spec: Spec<'_>, around: &Surroundings<'_>, report: &Report) -
     let used = credentials(&spec);
     let needed = needed::files(&spec, daemon.as_ref(), &context);
     let accounts = account::resolve(spec.accounts, &tokens, &context);
-    let resolved = token::Resolver::new(&context, defaults, &accounts, &used, needed).resolve(&spec.tokens);
+    let resolver = token::Resolver::new(&context, defaults, &accounts, &used, needed);
+    let resolved = resolver.with_templates(&spec.templates, &tokens).resolve(&spec.tokens);
 
     let channels = std::mem::take(&mut spec.channels);
     let known = notify::Known { accounts: &accounts, tokens: &resolved };

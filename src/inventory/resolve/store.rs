@@ -2,6 +2,7 @@
 
 mod directory;
 mod format;
+pub(super) mod templates;
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! `[[token]]`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use reqwest::Method;
 use crate::clock::Span;
 use crate::document::{Located, Spot};
 use crate::inventory::spec::{
-    HookKindSpec, HookSpec, PaceSpec, PolicySpec, RunSpec, SignalSpec, TokenSpec, UnitSpec, UnitVerb,
+    HookKindSpec, HookSpec, PaceSpec, PolicySpec, RunSpec, SignalSpec, TemplateSpec, TokenSpec, UnitSpec, UnitVerb,
 };
 use crate::inventory::{
     AccountPolicy, CallPolicy, CheckPolicy, Credential, HookKind, HookPolicy, Initial, Pace, RenewBefore,
@@ -23,7 +23,7 @@ use super::account;
 use super::claims::Needed;
 use super::hosts::{self, On};
 use super::program::cannot_start;
-use super::store::Stores;
+use super::store::{Stores, templates};
 use super::timing::{Crons, Life, check_fits};
 use super::{Accounts, Context, params};
 
@@ -36,6 +36,7 @@ pub(super) struct Resolver<'c> {
     used: &'c HashSet<String>,
     crons: Crons<'c>,
     targets: Stores<'c>,
+    templates: templates::ByToken,
 }
 
 /// Places of tokens of which something was told. Of several that were made of one, it is told of the first.
@@ -60,7 +61,14 @@ impl<'c> Resolver<'c> {
             used,
             crons: Crons::new(context),
             targets: Stores::new(context, accounts, needed),
+            templates: templates::ByToken::default(),
         }
+    }
+
+    /// What templates say of tokens, whose names are `known`.
+    pub(super) fn with_templates(mut self, specs: &[TemplateSpec], known: &HashMap<&str, &TokenSpec>) -> Self {
+        self.templates = self.targets.templates(specs, known);
+        self
     }
 
     pub(super) fn resolve(mut self, specs: &[TokenSpec]) -> BTreeMap<TokenName, Arc<TokenPolicy>> {
@@ -140,6 +148,9 @@ impl<'c> Resolver<'c> {
             let resolved = self.targets.stores(store, account.as_deref(), named, &what);
             stores.extend(resolved.stores);
             selected.stores.extend(resolved.selected);
+        }
+        if let (Some(account), Some(name)) = (&account, named) {
+            stores.extend(self.targets.of_templates(&self.templates, name, account, &what));
         }
         // Held for as long as the daemon runs, and mostly one.
         stores.shrink_to_fit();
@@ -353,8 +364,9 @@ impl<'c> Resolver<'c> {
         if account.is_some_and(|account| !account.provider.capabilities().mints) {
             return;
         }
+        let goes_nowhere = spec.stores.is_empty() && !self.templates.have(&name.value);
         // What is not rotated needs to go nowhere.
-        if spec.sound && !spec.paused && spec.stores.is_empty() && !self.used.contains(name.value.as_str()) {
+        if spec.sound && !spec.paused && goes_nowhere && !self.used.contains(name.value.as_str()) {
             let message = format!("{what} has no store, and no account authenticates with it: its secret goes nowhere");
             let help = "add `file`, `env` or [[token.stores]]; with `paused = true` it is watched, and not rotated";
             self.context.report.warning(name.spot, message, help);

@@ -16,6 +16,7 @@ mod reach;
 mod short;
 mod source;
 mod store;
+mod template;
 mod token;
 
 use std::collections::BTreeSet;
@@ -35,6 +36,7 @@ pub use reach::{ConnectToSpec, SiteSpec, TlsSpec};
 pub use short::{UnitSpec, UnitVerb};
 pub use source::CredentialSpec;
 pub use store::{CommandSpec, DirectorySpec, FileSpec, OwnerSpec, RemoteSpec, StoreKindSpec, StoreSpec};
+pub use template::{FromSpec, TemplateSpec};
 pub use token::TokenSpec;
 
 use super::{LogFormat, NewJournal, values};
@@ -55,6 +57,8 @@ pub struct Spec<'d> {
     pub tokens: Vec<TokenSpec>,
     /// Likewise.
     pub channels: Vec<ChannelSpec>,
+    /// Likewise.
+    pub templates: Vec<TemplateSpec>,
     /// Places of tokens that were misunderstood. Of several that were made of one, what is wrong is told of the first.
     broken: BTreeSet<Spot>,
 }
@@ -93,6 +97,9 @@ impl<'d> Spec<'d> {
         }
         self.decode_tokens(&file);
         self.decode_channels(&file);
+        if !wrong_brackets(&file, "template", "a list", "write [template.NAME], once for each file") {
+            self.decode_templates(&file);
+        }
         file.finish();
     }
 
@@ -138,6 +145,16 @@ impl<'d> Spec<'d> {
             let Some(reader) = Reader::from_value(file.report(), found, what) else { continue };
             let name = notify::name(&reader, &name.map(str::to_owned));
             self.channels.push(ChannelSpec::decode(name, reader));
+        }
+    }
+
+    fn decode_templates(&mut self, file: &Reader<'d>) {
+        let Some(templates) = file.table("template", "[template]") else { return };
+        for (name, found) in templates.entries() {
+            let what = format!("template \"{}\"", name.value);
+            let reader = Reader::from_value(file.report(), found, what);
+            let name = name.map(str::to_owned);
+            self.templates.extend(reader.and_then(|reader| TemplateSpec::decode(name, reader)));
         }
     }
 

@@ -81,7 +81,7 @@ pub struct EntrySpec {
 }
 
 /// `user` or `user:group`, by name or number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OwnerSpec {
     pub user: String,
     pub group: Option<String>,
@@ -99,8 +99,8 @@ pub(super) fn short(reader: &Reader<'_>) -> Vec<StoreSpec> {
     file.into_iter().chain(env).collect()
 }
 
-const EXISTING: [(&str, Existing); 2] = [("refuse", Existing::Refuse), ("replace", Existing::Replace)];
-const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("report", OnDrift::Report)];
+pub(super) const EXISTING: [(&str, Existing); 2] = [("refuse", Existing::Refuse), ("replace", Existing::Replace)];
+pub(super) const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("report", OnDrift::Report)];
 const ON_LEAVE: [(&str, OnLeave); 2] = [("keep", OnLeave::Keep), ("erase", OnLeave::Erase)];
 
 pub(super) fn store(reader: Reader<'_>) -> Option<StoreSpec> {
@@ -237,7 +237,7 @@ fn program(reader: &Reader<'_>) -> Option<CommandSpec> {
 }
 
 /// Octal digits in quotes: TOML's own 0o640 and a decimal 640 are too easily mixed up.
-fn mode(reader: &Reader<'_>) -> Option<Located<u32>> {
+pub(super) fn mode(reader: &Reader<'_>) -> Option<Located<u32>> {
     let found = reader.take("mode")?;
     if found.value().as_str().is_none() {
         reader.wrong_type("mode", found, "octal digits in quotes, such as \"0640\"");
@@ -246,7 +246,7 @@ fn mode(reader: &Reader<'_>) -> Option<Located<u32>> {
     reader.parsed("mode", values::mode)
 }
 
-fn owner(text: &str) -> Result<OwnerSpec, String> {
+pub(super) fn owner(text: &str) -> Result<OwnerSpec, String> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),

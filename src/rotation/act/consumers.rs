@@ -1,6 +1,6 @@
 //! Delivers a new secret: proves it, writes the stores, runs the hooks, and repairs drift.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
@@ -118,6 +118,7 @@ impl<E: Effects, J: Journal, C: Clock> Machine<E, J, C> {
             revision: generation.revision,
             rotation: rotation_of(&held.state.phase, &generation),
             parts: &secret,
+            others: &BTreeMap::new(),
         };
         let fresh: BTreeSet<_> = stores.iter().filter(|store| held.memo.intended.remove(*store)).collect();
         let (delivery, state, fresh) = (&delivery, &held.state, &fresh);

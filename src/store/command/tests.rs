@@ -1,5 +1,6 @@
 //! A look-alike of a secret service as a script, with faults.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -113,6 +114,7 @@ impl Service {
             revision: 0,
             rotation: RotationId::new([1, 2, 3, 4, 5, 6]),
             parts: &parts,
+            others: &BTreeMap::new(),
         };
         self.slot(timeout).write(&Secret::new(value), &delivery, &self.judge(value, receipt)).await
     }
@@ -248,6 +250,7 @@ async fn slots_of_one_target_take_turns() {
             revision: 0,
             rotation: RotationId::new([0; 6]),
             parts: &parts,
+            others: &BTreeMap::new(),
         };
         slot.write(&Secret::new(NEW), &delivery, &service.judge(NEW, None)).await
     };

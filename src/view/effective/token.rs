@@ -59,10 +59,10 @@ pub(super) fn token(policy: &TokenPolicy, origins: &Origins) -> Section {
             Value::Object(table)
         }),
     );
-    // The files of one directory stand in one table.
+    // The files of one directory stand in one table, and the values of a template in its own.
     let tables = policy.stores.iter().filter(|store| match &store.kind {
         StoreKind::Directory(directory) => directory.files.first().is_none_or(|first| first.key == store.key),
-        _ => true,
+        _ => store.template().is_none(),
     });
     let selected = policy.selected.as_deref();
     let on = |mut value: Value, hosts: &HostSelector| {
@@ -80,23 +80,29 @@ pub(super) fn token(policy: &TokenPolicy, origins: &Origins) -> Section {
     keys.section(format!("token.{}", quoted(name)))
 }
 
-fn store(policy: &StorePolicy) -> Value {
-    let existing = match policy.existing {
+pub(super) fn existing(policy: &StorePolicy) -> &'static str {
+    match policy.existing {
         Existing::Refuse => "refuse",
         Existing::Replace => "replace",
-    };
-    let on_drift = match policy.on_drift {
+    }
+}
+
+pub(super) fn on_drift(policy: &StorePolicy) -> &'static str {
+    match policy.on_drift {
         OnDrift::Repair => "repair",
         OnDrift::Report => "report",
-    };
+    }
+}
+
+fn store(policy: &StorePolicy) -> Value {
     let on_leave = match policy.on_leave {
         OnLeave::Keep => "keep",
         OnLeave::Erase => "erase",
     };
     let common = [
         ("part", json!(policy.part)),
-        ("existing", json!(existing)),
-        ("on-drift", json!(on_drift)),
+        ("existing", json!(existing(policy))),
+        ("on-drift", json!(on_drift(policy))),
         ("on-leave", json!(on_leave)),
     ];
     let own = match &policy.kind {
@@ -187,8 +193,8 @@ fn file(file: &FilePolicy) -> Vec<(&'static str, Option<Value>)> {
             ("git-credentials", vec![("url", json!(url)), ("username", json!(username))])
         }
         Format::Xml { path } => ("xml", vec![("pointer", json!(path.to_string()))]),
-        // What is bare is not wrapped.
-        Format::Wrapped { .. } => ("", Vec::new()),
+        // What is bare is not wrapped, and templates have tables of their own.
+        Format::Wrapped { .. } | Format::Template(_) => ("", Vec::new()),
     };
     own.extend(wrap(&file.format));
     let mut keys = vec![

@@ -197,3 +197,43 @@ async fn files_of_tools_get_each_new_secret_and_keep_everything_else() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_file_with_secrets_of_two_tokens_never_keeps_a_dead_one() {
+    let world = World::new().await;
+    let template = |text: &str| {
+        format!(
+            "[template.netrc]\npath = \"$DIR/stores/netrc\"\nfrom = {{ a = \"a\", b = \"b\" }}\ntext = \"\"\"\n{text}\"\"\"\n"
+        )
+    };
+    let own = |name: &str| bare(name, Service::Awx, "rotate-every = \"30d\"");
+    let tokens = |text: &str| [world.account(Service::Awx, ""), own("a"), own("b"), template(text)];
+    let text = "machine a password {{ a }}\nmachine b password {{ b }}\n";
+    let daemon = world.start(&tokens(text)).await;
+    let held = |world: &World| {
+        let file = world.read("stores/netrc");
+        let values: Vec<_> = file.lines().filter_map(|line| Some(line.split_once("password ")?.1.to_owned())).collect();
+        assert_eq!(values.len(), 2, "{file}");
+        values
+    };
+    // Each waits for the other, and both come.
+    daemon.steady("a", 1).await;
+    daemon.steady("b", 1).await;
+    let first = held(&world);
+    assert!(first.iter().all(|secret| world.is_live(secret)) && first[0] != first[1]);
+    // Both at once, again and again.
+    for number in 2..6 {
+        let (a, b) = tokio::join!(daemon.rotate("a"), daemon.rotate("b"));
+        assert_eq!((a, b), (Answer::Rotated(GenerationNo(number)), Answer::Rotated(GenerationNo(number))));
+        let now = held(&world);
+        assert!(now.iter().all(|secret| world.is_live(secret)), "{number}: a dead secret is in the file");
+    }
+    assert!(first.iter().all(|secret| !world.is_live(secret)), "the old ones are revoked");
+    // Another text is written without a rotation, with the same secrets.
+    let (before, from) = (held(&world), world.count());
+    world.write(&tokens(&format!("# two\n{text}")));
+    daemon.until("a", "the new text is there", |_| world.read("stores/netrc").starts_with("# two\n")).await;
+    assert_eq!(held(&world), before);
+    assert!(!world.changes(Service::Awx, from).contains(&Mint), "nothing was minted for it");
+    daemon.stop().await;
+}
