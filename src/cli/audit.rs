@@ -48,10 +48,7 @@ pub struct AuditArgs {
 /// Compares the provider's tokens with the journal, through the daemon where one runs.
 pub(super) fn run(args: &AuditArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let disk = Disk::read(named, SystemClock.now(), console);
-    let unknown = |name: &&AccountName| disk.inventory().is_some_and(|it| !it.accounts.contains_key(*name));
-    if let Some(account) = args.account.as_ref().filter(unknown) {
-        return Err(Complaint::invalid(format!("the inventory has no account \"{account}\"")));
-    }
+    args.account.iter().try_for_each(|account| disk.knows_account(account))?;
     if args.reap && !args.yes && !io::stdin().is_terminal() {
         return Err(Complaint::invalid("not a terminal: use --yes to revoke without asking")
             .with_help("list the orphans without --reap first"));

@@ -9,10 +9,10 @@ use crate::document::Report;
 use crate::inventory::environment::usual_runtime_dirs;
 use crate::inventory::origin::Origins;
 use crate::inventory::{self, DaemonSettings, Environment, Inventory, defaults};
-use crate::names::TokenName;
+use crate::names::{AccountName, TokenName};
 use crate::view::check::render_report;
 
-use super::reading::unknown_token;
+use super::reading::{unknown_account, unknown_token};
 use super::waiting::Waiting;
 use super::{Complaint, Console, discovery};
 
@@ -111,6 +111,14 @@ impl Disk {
     /// The same, to look at.
     pub(super) fn valid_ref(&self) -> Result<&Inventory, Complaint> {
         self.inventory.as_ref().map_err(Clone::clone)
+    }
+
+    /// A complaint about an account that the inventory does not have; a broken one is not asked.
+    pub(super) fn knows_account(&self, account: &AccountName) -> Result<(), Complaint> {
+        match &self.inventory {
+            Ok(inventory) if !inventory.accounts.contains_key(account) => Err(unknown_account(account, inventory)),
+            _ => Ok(()),
+        }
     }
 
     /// A complaint about a token that the inventory does not have; a broken one is not asked.

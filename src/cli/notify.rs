@@ -8,7 +8,6 @@ use clap::{Args, Subcommand};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{NotifyAnswer, NotifyRequest};
 use crate::daemon::notifier;
-use crate::document::nearest;
 use crate::endpoint::Workshop;
 use crate::endpoint::single::Caller;
 use crate::exit::Exit;
@@ -22,6 +21,7 @@ use crate::secret::{Fingerprinter, random};
 use crate::view::channels::Channels;
 
 use super::disk::Disk;
+use super::reading::unknown;
 use super::{Complaint, Console, runtime};
 
 /// Arguments of `patrold notify`.
@@ -82,7 +82,7 @@ pub(super) fn run(args: &NotifyArgs, named: Option<&Path>, console: &mut Console
 
 /// Sends it from this process.
 fn here(inventory: &Inventory, name: &ChannelName) -> Result<NotifyAnswer, Complaint> {
-    let channel = inventory.channels.get(name).ok_or_else(|| unknown(inventory, name))?;
+    let channel = inventory.channels.get(name).ok_or_else(|| unknown_channel(inventory, name))?;
     let failed = |error: &dyn std::fmt::Display| Complaint::failed(error.to_string());
     let archive = Archive::of(&inventory.daemon.state_dir).read();
     // Before the first run there is no journal that could say which installation this is.
@@ -99,10 +99,8 @@ fn here(inventory: &Inventory, name: &ChannelName) -> Result<NotifyAnswer, Compl
     Ok(notifier::answer(runtime()?.block_on(notifier::test(&sender, channel))))
 }
 
-fn unknown(inventory: &Inventory, name: &ChannelName) -> Complaint {
-    let complaint = Complaint::invalid(format!("there is no channel \"{name}\""));
-    match nearest(name.as_str(), inventory.channels.keys().map(ChannelName::as_str)) {
-        Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
-        None => complaint.with_help("`patrold notify list` shows all; a [[notify]] of the inventory makes one"),
-    }
+fn unknown_channel(inventory: &Inventory, name: &ChannelName) -> Complaint {
+    let known = inventory.channels.keys().map(ChannelName::as_str);
+    let otherwise = "`patrold notify list` shows all; a [[notify]] of the inventory makes one";
+    unknown("channel", name.as_str(), known, otherwise)
 }

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use crate::clock::Time;
 use crate::daemon::unreadable_state;
-use crate::document::nearest;
+use crate::document::{alike, did_you_mean};
 use crate::exit::Exit;
 use crate::inventory::{self, Environment, FleetSettings, Inventory};
 use crate::journal::Stored;
 use crate::journal::archive::{Archive, OpenError, Reader};
 use crate::journal::fleet::{FleetError, FleetJournal};
 use crate::journal::key::KeySource;
-use crate::names::TokenName;
+use crate::names::{AccountName, TokenName};
 use crate::rotation::TokenState;
 use crate::rotation::stored::restore;
 use crate::view::check::render_report;
@@ -129,10 +129,27 @@ pub(super) fn unreadable(error: &OpenError) -> Complaint {
 }
 
 /// A complaint about a token that is not there.
-pub(super) fn unknown_token<'a>(name: &TokenName, known: impl Iterator<Item = &'a TokenName>) -> Complaint {
-    let complaint = Complaint::invalid(format!("there is no token \"{name}\""));
-    match nearest(name.as_str(), known.map(TokenName::as_str)) {
-        Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
-        None => complaint.with_help("`patrold status` lists all tokens"),
-    }
+pub(super) fn unknown_token<'a>(
+    name: &TokenName,
+    known: impl IntoIterator<Item = &'a TokenName, IntoIter: Clone>,
+) -> Complaint {
+    let known = known.into_iter().map(TokenName::as_str);
+    unknown("token", name.as_str(), known, "`patrold status` lists all tokens")
+}
+
+/// A complaint about an account that is not there.
+pub(super) fn unknown_account(name: &AccountName, inventory: &Inventory) -> Complaint {
+    let known = inventory.accounts.keys().map(AccountName::as_str);
+    unknown("account", name.as_str(), known, "`patrold config show` shows the accounts of the inventory")
+}
+
+/// A complaint about a `kind` of thing that is not there; with the name that was meant, else with `otherwise`.
+pub(super) fn unknown<'a>(
+    kind: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+    otherwise: &str,
+) -> Complaint {
+    let help = did_you_mean(&alike(name, &known)).unwrap_or_else(|| otherwise.to_owned());
+    Complaint::invalid(format!("there is no {kind} \"{name}\"")).with_help(help)
 }

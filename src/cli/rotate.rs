@@ -22,7 +22,7 @@ use super::console::Usual;
 use super::disk::Disk;
 use super::identity::act_as_owner;
 use super::progress::{ProgressLine, Shown};
-use super::reading::{Journaled, unknown_token};
+use super::reading::Journaled;
 use super::{Complaint, Console, runtime};
 
 /// Arguments of `patrold rotate`.
@@ -79,6 +79,8 @@ impl Which {
 pub(super) fn run(args: &RotateArgs, named: Option<&Path>, console: &mut Console) -> Result<Exit, Complaint> {
     let now = SystemClock.now();
     let disk = Disk::read(named, now, console);
+    args.which.names.iter().try_for_each(|name| disk.knows(name))?;
+    args.which.account.iter().try_for_each(|account| disk.knows_account(account))?;
     if args.dry_run {
         return rehearse(args, disk.valid_ref()?, now, console);
     }
@@ -125,9 +127,6 @@ pub(super) fn run(args: &RotateArgs, named: Option<&Path>, console: &mut Console
 /// Shows what a request would lead to, by the journal: nothing is changed and nobody is asked.
 fn rehearse(args: &RotateArgs, inventory: &Inventory, now: Time, console: &mut Console) -> Result<Exit, Complaint> {
     let names = args.which.selection().resolve(inventory).map_err(|refusal| Complaint::invalid(refusal.error))?;
-    if let Some(name) = names.iter().find(|name| !inventory.tokens.contains_key(*name)) {
-        return Err(unknown_token(name, inventory.tokens.keys()));
-    }
     let mut journal = Journaled::read(inventory)?;
     if let Some((_, why)) = journal.unreadable.iter().find(|(name, _)| names.contains(name)) {
         return Err(Complaint::failed(why));

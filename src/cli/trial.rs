@@ -26,7 +26,7 @@ use crate::view::trial as view;
 
 use super::credentials;
 use super::identity::act_as_owner;
-use super::reading::inventory;
+use super::reading::{inventory, unknown_account};
 use super::{Complaint, Console, runtime};
 
 /// Arguments of `patrold provider test`.
@@ -178,14 +178,7 @@ impl Signals {
 
 /// The account of this name.
 pub(super) fn account_of(inventory: &Inventory, name: &AccountName) -> Result<Arc<AccountPolicy>, Complaint> {
-    let Some(account) = inventory.accounts.get(name) else {
-        let complaint = Complaint::invalid(format!("the inventory has no account \"{name}\""));
-        let known = inventory.accounts.keys().map(AccountName::as_str);
-        return Err(match nearest(name.as_str(), known) {
-            Some(meant) => complaint.with_help(format!("did you mean \"{meant}\"?")),
-            None => complaint,
-        });
-    };
+    let account = inventory.accounts.get(name).ok_or_else(|| unknown_account(name, inventory))?;
     Ok(Arc::clone(account))
 }
 

@@ -395,14 +395,37 @@ fn definitions_are_asked_what_rotations_go_wrong_by() {
 #[test]
 fn rotations_without_a_daemon_tell_how_they_went() {
     let world = World::new(world::TWO_TOKENS);
-    let output = world.run(&["rotate", "ci", "nobody", "--timeout", "30s", "--json"]);
+    let output = world.run(&["rotate", "ci", "--timeout", "30s", "--json"]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("no daemon is running; working in this process"), "{text}");
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let results = json["results"].as_array().unwrap();
     let outcomes: Vec<_> = results.iter().map(|result| (&result["token"], &result["outcome"])).collect();
-    assert_eq!(outcomes, [(&"ci".into(), &"failed".into()), (&"nobody".into(), &"unknown-token".into())]);
+    assert_eq!(outcomes, [(&"ci".into(), &"failed".into())]);
+}
+
+#[test]
+fn a_name_that_is_not_there_is_answered_alike_by_every_command() {
+    let world = World::new(world::TWO_TOKENS);
+    let tokens = "`patrold status` lists all tokens";
+    for (args, message, help) in [
+        (&["rotate", "cii"][..], "there is no token \"cii\"", "did you mean \"ci\"?"),
+        (&["rotate", "ci", "nobody-at-all"], "there is no token \"nobody-at-all\"", tokens),
+        (&["rotate", "--dry-run", "cii"], "there is no token \"cii\"", "did you mean \"ci\"?"),
+        (&["explain", "cii"], "there is no token \"cii\"", "did you mean \"ci\"?"),
+        (&["status", "nobody-at-all"], "there is no token \"nobody-at-all\"", tokens),
+        (&["plan", "cii"], "there is no token \"cii\"", "did you mean \"ci\"?"),
+        (&["rollback", "cii"], "there is no token \"cii\"", "did you mean \"ci\"?"),
+        (&["rotate", "--account", "nowhere-at-all"], "there is no account \"nowhere-at-all\"", "`patrold config show`"),
+        (&["audit", "--account", "nowhere-at-all"], "there is no account \"nowhere-at-all\"", "`patrold config show`"),
+        (&["notify", "test", "nothing"], "there is no channel \"nothing\"", "`patrold notify list` shows all"),
+    ] {
+        let output = world.run(args);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(message) && text.contains(help), "{args:?}: {text}");
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+    }
 }
 
 #[test]
