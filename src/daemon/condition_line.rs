@@ -72,7 +72,9 @@ impl Told {
 pub(super) async fn stores_looked_at<C: Clock>(running: &Running<C>, patience: Duration) {
     let all = async {
         for (_, token) in running.core.tokens.all() {
-            if token.view().state.phase.current().is_some() {
+            let view = token.view();
+            // Most rest by now: whoever is followed once takes more memory from then on.
+            if view.rest.is_none() && view.state.phase.current().is_some() {
                 // It fails only if the token has left the registry.
                 let _ = token.follow().wait_for(|view| view.rest.is_some()).await;
             }

@@ -9,8 +9,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::clock::{Clock, Span, Time};
 use crate::crash;
@@ -24,6 +25,13 @@ use super::deadlines::{Deadlines, Key};
 
 /// Tokens of one account that are dealt with at once. Requests are bounded by the account itself; this bounds memory.
 const RUNS_PER_ACCOUNT: usize = 32;
+
+/// Tokens of all accounts that are in the [first moments](FIRST) of being dealt with: most are looked at and found to be fine,
+/// and a start looks at all of them. This bounds memory, too.
+const BEGINNING: usize = 64;
+
+/// Whoever takes longer waits for somebody, and holds nobody up any more.
+const FIRST: Duration = Duration::from_millis(20);
 
 /// A clock that goes back by more was set.
 const SET_BACK: Span = Span::seconds(5);
@@ -52,7 +60,7 @@ impl Waker {
         let mut beat = self.beat.clone();
         beat.mark_unchanged();
         self.wake(Vec::new());
-        let answered = matches!(tokio::time::timeout(patience, beat.changed()).await, Ok(Ok(())));
+        let answered = matches!(timeout(patience, beat.changed()).await, Ok(Ok(())));
         let last = *beat.borrow();
         (last, answered)
     }
@@ -77,6 +85,7 @@ pub struct Scheduler<C, J> {
     again: HashSet<Key>,
     /// Where tokens are dealt with.
     places: Places,
+    beginning: Arc<Semaphore>,
     tasks: JoinSet<Done>,
     /// What a task that did not return its key was doing.
     keys: HashMap<tokio::task::Id, Key>,
@@ -125,6 +134,7 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
             running: HashSet::new(),
             again: HashSet::new(),
             places: Places::new(RUNS_PER_ACCOUNT),
+            beginning: Arc::new(Semaphore::new(BEGINNING)),
             tasks: JoinSet::new(),
             keys: HashMap::new(),
         }
@@ -213,9 +223,9 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
     fn begin(&mut self, turn: Turn) {
         let Turn { name, deadline, place } = turn;
         self.in_line.remove(&name);
-        let core = Arc::clone(&self.core);
+        let (core, beginning) = (Arc::clone(&self.core), Arc::clone(&self.beginning));
         self.spawn(Key::Token(name.clone()), async move {
-            let rest = seated(place, deadline, core.run_token(&name)).await;
+            let rest = seated(place, deadline, after(&beginning, || Box::pin(core.run_token(&name)))).await;
             let mut wake = core.dependents(&name);
             if let Some(token) = core.tokens.get(&name) {
                 wake.extend(core.relieved(&token.policy().account.name));
@@ -261,6 +271,19 @@ impl<C: Clock, J: Journal + Clone> Scheduler<C, J> {
     }
 }
 
+/// Does `work` once few others have just begun. Until then it takes no memory.
+async fn after<F: Future + Unpin>(beginning: &Semaphore, work: impl FnOnce() -> F) -> F::Output {
+    // It is never closed.
+    let permit = beginning.acquire().await;
+    let mut work = work();
+    let early = timeout(FIRST, &mut work).await;
+    drop(permit);
+    match early {
+        Ok(done) => done,
+        Err(_) => work.await,
+    }
+}
+
 /// Waits for a deadline, where there is one.
 async fn wait<C: Clock>(clock: &C, deadline: Option<Time>) {
     match deadline {
@@ -271,6 +294,8 @@ async fn wait<C: Clock>(clock: &C, deadline: Option<Time>) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     use crate::clock::SystemClock;
@@ -292,6 +317,24 @@ mod tests {
             size(|(core, name): (&'static Core<SystemClock, DaemonJournal>, &'static TokenName)| core.run_token(name));
         let most = 10 * 1024;
         assert!(run + around <= most, "a run takes {run} + {around} bytes, and may take {most}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_long_holds_up_nobody_who_begins() {
+        let beginning = Semaphore::new(1);
+        let slow = after(&beginning, || Box::pin(tokio::time::sleep(Duration::from_secs(60))));
+        let next = async {
+            let begun = tokio::time::Instant::now();
+            after(&beginning, || std::future::ready(())).await;
+            begun.elapsed()
+        };
+        let (mut slow, mut next) = (pin!(slow), pin!(next));
+        let waited = tokio::select! {
+            biased;
+            () = &mut slow => unreachable!("it takes a minute"),
+            waited = &mut next => waited,
+        };
+        assert!(FIRST <= waited && waited < FIRST * 2, "{waited:?}");
     }
 
     /// The waker of a scheduler that does not turn.
