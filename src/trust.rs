@@ -8,30 +8,26 @@
 //! certificate that `openssl req -x509` writes, which calls itself an authority and is no valid server certificate by
 //! the letter of RFC 5280.
 
+mod pin;
+mod verifier;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ring::digest::{Context, SHA256, digest};
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_name;
+use ring::digest::{Context, SHA256};
 use rustls::crypto::ring as provider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
-    WantsVerifier,
-};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use zeroize::Zeroizing;
 
+pub use self::pin::Pin;
+pub use self::verifier::Untrusted;
+use self::verifier::Verifier;
 use crate::files::{self, LARGEST_CERTIFICATES, ReadError};
-use crate::outcome::one_line;
 
 /// Names a file of the roots to use instead of the system's; OpenSSL's variable.
 const FILE_VARIABLE: &str = "SSL_CERT_FILE";
@@ -63,34 +59,6 @@ pub struct ClientCertificate {
     pub certificate: PathBuf,
     /// In PEM, not encrypted.
     pub key: PathBuf,
-}
-
-/// SHA-256 of a server's public key, as a `SubjectPublicKeyInfo` in DER.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Pin([u8; 32]);
-
-impl Pin {
-    /// `sha256//` and base64, as curl and RFC 7469 write it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const FORM: &str = "is not \"sha256//\" and the base64 of a SHA-256";
-        let encoded = text.strip_prefix("sha256//").ok_or(FORM)?;
-        let bytes = STANDARD.decode(encoded).map_err(|_| FORM)?;
-        Ok(Self(bytes.try_into().map_err(|_| FORM)?))
-    }
-
-    /// Of a server's certificate.
-    fn of(certificate: &CertificateDer<'_>) -> Result<Self, rustls::Error> {
-        let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, &key).as_ref());
-        Ok(Self(hash))
-    }
-}
-
-impl std::fmt::Display for Pin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "sha256//{}", STANDARD.encode(self.0))
-    }
 }
 
 impl TlsPolicy {
@@ -338,124 +306,6 @@ fn no_certificate(what: String) -> TrustError {
         what,
         reason: "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned(),
         remedy: "name a file of certificates in PEM; `openssl x509 -inform der` converts one in DER",
-    }
-}
-
-/// Believes what authorities vouch for, and pinned certificates and keys of servers.
-#[derive(Debug)]
-struct Verifier {
-    authorities: Arc<WebPkiServerVerifier>,
-    pinned: Vec<CertificateDer<'static>>,
-    pins: Vec<Pin>,
-}
-
-/// Why nobody vouches for a server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Untrusted {
-    /// Its issuer is no root, and no certificate that it sent leads to one.
-    #[error("its certificate is signed by {issuer}, and {sent}")]
-    Issuer { issuer: String, sent: &'static str },
-    /// Its key is another than those that are pinned.
-    #[error("its key is none of the pinned ones, but {0}")]
-    Key(Pin),
-}
-
-impl Verifier {
-    /// None where there is no root.
-    fn new(roots: RootCertStore, pinned: Vec<CertificateDer<'static>>, pins: Vec<Pin>) -> Option<Self> {
-        let algorithms = Arc::new(provider::default_provider());
-        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), algorithms).build().ok()?;
-        Some(Self { authorities, pinned, pins })
-    }
-}
-
-fn untrusted(why: Untrusted) -> rustls::Error {
-    CertificateError::Other(OtherError(Arc::new(why))).into()
-}
-
-/// The issuer that a certificate names: its common name, else its organization.
-fn issuer(certificate: &CertificateDer<'_>) -> String {
-    let name = webpki::EndEntityCert::try_from(certificate).ok().map(|parsed| parsed.issuer().to_vec());
-    let name = name.unwrap_or_default();
-    let common = attribute(&name, &[0x55, 4, 3]).or_else(|| attribute(&name, &[0x55, 4, 10]));
-    common.map_or_else(|| "an issuer without a name".to_owned(), |name| format!("\"{}\"", one_line(&name, 80)))
-}
-
-/// The text of an attribute in the DER of a name: its type, then a string with a length of one byte.
-fn attribute(name: &[u8], kind: &[u8]) -> Option<String> {
-    let at = name.windows(kind.len()).position(|window| window == kind)? + kind.len();
-    let (length, text) = name.get(at + 1..)?.split_first()?;
-    let text = text.get(..usize::from(*length))?;
-    (*length < 0x80).then(|| String::from_utf8_lossy(text).into_owned())
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verdict = self.authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        let key = Pin::of(end_entity)?;
-        if !self.pins.is_empty() && !self.pins.contains(&key) {
-            return Err(verdict.err().unwrap_or_else(|| untrusted(Untrusted::Key(key))));
-        }
-        let known = self.pins.contains(&key) || self.pinned.contains(end_entity);
-        match verdict {
-            Err(error) if known && (concerns_the_issuer(&error) || is_another_signature(&error)) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            Err(error) if concerns_the_issuer(&error) => {
-                let alone = intermediates.is_empty();
-                let sent =
-                    if alone { "the server sent no certificate of that issuer" } else { "no root of it is trusted" };
-                Err(untrusted(Untrusted::Issuer { issuer: issuer(end_entity), sent }))
-            }
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
-    }
-}
-
-/// Whether the issuer's name is known and its key is another one: somebody else has the name, too.
-fn is_another_signature(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::InvalidCertificate(CertificateError::BadSignature))
-}
-
-/// Whether a certificate was refused for who signed it and what it may sign, and for nothing else: its validity is
-/// judged before either.
-fn concerns_the_issuer(error: &rustls::Error) -> bool {
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
-        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
-            matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
-        }
-        _ => false,
     }
 }
 

@@ -19,7 +19,7 @@ use patrold::journal::sqlite::SqliteJournal;
 use patrold::journal::{Change, Head, SecretChange, SecretSlot};
 use patrold::names::{GenerationNo, InstanceId, Marker, RotationId};
 use patrold::provider::{Expiry, Remote};
-use patrold::rotation::run::Held;
+use patrold::rotation::held::Held;
 use patrold::rotation::state::Generation;
 use patrold::rotation::stored::Restored;
 use patrold::rotation::{Event, TokenState};

@@ -1,5 +1,6 @@
 //! A provider at an endpoint: what its definition says is asked there, and what the answers mean.
 
+pub mod member;
 mod observe;
 mod operations;
 pub mod pool;

@@ -5,7 +5,7 @@ use crate::clock::{Clock, Span, Time};
 use crate::endpoint::{Effect, Errand, Presented, refuses_credential};
 use crate::names::hex;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
-use crate::provider::slots::Putting;
+use crate::provider::putting::Putting;
 use crate::provider::{
     Candidate, Cursor, Gone, Identity, MintRequest, Minted, Operation, Params, Provider, Quote, Received, Response,
     Role, Subject, Values, Verdict,

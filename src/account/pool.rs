@@ -1,23 +1,22 @@
 //! The accounts of a running daemon: who sends requests, with whose secret, and what the provider listed last.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use super::survey::{Glimpse, Surveys};
-use crate::account::{Account, Listing};
+use super::member::Member;
+use crate::account::Account;
 use crate::clock::{Clock, Span, Time};
 use crate::endpoint::Workshop;
 use crate::endpoint::limit::Memory;
 use crate::endpoint::shared::{Bounds, EndpointKey, Shared};
 use crate::inventory::{AccountPolicy, Credential, Inventory};
 use crate::names::{AccountName, TokenName};
-use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::outcome::{Failure, FailureCode};
 use crate::provider::Abilities;
-use crate::provider::{Params, ProviderClock};
+use crate::secret::SecretParts;
 use crate::secret::keyring::Keyring;
-use crate::secret::{Fingerprinter, SecretParts};
 use crate::trust::{TlsPolicy, TrustError, TrustRoots};
 
 /// The newest secret of a managed token that accounts authenticate with.
@@ -54,30 +53,6 @@ pub struct Accounts<C> {
 
 /// Trust roots, or why there are none, by where they come from.
 type Roots = BTreeMap<TlsPolicy, Result<TrustRoots, TrustError>>;
-
-/// One account with its listings.
-#[derive(Debug)]
-pub struct Member<C> {
-    clock: C,
-    /// Fails where the account cannot be used at all.
-    client: Result<Account<C>, Failure>,
-    roots: Option<Result<TrustRoots, TrustError>>,
-    pub policy: Arc<AccountPolicy>,
-    pub abilities: Arc<Abilities>,
-    listings: Arc<Mutex<HashMap<ListingKey, Arc<Shelf>>>>,
-    surveys: Arc<Surveys>,
-}
-
-/// Tokens with the same key share one listing: the values of the parameters that the list operation uses.
-pub type ListingKey = String;
-
-/// The place of one listing.
-#[derive(Debug, Default)]
-struct Shelf {
-    /// Held while the provider is asked, so that whoever comes meanwhile waits for the same answer.
-    asking: tokio::sync::Mutex<Option<(Time, Failure, Option<Time>)>>,
-    newest: Mutex<Option<Arc<Listing>>>,
-}
 
 impl<C: Clock> Accounts<C> {
     /// No accounts yet. `workshop` makes their endpoints.
@@ -346,106 +321,5 @@ fn roots_news(source: &TlsPolicy, roots: &Result<TrustRoots, TrustError>, first:
         Err(error) => Some(RootsNews::Unusable { place, error: error.clone() }),
         Ok(roots) if roots.is_compiled_in() => Some(RootsNews::CompiledIn),
         Ok(_) => (!first).then_some(RootsNews::Changed { place }),
-    }
-}
-
-impl<C> Member<C> {
-    fn lacks_roots(&self) -> bool {
-        matches!(self.roots, Some(Err(_)))
-    }
-
-    fn shared(&self) -> Option<&Arc<Shared>> {
-        self.client.as_ref().ok().map(|account| account.endpoint().shared())
-    }
-}
-
-impl<C: Clock> Member<C> {
-    /// The account's client, or why there is none.
-    pub fn client(&self) -> Result<&Account<C>, Failure> {
-        self.client.as_ref().map_err(Clone::clone)
-    }
-
-    /// What a slot was seen to hold at `since` or later, by one request for many slots.
-    pub async fn glimpse(
-        &self,
-        slot: (&Params, Option<&str>),
-        since: Time,
-        fingerprints: &Fingerprinter,
-    ) -> Result<Option<Glimpse>, Failure> {
-        self.surveys.glimpse(self.client()?, slot, since, fingerprints).await
-    }
-
-    /// The provider's clock, as its answers show it.
-    pub fn provider_clock(&self) -> ProviderClock {
-        self.client.as_ref().map(|account| account.endpoint().clock()).unwrap_or_default()
-    }
-
-    /// When the provider last began to answer again.
-    pub fn recovered(&self) -> Option<Time> {
-        self.client.as_ref().ok().and_then(|account| account.endpoint().recovered())
-    }
-
-    /// The key of the listing that contains tokens with these parameters.
-    pub fn listing_key(&self, params: &Params) -> ListingKey {
-        let used = self.policy.provider.listing_params();
-        let values: BTreeMap<_, _> = params.iter().filter(|(name, _)| used.contains(*name)).collect();
-        serde_json::to_string(&values).unwrap_or_default()
-    }
-
-    /// The newest listing under `key`.
-    pub fn newest(&self, key: &ListingKey) -> Option<Arc<Listing>> {
-        self.shelf(key).newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Every newest listing.
-    pub fn listings(&self) -> Vec<Arc<Listing>> {
-        let shelves: Vec<_> = self.listings.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let newest = |shelf: &Arc<Shelf>| shelf.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        shelves.iter().filter_map(newest).collect()
-    }
-
-    fn shelf(&self, key: &ListingKey) -> Arc<Shelf> {
-        let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(listings.entry(key.clone()).or_default())
-    }
-
-    /// A listing that was begun at `since` or later. Whoever waits while one is made gets that one, its failure too.
-    pub async fn list(&self, params: &Params, since: Time) -> Outcome<Arc<Listing>> {
-        if !self.abilities.can.lists {
-            return Outcome::Refused(Failure::new(FailureCode::NoOperation, "list"));
-        }
-        let client = match self.client() {
-            Ok(client) => client,
-            Err(failure) => return Outcome::Refused(failure),
-        };
-        let key = self.listing_key(params);
-        let shelf = self.shelf(&key);
-        let mut failed = shelf.asking.lock().await;
-        if let Some(listing) = self.newest(&key).filter(|listing| listing.at() >= since) {
-            return Outcome::Done(listing);
-        }
-        if let Some((_, failure, not_before)) = failed.as_ref().filter(|(at, ..)| *at >= since) {
-            return Outcome::Later { not_before: *not_before, failure: failure.clone() };
-        }
-        let begun = self.clock.now();
-        match client.list(params).await {
-            Outcome::Done(listing) => {
-                let listing = Arc::new(listing);
-                *failed = None;
-                *shelf.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&listing));
-                Outcome::Done(listing)
-            }
-            outcome => {
-                let not_before = match &outcome {
-                    Outcome::Later { not_before, .. } => *not_before,
-                    _ => None,
-                };
-                if let Outcome::Later { failure, .. } | Outcome::Refused(failure) | Outcome::Unknown(failure) = &outcome
-                {
-                    *failed = Some((begun, failure.clone(), not_before));
-                }
-                outcome.map(Arc::new)
-            }
-        }
     }
 }

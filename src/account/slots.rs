@@ -7,7 +7,8 @@ use super::observe::MAX_PAGES;
 use super::operations::Job;
 use crate::clock::Clock;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
-use crate::provider::slots::{Look, Prepared, Put, Putting, Seen};
+use crate::provider::putting::Putting;
+use crate::provider::slots::{Look, Prepared, Put, Seen};
 use crate::provider::survey::Page;
 use crate::provider::{Cursor, Operation, Params, Provider, Received, Response, Values};
 

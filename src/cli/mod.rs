@@ -17,6 +17,7 @@ mod demo;
 mod discovery;
 mod disk;
 mod draft;
+mod examples;
 mod exec;
 mod explain;
 mod fleet;
@@ -105,13 +106,13 @@ enum Command {
     /// Asks for what is missing: the address, a user name, the credential (without echo). Ids that the provider's API tells
     /// are found there. The credential is proven before anything is written; it goes into a file of its own, mode 0600. An
     /// inventory that is there is never overwritten.
-    #[command(after_help = INIT_EXAMPLES)]
+    #[command(after_help = examples::INIT)]
     Init(init::InitArgs),
     /// Add a token to the inventory
     ///
     /// Keeps every comment. What the provider needs to know and its API tells is found there; the rest is asked. Nothing is
     /// written unless the inventory is valid with it. A running daemon takes it up by itself.
-    #[command(after_help = ADD_EXAMPLES)]
+    #[command(after_help = examples::ADD)]
     Add(add::AddArgs),
     /// Run the daemon
     ///
@@ -121,26 +122,26 @@ enum Command {
     ///
     /// With --once, everything that is due is done in this process, what is under way is finished, and nothing else is
     /// waited for: grace and retries are left to the next run.
-    #[command(after_help = RUN_EXAMPLES)]
+    #[command(after_help = examples::RUN)]
     Run(run::RunArgs),
     /// Run a program with secrets from stores, and again with new ones
     ///
     /// Reads stores on disk, as any consumer does, and asks no daemon. The program starts once every value is there, and is
     /// restarted, told or ended when one has changed. Its end is the end of this command, with its status.
-    #[command(after_help = EXEC_EXAMPLES)]
+    #[command(after_help = examples::EXEC)]
     Exec(exec::ExecArgs),
     /// Apply the changed inventory in the running daemon now
     ///
     /// The daemon notices a change by itself, and at SIGHUP. This command also tells what changed, or why the inventory is
     /// refused and the one before stays.
-    #[command(after_help = RELOAD_EXAMPLES)]
+    #[command(after_help = examples::RELOAD)]
     Reload(reload::ReloadArgs),
     /// Validate an inventory and the provider definitions it names
     ///
     /// Reports every problem at once, with file, line and column, on standard error. A valid inventory is summed up on
     /// standard output, with the next firings of its cron expressions. Nothing is changed, and nobody is asked unless
     /// `--online` is given.
-    #[command(after_help = CHECK_EXAMPLES, visible_alias = "validate")]
+    #[command(after_help = examples::CHECK, visible_alias = "validate")]
     Check(check::CheckArgs),
     /// Show what the inventory means
     Config(config::ConfigArgs),
@@ -148,83 +149,83 @@ enum Command {
     ///
     /// Decides with the daemon's own rules from the inventory and the journal. Nothing is changed and nobody is asked;
     /// what only the provider knows, such as a token that was deleted there, does not show.
-    #[command(after_help = PLAN_EXAMPLES)]
+    #[command(after_help = examples::PLAN)]
     Plan(plan::PlanArgs),
     /// Explain why a token is or is not rotated now
     ///
     /// Every rule with its time, the one that decides, what comes next, and what is in the way. Asks the running
     /// daemon. Where none runs, explains what the journal says.
-    #[command(after_help = EXPLAIN_EXAMPLES)]
+    #[command(after_help = examples::EXPLAIN)]
     Explain(explain::ExplainArgs),
     /// Show tokens, generations, expiry, errors and what comes next
     ///
     /// Asks the running daemon. Where none runs, shows what the journal says, and tells so.
-    #[command(after_help = STATUS_EXAMPLES, visible_alias = "list", alias = "ls")]
+    #[command(after_help = examples::STATUS, visible_alias = "list", alias = "ls")]
     Status(status::StatusArgs),
     /// Rotate tokens now, ignoring windows
     ///
     /// Asks the running daemon. Where none runs, does it in this process. The old generation lives on for its grace. With
     /// --compromised it does not: it is revoked as soon as stores and hooks are done, and what is left to do is told.
-    #[command(after_help = ROTATE_EXAMPLES, visible_alias = "renew")]
+    #[command(after_help = examples::ROTATE, visible_alias = "renew")]
     Rotate(rotate::RotateArgs),
     /// Withdraw a request for a rotation or a revocation that has not begun
     ///
     /// Such a request waits for the grace of the old token, for the provider's rate limit, or for another
     /// try. `patrold status` shows it. A rotation that has begun is taken back by `patrold rollback`.
     /// A token that was retired stays alive, as long as it is not revoked yet.
-    #[command(after_help = CANCEL_EXAMPLES)]
+    #[command(after_help = examples::CANCEL)]
     Cancel(cancel::CancelArgs),
     /// Take a token out of the inventory, and have it revoked
     ///
     /// Shows what happens to its stores and hooks. The entry leaves its file; every other line stays. With --revoke, the
     /// token is revoked at the provider after its grace, and not while the provider sees it in use; with --keep, it stays
     /// alive. On a terminal, the command asks. A token that left the inventory before is revoked all the same.
-    #[command(after_help = RETIRE_EXAMPLES)]
+    #[command(after_help = examples::RETIRE)]
     Retire(retire::RetireArgs),
     /// Put the previous token back
     ///
     /// While the old generation is still valid, it goes back into every store, hooks run, and the newer one is revoked
     /// after its grace. While a new one is still on its way to the consumers, it is taken back. For a day afterwards the
     /// token is not rotated again, unless its deadline comes first or somebody asks.
-    #[command(after_help = ROLLBACK_EXAMPLES)]
+    #[command(after_help = examples::ROLLBACK)]
     Rollback(rollback::RollbackArgs),
     /// Take an existing secret under management, without rotating it
     ///
     /// The secret is proven at the provider before it becomes current and is delivered. It is also the way out where a
     /// token has died that its own account authenticates with. A generation that it replaces is revoked after its grace.
-    #[command(after_help = ADOPT_EXAMPLES)]
+    #[command(after_help = examples::ADOPT)]
     Adopt(adopt::AdoptArgs),
     /// Compare the provider's tokens with the journal; find orphans
     ///
     /// Finds orphans (tokens with a marker of this installation that no generation accounts for), tokens that nobody
     /// manages, that never expire, or that have expired. With --reap, orphans are revoked, and nothing else.
-    #[command(after_help = AUDIT_EXAMPLES)]
+    #[command(after_help = examples::AUDIT)]
     Audit(audit::AuditArgs),
     /// Show what happened to a token, or check that the journal is whole
     ///
     /// Reads the journal's records, oldest first. Each carries the hash of the one before it: `--verify` follows them
     /// all, and names the first that was changed, left out or slipped in.
-    #[command(after_help = HISTORY_EXAMPLES)]
+    #[command(after_help = examples::HISTORY)]
     History(history::HistoryArgs),
     /// Write what a fleet has for the consumers of this host
     ///
     /// Reads a file of its own, which says what it may write: nothing else is written, whoever asks. It asks no provider,
     /// and holds the key of this host alone (`patrold fleet host-key`). One runs on each host that the inventory of the
     /// fleet names in `hosts` of a store.
-    #[command(after_help = AGENT_EXAMPLES)]
+    #[command(after_help = examples::AGENT)]
     Agent(agent::AgentArgs),
     /// Make a fleet, show its replicas, drain one
     ///
     /// Replicas share one journal in etcd or PostgreSQL: each account is looked after by one of them, and taken over by another when
     /// that one is gone.
-    #[command(after_help = FLEET_EXAMPLES)]
+    #[command(after_help = examples::FLEET)]
     Fleet(fleet::FleetArgs),
     /// Export, prune or re-key the journal
     Journal(journal::JournalArgs),
     /// Show the ways to tell people, or try one
     ///
     /// A `[[notify]]` of the inventory is a channel: it tells people what is the matter, once, and that it is over.
-    #[command(after_help = NOTIFY_EXAMPLES)]
+    #[command(after_help = examples::NOTIFY)]
     Notify(notify::NotifyArgs),
     /// Show provider definitions, or test one at a live account
     Provider(provider::ProviderArgs),
@@ -239,207 +240,22 @@ enum Command {
     ///
     /// An editor that knows the schema completes keys, shows what they mean, and underlines what is wrong while one types.
     /// What spans several places, such as the name of an account, only `check` knows.
-    #[command(after_help = SCHEMA_EXAMPLES)]
+    #[command(after_help = examples::SCHEMA)]
     Schema(schema::SchemaArgs),
     /// Show what the inventory needs of the systemd service, or write it
     ///
     /// Derives from the inventory a drop-in (directories of stores, credentials, groups), lines for tmpfiles.d and the
     /// list of units that hooks may reload, as far as the unit and its other drop-ins lack it. Nothing is changed without
     /// --write. `patrold check` warns of what is missing.
-    #[command(after_help = SYSTEMD_EXAMPLES)]
+    #[command(after_help = examples::SYSTEMD)]
     Systemd(systemd::SystemdArgs),
     /// Print the completions of a shell
-    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(shell::CompletionsArgs),
     /// Print a manual page, or write all of them
-    #[command(after_help = MAN_EXAMPLES)]
+    #[command(after_help = examples::MAN)]
     Man(shell::ManArgs),
 }
-
-const INIT_EXAMPLES: &str = "\
-Examples:
-  patrold init awx                       asks for address, user name and password
-  patrold init awx --url https://awx.example.com --username svc-ci --credential-file pass.txt
-  pass show gps/admin | patrold init pointone --credential-file -
-
-Exit status: 0 the inventory is there, 1 the provider does not accept the credential, 2 something is missing or exists.";
-
-const ADD_EXAMPLES: &str = "\
-Examples:
-  patrold add ci-runner                                its secret goes into ci-runner.token
-  patrold add ci-runner --env ci.env:AWX_TOKEN --restart ci-runner.service
-  patrold add ci-runner --file /run/ci/token --param scope=read --rotate-every 7d";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  patrold run                                      with the inventory that is found
-  patrold --config dev.toml run -v                 in a terminal
-  patrold --config dev.toml run --once             what is due now, from a timer
-
-Exit status with --once: 0 what was due is done, 3 some of it, 1 nothing.";
-
-const EXEC_EXAMPLES: &str = "\
-Examples:
-  patrold exec --token ci-runner=AWX_TOKEN -- ci-runner serve
-  patrold exec --file /run/secrets/token=API_TOKEN -- app
-  patrold exec --watch /etc/app/token --on-change signal:HUP -- app
-
-Exit status: that of the program, or 128 and the number of the signal that ended it; 75 a value changed (--on-change exit),
-126 it cannot be started, 127 there is none, 1 a value is missing.";
-
-const RELOAD_EXAMPLES: &str = "\
-Examples:
-  patrold reload
-  patrold reload --json | jq -r '.changes[]'
-
-Exit status: 0 it is in effect, 2 it is invalid, 1 no daemon runs.";
-
-const CHECK_EXAMPLES: &str = "\
-Examples:
-  patrold check                          the configured inventory
-  patrold check new.toml                 another one, before it is put in place
-  patrold check inventories/             every *.toml in a directory, each an inventory of its own
-  patrold check --online                 and are credentials accepted, can stores be written?
-  patrold check --json | jq '.errors'    for programs
-
-Exit status: 2 an inventory is invalid; 1 it is valid, and an account or a store does not work.";
-
-const PLAN_EXAMPLES: &str = "\
-Examples:
-  patrold plan                  every token, the next one first
-  patrold plan --until 7d       what begins within a week
-  patrold plan gps-ingest       one token
-  patrold plan --until 90d --svg plan.svg    a picture of every coming rotation
-  patrold plan --json | jq -r '.tokens[] | select(.overridden) | .token'";
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  patrold status                one line for each token
-  patrold status gps-ingest     everything about one token
-  patrold status --ready        for the health check of a container
-  patrold status --watch        again each second
-  patrold status --json | jq -r '.tokens[] | select(.condition != \"fine\") | .name'";
-
-const EXPLAIN_EXAMPLES: &str = "\
-Examples:
-  patrold explain gps-ingest
-  patrold explain gps-ingest --json | jq -r '.rules[] | select(.decides) | .rule'";
-
-const HISTORY_EXAMPLES: &str = "\
-Examples:
-  patrold history gps-ingest             every record of one token
-  patrold history gps-ingest --last 20   the latest ones
-  patrold history --verify               whether all records are what was written
-
-Exit status of --verify: 0 they are, 1 the first that is not is named.";
-
-const AGENT_EXAMPLES: &str = "\
-Examples:
-  patrold agent                              with /etc/patrold/agent.toml
-  patrold agent --check                      is the file fine?
-  patrold fleet host-key web-1 > host.key    on a replica: the key that the agent of web-1 needs
-
-Exit status: 0 it was stopped, 1 another agent of this host lives or it cannot run, 2 its file is invalid.";
-
-const FLEET_EXAMPLES: &str = "\
-Examples:
-  patrold fleet init               once, on any host
-  patrold fleet import             instead, where a daemon was alone until now
-  patrold fleet leave              back to a daemon that is alone, while every replica is stopped
-  patrold fleet status             who lives, and who owns how much
-  patrold fleet drain web-2        before its host is shut down
-  patrold fleet drain web-2 --undo
-  patrold fleet host-key web-9     the key for the agent of a host of consumers
-  patrold fleet host-key web-9 --label role=web
-  patrold fleet rekey              seal everything with `next-seal-key`, while the fleet runs
-  patrold fleet rekey --finish     can the old key go?
-  patrold fleet forget web-9       do not wait for it until its agent is back
-
-Exit status of status: 0 every account has an owner, 3 some have none.";
-
-const SCHEMA_EXAMPLES: &str = "\
-Examples:
-  patrold schema > patrold.schema.json             with \"#:schema ./patrold.schema.json\" as first line of an inventory
-  patrold schema provider > provider.schema.json   likewise for a definition of your own";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  patrold completions bash > /usr/share/bash-completion/completions/patrold
-  patrold completions zsh > /usr/share/zsh/site-functions/_patrold
-  patrold completions fish > ~/.config/fish/completions/patrold.fish";
-
-const SYSTEMD_EXAMPLES: &str = "\
-Examples:
-  patrold systemd           what is missing
-  patrold systemd --write   put it in place, as root
-  patrold --config /etc/patrold/team.toml systemd   for patrold@team.service
-
-Exit status: 0 shown or written, 1 it cannot be written, 2 the inventory is invalid.";
-
-const MAN_EXAMPLES: &str = "\
-Examples:
-  patrold man | man -l -                             read it
-  patrold man inventory | man -l -               patrold.toml(5)
-  patrold man --directory /usr/local/share/man   all pages, in man1, man5 and man8";
-
-const NOTIFY_EXAMPLES: &str = "\
-Examples:
-  patrold notify list           every channel, and how it fares
-  patrold notify test oncall    does a message arrive?
-
-Exit status of test: 0 the channel took the message, 1 it did not.";
-
-const ROTATE_EXAMPLES: &str = "\
-Examples:
-  patrold rotate gps-ingest gps-admin
-  patrold rotate --account gps --timeout 10m
-  patrold rotate --all --json
-  patrold rotate --dry-run --account gps       what would happen
-  patrold rotate --now gps-ingest              within the grace of the last rotation, too
-  patrold rotate --no-wait --account gps       from a script that looks at `patrold status` later
-  patrold rotate --compromised --account gps   its secrets have leaked
-
-Exit status: 0 all were rotated, 3 some, 1 none. With --compromised, 3 also where an old one may still be valid.";
-
-const CANCEL_EXAMPLES: &str = "\
-Examples:
-  patrold cancel gps-ingest
-
-Exit status: 0 it is withdrawn, 1 there was none or it has begun.";
-
-const RETIRE_EXAMPLES: &str = "\
-Examples:
-  patrold retire ci-runner                       shows what happens, and asks
-  patrold retire ci-runner --dry-run             shows what would happen
-  patrold retire ci-runner --revoke              after its grace, once it is not used any more
-  patrold retire ci-runner --revoke --after 7d   not before a week has passed
-  patrold retire ci-runner --revoke --now        at once, whoever uses it
-  patrold cancel ci-runner                       it is still needed: it stays alive
-
-Exit status: 0 it is revoked, or will be; 1 it is not, or nothing was changed; 3 its revocation is under way, or the
-provider has no way to revoke it.";
-
-const ROLLBACK_EXAMPLES: &str = "\
-Examples:
-  patrold rollback gps-ingest
-
-Exit status: 0 it is current again, 1 it is not.";
-
-const AUDIT_EXAMPLES: &str = "\
-Examples:
-  patrold audit --account gps
-  patrold audit --reap                   shows the orphans, and asks before it revokes them
-  patrold audit --unmanaged --write tokens.d/found.toml   entries for tokens that nobody manages
-  patrold audit --json | jq '.accounts[].findings[] | select(.\"never-expires\")'
-
-Exit status: 0 all accounts were listed, 3 some, or an orphan is left after --reap, 1 none.";
-
-const ADOPT_EXAMPLES: &str = "\
-Examples:
-  pass show gps/admin | patrold adopt gps-admin
-  patrold adopt ci-runner --file /root/token --id 4711 --expires 2027-01-01T00:00:00Z
-
-Exit status: 0 it is current, 1 it is not, and what was there stays.";
 
 /// Does what `args` ask for; errors are told on standard error.
 pub fn run(args: &Args) -> Exit {

@@ -27,7 +27,7 @@ use super::ownership::Manner;
 use super::registry::{Token, View};
 use super::scheduler::Waker;
 use super::{Errand, Running, StartError, open};
-use crate::account::pool::{ListingKey, Member};
+use crate::account::member::{ListingKey, Member};
 
 /// How long the revocation of one orphan is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 
 use crate::account::Proof;
-use crate::account::pool::{Accounts, Member};
+use crate::account::member::Member;
+use crate::account::pool::Accounts;
 use crate::clock::Clock;
 use crate::inventory::{Inventory, StorePolicy, TokenPolicy};
 use crate::journal::Journal;

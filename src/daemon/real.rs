@@ -30,7 +30,8 @@ use super::hosts::{Agents, Asker};
 use super::observe::{Committed, Observers};
 use super::ownership::Ownership;
 use super::registry::Registry;
-use crate::account::pool::{Accounts, Member, Precedence};
+use crate::account::member::Member;
+use crate::account::pool::{Accounts, Precedence};
 
 /// Accounts, stores and hooks for real.
 #[derive(Debug)]

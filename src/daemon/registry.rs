@@ -11,8 +11,8 @@ use crate::names::{AccountName, TokenName};
 use crate::outcome::Failure;
 use crate::rotation::TokenState;
 use crate::rotation::decide::Rest;
+use crate::rotation::held::Held;
 use crate::rotation::reckoning::Proof;
-use crate::rotation::run::Held;
 use crate::rotation::stored::Restored;
 
 /// One token. Its state is changed by one run at a time.

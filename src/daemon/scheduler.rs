@@ -301,7 +301,8 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::daemon::DaemonJournal;
     use crate::daemon::real::Real;
-    use crate::rotation::run::{Context, Held, Machine};
+    use crate::rotation::held::{Context, Held};
+    use crate::rotation::run::Machine;
 
     /// Thousands of runs may wait at once: whoever makes one larger than this boxes what is rare in it.
     #[test]

@@ -11,6 +11,7 @@ pub mod environment;
 mod fleet;
 mod format;
 mod hook;
+mod host_hook;
 pub mod initial;
 mod listen;
 mod load;
@@ -43,9 +44,10 @@ pub use environment::Environment;
 pub use fleet::{Database, EngineKind, EnginePlace, EngineSettings, FleetSettings, Server, ServerHost};
 pub use format::{CredentialAddress, Dialect, Format, IniReader, Pointer, Syntax, Wrap, XmlPath, XmlStep};
 pub use hook::{
-    CallPolicy, CheckPolicy, HookKind, HookPolicy, HostHook, HostProcess, OnFailure, Pace, RolloutPolicy, RunPolicy,
-    SignalPolicy, SignalTarget, UnitAction, UnitPolicy, Workload, full_unit_name,
+    CallPolicy, CheckPolicy, HookKind, HookPolicy, OnFailure, Pace, RolloutPolicy, RunPolicy, SignalPolicy,
+    SignalTarget, UnitAction, UnitPolicy, Workload, full_unit_name,
 };
+pub use host_hook::{HostHook, HostProcess};
 pub use listen::{Listen, ListenAuth, ListenTls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use load::interpret_text;

@@ -19,6 +19,7 @@ mod moment;
 pub(crate) mod naming;
 mod page;
 pub(crate) mod params;
+pub mod putting;
 pub mod question;
 pub(crate) mod request;
 pub(crate) mod resolved;
@@ -226,7 +227,7 @@ pub struct Values<'a> {
     /// Where a listing goes on.
     pub page: Option<&'a Cursor>,
     /// What is written to a store.
-    pub putting: Option<&'a slots::Putting<'a>>,
+    pub putting: Option<&'a putting::Putting<'a>>,
     pub quote: Quote<'a>,
 }
 

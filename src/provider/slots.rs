@@ -9,18 +9,17 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use minijinja::value::{Serde, Value as Dynamic};
 use serde_json::{Map, Value};
 
 use super::extract::{Content, Wiped};
-use super::model::{Call, Document, Entry, Listing, Shows, SlotCall, Slots, StoreRules, TablePlace};
+use super::model::{Call, Listing, Shows, SlotCall, StoreRules, TablePlace};
 use super::request::Scoped;
 use super::resolved::Provider;
-use super::template::{Name, Scope};
+use super::template::Scope;
 use super::{Cursor, Operation, Received, Response, Values};
 use crate::names::Evidence;
 use crate::outcome::{Failure, FailureCode, Outcome, Told};
-use crate::secret::{Redactor, Secret};
+use crate::secret::Secret;
 
 /// What a write can be compared with afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +34,15 @@ pub enum Proof {
 
 /// What a target holds.
 pub struct Seen {
-    shown: Shown,
+    pub(super) shown: Shown,
     /// What the service says of its state.
     pub evidence: Option<Evidence>,
-    version: Value,
-    facts: BTreeMap<String, Value>,
+    pub(super) version: Value,
+    pub(super) facts: BTreeMap<String, Value>,
     tail: Option<String>,
 }
 
-enum Shown {
+pub(super) enum Shown {
     Absent,
     Hidden,
     Value(Secret),
@@ -80,26 +79,11 @@ pub enum Put {
 
 /// What a write needs besides the value, by the name of its capture.
 #[derive(Clone, Debug, Default)]
-pub struct Prepared(BTreeMap<String, Value>);
+pub struct Prepared(pub(super) BTreeMap<String, Value>);
 
 impl Told for Look {}
 impl Told for Put {}
 impl Told for Prepared {}
-
-/// What is written to a target.
-pub struct Putting<'a> {
-    /// What was there.
-    pub seen: &'a Seen,
-    pub prepared: &'a Prepared,
-    /// Slots and their values; without a name the target is the slot, and the only one.
-    pub slots: Vec<(Option<String>, &'a Secret)>,
-    /// A slot that is to be there no more.
-    pub gone: Option<String>,
-    /// 32 hexadecimal digits: the same for every attempt to write the same.
-    pub delivery: String,
-    /// Says in words who writes; no secret.
-    pub mark: String,
-}
 
 /// Secrets of others are among what was seen.
 impl fmt::Debug for Seen {
@@ -112,12 +96,6 @@ impl fmt::Debug for Seen {
             Shown::Other => "something else",
         };
         write!(f, "{shown}, {:?}", self.evidence)
-    }
-}
-
-impl fmt::Debug for Putting<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} slots, delivery {}", self.slots.len(), self.delivery)
     }
 }
 
@@ -179,90 +157,6 @@ impl Seen {
 
 fn decoded(text: &str) -> Option<String> {
     STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok())
-}
-
-impl Putting<'_> {
-    /// The value of a name that is no secret.
-    pub(crate) fn value(&self, name: &Name) -> Dynamic {
-        let fact = |fact: Option<&Value>| fact.map_or_else(|| Dynamic::from(()), |fact| Dynamic::from(Serde(fact)));
-        match name {
-            Name::ReadVersion => Dynamic::from(Serde(&self.seen.version)),
-            Name::ReadFact(name) => fact(self.seen.facts.get(name)),
-            Name::Prepared(name) => fact(self.prepared.0.get(name)),
-            Name::DeliveryId => Dynamic::from(uuid(&self.delivery)),
-            Name::Mark => Dynamic::from(self.mark.as_str()),
-            _ => Dynamic::from(()),
-        }
-    }
-
-    /// The value of a secret name.
-    pub(crate) fn secret(&self, name: &Name) -> Option<&str> {
-        match (name, &self.seen.shown) {
-            (Name::SlotValue, _) => self.slots.first().map(|(_, secret)| secret.expose()),
-            (Name::ReadValue, Shown::Value(secret)) => Some(secret.expose()),
-            _ => None,
-        }
-    }
-
-    /// What the target is to hold.
-    pub(crate) fn document(&self, document: &Document) -> Result<Value, String> {
-        let written = |secret: &Secret| {
-            let text = secret.expose();
-            Value::from(if document.base64 { STANDARD.encode(text) } else { text.to_owned() })
-        };
-        if let [(None, secret)] = self.slots.as_slice() {
-            return Ok(written(secret));
-        }
-        let mut table = Wiped(Value::Object(match (document.slots, &self.seen.shown) {
-            (Slots::Merged, Shown::Table { slots, .. }) => slots.as_object().cloned().unwrap_or_default(),
-            (Slots::Changed, _) | (Slots::Merged, Shown::Absent) => Map::new(),
-            // What is not shown cannot be written back: it would be lost.
-            (Slots::Merged, _) => return Err("what the target holds besides is not known".to_owned()),
-        }));
-        let entries = table.0.as_object_mut().ok_or("the target holds no table")?;
-        for (name, secret) in &self.slots {
-            let name = name.clone().ok_or("a slot has no name")?;
-            let slot = match &document.entry {
-                None => written(secret),
-                Some(Entry { value, with }) => {
-                    let known = entries.get_mut(&name).and_then(Value::as_object_mut).map(std::mem::take);
-                    let mut slot = known.unwrap_or_default();
-                    slot.extend(with.clone());
-                    slot.insert(value.clone(), written(secret));
-                    Value::Object(slot)
-                }
-            };
-            entries.insert(name, slot);
-        }
-        if let Some(name) = &self.gone {
-            match document.slots {
-                Slots::Merged => drop(entries.remove(name)),
-                // What a merge of the service's takes for gone.
-                Slots::Changed => drop(entries.insert(name.clone(), Value::Null)),
-            }
-        }
-        Ok(if document.text { Value::from(table.to_string()) } else { std::mem::take(&mut table.0) })
-    }
-
-    /// Every secret of it is struck out of messages.
-    pub(crate) fn strike_out(&self, redactor: &mut Redactor) {
-        self.slots.iter().for_each(|(_, secret)| redactor.add(secret));
-        match &self.seen.shown {
-            Shown::Value(secret) => redactor.add(secret),
-            Shown::Table { slots, place } => {
-                let values = slots.as_object().into_iter().flat_map(Map::values);
-                let texts = values.filter_map(|it| it.pointer(&place.value)).filter_map(Value::as_str);
-                texts.for_each(|text| redactor.add(&Secret::new(text)));
-            }
-            Shown::Absent | Shown::Hidden | Shown::Other => {}
-        }
-    }
-}
-
-/// 32 hexadecimal digits in the form of RFC 9562.
-fn uuid(digits: &str) -> String {
-    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 impl Provider {

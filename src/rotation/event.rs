@@ -4,7 +4,8 @@
 //! step of a rotation that it ends, and whether it changes the credential that is in use. Log, history, metrics, the
 //! status page and `docs/events.md` read it.
 //!
-//! Stored state: events are added, never renamed or reused; old ones stay readable.
+//! Stored state: events are added, never renamed or reused; old ones stay readable. The file is long because the table is:
+//! each event stands in it once.
 
 #![warn(missing_docs)]
 

@@ -79,6 +79,7 @@ pub mod due;
 pub mod effects;
 pub mod event;
 pub mod generation;
+pub mod held;
 pub mod kinship;
 pub mod life;
 pub mod orphan;

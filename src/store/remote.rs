@@ -16,12 +16,14 @@ use super::place::{ELSE, Erased};
 use super::receipt::{Delivery, Receipt};
 use super::turn::Turns;
 use crate::account::Account;
-use crate::account::pool::{Accounts, Member};
+use crate::account::member::Member;
+use crate::account::pool::Accounts;
 use crate::clock::{Clock, Span, Time};
 use crate::inventory::RemotePolicy;
 use crate::names::{Evidence, StoreKey, TargetKey, hex};
 use crate::outcome::{Failure, FailureCode, Outcome};
-use crate::provider::slots::{self, Prepared, Proof, Put, Putting, Seen};
+use crate::provider::putting::Putting;
+use crate::provider::slots::{self, Prepared, Proof, Put, Seen};
 use crate::secret::Secret;
 
 /// How often a write begins anew because somebody else wrote meanwhile.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Halt, Trial};
 use crate::account::Listing;
-use crate::account::pool::Member;
+use crate::account::member::Member;
 use crate::clock::{Clock, Span, Time};
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode, Outcome};

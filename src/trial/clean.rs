@@ -3,7 +3,7 @@
 use super::ask::{Effort, Hope};
 use super::notebook::Specimen;
 use super::{Halt, Trial};
-use crate::account::pool::Member;
+use crate::account::member::Member;
 use crate::clock::{Clock, Span};
 use crate::journal::Journal;
 use crate::outcome::{Failure, FailureCode};

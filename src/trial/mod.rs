@@ -25,7 +25,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use self::notebook::{Notebook, Specimen};
-use crate::account::pool::{Accounts, Member};
+use crate::account::member::Member;
+use crate::account::pool::Accounts;
 use crate::clock::{Clock, Span};
 use crate::journal::Journal;
 use crate::names::GenerationNo;

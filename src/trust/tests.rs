@@ -2,6 +2,10 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::pki_types::UnixTime;
+
+use super::verifier::issuer;
 use super::*;
 
 /// A certificate that signed itself; `authority`: as `openssl req -x509` makes it.

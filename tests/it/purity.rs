@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "notify/decide.rs",
     "notify/find.rs",
     "names.rs",
+    "outcome",
     "outcome.rs",
     "provider",
     "report",

@@ -36,6 +36,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "provider/answer",
             "provider/jwt",
             "provider/login",
+            "provider/putting",
             "provider/request",
             "provider/sigv4",
             "provider/slots",

@@ -11,7 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{MutexGuard, Notify};
 
 use crate::account::Listing;
-use crate::account::pool::{Accounts, Member};
+use crate::account::member::Member;
+use crate::account::pool::Accounts;
 use crate::clock::{Clock, Time};
 use crate::endpoint::EndpointState;
 use crate::endpoint::urgency::Urgency;
@@ -22,8 +23,9 @@ use crate::journal::{Journal, SecretSlot};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::FailureCode;
 use crate::rotation::decide::Rest;
+use crate::rotation::held::{Context, Denied, Held};
 use crate::rotation::reason::Reason;
-use crate::rotation::run::{Context, Denied, Held, Machine};
+use crate::rotation::run::Machine;
 use crate::rotation::stored::Restored;
 use crate::rotation::{Event, Phase, TokenState};
 

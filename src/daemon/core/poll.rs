@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use futures_util::{StreamExt as _, stream};
 
 use crate::account::Listing;
-use crate::account::pool::Member;
+use crate::account::member::Member;
 use crate::clock::{Clock, Span, Time};
 use crate::daemon::account_news::log_roots;
 use crate::daemon::orphans::Count;

@@ -9,6 +9,7 @@ mod claims;
 mod cycle;
 mod daemon;
 mod fleet;
+mod hook;
 mod hosts;
 mod needed;
 mod notify;

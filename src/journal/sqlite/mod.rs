@@ -11,28 +11,28 @@ mod prune;
 mod read;
 mod rows;
 mod schema;
+mod seals;
 mod writer;
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tokio::sync::oneshot;
 
 pub use self::error::{OpenError, VerifyError};
 use self::lease::{Lease, Lock};
-use self::place::Place;
+use self::place::{Place, prepare_directory, prepare_file};
 pub use self::prune::Pruned;
 pub use self::read::ReadOnly;
-use self::writer::{Job, Sealed, Writer};
+use self::read::unreadable;
+use self::seals::{count_secrets, key_notes, sealed};
+use self::writer::{Job, Writer, seal};
 use super::key::{self, IfLost, KeyOrigin, KeySource};
 use super::seal::{KeyId, Sealer};
-use super::{Change, Commit, CommitError, Fence, Head, Journal, SecretChange, SecretSlot, Settled, Stored, settled};
+use super::{Change, Commit, CommitError, Fence, Head, Journal, SecretSlot, Settled, Stored, settled};
 use crate::clock::Time;
 use crate::names::{AccountName, GenerationNo, InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
@@ -329,36 +329,8 @@ impl Drop for SqliteJournal {
     }
 }
 
-/// The sealed bytes in `slot`.
-fn sealed(connection: &Connection, slot: &SecretSlot) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection
-        .prepare_cached("SELECT sealed FROM secrets WHERE token = ?1 AND generation = ?2 AND revision = ?3")?
-        .query_row(params![slot.token.as_str(), slot.generation.0, slot.revision], |row| row.get(0))
-        .optional()
-}
-
 fn stopped() -> Failure {
     Failure::new(FailureCode::Journal, "the journal's writer has stopped: restart the daemon")
-}
-
-/// `change` with its secrets sealed, under the lease with the number `epoch`.
-fn seal(change: Change, epoch: u64, sealer: &Sealer) -> Result<Sealed, Failure> {
-    let seal = |change| match change {
-        SecretChange::Keep { slot, parts } => match sealer.seal(&slot, &parts) {
-            Ok(sealed) => Ok((slot, Some(sealed))),
-            Err(error) => Err(Failure::new(FailureCode::Journal, format!("the secret was not sealed: {error}"))),
-        },
-        SecretChange::Erase { slot } => Ok((slot, None)),
-    };
-    Ok(Sealed {
-        epoch,
-        token: change.token,
-        follows: change.follows,
-        at: change.at,
-        records: change.records,
-        state: change.state,
-        secrets: change.secrets.into_iter().map(seal).collect::<Result<_, _>>()?,
-    })
 }
 
 /// Finishes a change of the key in the state directory that was interrupted: where the secrets are sealed with the new
@@ -387,75 +359,6 @@ fn interrupted(
     }
     key::discard(state_dir)?;
     Ok(None)
-}
-
-/// Makes the state directory, private whatever the umask is. One that is there keeps its mode, since somebody chose it;
-/// the database in it is private anyway.
-fn prepare_directory(state_dir: &Path) -> io::Result<Vec<String>> {
-    match state_dir.metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
-            std::fs::set_permissions(state_dir, Permissions::from_mode(0o700))?;
-            Ok(Vec::new())
-        }
-        Err(error) => Err(error),
-        Ok(about) if about.permissions().mode() & 0o002 != 0 => Ok(vec![format!(
-            "every user of this machine may replace files in the state directory {0}: chmod 0700 {0}",
-            state_dir.display()
-        )]),
-        Ok(_) => Ok(Vec::new()),
-    }
-}
-
-/// Makes the database file private before SQLite opens it; its log and index get the same mode.
-fn prepare_file(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    Ok(())
-}
-
-/// How many secrets the journal holds.
-fn count_secrets(connection: &Connection) -> rusqlite::Result<usize> {
-    let count: i64 = connection.query_row("SELECT count(*) FROM secrets", (), |row| row.get(0))?;
-    Ok(usize::try_from(count).unwrap_or(0))
-}
-
-/// The slots whose secret does not fit the key, judged by their first bytes.
-fn unreadable(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<Vec<SecretSlot>, OpenError> {
-    let read = || {
-        connection
-            .prepare("SELECT token, generation, revision, substr(sealed, 1, 9) FROM secrets")?
-            .query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-            .filter(|row| row.as_ref().map_or(true, |(_, _, _, head): &Row| sealer.fits(head) != Ok(true)))
-            .collect::<rusqlite::Result<Vec<Row>>>()
-    };
-    let rows = read().map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
-    rows.into_iter()
-        .map(|(token, generation, revision, _)| {
-            Ok(SecretSlot { token: read::name(&token, path)?, generation: GenerationNo(generation), revision })
-        })
-        .collect()
-}
-
-/// Token, generation, revision, first bytes.
-type Row = (String, u32, u32, Vec<u8>);
-
-fn key_notes(origin: KeyOrigin, unreadable: &[SecretSlot]) -> Option<String> {
-    let count = unreadable.len();
-    match origin {
-        KeyOrigin::MadeAnew if count > 0 => Some(format!(
-            "the key that sealed the journal is lost: a new one was made, and {count} secrets cannot be opened; stop the \
-             daemon and put the old seal.key back, or let their tokens be rotated"
-        )),
-        _ if count > 0 => Some(format!(
-            "{count} secrets of the journal were sealed under another key and cannot be opened; give the daemon that key \
-             again, or let their tokens be rotated"
-        )),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! Whether the path of the journal still leads to the open database.
+//! The place of the journal: how it is made, and whether its path still leads to the open database.
 //!
 //! Law: before each commit, it does. A database that was removed or renamed takes commits without an error, and no start
 //! ever finds them again.
 
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::outcome::{Failure, FailureCode};
@@ -49,6 +50,34 @@ impl Place {
 fn identity(path: &Path) -> io::Result<Identity> {
     let about = path.metadata()?;
     Ok((about.dev(), about.ino()))
+}
+
+/// Makes the state directory, private whatever the umask is. One that is there keeps its mode, since somebody chose it;
+/// the database in it is private anyway.
+pub(super) fn prepare_directory(state_dir: &Path) -> io::Result<Vec<String>> {
+    match state_dir.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+            std::fs::set_permissions(state_dir, Permissions::from_mode(0o700))?;
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+        Ok(about) if about.permissions().mode() & 0o002 != 0 => Ok(vec![format!(
+            "every user of this machine may replace files in the state directory {0}: chmod 0700 {0}",
+            state_dir.display()
+        )]),
+        Ok(_) => Ok(Vec::new()),
+    }
+}
+
+/// Makes the database file private before SQLite opens it; its log and index get the same mode.
+pub(super) fn prepare_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction}
 
 use super::error::{OpenError, VerifyError};
 use super::rows::{RECORDS, record};
-use super::{DATABASE, prune, schema, sealed};
+use super::seals::sealed;
+use super::{DATABASE, prune, schema};
 use crate::journal::key::KeySource;
 use crate::journal::record::{Broken, Record};
+use crate::journal::seal::Sealer;
 use crate::journal::{Head, SecretSlot, Stored};
-use crate::names::{InstanceId, TokenName};
+use crate::names::{GenerationNo, InstanceId, TokenName};
 use crate::secret::SecretParts;
 
 /// A journal opened for reading.
@@ -215,3 +217,23 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         open(Path::new(&format!("{uri}?immutable=1")), flags | OpenFlags::SQLITE_OPEN_URI)
     })
 }
+
+/// The slots whose secret does not fit the key, judged by their first bytes.
+pub(super) fn unreadable(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<Vec<SecretSlot>, OpenError> {
+    let read = || {
+        connection
+            .prepare("SELECT token, generation, revision, substr(sealed, 1, 9) FROM secrets")?
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+            .filter(|row| row.as_ref().map_or(true, |(_, _, _, head): &Row| sealer.fits(head) != Ok(true)))
+            .collect::<rusqlite::Result<Vec<Row>>>()
+    };
+    let rows = read().map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+    rows.into_iter()
+        .map(|(token, generation, revision, _)| {
+            Ok(SecretSlot { token: name(&token, path)?, generation: GenerationNo(generation), revision })
+        })
+        .collect()
+}
+
+/// Token, generation, revision, first bytes.
+type Row = (String, u32, u32, Vec<u8>);

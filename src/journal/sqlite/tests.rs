@@ -1,15 +1,17 @@
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use chrono::DateTime;
+use rusqlite::params;
 use tempfile::TempDir;
 
 use super::lease::LockError;
-use super::writer::{Failed, Written};
+use super::writer::{Failed, Sealed, Written};
 use super::*;
-use crate::journal::Draft;
 use crate::journal::key;
 use crate::journal::record::{Chain, Record};
+use crate::journal::{Draft, SecretChange};
 use crate::secret::Secret;
 
 const NOW: Time = DateTime::UNIX_EPOCH;

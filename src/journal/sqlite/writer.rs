@@ -27,7 +27,8 @@ use super::read;
 use super::schema::{self, PATIENCE};
 use crate::clock::Time;
 use crate::journal::record::Chain;
-use crate::journal::{CommitError, Draft, Head, SecretSlot};
+use crate::journal::seal::Sealer;
+use crate::journal::{Change, CommitError, Draft, Head, SecretChange, SecretSlot};
 use crate::names::{InstanceId, TokenName};
 use crate::outcome::{Failure, FailureCode};
 
@@ -56,6 +57,26 @@ pub(super) struct Sealed {
     pub(super) state: Option<String>,
     /// `None` erases the slot.
     pub(super) secrets: Vec<(SecretSlot, Option<Vec<u8>>)>,
+}
+
+/// `change` with its secrets sealed, under the lease with the number `epoch`.
+pub(super) fn seal(change: Change, epoch: u64, sealer: &Sealer) -> Result<Sealed, Failure> {
+    let seal = |change| match change {
+        SecretChange::Keep { slot, parts } => match sealer.seal(&slot, &parts) {
+            Ok(sealed) => Ok((slot, Some(sealed))),
+            Err(error) => Err(Failure::new(FailureCode::Journal, format!("the secret was not sealed: {error}"))),
+        },
+        SecretChange::Erase { slot } => Ok((slot, None)),
+    };
+    Ok(Sealed {
+        epoch,
+        token: change.token,
+        follows: change.follows,
+        at: change.at,
+        records: change.records,
+        state: change.state,
+        secrets: change.secrets.into_iter().map(seal).collect::<Result<_, _>>()?,
+    })
 }
 
 /// What the writer is asked to do.

@@ -11,7 +11,8 @@ use crate::definition::{self, Definitions};
 use crate::document::Report;
 use crate::inventory::Environment;
 use crate::outcome::{FailureCode, Outcome};
-use crate::provider::slots::{Look, Prepared, Put, Putting, Seen, Slot};
+use crate::provider::putting::Putting;
+use crate::provider::slots::{Look, Prepared, Put, Seen, Slot};
 use crate::provider::{Operation, ParamKind, Provider};
 use crate::secret::Secret;
 

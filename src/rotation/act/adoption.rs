@@ -13,7 +13,8 @@ use crate::provider::{Expiry, ProviderTime, Remote, Subject, Verdict};
 use crate::rotation::due::Means;
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
-use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::held::{Context, Held};
+use crate::rotation::run::Machine;
 use crate::rotation::state::{Current, Generation};
 use crate::secret::{Fingerprint, SecretParts};
 

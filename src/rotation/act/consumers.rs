@@ -13,8 +13,9 @@ use crate::provider::{Expiry, Remote, Verdict};
 use crate::rotation::decide::{like, reached_consumers};
 use crate::rotation::effects::{Condition, Effects, Occasion};
 use crate::rotation::event::Event;
+use crate::rotation::held::{Context, Held};
 use crate::rotation::reckoning::Proof;
-use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::run::Machine;
 use crate::rotation::state::{Current, Delivery, Generation, Origin, Phase, Progress};
 use crate::store::{self, Erased};
 

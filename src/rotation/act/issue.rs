@@ -10,9 +10,10 @@ use crate::provider::{Entry, MintRequest, Minted, Remote};
 use crate::rotation::decide::{Looks, lost, search_settled, tells_end, unknown_mint};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
+use crate::rotation::held::{Context, Held};
 use crate::rotation::kinship::Kinship;
 use crate::rotation::reason::Reason;
-use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::run::Machine;
 use crate::rotation::state::{Candidate, Current, Delivery, Generation, Intent, Origin, Orphan, Phase};
 use crate::store;
 

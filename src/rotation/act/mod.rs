@@ -22,9 +22,10 @@ use crate::timing::backoff;
 use super::decide::{Action, Missing, Situation};
 use super::effects::{Address, Effects};
 use super::event::Event;
+use super::held::{Context, Held};
 use super::life::life;
 use super::reckoning::Proof;
-use super::run::{Context, Held, Machine};
+use super::run::Machine;
 use super::state::{Generation, Intent, Retry};
 
 /// How often a request that proves something is made before its answer is taken as it is.

@@ -11,7 +11,8 @@ use crate::rotation::decide::{reached_consumers, set_aside, unknown_mint};
 use crate::rotation::due::Means;
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
-use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::held::{Context, Held};
+use crate::rotation::run::Machine;
 use crate::rotation::state::{Candidate, Current, Delivery, Generation, Origin, Orphan, Phase};
 use crate::secret::{SecretParts, TOKEN_PART};
 

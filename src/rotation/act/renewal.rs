@@ -8,8 +8,9 @@ use crate::provider::{MintRequest, Minted, Verdict};
 use crate::rotation::decide::SHORTEST_LIFE;
 use crate::rotation::effects::Effects;
 use crate::rotation::event::Event;
+use crate::rotation::held::{Context, Held};
 use crate::rotation::reason::Reason;
-use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::run::Machine;
 use crate::rotation::state::{Current, Generation, Phase};
 use crate::timing::backoff::{self, Life};
 

@@ -8,7 +8,8 @@ use crate::provider::{Entry, Gone, ProviderTime, Remote, Subject, Verdict};
 use crate::rotation::decide::{Missing, quiet_after, used_until};
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
-use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::held::{Context, Held};
+use crate::rotation::run::Machine;
 use crate::rotation::state::{Generation, Orphan, Phase};
 
 use super::{PROOFS, address, failures, named, subject};

@@ -10,7 +10,8 @@ use crate::provider::{Subject, Verdict};
 use crate::rotation::decide::reached_consumers;
 use crate::rotation::effects::{Address, Effects};
 use crate::rotation::event::Event;
-use crate::rotation::run::{Context, Held, Machine};
+use crate::rotation::held::{Context, Held};
+use crate::rotation::run::Machine;
 use crate::rotation::state::Generation;
 use crate::secret::{Fingerprint, Secret, SecretParts, TOKEN_PART};
 

@@ -35,7 +35,8 @@ use crate::provider::{Abilities, Gone, MintRequest, Minted, ProviderClock, Subje
 use crate::rotation::decide::Rest;
 use crate::rotation::effects::{Address, Condition, Effects, Occasion};
 use crate::rotation::event::Event;
-use crate::rotation::run::{Context, Denied, Held, Machine};
+use crate::rotation::held::{Context, Denied, Held};
+use crate::rotation::run::Machine;
 use crate::rotation::state::{Claim, Phase, TokenState};
 use crate::rotation::stored::{Restored, restore};
 use crate::secret::{Fingerprint, Secret, SecretParts};

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
-use patrold::account::pool::Member;
+use patrold::account::member::Member;
 use patrold::clock::SystemClock;
 use patrold::daemon::serve::Order;
 use patrold::demo::Service;
