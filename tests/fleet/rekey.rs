@@ -9,8 +9,9 @@ use patrold::inventory::EngineKind;
 use patrold::journal::fleet::presence::{Claim, Presence};
 use rustix::process::Signal;
 
-use super::agents::{lives, until};
+use super::agents::{file, lives, secret, start_agent, until};
 use super::engine::get;
+use super::hosts::{token, write_agent};
 use super::rounds::{all_with, gather, judge};
 use super::stage::{ACCOUNTS, Replica, Stage, patrold};
 
@@ -119,6 +120,56 @@ async fn exchange(kind: EngineKind) {
     }
     dismissed.store(true, Ordering::Release);
     judge(&stage, consumers.join().unwrap()).await;
+}
+
+/// Has the token on the host rotated; its agent has written the new secret then.
+async fn rotates_there(stage: &Stage) {
+    let before = secret(&stage.root, "web-1");
+    let (code, text) = told(stage, &["rotate", "gps", "--timeout", "20s"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    let after = secret(&stage.root, "web-1");
+    assert!(after != before && after.is_some_and(|it| lives(stage.loopback.ledger(), &it)), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_goes_on_with_its_key_until_it_is_given_another_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(stage) = Stage::set(directory.path(), EngineKind::Etcd).await else { return };
+    let root = stage.root.display().to_string();
+    fs::write(stage.root.join("seal-2.key"), "fedcba9876543210fedcba9876543210\n").unwrap();
+    write_agent(&stage, "web-1", "*", "").await;
+    let mut web_1 = start_agent(&stage, "web-1");
+    let mut r1 = stage.start("r1", &token(&stage, &["web-1"], ""));
+    until(&stage, "the host has the first secret", || file(&stage.root, "web-1").exists()).await;
+    let next = format!("next-seal-key = {{ file = \"{root}/seal-2.key\" }}\n");
+    r1 = again(&stage, r1, |text| text.replace("[fleet]\n", &format!("[fleet]\n{next}"))).await;
+    let (code, text) = told(&stage, &["fleet", "rekey"]).await;
+    assert!(code == Some(0) && text.contains("seals from now on"), "{text}");
+    rotates_there(&stage).await;
+    let begun = Instant::now();
+    loop {
+        let (code, text) = told(&stage, &["fleet", "rekey", "--finish"]).await;
+        assert_eq!(code, Some(3), "the host has the old key: {text}");
+        if !text.contains("secrets of these accounts") {
+            assert!(text.contains("came of another one") && text.contains("web-1"), "{text}");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{text}{}", stage.log("r1"));
+    }
+
+    let key = patrold(&stage.root, "r1", &["fleet", "host-key", "web-1"]).await;
+    assert_ne!(fs::read(stage.root.join("web-1.key")).unwrap(), key.stdout);
+    web_1.signal(Signal::TERM);
+    assert!(web_1.process.wait().await.unwrap().success(), "{}", stage.log("web-1"));
+    fs::write(stage.root.join("web-1.key"), key.stdout).unwrap();
+    let _web_1 = start_agent(&stage, "web-1");
+    let begun = Instant::now();
+    while told(&stage, &["fleet", "rekey", "--finish"]).await.0 != Some(0) {
+        assert!(begun.elapsed() < PATIENCE, "{}{}", stage.log("web-1"), stage.log("r1"));
+    }
+    r1 = again(&stage, r1, |text| text.replace(&next, "").replace("/seal.key\"", "/seal-2.key\"")).await;
+    rotates_there(&stage).await;
+    assert!(!stage.log(&r1.name).contains("secret-unreadable"), "{}", stage.log("r1"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
