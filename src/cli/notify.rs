@@ -102,5 +102,5 @@ fn here(inventory: &Inventory, name: &ChannelName) -> Result<NotifyAnswer, Compl
 fn unknown_channel(inventory: &Inventory, name: &ChannelName) -> Complaint {
     let known = inventory.channels.keys().map(ChannelName::as_str);
     let otherwise = "`patrold notify list` shows all; a [[notify]] of the inventory makes one";
-    unknown("channel", name.as_str(), known, otherwise)
+    unknown("channel", name.as_str(), &known, otherwise)
 }

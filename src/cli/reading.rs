@@ -134,22 +134,22 @@ pub(super) fn unknown_token<'a>(
     known: impl IntoIterator<Item = &'a TokenName, IntoIter: Clone>,
 ) -> Complaint {
     let known = known.into_iter().map(TokenName::as_str);
-    unknown("token", name.as_str(), known, "`patrold status` lists all tokens")
+    unknown("token", name.as_str(), &known, "`patrold status` lists all tokens")
 }
 
 /// A complaint about an account that is not there.
 pub(super) fn unknown_account(name: &AccountName, inventory: &Inventory) -> Complaint {
     let known = inventory.accounts.keys().map(AccountName::as_str);
-    unknown("account", name.as_str(), known, "`patrold config show` shows the accounts of the inventory")
+    unknown("account", name.as_str(), &known, "`patrold config show` shows the accounts of the inventory")
 }
 
 /// A complaint about a `kind` of thing that is not there; with the name that was meant, else with `otherwise`.
 pub(super) fn unknown<'a>(
     kind: &str,
     name: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
+    known: &(impl Iterator<Item = &'a str> + Clone),
     otherwise: &str,
 ) -> Complaint {
-    let help = did_you_mean(&alike(name, &known)).unwrap_or_else(|| otherwise.to_owned());
+    let help = did_you_mean(&alike(name, known)).unwrap_or_else(|| otherwise.to_owned());
     Complaint::invalid(format!("there is no {kind} \"{name}\"")).with_help(help)
 }

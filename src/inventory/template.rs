@@ -82,18 +82,12 @@ impl Template {
                 let why = format!("`{{{{{inside}}}}}` names \"{name}\", which `from` does not have");
                 fault(why, &format!("`from` has {}", known.join(", ")));
             }
-            let quoting = match quoting.map(str::trim) {
-                None => Quoting::Word,
-                Some(word) => match quoting_of(word) {
-                    Some(quoting) => quoting,
-                    None => {
-                        let help =
-                            "write json, pgpass, base64, basic:USER, url or raw; without one, the value must be a word";
-                        fault(format!("\"{word}\" is no way to write a value"), help);
-                        Quoting::Raw
-                    }
-                },
-            };
+            let word = quoting.map(str::trim);
+            let quoting = word.map_or(Some(Quoting::Word), quoting_of).unwrap_or_else(|| {
+                let help = "write json, pgpass, base64, basic:USER, url or raw; without one, the value must be a word";
+                fault(format!("\"{}\" is no way to write a value", word.unwrap_or_default()), help);
+                Quoting::Raw
+            });
             if matches!(pieces.last(), Some(Piece::Value(..))) {
                 fault("two values stand side by side".to_owned(), "write something between them");
             }
@@ -175,6 +169,7 @@ impl TemplateSlot {
     }
 
     /// The same slot under another name.
+    #[must_use]
     pub fn at(&self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.clone() }
     }

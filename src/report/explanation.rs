@@ -171,6 +171,7 @@ impl Explanation {
 
 impl Explanation {
     /// The same, with who looks after the token.
+    #[must_use]
     pub fn owned_by(self, owner: Option<OwnerStatus>) -> Self {
         Self { owner, ..self }
     }

@@ -125,6 +125,18 @@ impl Stage {
         presence.claims.values().filter(|claim| claim.replica.as_str() == name).count()
     }
 
+    /// Waits until what the owners have left of the limits of each account is `fine`.
+    pub async fn until_left(&self, sentence: &str, patience: Duration, fine: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        for number in 0..ACCOUNTS {
+            let account = format!("controller-{number}").parse().unwrap();
+            while !self.watcher.limits(&account).await.unwrap().is_some_and(|text| fine(&text)) {
+                assert!(begun.elapsed() < patience, "not in time: {sentence}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
     /// Waits until `fine` is so of who owns what; gives how long it took.
     pub async fn until(&self, sentence: &str, patience: Duration, fine: impl Fn(&Presence) -> bool) -> Duration {
         let begun = Instant::now();

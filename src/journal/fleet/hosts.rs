@@ -140,7 +140,7 @@ impl FleetJournal {
                 let proves =
                     |of: &Sealer| self.host_seal_of(of, &host, &labels).is_ok_and(|seal| seal.proves(&labels, &proof));
                 // The place of the key that it came of; the first is in force.
-                if let Some((place, of)) = self.keys.all().enumerate().find(|(_, of)| proves(*of)) {
+                if let Some((place, of)) = self.keys.all().enumerate().find(|(_, of)| proves(of)) {
                     hosts.came_of.insert(host.clone(), hex(&of.key_id()));
                     hosts.unproven.remove(&host);
                     hosts.outdated.retain(|it| *it != host || place > 0);

@@ -113,6 +113,7 @@ pub(super) enum Revoked {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own that a provider has or lacks")]
 pub(super) struct Ledger {
     pub abilities: Abilities,
     /// What mints give. `None`: they never end.

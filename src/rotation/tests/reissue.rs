@@ -58,8 +58,10 @@ fn the_acknowledged_revocation_of_its_old_secret_does_not_end_a_renewed_token() 
     assert_eq!(sim.violations(), Vec::<String>::new());
 }
 
+type Change = fn(&mut Abilities);
+
 /// What a provider without ids can do besides.
-const WITHOUT_IDS: [(&str, fn(&mut Abilities)); 4] = [
+const WITHOUT_IDS: [(&str, Change); 4] = [
     ("by name", |_| {}),
     ("by itself", |abilities| abilities.revokes_self = true),
     ("nobody can be asked", |abilities| abilities.can.verifies = false),
@@ -67,7 +69,7 @@ const WITHOUT_IDS: [(&str, fn(&mut Abilities)); 4] = [
 ];
 
 /// A token at a provider whose answers and listings have no ids.
-fn without_ids(change: fn(&mut Abilities), on_failure: OnFailure) -> Sim {
+fn without_ids(change: Change, on_failure: OnFailure) -> Sim {
     let mut policy = token();
     policy.stores = vec![store("a")];
     policy.hooks = vec![hook("reload", on_failure)];

@@ -11,9 +11,12 @@ use crate::secret::TOKEN_PART;
 use super::super::claims::{Writer, normalised, target};
 use super::{FileSpec, Located, Stores};
 
-/// The stores that templates give to each token, each with the place of its value.
+/// A store that a template gives to a token, and the part of its secret that is written, where that is said.
+type Given = (StorePolicy, Option<Located<String>>);
+
+/// The stores that templates give to each token.
 #[derive(Default)]
-pub(in super::super) struct ByToken(BTreeMap<TokenName, Vec<(StorePolicy, Option<Located<String>>)>>);
+pub(in super::super) struct ByToken(BTreeMap<TokenName, Vec<Given>>);
 
 impl ByToken {
     /// Whether a template has a value of the token.
@@ -128,7 +131,7 @@ impl Stores<'_> {
     ) -> Vec<StorePolicy> {
         let Some(stores) = templates.0.get(token) else { return Vec::new() };
         let parts = account.provider.secret_parts();
-        let told = |(policy, part): &(StorePolicy, Option<Located<String>>)| {
+        let told = |(policy, part): &Given| {
             self.part(part.as_ref(), Some(&parts), what);
             policy.clone()
         };
