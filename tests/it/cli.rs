@@ -337,7 +337,8 @@ fn names_that_do_not_exist_get_a_hint() {
         (&["explain", "gsp"], "did you mean \"gps\"?"),
         (&["history", "gsp"], "did you mean \"gps\"?"),
         (&["provider", "show", "axw"], "did you mean \"awx\"?"),
-        (&["rotate", "--account", "nobody"], "the inventory has no account \"nobody\""),
+        (&["rotate", "gps", "gsp"], "did you mean \"gps\"?"),
+        (&["rotate", "--account", "nobody"], "there is no account \"nobody\""),
     ] {
         let output = world.run(args);
         let text = String::from_utf8(output.stderr).unwrap();

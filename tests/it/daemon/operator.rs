@@ -186,9 +186,12 @@ async fn commands_ask_the_daemon_over_its_socket() {
     assert_eq!(json["results"].as_array().unwrap().len(), 2);
     assert!(!world.is_live(&first));
 
-    let rotated = run(&world, &["rotate", "cd", "nobody"], "").await;
-    assert_eq!(rotated.status.code(), Some(3), "{}", text(&rotated));
-    assert!(text(&rotated).contains("of 2: cd: generation 3 is current\n"), "{}", text(&rotated));
+    let misnamed = run(&world, &["rotate", "cd", "nobody"], "").await;
+    assert_eq!(misnamed.status.code(), Some(2), "{}", text(&misnamed));
+    assert!(text(&misnamed).contains("there is no token \"nobody\""), "{}", text(&misnamed));
+    let rotated = run(&world, &["rotate", "cd"], "").await;
+    assert_eq!(rotated.status.code(), Some(0), "{}", text(&rotated));
+    assert!(text(&rotated).contains("generation 3 is current"), "nothing was begun before: {}", text(&rotated));
 
     let brought = world.loopback.issue(Service::Awx, "by hand", Span::days(9));
     let adopted = run(&world, &["adopt", "ci"], &format!("{}\n", brought.token().expose())).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::serving::renewable;
 use super::*;
-use crate::inventory::AccountPolicy;
+use crate::inventory::{AccountPolicy, RenewBefore};
 use crate::secret::{Fingerprinter, Secret};
 
 /// Generation 1 was adopted, its provider cannot mint, and it was looked for another secret just now.
@@ -131,6 +131,8 @@ fn pair() -> Case {
     let mut case = watched();
     renewable(&mut case);
     case.abilities.can.mints = false;
+    // Nobody knows how long it lived before it was adopted: a span counts whole.
+    case.policy.renew_before = RenewBefore::Span(Span::hours(20));
     let generation = &mut case.current().generation;
     generation.remote.refresh_expires = None;
     generation.remote.expires = Expiry::told(at(100));
