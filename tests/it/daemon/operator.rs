@@ -191,7 +191,7 @@ async fn commands_ask_the_daemon_over_its_socket() {
     assert!(text(&misnamed).contains("there is no token \"nobody\""), "{}", text(&misnamed));
     let rotated = run(&world, &["rotate", "cd"], "").await;
     assert_eq!(rotated.status.code(), Some(0), "{}", text(&rotated));
-    assert!(text(&rotated).contains("generation 3 is current"), "nothing was begun before: {}", text(&rotated));
+    assert!(text(&rotated).contains("cd     rotated  3 "), "nothing was begun before: {}", text(&rotated));
 
     let brought = world.loopback.issue(Service::Awx, "by hand", Span::days(9));
     let adopted = run(&world, &["adopt", "ci"], &format!("{}\n", brought.token().expose())).await;
