@@ -30,7 +30,12 @@ pub(super) fn of_store(
         refuse(hosts.spot, format!("a store of {what} has `hosts`, and the inventory has no [fleet]"), help);
     }
     if !matches!(spec.kind, StoreKindSpec::File(_)) {
-        let help = "only files are of a host; a program runs on the replica that owns the account";
+        let help = match spec.kind {
+            StoreKindSpec::Directory(_) => {
+                "an agent writes single files: write a store of kind \"file\" for each of them"
+            }
+            _ => "only files are of a host; a program runs on the replica that owns the account",
+        };
         refuse(hosts.spot, format!("a store of {what} has `hosts`, and is no file"), help);
     }
     if spec.existing == Some(Existing::Refuse) {
