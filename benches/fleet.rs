@@ -79,7 +79,7 @@ async fn commits() {
     }
     let bare = Bare::new(&engine, CONCURRENCIES[2]).await;
 
-    heading("Commits to etcd per second: medians of 5 rounds of 2 s", "commits");
+    heading("Commits to etcd per second: medians of 5 rounds of 2 s", "fleet");
     println!("{:>12} {:>12} {:>12} {:>8}", "concurrency", "bare client", "patrold", "of bare");
     for concurrency in CONCURRENCIES {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
@@ -217,7 +217,7 @@ async fn replicas(accounts: usize) {
 
     compact(&engine).await;
     let at_rest = (in_use(&engine).await - before) / u64::try_from(accounts).unwrap_or(1);
-    println!("etcd at rest: {at_rest} bytes a token, {:.1} of the 2.2 kB that it may take", per(at_rest, 2200));
+    println!("etcd at rest: {at_rest} bytes a token, {:.1} times the 2.2 kB that it may take", per(at_rest, 2200));
 
     let counted = requests(&engine).await;
     tokio::time::sleep(IDLE).await;
@@ -241,7 +241,7 @@ async fn replicas(accounts: usize) {
             until(&watcher, |all, claims| all == accounts && !claims.contains_key(name)).await;
             let took = begun.elapsed();
             println!(
-                "{how}: {owned} accounts of {name} taken over after {took:.1?}, {:.2} of the {limit:?} that it may take",
+                "{how}: {owned} accounts of {name} taken over after {took:.1?}, {:.2} times the {limit:?} that it may take",
                 took.as_secs_f64() / limit.as_secs_f64()
             );
             process.wait().await.expect("it ends");
