@@ -42,7 +42,7 @@ use crate::account::pool::Accounts;
 use crate::account::survey::Glimpse;
 use crate::clock::{Clock, Time};
 use crate::crash;
-use crate::inventory::{CommandPolicy, FilePolicy, HostFile, RemotePolicy, StoreKind, StorePolicy};
+use crate::inventory::{CommandPolicy, FilePolicy, HostFile, RemotePolicy, StoreKind, StorePolicy, TemplateSlot};
 use crate::names::{AccountName, HostName, StoreKey};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::places::aside;
@@ -160,8 +160,8 @@ pub async fn write<C: Clock>(
     }
     let judge = Judge::of(policy, Some(secret), known, fingerprints);
     match Backend::of(policy) {
-        Backend::Disk(slot) if policy.template().is_some() => {
-            write_template(slot, policy, delivery, known, fingerprints).await
+        Backend::Disk(slot) if let Some(of) = policy.template() => {
+            write_template(slot, of.clone(), policy, delivery, known, fingerprints).await
         }
         Backend::Disk(slot) => {
             let judge = Some(judge).filter(Judge::is_strict);
@@ -193,12 +193,12 @@ pub async fn write<C: Clock>(
 /// Writes the values of a token in a file that a template makes.
 async fn write_template(
     slot: disk::Slot,
+    of: TemplateSlot,
     policy: &StorePolicy,
     delivery: &Delivery<'_>,
     known: &Known,
     fingerprints: &Fingerprinter,
 ) -> Outcome<Option<Receipt>> {
-    let Some(of) = policy.template().cloned() else { return Outcome::Done(None) };
     let judge = |secret: &Secret, known: &Known| {
         Some(Judge::of(policy, Some(secret), known, fingerprints)).filter(Judge::is_strict)
     };

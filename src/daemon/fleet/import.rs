@@ -10,14 +10,15 @@ use crate::daemon::rekey;
 use crate::daemon::{StartError, unreadable_state};
 use crate::inventory::{FleetSettings, Inventory};
 use crate::journal::archive::{Archive, OpenJournal};
-use crate::journal::fleet::presence::Joined;
-use crate::journal::fleet::{EngineError, FleetError, FleetJournal, Member};
+use crate::journal::fleet::{EngineError, FleetError, FleetJournal};
 use crate::journal::key::KeySource;
 use crate::journal::{Change, Commit, Fence, Head, Journal as _, SecretChange, SecretSlot};
 use crate::names::{AccountName, TokenName};
 use crate::outcome::Failure;
 use crate::rotation::TokenState;
 use crate::rotation::stored::restore;
+
+use super::join_briefly;
 
 /// What was moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,16 +72,8 @@ pub async fn import(
     if journal.instance() != opened.instance {
         return Err(ImportError::Other(fleet.name.to_string()));
     }
-    let member = Member {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: now,
-        // Older than any inventory: nobody waits for it to take anything.
-        rank: 0,
-        inventory: String::new(),
-        keys: journal.key_ids(),
-    };
-    if let Joined::NameTaken(_) = journal.join(&member).await? {
-        return Err(ImportError::Lives(journal.replica().to_string()));
+    if let Some(taken) = join_briefly(&journal, now).await? {
+        return Err(ImportError::Lives(taken.to_string()));
     }
     let mut slots: BTreeMap<TokenName, Vec<SecretSlot>> = BTreeMap::new();
     for slot in local.slots().map_err(StartError::Journal)? {

@@ -20,7 +20,8 @@ use crate::outcome::{Failure, FailureCode};
 use crate::rotation::stored::restore;
 use crate::rotation::{Event, TokenState, apply};
 use crate::secret::Fingerprint;
-use crate::text::words;
+
+use super::{every_account, who_lives};
 
 /// What was moved back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,9 +79,7 @@ pub async fn leave(
         journal.note_left(None).await?;
         return Err(lives);
     }
-    let tokens = journal.tokens().await.map_err(LeaveError::Failed)?;
-    let accounts: BTreeSet<AccountName> =
-        tokens.iter().map(|(_, account)| account.clone()).chain(inventory.accounts.keys().cloned()).collect();
+    let accounts = every_account(&journal, inventory).await.map_err(LeaveError::Failed)?;
     for account in &accounts {
         journal.close(account).await.map_err(LeaveError::Failed)?;
     }
@@ -148,9 +147,7 @@ pub async fn leave(
 }
 
 async fn nobody_lives(journal: &FleetJournal) -> Result<(), LeaveError> {
-    let (presence, _) = journal.presence().await?;
-    let names: Vec<_> = presence.members.keys().collect();
-    if names.is_empty() { Ok(()) } else { Err(LeaveError::Lives(words::some(&names, 5))) }
+    who_lives(journal).await?.map_or(Ok(()), |lives| Err(LeaveError::Lives(lives)))
 }
 
 /// Everything that the engine tells of tokens.

@@ -3,21 +3,20 @@
 //! Law: no replica lives meanwhile, and the new key is brought into force last. A kill at any moment leaves a fleet that only
 //! this can open, and doing it again goes on where it ended.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Time;
 use crate::daemon::unreadable_state;
 use crate::inventory::{FleetSettings, Inventory};
-use crate::journal::fleet::presence::Joined;
-use crate::journal::fleet::{EngineError, FleetError, FleetJournal, Member};
+use crate::journal::fleet::{EngineError, FleetError, FleetJournal};
 use crate::journal::key::KeySource;
 use crate::journal::{Change, Commit, Fence, Journal as _, SecretChange, SecretSlot, Stored};
-use crate::names::{AccountName, TokenName};
+use crate::names::TokenName;
 use crate::outcome::{Failure, FailureCode};
 use crate::rotation::stored::{Restored, draft, restore};
 use crate::rotation::{Event, apply};
-use crate::text::words;
+
+use super::{every_account, join_briefly, who_lives};
 
 /// What was given up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,26 +57,12 @@ pub async fn give_up(
     now: Time,
 ) -> Result<GivenUp, LossError> {
     let Some(journal) = FleetJournal::open_bereft(fleet, key).await? else { return Err(LossError::NotLost) };
-    let (presence, _) = journal.presence().await?;
-    let names: Vec<_> = presence.members.keys().collect();
-    if !names.is_empty() {
-        return Err(LossError::Lives(words::some(&names, 5)));
+    if let Some(lives) = who_lives(&journal).await? {
+        return Err(LossError::Lives(lives));
     }
-    let tokens = journal.tokens().await.map_err(LossError::Failed)?;
-    let accounts: BTreeSet<AccountName> =
-        tokens.into_iter().map(|(_, account)| account).chain(inventory.accounts.keys().cloned()).collect();
-    if sure {
-        let member = Member {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: now,
-            // Older than any inventory: nobody waits for it to take anything.
-            rank: 0,
-            inventory: String::new(),
-            keys: journal.key_ids(),
-        };
-        if let Joined::NameTaken(_) = journal.join(&member).await? {
-            return Err(LossError::Lives(journal.replica().to_string()));
-        }
+    let accounts = every_account(&journal, inventory).await.map_err(LossError::Failed)?;
+    if sure && let Some(taken) = join_briefly(&journal, now).await? {
+        return Err(LossError::Lives(taken.to_string()));
     }
     let mut given_up = GivenUp::default();
     for account in &accounts {

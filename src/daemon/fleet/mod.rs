@@ -28,14 +28,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::event;
-use crate::inventory::FleetSettings;
+use crate::inventory::{FleetSettings, Inventory};
 use crate::journal::any::AnyJournal;
-use crate::journal::fleet::{EngineError, FleetError, FleetJournal, boot};
+use crate::journal::fleet::presence::Joined;
+use crate::journal::fleet::{EngineError, FleetError, FleetJournal, Member, boot};
 use crate::journal::key::KeySource;
-use crate::names::{AccountName, TokenName};
+use crate::names::{AccountName, ReplicaName, TokenName};
 use crate::outcome::Failure;
+use crate::text::words;
 
 pub use self::agents::{hosts_status, idle_selectors};
 use self::replica::{PAUSE, Replica};
@@ -51,6 +53,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Accounts that are told of at once.
 const AT_ONCE: usize = 16;
+
+/// The most replicas that are named in one line.
+const NAMED: usize = 5;
 
 /// A replica that runs.
 #[derive(Debug)]
@@ -177,6 +182,33 @@ impl Fleet {
             journal.write_marks().await;
         }
     }
+}
+
+/// Joins the fleet for the length of a command. The name that lives already, where one does.
+async fn join_briefly(journal: &FleetJournal, now: Time) -> Result<Option<ReplicaName>, EngineError> {
+    let member = Member {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: now,
+        // Older than any inventory: nobody waits for it to take anything.
+        rank: 0,
+        inventory: String::new(),
+        keys: journal.key_ids(),
+    };
+    let joined = journal.join(&member).await?;
+    Ok(matches!(joined, Joined::NameTaken(_)).then(|| journal.replica().clone()))
+}
+
+/// The replicas that live, in words. `None`: none does.
+async fn who_lives(journal: &FleetJournal) -> Result<Option<String>, EngineError> {
+    let (presence, _) = journal.presence().await?;
+    let names: Vec<_> = presence.members.keys().collect();
+    Ok((!names.is_empty()).then(|| words::some(&names, NAMED)))
+}
+
+/// The accounts that the journal has tokens of, and those of the inventory.
+async fn every_account(journal: &FleetJournal, inventory: &Inventory) -> Result<BTreeSet<AccountName>, Failure> {
+    let tokens = journal.tokens().await?;
+    Ok(tokens.into_iter().map(|(_, account)| account).chain(inventory.accounts.keys().cloned()).collect())
 }
 
 /// Opens the journal of a fleet for a daemon: where the engine is away, it is waited for.

@@ -50,7 +50,7 @@ impl FleetJournal {
         };
         let (steps, mut next) = self.steps(&fence, &change, &end).map_err(CommitError::Refused)?;
         let mut conditions = vec![
-            Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed()),
+            self.stands(&fence),
             Compare::Modified(self.layout.head(&fence.account, &change.token), change.follows.0),
         ];
         if change.follows == Head::default() {

@@ -194,7 +194,7 @@ impl FleetJournal {
         }
         let put = Step::Put { key: self.wanted_at(host, id), value: json(errand), lease };
         let steps = [put, Step::Delete(self.answer_at(host, id))];
-        let ours = [Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed())];
+        let ours = [self.stands(fence)];
         match self.engine.transact(&ours, &steps, &[]).await.map_err(EngineError::failure)? {
             Done::Held(revision) => Ok(revision),
             Done::Denied(_) => Err(failure("another replica has taken the account")),
@@ -229,10 +229,7 @@ impl FleetJournal {
         revision: i64,
     ) -> Result<(), EngineError> {
         let at = self.wanted_at(host, id);
-        let ours = [
-            Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed()),
-            Compare::Modified(at.clone(), revision),
-        ];
+        let ours = [self.stands(fence), Compare::Modified(at.clone(), revision)];
         let steps = [Step::Delete(at), Step::Delete(self.answer_at(host, id))];
         self.engine.transact(&ours, &steps, &[]).await.map(drop)
     }

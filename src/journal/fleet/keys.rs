@@ -148,10 +148,7 @@ impl FleetJournal {
             // What no key opens is told where it is needed.
             let Ok(parts) = self.keys.open(&slot, &pair.value) else { continue };
             let value = sealer.seal(&slot, &parts).map_err(|error| failure(error.to_string()))?;
-            let ours = [
-                Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed()),
-                Compare::Modified(pair.key.clone(), pair.modified),
-            ];
+            let ours = [self.stands(fence), Compare::Modified(pair.key.clone(), pair.modified)];
             let put = Step::Put { key: pair.key, value, lease: 0 };
             if let Done::Held(_) = self.engine.transact(&ours, &[put], &[]).await.map_err(EngineError::failure)? {
                 count += 1;

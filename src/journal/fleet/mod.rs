@@ -29,7 +29,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::begin::FleetError;
-use self::engine::{Engine, Look, Pair};
+use self::engine::{Compare, Engine, Look, Pair};
 pub use self::engine::{EngineError, Health};
 use self::keys::Keys;
 use self::layout::{HeadValue, Layout, RecordValue};
@@ -38,7 +38,7 @@ pub use self::lease::{Lease, boot};
 use self::marks::Marks;
 use self::tally::Commits;
 use super::record::{Chain, Record};
-use super::{Head, Stored};
+use super::{Fence, Head, Stored};
 use crate::names::{AccountName, InstanceId, ReplicaName, TokenName, unhex};
 use crate::outcome::{Failure, FailureCode};
 use crate::secret::Fingerprinter;
@@ -109,6 +109,11 @@ impl FleetJournal {
     /// How the engine is.
     pub async fn health(&self) -> Result<Health, EngineError> {
         self.engine.health().await
+    }
+
+    /// That a claim stands: nothing is written to an account under one that another has taken over.
+    fn stands(&self, fence: &Fence) -> Compare {
+        Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed())
     }
 
     fn ends(&self) -> MutexGuard<'_, HashMap<TokenName, End>> {

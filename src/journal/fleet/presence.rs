@@ -158,9 +158,8 @@ impl FleetJournal {
 
     /// Gives a claim back. One that another has by now stays.
     pub async fn release(&self, fence: &Fence) -> Result<(), EngineError> {
-        let key = self.layout.claim(&fence.account);
-        let ours = [Compare::Created(key.clone(), fence.epoch.cast_signed())];
-        self.engine.transact(&ours, &[Step::Delete(key)], &[]).await.map(drop)
+        let gone = Step::Delete(self.layout.claim(&fence.account));
+        self.engine.transact(&[self.stands(fence)], &[gone], &[]).await.map(drop)
     }
 
     /// Tells a replica to own nothing, or ends that.
@@ -187,7 +186,7 @@ impl FleetJournal {
 
     /// Notes the inventory that an account is owned under.
     pub async fn note_owned(&self, fence: &Fence, owned: &Owned) -> Result<(), EngineError> {
-        let ours = [Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed())];
+        let ours = [self.stands(fence)];
         let put = Step::Put { key: self.layout.account(&fence.account), value: json(owned), lease: 0 };
         self.engine.transact(&ours, &[put], &[]).await.map(drop)
     }

@@ -41,8 +41,7 @@ impl FleetJournal {
     /// and only while this claim stands. False: it was taken, or whoever left it is gone, or the claim is another's.
     pub async fn take_wish(&self, id: &WishId, wish: &Wish, fence: Option<&Fence>) -> Result<bool, EngineError> {
         let mut conditions = vec![Compare::Created(self.layout.wish(id), wish.left)];
-        conditions
-            .extend(fence.map(|fence| Compare::Created(self.layout.claim(&fence.account), fence.epoch.cast_signed())));
+        conditions.extend(fence.map(|fence| self.stands(fence)));
         let done = self.engine.transact(&conditions, &[Step::Delete(self.layout.wish(id))], &[]).await?;
         Ok(matches!(done, Done::Held(_)))
     }
